@@ -1,0 +1,1 @@
+"""The contract: Spaces, batches, noise, answers, laws, models, learners, registries, storage."""

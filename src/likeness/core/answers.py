@@ -1,0 +1,300 @@
+"""Answers, each of which says how exact it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.errors import LikenessError, Unsupported
+from likeness.core.space import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Kind(IntEnum):
+    """How the expected value of a number stands to the truth; sums keep the weaker (larger) kind."""
+
+    EXACT = 0
+    LOWER_BOUND = 1
+    UPPER_BOUND = 2
+    ESTIMATE = 3
+
+    def __str__(self) -> str:
+        """The words that reports use."""
+        return {0: "exact", 1: "lower bound", 2: "upper bound", 3: "estimate"}[self.value]
+
+
+def plus(a: Kind, b: Kind) -> Kind:
+    """The kind of a sum: a lower and an upper bound make an estimate."""
+    return Kind.ESTIMATE if {a, b} == {Kind.LOWER_BOUND, Kind.UPPER_BOUND} else max(a, b)
+
+
+def minus(a: Kind, b: Kind) -> Kind:
+    """The kind of a difference: exact only where both are; a bound minus a bound bounds nothing."""
+    if b is Kind.EXACT:
+        return a
+    return Kind.UPPER_BOUND if a is Kind.EXACT and b is Kind.LOWER_BOUND else Kind.ESTIMATE
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a family's `_log_prob` hook returns, in nats.
+
+    Args:
+        value: One number a row, (B,).
+        kind: How the expected value stands to log p.
+        how: A few words on the method.
+        stderr: Its Monte-Carlo standard error, (B,), None where nothing was drawn or one draw cannot tell.
+        terms: Named parts that add up to the value, each (B,).
+    """
+
+    value: Tensor
+    kind: Kind = Kind.EXACT
+    how: str = "closed form"
+    stderr: Tensor | None = None
+    terms: dict[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of log p over items, with the standard error of that mean, in nats."""
+
+    value: float
+    stderr: float
+    kind: Kind
+    measure: str
+
+    def __str__(self) -> str:
+        """As reports print it."""
+        return f"{self.value:.4f} ± {self.stderr:.4f} nats ({self.kind})"
+
+
+@dataclass(frozen=True, eq=False)
+class LogProb:
+    """log p of each item in nats, with what kind of number it is.
+
+    Args:
+        value: (B,).
+        kind: EXACT, LOWER_BOUND, UPPER_BOUND or ESTIMATE: of the expected value.
+        measure: What it is a density or probability against.
+        how: A few words on the method.
+        stderr: Monte-Carlo standard error (B,), or None.
+        terms: Named parts, each (B,), or None.
+        dims: Entries scored in each item, (B,).
+        seed: The seed of what was drawn, None where nothing was.
+    """
+
+    value: Tensor
+    kind: Kind
+    measure: str
+    how: str
+    stderr: Tensor | None = None
+    terms: dict[str, Tensor] | None = None
+    dims: Tensor | None = None
+    seed: int | None = None
+
+    def __len__(self) -> int:
+        return int(self.value.shape[0])
+
+    def mean(self) -> Mean:
+        """The mean over items and its standard error."""
+        n = max(len(self), 1)
+        spread = float(self.value.double().std()) / math.sqrt(n) if n > 1 else math.nan
+        return Mean(float(self.value.double().mean()), spread, self.kind, self.measure)
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """-log2 p per scored entry, (B,); an upper bound where log p is a lower one.
+
+        Raises:
+            Unsupported: Where the measure is not counting: bits need a resolution.
+        """
+        if "lebesgue" in self.measure or self.dims is None:
+            raise Unsupported("no bits/dim without a resolution", do="set Real(resolution=...) in the Space")
+        return -self.value / (self.dims * math.log(2))
+
+    def __sub__(self, other: LogProb) -> LogProb:
+        """The log-ratio of two laws' probabilities of the same items.
+
+        Raises:
+            Unsupported: If the two are against unlike measures.
+        """
+        if self.measure != other.measure:
+            raise Unsupported(f"log p against {self.measure} and against {other.measure} cannot be compared")
+        errors = [e for e in (self.stderr, other.stderr) if e is not None]
+        stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt() if errors else None
+        return LogProb(
+            self.value - other.value, minus(self.kind, other.kind), self.measure, f"{self.how} - {other.how}", stderr,
+            dims=self.dims,
+        )  # fmt: skip
+
+    def comparable(self, other: LogProb) -> bool:
+        """Whether the two may be ranked against each other: like measure, like kind."""
+        return self.measure == other.measure and self.kind == other.kind
+
+
+# The evaluate layer fills this with writers that draw pictures: suffix -> function of (draws, path).
+WRITERS: dict[str, Callable[[Draws, Path], None]] = {}
+# The data layer fills this with the way back to frames.
+FRAMES: list[Callable[[Space, Batch], Any]] = []
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Items drawn from a law.
+
+    Args:
+        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units.
+        space: The Space the items live in.
+        how: A few words on the method.
+        seed: With `first` (and the index of `given`) enough to draw the same items again.
+        first: The number of the first item, or of the first draw.
+        length: The items' lengths where the Space is ragged, shaped as x's leading axes.
+        given: What they were conditioned on.
+        evaluations: Network evaluations for each item.
+        kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of particles stands for it.
+        log_weight: Log importance weights (n, B), or None where the draws need none.
+        ess: The effective sample size of each row (B,), n where exact.
+        path: Items along the way, (T, n, ...), where asked for.
+    """
+
+    x: Tensor
+    space: Space
+    how: str
+    seed: int
+    first: int = 0
+    length: Tensor | None = None
+    given: Batch | None = None
+    evaluations: int = 1
+    kind: Kind = Kind.EXACT
+    log_weight: Tensor | None = None
+    ess: Tensor | None = None
+    path: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def batch(self) -> Batch:
+        """All items as one Batch, (n,) or (n*B,) rows, draw-major."""
+        event = len(self.space.shape)
+        leading = self.x.shape[: self.x.dim() - event]
+        flat = self.x.reshape(-1, *self.x.shape[self.x.dim() - event :])
+        repeats = flat.shape[0] // max(len(self.given), 1) if self.given is not None else 1
+        given = self.given.repeat(repeats) if self.given is not None else None
+        length = None if self.length is None else self.length.reshape(-1)
+        rows = torch.arange(flat.shape[0]) + (self.first if len(leading) == 1 else 0)
+        return Batch(flat, length=length, given=given, index=rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The items as a frame with the Space's column names and labels."""
+        if not FRAMES:
+            raise Unsupported("frames need likeness.data", do="import likeness.data")
+        frame: pd.DataFrame = FRAMES[0](self.space, self.batch)
+        return frame
+
+    def save(self, path: str | Path) -> Path:
+        """Write the items as the path's suffix says: .csv, .parquet, .npy, .npz, .png, .wav, .txt."""
+        target = Path(path)
+        writer = WRITERS.get(target.suffix.lower())
+        if writer is None:
+            known = ", ".join(sorted(WRITERS)) or "none"
+            raise LikenessError(f"no writer for {target.suffix or 'a name without suffix'}", do=f"use one of {known}")
+        writer(self, target)
+        return target
+
+
+@dataclass(frozen=True, eq=False)
+class Completed:
+    """What a `_complete` hook or route returns: x (n, B, *E), log weights (n, B), effective sizes (B,)."""
+
+    x: Tensor
+    how: str
+    log_weight: Tensor | None = None
+    ess: Tensor | None = None
+    kind: Kind = Kind.EXACT
+    evaluations: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """The most probable values of what is hidden: a Batch, and how sure it is that they are."""
+
+    batch: Batch
+    kind: Kind
+    how: str
+
+    @property
+    def x(self) -> Tensor:
+        """The values (B, *E) in data units."""
+        return self.batch.x
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Class probabilities: logits are normalised log p(y | x), (B, K)."""
+
+    logits: Tensor
+    kind: Kind
+    how: str
+    labels: tuple[str, ...] | None = None
+    seed: int | None = None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """p(y | x), (B, K)."""
+        return self.logits.exp()
+
+    @property
+    def best(self) -> Tensor:
+        """The most probable class of each row, int64 (B,)."""
+        return self.logits.argmax(-1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether something can be done, by which routes (best first), and if not, why not."""
+
+    ok: bool
+    routes: tuple[str, ...] = ()
+    why: str = ""
+    kinds: tuple[Kind, ...] = field(default=())
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def no(why: str) -> Answer:
+    """A refusal with its sentence."""
+    return Answer(ok=False, why=why)
+
+
+YES = Answer(ok=True)
+
+
+def add_correction(scored: Scored, correction: Tensor, kind: Kind, how: str) -> Scored:
+    """A score in model units, brought to data units by a preprocessor's log-determinant or bound."""
+    joined = f"{scored.how}, {how}" if how else scored.how
+    return replace(scored, value=scored.value + correction, kind=plus(scored.kind, kind), how=joined)
+
+
+def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Log of the mean of exp over axis 0, and its delta-method standard error (None for one draw).
+
+    stderr = std(w) / (sqrt(K) mean(w)) with w = exp(values).
+    """
+    k = values.shape[0]
+    value = torch.logsumexp(values, 0) - math.log(k)
+    if k < 2:
+        return value, None
+    w = (values - value).exp()
+    return value, (w - 1).square().sum(0).div(k * (k - 1)).sqrt()

@@ -1,0 +1,281 @@
+"""A batch of data points: values, which of them are observed, how long each item is, what is given, which item a row is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.errors import BadData
+from likeness.core.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B items of one Space.
+
+    Args:
+        x: Values in data units (codes for nominal and ordinal entries), floating point (B, *E); 0 where hidden.
+        observed: Which entries are known, bool (B, *E), or None where all are.
+        length: The length of each item of a ragged Space, int64 (B,), or None.
+        weight: The weight of each row, (B,), or None for ones; 0 is padding.
+        given: What the law is conditioned on, or None.
+        index: Which item each row is, int64 (B,): 0..B-1 unless told.
+    """
+
+    x: Tensor
+    observed: Tensor | None = None
+    length: Tensor | None = None
+    weight: Tensor | None = None
+    given: Batch | None = None
+    index: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.index is None:
+            object.__setattr__(self, "index", torch.arange(self.x.shape[0], device=self.x.device))
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def ids(self) -> Tensor:
+        """Which item each row is, int64 (B,)."""
+        assert self.index is not None
+        return self.index
+
+    @property
+    def weights(self) -> Tensor:
+        """The weight of each row, ones where none was given, (B,)."""
+        return self.weight if self.weight is not None else self.x.new_ones(len(self))
+
+    @property
+    def within(self) -> Tensor | None:
+        """Which entries lie within their item's length, bool (B, *E), or None where all do."""
+        if self.length is None:
+            return None
+        inside = torch.arange(self.x.shape[1], device=self.x.device) < self.length[:, None]
+        return inside.reshape(*inside.shape, *[1] * (self.x.dim() - 2)).expand(self.x.shape)
+
+    @property
+    def present(self) -> Tensor:
+        """Which entries are there and known, bool (B, *E)."""
+        within = self.within
+        if self.observed is None:
+            return torch.ones_like(self.x, dtype=torch.bool) if within is None else within
+        return self.observed if within is None else self.observed & within
+
+    @property
+    def holes(self) -> Tensor:
+        """Which entries are there but hidden, bool (B, *E)."""
+        within = self.within
+        if self.observed is None:
+            return torch.zeros_like(self.x, dtype=torch.bool)
+        return ~self.observed if within is None else ~self.observed & within
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is hidden."""
+        return self.observed is None or not bool(self.holes.any())
+
+    def __getitem__(self, rows: Any) -> Batch:  # noqa: ANN401 - whatever indexes a tensor
+        """Some rows, with all that belongs to them."""
+        return self._each(lambda t: t[rows])
+
+    def repeat(self, n: int) -> Batch:
+        """The rows n times over, draw-major (n*B,)."""
+        return self._each(lambda t: t.repeat(n, *[1] * (t.dim() - 1)))
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Batch:
+        """The batch with values of another type or on another device."""
+        return self._each(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+
+    def hide(self, hidden: Tensor) -> Batch:
+        """The batch with more entries hidden, bool broadcastable to (B, *E)."""
+        observed = (torch.ones_like(self.x, dtype=torch.bool) if self.observed is None else self.observed) & ~hidden
+        return replace(self, x=self.x.masked_fill(~observed, 0.0), observed=observed)
+
+    def with_x(self, x: Tensor) -> Batch:
+        """The same rows with other values, all of them observed."""
+        return replace(self, x=x, observed=None)
+
+    def given_as(self, given: Batch | None) -> Batch:
+        """The same rows under another condition."""
+        return replace(self, given=given)
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """The rows in order, at most `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[slice(start, start + size)]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def maybe(t: Tensor | None) -> Tensor | None:
+            return None if t is None else change(t)
+
+        given = None if self.given is None else self.given._each(change)
+        return Batch(
+            change(self.x), maybe(self.observed), maybe(self.length), maybe(self.weight), given, maybe(self.index)
+        )
+
+
+def concat(batches: list[Batch]) -> Batch:
+    """Batches of one Space, one after the other."""
+
+    def join(parts: list[Tensor | None]) -> Tensor | None:
+        known = [p for p in parts if p is not None]
+        return torch.cat(known) if known else None
+
+    some_hidden = any(b.observed is not None for b in batches)
+    observed = [b.observed if b.observed is not None else torch.ones_like(b.x, dtype=torch.bool) for b in batches]
+    weighted = any(b.weight is not None for b in batches)
+    givens = [b.given for b in batches if b.given is not None]
+    return Batch(
+        torch.cat([b.x for b in batches]),
+        torch.cat(observed) if some_hidden else None,
+        join([b.length for b in batches]),
+        torch.cat([b.weights for b in batches]) if weighted else None,
+        concat(givens) if givens else None,
+        join([b.index for b in batches]),
+    )
+
+
+def missing(space: Space, rows: int, like: Tensor) -> Batch:
+    """A batch in which nothing is known: the missing `given`."""
+    x = like.new_zeros((rows, *space.layout))
+    length = torch.zeros(rows, dtype=torch.int64, device=like.device) if space.ragged else None
+    return Batch(x, observed=torch.zeros_like(x, dtype=torch.bool), length=length)
+
+
+# Readers of other types (frames, paths) are filled in by the data layer: core knows tensors and arrays only.
+CONVERTERS: list[Callable[[Space, Any], Batch | None]] = []
+
+
+def as_batch(space: Space, data: Any) -> Batch:  # noqa: ANN401 - the one door for users' own types
+    """Anything that holds items of `space`, as a checked Batch.
+
+    Arrays hold NaN where a real entry is missing and -1 (or NaN) where a discrete one is.
+
+    Raises:
+        BadData: If the shape, a value or a code does not lie in the Space.
+    """
+    if isinstance(data, Batch):
+        return check(space, data)
+    for convert in CONVERTERS:
+        batch = convert(space, data)
+        if batch is not None:
+            return check(space, batch)
+    return check(space, from_array(space, data))
+
+
+def from_array(space: Space, data: Any) -> Batch:  # noqa: ANN401
+    """A Batch from a tensor, an array, or (ragged spaces) a list of arrays."""
+    if space.ragged and isinstance(data, list | tuple):
+        return _from_ragged(space, data)
+    x = _as_tensor(data)
+    if x.dim() == len(space.shape) and not space.ragged and x.shape == space.layout:
+        x = x[None]
+    if x.dim() == 1 and space.dims == 1:
+        x = x[:, None]
+    if space.ragged and x.dim() == len(space.shape) + 1 and x.shape[1] < (space.longest or 0):
+        return _from_ragged(space, list(x))
+    length = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64) if space.ragged and x.dim() > 1 else None
+    return _holes(space, x, length)
+
+
+def _as_tensor(data: Any) -> Tensor:  # noqa: ANN401
+    try:
+        x = data if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
+    except (TypeError, ValueError) as error:
+        raise BadData("the data are not an array of numbers", do="give a tensor, an array or a frame") from error
+    return x if x.is_floating_point() else x.to(torch.float64 if x.dtype == torch.int64 else torch.float32)
+
+
+def _from_ragged(space: Space, items: list[Any] | tuple[Any, ...]) -> Batch:
+    tensors = [_as_tensor(item) for item in items]
+    lengths = torch.tensor([t.shape[0] for t in tensors], dtype=torch.int64)
+    rows = max(int(lengths.max()) if tensors else 0, space.longest or 0)
+    dtype = tensors[0].dtype if tensors else torch.float32
+    x = torch.zeros((len(tensors), rows, *space.layout[1:]), dtype=dtype)
+    for i, t in enumerate(tensors):
+        x[i, : t.shape[0]] = t
+    return _holes(space, x, lengths)
+
+
+def _holes(space: Space, x: Tensor, length: Tensor | None) -> Batch:
+    """NaN everywhere, and -1 in discrete columns, become `observed = False` and 0."""
+    hidden = torch.isnan(x)
+    if any(v.type != "real" for v in space.variables) and x.dim() > 1:
+        codes = torch.tensor([v.type != "real" for v in space.columns], device=x.device)
+        hidden = hidden | ((x == -1) & (codes if x.shape[-1] == len(codes) else codes[0]))
+    if not bool(hidden.any()):
+        return Batch(x, length=length)
+    return Batch(x.masked_fill(hidden, 0.0), observed=~hidden, length=length)
+
+
+def check(space: Space, batch: Batch) -> Batch:
+    """The batch, if every item lies in the Space; rows laid out to its longest item.
+
+    Raises:
+        BadData: Naming the row and entry at fault, and what to do.
+    """
+    x = batch.x
+    if x.dim() != len(space.shape) + 1 or tuple(x.shape[2:]) != space.layout[1:]:
+        _refuse_shape(space, x)
+    batch = _fit_length(space, batch)
+    if tuple(batch.x.shape[1:]) != space.layout:
+        _refuse_shape(space, x)
+    _check_values(space, batch)
+    return batch
+
+
+def _refuse_shape(space: Space, x: Tensor) -> None:
+    wanted = " x ".join("any" if s is None else str(s) for s in space.shape)
+    raise BadData(
+        f"items of shape {' x '.join(map(str, x.shape[1:])) or 'one number'} where {wanted} is expected",
+        do=f"give an array of shape (rows, {wanted.replace(' x ', ', ')})",
+    )
+
+
+def _fit_length(space: Space, batch: Batch) -> Batch:
+    if not space.ragged:
+        return batch
+    rows, longest = batch.x.shape[1], space.layout[0]
+    length = batch.length if batch.length is not None else torch.full((len(batch),), rows, dtype=torch.int64)
+    if len(batch) and int(length.max()) > longest:
+        row = int(length.argmax())
+        raise BadData(
+            f"an item of length {int(length.max())} where the longest known is {longest}",
+            where=f"row {row}",
+            do="cut it, or fit again with items as long as that",
+        )
+    if rows >= longest:
+        hidden = None if batch.observed is None else batch.observed[:, :longest]
+        return replace(batch, x=batch.x[:, :longest], observed=hidden, length=length)
+    pad = (0, 0) * (batch.x.dim() - 2) + (0, longest - rows)
+    hidden = None if batch.observed is None else torch.nn.functional.pad(batch.observed, pad, value=True)
+    return replace(batch, x=torch.nn.functional.pad(batch.x, pad), observed=hidden, length=length)
+
+
+def _check_values(space: Space, batch: Batch) -> None:
+    """Finite reals, whole codes within range; the first offending entry is named."""
+    bad = ~torch.isfinite(batch.x)
+    top = torch.tensor([v.states - 1 if v.type != "real" else torch.inf for v in space.columns], device=batch.x.device)
+    coded = torch.tensor([v.type != "real" for v in space.columns], device=batch.x.device)
+    if bool(coded.any()):
+        outside = (batch.x < 0) | (batch.x > top) | (batch.x != batch.x.round())
+        bad = bad | (outside & coded)
+    bad = bad & batch.present
+    if not bool(bad.any()):
+        return
+    where = torch.nonzero(bad)[0].tolist()
+    name = f"column {space.names[where[-1]]!r}" if space.names else f"entry {tuple(where[1:])}"
+    value = float(batch.x[tuple(where)])
+    column = space.columns[where[-1]] if len(space.columns) > 1 else space.columns[0]
+    wanted = "a finite number" if column.type == "real" else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+    wanted = "a whole number 0, 1, 2, ..." if column.type == "count" else wanted
+    raise BadData(
+        f"{value:g} is not {wanted}", where=f"row {where[0]}, {name}", do="mend the value, or mark it as missing (NaN)"
+    )

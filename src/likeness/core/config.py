@@ -1,0 +1,93 @@
+"""Configs (how to fit) and Settings (how to ask): frozen, closed, every field described. Needs no torch."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from likeness.core.errors import BadConfig
+
+Section = Literal["family", "objective", "optimiser"]
+
+
+def option(default: Any, description: str, section: Section = "family", **limits: Any) -> Any:  # noqa: ANN401
+    """A field of a Config: its default, what it means, which section of config.json it stands in, and limits."""
+    return Field(default, description=description, json_schema_extra={"section": section}, **limits)
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, options: dict[str, Any]) -> Self:
+        """An instance from options as a user typed them.
+
+        Raises:
+            BadConfig: Naming the option, the nearest valid name, and what was expected.
+        """
+        for name in options:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, list(cls.model_fields), n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(cls.model_fields)}"
+                raise BadConfig(f"there is no option {name!r}", do=hint)
+        try:
+            return cls.model_validate(options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "options"
+            raise BadConfig(f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}") from error
+
+
+class Config(_Closed):
+    """Base of every family's Config."""
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The fields grouped as config.json keeps them: family, objective, optimiser."""
+        grouped: dict[str, dict[str, Any]] = {"family": {}, "objective": {}, "optimiser": {}}
+        values = json.loads(self.model_dump_json())
+        for name, info in type(self).model_fields.items():
+            extra = info.json_schema_extra
+            section = extra.get("section", "family") if isinstance(extra, dict) else "family"
+            grouped[str(section)][name] = values[name]
+        return grouped
+
+    @classmethod
+    def from_sections(cls, sections: dict[str, dict[str, Any]]) -> Self:
+        """The Config that `sections` wrote."""
+        return cls.parse({k: v for part in sections.values() for k, v in part.items()})
+
+
+class GradientConfig(Config):
+    """Options of every family that learns by stochastic gradients."""
+
+    lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
+    batch: int = option(256, "rows a step", "optimiser", ge=1)
+    weight_decay: float = option(0.0, "decoupled weight decay", "optimiser", ge=0)
+    clip: float = option(1.0, "largest gradient norm, 0 for none", "optimiser", ge=0)
+    ema: float = option(
+        0.999, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
+    )
+    schedule: Literal["cosine", "linear", "constant"] = option("cosine", "course of the learning rate", "optimiser")
+    warmup: int = option(20, "steps in which the learning rate rises", "optimiser", ge=0)
+    precision: Literal["auto", "fp32", "onednn", "bf16"] = option(
+        "auto", "arithmetic of a training step; auto measures where the budget is a time, else fp32", "optimiser"
+    )
+    compile: bool = option(False, "compile the training step", "optimiser")
+    patience: int = option(0, "validations without progress before stopping, 0 for never", "optimiser", ge=0)
+    drop_given: float = option(0.1, "rate at which training hides the condition, whole and entry by entry", ge=0, le=1)
+
+
+class Settings(_Closed):
+    """How to ask: settings never change the law that `log_prob` speaks of.
+
+    strict: compute in aligned tiles of 8 rows, so that bits do not depend on the batch.
+    rows: rows computed at once, a bound on memory.
+    """
+
+    reserved: ClassVar[tuple[str, ...]] = ("data", "budget", "seed", "holdout", "out", "given", "settings")
+    strict: bool = option(False, "bits of an item do not depend on the rows beside it")
+    rows: int = option(4096, "rows computed at once", ge=1)
+    length: int | None = option(None, "length of every drawn item of a ragged space", ge=0)

@@ -1,0 +1,92 @@
+"""What `given` is to a family: a fixed numeric summary here, networks in likeness.nets.context."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.batch import Batch
+from likeness.core.preprocessor import Source, standardised
+from likeness.core.space import Space
+
+
+class Summary(nn.Module):
+    """The fixed summary of a condition, (B, C): label one-hot; vector itself, standardised; image its pixels; tokens counts and length.
+
+    Hidden entries are 0 and a mask of what is present can be had beside it (`mask`), same shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+        self.size = self._raw_size()
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("std", torch.ones(self.size))
+
+    def _raw_size(self) -> int:
+        if self.space.ragged:
+            symbols = self.space.variables[0]
+            per_step = int(symbols.states) if symbols.type == "nominal" else self.space.width
+            return per_step + 1
+        return sum(_width(v) for v in self.space.columns) * (self.space.dims // self.space.width)
+
+    def fit(self, source: Source) -> None:
+        """Mean and scale of the summary's real entries over the training split; one-hots stay as they are."""
+        batches = [b.given for b in source.chunks(65536) if b.given is not None]
+        raw = torch.cat([self.raw(b) for b in batches])
+        mask = torch.cat([self.mask(b) for b in batches])
+        mean, std = standardised(raw, mask, raw.new_ones(len(raw)))
+        scaled = self._scaled_entries()
+        self.mean = torch.where(scaled, mean, torch.zeros_like(mean)).to(self.mean)
+        self.std = torch.where(scaled, std, torch.ones_like(std)).to(self.std)
+
+    def forward(self, given: Batch) -> Tensor:
+        """The standardised summary, 0 where hidden, (B, C)."""
+        return (self.raw(given) - self.mean) / self.std * self.mask(given)
+
+    def raw(self, given: Batch) -> Tensor:
+        """The summary in data units, (B, C)."""
+        if self.space.ragged:
+            return self._ragged(given)
+        parts, flat = [], given.x.reshape(-1, self.space.width)
+        for i, v in enumerate(self.space.columns):
+            column = flat[:, i]
+            hot = nn.functional.one_hot(column.long().clamp(0, _width(v) - 1), _width(v)).to(flat)
+            parts.append(hot if v.type == "nominal" else column[:, None])
+        return torch.cat(parts, -1).reshape(len(given), -1)
+
+    def mask(self, given: Batch) -> Tensor:
+        """Which entries of the summary are known, 0 or 1, (B, C)."""
+        if self.space.ragged:
+            known = given.present.flatten(1).any(-1, keepdim=True)
+            return known.to(given.x.dtype).expand(-1, self.size)
+        flat = given.present.reshape(-1, self.space.width).to(given.x.dtype)
+        widths = torch.tensor([_width(v) for v in self.space.columns], device=flat.device)
+        return flat.repeat_interleave(widths, -1).reshape(len(given), -1)
+
+    def _ragged(self, given: Batch) -> Tensor:
+        present = given.present
+        length = present.flatten(2).any(-1).sum(-1) if present.dim() > 2 else present.sum(-1)
+        if self.space.variables[0].type != "nominal":
+            steps = length.clamp_min(1).reshape(-1, 1).to(given.x.dtype)
+            body = (given.x * present).sum(1).reshape(len(given), -1) / steps
+        else:
+            k = self.size - 1
+            body = (
+                (nn.functional.one_hot(given.x.long().clamp(0, k - 1), k) * present[..., None]).sum(1).to(given.x.dtype)
+            )
+        return torch.cat([body, length.reshape(-1, 1).to(given.x.dtype)], -1)
+
+    def _scaled_entries(self) -> Tensor:
+        if self.space.ragged:
+            return torch.ones(self.size, dtype=torch.bool)
+        flags = [v.type != "nominal" for v in self.space.columns for _ in range(_width(v))]
+        return torch.tensor(flags).repeat(self.space.dims // self.space.width)
+
+
+def _width(variable: object) -> int:
+    """Numbers that stand for one entry of a condition."""
+    return int(variable.states) if getattr(variable, "type", "") == "nominal" else 1

@@ -1,0 +1,37 @@
+"""The one family of exceptions: what was wrong, where it was, and what to do about it."""
+
+
+class LikenessError(Exception):
+    """Something a user can mend.
+
+    Args:
+        what: One sentence on what was wrong.
+        where: The place: a file, a row, a column, an option.
+        do: What to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, do: str | None = None) -> None:
+        self.what, self.where, self.do = what, where, do
+        place = f" ({where})" if where else ""
+        remedy = f"; {do}" if do else ""
+        super().__init__(f"{what}{place}{remedy}")
+
+
+class Unsupported(LikenessError):
+    """A question that this law cannot answer, with the reason."""
+
+
+class BadData(LikenessError):
+    """Data that cannot be read, or that do not lie in the Space they are meant for."""
+
+
+class BadConfig(LikenessError):
+    """An option, a Config or a command that makes no sense."""
+
+
+class BadStore(LikenessError):
+    """A saved model or checkpoint that is truncated, tampered with, or of another version."""
+
+
+class Interrupted(LikenessError):
+    """Work that was stopped on request; what was learned is saved."""

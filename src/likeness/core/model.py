@@ -1,0 +1,221 @@
+"""A Model is a Law that is an nn.Module and can learn."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import YES, Answer, Kind, no
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config
+from likeness.core.errors import BadConfig, Unsupported
+from likeness.core.law import Law
+from likeness.core.learner import Learner
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Filler, Preprocessor, Source
+from likeness.core.space import Space
+
+CRITERION_DRAWS = 8
+
+
+class Model(Law, nn.Module):
+    """A Law with parameters, a Config and a Learner.
+
+    The only abstract method is `learner`. Build one with `registry.build`, which seeds its initial weights; `prepare`
+    takes lengths, class prior and a preprocessor's statistics from the training split before the first step.
+
+    Args:
+        config: The family's options.
+        space: What x is, laid out to the longest item that will be seen.
+        given_space: What is given, or None.
+    """
+
+    Config: ClassVar[type[Config]] = Config
+    lengths: Tensor
+    classes: Tensor
+    held_out: Tensor
+
+    def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:  # noqa: ANN401
+        nn.Module.__init__(self)
+        self.config, self.space, self.given_space = config, space, given_space
+        self.codes: Space | None = None
+        self.preprocessor: Preprocessor | None = None
+        self.filler: Filler | None = None
+        if space.ragged:
+            self.register_buffer("lengths", torch.zeros(space.layout[0] + 1, dtype=torch.float64))
+        if given_space is not None and given_space.label is not None:
+            self.register_buffer("classes", torch.zeros(given_space.label, dtype=torch.float64))
+        self.register_buffer("held_out", torch.zeros(0, dtype=torch.float64))
+        self.register_buffer("_anchor", torch.zeros(()), persistent=False)
+
+    @abstractmethod
+    def learner(self) -> Learner:
+        """How this model's parameters are found."""
+
+    @classmethod
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:  # noqa: ANN401
+        """The sentence that says why the family does not take these Spaces, or None where it does."""
+        return None
+
+    @final
+    @classmethod
+    def accepts(cls, config: Any, space: Space, given_space: Space | None = None) -> Answer:  # noqa: ANN401
+        """Whether the family takes these Spaces, before any fit."""
+        why = cls._refuse(config, space, given_space)
+        return YES if why is None else no(why)
+
+    def _prepare(self, source: Source) -> None:
+        """What a family takes from the training split beyond what the base class does."""
+
+    @final
+    def prepare(self, source: Source) -> None:
+        """Lengths, class prior and preprocessors from the training split, in one pass each."""
+        refused = type(self).accepts(self.config, self.space, self.given_space)
+        if not refused:
+            raise BadConfig(refused.why)
+        self._count(source)
+        if self.preprocessor is not None:
+            self.preprocessor.fit(source)
+        if self.filler is not None:
+            self.filler.fit(Inside(self, source))
+        self._prepare(source)
+
+    def _count(self, source: Source) -> None:
+        if not self.space.ragged and not self._sums_classes():
+            return
+        for batch in source.chunks(65536):
+            weights = batch.weights.double()
+            if batch.length is not None and self.space.ragged:
+                self.lengths.index_add_(0, batch.length.to(self.lengths.device), weights)
+            if self._sums_classes() and batch.given is not None:
+                known = batch.given.present.flatten(1).all(-1)
+                self.classes.index_add_(0, batch.given.x.flatten(1)[:, 0].long()[known], weights[known])
+
+    def class_prior(self) -> Tensor:
+        """Class frequencies of the training split with one row added to each, (K,)."""
+        return ((self.classes + 1) / (self.classes + 1).sum()).to(self.dtype)
+
+    def draw_length(self, noise: Noise) -> Tensor | None:
+        """Lengths by inverse CDF of the training split's empirical law of lengths."""
+        if not self.space.ragged:
+            return None
+        cdf = self.lengths.cumsum(0).to(noise.dtype)
+        u = noise.uniform("length", 1) * cdf[-1]
+        return (cdf[:-1] <= u).sum(-1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return self._anchor.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._anchor.device
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Evaluation mode while a question is answered."""
+        was = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was)
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """A phase's loss terms, each (B,): the one door for compilation."""
+        raise NotImplementedError(f"{type(self).__name__} has no phase {phase!r}")
+
+    def fill_holes(self, batch: Batch) -> bool:
+        """Whether a training batch's holes are drawn from the filler."""
+        return self.filler is not None and not batch.full
+
+    @final
+    def inputs(self, batch: Batch, noise: Noise, drop: float = 0.0) -> tuple[Batch, Tensor]:
+        """A training batch in model units, and the correction that brings its log p to data units, (B,)."""
+        batch = batch.to(dtype=self.dtype, device=self.device)
+        if self.given_space is not None:
+            given = batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+            batch = replace(batch, given=_dropped(given, noise, drop))
+        inside, correction, _ = self._inside(batch, noise)
+        if self.fill_holes(inside):
+            assert self.filler is not None
+            inside, minus_log_q = self.filler.fill(inside, noise)
+            correction = correction + minus_log_q
+        return inside, correction
+
+    def criterion(self, batch: Batch, noise: Noise) -> Tensor:
+        """What validation minimises, (B,): -log p where there is one, else the energy score of draws.
+
+        The energy score E|Y - x| - E|Y - Y'| / 2 over draws Y given the row's own condition (Gneiting & Raftery 2007, eq. 22).
+        """
+        settings = self.Settings()
+        if self.support("log_prob"):
+            return -self._score(batch.to(dtype=self.dtype, device=self.device), noise, None, settings).value
+        if not self.support("sample"):
+            raise Unsupported(f"{type(self).__name__} has neither log_prob nor sample to validate by")
+        many = noise.draws(CRITERION_DRAWS)
+        given = None if batch.given is None else batch.given.repeat(CRITERION_DRAWS)
+        y, _ = self._tiled(
+            many.rows, settings, lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings)
+        )
+        y = y.reshape(CRITERION_DRAWS, len(batch), -1)
+        near = (y - batch.x.flatten(1)).norm(dim=-1).mean(0)
+        apart = (y[::2] - y[1::2]).norm(dim=-1).mean(0)
+        return near - apart / 2
+
+    def kind_of_criterion(self) -> str:
+        """What `criterion` is, in words."""
+        return "-log p" if self.support("log_prob") else "energy score"
+
+
+class Inside:
+    """A Source seen through a model's preprocessor: what fillers and staged learners fit."""
+
+    def __init__(self, model: Model, source: Source) -> None:
+        self.model, self.source = model, source
+        self.space = model.preprocessor.out if model.preprocessor is not None else source.space
+        self.given_space = source.given_space
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def rows(self, index: Tensor) -> Batch:
+        """Some items in model units."""
+        return self._through(self.source.rows(index))
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """All items in model units."""
+        for batch in self.source.chunks(size):
+            yield self._through(batch)
+
+    def _through(self, batch: Batch) -> Batch:
+        batch = batch.to(dtype=self.model.dtype, device=self.model.device)
+        noise = Noise(0, batch.ids, scope="inside", dtype=self.model.dtype)
+        return self.model._inside(batch, noise)[0]
+
+
+def _rows(given: Batch | None, rows: Tensor) -> Batch | None:
+    return None if given is None else given[rows]
+
+
+def _dropped(given: Batch, noise: Noise, rate: float) -> Batch:
+    """The condition hidden whole at `rate`, and each of its entries at `rate`."""
+    if rate <= 0:
+        return given
+    flat = given.x.flatten(1)
+    u = noise.uniform("drop given", 1 + flat.shape[1]).to(flat.device)
+    hidden = (u[:, :1] < rate) | (u[:, 1:] < rate)
+    return given.hide(hidden.reshape(given.x.shape))
+
+
+__all__ = ["Inside", "Kind", "Model"]

@@ -1,0 +1,103 @@
+"""Randomness that depends on (seed, use, index, draw, step) and on nothing else.
+
+Rows are drawn in tiles of 64 consecutive indices, one generator per (seed, scope, use, step, draw, tile), so that
+what a row is given does not change when rows are reordered, padded, batched or sharded. A tile is always drawn
+whole. Ambient generators are neither read nor disturbed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+TILE = 64
+_MASK = (1 << 64) - 1
+
+
+def fresh_seed() -> int:
+    """A seed from the operating system's entropy, below 2^53 so that JSON keeps it."""
+    return secrets.randbits(53)
+
+
+def mix(*words: int) -> int:
+    """One 63-bit seed from several words: SplitMix64's finaliser (Steele et al. 2014) over their running sum."""
+    state = 0x9E3779B97F4A7C15
+    for word in words:
+        state = (state + word * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def generator(seed: int, *words: int) -> torch.Generator:
+    """A generator of its own for (seed, words)."""
+    return torch.Generator().manual_seed(mix(seed, *words))
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """A source of random numbers for a batch of rows.
+
+    Args:
+        seed: The user's seed.
+        index: Which item each row is, int64 (B,).
+        draw: The number of the draw, one for all rows or int64 (B,).
+        step: The training step, 0 when asking.
+        scope: The verb that draws, so that two verbs of one seed are independent.
+        dtype: The type of the numbers given.
+    """
+
+    seed: int
+    index: Tensor
+    draw: int | Tensor = 0
+    step: int = 0
+    scope: str = ""
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def rows(self) -> int:
+        """The number of rows B."""
+        return int(self.index.shape[0])
+
+    def normal(self, use: str, *shape: int) -> Tensor:
+        """Standard normal numbers (B, *shape)."""
+        return self._tiles(use, shape, lambda size, g: torch.randn(size, generator=g, dtype=self.dtype))
+
+    def uniform(self, use: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (B, *shape)."""
+        return self._tiles(use, shape, lambda size, g: torch.rand(size, generator=g, dtype=self.dtype))
+
+    def draws(self, n: int, first: int = 0) -> Noise:
+        """The noise of draws first..first+n-1 of every row, (n*B,) rows, draw-major."""
+        draw = torch.arange(first, first + n).repeat_interleave(self.rows) + torch.as_tensor(self.draw).repeat(
+            n if isinstance(self.draw, Tensor) else 1
+        )
+        return replace(self, index=self.index.repeat(n), draw=draw)
+
+    def within(self, scope: str) -> Noise:
+        """The same rows under a scope of their own."""
+        return replace(self, scope=f"{self.scope}/{scope}")
+
+    def __getitem__(self, rows: Tensor | slice) -> Noise:
+        """The noise of some rows."""
+        draw = self.draw[rows] if isinstance(self.draw, Tensor) else self.draw
+        return replace(self, index=self.index[rows], draw=draw)
+
+    def _tiles(
+        self, use: str, shape: tuple[int, ...], fill: Callable[[tuple[int, ...], torch.Generator], Tensor]
+    ) -> Tensor:
+        index = self.index.cpu()
+        tile = torch.div(index, TILE, rounding_mode="floor")
+        draw = torch.as_tensor(self.draw).expand_as(tile) if not isinstance(self.draw, Tensor) else self.draw.cpu()
+        keys, inverse = torch.unique(torch.stack([tile, draw]), dim=1, return_inverse=True)
+        word, source = zlib.crc32(f"{self.scope}|{use}".encode()), torch.Generator()
+        blocks = torch.empty((keys.shape[1], TILE, *shape), dtype=self.dtype)
+        for i, (t, d) in enumerate(keys.T.tolist()):
+            blocks[i] = fill((TILE, *shape), source.manual_seed(mix(self.seed, word, self.step, d, t)))
+        return blocks.flatten(0, 1)[inverse * TILE + index % TILE].to(self.index.device)

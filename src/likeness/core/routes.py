@@ -1,0 +1,96 @@
+"""Routes: ways of answering one verb from others, registered functions with a name and requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch
+from likeness.core.config import Settings
+from likeness.core.noise import Noise
+
+if TYPE_CHECKING:
+    from likeness.core.law import Law
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One checked batch and how it is asked.
+
+    Args:
+        batch: The rows, in data units.
+        noise: The rows' randomness.
+        settings: How to ask.
+        n: Draws wanted of each row.
+        effort: Monte-Carlo draws of each row, None for the law's own default.
+        prior: Class probabilities (K,), for `classify`.
+    """
+
+    batch: Batch
+    noise: Noise
+    settings: Settings
+    n: int = 1
+    effort: int | None = None
+    prior: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way of answering `verb`.
+
+    Args:
+        verb: What it answers.
+        name: What users see and choose it by.
+        needs: Verbs that the law must support.
+        kind: The best kind its answers can have, which orders routes.
+        function: (law, question) -> what the verb's hook would return.
+        refuse: A further condition: why it does not apply to this law, or None.
+        rank: Orders routes of one kind, lowest first.
+    """
+
+    verb: str
+    name: str
+    needs: tuple[str, ...]
+    kind: Kind
+    function: Callable[[Any, Question], Any]
+    refuse: Callable[[Any], str | None] = field(default=lambda _law: None)
+    rank: int = 0
+
+    def why_not(self, law: Law) -> str | None:
+        """Why this law cannot take the route, or None."""
+        for verb in self.needs:
+            answer = law.support(verb)
+            if not answer:
+                return f"{self.name} needs {verb}: {answer.why}"
+        return self.refuse(law)
+
+
+ROUTES: list[Route] = []
+
+
+def route(
+    verb: str,
+    name: str,
+    *,
+    needs: tuple[str, ...] = (),
+    kind: Kind,
+    refuse: Callable[[Any], str | None] | None = None,
+    rank: int = 0,
+) -> Callable[[Callable[[Any, Question], Any]], Callable[[Any, Question], Any]]:
+    """Register a function of (law, question) as a way of answering `verb`."""
+
+    def keep(function: Callable[[Any, Question], Any]) -> Callable[[Any, Question], Any]:
+        ROUTES.append(Route(verb, name, needs, kind, function, refuse or (lambda _law: None), rank))
+        ROUTES.sort(key=lambda r: (r.kind, r.rank))
+        return function
+
+    return keep
+
+
+def routes_for(law: Law, verb: str) -> list[Route]:
+    """The routes open to this law, best first."""
+    return [r for r in ROUTES if r.verb == verb and r.why_not(law) is None]

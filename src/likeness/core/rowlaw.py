@@ -1,0 +1,151 @@
+"""Small laws with one distribution for each row of a batch: what `encode` and `decode` answer with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Draws, Kind
+from likeness.core.noise import Noise, fresh_seed
+from likeness.core.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class RowLaw(ABC):
+    """p(z | row) for each of B rows over `space`; `index` says which item each row is.
+
+    Args:
+        space: What is distributed.
+        index: int64 (B,).
+        kind: EXACT where this is the model's own law, ESTIMATE where it approximates it (a VAE's posterior).
+        how: A few words on the method.
+    """
+
+    space: Space
+    index: Tensor
+    kind: Kind
+    how: str
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The mean of each row's law (codes: the class probabilities), (B, ...)."""
+
+    @property
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The most probable value of each row, (B, *E)."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log p(z | row) in nats, (B,)."""
+
+    @abstractmethod
+    def draw(self, noise: Noise) -> Tensor:
+        """One draw for each row of `noise`, whose rows are ours repeated draw-major, (n*B, *E)."""
+
+    def sample(self, n: int = 1, *, seed: int | None = None, first: int = 0) -> Draws:
+        """N draws for each row, x (n, B, *E)."""
+        chosen = fresh_seed() if seed is None else seed
+        noise = Noise(chosen, self.index, scope="rowlaw", dtype=self.mean.dtype).draws(n, first)
+        x = self.draw(noise)
+        return Draws(x.reshape(n, -1, *x.shape[1:]), self.space, self.how, chosen, first, kind=self.kind)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """The rows of several, one after the other."""
+        values = {f.name: [getattr(p, f.name) for p in parts] for f in fields(cls)}
+        return cls(**{k: torch.cat(v) if torch.is_tensor(v[0]) else v[0] for k, v in values.items()})
+
+    def __getitem__(self, rows: Tensor | slice) -> Self:
+        """Some of the rows."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{k: v[rows] if torch.is_tensor(v) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Delta(RowLaw):
+    """All mass on one point."""
+
+    point: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The point."""
+        return self.point
+
+    @property
+    def mode(self) -> Tensor:
+        """The point."""
+        return self.point
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """0 at the point, -inf elsewhere (counting measure)."""
+        same = (z == self.point).flatten(1).all(-1)
+        return torch.where(same, 0.0, -torch.inf).to(self.point.dtype)
+
+    def draw(self, noise: Noise) -> Tensor:
+        """The point again."""
+        return self.point.repeat(noise.rows // len(self.point), *[1] * (self.point.dim() - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Normal(RowLaw):
+    """A diagonal Gaussian N(loc, std^2) for each row."""
+
+    loc: Tensor
+    std: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Loc."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """Loc."""
+        return self.loc
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Sum of the entries' normal log-densities, (B,)."""
+        u = (z - self.loc) / self.std
+        return (-0.5 * u.square() - self.std.log() - 0.9189385332046727).flatten(1).sum(-1)
+
+    def draw(self, noise: Noise) -> Tensor:
+        """Loc + std * eps."""
+        n = noise.rows // len(self.loc)
+        tile = (n, *[1] * (self.loc.dim() - 1))
+        return self.loc.repeat(tile) + self.std.repeat(tile) * noise.normal("z", *self.loc.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Categorical(RowLaw):
+    """One of K codes for each row, given normalised log-probabilities (B, K)."""
+
+    logits: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities, (B, K)."""
+        return self.logits.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable code, (B, 1)."""
+        return self.logits.argmax(-1, keepdim=True).to(self.logits.dtype)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The log-probability of code z (B, 1)."""
+        return self.logits.gather(-1, z.long()).squeeze(-1)
+
+    def draw(self, noise: Noise) -> Tensor:
+        """A code by inverse CDF."""
+        n = noise.rows // len(self.logits)
+        cdf = self.logits.exp().cumsum(-1).repeat(n, 1)
+        u = noise.uniform("z", 1) * cdf[:, -1:]
+        return (cdf[:, :-1] <= u).sum(-1, keepdim=True).to(self.logits.dtype)
