@@ -111,11 +111,11 @@ def central_interval(draws: Tensor, *, level: float) -> tuple[Tensor, Tensor]:
     They lie at ranks (n + 1)(1 -+ level) / 2, which calibrates few draws too, down to n = (1 + level) / (1 - level).
     """
     n = len(draws)
-    place = (n + 1) * (1 - level) / 2 - 1  # from either end, 0 being the outermost draw
-    if place < -1e-9:
-        least = math.ceil((1 + level) / (1 - level) - 1e-9)
+    least = max(2, math.ceil((1 + level) / (1 - level) - 1e-9))
+    if n < least:
         raise BadData(f"{n} draws cannot give an interval of level {level}", do=f"take at least {least}")
     ranked = draws.double().sort(0).values
+    place = (n + 1) * (1 - level) / 2 - 1  # from either end, 0 being the outermost draw
     inner, share = min(int(place) + 1, n - 1), max(place, 0.0) % 1
     low = torch.lerp(ranked[inner - 1], ranked[inner], share)
     return low, torch.lerp(ranked[n - inner], ranked[n - 1 - inner], share)

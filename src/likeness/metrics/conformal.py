@@ -27,9 +27,9 @@ def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | Non
     n = len(ranked)
     reaching = n - torch.searchsorted(ranked, score)
     if uniforms is None:
-        return (1.0 + reaching) / (n + 1.0)
+        return (1 + reaching).double() / (n + 1)
     beyond = n - torch.searchsorted(ranked, score, right=True)
-    return (beyond + uniforms.double() * (1.0 + reaching - beyond)) / (n + 1.0)
+    return (beyond + uniforms.double() * (1 + reaching - beyond)) / (n + 1)
 
 
 def conformal_threshold(held_out: Tensor, *, alarm: float) -> float:
