@@ -3,7 +3,7 @@ import torch
 
 from likeness.core.errors import BadConfig
 from likeness.nets import Sequence
-from likeness.nets.sequence import attend, turned
+from likeness.nets.sequence import attend, turned, waves
 from tests.nets.helpers import assert_all_learn, assert_items_are_alone, build, influence, normal
 
 
@@ -87,10 +87,14 @@ def test_given_steps_need_not_be_asked_for():
 
 def test_rotary_scores_depend_on_distance_alone():
     q, k = normal(1, 1, 1, 1, 8), normal(2, 1, 1, 1, 8)
-    scores = [(turned(q, first) * turned(k, first + 3)).sum() for first in (0, 5, 100)]
+
+    def score(i, j):
+        return (turned(q, waves(torch.tensor([i]), 8)) * turned(k, waves(torch.tensor([j]), 8))).sum()
+
+    scores = [score(first, first + 3) for first in (0, 5, 100)]
     torch.testing.assert_close(scores[1], scores[0])
     torch.testing.assert_close(scores[2], scores[0])
-    assert (turned(q, 0) * turned(k, 4)).sum() != pytest.approx(scores[0].item(), rel=1e-3)
+    assert score(0, 4) != pytest.approx(scores[0].item(), rel=1e-3)
 
 
 def test_attention_agrees_with_the_library():

@@ -52,9 +52,9 @@ class PixelCNN(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The outputs of all variables in one pass."""
         context = matched(context, self.context)
-        v = self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]) + self.place
-        h = self.left(pad(x, (REACH, 0))[..., :-1])
-        v, h = channels_last(v), channels_last(h)
+        v = channels_last(self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]))
+        h = channels_last(self.left(pad(x, (REACH, 0))[..., :-1]))
+        v = v + channels_last(self.place[None]).to(v.dtype)  # in v's own precision, which autocast may have lowered
         for layer in self.layers:
             v, h = layer(v, h, context)
         return self.head(h.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -148,7 +148,7 @@ class _LayerCache:
         d, width = layer.dilation, layer.vertical.out_channels
         blank = layer.link.weight.new_zeros(rows, width, columns)
         self._above: deque[Tensor] = deque([blank] * (d + 1), maxlen=d + 1)
-        self._far, self._near = layer.horizontal.weight[:, :, 0].unbind(-1)
+        self._far, self._near = layer.horizontal.weight[:, :, 0].permute(2, 1, 0)
         self._last = layer.last.weight[:, :, 0, 0]
         self._passed: list[Tensor] = []
         self._linked = blank
@@ -167,8 +167,8 @@ class _LayerCache:
     def pixel(self, h: Tensor, column: int) -> Tensor:
         """The next pixel (B, width) of h, from this layer's input pixel."""
         near = silu(h)
-        u = self._linked[column] + linear(near, self._near)
+        u = torch.addmm(self._linked[column], near, self._near)
         if column >= self._layer.dilation:
-            u = u + linear(self._passed[column - self._layer.dilation], self._far)
+            u = torch.addmm(u, self._passed[column - self._layer.dilation], self._far)
         self._passed.append(near)
         return h + linear(silu(u), self._last, self._layer.last.bias)

@@ -45,7 +45,7 @@ class Sequence(nn.Module):
             raise BadConfig(f"a width of {width} cannot be dealt to {heads} heads of even size")
         if groups > 1 and not causal:
             raise BadConfig("groups order the variables of one step, which only a causal net does", do="pass groups=1")
-        self.inputs, self.width, self.causal, self.context = inputs, width, causal, context
+        self.width, self.heads, self.causal, self.context = width, heads, causal, context
         self.entry = nn.Linear(inputs + width, width)
         self.start = nn.Parameter(torch.zeros(inputs)) if causal else None
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, context=context, depth=depth) for _ in range(depth))
@@ -57,10 +57,10 @@ class Sequence(nn.Module):
         context = matched(context, self.context)
         present = self._present(x, length)
         x = x if present is None else x.masked_fill(~present.unsqueeze(-1), 0)
-        h = self._entered(self._shifted(x), 0)
+        h, angles = self._entered(self._shifted(x), 0)
         hidden = self._hidden_keys(x, present)
         for block in self.blocks:
-            h = block(h, hidden, context)
+            h = block(h, angles, hidden, context)
         y = self.head(self.norm(h), x)
         return y if present is None else y.masked_fill(~present.unsqueeze(-1), 0)
 
@@ -80,10 +80,11 @@ class Sequence(nn.Module):
             return x
         return torch.cat([self.start.expand(len(x), 1, -1), x], 1)[:, : x.shape[1]]
 
-    def _entered(self, x: Tensor, first: int) -> Tensor:
-        """The input (B, L, W) of the first block, for steps numbered from `first`."""
-        waves = _waves(first, x.shape[1], self.width, x).expand(len(x), -1, -1)
-        return self.entry(torch.cat([x, waves], -1))
+    def _entered(self, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """The input (B, L, W) of the first block and all blocks' angles, for steps numbered from `first`."""
+        steps = torch.arange(first, first + x.shape[1], device=x.device)
+        place = waves(steps, self.width).to(x.dtype).expand(len(x), -1, -1)
+        return self.entry(torch.cat([x, place], -1)), waves(steps, self.width // self.heads).to(x.dtype)
 
     def _hidden_keys(self, x: Tensor, present: Tensor | None) -> Tensor | None:
         """True where a query must not look at a key: broadcasts to (B, 1, L, L)."""
@@ -108,16 +109,16 @@ class TransformerBlock(nn.Module):
         for linear in (self.mix, self.narrow):
             linear.weight.data.mul_(1 / math.sqrt(2 * depth))  # depth shall not change the variance at the start
 
-    def forward(self, h: Tensor, hidden: Tensor | None, context: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, angles: Tensor, hidden: Tensor | None, context: Tensor | None) -> Tensor:
         """The stream (B, L, W) after this block; `hidden` is True where a query must not look."""
-        q, k, v = self.project(h, 0, context)
+        q, k, v = self.project(h, angles, context)
         return self.rest(h, attend(q, k, v, hidden), context)
 
-    def project(self, h: Tensor, first: int, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, N, L, D), the first two turned by the angles of their steps."""
+    def project(self, h: Tensor, angles: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, N, L, D), the first two turned by the `angles` (L, D) of their steps."""
         u = self.qkv(self.modulation1(self.norm1(h), context))
         q, k, v = u.view(*h.shape[:2], 3, self.heads, h.shape[2] // self.heads).permute(2, 0, 3, 1, 4)
-        return turned(q, first), turned(k, first), v
+        return turned(q, angles), turned(k, angles), v
 
     def rest(self, h: Tensor, mixed: Tensor, context: Tensor | None) -> Tensor:
         """All that follows the attention, whose result is (B, N, L, D)."""
@@ -137,20 +138,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
     return scores.softmax(-1).to(v.dtype) @ v
 
 
-def turned(x: Tensor, first: int) -> Tensor:
-    """Each pair of numbers of x (B, N, L, D) turned by step times frequency, the steps numbered from `first`."""
-    waves = _waves(first, x.shape[2], x.shape[3], x)
-    sin, cos = waves.chunk(2, -1)
+def turned(x: Tensor, angles: Tensor) -> Tensor:
+    """Each pair of numbers of x (B, N, L, D) turned by the angle whose `waves` are `angles` (L, D)."""
+    sin, cos = angles.chunk(2, -1)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
-def _waves(first: int, steps: int, size: int, like: Tensor) -> Tensor:
-    """Sines, then cosines, of the steps' numbers at size / 2 frequencies from 1 down to 1e-4: (steps, size)."""
-    step = torch.arange(first, first + steps, device=like.device, dtype=torch.float64)
-    rate = torch.logspace(0, -4, size // 2, device=like.device, dtype=torch.float64)
-    angle = step[:, None] * rate
-    return torch.cat([angle.sin(), angle.cos()], -1).to(like.dtype)
+def waves(steps: Tensor, size: int) -> Tensor:
+    """Sines, then cosines, of the steps' numbers (L,) at size / 2 angles a step from 1 down to 1e-4: (L, size)."""
+    rate = torch.logspace(0, -4, size // 2, device=steps.device, dtype=torch.float64)
+    angle = steps[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], -1)
 
 
 @final
@@ -165,10 +164,10 @@ class SequenceStepper(Stepper):
     def _advance(self, place: Tensor | None) -> Tensor:
         net, start = self._net, self._net.start
         x = start.expand(self._rows, -1) if place is None else place  # type: ignore[union-attr]
-        h = net._entered(x[:, None], self._step)
+        h, angles = net._entered(x[:, None], self._step)
         for block, cache in zip(net.blocks, self._caches, strict=True):
             layer = cast(TransformerBlock, block)
-            q, k, v = layer.project(h, self._step, self._context)
+            q, k, v = layer.project(h, angles, self._context)
             h = layer.rest(h, attend(q, *cache.extended(k, v), None), self._context)
         self._step += 1
         return net.norm(h)[:, 0]
