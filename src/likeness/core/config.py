@@ -75,7 +75,6 @@ class GradientConfig(Config):
     precision: Literal["auto", "fp32", "onednn", "bf16"] = option(
         "auto", "arithmetic of a training step; auto measures where the budget is a time, else fp32", "optimiser"
     )
-    compile: bool = option(False, "compile the training step", "optimiser")
     patience: int = option(0, "validations without progress before stopping, 0 for never", "optimiser", ge=0)
     drop_given: float = option(0.1, "rate at which training hides the condition, whole and entry by entry", ge=0, le=1)
 
@@ -90,4 +89,5 @@ class Settings(_Closed):
     reserved: ClassVar[tuple[str, ...]] = ("data", "budget", "seed", "holdout", "out", "given", "settings")
     strict: bool = option(False, "bits of an item do not depend on the rows beside it")
     rows: int = option(4096, "rows computed at once", ge=1)
+    particles: int = option(256, "weighted particles of each row, where completion needs them", ge=1)
     length: int | None = option(None, "length of every drawn item of a ragged space", ge=0)

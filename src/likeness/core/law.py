@@ -6,6 +6,7 @@ and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which 
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -42,6 +43,7 @@ from likeness.core.tree import cut, join
 STRICT_TILE = 8
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 CLASSES_SUMMED = 64
+FEW = 50
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -237,10 +239,10 @@ class Law(ABC):
         Raises:
             Unsupported: Where no route leads there, with the reasons.
         """
-        answer = self._route("complete", route)
         chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, given)
+        answer = self._route("complete", route, batch)
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
-        function = self._complete_rows if answer is None else answer.function
+        function = Law._complete_rows if answer is None else answer.function
 
         def rows_first(rows: Tensor) -> tuple[Any, ...]:
             done = function(self, Question(batch[rows], noise[rows], asked, n=n))
@@ -251,6 +253,7 @@ class Law(ABC):
         drawn = torch.where(batch.present[None], batch.x[None], x_rows.transpose(0, 1))
         drawn = drawn if batch.within is None else drawn.masked_fill(~batch.within[None], 0.0)
         size = ess if ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
+        _warn_if_few(size, kind)
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
             drawn, self.space, how, chosen, first, length, batch.given, calls, kind,
@@ -260,10 +263,11 @@ class Law(ABC):
     @final
     def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:  # noqa: ANN401
         """The most probable values of what is hidden (all, where x is None), given the rest."""
-        answer, asked = self._route("mode", None), self._settings(settings)
+        asked = self._settings(settings)
         batch = self._batch(missing(self.space, 1, torch.zeros(1)) if x is None else x, given)
+        answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
-        function = self._mode_rows if answer is None else answer.function
+        function = Law._mode_rows if answer is None else answer.function
         return self._tiled(len(batch), asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)))
 
     @final
@@ -312,9 +316,9 @@ class Law(ABC):
         settings: Any = None,  # noqa: ANN401
     ) -> Posterior:
         """p(y | x) for a nominal `given`, under the learned class prior or another one (K,)."""
-        answer = self._route("classify", route)
-        assert answer is not None
         chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, None)
+        answer = self._route("classify", route, batch)
+        assert answer is not None
         noise = self._noise(chosen, batch.ids, "classify")
         weights = self.class_prior() if prior is None else torch.as_tensor(prior, dtype=self.dtype)
         asking = Question(batch, noise, asked, effort=effort, prior=weights / weights.sum())
@@ -379,15 +383,19 @@ class Law(ABC):
         if not answer:
             raise Unsupported(answer.why)
 
-    def _route(self, verb: str, wanted: str | None) -> Route | None:
-        """The route to take for `verb`, None for the law's own hook."""
+    def _route(self, verb: str, wanted: str | None, batch: Batch) -> Route | None:
+        """The route to take for `verb` on these rows, None for the law's own hook."""
         self._need(verb)
-        routes = {r.name: r for r in routes_for(self, verb)}
-        answer = self.support(verb)
-        name = wanted or answer.routes[0]
-        if name not in answer.routes:
-            raise Unsupported(f"{verb} has no route {name!r} here", do=f"choose among {', '.join(answer.routes)}")
-        return routes.get(name)
+        routes = {r.name: r for r in routes_for(self, verb, batch)}
+        own = ("own hook",) if "own hook" in self.support(verb).routes else ()
+        names = (*own, *routes)
+        if not names:
+            raise Unsupported(
+                f"{verb} has no route for these rows", do=f"routes for others: {', '.join(self.support(verb).routes)}"
+            )
+        if wanted is not None and wanted not in names:
+            raise Unsupported(f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}")
+        return routes.get(wanted or names[0])
 
     def _asked_of_route(
         self,
@@ -398,9 +406,9 @@ class Law(ABC):
         seed: int | None,
         settings: Any,  # noqa: ANN401
     ) -> Tensor:
-        route = self._route(verb, wanted)
-        assert route is not None
         asked, batch = self._settings(settings), self._batch(x, given)
+        route = self._route(verb, wanted, batch)
+        assert route is not None
         noise = self._noise(self._seed(seed), batch.ids, verb)
         with torch.no_grad(), self.asking():
             out: Tensor = route.function(self, Question(batch, noise, asked))
@@ -503,9 +511,9 @@ class Law(ABC):
 
     def _score(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
         """Log p of each row in data units, by the own hook or, where holes need one, by a route."""
-        function = self._score_rows
+        function: Callable[[Law, Question], Scored] = Law._score_rows
         if not batch.full and self.filler is None and (why := self._marginal(batch)) is not None:
-            routes = routes_for(self, "log_prob with holes")
+            routes = routes_for(self, "log_prob with holes", batch)
             if not routes:
                 raise Unsupported(f"log p of rows with holes: {why}")
             function = routes[0].function
@@ -515,8 +523,7 @@ class Law(ABC):
             lambda rows: function(self, Question(batch[rows], noise[rows], settings, effort=effort)), cost,
         )  # fmt: skip
 
-    @staticmethod
-    def _score_rows(self: Law, question: Question) -> Scored:
+    def _score_rows(self, question: Question) -> Scored:
         """One tile: a missing label is summed over, log p(x) = logsumexp_y log p(y) + log p(x | y)."""
         batch = question.batch
         if not self._sums_classes() or (batch.given is not None and batch.given.full):
@@ -557,8 +564,7 @@ class Law(ABC):
             )
         return add_correction(self._log_prob(inside, noise, 1, settings), correction, kind, how)
 
-    @staticmethod
-    def _complete_rows(self: Law, question: Question) -> Completed:
+    def _complete_rows(self, question: Question) -> Completed:
         if not self._sums_classes() or (question.batch.given is not None and question.batch.given.full):
             return self._complete_inside(question, question.n)
         wide = self._labelled(question)
@@ -592,13 +598,22 @@ class Law(ABC):
         known = given.with_x(torch.where(given.present, given.x, label))
         return replace(question, batch=replace(batch.repeat(n), given=known), noise=noise, n=1)
 
-    @staticmethod
-    def _mode_rows(self: Law, question: Question) -> Mode:
+    def _mode_rows(self, question: Question) -> Mode:
         inside, _, _ = self._inside(question.batch, question.noise)
         mode = self._mode(inside, question.settings)
         x = mode.batch.x if self.preprocessor is None else self.preprocessor.inverse(mode.batch.x)
         x = torch.where(question.batch.present, question.batch.x, x)
         return replace(mode, batch=question.batch.with_x(x))
+
+
+def _warn_if_few(ess: Tensor, kind: Kind) -> None:
+    poor = (ess < FEW) if kind is not Kind.EXACT else torch.zeros_like(ess, dtype=torch.bool)
+    if bool(poor.any()):
+        warnings.warn(
+            f"{int(poor.sum())} of {len(ess)} rows rest on fewer than {FEW} effective particles (least {float(ess.min()):.1f}); "
+            "raise settings particles=...",
+            stacklevel=3,
+        )
 
 
 def _ratio(whole: Scored, part: Scored) -> Scored:

@@ -80,6 +80,7 @@ class FullBatch:
     parameters: Sequence[nn.Parameter]
     l1: float = 0.0
     l2: float = 0.0
+    penalised: Sequence[nn.Parameter] | None = None
     memory: int = 10
     tolerance: float = 1e-9
     iterations: int = 1000

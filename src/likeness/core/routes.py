@@ -50,6 +50,7 @@ class Route:
         function: (law, question) -> what the verb's hook would return.
         refuse: A further condition: why it does not apply to this law, or None.
         rank: Orders routes of one kind, lowest first.
+        suits: A condition on the rows asked about (few enough states, say).
     """
 
     verb: str
@@ -59,6 +60,7 @@ class Route:
     function: Callable[[Any, Question], Any]
     refuse: Callable[[Any], str | None] = field(default=lambda _law: None)
     rank: int = 0
+    suits: Callable[[Any, Batch], bool] = field(default=lambda _law, _batch: True)
 
     def why_not(self, law: Law) -> str | None:
         """Why this law cannot take the route, or None."""
@@ -80,17 +82,20 @@ def route(
     kind: Kind,
     refuse: Callable[[Any], str | None] | None = None,
     rank: int = 0,
+    suits: Callable[[Any, Batch], bool] | None = None,
 ) -> Callable[[Callable[[Any, Question], Any]], Callable[[Any, Question], Any]]:
     """Register a function of (law, question) as a way of answering `verb`."""
 
     def keep(function: Callable[[Any, Question], Any]) -> Callable[[Any, Question], Any]:
-        ROUTES.append(Route(verb, name, needs, kind, function, refuse or (lambda _law: None), rank))
+        always: Callable[[Any, Batch], bool] = lambda _law, _batch: True  # noqa: E731
+        ROUTES.append(Route(verb, name, needs, kind, function, refuse or (lambda _law: None), rank, suits or always))
         ROUTES.sort(key=lambda r: (r.kind, r.rank))
         return function
 
     return keep
 
 
-def routes_for(law: Law, verb: str) -> list[Route]:
-    """The routes open to this law, best first."""
-    return [r for r in ROUTES if r.verb == verb and r.why_not(law) is None]
+def routes_for(law: Law, verb: str, batch: Batch | None = None) -> list[Route]:
+    """The routes open to this law (and these rows), best first."""
+    open_ = [r for r in ROUTES if r.verb == verb and r.why_not(law) is None]
+    return open_ if batch is None else [r for r in open_ if r.suits(law, batch)]

@@ -1,0 +1,308 @@
+"""Preprocessors: from data of any type to the reals, each with its share of log p and what kind that is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+from likeness.core import gaussian
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Filler, Preprocessor, Source
+from likeness.core.space import Real, Space, Variable
+
+EDGE = 1e-6  # dequantised values keep this far from the edges of their cell
+
+
+class Reals(Preprocessor):
+    """Each column to reals of zero mean and unit scale.
+
+    A real: affine, after log or logit where it is bounded (EXACT); rounded to a bin: uniform within it (LOWER_BOUND).
+    An ordinal: uniform dequantisation (Theis et al. 2016, eq. 3) and logit. A count: dequantisation and log.
+    A nominal of K categories: K reals of which it is the argmax (Hoogeboom et al. 2021, arXiv:2102.05379, eq. 7).
+
+    Holes and absent tails stay so, contribute nothing, and are 0 in model units.
+
+    Args:
+        space: What comes in.
+        squash: Whether ordinals pass a logit; without it they are only scaled (for diffusion on images).
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, space: Space, *, squash: bool = True) -> None:
+        super().__init__()
+        self.space, self.squash = space, squash
+        self.columns = space.columns
+        self.widths = [_width(v) for v in self.columns]
+        self.flat_time = space.ragged and len(space.shape) == 1
+        self.out = _out_space(space, sum(self.widths))
+        self.stochastic = any(v.counted for v in space.variables)
+        self.how = "dequantised" if self.stochastic else ""
+        self.single = not space.ragged and len(space.shape) > 1
+        self.register_buffer("shift", torch.zeros(1 if self.single else sum(self.widths)))
+        self.register_buffer("scale", torch.ones(1 if self.single else sum(self.widths)))
+        kinds: dict[Variable, list[int]] = {}
+        for i, v in enumerate(self.columns):
+            kinds.setdefault(v, []).append(i)
+        self.groups = [(v, _step_of(v, squash), cols, self._targets(cols)) for v, cols in kinds.items()]
+
+    def _targets(self, columns: list[int]) -> list[int]:
+        starts = [sum(self.widths[:i]) for i in range(len(self.widths))]
+        return [starts[i] + k for i in columns for k in range(self.widths[i])]
+
+    def fit(self, source: Source) -> None:
+        """Location and scale of every column in model units, over the training split."""
+        total = first = second = torch.zeros(())
+        for batch in source.chunks(65536):
+            noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
+            y, _, present = self._steps(batch, noise)
+            axes = list(range(y.dim() if self.single else y.dim() - 1))
+            w = present.double() * batch.weights.double().reshape(-1, *[1] * (y.dim() - 1))
+            total = total + w.sum(axes)
+            first = first + (w * y.double()).sum(axes)
+            second = second + (w * y.double().square()).sum(axes)
+        total = total.clamp_min(1e-12)
+        mean = first / total
+        std = (second / total - mean.square()).clamp_min(0).sqrt()
+        std = torch.where(std > 1e-12 * mean.abs().clamp_min(1e-30), std, torch.ones_like(std))
+        self.shift = mean.reshape(self.shift.shape).to(self.shift)
+        self.scale = std.reshape(self.scale.shape).to(self.scale)
+
+    def forward(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor, Kind]:
+        """The batch in model units, log|dy/dx| - log q (B,), and its kind."""
+        y, ladj, present = self._steps(batch, noise)
+        y = ((y - self.shift) / self.scale) * present
+        scaling = (self.scale.log() * present).flatten(1).sum(-1)
+        observed = None if batch.observed is None else self._spread(batch.observed)
+        kind = Kind.LOWER_BOUND if self.stochastic else Kind.EXACT
+        out = Batch(y, observed, batch.length, batch.weight, batch.given, batch.index)
+        return out, ladj - scaling, kind
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Model units back to data units; codes are whole numbers."""
+        y = y * self.scale + self.shift
+        x = y.new_zeros((*y.shape[:-1], len(self.columns)))
+        for v, step, columns, targets in self.groups:
+            part = y[..., targets].unflatten(-1, (len(columns), _width(v)))
+            x[..., columns] = step.inverse(part)
+        return x.squeeze(-1) if self.flat_time else x
+
+    def _columns(self, t: Tensor) -> Tensor:
+        return t[..., None] if self.flat_time else t
+
+    def _spread(self, present: Tensor) -> Tensor:
+        """A mask over entries as a mask over model units."""
+        widths = torch.tensor(self.widths, device=present.device)
+        return self._columns(present).repeat_interleave(widths, -1)
+
+    def _steps(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        """Every group's own step: values before scaling, log-correction (B,), what is present."""
+        x, known = self._columns(batch.x), self._columns(batch.present)
+        y = x.new_zeros((*x.shape[:-1], sum(self.widths)))
+        ladj = x.new_zeros(len(batch))
+        for i, (v, step, columns, targets) in enumerate(self.groups):
+            part = x[..., columns]
+            u = noise.uniform(f"cell {i}", *part.shape[1:], _width(v)) if v.counted else None
+            value, change = step.forward(part, None if u is None else u.to(x).clamp(EDGE, 1 - EDGE))
+            y[..., targets] = value.flatten(-2)
+            ladj = ladj + (change * known[..., columns]).flatten(1).sum(-1)
+        present = self._spread(batch.present)
+        return y * present, ladj, present
+
+
+class Step:
+    """One variable's map x (..., n) <-> y (..., n, width), with log|dy/dx| - log q entrywise (..., n)."""
+
+    def __init__(self, variable: Variable) -> None:
+        self.variable = variable
+
+    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Y and its share of log p."""
+        raise NotImplementedError
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """X again."""
+        raise NotImplementedError
+
+
+class _Real(Step):
+    """A real, by log or logit where bounded; rounded ones are spread over their bin first."""
+
+    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        v = self.variable
+        extra = torch.zeros_like(x)
+        if u is not None:
+            width = v.resolution  # type: ignore[union-attr]
+            x, extra = x + width * (u.squeeze(-1) - 0.5), extra + torch.tensor(width).log()
+        y, ladj = _unbound(x, v.lower, v.upper)  # type: ignore[union-attr]
+        return y[..., None], ladj + extra
+
+    def inverse(self, y: Tensor) -> Tensor:
+        v = self.variable
+        x = _bound(y.squeeze(-1), v.lower, v.upper)  # type: ignore[union-attr]
+        width = v.resolution  # type: ignore[union-attr]
+        return x if width is None else (x / width).round() * width
+
+
+class _Ordinal(Step):
+    """v = (code + u) / levels in (0, 1), then logit unless told otherwise."""
+
+    squash = True
+
+    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert u is not None
+        levels = self.variable.states
+        v = (x + u.squeeze(-1)) / levels
+        size = torch.full_like(x, -float(torch.tensor(levels).log()))
+        if not self.squash:
+            return v[..., None], size
+        y = v.log() - torch.log1p(-v)
+        return y[..., None], size - logsigmoid(y) - logsigmoid(-y)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        levels = self.variable.states
+        v = y.squeeze(-1).sigmoid() if self.squash else y.squeeze(-1)
+        return (v * levels).floor().clamp(0, levels - 1)
+
+
+class _Linear(_Ordinal):
+    squash = False
+
+
+class _Count(Step):
+    """v = count + u > 0, then log."""
+
+    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert u is not None
+        y = (x + u.squeeze(-1)).log()
+        return y[..., None], -y
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.squeeze(-1).clamp(max=40).exp().floor()
+
+
+class _Nominal(Step):
+    """K reals with the code as their argmax: the winner T ~ N(0,1), the others T - softplus(T - e)."""
+
+    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert u is not None
+        e = torch.special.ndtri(u)
+        code = x.long()[..., None]
+        winner = e.gather(-1, code)
+        y = winner - softplus(winner - e)
+        y = y.scatter(-1, code, winner)
+        log_q = -0.5 * e.square() - 0.9189385332046727
+        # y_i = T - softplus(T - e_i): dy_i/de_i = sigmoid(T - e_i); the winner is unchanged
+        stretch = logsigmoid(winner - e).scatter(-1, code, 0.0)
+        return y, (stretch - log_q).sum(-1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.argmax(-1).to(y.dtype)
+
+
+_STEPS: dict[str, type[Step]] = {"real": _Real, "ordinal": _Ordinal, "count": _Count, "nominal": _Nominal}
+
+
+def _step_of(variable: Variable, squash: bool) -> Step:
+    return _Linear(variable) if variable.type == "ordinal" and not squash else _STEPS[variable.type](variable)
+
+
+def _width(variable: Variable) -> int:
+    return int(variable.states) if variable.type == "nominal" else 1
+
+
+def _out_space(space: Space, width: int) -> Space:
+    if space.ragged and len(space.shape) == 1:
+        return Space(axes=(*space.axes, "code"), shape=(None, width), variables=(Real(),), longest=space.longest)
+    shape = (*space.shape[:-1], width)
+    return Space(axes=space.axes, shape=shape, variables=(Real(),), longest=space.longest)
+
+
+def _unbound(x: Tensor, lower: float | None, upper: float | None) -> tuple[Tensor, Tensor]:
+    """A bounded real to the line, and log|dy/dx|."""
+    if lower is None and upper is None:
+        return x, torch.zeros_like(x)
+    if lower is not None and upper is not None:
+        v = ((x - lower) / (upper - lower)).clamp(EDGE, 1 - EDGE)
+        y = v.log() - torch.log1p(-v)
+        return y, -logsigmoid(y) - logsigmoid(-y) - torch.tensor(upper - lower).log()
+    sign, edge = (1.0, lower) if lower is not None else (-1.0, upper)
+    y = (sign * (x - (edge or 0.0))).clamp_min(EDGE).log()
+    return y, -y
+
+
+def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
+    if lower is None and upper is None:
+        return y
+    if lower is not None and upper is not None:
+        return lower + (upper - lower) * y.sigmoid()
+    return lower + y.clamp(max=40).exp() if lower is not None else (upper or 0.0) - y.clamp(max=40).exp()
+
+
+class GaussianFiller(Filler):
+    """q(holes | observed) = a Gaussian fitted by EM to the training rows in model units; diagonal where rows are long.
+
+    Args:
+        space: The model's space (reals).
+        largest: The most entries for which a full covariance is kept.
+        passes: Passes of EM.
+    """
+
+    mean: Tensor
+    cov: Tensor
+    how = "a Gaussian"
+
+    def __init__(self, space: Space, *, largest: int = 128, passes: int = 8) -> None:
+        super().__init__()
+        self.full, self.passes, self.shape = space.dims <= largest, passes, space.layout
+        self.register_buffer("mean", torch.zeros(space.dims))
+        self.register_buffer("cov", torch.eye(space.dims) if self.full else torch.ones(space.dims))
+
+    def fit(self, source: Source) -> None:
+        """EM over rows with holes; the tails of ragged rows count as holes."""
+        for _ in range(self.passes):
+            weight, first, second = 0.0, torch.zeros(()), torch.zeros(())
+            for batch in source.chunks(8192):
+                x, known = batch.x.flatten(1).double(), batch.present.flatten(1)
+                part = self._moments(x, known, batch.weights.double())
+                weight, first, second = weight + float(batch.weights.sum()), first + part[0], second + part[1]
+            mean = first / weight
+            outer = torch.outer(mean, mean) if self.full else mean.square()
+            cov = second / weight - outer
+            self.mean = mean.to(self.mean)
+            self.cov = (gaussian.shrunk(cov, 1e-3) if self.full else cov.clamp_min(1e-6)).to(self.cov)
+
+    def _moments(self, x: Tensor, known: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        mean, cov = self.mean.double(), self.cov.double()
+        if self.full:
+            return gaussian.moments(x, mean, cov, known, weight)
+        filled = torch.where(known, x, mean)
+        spread = torch.where(known, torch.zeros_like(x), cov)
+        return (weight[:, None] * filled).sum(0), (weight[:, None] * (filled.square() + spread)).sum(0)
+
+    def fill(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
+        """The batch with its holes drawn, and -log q of what was drawn, (B,)."""
+        x, known = batch.x.flatten(1), batch.present.flatten(1)
+        holes = batch.holes.flatten(1)
+        eps = noise.normal("fill", x.shape[-1])
+        drawn = self._draw(x, known, eps)
+        log_q = self._log_q(torch.where(known, x, drawn), known, holes)
+        filled = torch.where(holes, drawn, x).reshape(batch.x.shape)
+        return Batch(filled, None, batch.length, batch.weight, batch.given, batch.index), -log_q
+
+    def _draw(self, x: Tensor, known: Tensor, eps: Tensor) -> Tensor:
+        if self.full:
+            return gaussian.conditional_draw(x, self.mean, self.cov, known, eps)
+        return self.mean + self.cov.sqrt() * eps
+
+    def _log_q(self, x: Tensor, known: Tensor, holes: Tensor) -> Tensor:
+        """Log q(holes | known) = log q(known and holes) - log q(known)."""
+        if not self.full:
+            u = (x - self.mean).square() / self.cov
+            return (-0.5 * (u + self.cov.log() + gaussian.LOG_2PI) * holes).sum(-1)
+        both = gaussian.log_density(x, self.mean, self.cov, known | holes)
+        return both - gaussian.log_density(x, self.mean, self.cov, known)

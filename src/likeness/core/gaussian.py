@@ -1,0 +1,103 @@
+"""Joint Gaussians with holes: densities, conditionals, draws and expected moments for any pattern of what is known.
+
+A hole's row and column of the covariance are replaced by the identity's, so that one batched Cholesky serves all
+patterns at once and no row's arithmetic depends on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+ROOM = 1 << 23  # numbers in a chunk's batched covariances
+
+
+def log_density(x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = None) -> Tensor:
+    """Log N(x; mean, cov) of the entries present, in nats, (B,).
+
+    Args:
+        x: (B, D).
+        mean: (D,) or (B, D).
+        cov: (D, D) or (B, D, D).
+        present: bool (B, D), or None where all are.
+    """
+    if present is None and cov.dim() == 2:
+        factor = torch.linalg.cholesky(cov)
+        u = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
+        return -0.5 * (u.square().sum(0) + x.shape[-1] * LOG_2PI) - factor.diagonal().log().sum()
+    known = torch.ones_like(x, dtype=torch.bool) if present is None else present
+    parts = [_masked_density(*part) for part in _chunks(x, mean, cov, known)]
+    return torch.cat(parts)
+
+
+def _masked_density(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
+    factor = torch.linalg.cholesky(masked(cov, known))
+    residual = ((x - mean) * known)[..., None]
+    u = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
+    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return -0.5 * (u.square().sum(-1) + known.sum(-1) * LOG_2PI) - log_det
+
+
+def masked(cov: Tensor, known: Tensor) -> Tensor:
+    """The covariance with identity rows and columns where nothing is known, (B, D, D)."""
+    both = known[:, :, None] & known[:, None, :]
+    return torch.where(both, cov, torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device))
+
+
+def conditional_mean(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
+    """E[x | the known entries], (B, D): mean + cov_{.o} cov_oo^-1 (x_o - mean_o)."""
+    return torch.cat([_regress(xs, ms, cs, ks) for xs, ms, cs, ks in _chunks(x, mean, cov, known)])
+
+
+def _regress(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
+    residual = ((x - mean) * known)[..., None]
+    solved = torch.cholesky_solve(residual, torch.linalg.cholesky(masked(cov, known))) * known[..., None]
+    shift = (cov @ solved).squeeze(-1)
+    return torch.where(known, x, mean + shift)
+
+
+def conditional_draw(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal: Tensor) -> Tensor:
+    """A draw of the hidden entries given the known ones, (B, D), by Matheron's rule.
+
+    z ~ N(mean, cov) is moved by cov_{.o} cov_oo^-1 (x_o - z_o) (Doucet 2010).
+    """
+    factor = torch.linalg.cholesky(cov)
+    z = mean + (normal[:, None, :] * factor).sum(-1)
+    return torch.cat([_regress(xs, zs, cs, ks) for xs, zs, cs, ks in _chunks(x, z, cov, known)])
+
+
+def moments(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sums of E[x] (D,) and E[x x'] (D, D) given what is known in each row."""
+    first, second = x.new_zeros(x.shape[-1]), x.new_zeros(x.shape[-1], x.shape[-1])
+    for (xs, ms, cs, ks), w in zip(_chunks(x, mean, cov, known), _split(weight, x), strict=True):
+        filled = _regress(xs, ms, cs, ks)
+        gain = torch.cholesky_solve(
+            (cs * ks[:, :, None]).expand(len(xs), -1, -1), torch.linalg.cholesky(masked(cs, ks))
+        )
+        left = cs - (cs * ks[:, None, :]) @ gain
+        hidden = ~ks[:, :, None] & ~ks[:, None, :]
+        first += (w[:, None] * filled).sum(0)
+        second += (w[:, None] * filled).T @ filled + ((left * hidden) * w[:, None, None]).sum(0)
+    return first, second
+
+
+def _chunks(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    means = _split(mean.expand_as(x), x)
+    covs = _split(cov, x) if cov.dim() == 3 else [cov] * len(means)
+    return list(zip(_split(x, x), means, covs, _split(known, x), strict=True))
+
+
+def _split(t: Tensor, x: Tensor) -> list[Tensor]:
+    """Pieces of at most so many rows that a chunk's covariances fit the room."""
+    return list(t.split(max(1, ROOM // max(1, x.shape[-1] ** 2))))
+
+
+def shrunk(cov: Tensor, shrinkage: float) -> Tensor:
+    """(1 - s) cov + s tr(cov)/D I, with a floor of 1e-9 of the mean variance so that it can be inverted."""
+    d = cov.shape[-1]
+    scale = cov.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    eye = torch.eye(d, dtype=cov.dtype, device=cov.device)
+    return (1 - shrinkage) * cov + (shrinkage + 1e-9) * torch.where(scale > 0, scale, torch.ones_like(scale)) * eye

@@ -1,0 +1,203 @@
+"""One Gaussian: closed form, exact marginals and conditionals; the joint of x and what is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from likeness.bijections.preprocess import Reals
+from likeness.core import gaussian
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config, option
+from likeness.core.context import Summary
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.space import Space
+
+
+class GaussianConfig(Config):
+    """Options of `gaussian`."""
+
+    covariance: Literal["full", "diagonal"] = option("full", "full: any covariance; diagonal: independent entries")
+    classes: Literal["shared", "own"] = option("shared", "under a label: one covariance for all classes, or one each")
+    shrinkage: float = option(
+        0.0, "share of the covariance replaced by its mean variance times the identity; 0 is maximum likelihood",
+        "objective", ge=0, le=1,
+    )  # fmt: skip
+    passes: int = option(
+        50, "most passes of EM where entries are missing; one suffices where none is", "optimiser", ge=1
+    )
+
+
+@register(
+    Card(
+        "gaussian", "One Gaussian", "classical", "Anderson, An Introduction to Multivariate Statistical Analysis", 1958,
+        "A multivariate normal with exact answers to every question: the baseline that everything must beat.",
+    )
+)  # fmt: skip
+class Gaussian(Model):
+    """N(mean, cov) over (x, summary of given); a label has a mean of its own, and may have its own covariance.
+
+    Ragged rows are laid out to the longest; a shorter one is the marginal of its own entries.
+    """
+
+    Config = GaussianConfig
+    mean: Tensor
+    cov: Tensor
+
+    def __init__(self, config: GaussianConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.preprocessor = Reals(space)
+        self.dims = self.preprocessor.out.dims
+        self.per_class = self._sums_classes()
+        self.summary = Summary(given_space) if given_space is not None and not self.per_class else None
+        size = self.dims + (self.summary.size if self.summary else 0)
+        classes = (given_space.label or 1) if given_space is not None and self.per_class else 1
+        own = classes if config.classes == "own" else 1
+        self.register_buffer("mean", torch.zeros(classes, size))
+        self.register_buffer("cov", torch.eye(size).repeat(own, 1, 1))
+        self.holes = False
+
+    @classmethod
+    def _refuse(cls, config: GaussianConfig, space: Space, given_space: Space | None) -> str | None:
+        named = any(v.type in {"nominal", "count"} or v.states == 2 for v in space.variables)
+        if named:
+            return "a Gaussian has no density on named categories: take `mixture` with components=1"
+        return None
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        if self.summary is not None:
+            self.summary.fit(source)
+        self.holes = any(not bool(self._joint_present(b).all()) for b in source.chunks(65536))
+
+    def learner(self) -> EM:
+        """One pass of sums where nothing is missing, EM where something is."""
+        config: GaussianConfig = self.config
+        return EM(self._start, self._expect, self._maximise, self._assign, passes=config.passes if self.holes else 1)
+
+    def _start(self, source: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+        return {
+            "mean": self.mean.double() * 0,
+            "cov": torch.ones_like(self.cov).double() * torch.eye(self.cov.shape[-1]),
+        }
+
+    def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
+        """Sums of 1, E[v], E[v v'] over rows, for each class."""
+        v, known = self._joint(batch)
+        v, weight = v.double(), batch.weights.double()
+        hot = self._hot(batch).double()
+        sums, firsts, seconds = [], [], []
+        for k in range(len(self.mean)):
+            w = weight * hot[:, k]
+            cov = parameters["cov"][min(k, len(self.cov) - 1)]
+            first, second = self._sums(v, parameters["mean"][k], cov, known, w)
+            sums, firsts, seconds = [*sums, w.sum()], [*firsts, first], [*seconds, second]
+        objective = (self._log_joint(v, known, batch, parameters) * weight).sum() if self.holes else weight.sum() * 0
+        return {"n": torch.stack(sums), "first": torch.stack(firsts), "second": torch.stack(seconds),
+                "weight": weight.sum(), "objective": objective}  # fmt: skip
+
+    def _sums(self, v: Tensor, mean: Tensor, cov: Tensor, known: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        if self.holes:
+            return gaussian.moments(v, mean, cov, known, w)
+        return (w[:, None] * v).sum(0), (w[:, None] * v).T @ v
+
+    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Means and covariances that maximise the expected log-density, shrunk as asked."""
+        config: GaussianConfig = self.config
+        n = sums["n"].clamp_min(1e-12)[:, None]
+        mean = sums["first"] / n
+        scatter = sums["second"] - n[:, :, None] * mean[:, :, None] * mean[:, None, :]
+        pooled = scatter.sum(0, keepdim=True) / sums["n"].sum()
+        cov = pooled if config.classes == "shared" else torch.where(n[:, :, None] > 1, scatter / n[:, :, None], pooled)
+        cov = cov if config.covariance == "full" else torch.diag_embed(cov.diagonal(dim1=-2, dim2=-1))
+        return {"mean": mean, "cov": gaussian.shrunk(cov, config.shrinkage)}
+
+    def _assign(self, parameters: Parameters) -> None:
+        self.mean, self.cov = parameters["mean"].to(self.mean), parameters["cov"].to(self.cov)
+
+    # ---- the joint of x and what is given --------------------------------------------------------------------------
+
+    def _joint(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """V = (x, summary) and what of it is known, (B, D + C)."""
+        x, present = batch.x.flatten(1), batch.present.flatten(1)
+        if self.summary is None:
+            return x, present
+        given = self._given_of(batch)
+        return torch.cat([x, self.summary(given)], -1), torch.cat([present, self.summary.mask(given) > 0], -1)
+
+    def _joint_present(self, batch: Batch) -> Tensor:
+        if self.summary is None:
+            return batch.present
+        return torch.cat([batch.present.flatten(1), self.summary.mask(self._given_of(batch)) > 0], -1)
+
+    def _given_of(self, batch: Batch) -> Batch:
+        assert self.given_space is not None
+        return batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+
+    def _hot(self, batch: Batch) -> Tensor:
+        """Which class each row is of, one-hot (B, K); a missing label belongs to all by the class prior."""
+        if not self.per_class:
+            return batch.x.new_ones(len(batch), 1)
+        given = self._given_of(batch)
+        code = given.x.flatten(1)[:, 0].long().clamp(0, len(self.mean) - 1)
+        hot = torch.nn.functional.one_hot(code, len(self.mean)).to(batch.x)
+        return torch.where(given.present.flatten(1)[:, :1], hot, self.class_prior().to(batch.x))
+
+    def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean (B, D + C) and covariance of each row's class."""
+        k = self._hot(batch).argmax(-1)
+        return self.mean[k], self.cov[0] if len(self.cov) == 1 else self.cov[k]
+
+    def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
+        k = self._hot(batch).argmax(-1)
+        cov = parameters["cov"]
+        return gaussian.log_density(v, parameters["mean"][k], cov[0] if len(cov) == 1 else cov[k], known)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+        """Log p(x, s) - log p(s)."""
+        v, known = self._joint(batch)
+        mean, cov = self._parameters_of(batch)
+        everything = bool(known.all()) and cov.dim() == 2
+        value = gaussian.log_density(v, mean, cov, None if everything else known)
+        if self.summary is not None:
+            only = known.clone()
+            only[:, : self.dims] = False
+            value = value - gaussian.log_density(v, mean, cov, only)
+        return Scored(value, Kind.EXACT, "closed form")
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+        assert self.preprocessor is not None
+        hidden = missing(self.preprocessor.out, noise.rows, self.mean)
+        return self._draw(replace(hidden, given=given, index=noise.index), noise)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+        x = self._draw(batch.repeat(n), noise.draws(n))
+        return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
+
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        v, known = self._joint(batch)
+        mean, cov = self._parameters_of(batch)
+        drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))
+        return drawn[:, : self.dims].reshape(batch.x.shape)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+        """The conditional mean, which is the peak."""
+        v, known = self._joint(batch)
+        mean, cov = self._parameters_of(batch)
+        x = gaussian.conditional_mean(v, mean, cov, known)[:, : self.dims]
+        kind = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        return Mode(batch.with_x(x.reshape(batch.x.shape)), kind, "conditional mean")

@@ -1,0 +1,1 @@
+"""Learning: one Run for every family, stepped, watched, stopped and resumed; families know no loop."""

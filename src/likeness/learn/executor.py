@@ -1,0 +1,106 @@
+"""What carries out a learner: one subclass for each kind of Learner."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.learn.budget import Budget
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one step did.
+
+    Args:
+        iteration: Counted from 1.
+        phase: Which player moved.
+        loss: The mean of the loss over rows.
+        terms: The means of its named terms.
+        facts: Learning rate, gradient norm, ...
+        validation: The criterion on the held-out part, where it was measured.
+    """
+
+    iteration: int
+    phase: str
+    loss: float
+    terms: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+    validation: float | None = None
+
+
+@dataclass(eq=False)
+class Task:
+    """What an executor works on.
+
+    Args:
+        model: Prepared.
+        source: The training part, or None for a loss from a density alone.
+        budget: How long.
+        seed: Of row order and training noise.
+        decisions: What a clock decided; filled as decisions are made, obeyed where they stand.
+    """
+
+    model: Model
+    source: Source | None
+    budget: Budget
+    seed: int
+    decisions: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """The number of training rows."""
+        return 0 if self.source is None else len(self.source)
+
+    def everything(self, size: int) -> Any:  # noqa: ANN401
+        """All training rows in model units, chunk by chunk, with noise that never changes."""
+        assert self.source is not None
+        for batch in self.source.chunks(size):
+            noise = Noise(self.seed, batch.ids, scope="train", dtype=self.model.dtype)
+            yield self.model.inputs(batch.to(device=self.model.device), noise)[0], noise
+
+
+class Executor(ABC):
+    """Carries out one learner, a step at a time."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.iteration, self.done = task, 0, False
+
+    @abstractmethod
+    def step(self, phase: str | None = None) -> Event:
+        """One iteration, or one move of one phase."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a later process needs to go on with the same bits."""
+
+    @abstractmethod
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from `state`."""
+
+    def answering(self, _use: bool) -> None:
+        """Put the parameters that answer questions (averages) in place, or take them out again."""
+
+    def finish(self) -> None:
+        """Leave the parameters that answer questions in the model."""
+
+    @property
+    def total(self) -> int | None:
+        """The steps there will be, None while unknown."""
+        return None
+
+
+def terms_of(values: dict[str, Tensor], weights: Tensor) -> dict[str, float]:
+    """Weighted means of named terms."""
+    whole = weights.sum()
+    return {k: float((v.detach() * weights).sum() / whole) for k, v in values.items()}
+
+
+__all__ = ["Batch", "Event", "Executor", "Task", "terms_of"]

@@ -1,0 +1,243 @@
+"""Stochastic gradients: Adam on each phase in turn, averages of the weights, one or several processes."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from likeness.core.batch import Batch
+from likeness.core.config import GradientConfig
+from likeness.core.errors import LikenessError
+from likeness.core.learner import Gradient, Phase
+from likeness.core.noise import Noise, generator
+from likeness.learn.executor import Event, Executor, Task, terms_of
+from likeness.learn.precision import arithmetic, fastest
+
+ORDER = zlib.crc32(b"row order")
+CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
+VALIDATING = 0.1  # share of a wall budget that validation may cost
+
+
+class GradientExecutor(Executor):
+    """One iteration moves every phase that is due; the row order and noise of step t are functions of (seed, t)."""
+
+    def __init__(self, task: Task, learner: Gradient) -> None:
+        super().__init__(task)
+        config = task.model.config
+        self.config: GradientConfig = config
+        self.phases = {p.name: p for p in learner.phases}
+        self.moves = dict.fromkeys(self.phases, 0)
+        self.optimisers = {p.name: _adam(p, config) for p in learner.phases}
+        self.averaged = list(task.model.named_parameters())
+        self.shadow = [p.detach().clone() for _, p in self.averaged] if config.ema > 0 else []
+        self.started = time.perf_counter()
+        self.spent = 0.0
+        self._orders: dict[int, Tensor] = {}
+        total = task.decisions.get("steps") or task.budget.total(task.rows or config.batch, config.batch)
+        if total is not None:
+            task.decisions.setdefault("steps", total)
+            task.decisions.setdefault("decided_at", 0)
+        task.decisions.setdefault("precision", self._precision())
+
+    @property
+    def total(self) -> int | None:
+        """The steps there will be, once decided."""
+        return self.task.decisions.get("steps")
+
+    def _precision(self) -> str:
+        """The Config's choice; auto measures where the budget is a time, so that a budget in steps replays itself."""
+        if self.config.precision != "auto":
+            return self.config.precision
+        if self.task.budget.seconds is None:
+            return "fp32"
+        phase = next(iter(self.phases.values()))
+        batch, noise = self._rows(0)
+
+        def trial() -> None:
+            torch.autograd.grad(self._loss(phase, batch, noise)[0], list(phase.parameters), allow_unused=True)
+
+        return fastest(trial, self.task.model.device)
+
+    # ---- one step --------------------------------------------------------------------------------------------------
+
+    def step(self, phase: str | None = None) -> Event:
+        """Every phase that is due, or one move of the one that is named."""
+        chosen = [self.phases[phase]] if phase else [p for p in self.phases.values() if self.iteration % p.every == 0]
+        event = None
+        for player in chosen:
+            for _ in range(1 if phase else player.repeat):
+                event = self._move(player)
+        self.iteration += 1
+        self._average()
+        self._decide()
+        self.done = self.total is not None and self.iteration >= self.total
+        assert event is not None
+        return event
+
+    def _move(self, phase: Phase) -> Event:
+        move = self.moves[phase.name]
+        self.moves[phase.name] += 1
+        batch, noise = self._rows(move, zlib.crc32(phase.name.encode()) if len(self.phases) > 1 else 0)
+        with arithmetic(self.task.decisions["precision"], self.task.model.device):
+            loss, terms = self._loss(phase, batch, noise)
+        if not bool(torch.isfinite(loss)):
+            raise LikenessError(
+                f"the loss of phase {phase.name!r} is {float(loss)}", where=f"iteration {self.iteration + 1}",
+                do="lower lr, or look at the data for extreme values; the last good state is kept",
+            )  # fmt: skip
+        self.task.model.train()
+        norm = self._descend(phase, loss, batch)
+        if phase.after is not None:
+            phase.after(move)
+        weights = batch.weights
+        facts = {"lr": self._lr(), "gradient norm": norm}
+        return Event(self.iteration + 1, phase.name, float(loss.detach()), terms_of(terms, weights), facts)
+
+    def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            inside, _ = self.task.model.inputs(batch, noise, self.config.drop_given)
+        terms = phase.loss(inside, noise)
+        total = torch.stack(list(terms.values())).sum(0)
+        weights = inside.weights.to(total)
+        return (total * weights).sum() / _everywhere(weights.sum()), terms
+
+    def _descend(self, phase: Phase, loss: Tensor, batch: Batch) -> float:
+        parameters = list(phase.parameters)
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = torch.zeros_like(p) if g is None else g
+        _sum_over_processes(parameters)
+        clip = self.config.clip or math.inf
+        norm = float(nn.utils.clip_grad_norm_(parameters, clip, foreach=True))
+        for group in self.optimisers[phase.name].param_groups:
+            group["lr"] = self._lr() * phase.lr
+        self.optimisers[phase.name].step()
+        for p in parameters:
+            p.grad = None
+        return norm
+
+    def _rows(self, move: int, stream: int = 0) -> tuple[Batch, Noise]:
+        """The rows and noise of a move: places in the global batch, of which a process takes its slice."""
+        size, source = self.config.batch, self.task.source
+        place = torch.arange(size)
+        if dist.is_available() and dist.is_initialized():
+            place = place.tensor_split(dist.get_world_size())[dist.get_rank()]
+        noise = Noise(self.task.seed, place.to(self.task.model.device), step=move + 1, scope=f"train{stream}",
+                      dtype=self.task.model.dtype)  # fmt: skip
+        if source is None:
+            return Batch(torch.zeros((len(place), *self.task.model.space.layout), dtype=self.task.model.dtype)), noise
+        position = move * size + place
+        epoch = torch.div(position, len(source), rounding_mode="floor")
+        index = torch.cat([self._order(int(e), stream)[position[epoch == e] % len(source)] for e in epoch.unique()])
+        return source.rows(index), noise
+
+    def _order(self, epoch: int, stream: int) -> Tensor:
+        key = epoch * 2**32 + stream
+        if key not in self._orders:
+            kept = {k: v for k, v in self._orders.items() if abs((k >> 32) - epoch) <= 1}
+            source = generator(self.task.seed, ORDER, stream, epoch)
+            self._orders = {**kept, key: torch.randperm(self.task.rows, generator=source)}
+        return self._orders[key]
+
+    def _lr(self) -> float:
+        """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
+        c, t = self.config, self.iteration
+        rise = min(1.0, (t + 1) / max(c.warmup, 1))
+        start = self.task.decisions.get("decided_at", t)
+        if self.total is None or c.schedule == "constant" or t < start:
+            return c.lr * rise
+        part = min(1.0, (t - start) / max(self.total - start, 1))
+        shape = 0.5 * (1 + math.cos(math.pi * part)) if c.schedule == "cosine" else 1 - part
+        return c.lr * rise * max(shape, 1e-3)
+
+    # ---- averages --------------------------------------------------------------------------------------------------
+
+    def _average(self) -> None:
+        if self.shadow:
+            decay = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
+            torch._foreach_lerp_(self.shadow, [p.detach() for _, p in self.averaged], 1 - decay)
+
+    def answering(self, _use: bool) -> None:
+        """Exchange the weights with their averages."""
+        for s, (_, p) in zip(self.shadow, self.averaged, strict=False):
+            kept = p.detach().clone()
+            p.data.copy_(s)
+            s.copy_(kept)
+
+    def finish(self) -> None:
+        """The averages stay in the model."""
+        if self.shadow:
+            self.answering(True)
+            self.shadow = []
+
+    # ---- what the clock decides ------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        """Turn a wall budget into a number of steps, once, after a first few per cent of it."""
+        seconds = self.task.budget.seconds
+        if self.total is not None or seconds is None:
+            return
+        elapsed = self.spent + time.perf_counter() - self.started
+        if self.iteration < 5 or elapsed < CALIBRATE * seconds:
+            return
+        left = max(0.0, seconds * (1 - VALIDATING) - elapsed)
+        self.task.decisions["steps"] = self.iteration + int(left / (elapsed / self.iteration))
+        self.task.decisions["decided_at"] = self.iteration
+
+    # ---- state -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Adam's moments, averages, counters."""
+        tensors = {f"shadow.{i}": s for i, s in enumerate(self.shadow)}
+        for name, optimiser in self.optimisers.items():
+            for i, p in enumerate(self.phases[name].parameters):
+                for key, value in optimiser.state.get(p, {}).items():
+                    tensors[f"adam.{name}.{i}.{key}"] = torch.as_tensor(value)
+        spent = self.spent + time.perf_counter() - self.started
+        return tensors, {"iteration": self.iteration, "moves": self.moves, "spent": spent}
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.iteration, self.moves, self.spent = facts["iteration"], dict(facts["moves"]), facts["spent"]
+        self.started = time.perf_counter()
+        for i, s in enumerate(self.shadow):
+            s.copy_(tensors[f"shadow.{i}"])
+        for name, optimiser in self.optimisers.items():
+            for i, p in enumerate(self.phases[name].parameters):
+                prefix = f"adam.{name}.{i}."
+                kept = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+                if kept:
+                    optimiser.state[p] = kept
+        self.done = self.total is not None and self.iteration >= self.total
+
+
+def _adam(phase: Phase, config: GradientConfig) -> torch.optim.Optimizer:
+    options = {"lr": config.lr, "betas": phase.betas, "weight_decay": config.weight_decay}
+    return torch.optim.AdamW(list(phase.parameters), fused=True, **options)
+
+
+def _everywhere(total: Tensor) -> Tensor:
+    """A sum over all processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return total
+    whole = total.detach().clone()
+    dist.all_reduce(whole)
+    return whole
+
+
+def _sum_over_processes(parameters: list[nn.Parameter]) -> None:
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    start = 0
+    for p in parameters:
+        if p.grad is not None:
+            p.grad.copy_(flat[start : start + p.numel()].reshape(p.shape))
+            start += p.numel()

@@ -1,0 +1,61 @@
+"""The arithmetic of a training step, chosen by measurement and never left switched on behind the user's back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+TRIALS = 3
+WORST_ERROR = 1e-5  # relative; a path named fp32 must be as exact as fp32
+
+
+@contextmanager
+def arithmetic(name: str, device: torch.device) -> Iterator[None]:
+    """fp32: torch's default; onednn: oneDNN's fp32 matmul; bf16: autocast."""
+    if name == "bf16":
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            yield
+    elif name == "onednn":
+        with _onednn():
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _onednn() -> Iterator[None]:
+    switch = torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    switch.fp32_precision = "bf16"  # despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
+
+
+def exact() -> bool:
+    """Whether oneDNN's path keeps fp32 accuracy here: on CPUs with AMX it may really compute in bf16."""
+    source = torch.Generator().manual_seed(0)
+    a, b = torch.randn(128, 256, generator=source), torch.randn(192, 256, generator=source)
+    with _onednn():
+        product = torch.nn.functional.linear(a, b).double()
+    truth = a.double() @ b.double().T
+    return bool((product - truth).abs().max() / truth.abs().max() < WORST_ERROR)
+
+
+def fastest(step: Callable[[], None], device: torch.device) -> str:
+    """The fastest of the arithmetics that keep fp32 accuracy, by interleaved trials of one step."""
+    names = ["fp32"]
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and exact():
+        names.append("onednn")
+    best = dict.fromkeys(names, float("inf"))
+    for _ in range(TRIALS):
+        for name in names:
+            start = time.perf_counter()
+            with arithmetic(name, device):
+                step()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return min(best, key=lambda n: best[n])

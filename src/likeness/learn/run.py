@@ -1,0 +1,272 @@
+"""A Run carries out a model's learner: a step at a time if you like, watched, stopped, resumed with the same bits."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likeness.core import store
+from likeness.core.errors import BadStore, LikenessError
+from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.learn.budget import Budget
+from likeness.learn.em import EMExecutor
+from likeness.learn.executor import Event, Executor, Task
+from likeness.learn.full_batch import FullBatchExecutor
+from likeness.learn.gradient import GradientExecutor
+from likeness.learn.staged import StagedExecutor
+
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+SAVE_EVERY = 20.0  # seconds
+VALIDATIONS = 20
+CONFORMAL_ROWS = 10_000
+
+_EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
+    Gradient: GradientExecutor,
+    EM: EMExecutor,
+    FullBatch: FullBatchExecutor,
+}
+
+
+def execute(task: Task, learner: Learner) -> Executor:
+    """The executor of a learner."""
+    if type(learner) is Staged:
+        return StagedExecutor(task, learner, execute)
+    return _EXECUTORS[type(learner)](task, learner)
+
+
+@dataclass
+class Best:
+    """The best validation so far and the state that reached it."""
+
+    value: float = math.inf
+    iteration: int = 0
+    since: int = 0
+    state: dict[str, Tensor] | None = None
+
+
+class Run:
+    """Learning in progress.
+
+    Args:
+        model: A new model; its statistics are taken from `data` now.
+        data: The training part, or None for a loss from a density alone.
+        budget: "2m", "500 steps", "10 epochs" or a Budget.
+        seed: Of row order and training noise.
+        holdout: The held-out part that validation and p-values use, or None.
+        out: A folder for checkpoints, metrics and the model, or None.
+        decisions: What the clock decided in an earlier run, to be replayed.
+        resume: Go on from the folder's checkpoint, if it has one.
+
+    Raises:
+        BadStore: If the checkpoint is truncated or belongs to other data or another seed.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Source | None,
+        budget: str | int | Budget,
+        seed: int = 0,
+        *,
+        holdout: Source | None = None,
+        out: str | Path | None = None,
+        decisions: dict[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.model, self.seed, self.held = model, seed, holdout if holdout is not None and len(holdout) else None
+        self.out = None if out is None else Path(out)
+        resuming = resume and self.out is not None and (self.out / CHECKPOINT).exists()
+        if not resuming:
+            self._prepare(data)
+        self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
+        self.executor = execute(self.task, model.learner())
+        self.best, self.events, self.saved_at = Best(), list[Event](), time.perf_counter()
+        if resuming:
+            self._resume()
+
+    def _prepare(self, data: Source | None) -> None:
+        if data is None:
+            return
+        if len(data) == 0:
+            raise LikenessError("there are no rows to learn from", do="give data, or hold out less")
+        self.model.prepare(data)
+
+    @property
+    def iteration(self) -> int:
+        """Steps done."""
+        return self.executor.iteration
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        """What the clock decided: replay with `decisions=`."""
+        return self.task.decisions
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent or the learner has converged."""
+        return self.executor.done
+
+    def step(self, phase: str | None = None) -> Event:
+        """One iteration, or one move of one phase; validated and saved when due."""
+        event = self.executor.step(phase)
+        if self._due():
+            event = replace(event, validation=self.validate())
+            self._judge(event)
+        self.events.append(event)
+        self._log(event)
+        if self.out is not None and time.perf_counter() - self.saved_at > SAVE_EVERY and not self.done:
+            self.save()
+        return event
+
+    def _due(self) -> bool:
+        total = self.executor.total
+        if self.held is None or total is None or type(self.executor) is not GradientExecutor:
+            return False
+        return self.done or self.iteration % max(1, total // VALIDATIONS) == 0
+
+    def _judge(self, event: Event) -> None:
+        """Keep the best state; stop after `patience` validations without progress."""
+        assert event.validation is not None
+        self.best.since += 1
+        if event.validation < self.best.value:
+            with self._answering():
+                state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best = Best(event.validation, event.iteration, 0, state)
+        patience = getattr(self.model.config, "patience", 0)
+        if patience and self.best.since >= patience:
+            self.executor.done = True
+
+    @contextmanager
+    def _answering(self) -> Any:  # noqa: ANN401
+        self.executor.answering(True)
+        try:
+            yield
+        finally:
+            self.executor.answering(False)
+
+    def validate(self) -> float:
+        """The mean criterion on the whole held-out part, by the parameters that answer questions."""
+        if self.held is None:
+            raise LikenessError("nothing is held out to validate on", do="fit with holdout=0.1")
+        total = weight = 0.0
+        with self._answering(), torch.no_grad(), self.model.asking():
+            for batch in self.held.chunks(4096):
+                there = batch.to(dtype=self.model.dtype, device=self.model.device)
+                noise = Noise(self.seed, there.ids, scope="validate", dtype=self.model.dtype)
+                total += float((self.model.criterion(there, noise) * there.weights).sum())
+                weight += float(there.weights.sum())
+        return total / weight
+
+    def fit(self, watch: Callable[[Run, Event], None] | None = None) -> Model:
+        """Exhaust the budget; leave the best parameters in the model; save it where there is a folder."""
+        try:
+            while not self.done:
+                event = self.step()
+                if watch is not None:
+                    watch(self, event)
+        except (KeyboardInterrupt, LikenessError):
+            if self.out is not None and self.iteration:
+                self.save()
+            raise
+        return self.finish()
+
+    def finish(self) -> Model:
+        """The averaged, best state in the model, with held-out scores for p-values."""
+        self.executor.finish()
+        if self.best.state is not None and self.best.iteration < self.iteration:
+            self.model.load_state_dict(self.best.state)
+        self.model.eval()
+        self._keep_scores()
+        self.model.facts = {**getattr(self.model, "facts", {}), **self._facts()}
+        if self.out is not None:
+            store.save(self.model, self.out)
+            (self.out / CHECKPOINT).unlink(missing_ok=True)
+        return self.model
+
+    def _keep_scores(self) -> None:
+        """Held-out anomaly scores, by the default route, for conformal p-values."""
+        if self.held is None or not self.model.support("anomaly_score"):
+            return
+        batch = self.held.rows(torch.arange(min(len(self.held), CONFORMAL_ROWS)))
+        scores = self.model.anomaly_score(batch, given=batch.given, seed=self.seed)
+        self.model.held_out = scores.detach().double().sort().values
+
+    def _facts(self) -> dict[str, Any]:
+        data = self.task.source
+        return {
+            "decisions": self.decisions,
+            "seed": self.seed,
+            "budget": str(self.task.budget),
+            "iterations": self.iteration,
+            "data": {"rows": self.task.rows, "name": getattr(data, "name", ""), "hash": _hash(data)},
+        }
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """A checkpoint: model, executor, best state, counters, decisions, in one file written whole."""
+        assert self.out is not None
+        tensors, facts = self.executor.state()
+        kept = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        kept |= {f"executor.{k}": v for k, v in tensors.items()}
+        kept |= {f"best.{k}": v for k, v in (self.best.state or {}).items()}
+        best = {
+            "value": self.best.value if self.best.state else None,
+            "iteration": self.best.iteration,
+            "since": self.best.since,
+        }
+        meta = {"executor": facts, "best": best, "decisions": self.decisions, "seed": self.seed,
+                "budget": str(self.task.budget), "data": _hash(self.task.source)}  # fmt: skip
+        store.write_atomic(self.out / CHECKPOINT, store.pack(kept, meta))
+        self.saved_at = time.perf_counter()
+
+    def _resume(self) -> None:
+        assert self.out is not None
+        tensors, meta = store.unpack(self.out / CHECKPOINT)
+        if meta["data"] != _hash(self.task.source) or meta["seed"] != self.seed:
+            raise BadStore(
+                "the checkpoint belongs to other data or another seed", where=str(self.out), do="choose another folder"
+            )
+        store.load_state(self.model, _under(tensors, "model."), str(self.out))
+        self.task.decisions.clear()
+        self.task.decisions.update(meta["decisions"])
+        self.executor = execute(self.task, self.model.learner())
+        self.executor.load(_under(tensors, "executor."), meta["executor"])
+        state = _under(tensors, "best.")
+        best = meta["best"]
+        self.best = Best(best["value"], best["iteration"], best["since"], state) if state else Best()
+        self._trim_log()
+
+    def _log(self, event: Event) -> None:
+        if self.out is None:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(event)) + "\n")
+
+    def _trim_log(self) -> None:
+        """Drop the events after the checkpoint: they will happen again."""
+        path = (self.out or Path()) / METRICS
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()[: self.iteration]
+            store.write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _hash(data: Any) -> str:  # noqa: ANN401
+    return data.hash() if hasattr(data, "hash") else ""

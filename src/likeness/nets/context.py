@@ -1,0 +1,71 @@
+"""What a net is conditioned on: a Context made from `given`, the same for every family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.batch import Batch
+from likeness.core.context import Summary
+from likeness.core.preprocessor import Source
+from likeness.core.space import Space
+from likeness.nets.conv import Encoder
+from likeness.nets.mlp import MLP
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """A condition as nets take it.
+
+    Args:
+        vector: (B, C), or None.
+        tokens: (B, L, C), or None.
+        mask: Which tokens are there, bool (B, L).
+        grid: (B, C, *S), or None.
+    """
+
+    vector: Tensor | None = None
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    grid: Tensor | None = None
+
+
+class ContextNet(nn.Module):
+    """`given` to a Context vector (B, size); a condition missing whole gives a learned null vector.
+
+    A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net,
+    tokens are embedded, masked, and pooled with their length.
+
+    Args:
+        space: The Space of `given`.
+        size: Numbers in the vector.
+    """
+
+    def __init__(self, space: Space, size: int = 64) -> None:
+        super().__init__()
+        self.space, self.size = space, size
+        self.summary = Summary(space)
+        self.image = len(space.shape) == 3
+        self.null = nn.Parameter(torch.zeros(size))
+        if self.image:
+            shape = (2 * space.layout[0], *space.layout[1:])
+            self.net: nn.Module = Encoder(shape, size, width=16)
+        else:
+            self.net = MLP(2 * self.summary.size, size, hidden=(max(size, 64),))
+
+    def fit(self, source: Source) -> None:
+        """Location and scale of the condition's real entries, from the training split."""
+        self.summary.fit(source)
+
+    def forward(self, given: Batch) -> Tensor:
+        """The context vector, (B, size)."""
+        values, mask = self.summary(given), self.summary.mask(given)
+        if self.image:
+            shape = (len(given), *self.space.layout)
+            features = torch.cat([values.reshape(shape), mask.reshape(shape)], 1)
+        else:
+            features = torch.cat([values, mask], -1)
+        known = mask.any(-1, keepdim=True)
+        return torch.where(known, self.net(features), self.null)

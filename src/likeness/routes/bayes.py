@@ -1,0 +1,35 @@
+"""Classes by Bayes' rule: p(y | x) is proportional to p(y) p(x | y)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from likeness.core.answers import Kind, Posterior
+from likeness.core.batch import Batch
+from likeness.core.law import Law
+from likeness.core.routes import Question, route
+
+
+def _refuse(law: Law) -> str | None:
+    if law.given_space is None or law.given_space.label is None:
+        return "classes need a nominal `given` of one entry: fit with given=labels"
+    return None
+
+
+@route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
+def bayes_rule(law: Law, question: Question) -> Posterior:
+    """Log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
+    assert law.given_space is not None
+    assert question.prior is not None
+    batch, classes = question.batch, law.given_space.label or 0
+    scores = []
+    for y in range(classes):
+        given = Batch(batch.x.new_full((len(batch), 1), float(y)), index=batch.ids)
+        under = replace(batch, given=given)
+        scores.append(law._score(under, question.noise, question.effort, question.settings))
+    joint = torch.stack([s.value for s in scores], -1) + question.prior.log()
+    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scores) else Kind.ESTIMATE
+    labels = getattr(law.given_space.variables[0], "labels", None)
+    return Posterior(joint.log_softmax(-1), kind, f"Bayes' rule, {scores[0].how}", labels)

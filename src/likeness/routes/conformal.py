@@ -1,0 +1,31 @@
+"""p-values by conformal prediction: the rank of a score among held-out scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Kind
+from likeness.core.law import Law
+from likeness.core.routes import Question, route, routes_for
+
+
+def _refuse(law: Law) -> str | None:
+    scores = getattr(law, "held_out", None)
+    if scores is None or scores.numel() == 0:
+        return "p-values need held-out scores: fit with holdout=0.1"
+    return None
+
+
+@route("p_value", "conformal", needs=("anomaly_score",), kind=Kind.EXACT, refuse=_refuse)
+def conformal(law: Law, question: Question) -> Tensor:
+    """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20)."""
+    scores = routes_for(law, "anomaly_score")[0].function(law, question).double()
+    held: Tensor = law.held_out  # type: ignore[attr-defined]
+    below = torch.searchsorted(held, scores - _slack(scores), right=False)
+    return (1 + held.numel() - below).to(scores) / (held.numel() + 1)
+
+
+def _slack(scores: Tensor) -> Tensor:
+    """Equal rows must tie although kernels round differently for other numbers of rows."""
+    return 1e-6 * (1 + scores.abs())

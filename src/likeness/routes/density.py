@@ -1,0 +1,32 @@
+"""Strangeness by improbability: -log p of a row, and of each entry given the others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Kind
+from likeness.core.law import Law
+from likeness.core.routes import Question, route
+
+
+@route("anomaly_score", "-log p", needs=("log_prob",), kind=Kind.EXACT)
+def improbability(law: Law, question: Question) -> Tensor:
+    """-log p(x), in nats: unsafe alone in many dimensions (Nalisnick et al. 2019), so reports show every route."""
+    return -law._score(question.batch, question.noise, question.effort, question.settings).value
+
+
+@route("anomaly_map", "-log p of an entry given the others", needs=("log_prob",), kind=Kind.EXACT, rank=1)
+def conditional_improbability(law: Law, question: Question) -> Tensor:
+    """-log p(x_i | x_-i) = log p(x_-i) - log p(x) for every entry, (B, *E); 0 where hidden."""
+    batch = question.batch
+    asked = (question.noise, question.effort, question.settings)
+    whole = law._score(batch, *asked).value
+    flat, present = batch.x.flatten(1), batch.present.flatten(1)
+    columns = []
+    for i in range(flat.shape[1]):
+        hidden = torch.zeros_like(present)
+        hidden[:, i] = True
+        rest = law._score(batch.hide(hidden.reshape(batch.x.shape)), *asked).value
+        columns.append(torch.where(present[:, i], rest - whole, torch.zeros_like(whole)))
+    return torch.stack(columns, -1).reshape(batch.x.shape)

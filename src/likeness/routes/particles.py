@@ -1,0 +1,63 @@
+"""Completion by weighted particles: holes drawn from a simple law, weighed by the model, resampled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Completed, Kind
+from likeness.core.batch import Batch
+from likeness.core.law import Law
+from likeness.core.noise import Noise
+from likeness.core.routes import Question, route
+
+
+def _refuse(law: Law) -> str | None:
+    return None if law.filler is not None else "it has no simple law to propose holes from"
+
+
+def effective(log_weight: Tensor) -> Tensor:
+    """(sum w)^2 / sum w^2 of each row, log weights (K, B) -> (B,) (Kong 1992)."""
+    w = log_weight.softmax(0)
+    return 1 / w.square().sum(0)
+
+
+def pick(log_weight: Tensor, u: Tensor) -> Tensor:
+    """Which particle each draw takes: weights (K, B), uniforms (n, B) -> int64 (n, B)."""
+    cdf = log_weight.softmax(0).cumsum(0)
+    return (cdf[None, :-1] <= u[:, None] * cdf[-1]).sum(1)
+
+
+def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Completed:
+    """N draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
+    n, rows = question.n, x.shape[1]
+    u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)
+    chosen = pick(log_weight, u)
+    drawn = x[chosen, torch.arange(rows, device=x.device)]
+    size = effective(log_weight)
+    return Completed(drawn, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE)
+
+
+def cloud(noise: Noise, count: int) -> Noise:
+    """The randomness of a row's particles: the same for every draw that is taken from them."""
+    return replace(noise, draw=0).within("particles").draws(count)
+
+
+@route("complete", "weighted particles", needs=("log_prob",), kind=Kind.ESTIMATE, refuse=_refuse)
+def particles(law: Law, question: Question) -> Completed:
+    """Sampling-importance-resampling with weights p(x) / q(holes | observed) (Rubin 1987)."""
+    assert law.filler is not None
+    count = question.settings.particles
+    many, noise = question.batch.repeat(count), cloud(question.noise, count)
+    inside, correction, _ = law._inside(many, noise)
+    filled, minus_log_q = law.filler.fill(inside, noise)
+    scored = law._log_prob(_given(filled, inside), noise, 1, question.settings)
+    weight = (scored.value + minus_log_q + correction).reshape(count, -1)
+    x = filled.x if law.preprocessor is None else law.preprocessor.inverse(filled.x)
+    return resampled(x.reshape(count, -1, *x.shape[1:]), weight, question, "weighted particles")
+
+
+def _given(filled: Batch, inside: Batch) -> Batch:
+    return replace(filled, given=inside.given)
