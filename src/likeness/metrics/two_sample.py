@@ -40,7 +40,7 @@ def c2st(
 ) -> Interval:
     """Accuracy of a classifier that tells x from y on items it has not seen: 0.5 for equal laws, 1 for disjoint ones.
 
-    Every item is predicted once, by cross-validation. The standard error is the binomial one, which leaves out that folds
+    Every item is predicted once, by cross-validation. The standard error is the binomial one, as if folds did not
     share what they learn from. The larger set is cut to the size of the smaller. Lopez-Paz & Oquab 2017,
     arXiv:1610.06545.
 
