@@ -1,0 +1,290 @@
+"""How likely data are under a denoiser: by the probability-flow ODE, and by lower bounds.
+
+Everything is in nats and per item. Where an item has entries that do not exist (the tail of a ragged one), `present`
+says which do; the others count nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from likeness.core.noise import Noise
+from likeness.dynamics.denoiser import Denoiser, Given, eps_from_data
+from likeness.dynamics.grid import log_snr_grid, log_snr_range, log_snr_times
+from likeness.dynamics.path import DDPM, Path, expand
+
+Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
+Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x, t) -> velocity, divergences
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A value for each item, in nats.
+
+    Args:
+        value: (B,).
+        stderr: Its standard error over draws, (B,); None with fewer than 2 draws.
+        terms: What the value is the sum of, with its sign, each (B,).
+    """
+
+    value: Tensor
+    stderr: Tensor | None = None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+def standard_error(draws: Tensor) -> Tensor | None:
+    """The standard error of the mean of independent draws (n, B), (B,); None for n < 2."""
+    return draws.std(0) / math.sqrt(len(draws)) if len(draws) > 1 else None
+
+
+def total(x: Tensor, present: Tensor | None = None) -> Tensor:
+    """The sum over the entries of each item that exist, (B,)."""
+    return (x if present is None else torch.where(present, x, 0)).flatten(1).sum(1)
+
+
+def gaussian(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
+    """The log-density of N(mean, std^2) at each entry."""
+    std = torch.as_tensor(std, dtype=torch.float64)
+    return -((x - mean) / std).square() / 2 - std.log() - math.log(2 * math.pi) / 2
+
+
+def rademacher(noise: Noise, n: int, x: Tensor) -> Tensor:
+    """Signs to probe a Jacobian with, n for each item of x (B, *E), (n, B, *E); probe i does not depend on n."""
+    signs = [noise.uniform(f"probe-{i}", *x.shape[1:]) for i in range(n)]
+    return 2 * (torch.stack(signs) < 0.5).to(x) - 1
+
+
+def _axes(x: Tensor) -> Tensor:
+    """Every unit vector of an event, (D, B, *E), without taking D times the memory."""
+    size = x[0].numel()
+    return torch.eye(size, dtype=x.dtype, device=x.device).view(size, 1, *x.shape[1:]).expand(size, *x.shape)
+
+
+def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask: Tensor) -> Slope:
+    """The velocity (B, *E) and probe . (d velocity / dx) probe of each probe, (n, B), by products with the Jacobian."""
+
+    def slope(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            velocity = path.velocity(x, denoiser(x, t.to(x).expand(len(x)), context), t) * mask
+            pulled = [torch.autograd.grad(velocity, x, probe, retain_graph=True)[0] for probe in probes]
+        return velocity.detach(), torch.stack([total(a * b) for a, b in zip(pulled, probes, strict=True)])
+
+    return slope
+
+
+def _runge_kutta(slope: Slope, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of the classical method of order 4 from t to s: the new x and the integral of the divergences."""
+    h, middle = s - t, (t + s) / 2
+    v_1, d_1 = slope(x, t)
+    v_2, d_2 = slope(x + h / 2 * v_1, middle)
+    v_3, d_3 = slope(x + h / 2 * v_2, middle)
+    v_4, d_4 = slope(x + h * v_3, s)
+    return x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4), h / 6 * (d_1 + 2 * d_2 + 2 * d_3 + d_4)
+
+
+def likelihood_grid(path: Path, steps: int) -> Tensor:
+    """The grid that `ode_log_prob` takes: from `t_min` up to `t_max`, uniform in log-SNR, (steps + 1,)."""
+    return log_snr_grid(path, steps, stop=path.t_min).flip(0)
+
+
+def ode_log_prob(
+    denoiser: Denoiser,
+    path: Path,
+    x: Tensor,
+    context: Given = None,
+    *,
+    grid: Tensor,
+    probes: Tensor | None = None,
+    prior: Callable[[Tensor], Tensor] | None = None,
+    present: Tensor | None = None,
+) -> Estimate:
+    """Estimate log p(x) by the change of variables along the probability-flow ODE; the error falls as steps^-4.
+
+    log p(x) = log prior(x_T) + integral of div velocity dt + D log alpha(t_0), where t_0 = grid[0] > 0 is so early that
+    the noise there, sigma(t_0) / alpha(t_0), is small beside all that the data show. A fixed grid keeps each item's
+    value apart from the rest of its batch. Chen et al. 2018, arXiv:1806.07366, eq. 8; Song et al. 2021,
+    arXiv:2011.13456, eq. 39. Four evaluations of the denoiser a step, and as many products with its Jacobian as there
+    are probes; nothing is differentiable afterwards.
+
+    Args:
+        denoiser: The denoiser, x_hat.
+        path: Its path.
+        x: Data, (B, *E).
+        context: What the denoiser is given.
+        grid: Increasing times, such as `likelihood_grid`.
+        probes: None for the exact trace, by one product for each of the D entries; or (n, B, *E) of mean 0 and
+            covariance I for Hutchinson's estimate, whose n values give the standard error. See `rademacher`.
+        prior: The log-density of x at grid[-1], (B, *E) -> (B,); by default N(0, prior_std^2 I).
+        present: Which entries exist, bool (B, *E).
+    """
+    mask = torch.ones_like(x) if present is None else present.to(x)
+    directions = _axes(x) if probes is None else probes * mask
+    slope, times = _slope(denoiser, path, context, directions, mask), grid.detach().double().cpu().unbind()
+    scale = path.alpha(times[0])
+    x, grown = x * scale, x.new_zeros(len(directions), len(x))
+    for t, s in pairwise(times):
+        x, divergence = _runge_kutta(slope, x, t, s)
+        grown = grown + divergence
+    end = prior(x) if prior else total(gaussian(x, 0, path.prior_std), present)
+    values = end + total(mask * scale.log()) + (grown.sum(0, keepdim=True) if probes is None else grown)
+    return Estimate(values.mean(0), standard_error(values))
+
+
+@dataclass(frozen=True, eq=False)
+class _Reverse:
+    """What the two bounds share: the terms of one item's negative bound, each (B,), for any way of drawing times.
+
+    Every term between prior and data is an expectation of |eps - eps_hat|^2. From each draw that of the ideal denoiser
+    of N(0, data_std^2) is subtracted, and its expectation, known in closed form, is added: the mean stays and most of
+    the variance goes.
+    """
+
+    denoiser: Denoiser
+    path: Path
+    x_0: Tensor
+    context: Given
+    decoder: Decoder | None
+    present: Tensor | None
+    data_std: float
+
+    def prior(self, t: Tensor) -> Tensor:
+        """KL(q(x_t | x_0) || N(0, prior_std^2))."""
+        relative = self.path.sigma(t) / self.path.prior_std
+        constant = -relative.log() + (relative.square() - 1) / 2
+        return total(
+            constant + (self.path.alpha(t) / self.path.prior_std).square() / 2 * self.x_0.square(), self.present
+        )
+
+    def excess(self, t: Tensor, eps: Tensor) -> Tensor:
+        """|eps - eps_hat|^2 minus the same of the Gaussian's denoiser, whose eps_hat is sigma x / v, v = var x_t."""
+        x = self.path.marginal(self.x_0, t, eps)
+        alpha, sigma = expand(self.path.alpha(t), x), expand(self.path.sigma(t), x)
+        simple = sigma / ((alpha * self.data_std).square() + sigma.square()) * x
+        eps_hat = eps_from_data(self.path, x, self.denoiser(x, t, self.context), t)
+        return total((eps - eps_hat).square() - (eps - simple).square(), self.present)
+
+    def known(self, signal: Tensor, noise: Tensor) -> Tensor:
+        """The sum of signal x_0^2 + noise over entries: the Gaussian's own expectation, from its two coefficients."""
+        return total(signal * self.x_0.square() + noise, self.present)
+
+    def decode(self, t: Tensor, eps: Tensor) -> Tensor:
+        """-log p(x_0 | x_t), where p is around x_hat with std sigma / alpha."""
+        x_hat = self.denoiser(self.path.marginal(self.x_0, t, eps), t.to(self.x_0).expand(len(self.x_0)), self.context)
+        std = self.path.sigma(t) / self.path.alpha(t)
+        if self.decoder:
+            return -total(self.decoder(self.x_0, x_hat, std), self.present)
+        # A Gaussian's main random part is eps^2 / 2, of which the mean is known.
+        return -total(gaussian(self.x_0, x_hat, std) + (eps.square() - 1) / 2, self.present)
+
+
+def _bound(l_T: Tensor, l_t: list[Tensor], l_0: list[Tensor], *, independent: bool) -> Estimate:
+    """The bound, minus the sum of its three terms, from draws of the last two."""
+    between, last = torch.stack(l_t), torch.stack(l_0)
+    terms = {"L_T": -l_T, "L_t": -between.mean(0), "L_0": -last.mean(0)}
+    value = terms["L_T"] + terms["L_t"] + terms["L_0"]
+    return Estimate(value, standard_error(between + last) if independent else None, terms)
+
+
+def variational_bound(
+    denoiser: Denoiser,
+    path: DDPM,
+    x_0: Tensor,
+    context: Given = None,
+    *,
+    noise: Noise,
+    draws: int | None = 1,
+    decoder: Decoder | None = None,
+    present: Tensor | None = None,
+    data_std: float = 1.0,
+) -> Estimate:
+    """A LOWER_BOUND of log p(x_0) under the discrete chain: -(L_T + sum of L_t + L_0), the terms of Ho et al. 2020.
+
+    L_T = KL(q(x_T | x_0) || prior), L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), L_0 = -log p(x_0 | x_1).
+    arXiv:2006.11239, eq. 5. The law is the one that `ancestral` draws from, whose steps have r_t times the posterior's
+    variance (`Path.reverse_std`): L_t = (1 / r_t - 1 + log r_t) / 2 per entry + w_t |eps - eps_hat|^2,
+    w_t = (SNR(t-1) / SNR(t) - 1) / (2 r_t). Times are drawn in proportion to w_t.
+
+    Args:
+        denoiser: The denoiser, x_hat.
+        path: The chain.
+        x_0: Data, (B, *E).
+        context: What the denoiser is given.
+        noise: Where times and noise come from.
+        draws: How many draws of (t, x_t, x_1) per item are averaged; None sums over all t, once each.
+        decoder: log p of each entry of x_0 given (x_hat, std); None is the Gaussian.
+        present: Which entries exist, bool (B, *E).
+        data_std: The spread of data for which the steps' variance is exact; a Gaussian with it takes away variance.
+    """
+    reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
+    chain, shape = path.chain().flip(0), x_0.shape[1:]
+    snr = path.log_snr(chain[1:]).exp()
+    before, snr = snr[:-1], snr[1:]  # for t = 2..T
+    wider = (1 + before * data_std**2) / (1 + snr * data_std**2)
+    weight, constant = (before / snr - 1) / wider / 2, (1 / wider - 1 + wider.log()) / 2
+    ideal = weight / (snr * data_std**2 + 1).square()
+    known = reverse.known((ideal * snr).sum(), (ideal * (snr * data_std**2).square() + constant).sum())
+
+    def drawn(i: int) -> Tensor:
+        share = torch.searchsorted(weight.cumsum(0) / weight.sum(), noise.uniform(f"bound-time-{i}").double().cpu())
+        t = chain[2 + share.clamp(max=len(weight) - 1)].to(x_0)
+        return weight.sum() * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
+
+    def every() -> Iterator[Tensor]:
+        for k, t in enumerate(chain[2:]):
+            eps = noise.normal(f"bound-step-{k}", *shape).to(x_0)
+            yield weight[k] * reverse.excess(t.to(x_0).expand(len(x_0)), eps)
+
+    between = [torch.stack(list(every())).sum(0)] if draws is None else [drawn(i) for i in range(draws)]
+    ends = [reverse.decode(chain[1], noise.normal(f"bound-end-{i}", *shape).to(x_0)) for i in range(len(between))]
+    return _bound(reverse.prior(chain[-1]), [known + b for b in between], ends, independent=draws is not None)
+
+
+def continuous_bound(
+    denoiser: Denoiser,
+    path: Path,
+    x_0: Tensor,
+    context: Given = None,
+    *,
+    noise: Noise,
+    draws: int = 1,
+    decoder: Decoder | None = None,
+    present: Tensor | None = None,
+    data_std: float = 1.0,
+) -> Estimate:
+    """A LOWER_BOUND of log p(x_0) under the path in continuous time, tight for the ideal denoiser.
+
+    The middle term is -1/2 integral SNR'(t) E|x_0 - x_hat|^2 dt, with times drawn uniformly in log-SNR, where it is
+    half the range times E|eps - eps_hat|^2. Kingma et al. 2021, arXiv:2107.00630, eq. 17 and section 5.1.
+    The generative law runs over the path's `log_snr_range`, starting from N(0, prior_std^2 I).
+
+    Args:
+        denoiser: The denoiser, x_hat.
+        path: Its path.
+        x_0: Data, (B, *E).
+        context: What the denoiser is given.
+        noise: Where times and noise come from.
+        draws: How many draws of (t, x_t, x_{t_min}) per item are averaged.
+        decoder: log p of each entry of x_0 given (x_hat, std); None is the Gaussian.
+        present: Which entries exist, bool (B, *E).
+        data_std: The standard deviation of the Gaussian that takes away variance; it does not change the mean.
+    """
+    reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
+    ends = torch.tensor(log_snr_range(path), dtype=torch.float64)
+    (first, last), width, shape = path.time(ends).unbind(), float(ends[1] - ends[0]) / 2, x_0.shape[1:]
+    # The integral over log-SNR of (R^2 s^4 + R x_0^2) / (R s^2 + 1)^2, where R = SNR and s = data_std.
+    grown = (ends.exp() * data_std**2).log1p()
+    known = reverse.known(-(-grown).exp().diff()[0] / data_std**2 / 2, (grown.diff()[0] + (-grown).exp().diff()[0]) / 2)
+
+    def drawn(i: int) -> Tensor:
+        t = log_snr_times(path, noise.uniform(f"bound-time-{i}").to(x_0))
+        return known + width * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
+
+    decoded = [reverse.decode(last, noise.normal(f"bound-end-{i}", *shape).to(x_0)) for i in range(draws)]
+    return _bound(reverse.prior(first), [drawn(i) for i in range(draws)], decoded, independent=True)
