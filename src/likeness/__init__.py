@@ -1,3 +1,64 @@
-"""Likeness learns a law from your data and answers questions about it, saying how exact each answer is."""
+"""Likeness: fit a distribution to your data with any family of model, and ask it questions.
+
+Names are imported when first used, so that `import likeness` and the command line start at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from likeness.check import check
+    from likeness.core.batch import Batch
+    from likeness.core.errors import LikenessError
+    from likeness.core.space import Count, Nominal, Ordinal, Real, Space
+    from likeness.core.store import open_model as open  # noqa: A004 - the public name
+    from likeness.data.load import load
+    from likeness.data.worlds import world
+    from likeness.evaluate import compare
+    from likeness.learn.fit import fit
+    from likeness.learn.run import Run
+    from likeness.query import query
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "Batch": ("likeness.core.batch", "Batch"),
+    "Count": ("likeness.core.space", "Count"),
+    "LikenessError": ("likeness.core.errors", "LikenessError"),
+    "Nominal": ("likeness.core.space", "Nominal"),
+    "Ordinal": ("likeness.core.space", "Ordinal"),
+    "Real": ("likeness.core.space", "Real"),
+    "Run": ("likeness.learn.run", "Run"),
+    "Space": ("likeness.core.space", "Space"),
+    "check": ("likeness.check", "check"),
+    "compare": ("likeness.evaluate", "compare"),
+    "fit": ("likeness.learn.fit", "fit"),
+    "load": ("likeness.data.load", "load"),
+    "open": ("likeness.core.store", "open_model"),
+    "query": ("likeness.query", "query"),
+    "world": ("likeness.data.worlds", "world"),
+}
+# Layers that only register what others look up: routes, readers of frames, writers of pictures.
+_REGISTERING = ("likeness.routes", "likeness.data.load", "likeness.evaluate")
+_NEEDS_THEM = {"fit", "open", "compare", "check", "load", "Run"}
+
+__all__ = [
+    "Batch", "Count", "LikenessError", "Nominal", "Ordinal", "Real", "Run", "Space",
+    "check", "compare", "fit", "load", "open", "query", "world",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _WHERE:
+        raise AttributeError(f"module 'likeness' has no attribute {name!r}")
+    if name in _NEEDS_THEM:
+        for module in _REGISTERING:
+            importlib.import_module(module)
+    module, attribute = _WHERE[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -37,6 +37,7 @@ class Model(Law, nn.Module):
     """
 
     Config: ClassVar[type[Config]] = Config
+    natural_dtype: ClassVar[torch.dtype] = torch.float32
     lengths: Tensor
     classes: Tensor
     held_out: Tensor

@@ -49,6 +49,7 @@ class Gaussian(Model):
     """
 
     Config = GaussianConfig
+    natural_dtype = torch.float64
     mean: Tensor
     cov: Tensor
 

@@ -1,0 +1,155 @@
+"""A product of heads: every variable on its own, exact, the baseline that knows no dependence."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config, option
+from likeness.core.context import Summary
+from likeness.core.learner import EM, FullBatch, Learner, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.space import Space
+from likeness.heads.columns import Columns, ColumnsLaw
+
+
+class IndependentConfig(Config):
+    """Options of `independent`."""
+
+    real: Literal["histogram", "mixture", "normal"] = option("histogram", "the law of a real variable")
+    bins: int = option(64, "most bins of a histogram", ge=2)
+    components: int = option(5, "components of a mixture for one real variable", ge=1)
+    smoothing: float = option(
+        1.0, "weight added to every category, as if each had been seen so often", "objective", ge=0
+    )
+    l2: float = option(1e-4, "penalty on the weights by which a vector, image or text is taken in", "objective", ge=0)
+    iterations: int = option(
+        200, "most iterations of L-BFGS where parameters are linear in what is given", "optimiser", ge=1
+    )
+
+
+@register(
+    Card(
+        "independent", "A product of independent variables", "classical", "Lee, Generative Deep Learning (lecture)", 2023,
+        "Every variable has a law of its own: what a model gains over it, it gains by knowing dependence.",
+    )
+)  # fmt: skip
+class Independent(Model):
+    """p(x) = product over entries of p(x_i), one product for each class of a label, else linear in a summary of `given`.
+
+    Places of ragged rows share one law.
+    """
+
+    Config = IndependentConfig
+    natural_dtype = torch.float64
+    table: Tensor
+
+    def __init__(self, config: IndependentConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.linear = given_space is not None and not self._sums_classes()
+        kind: Literal["net", "closed"] = "net" if self.linear or config.real == "mixture" else "closed"
+        real: Any = "normal" if self.linear and config.real == "histogram" else config.real
+        self.columns = Columns(space, kind=kind, components=config.components, real=real, bins=config.bins)
+        classes = (given_space.label or 1) if given_space is not None and not self.linear else 1
+        places = () if space.ragged else space.layout[:-1]
+        start = torch.zeros(classes, *places, self.columns.size)
+        self.searched = kind == "net"
+        if self.searched:
+            self.table = nn.Parameter(start)
+        else:
+            self.register_buffer("table", start)
+        if self.linear:
+            assert given_space is not None
+            self.summary = Summary(given_space)
+            self.weight = nn.Parameter(torch.zeros(2 * self.summary.size, start.numel()))
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
+        self.table.data.copy_(self.columns.start().expand(self.table.shape))
+        if self.linear:
+            self.summary.fit(source)
+
+    def learner(self) -> Learner:
+        """Counting, or L-BFGS where there is no closed form: mixtures, and parameters linear in what is given."""
+        config: IndependentConfig = self.config
+        if not self.searched:
+            return EM(self._start, self._expect, lambda _sums, now: now, self._assign, passes=1)
+        loss, slopes = partial(self.__call__, phase="full"), [self.weight] if self.linear else []
+        return FullBatch(loss, [self.table, *slopes], l2=config.l2, penalised=slopes, iterations=config.iterations)
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+        """The weighted maximum-likelihood law of every entry, for each class."""
+        batches = [batch for batch, _ in task.everything(65536)]
+        x, present = torch.cat([b.x for b in batches]), torch.cat([b.present for b in batches])
+        weight = torch.cat([b.weights[:, None] * self._hot(b) for b in batches])
+        if self.space.ragged:
+            weight = weight.repeat_interleave(x.shape[1], 0)
+            x, present = x.flatten(0, 1), present.flatten(0, 1)
+        return {"table": self.columns.estimate(x, present, weight, smoothing=self.config.smoothing)}
+
+    def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
+        return {"objective": batch.weights.sum() * 0, "weight": batch.weights.sum()}
+
+    def _assign(self, parameters: Parameters) -> None:
+        self.table = parameters["table"].to(self.table).reshape(self.table.shape)
+
+    def _hot(self, batch: Batch) -> Tensor:
+        """One-hot classes (B, K), nothing for a missing label: it says nothing of p(x | y)."""
+        if len(self.table) == 1 or batch.given is None:
+            return batch.x.new_ones(len(batch), len(self.table))
+        code = batch.given.x.flatten(1)[:, 0].long()
+        known = batch.given.present.flatten(1)[:, :1]
+        return nn.functional.one_hot(code, len(self.table)).to(batch.x) * known
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """-log p(x | given), (B,)."""
+        return {"nll": -self._law(batch.given, len(batch)).total(batch.x, batch.present)}
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _law(self, given: Batch | None, rows: int) -> ColumnsLaw:
+        """Each row's product of laws."""
+        if self.linear:
+            assert self.given_space is not None
+            known = given if given is not None else missing(self.given_space, rows, self.table)
+            seen = torch.cat([self.summary(known), self.summary.mask(known)], -1)
+            params = (seen @ self.weight).reshape(rows, *self.table.shape[1:]) + self.table[0]
+        else:
+            k = given.x.flatten(1)[:, 0].long() if given is not None else torch.zeros(rows, dtype=torch.int64)
+            params = self.table[k]
+        if self.space.ragged:
+            params = params[:, None].expand(rows, self.space.layout[0], -1)
+        return self.columns.law(params)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+        value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
+        return Scored(value, Kind.EXACT, "product of marginals")
+
+    def _draw(self, given: Batch | None, noise: Noise) -> Tensor:
+        places = self.space.layout if self.columns.narrow else self.space.layout[:-1]
+        return self._law(given, noise.rows).draw(noise.uniform("x", *places, self.columns.uniforms))
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+        return self._draw(given, noise)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+        many = noise.draws(n)
+        given = None if batch.given is None else batch.given.repeat(n)
+        return Completed(self._draw(given, many).reshape(n, *batch.x.shape), "product of marginals")
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+        law = self._law(batch.given, len(batch))
+        return Mode(batch.with_x(law.mode), Kind.EXACT, "mode of every marginal")

@@ -1,0 +1,109 @@
+"""`fit`: from data to a model in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from likeness.core import registry
+from likeness.core.config import Settings
+from likeness.core.errors import BadConfig
+from likeness.core.model import Model
+from likeness.core.noise import fresh_seed
+from likeness.data.load import load
+from likeness.data.source import Table
+from likeness.learn.budget import Budget
+from likeness.learn.executor import Event
+from likeness.learn.progress import bar
+from likeness.learn.run import Run
+
+
+def fit(
+    family: str,
+    data: Any,  # noqa: ANN401 - a name, a path, an array, a frame, a Table, Data, or (x, given)
+    *,
+    budget: str | int | Budget = "1m",
+    seed: int | None = 0,
+    holdout: float = 0.1,
+    given: Any = None,  # noqa: ANN401
+    out: str | Path | None = None,
+    resume: bool = False,
+    decisions: dict[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    watch: Callable[[Run, Event], None] | None = None,
+    progress: bool | None = None,
+    **options: Any,  # noqa: ANN401 - the one door for a family's options
+) -> Model:
+    """Fit a model of `family` to data.
+
+    Args:
+        family: A family's name, such as "flow"; `likeness families` lists them.
+        data: What `lk.load` takes, or what it returned: then its training part is used.
+        budget: "2m", "90s", "500 steps", "10 epochs", or a number of steps.
+        seed: Of the split, the initial weights, the row order and the training noise; None takes fresh entropy.
+        holdout: The share of rows held out for validation and p-values.
+        given: What to condition on, aligned with the rows, or a column's name.
+        out: A folder for the model, its metrics and checkpoints.
+        resume: Go on from the folder's checkpoint.
+        decisions: Another run's decisions, to be replayed.
+        device: Where to compute.
+        dtype: The type to compute in; float32 for nets and float64 for closed forms unless told.
+        watch: Called with (run, event) after every step.
+        progress: Show a bar; None shows one in a terminal.
+        **options: The family's own options.
+
+    Returns:
+        The fitted model.
+
+    Raises:
+        BadConfig: For an unknown family or option, or data that the family does not take, with the reason.
+        BadData: For data that cannot be read.
+    """
+    chosen = fresh_seed() if seed is None else seed
+    table = training_table(data, given)
+    train, held = table.split(holdout, chosen)
+    model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
+    run = Run(model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume)
+    with bar(run, family, show=progress) as tick:
+        return run.fit(lambda r, e: _watch(r, e, tick, watch))
+
+
+def start(
+    family: str,
+    options: dict[str, Any],
+    table: Table,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Model:
+    """A new model for a table's Spaces, on its device, in its type."""
+    _refuse_reserved(options)
+    model = registry.build(family, options, table.space, table.given_space, seed=seed)
+    return model.to(device=torch.device(device), dtype=dtype or type(model).natural_dtype)
+
+
+def training_table(data: Any, given: Any = None) -> Table:  # noqa: ANN401
+    """The rows to learn from: a Table as it is, Data's training part, or whatever `load` reads."""
+    table = getattr(data, "train", data)
+    if not isinstance(table, Table):
+        return load(data, given=given, test=0.0).train
+    return table if given is None else load((table, given), test=0.0).train
+
+
+def _refuse_reserved(options: dict[str, Any]) -> None:
+    taken = set(options) & set(Settings.reserved)
+    if taken:
+        raise BadConfig(f"{taken.pop()!r} is not an option of a family", do="give it to fit itself")
+
+
+def _watch(
+    run: Run, event: Event, tick: Callable[[Run, Event], None], watch: Callable[[Run, Event], None] | None
+) -> None:
+    tick(run, event)
+    if watch is not None:
+        watch(run, event)
