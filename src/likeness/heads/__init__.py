@@ -1,0 +1,27 @@
+"""Heads: from numbers to a law over variables, one for each type, and `Columns` of them for a whole event."""
+
+from likeness.heads.base import EntryLaw, Head
+from likeness.heads.bernoulli import Bernoulli
+from likeness.heads.categorical import Categorical
+from likeness.heads.columns import Column, Columns, ColumnsLaw, HeadRows, rows
+from likeness.heads.histogram import Histogram
+from likeness.heads.logistic import DiscretisedLogistic
+from likeness.heads.normal import NormalMixture
+from likeness.heads.poisson import NegativeBinomial, Poisson
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Column",
+    "Columns",
+    "ColumnsLaw",
+    "DiscretisedLogistic",
+    "EntryLaw",
+    "Head",
+    "HeadRows",
+    "Histogram",
+    "NegativeBinomial",
+    "NormalMixture",
+    "Poisson",
+    "rows",
+]

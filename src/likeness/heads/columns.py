@@ -1,0 +1,454 @@
+"""One law for a whole event: a head for each type of variable, over the entries of the last axis that have it.
+
+This file holds the one dictionary from variable types to heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Count, Nominal, Ordinal, Real, Space, Variable
+from likeness.heads.base import EntryLaw, Head
+from likeness.heads.bernoulli import Bernoulli
+from likeness.heads.categorical import Categorical
+from likeness.heads.histogram import Histogram
+from likeness.heads.logistic import DiscretisedLogistic
+from likeness.heads.normal import NormalMixture
+from likeness.heads.poisson import NegativeBinomial, Poisson
+
+RealLaw = Literal["mixture", "normal", "histogram"]
+CountName = Literal["negative_binomial", "poisson"]
+
+_FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
+_FIT_ROWS = 2**16  # rows that location, scale and marginals are taken from; more would move no digit that matters
+_FIT_NUMBERS = 2**24
+_EACH_NUMBERS = 2**24  # statistics held at a time when many laws score many rows
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What decides between the heads that one type of variable may have.
+
+    Args:
+        closed: Whether parameters are estimated in closed form rather than put out by a net.
+        components: Components of a mixture for one entry.
+        real: The law of real entries.
+        count: The law of counts.
+        bins: The largest number of bins of a histogram.
+        presence: Whether numbers are embedded with a bit of presence.
+    """
+
+    closed: bool
+    components: int
+    real: RealLaw
+    count: CountName
+    bins: int
+    presence: bool
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Entries with equal keys share a head: its maker's name, and what keeps unlike entries apart."""
+
+    maker: str
+    room: int = 0
+
+
+def _real(variable: Real, choice: Choice) -> _Key:
+    return _Key("histogram" if choice.real == "histogram" else "normal", int(variable.resolution is not None))
+
+
+def _codes(states: int) -> _Key:
+    """Categorical with room for 16, 32, 64, ... codes: entries that share a head are padded to the largest."""
+    return _Key("categorical", max(16, 1 << (states - 1).bit_length()))
+
+
+def _ordinal(variable: Ordinal, choice: Choice) -> _Key:
+    if variable.levels == 2:
+        return _Key("bernoulli")
+    return _codes(variable.levels) if choice.closed or variable.levels <= _FEW else _Key("logistic")
+
+
+def _nominal(variable: Nominal, choice: Choice) -> _Key:
+    return _codes(variable.categories)
+
+
+def _count(variable: Count, choice: Choice) -> _Key:
+    return _Key(choice.count)
+
+
+def _resolutions(variables: Sequence[Variable]) -> list[float] | None:
+    widths = [cast(Real, v).resolution for v in variables]
+    return None if widths[0] is None else [cast(float, w) for w in widths]
+
+
+def _make_normal(variables: Sequence[Variable], choice: Choice) -> Head:
+    return NormalMixture(
+        len(variables),
+        components=1 if choice.real == "normal" else choice.components,
+        resolution=_resolutions(variables),
+        floor=1e-3 if choice.closed else 1e-4,
+        presence=choice.presence,
+    )
+
+
+def _states(variables: Sequence[Variable]) -> list[int]:
+    return [int(v.states) for v in variables]
+
+
+# The one dictionary from variable types to heads: which key a variable has, and how a key's head is made.
+KEYS: dict[str, Callable[..., _Key]] = {"real": _real, "ordinal": _ordinal, "nominal": _nominal, "count": _count}
+MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
+    "bernoulli": lambda v, c: Bernoulli(len(v), presence=c.presence),
+    "categorical": lambda v, c: Categorical(_states(v), ordered=[x.type == "ordinal" for x in v]),
+    "logistic": lambda v, c: DiscretisedLogistic(_states(v), components=c.components, presence=c.presence),
+    "normal": _make_normal,
+    "histogram": lambda v, c: Histogram(len(v), bins=c.bins, resolution=_resolutions(v), presence=c.presence),
+    "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
+    "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The entries of the last axis that share a head, and where its numbers lie.
+
+    Args:
+        entries: Which entries, in order.
+        params: Their parameters among the S of a place, entry after entry.
+        features: Their features among the F.
+        uniforms: Their uniform numbers among the U.
+    """
+
+    entries: tuple[int, ...]
+    params: slice
+    features: slice
+    uniforms: slice
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One entry of the last axis: its own head, and where its numbers lie."""
+
+    head: Head
+    params: slice
+    features: slice
+    uniforms: slice
+
+
+class Columns(nn.Module):
+    """The heads of a Space, over events x (..., *E).
+
+    A place is one index of all event axes but the last; the last axis has `width` entries (a ragged sequence of symbols
+    has one entry a place, its time). Parameters are (..., *E[:-1], S), or (..., L, S) for sequences of symbols: grouped
+    by head, entry after entry within a head, so (..., width * size) where all entries share a variable. Embeddings are
+    (..., *E[:-1], F) and uniform numbers (..., *E[:-1], U) alike. `owner`, `feature_owner` and `uniform_owner` say
+    which entry of the last axis each number belongs to. A place may also be asked for alone.
+
+    Args:
+        space: The Space of the events.
+        kind: "net" for parameters that a net puts out, "closed" for those that are estimated in closed form.
+        components: Components of a mixture for one entry.
+        real: The law of real entries; a mixture for nets, one normal in closed form.
+        count: The law of counts.
+        bins: The largest number of bins of a histogram.
+        presence: Whether numbers are embedded with a bit that tells a missing one from an average one.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        kind: Literal["net", "closed"] = "net",
+        components: int = 5,
+        real: RealLaw | None = None,
+        count: CountName = "negative_binomial",
+        bins: int = 64,
+        presence: bool = True,
+    ) -> None:
+        super().__init__()
+        closed = kind == "closed"
+        choice = Choice(closed, components, real or ("normal" if closed else "mixture"), count, bins, presence)
+        self.space = space
+        self.width, self.event = space.width, len(space.shape)
+        self.narrow = not space.shape or (space.ragged and self.event == 1)
+        shared = _grouped(space.columns, choice)
+        self.heads = nn.ModuleList(
+            MAKERS[key.maker]([space.columns[i] for i in e], choice) for key, e in shared.items()
+        )
+        self.groups = _laid_out(list(shared.values()), self.parts)
+        self.size, self.features, self.uniforms = (
+            sum(getattr(h, name) * h.entries for h in self.parts) for name in ("size", "features", "uniforms")
+        )
+        order = [i for group in self.groups for i in group.entries]
+        self.sorted = order == list(range(self.width))
+        for name, per in (("owner", "size"), ("feature_owner", "features"), ("uniform_owner", "uniforms")):
+            counts = torch.tensor([getattr(h, per) for h in self.parts for _ in range(h.entries)])
+            self.register_buffer(name, torch.tensor(order).repeat_interleave(counts), persistent=False)
+        self.register_buffer("back", torch.tensor(order).argsort(), persistent=False)
+
+    owner: Tensor
+    feature_owner: Tensor
+    uniform_owner: Tensor
+    back: Tensor
+
+    @property
+    def parts(self) -> list[Head]:
+        """The heads, in the order of `groups`."""
+        return [cast(Head, h) for h in self.heads]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the last axis holds places of one variable rather than columns, so that statistics are shared."""
+        return len(self.space.variables) == 1 and self.space.axes[-1:] in {("width",), ("height",), ("time",)}
+
+    def fit(self, data: Batch | Iterable[Batch]) -> None:
+        """Take location, scale and marginals from training data, whole or in chunks (evenly thinned where large)."""
+        batches = [data] if isinstance(data, Batch) else data
+        x, present, weight = _thinned(batches, min(_FIT_ROWS, max(_FIT_NUMBERS // self.space.dims, 1)))
+        x, present = self.split(x).flatten(0, -2), self.split(present).flatten(0, -2)
+        weight = weight.repeat_interleave(max(x.shape[0] // max(weight.shape[0], 1), 1))
+        for group, head in zip(self.groups, self.parts, strict=True):
+            self._fit_head(head, x[:, list(group.entries)], present[:, list(group.entries)], weight)
+
+    def _fit_head(self, head: Head, x: Tensor, present: Tensor, weight: Tensor) -> None:
+        if not self.pooled:
+            return head.fit(x, present, weight)
+        one = head.take([0])
+        one.fit(x.reshape(-1, 1), present.reshape(-1, 1), weight.repeat_interleave(x.shape[1]))
+        for name, buffer in one.spread(head.entries).named_buffers():
+            setattr(head, name, buffer)
+        return None
+
+    def split(self, x: Tensor) -> Tensor:
+        """Values x (..., *E) with the entries of a place as the last axis."""
+        return x.unsqueeze(-1) if self.narrow else x
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Numbers of each head's entries (..., n_h) as values (..., *E)."""
+        whole = parts[0] if len(parts) == 1 else torch.cat(list(parts), -1)
+        ordered = whole if self.sorted else whole.index_select(-1, self.back)
+        return ordered.squeeze(-1) if self.narrow else ordered
+
+    def entries(self, x: Tensor) -> list[Tensor]:
+        """Values x (..., *E) as one tensor (..., n_h) a head."""
+        x = self.split(x)
+        return [x] if self.sorted and len(self.groups) == 1 else [x[..., list(g.entries)] for g in self.groups]
+
+    def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """What nets see of x (..., *E): (..., *E[:-1], F)."""
+        seen = [None] * len(self.groups) if present is None else self.entries(present)
+        parts = zip(self.parts, self.entries(x), seen, strict=True)
+        return _cat([head.embed(v, s).flatten(-2) for head, v, s in parts])
+
+    def law(self, params: Tensor) -> ColumnsLaw:
+        """The law that parameters (..., *E[:-1], S) stand for."""
+        return ColumnsLaw(self, params)
+
+    def start(self) -> Tensor:
+        """The parameters of the marginal law at every place, a first bias for a net's last layer, (S,)."""
+        return torch.cat([head.start().reshape(-1) for head in self.parts])
+
+    def estimate(
+        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+    ) -> Tensor:
+        """The weighted maximum-likelihood parameters of K products over the event, (K, *E[:-1], S).
+
+        Args:
+            x: Rows (N, *E).
+            present: Which entries are known, bool (N, *E).
+            weight: The weight of each row for each product (N, K).
+            smoothing: Weight added to every category; see `Head.estimate`.
+            previous: The parameters before, which save steps where a head's maximisation is iterative.
+        """
+        before = [None] * len(self.groups) if previous is None else self.blocks(previous)
+        parts = zip(self.parts, self.entries(x), self.entries(present), before, strict=True)
+        return _cat([h.estimate(v, s, weight, smoothing=smoothing, previous=b).flatten(-2) for h, v, s, b in parts])
+
+    def blocks(self, params: Tensor) -> list[Tensor]:
+        """Parameters (..., S) as one tensor (..., n_h, size_h) a head."""
+        pairs = zip(self.groups, self.parts, strict=True)
+        return [params[..., g.params].unflatten(-1, (h.entries, h.size)) for g, h in pairs]
+
+    def column(self, entry: int) -> Column:
+        """The head of one entry of the last axis alone, and where its parameters, features and uniforms lie."""
+        for group, head in zip(self.groups, self.parts, strict=True):
+            if entry in group.entries:
+                at = group.entries.index(entry)
+                slices = (
+                    slice(s.start + at * n, s.start + (at + 1) * n)
+                    for s, n in (
+                        (group.params, head.size), (group.features, head.features), (group.uniforms, head.uniforms)
+                    )
+                )  # fmt: skip
+                return Column(head.take([at]), *slices)
+        raise IndexError(f"no entry {entry} among {self.width}")
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnsLaw:
+    """A product over the entries of an event, given parameters (..., *E[:-1], S); EXACT, in data units."""
+
+    columns: Columns
+    params: Tensor
+
+    @cached_property
+    def parts(self) -> list[EntryLaw]:
+        """The law of each head's entries, in the order of `columns.groups`."""
+        pairs = zip(self.columns.parts, self.columns.blocks(self.params), strict=True)
+        return [head.law(block) for head, block in pairs]
+
+    def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """The log p of each entry of x (..., *E) in nats, 0 where not present, (..., *E)."""
+        pairs = zip(self.parts, self.columns.entries(x), strict=True)
+        value = self.columns.join([law.log_prob(v) for law, v in pairs])
+        return value if present is None else torch.where(present, value, torch.zeros_like(value))
+
+    def total(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """The log p of whole events x (..., *E), the marginal of what is present, (...)."""
+        value = self.log_prob(x, present)
+        return value.flatten(-self.columns.event).sum(-1) if self.columns.event else value
+
+    def each(self, x: Tensor, present: Tensor) -> Tensor:
+        """The log p of B events x (B, *E) under each of K laws, parameters (K, *E[:-1], S): (B, K).
+
+        Matrix products where a head's law is linear in statistics of the data, one law after the other elsewhere.
+        """
+        rows = max(1, _EACH_NUMBERS // max(x[:1].numel() * max(h.size for h in self.columns.parts), 1))
+        chunks = zip(x.split(rows), present.split(rows), strict=True)
+        return torch.cat([self._each(v, seen) for v, seen in chunks])
+
+    def _each(self, x: Tensor, present: Tensor) -> Tensor:
+        pieces = zip(
+            self.columns.parts, self.parts, self.columns.entries(x), self.columns.entries(present), strict=True
+        )
+        return torch.stack([_each(*piece) for piece in pieces]).sum(0)
+
+    def draw(self, u: Tensor) -> Tensor:
+        """A draw from uniform numbers (..., *E[:-1], U), (..., *E)."""
+        return self.columns.join([law.draw(v) for law, v in zip(self.parts, self._uniforms(u), strict=True)])
+
+    def relaxed(self, u: Tensor, temperature: float) -> Tensor:
+        """The embedding of a draw, with a gradient in the parameters, (..., *E[:-1], F)."""
+        pairs = zip(self.parts, self._uniforms(u), strict=True)
+        return _cat([law.relaxed(v, temperature).flatten(-2) for law, v in pairs])
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """P(entry <= x) of each entry, (..., *E)."""
+        return self.columns.join([law.cdf(v) for law, v in zip(self.parts, self.columns.entries(x), strict=True)])
+
+    def quantile(self, p: Tensor) -> Tensor:
+        """The quantile of each entry at probabilities p (..., *E), (..., *E)."""
+        return self.columns.join([law.quantile(v) for law, v in zip(self.parts, self.columns.entries(p), strict=True)])
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable value of each entry, which together are the product's mode, (..., *E)."""
+        return self.columns.join([law.mode for law in self.parts])
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected value of each entry (nominal: the most probable code), (..., *E)."""
+        return self.columns.join([law.mean for law in self.parts])
+
+    def _uniforms(self, u: Tensor) -> list[Tensor]:
+        pairs = zip(self.columns.groups, self.columns.parts, strict=True)
+        return [u[..., g.uniforms].unflatten(-1, (h.entries, h.uniforms)) for g, h in pairs]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadRows(RowLaw):
+    """A product of heads for each row, parameters (B, *E[:-1], S): what `decode` answers with."""
+
+    columns: Columns
+    params: Tensor
+
+    @cached_property
+    def law(self) -> ColumnsLaw:
+        """The rows' laws."""
+        return self.columns.law(self.params)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected value of each entry (nominal: the most probable code), (B, *E)."""
+        return self.law.mean
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable value of each row, (B, *E)."""
+        return self.law.mode
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The log p of events z (B, *E) in nats, (B,)."""
+        return self.law.total(z)
+
+    def draw(self, noise: Noise) -> Tensor:
+        """One draw for each row of `noise`, whose rows are ours repeated draw-major, (n*B, *E)."""
+        n = noise.rows // len(self.params)
+        u = noise.uniform("z", *self.params.shape[1:-1], self.columns.uniforms)
+        return self.columns.law(self.params.repeat(n, *[1] * (self.params.dim() - 1))).draw(u)
+
+
+def rows(columns: Columns, params: Tensor, index: Tensor, *, kind: Kind = Kind.EXACT, how: str = "heads") -> HeadRows:
+    """The laws that a decoder's parameters (B, *E[:-1], S) stand for, row by row."""
+    return HeadRows(columns.space, index, kind, how, columns, params)
+
+
+def _grouped(variables: Sequence[Variable], choice: Choice) -> dict[_Key, list[int]]:
+    """Which entries share a head, in the order in which the heads are first needed."""
+    shared: dict[_Key, list[int]] = {}
+    known: dict[Variable, _Key] = {}
+    for i, variable in enumerate(variables):
+        key = known.get(variable) or known.setdefault(variable, KEYS[variable.type](variable, choice))
+        shared.setdefault(key, []).append(i)
+    return shared
+
+
+def _laid_out(entries: Sequence[Sequence[int]], heads: Sequence[Head]) -> list[Group]:
+    """The groups one after the other."""
+    groups, at = [], (0, 0, 0)
+    for own, head in zip(entries, heads, strict=True):
+        end = tuple(a + head.entries * n for a, n in zip(at, (head.size, head.features, head.uniforms), strict=True))
+        groups.append(Group(tuple(own), slice(at[0], end[0]), slice(at[1], end[1]), slice(at[2], end[2])))
+        at = (end[0], end[1], end[2])
+    return groups
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
+def _each(head: Head, law: EntryLaw, x: Tensor, present: Tensor) -> Tensor:
+    """The log p of B rows under each of K laws over one head's entries, (B, K)."""
+    weights, statistics = law.linear, head.statistics(x, present)
+    if weights is not None and statistics is not None:
+        least = -torch.finfo(weights.dtype).max / 1e8  # 0 * -inf would be NaN where a law rules a value out
+        value = statistics.flatten(1) @ weights.flatten(1).clamp(min=least).T
+        return torch.where(value < least / 2, -torch.inf, value)
+    alone = (head.law(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1) for block in law.params)
+    return torch.stack(list(alone), -1)
+
+
+def _thinned(batches: Iterable[Batch], most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, presence and weights of at most 2 * `most` rows, evenly spaced over all."""
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    stride, seen = 1, 0
+    for batch in batches:
+        rows = slice(-seen % stride, None, stride)
+        kept.append((batch.x[rows], batch.present[rows], batch.weights[rows]))
+        seen += len(batch)
+        while sum(len(part[2]) for part in kept) > 2 * most:
+            x, present, weight = (torch.cat(parts)[::2] for parts in zip(*kept, strict=True))
+            kept, stride = [(x, present, weight)], 2 * stride
+    x, present, weight = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    return x, present, weight

@@ -1,0 +1,151 @@
+"""Numerics that several heads share: stable logarithms of small differences, soft choices, weighted sums, searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_ROOT_HALF = math.sqrt(0.5)
+_TINY = 1e-30
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(-x)) for x > 0, to rounding in absolute terms, with finite gradients."""
+    return torch.log(-torch.expm1(-x))
+
+
+def open_unit(u: Tensor) -> Tensor:
+    """Uniform numbers of [0, 1) kept off 0 by half of their spacing, so that inverse laws stay finite."""
+    return u.clamp(min=torch.finfo(u.dtype).eps / 4, max=1 - torch.finfo(u.dtype).eps / 2)
+
+
+def log_interval(centre: Tensor, half: Tensor) -> Tensor:
+    """log(Phi(c + h) - Phi(c - h)) of the standard normal for h > 0, with finite value and gradient in any tail.
+
+    Three regimes, by symmetry for c >= 0: an interval around 0 by erf; one beyond 0 by the scaled erfcx, which never
+    underflows; one so narrow that the difference would cancel by density * width * sinh(ch) / (ch).
+
+    Args:
+        centre: Middle of the interval in standard deviations.
+        half: Half of its width, broadcastable to `centre`.
+    """
+    c, h = torch.broadcast_tensors(centre.abs(), half)
+    narrow = h < torch.finfo(h.dtype).eps ** (1 / 3)
+    around = (c < h) & ~narrow
+    wide = torch.where(narrow, 1.0, h)
+    inner = torch.where(around, c, 0.0)
+    middle = torch.log(0.5 * (torch.erf((wide + inner) * _ROOT_HALF) + torch.erf((wide - inner) * _ROOT_HALF)))
+    near = torch.where(around | narrow, 1.0, c - wide)
+    far = near + 2 * wide
+    ratio = torch.exp(-0.5 * (far - near) * (far + near)) * torch.special.erfcx(far * _ROOT_HALF)
+    tail = -0.5 * near.square() + torch.log(0.5 * (torch.special.erfcx(near * _ROOT_HALF) - ratio))
+    thin = torch.where(narrow, h, 1e-3)
+    local = -0.5 * c.square() - HALF_LOG_2PI + torch.log(2 * thin) + _log_sinhc(c * thin)
+    return torch.where(narrow, local, torch.where(around, middle, tail))
+
+
+def _log_sinhc(y: Tensor) -> Tensor:
+    """log(sinh(y) / y) for y >= 0."""
+    small = y < 0.05
+    safe = torch.where(small, 1.0, y)
+    series = y.square() / 6 - y.square().square() / 180
+    return torch.where(small, series, safe + log1mexp(2 * safe) - torch.log(2 * safe))
+
+
+def choose(log_p: Tensor, u: Tensor) -> Tensor:
+    """A code by inverse CDF: the smallest k with u < p_0 + ... + p_k.
+
+    Args:
+        log_p: Normalised log-probabilities (..., K).
+        u: Uniform numbers (...).
+
+    Returns:
+        int64 (...).
+    """
+    cdf = log_p.exp().cumsum(-1)
+    return (cdf[..., :-1] <= (u * cdf[..., -1]).unsqueeze(-1)).sum(-1)
+
+
+def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
+    """A differentiable relaxation of `choose`, one-hot as the temperature goes to 0.
+
+    P_soft(code > k) = sigmoid((logit u - logit c_k) / temperature) with c_k = p_0 + ... + p_k: for two codes the
+    binary concrete law (Maddison et al. 2017, arXiv:1611.00712, eq. 11), extended along the order of the codes so that
+    one uniform number is enough and the hard limit is the draw itself.
+
+    Args:
+        log_p: Normalised log-probabilities (..., K).
+        u: Uniform numbers (...).
+        temperature: > 0.
+
+    Returns:
+        Weights (..., K), non-negative, with sum 1.
+    """
+    cdf = open_unit(log_p.exp().cumsum(-1)[..., :-1])
+    odds = torch.logit(open_unit(u)).unsqueeze(-1) - torch.logit(cdf)
+    above = torch.sigmoid(odds / temperature)
+    edges = torch.cat([torch.ones_like(above[..., :1]), above, torch.zeros_like(above[..., :1])], -1)
+    if above.shape[-1] == 0:
+        return torch.ones_like(log_p.expand(*u.shape, 1))
+    return edges[..., :-1] - edges[..., 1:]
+
+
+def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """The value of `hard` with the gradient of `soft`."""
+    return soft + (hard - soft).detach()
+
+
+def sums(weight: Tensor, value: Tensor) -> Tensor:
+    """Weighted sums over rows by one matrix product: weight (N, K), value (N, ...) -> (K, ...)."""
+    flat = value.reshape(value.shape[0], -1).to(weight.dtype)
+    return (weight.T @ flat).reshape(weight.shape[1], *value.shape[1:])
+
+
+def moments(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Total weight, weighted mean and standard deviation of each entry: x, present (N, n), weight (N,) -> 3 x (n,).
+
+    An entry that was never seen has weight 0, mean 0 and deviation 0.
+    """
+    w = weight.double().unsqueeze(-1) * present
+    total = w.sum(0)
+    safe = total.clamp(min=_TINY)
+    mean = (w * x).sum(0) / safe
+    return total, mean, ((w * (x - mean).square()).sum(0) / safe).sqrt()
+
+
+def spread(std: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
+    """A scale that is safe to divide by: the deviation, or 1 where a column is constant to rounding."""
+    constant = std <= 8 * torch.finfo(dtype).eps * mean.abs()
+    return torch.where(constant | (std == 0), 1.0, std)
+
+
+def tabulate(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """How much weight each component gives to each distinct value of each entry.
+
+    Args:
+        x: Values (N, M).
+        present: bool (N, M).
+        weight: (N, K).
+
+    Returns:
+        The U distinct values in order (U,), and the table (K, M, U).
+    """
+    values, code = torch.unique(x, return_inverse=True)
+    u, m = len(values), x.shape[1]
+    cell = (code + u * torch.arange(m, device=x.device))[present]
+    row = torch.arange(x.shape[0], device=x.device).unsqueeze(-1).expand_as(x)[present]
+    rows = [torch.bincount(cell, weights=w[row], minlength=m * u) for w in weight.T]
+    return values, torch.stack(rows).reshape(weight.shape[1], m, u)
+
+
+def bisect(increasing: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where an increasing function reaches `target`, between `low` and `high`, to the last bit of the midpoint."""
+    for _ in range(52 if low.dtype == torch.float64 else 28):
+        middle = 0.5 * (low + high)
+        under = increasing(middle) < target
+        low, high = torch.where(under, middle, low), torch.where(under, high, middle)
+    return 0.5 * (low + high)
