@@ -64,6 +64,11 @@ class Model(Law, nn.Module):
         """The sentence that says why the family does not take these Spaces, or None where it does."""
         return None
 
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options of a model of this family that learns `space` roughly within a second: for checks, not for use."""
+        return {}
+
     @final
     @classmethod
     def accepts(cls, config: Any, space: Space, given_space: Space | None = None) -> Answer:  # noqa: ANN401
