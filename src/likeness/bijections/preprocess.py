@@ -48,12 +48,17 @@ class Reals(Preprocessor):
         kinds: dict[Variable, list[int]] = {}
         for i, v in enumerate(self.columns):
             kinds.setdefault(v, []).append(i)
-        self.groups = [(v, _step_of(v, squash), cols, self._targets(cols)) for v, cols in kinds.items()]
+        self.groups: list[tuple[Variable, Step, list[int], list[int]]] = [
+            (v, _step_of(v, squash), cols, self._targets(cols)) for v, cols in kinds.items()
+        ]
+
+        self.back = torch.tensor([t for *_, targets in self.groups for t in targets]).argsort().tolist()
 
     def _targets(self, columns: list[int]) -> list[int]:
         starts = [sum(self.widths[:i]) for i in range(len(self.widths))]
         return [starts[i] + k for i in columns for k in range(self.widths[i])]
 
+    @torch.no_grad()
     def fit(self, source: Source) -> None:
         """Location and scale of every column in model units, over the training split."""
         total = first = second = torch.zeros(())
@@ -103,15 +108,22 @@ class Reals(Preprocessor):
         """Every group's own step: values before scaling, log-correction (B,), what is present."""
         x, known = self._columns(batch.x), self._columns(batch.present)
         y = x.new_zeros((*x.shape[:-1], sum(self.widths)))
-        ladj = x.new_zeros(len(batch))
-        for i, (v, step, columns, targets) in enumerate(self.groups):
-            part = x[..., columns]
-            u = noise.uniform(f"cell {i}", *part.shape[1:], _width(v)) if v.counted else None
-            value, change = step.forward(part, None if u is None else u.to(x).clamp(EDGE, 1 - EDGE))
-            y[..., targets] = value.flatten(-2)
-            ladj = ladj + (change * known[..., columns]).flatten(1).sum(-1)
         present = self._spread(batch.present)
+        cells, minus_log_q = self._cells(batch, noise) if self.stochastic else (y, y)
+        ladj = (minus_log_q * present).flatten(1).sum(-1)
+        parts = []
+        for v, step, columns, targets in self.groups:
+            u = cells[..., targets].unflatten(-1, (len(columns), _width(v))) if v.counted else None
+            value, change = step.forward(x[..., columns], None if u is None else u.clamp(EDGE, 1 - EDGE))
+            parts.append(value.flatten(-2))
+            ladj = ladj + (change * known[..., columns]).flatten(1).sum(-1)
+        y = torch.cat(parts, -1)[..., self.back]
         return y * present, ladj, present
+
+    def _cells(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Places of values within their cells, in (0, 1), and -log q of each: uniform ones, (B, *F)."""
+        u = noise.uniform("cell", *self.out.layout).to(batch.x)
+        return u, torch.zeros_like(u)
 
 
 class Step:

@@ -549,7 +549,7 @@ class Law(ABC):
         many, wide = batch.repeat(k), noise.draws(k)
         scored = self._score_filled(many, wide, settings, fills)
         value, stderr = log_mean_exp(scored.value.reshape(k, -1))
-        return Scored(value, scored.kind, f"{scored.how}, {k} draws", stderr)
+        return Scored(value, scored.kind, f"{scored.how}, {k} draw{'s' if k > 1 else ''}", stderr)
 
     def _score_filled(self, batch: Batch, noise: Noise, settings: Any, fills: bool) -> Scored:  # noqa: ANN401
         inside, correction, kind = self._inside(batch, noise)
@@ -560,7 +560,7 @@ class Law(ABC):
             correction, kind, how = (
                 correction + minus_log_q,
                 Kind.LOWER_BOUND,
-                f"{how}, holes filled by {self.filler.how}",
+                f"{how}, holes filled by {self.filler.how}".lstrip(", "),
             )
         return add_correction(self._log_prob(inside, noise, 1, settings), correction, kind, how)
 

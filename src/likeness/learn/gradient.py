@@ -39,6 +39,8 @@ class GradientExecutor(Executor):
         self.started = time.perf_counter()
         self.spent = 0.0
         self._orders: dict[int, Tensor] = {}
+        inputs = task.model.preprocessor
+        self.learned_inputs = inputs is not None and any(p.requires_grad for p in inputs.parameters())
         total = task.decisions.get("steps") or task.budget.total(task.rows or config.batch, config.batch)
         if total is not None:
             task.decisions.setdefault("steps", total)
@@ -100,9 +102,11 @@ class GradientExecutor(Executor):
         return Event(self.iteration + 1, phase.name, float(loss.detach()), terms_of(terms, weights), facts)
 
     def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            inside, _ = self.task.model.inputs(batch, noise, self.config.drop_given)
+        with torch.set_grad_enabled(self.learned_inputs):
+            inside, correction = self.task.model.inputs(batch, noise, self.config.drop_given)
         terms = phase.loss(inside, noise)
+        if self.learned_inputs:
+            terms = {**terms, "dequantisation": -correction}
         total = torch.stack(list(terms.values())).sum(0)
         weights = inside.weights.to(total)
         return (total * weights).sum() / _everywhere(weights.sum()), terms

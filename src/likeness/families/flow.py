@@ -1,0 +1,184 @@
+"""Normalizing flows: spline or affine steps, coupling or autoregressive, mixed by LU maps or permutations."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likeness.bijections.affine import AffineStep
+from likeness.bijections.autoregressive import Autoregressive
+from likeness.bijections.base import Bijection, Step
+from likeness.bijections.coupling import Coupling
+from likeness.bijections.dequantise import LearnedReals
+from likeness.bijections.mixing import LU, Permutation
+from likeness.bijections.preprocess import GaussianFiller, Reals
+from likeness.bijections.spline import SplineStep
+from likeness.core.answers import Kind, Scored
+from likeness.core.batch import Batch, missing
+from likeness.core.config import GradientConfig, option
+from likeness.core.learner import Gradient, Phase
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.rowlaw import Delta, RowLaw
+from likeness.core.space import Space, vector
+from likeness.nets.context import ContextNet
+from likeness.nets.masked import MaskedNet
+from likeness.nets.mlp import MLP
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class FlowConfig(GradientConfig):
+    """Options of `flow`."""
+
+    transform: Literal["spline", "affine"] = option("spline", "the map of each variable: rational-quadratic or affine")
+    net: Literal["autoregressive", "coupling"] = option(
+        "autoregressive", "autoregressive: every variable after those before it; coupling: one half after the other"
+    )
+    layers: int = option(4, "maps one after the other", ge=1)
+    hidden: tuple[int, ...] = option((96, 96), "widths of each conditioner's hidden layers")
+    bins: int = option(8, "pieces of a spline", ge=2)
+    bound: float = option(5.0, "half width of the interval that a spline bends, in standard deviations", gt=0)
+    mixing: Literal["lu", "permutation", "none"] = option("lu", "what mixes the variables between two maps")
+    dequantise: Literal["uniform", "variational"] = option(
+        "uniform", "how rounded and counted values are spread over their cell", "objective"
+    )
+    context: int = option(64, "numbers that stand for what is given", ge=1)
+    lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
+
+
+@register(
+    Card(
+        "flow", "Normalizing flow", "latent", "Durkan, Bekasov, Murray, Papamakarios, Neural Spline Flows", 2019,
+        "An invertible net: exact densities of reals, exact codes, samples in one pass.",
+    )
+)  # fmt: skip
+class Flow(Model):
+    """log p(x) = log N(f(x); 0, I) + sum over layers of log|det df_k| (Rezende & Mohamed 2015, eq. 7).
+
+    Discrete and rounded values are dequantised: a LOWER_BOUND. Ragged rows: absent tails pass through unchanged, so
+    the density is that of the present entries given the length. Holes are filled by a Gaussian: a LOWER_BOUND.
+    """
+
+    Config = FlowConfig
+
+    def __init__(self, config: FlowConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        learned = config.dequantise == "variational" and any(v.counted for v in space.variables)
+        self.preprocessor = LearnedReals(space) if learned else Reals(space)
+        self.filler = GaussianFiller(self.preprocessor.out)
+        self.dims = self.preprocessor.out.dims
+        self.codes = vector(self.dims)
+        self.context = ContextNet(given_space, config.context) if given_space is not None else None
+        self.side = (config.context if self.context is not None else 0) + int(space.ragged)
+        self.maps = nn.ModuleList(m for k in range(config.layers) for m in self._layer(k))
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """A quick flow for checks."""
+        return {"layers": 2, "hidden": (32,), "bins": 6, "context": 16, "batch": 128, "lr": 5e-3, "ema": 0.99}
+
+    def _layer(self, k: int) -> list[Bijection]:
+        """A mixing map and a conditioned one; one variable alone has nothing to mix."""
+        c: FlowConfig = self.config
+        if self.dims == 1:
+            return [self._conditioned(k)]
+        forward = list(range(self.dims))
+        if self.space.ragged or c.mixing == "none":
+            return [self._conditioned(k, forward if k % 2 == 0 else forward[::-1])]
+        order = forward if k == 0 else torch.randperm(self.dims).tolist() if self.dims > 2 else forward[::-1]
+        return [LU(self.dims, order) if c.mixing == "lu" else Permutation(order), self._conditioned(k)]
+
+    def _conditioned(self, k: int, order: list[int] | None = None) -> Bijection:
+        c: FlowConfig = self.config
+        step: Step = SplineStep(c.bins, c.bound) if c.transform == "spline" else AffineStep()
+        if c.net == "autoregressive" or self.dims == 1:
+            sizes = {"order": order, "hidden": c.hidden, "context": self.side}
+            return Autoregressive(MaskedNet([1] * self.dims, [step.size] * self.dims, **sizes), step)
+        moved = [(i + k) % 2 == 0 for i in range(self.dims)]
+        count = sum(moved)
+        net = MLP(self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True)
+        return Coupling(net, moved, step)
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        if self.context is not None:
+            self.context.fit(source)
+
+    def learner(self) -> Gradient:
+        """Maximum likelihood."""
+        return Gradient((Phase("likelihood", partial(self.__call__, phase="likelihood"), list(self.parameters())),))
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """-log p(y), (B,)."""
+        _, base, ladjs = self._through(batch)
+        return {"nll": -(base + torch.stack(ladjs).sum(0))}
+
+    # ---- the maps --------------------------------------------------------------------------------------------------
+
+    def _side(self, given: Batch | None, length: Tensor | None, rows: int) -> Tensor | None:
+        """What conditions every map: the context vector and, for ragged rows, the length."""
+        parts = []
+        if self.context is not None:
+            assert self.given_space is not None
+            parts.append(self.context(given if given is not None else missing(self.given_space, rows, self._anchor)))
+        if self.space.ragged:
+            assert length is not None
+            parts.append((length / self.space.layout[0]).to(self.dtype)[:, None])
+        return torch.cat(parts, -1) if parts else None
+
+    def _present(self, length: Tensor | None, rows: int) -> Tensor | None:
+        """Which entries lie within their row's length, (B, D); None where all rows are of one size."""
+        assert self.preprocessor is not None
+        if not self.space.ragged:
+            return None
+        empty = Batch(self._anchor.new_zeros((rows, *self.preprocessor.out.layout)), length=length)
+        return empty.present.flatten(1)
+
+    def _through(self, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Codes z (B, D), log N(z) over what is present (B,), and every map's log-determinant."""
+        z, side, present = batch.x.flatten(1), self._side(batch.given, batch.length, len(batch)), self._present(
+            batch.length, len(batch)
+        )  # fmt: skip
+        ladjs = []
+        for part in self.maps:
+            z, ladj = part(z, side, present)
+            ladjs.append(ladj)
+        entry = -0.5 * (z.square() + LOG_2PI)
+        return z, (entry if present is None else entry * present).sum(-1), ladjs
+
+    def _back(self, z: Tensor, given: Batch | None, length: Tensor | None) -> Tensor:
+        """Codes (B, D) to model units (B, *F)."""
+        assert self.preprocessor is not None
+        side, present = self._side(given, length, len(z)), self._present(length, len(z))
+        for part in reversed(self.maps):
+            z, _ = part.inverse(z, side, present)
+        return z.reshape(len(z), *self.preprocessor.out.layout)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+        _, base, ladjs = self._through(batch)
+        terms = {"base": base, **{f"map {i}": ladj for i, ladj in enumerate(ladjs)}}
+        return Scored(base + torch.stack(ladjs).sum(0), Kind.EXACT, "change of variables", terms=terms)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+        return self._back(noise.normal("z", self.dims), given, length)
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:  # noqa: ANN401
+        z, _, _ = self._through(batch)
+        assert self.codes is not None
+        return Delta(self.codes, batch.ids, Kind.EXACT, "the flow's own map", z)
+
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        assert self.preprocessor is not None
+        length = torch.full((len(z),), self.space.layout[0]) if self.space.ragged else None
+        x = self.preprocessor.inverse(self._back(z, given, length))
+        return Delta(self.space, index, Kind.EXACT, "the inverse map", x)
