@@ -1,1 +1,9 @@
 """Data: sources of rows, readers of files and frames, named sets, worlds whose truth is known."""
+
+from likeness.data import frames
+from likeness.data.load import Data, load
+from likeness.data.source import Table
+
+__all__ = ["Data", "Table", "load"]
+
+frames.register()

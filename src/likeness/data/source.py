@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +15,60 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.noise import mix
 from likeness.core.space import Space
+
+
+class Source(Protocol):
+    """Rows by index, which can be split, and of which an epoch may be a draw."""
+
+    @property
+    def space(self) -> Space:
+        """What an item is."""
+
+    @property
+    def given_space(self) -> Space | None:
+        """What is given, if anything."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def batch(self) -> Batch:
+        """All items."""
+
+    def __len__(self) -> int:
+        """The number of items."""
+
+    def rows(self, index: Tensor) -> Batch:
+        """Some items; Batch.index says which of the whole."""
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """All items in order, at most `size` at a time."""
+
+    def take(self, index: Tensor) -> Self:
+        """Some rows as a source of their own; they keep their index."""
+
+    def split(self, holdout: float, seed: int = 0) -> tuple[Self, Self]:
+        """A training part and a held-out part, by hash."""
+
+    def epoch(self, number: int) -> Self:
+        """The items as this pass sees them."""
+
+    def hash(self) -> str:
+        """A hash of the rows' bits."""
+
+
+def held_out(ids: Tensor, groups: Tensor | None, holdout: float, seed: int) -> Tensor:
+    """Which rows are held out, bool (N,): those whose hash lies in the share's part of the unit interval.
+
+    Where that leaves one side without a row, the row (or group) of smallest hash is held out.
+    """
+    keys = (ids if groups is None else groups).tolist()
+    values = torch.tensor([mix(seed, int(k)) for k in keys], dtype=torch.float64) / 2.0**63
+    out = values < holdout
+    if holdout > 0 and len(set(keys)) >= 2 and not 0 < int(out.sum()) < len(out):
+        out = values <= values.min()
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +115,12 @@ class Table:
         """
         if not 0 <= holdout < 1:
             raise BadData(f"a held-out share of {holdout} leaves nothing to learn from", do="choose 0 <= holdout < 1")
-        keys = self.batch.ids if self.groups is None else self.groups
-        values = torch.tensor([mix(seed, int(k)) for k in keys.tolist()], dtype=torch.float64) / 2.0**63
-        out = values < holdout if holdout > 0 else torch.zeros(len(self), dtype=torch.bool)
-        if holdout > 0 and self.groups is None and len(self) >= 2 and not 0 < int(out.sum()) < len(self):
-            out = values <= values.min()
+        out = held_out(self.batch.ids, self.groups, holdout, seed)
         return self.take(torch.nonzero(~out).flatten()), self.take(torch.nonzero(out).flatten())
+
+    def epoch(self, number: int) -> Table:
+        """The items as this pass sees them: always the same."""
+        return self
 
     def hash(self) -> str:
         """A hash of the rows' bits, for the lineage of what is learned from them."""
@@ -73,3 +129,33 @@ class Table:
             for t in () if part is None else (part.x, part.observed, part.length, part.weight):
                 sha.update(b"-" if t is None else t.detach().cpu().contiguous().numpy().tobytes())
         return sha.hexdigest()[:16]
+
+
+@contextmanager
+def inside(place: object) -> Iterator[None]:
+    """Every refusal of data says in which file it arose."""
+    try:
+        yield
+    except BadData as error:
+        if str(place) in (error.where or ""):
+            raise
+        raise BadData(
+            error.what, where=f"{place}, {error.where}" if error.where else str(place), do=error.do
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a reader found.
+
+    Args:
+        parts: The rows: under "all", or under "train", "valid" and "test" where the set has an official split.
+        notes: What inference saw and did, a sentence each.
+        aside: The name of the label that each part holds as `given` without being asked for it, or None.
+        truth: The law that the rows were drawn from, where it is known.
+    """
+
+    parts: Mapping[str, Table]
+    notes: tuple[str, ...] = ()
+    aside: str | None = None
+    truth: object | None = None

@@ -1,0 +1,447 @@
+"""Spaces from arrays of numbers, and the array files .npy, .npz and idx.
+
+Rules for whole numbers lo..hi, in this order:
+  all 0 or 1                                                        -> binary;
+  from 0, at most 255, top value rare (2 %) and above 3 means       -> Count, open above;
+  over 16 values, at most 255, variance/mean in [.5, 2], lo <= mean/2 -> Count, open above;
+  at most 32 values                                                 -> Ordinal;
+  else                                                              -> Real, each number standing for its bin.
+Other numbers are Real. A rounding to `step` is coarse from 1/20 of the standard deviation on: below that a bin's
+probability and density times width differ by (step/sigma)^2/24 < 1.1e-4 nats.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from likeness.core.batch import Batch, as_batch
+from likeness.core.errors import BadData
+from likeness.core.space import Count, Nominal, Ordinal, Real, Space, Variable, label, sequence, series
+from likeness.data.source import Reading, Table
+
+Rounding = Literal["bins", "note"]
+Array = NDArray[Any]
+Wanted = Variable | str
+
+ORDINAL_MOST = 32
+COUNT_MOST = 255
+COARSE = 1 / 20
+LABELS_MOST = 256
+CHANNELS = (1, 3, 4)
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+UNBOUNDED = "a density is unbounded on repeated values"
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A variable, and what was seen while choosing it: predicates, whose subject is the column."""
+
+    variable: Variable
+    notes: tuple[str, ...] = ()
+
+
+def sentences(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """A sentence for each predicate, with all its subjects; from six on the rest are counted."""
+    subjects: dict[str, list[str]] = {}
+    for subject, predicate in found:
+        subjects.setdefault(predicate, []).append(subject)
+    return tuple(f"{_listed(names)} {predicate}" for predicate, names in subjects.items())
+
+
+def _listed(names: list[str]) -> str:
+    head = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"column {head}" if len(names) == 1 else f"columns {head}: each"
+
+
+def plain(x: Any) -> Array:  # noqa: ANN401
+    """A tensor, an array or a list of numbers as an array on the CPU.
+
+    Raises:
+        BadData: If it is no array at all.
+    """
+    if isinstance(x, Tensor):
+        return x.detach().cpu().numpy()
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise BadData("the items have unlike shapes", do="give an array, or a list of arrays of one width") from error
+
+
+# ---- variables -----------------------------------------------------------------------------------------------------
+
+
+def step(values: Array) -> float | None:
+    """The width of the widest grid v0 + k step that holds all values, or None where none shows.
+
+    Looked for only where values repeat: otherwise a rounding does no harm and cannot be told from chance.
+    """
+    distinct = np.unique(values)
+    if len(distinct) < 2 or len(distinct) > 0.95 * len(values):
+        return None
+    return _decimal(distinct) or _even(distinct)
+
+
+def _decimal(distinct: Array) -> float | None:
+    """A multiple of a power of ten; the tolerance is the rounding of float32, which files often went through."""
+    for digits in range(7):
+        scaled = distinct * 10.0**digits
+        slack = np.clip(3e-7 * np.abs(scaled), 1e-9, 1e-2)
+        if (np.abs(scaled - np.round(scaled)) <= slack).all() and np.abs(scaled).max() < 2**53:
+            whole = np.round(scaled).astype(np.int64)
+            return float(np.gcd.reduce(whole - whole[0])) / 10.0**digits
+    return None
+
+
+def _even(distinct: Array) -> float | None:
+    width = float(np.diff(distinct).min())
+    places = (distinct - distinct[0]) / width
+    return width if places[-1] < 1e6 and (np.abs(places - np.round(places)) < 1e-3).all() else None
+
+
+def real(values: Array, *, rounding: Rounding, unit: str | None = None) -> Inferred:
+    """A real variable; a coarse rounding becomes its resolution, or is noted."""
+    if len(values) and (values == values[0]).all():
+        return Inferred(Real(unit=unit), (f"is constant: {UNBOUNDED}",))
+    width = step(values)
+    if width is None:
+        return Inferred(Real(unit=unit), _repeats(values))
+    width = float(f"{width:.6g}")
+    if rounding == "bins" and width >= COARSE * float(values.std()):
+        return Inferred(Real(resolution=width, unit=unit), (f"is rounded to {width:g}: a value stands for its bin",))
+    return Inferred(Real(unit=unit), (f"is rounded to {width:g}: {UNBOUNDED}; resolution={width:g} scores bins",))
+
+
+def _repeats(values: Array) -> tuple[str, ...]:
+    """A value that one row in a hundred shares, and at least five do."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if not len(counts) or counts.max() < max(5, 0.01 * len(values)):
+        return ()
+    share, value = counts.max() / len(values), distinct[counts.argmax()]
+    return (f"is {value:g} in {share:.0%} of the rows: {UNBOUNDED}",)
+
+
+def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inferred:
+    """A variable for whole numbers by the rules above; `start` fixes the Ordinal's first level."""
+    lo, hi = int(values.min()), int(values.max())
+    said = (f"is constant ({lo})",) if lo == hi else ()
+    if lo >= 0 and hi <= 1 and (start == 0 or lo < hi):
+        return Inferred(Ordinal(levels=2), said)
+    if _counted(values, lo, hi):
+        return Inferred(Count(), said)
+    first = lo if start is None else start
+    if first <= lo and hi - first < ORDINAL_MOST:
+        return Inferred(Ordinal(levels=hi - first + 1, start=first), said)
+    if rounding == "note":
+        return real(values, rounding="note")
+    return Inferred(Real(resolution=step(values) or 1.0), said)
+
+
+def _counted(values: Array, lo: int, hi: int) -> bool:
+    mean, rare = float(values.mean()), float((values == hi).mean()) <= 0.02
+    if lo < 0 or hi > COUNT_MOST or lo == hi:
+        return False
+    tail = lo == 0 and rare and mean * 3 <= hi
+    return tail or (hi - lo >= 16 and 0.5 <= float(values.var()) / mean <= 2 and lo <= mean / 2)
+
+
+def is_whole(values: Array) -> bool:
+    """Whether every value is a whole number that float64 holds."""
+    return bool(len(values)) and bool((values == np.round(values)).all()) and float(np.abs(values).max()) < 2**53
+
+
+def named(word: str, values: Array, *, name: str) -> Variable:
+    """The variable that a user names by a word: real, ordinal, nominal, count or binary.
+
+    Raises:
+        BadData: If there is no such word, or the values do not go with it.
+    """
+    if word == "real":
+        return real(values, rounding="note").variable
+    if word not in {"ordinal", "nominal", "count", "binary"}:
+        raise BadData(f"{word!r} is no type of a variable", where=name, do="use real, ordinal, nominal, count, binary")
+    if not is_whole(values):
+        raise BadData(f"values that are not whole numbers cannot be {word}", where=name, do="choose real")
+    hi = int(values.max())
+    kinds: dict[str, Variable] = {
+        "ordinal": Ordinal(levels=hi - int(values.min()) + 1, start=int(values.min())),
+        "nominal": Nominal(categories=max(hi, 0) + 1),
+        "count": Count(),
+        "binary": Ordinal(levels=2),
+    }
+    return kinds[word]
+
+
+# ---- spaces --------------------------------------------------------------------------------------------------------
+
+
+def infer(
+    x: Array, *, columns: Wanted | Mapping[Any, Wanted] | None = None, rounding: Rounding = "note"
+) -> tuple[Space, Array, tuple[str, ...]]:
+    """The Space of the items along the first axis, the array laid out for it, and what was seen.
+
+    One variable for all entries of an array of codes; reals stay reals, and roundings are noted only, unless asked
+    for "bins". Whole-number arrays of 3 axes are grey images, of 4 axes images with channels first or last; reals of
+    3 axes are series (time, channel).
+
+    Raises:
+        BadData: If the array is empty, holds no numbers, or holds a column of nothing but gaps.
+    """
+    if x.dtype.kind not in "buif":
+        raise BadData(f"an array of {x.dtype} holds no numbers", do="give numbers; name text as a list of strings")
+    if x.ndim == 0 or not x.size:
+        raise BadData("the array is empty", do="give rows of numbers")
+    x = x[:, None] if x.ndim == 1 else x
+    x, axes = _axes(x)
+    _not_all_missing(x)
+    variable, notes = _variables(x, axes, columns, rounding)
+    source = "image" if axes[0] == "channel" else None
+    return Space(axes=axes, shape=x.shape[1:], variables=variable, source=source), x, notes
+
+
+def _axes(x: Array) -> tuple[Array, tuple[str, ...]]:
+    if x.ndim == 2:
+        return x, ("column",)
+    if x.ndim == 3 and x.dtype.kind == "f":
+        return x, ("time", "channel")
+    if x.ndim == 3:
+        return x[:, None], ("channel", "height", "width")
+    if x.ndim == 4:
+        last = x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if last else x, ("channel", "height", "width")
+    return x, tuple(f"axis{i}" for i in range(1, x.ndim))
+
+
+def _not_all_missing(x: Array) -> None:
+    if x.dtype.kind != "f":
+        return
+    gone = np.isnan(x).all(0)
+    if gone.any():
+        entry = tuple(int(i) for i in np.argwhere(gone)[0])
+        where = f"column {entry[0]}" if len(entry) == 1 else f"entry {entry}"
+        raise BadData("nothing but missing values", where=where, do="leave it out")
+
+
+def _variables(
+    x: Array, axes: tuple[str, ...], columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding
+) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
+    if isinstance(columns, Mapping):
+        base, notes = _common(x, axes, rounding)
+        return _changed(x, base * (x.shape[-1] if len(base) == 1 else 1), columns), notes
+    if columns is not None:
+        return (_chosen(columns, _known(x), "the array"),), ()
+    return _common(x, axes, rounding)
+
+
+def _changed(x: Array, base: tuple[Variable, ...], columns: Mapping[Any, Wanted]) -> tuple[Variable, ...]:
+    """Some columns as the user wants them, by position."""
+    chosen = list(base)
+    for key, wanted in columns.items():
+        if not str(key).isdigit() or int(key) >= len(chosen):
+            raise BadData(f"no column {key!r}", do=f"name columns 0..{len(chosen) - 1} by their number")
+        chosen[int(key)] = _chosen(wanted, _known(x[..., int(key)]), f"column {key}")
+    return tuple(chosen)
+
+
+def _chosen(wanted: Wanted, values: Array, name: str) -> Variable:
+    variable = named(wanted, values, name=name) if isinstance(wanted, str) else wanted
+    # An array holds codes: its levels count from 0, whatever the smallest one that occurs.
+    low = isinstance(wanted, str) and variable.type == "ordinal"
+    return Ordinal(levels=int(values.max()) + 1) if low and values.min() >= 0 else variable
+
+
+def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
+    if axes[0] == "channel" and x.dtype.kind in "bu":
+        top = int(x.max())
+        return (Ordinal(levels=2 if top < 2 else 256 if x.dtype.itemsize == 1 else top + 1),), ()
+    known = _known(x)
+    if known.size and np.isin(known, (0, 1)).all():
+        return (Ordinal(levels=2),), ("every entry is 0 or 1: read as binary",)
+    if x.dtype.kind == "f":
+        return _reals(x, rounding)
+    gaps = ("-1 is read as missing",) if (x == -1).any() and known.min() >= 0 else ()
+    found = whole(known, rounding="bins", start=0 if known.min() >= 0 else None)
+    return (found.variable,), gaps + tuple(f"the array {note}" for note in found.notes)
+
+
+def _known(x: Array) -> Array:
+    """The values that are there: no NaN, and no -1 in codes."""
+    values = x.astype(np.float64).ravel()
+    values = values[np.isfinite(values)]
+    codes = x.dtype.kind == "i" and values.size and values.min() == -1 and values.max() >= 0
+    return values[values >= 0] if codes else values
+
+
+def _reals(x: Array, rounding: Rounding) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
+    if x.ndim > 2:
+        return (Real(),), ()
+    found = [real(_known(x[:, i]), rounding=rounding) for i in range(x.shape[1])]
+    same = len({f.variable for f in found}) == 1
+    variables = (found[0].variable,) if same else tuple(f.variable for f in found)
+    return variables, sentences((str(i), note) for i, f in enumerate(found) for note in f.notes)
+
+
+def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
+    """Items of unlike lengths: whole numbers (T,) are symbols, others (T,) or (T, C) series.
+
+    Raises:
+        BadData: If items have unlike widths or there are none.
+    """
+    arrays = [plain(item) for item in items]
+    if not arrays:
+        raise BadData("there are no items", do="give at least two")
+    if len({a.shape[1:] for a in arrays}) > 1:
+        odd = next(i for i, a in enumerate(arrays) if a.shape[1:] != arrays[0].shape[1:])
+        raise BadData("items of unlike widths", where=f"item {odd}", do="give arrays (T, C) of one C")
+    longest = max(len(a) for a in arrays)
+    if all(a.dtype.kind in "bui" for a in arrays) and arrays[0].ndim == 1:
+        space = sequence(1 + max((int(a.max()) for a in arrays if a.size), default=0), longest)
+        return space, as_batch(space, arrays)
+    arrays = [a[:, None] if a.ndim == 1 else a for a in arrays]
+    space = series(arrays[0].shape[1], longest)
+    return space, as_batch(space, arrays)
+
+
+def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:  # noqa: ANN401
+    """A label for each row from whole numbers or strings, (N,): names sorted, 0..K-1 where the numbers are that.
+
+    Raises:
+        BadData: If there are more than 256 classes.
+    """
+    array = plain(values)
+    distinct = np.unique(array)
+    if array.dtype.kind in "buif" and distinct.min() >= 0 and distinct.max() < LABELS_MOST:
+        distinct = np.arange(int(distinct.max()) + 1)
+    if len(distinct) > LABELS_MOST:
+        raise BadData(f"{len(distinct)} classes are too many for a label", do="give them as a vector (N, 1) of reals")
+    names = tuple(str(int(v)) if array.dtype.kind in "buif" else str(v) for v in distinct)
+    codes = np.searchsorted(distinct, array).astype(np.float32)
+    space = label(len(distinct), names).model_copy(update={"names": (name,)})
+    return space, Batch(torch.from_numpy(codes)[:, None])
+
+
+def given(values: Any) -> tuple[Space, Batch]:  # noqa: ANN401
+    """What is given as an array: (N,) of whole numbers or strings is a label, anything else an array of its own."""
+    array = plain(values)
+    if array.ndim == 1 and array.dtype.kind in "buiUO":
+        return labels(array)
+    space, array, _ = infer(array)
+    return space, as_batch(space, array)
+
+
+def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:  # noqa: ANN401
+    """An array, a tensor, or a list of arrays of unlike lengths."""
+    if isinstance(x, list) and len({getattr(plain(item), "shape", ())[:1] for item in x}) > 1:
+        space, batch = ragged(x)
+        return Reading({"all": Table(space, batch, name=name)})
+    space, array, notes = infer(plain(x), columns=columns, rounding=rounding)
+    return Reading({"all": Table(space, as_batch(space, array), name=name)}, notes)
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def read_npy(path: Path) -> Array:
+    """The array in a .npy file.
+
+    Raises:
+        BadData: If the file is empty, broken, or holds pickled objects.
+    """
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """The arrays in a .npz file by name.
+
+    Raises:
+        BadData: If the file is empty, broken, or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BadData:
+    if not path.stat().st_size:
+        return BadData("the file is empty", where=str(path))
+    if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        return BadData("the file holds pickled objects, which are not read", where=str(path), do="save plain arrays")
+    return BadData("the file is broken or no numpy file", where=str(path), do="save it again with numpy.save or savez")
+
+
+def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name: str) -> Reading:  # noqa: ANN401
+    """Items, labels and Space of a .npz: as Draws.save wrote it, or under x, X, data, images, or one array alone.
+
+    Raises:
+        BadData: If it does not say which array holds the items.
+    """
+    arrays = read_npz(path)
+    main = key or next((k for k in ("x", "X", "data", "images") if k in arrays), None)
+    main = main or (next(iter(arrays)) if len(arrays) == 1 else None)
+    if main is None or main not in arrays:
+        raise BadData(
+            f"which array holds the items: {', '.join(sorted(arrays)) or 'none'}?",
+            where=str(path),
+            do="name it by key=",
+        )
+    aside = next((k for k in ("y", "label", "labels", "target") if k in arrays and arrays[k].ndim == 1), None)
+    if "space" in arrays:
+        space = Space.from_json(str(arrays["space"]))
+        length = torch.from_numpy(arrays["length"]) if "length" in arrays else None
+        reading = Reading({"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)})
+    else:
+        reading = read(arrays[main], name=name, columns=columns, rounding=rounding)
+    return reading if aside is None else with_label(reading, arrays[aside], aside, where=str(path))
+
+
+def with_label(reading: Reading, values: Array, name: str, *, where: str) -> Reading:
+    """The rows with a label kept aside.
+
+    Raises:
+        BadData: If the two differ in length.
+    """
+    table = reading.parts["all"]
+    if len(values) != len(table):
+        raise BadData(f"{len(values)} labels for {len(table)} items", where=where, do="give one label for each item")
+    space, codes = labels(values, name)
+    batch = table.batch.given_as(codes)
+    labelled = Table(table.space, batch, given_space=space, name=table.name)
+    return Reading({"all": labelled}, reading.notes, aside=name)
+
+
+def read_idx(path: Path) -> Array:
+    """The array in an idx file, gzipped or not: 0 0 type rank, the sizes as big-endian int32, then the values.
+
+    Raises:
+        BadData: If the file is no idx file, or is cut short.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData("the gzip file is broken or cut short", where=str(path), do="fetch it again") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
+        raise BadData("the file is empty or no idx file", where=str(path), do="give an idx file, plain or gzipped")
+    kind, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
+    start = 4 + 4 * rank
+    sizes = struct.unpack(f">{rank}I", raw[4:start]) if len(raw) >= start else (0,)
+    if len(raw) < start or len(raw) - start != math.prod(sizes) * kind.itemsize:
+        raise BadData("the idx file does not hold what its head says", where=str(path), do="fetch it again")
+    return np.frombuffer(raw, kind, offset=start).reshape(sizes).astype(kind.newbyteorder("="))

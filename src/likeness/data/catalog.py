@@ -1,0 +1,227 @@
+"""Named data sets: scikit-learn's bundled ones, and those in the folder that LIKENESS_DATA names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from likeness.core.batch import Batch
+from likeness.core.errors import BadData
+from likeness.core.space import Ordinal, Space, image, vector
+from likeness.data import arrays, tables, text
+from likeness.data.arrays import Array, Rounding, read_idx
+from likeness.data.source import Reading, Table
+
+VARIABLE = "LIKENESS_DATA"
+ADULT = (
+    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
+    *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a set is to be read: what of `load`'s options a reader may want."""
+
+    name: str
+    given: tuple[str, ...] = ()
+    columns: Any = None
+    rounding: Rounding | None = None
+    group: str | None = None
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    key: str | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named set.
+
+    Args:
+        title: One line on it.
+        read: Its reader.
+        get: How to get it, where it is not bundled.
+        table: Whether its columns may be given by name.
+        places: Its folders below the root, in the order they are tried; its name where none is said.
+    """
+
+    title: str
+    read: Callable[[Asked], Reading]
+    get: str = ""
+    table: bool = False
+    places: tuple[str, ...] = ()
+
+
+def root() -> Path | None:
+    """The folder of data sets, if LIKENESS_DATA names one."""
+    said = os.environ.get(VARIABLE)
+    return Path(said) if said else None
+
+
+def available(name: str) -> bool:
+    """Whether a named set can be read here."""
+    entry = SETS[name]
+    if not entry.get:
+        return True
+    try:
+        _folder(name)
+    except BadData:
+        return False
+    return True
+
+
+def read(asked: Asked) -> Reading:
+    """A named set.
+
+    Raises:
+        BadData: If its files are absent: how to get them.
+    """
+    return SETS[asked.name].read(asked)
+
+
+def _folder(name: str) -> Path:
+    """Where a set's files are: its own folder below the root, or below a collection there."""
+    home, places = root(), SETS[name].places or (name,)
+    found = next((home / p for p in places if (home / p).is_dir()), None) if home is not None else None
+    if found is None:
+        do = f"get {SETS[name].get}, and put the files in {places[0]}/ below the folder that {VARIABLE} names"
+        raise BadData(
+            f"the data set {name!r} is not here", where=VARIABLE + (f"={home}" if home else " is not set"), do=do
+        )
+    return found
+
+
+def _file(name: str, *tried: str) -> Path:
+    folder = _folder(name)
+    found = next((folder / t for t in tried if (folder / t).exists()), None)
+    if found is None:
+        raise BadData(f"the data set {name!r} lacks {tried[0]!r}", where=str(folder), do=f"get {SETS[name].get}")
+    return found
+
+
+# ---- bundled -------------------------------------------------------------------------------------------------------
+
+
+def _digits(asked: Asked) -> Reading:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images[:, None]).float()
+    table = Table(image(1, 8, 8, levels=17), Batch(x), name=asked.name)
+    return arrays.with_label(Reading({"all": table}), found.target, "label", where=asked.name)
+
+
+def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
+    """A table of reals with a class; roundings are noted only, as densities are what others report of these sets."""
+
+    def read_one(asked: Asked) -> Reading:
+        import sklearn.datasets
+
+        found = getattr(sklearn.datasets, loader)()
+        frame = pd.DataFrame(found.data, columns=list(found.feature_names))
+        reading = tables.read({"all": frame}, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+        names = np.array([str(n) for n in found.target_names])
+        return arrays.with_label(reading, names[found.target], label, where=asked.name)
+
+    return read_one
+
+
+# ---- in the user's folder ------------------------------------------------------------------------------------------
+
+
+def _digits_of(folder: Path, stem: str, kind: str, name: str) -> Array:
+    for suffix in (".gz", ""):
+        if (folder / f"{stem}-{kind}{suffix}").exists():
+            return read_idx(folder / f"{stem}-{kind}{suffix}")
+    raise BadData(f"{name} lacks {stem}-{kind}", where=str(folder), do="put the four idx files there")
+
+
+def read_idx_folder(folder: Path, *, name: str) -> Reading:
+    """Images and labels as MNIST's four idx files hold them: train-* and t10k-*.
+
+    Raises:
+        BadData: If a file is absent or broken.
+    """
+    parts = {}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        pixels = _digits_of(folder, stem, "images-idx3-ubyte", name)
+        space, x, _ = arrays.infer(pixels)
+        reading = Reading({"all": Table(space, Batch(torch.from_numpy(x).float()), name=name)})
+        classes = _digits_of(folder, stem, "labels-idx1-ubyte", name).astype(np.int64)
+        parts[part] = arrays.with_label(reading, classes, "label", where=str(folder)).parts["all"]
+    return Reading(parts, aside="label")
+
+
+def _mnist(asked: Asked) -> Reading:
+    return read_idx_folder(_folder(asked.name), name=asked.name)
+
+
+def _binary(asked: Asked) -> Reading:
+    """Three files of zeros and ones between commas."""
+    parts = {}
+    for part in ("train", "valid", "test"):
+        file = _file(asked.name, f"{asked.name}.{part}.data", f"{asked.name}.{part}.csv")
+        x = pd.read_csv(file, header=None, dtype=np.uint8).to_numpy()
+        space: Space = vector(x.shape[1], Ordinal(levels=2))
+        parts[part] = Table(space, Batch(torch.from_numpy(x).float()), name=asked.name)
+    return Reading(parts)
+
+
+def _adult(asked: Asked) -> Reading:
+    """The census table; the test file's first line is a comment and its classes end in a point."""
+    frames = {
+        part: pd.read_csv(_file(asked.name, file), names=list(ADULT), skipinitialspace=True, comment="|")
+        for part, file in (("train", "adult.data"), ("test", "adult.test"))
+    }
+    clean = {part: f.assign(income=f["income"].str.rstrip(".")) for part, f in frames.items()}
+    return read_frames(asked, clean)
+
+
+def _csv(file: str) -> Callable[[Asked], Reading]:
+    return lambda asked: read_frames(asked, {"all": tables.read_csv(_file(asked.name, file))})
+
+
+def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
+    """Frames of one kind, by part, as asked."""
+    return tables.read(
+        frames, name=asked.name, given=asked.given, group=asked.group, columns=asked.columns,
+        rounding=asked.rounding or "bins",
+    )  # fmt: skip
+
+
+def _shakespeare(asked: Asked) -> Reading:
+    lines = _file(asked.name, "input.txt").read_text(encoding="utf-8").splitlines()
+    return text.read(lines if asked.width is None else text.pieces("\n".join(lines), asked.width), name=asked.name)
+
+
+def _density(name: str, title: str) -> Entry:
+    get = f"{name}.train.data, {name}.valid.data and {name}.test.data of the binary density estimation benchmark"
+    return Entry(title, _binary, get, places=(name, f"binary_density/{name}"))
+
+
+SETS: Mapping[str, Entry] = {
+    "digits": Entry("1,797 digits of 8x8 pixels, 17 levels, 10 classes", _digits),
+    "iris": Entry("150 irises, 4 lengths, 3 species", _bundled("load_iris", "species")),
+    "wine": Entry("178 wines, 13 measurements, 3 cultivars", _bundled("load_wine", "cultivar")),
+    "breast-cancer": Entry("569 tumours, 30 measurements, 2 diagnoses", _bundled("load_breast_cancer", "diagnosis")),
+    "mnist": Entry("70,000 digits of 28x28 pixels, 10 classes", _mnist, "the four idx .gz files of MNIST"),
+    "fashion-mnist": Entry("70,000 garments of 28x28 pixels, 10 classes", _mnist, "Fashion-MNIST's four idx .gz files"),
+    "nltcs": _density("nltcs", "21,574 rows of 16 binary variables"),
+    "plants": _density("plants", "23,215 rows of 69 binary variables"),
+    "dna": _density("dna", "3,186 rows of 180 binary variables"),
+    "adult": Entry("48,842 people, 15 mixed columns", _adult, "adult.data and adult.test of the UCI repository", True),
+    "titanic": Entry("891 passengers, 12 mixed columns with gaps", _csv("train.csv"), "the table train.csv", True),
+    "california-housing": Entry(
+        "20,640 districts, 10 mixed columns", _csv("housing.csv"), "the table housing.csv of the 1990 census", True,
+        ("california-housing", "california_housing"),
+    ),
+    "tinyshakespeare": Entry("32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"),
+}  # fmt: skip

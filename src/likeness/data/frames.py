@@ -1,0 +1,230 @@
+"""The way from users' own types to a Batch of a known Space, and back to frames and files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from likeness.core.answers import FRAMES, WRITERS, Draws
+from likeness.core.batch import CONVERTERS, Batch, as_batch
+from likeness.core.errors import BadData
+from likeness.core.space import Space, Variable
+from likeness.data import arrays, audio, images, paths, tables, text
+from likeness.data.images import Dynamic
+from likeness.data.source import Table, inside
+from likeness.data.tables import DAYS
+
+
+def register() -> None:
+    """Tell the core how to read users' types and how to write answers; telling it twice changes nothing."""
+    if _converter not in CONVERTERS:
+        CONVERTERS.append(_converter)
+        FRAMES.append(to_frame)
+        WRITERS.update(SAVES)
+
+
+def _converter(space: Space, data: Any) -> Batch | None:  # noqa: ANN401
+    return convert(data, space)
+
+
+# ---- in ------------------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def convert(data: Any, space: Space) -> Batch | None:  # noqa: ANN401
+    """The data as a Batch of `space`, or None where they are arrays of numbers, which the core reads itself."""
+    return None
+
+
+@convert.register
+def _(data: Table, space: Space) -> Batch:
+    return data.batch
+
+
+@convert.register
+def _(data: Dynamic, space: Space) -> Batch:
+    return data.batch
+
+
+@convert.register
+def _(data: pd.DataFrame, space: Space) -> Batch:
+    return tables.encode(space, data)
+
+
+@convert.register
+def _(data: pd.Series, space: Space) -> Batch:
+    one = space.width == 1
+    return tables.encode(space, data.to_frame((space.names or ("0",))[0]) if one else data.to_frame().T)
+
+
+@convert.register
+def _(data: dict, space: Space) -> Batch:  # type: ignore[type-arg]
+    single = all(np.ndim(v) == 0 for v in data.values())
+    return tables.encode(space, pd.DataFrame([data] if single else data))
+
+
+@convert.register
+def _(data: list, space: Space) -> Batch | None:  # type: ignore[type-arg]
+    if data and all(isinstance(item, dict) for item in data):
+        return tables.encode(space, pd.DataFrame(data))
+    words = any(isinstance(item, str) for item in data) and all(isinstance(item, str) or item is None for item in data)
+    return _words(data, space) if words else None
+
+
+@convert.register
+def _(data: np.ndarray, space: Space) -> Batch | None:  # type: ignore[type-arg]
+    if data.dtype.kind not in "UOS" or (data.dtype.kind == "O" and not all(isinstance(v, str) for v in data.flat)):
+        return None
+    return _words(data.ravel().tolist(), space) if data.ndim == 1 or space.dims == 1 else None
+
+
+@convert.register
+def _(data: str, space: Space) -> Batch:
+    variable = space.variables[0]
+    if space.label and variable.type == "nominal" and not Path(data).exists():
+        return tables.label_batch(space, [data])
+    return convert(paths.exists(Path(data)), space)  # type: ignore[return-value]
+
+
+@convert.register
+def _(data: Path, space: Space) -> Batch:
+    with inside(paths.exists(data)):
+        kind = paths.kind(data)
+        if kind == "images":
+            return images.as_pixels(space, images.files(data) if data.is_dir() else [data])
+        return as_batch(space, _held(data, kind))
+
+
+def _held(path: Path, kind: str) -> Any:  # noqa: ANN401
+    """What a file holds, in a type that `convert` or the core reads."""
+    if kind == "npz":
+        found = arrays.read_npz(path)
+        return found["x"] if "x" in found else next(iter(found.values()))
+    if kind == "audio":
+        files = [path] if path.is_file() else sorted(path.rglob("*.wav"))
+        sounds = [audio.read_wav(f)[0] for f in files]
+        return np.stack(sounds)[:, None] if len({len(s) for s in sounds}) == 1 else [s[:, None] for s in sounds]
+    readers = {"table": paths.frame, "npy": arrays.read_npy, "idx": arrays.read_idx, "text": _lines}
+    return readers[kind](path)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in tables.decode(path).splitlines() if line]
+
+
+def _words(words: list[Any], space: Space) -> Batch:
+    variable = space.variables[0]
+    if variable.type == "nominal" and variable.labels and space.label:
+        return tables.label_batch(space, words)
+    if variable.type == "nominal" and variable.labels and space.ragged:
+        return text.encode(space, words)
+    raise BadData("words where numbers are expected", do="give numbers, or a frame with columns of these words")
+
+
+# ---- out -----------------------------------------------------------------------------------------------------------
+
+
+def to_frame(space: Space, batch: Batch) -> pd.DataFrame:
+    """The items as a frame, with labels, dates and levels as the user knows them; what is hidden is missing.
+
+    Rows of columns stay that; images and other arrays get a column an entry (channel_row_column); ragged items a row
+    a step, with the columns item and step before.
+    """
+    if space.ragged:
+        return _long(space, batch)
+    x, known = batch.x.detach().cpu(), batch.present.cpu()
+    if len(space.shape) == 1:
+        names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
+        return _columns(names, space.columns, x, known)
+    names = tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
+    variables = space.columns * (space.dims // space.width)
+    return _columns(names, variables, x.flatten(1), known.flatten(1))
+
+
+def _long(space: Space, batch: Batch) -> pd.DataFrame:
+    assert batch.length is not None
+    inside_ = torch.arange(batch.x.shape[1]) < batch.length[:, None].cpu()
+    item, step = torch.nonzero(inside_, as_tuple=True)
+    x, known = batch.x.detach().cpu()[inside_], batch.present.cpu()[inside_]
+    x, known = (x[:, None], known[:, None]) if x.dim() == 1 else (x.flatten(1), known.flatten(1))
+    names = space.names or (("symbol",) if len(space.shape) == 1 else tuple(f"x{i}" for i in range(x.shape[1])))
+    frame = _columns(names, space.columns, x, known)
+    frame.insert(0, "step", step.numpy())
+    frame.insert(0, "item", batch.ids.cpu()[item].numpy())
+    return frame
+
+
+def _columns(names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor, known: Tensor) -> pd.DataFrame:
+    held = zip(names, variables, x.double().numpy().T, known.numpy().T, strict=True)
+    return pd.DataFrame({name: _restored(variable, values, there) for name, variable, values, there in held})
+
+
+def _restored(variable: Variable, values: arrays.Array, known: arrays.Array) -> Any:  # noqa: ANN401
+    """A column in the user's own terms."""
+    if variable.type == "nominal" and variable.labels is not None:
+        labels = np.array(variable.labels, dtype=object)
+        return pd.Series(np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str")
+    if variable.type == "real":
+        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan))
+    start = variable.start if variable.type == "ordinal" else 0
+    whole = np.where(known, values, 0).astype(np.int64) + start
+    return whole if known.all() else pd.arrays.IntegerArray(whole, ~known)
+
+
+def _real(unit: str | None, resolution: float | None, values: arrays.Array) -> Any:  # noqa: ANN401
+    if unit == DAYS:
+        return pd.to_datetime(values, unit="D", origin="unix").round("ms")
+    whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
+    return values.astype(np.int64) if whole else values
+
+
+def _csv(draws: Draws, path: Path) -> None:
+    draws.to_pandas().to_csv(path, index=False)
+
+
+def _parquet(draws: Draws, path: Path) -> None:
+    draws.to_pandas().to_parquet(path, index=False)
+
+
+def _npy(draws: Draws, path: Path) -> None:
+    """The items alone, (n, *E) or (n, B, *E); NaN past the end of ragged ones."""
+    x = draws.x.detach().cpu()
+    if draws.length is not None:
+        steps = torch.arange(x.shape[draws.length.dim()])
+        past = steps >= draws.length.cpu()[..., None]
+        x = x.masked_fill(past.reshape(*past.shape, *[1] * (x.dim() - past.dim())), torch.nan)
+    _atomic(path, lambda file: np.save(file, x.numpy(), allow_pickle=False))
+
+
+def _npz(draws: Draws, path: Path) -> None:
+    """The items with their lengths, what was given, the seed and the Space, from which `load` restores them."""
+    batch = draws.batch
+    held: dict[str, Any] = {"x": batch.x.detach().cpu().numpy(), "space": np.array(draws.space.to_json())}
+    held |= {} if batch.length is None else {"length": batch.length.cpu().numpy()}
+    held |= {} if batch.given is None else {"given": batch.given.x.detach().cpu().numpy()}
+    _atomic(path, lambda file: np.savez(file, seed=np.array(draws.seed), **held))
+
+
+def _atomic(path: Path, write: Any) -> None:  # noqa: ANN401
+    """Whole or not at all: the bytes are made before the file is opened."""
+    made = io.BytesIO()
+    write(made)
+    path.write_bytes(made.getvalue())
+
+
+SAVES: Mapping[str, Any] = {
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".npy": _npy,
+    ".npz": _npz,
+    ".txt": lambda draws, path: text.write(draws.space, draws.batch, path),
+    ".wav": lambda draws, path: audio.write(draws.space, draws.batch, path),
+}

@@ -1,0 +1,358 @@
+"""`load`: anything that holds items, as parts to learn from and to test on, with what inference saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import singledispatch
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from likeness.core.batch import Batch, as_batch
+from likeness.core.errors import BadConfig, BadData
+from likeness.core.noise import mix
+from likeness.core.space import Space
+from likeness.data import arrays, audio, catalog, images, paths, tables, text
+from likeness.data.arrays import Rounding, Wanted
+from likeness.data.catalog import Asked
+from likeness.data.images import Dynamic
+from likeness.data.source import Reading, Source, Table, inside
+
+TEST = 0.1
+Binarize = Literal["dynamic", "threshold"]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What is learned from, and what it is tested on.
+
+    Args:
+        name: What reports call it.
+        train: The rows to learn from.
+        test: The rows held out for the last word.
+        valid: The rows held out for choices, where the set has them or they were asked for.
+        notes: What inference saw and did, a sentence each.
+        labels: The labels of each part's rows, int64 (N,), where they were offered and not asked for; -1 is missing.
+        label_space: The Space of those labels.
+        truth: The law that the rows were drawn from, where it is known.
+    """
+
+    name: str
+    train: Source
+    test: Table
+    valid: Table | None = None
+    notes: tuple[str, ...] = ()
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    label_space: Space | None = None
+    truth: Any = None
+
+    @property
+    def space(self) -> Space:
+        """What an item is."""
+        return self.train.space
+
+    @property
+    def given_space(self) -> Space | None:
+        """What is given, if anything."""
+        return self.train.given_space
+
+    @property
+    def parts(self) -> dict[str, Source]:
+        """The parts by name."""
+        held: dict[str, Source] = {} if self.valid is None else {"valid": self.valid}
+        return {"train": self.train, **held, "test": self.test}
+
+    def __len__(self) -> int:
+        """The number of rows in all parts."""
+        return sum(map(len, self.parts.values()))
+
+    def __str__(self) -> str:
+        """The name, the sizes, the Space and the notes, a line each."""
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in self.parts.items())
+        shape = " x ".join("any" if s is None else str(s) for s in self.space.shape)
+        kinds = ", ".join(sorted({v.type for v in self.space.variables}))
+        return "\n".join([f"{self.name}: {sizes}; {shape} of {kinds}", *self.notes])
+
+
+def load(
+    what: Any,  # noqa: ANN401 - the one door for users' own types
+    *,
+    given: Any = None,  # noqa: ANN401
+    columns: Mapping[Any, Wanted] | Wanted | None = None,
+    name: str | None = None,
+    space: Space | None = None,
+    test: float | None = None,
+    valid: float = 0.0,
+    seed: int = 0,
+    group: Any = None,  # noqa: ANN401
+    rounding: Rounding | None = None,
+    binarize: Binarize | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    key: str | None = None,
+    width: int | None = None,
+    n: int = 10_000,
+) -> Data:
+    """Items as training and test parts, by their official split or by hash of (seed, row or group).
+
+    Args:
+        what: A name (digits, mnist, a world, ...), a path, an array or tensor, a frame, a dict of columns, a list of
+            strings or of arrays of unlike lengths, a Table, or a pair (items, given).
+        given: What items are conditioned on: names of columns, "label" where a set has labels, or an array.
+        columns: Types that the user knows better, by column: a Variable, or one of "real", "ordinal", "nominal",
+            "count", "binary", "date", "skip".
+        name: What reports call it.
+        space: The Space, where it is known: nothing is inferred then.
+        test: The share held out, a tenth unless told; sets with an official split take none.
+        valid: The share of the rest that is held out for choices.
+        seed: The seed of the split, of a world's rows and of binarisation.
+        group: A column's name, or an array (N,): rows of one group stay together.
+        rounding: "bins" makes coarse roundings a resolution, "note" only notes them; frames and files "bins",
+            arrays and scikit-learn's sets "note" unless told.
+        binarize: For images: "dynamic" draws pixels anew each epoch, "threshold" cuts at half.
+        size: Height and width that images are resized to.
+        channels: 1, 3 or 4 for image files.
+        key: Which array of a .npz holds the items.
+        width: Cut text into pieces of so many characters instead of lines.
+        n: How many rows to draw from a world.
+
+    Raises:
+        BadData: One sentence on what cannot be read, where it is, and what to do.
+        BadConfig: If options exclude each other.
+    """
+    if isinstance(what, Data):
+        return what
+    what, condition = _pair(what, given)
+    asked = Asked(
+        name=name or _name(what), given=_names(condition, what), columns=columns, rounding=rounding,
+        group=group if isinstance(group, str) else None, size=_size(size), channels=channels, key=key, width=width,
+    )  # fmt: skip
+    reading = _read(what, asked, space, n, seed)
+    reading = _conditioned(reading, condition, asked)
+    reading = _grouped(reading, None if isinstance(group, str) else group)
+    return _binarized(_split(reading, asked.name, test, valid, seed), binarize, seed)
+
+
+# ---- what was asked ------------------------------------------------------------------------------------------------
+
+
+def _pair(what: Any, given: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    if not isinstance(what, tuple):
+        return what, given
+    if len(what) != 2 or given is not None:
+        raise BadConfig("a tuple is a pair (items, given)", do="give a list of items, or given= once")
+    return what
+
+
+def _name(what: Any) -> str:  # noqa: ANN401
+    if isinstance(what, str | Path):
+        return Path(what).name.split(".")[0] or str(what)
+    return what.name if isinstance(what, Table) else "data"
+
+
+def _names(condition: Any, what: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Names of columns among what is given: a word, or a list of words where the items have columns."""
+    if isinstance(condition, str):
+        return (condition,)
+    words = isinstance(condition, list | tuple) and condition and all(isinstance(c, str) for c in condition)
+    return tuple(condition) if words and _columned(what) else ()
+
+
+def _columned(what: Any) -> bool:  # noqa: ANN401
+    if isinstance(what, str) and what in catalog.SETS:
+        return catalog.SETS[what].table
+    if isinstance(what, str | Path):
+        return Path(what).exists() and paths.kind(Path(what)) == "table"
+    return isinstance(what, pd.DataFrame | dict) or (
+        isinstance(what, list) and bool(what) and isinstance(what[0], dict)
+    )
+
+
+def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else size
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Reading:  # noqa: ANN401
+    if space is not None:
+        return Reading({"all": Table(space, as_batch(space, what), name=asked.name)})
+    if isinstance(what, str) and what in worlds():
+        from likeness.data.worlds import world
+
+        truth = world(what)
+        return Reading({"all": truth.source(n, seed)}, truth=truth)
+    return read(what, asked)
+
+
+def worlds() -> tuple[str, ...]:
+    """The names of the worlds."""
+    try:
+        from likeness.data.worlds import WORLDS
+    except ImportError:
+        return ()
+    return tuple(WORLDS)
+
+
+@singledispatch
+def read(what: Any, asked: Asked) -> Reading:  # noqa: ANN401
+    """A Reading of whatever holds items; third parties register types of their own."""
+    return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+
+
+@read.register
+def _(what: str, asked: Asked) -> Reading:
+    if what in catalog.SETS:
+        return catalog.read(replace(asked, name=what))
+    return read(paths.exists(Path(what), (*catalog.SETS, *worlds())), asked)
+
+
+@read.register
+def _(what: Path, asked: Asked) -> Reading:
+    with inside(paths.exists(what)):
+        return FILES[paths.kind(what)](what, asked)
+
+
+@read.register
+def _(what: Table, asked: Asked) -> Reading:
+    return Reading({"all": what})
+
+
+@read.register
+def _(what: pd.DataFrame, asked: Asked) -> Reading:
+    return catalog.read_frames(asked, {"all": what})
+
+
+@read.register
+def _(what: dict, asked: Asked) -> Reading:  # type: ignore[type-arg]
+    try:
+        return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
+    except ValueError as error:
+        raise BadData("the columns are of unlike lengths", do="give one value a row in each column") from error
+
+
+@read.register
+def _(what: list, asked: Asked) -> Reading:  # type: ignore[type-arg]
+    if what and all(isinstance(item, str) for item in what):
+        return text.read(what, name=asked.name)
+    if what and all(isinstance(item, dict) for item in what):
+        return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
+    return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+
+
+def _idx(path: Path, asked: Asked) -> Reading:
+    """A folder of MNIST's form, or one file with the labels that lie beside it."""
+    if path.is_dir():
+        return catalog.read_idx_folder(path, name=asked.name)
+    reading = _array(arrays.read_idx(path), asked)
+    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    if beside == path or not beside.exists():
+        return reading
+    return arrays.with_label(reading, arrays.read_idx(beside).astype(np.int64), "label", where=str(beside))
+
+
+def _array(x: Any, asked: Asked) -> Reading:  # noqa: ANN401
+    return arrays.read(x, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+
+
+FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
+    "table": lambda path, asked: catalog.read_frames(asked, {"all": paths.frame(path)}),
+    "npy": lambda path, asked: _array(arrays.read_npy(path), asked),
+    "npz": lambda path, asked: arrays.from_npz(path, asked.key, asked.rounding or "note", asked.columns, asked.name),
+    "idx": _idx,
+    "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
+    "audio": lambda path, asked: audio.read(path, name=asked.name),
+    "text": lambda path, asked: text.read(text.pieces(tables.decode(path), asked.width), name=asked.name),
+}
+
+
+# ---- conditions, groups, parts -------------------------------------------------------------------------------------
+
+
+def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:  # noqa: ANN401
+    """The reading with what was asked as `given`: a label that was offered, columns already taken, or an array."""
+    if condition is None:
+        return reading
+    if asked.given and reading.aside is not None:
+        if asked.given not in {("label",), (reading.aside,)}:
+            raise BadData(
+                f"nothing called {asked.given[0]!r} can be given", do=f"the label is called {reading.aside!r}"
+            )
+        return replace(reading, aside=None)
+    first = next(iter(reading.parts.values()))
+    if asked.given and first.given_space is not None and set(first.given_space.names or ()) >= set(asked.given):
+        return reading
+    if asked.given:
+        raise BadData(f"nothing called {asked.given[0]!r} can be given", do="give an array with one row for each item")
+    if "all" not in reading.parts:
+        raise BadData("a set with an official split takes no array as given", do="name what is given")
+    space, batch = arrays.given(condition) if not isinstance(condition, Table) else (condition.space, condition.batch)
+    if len(batch) != len(first):
+        raise BadData(f"{len(first)} items but {len(batch)} conditions", do="give one condition for each item")
+    table = replace(first, batch=first.batch.given_as(batch), given_space=space)
+    return replace(reading, parts={"all": table}, aside=None)
+
+
+def _grouped(reading: Reading, group: Any) -> Reading:  # noqa: ANN401
+    if group is None:
+        return reading
+    table = reading.parts.get("all")
+    values = arrays.plain(group).ravel()
+    if table is None or len(values) != len(table):
+        raise BadData(f"{len(values)} groups do not go with the items", do="give one group for each item")
+    return replace(reading, parts={"all": replace(table, groups=tables.groups(values))})
+
+
+def _split(reading: Reading, name: str, test: float | None, valid: float, seed: int) -> Data:
+    parts, share = dict(reading.parts), TEST if test is None else test
+    if "all" in parts:
+        if len(parts["all"]) < 2:
+            raise BadData("one row alone teaches nothing", where=name, do="give at least two rows")
+        train, held = parts["all"].split(share, seed)
+        parts = {"train": train, "test": held}
+    elif test is not None:
+        raise BadConfig("the set has an official split", where=name, do="leave test= out")
+    if valid > 0 and "valid" not in parts:
+        parts["train"], parts["valid"] = parts["train"].split(valid, mix(seed, 1))
+    labels, label_space = {}, None
+    if reading.aside is not None:
+        label_space = parts["train"].given_space
+        labels = {part: _codes(table.batch.given) for part, table in parts.items()}
+        parts = {part: replace(t, batch=t.batch.given_as(None), given_space=None) for part, t in parts.items()}
+    return Data(
+        name, parts["train"], parts["test"], parts.get("valid"), reading.notes, labels, label_space, reading.truth
+    )
+
+
+def _codes(given: Batch | None) -> Tensor:
+    assert given is not None
+    codes = given.x[:, 0].long()
+    return codes if given.observed is None else codes.masked_fill(~given.observed[:, 0], -1)
+
+
+def _binarized(data: Data, how: Binarize | None, seed: int) -> Data:
+    if how is None:
+        return data
+    variable = data.space.variables[0]
+    if variable.type != "ordinal" or not data.space.homogeneous or how not in {"dynamic", "threshold"}:
+        raise BadConfig(
+            f"binarize={how!r} is not for these items", do='use "dynamic" or "threshold" for images of levels'
+        )
+    grey = [part for part in (data.train, data.valid, data.test) if isinstance(part, Table)]
+    if how == "threshold":
+        train, *held = map(images.threshold, grey)
+        note = "pixels above half of the top level are white"
+        return _with(data, train, held, note)
+    drawn = [Dynamic(part, mix(seed, i)) for i, part in enumerate(grey)]
+    note = "pixels are drawn black or white by their level: anew each epoch in training, once for the held-out parts"
+    return _with(data, drawn[0], [d.fixed() for d in drawn[1:]], note)
+
+
+def _with(data: Data, train: Source, held: Sequence[Table], note: str) -> Data:
+    valid = held[0] if len(held) > 1 else None
+    return replace(data, train=train, valid=valid, test=held[-1], notes=(*data.notes, note))

@@ -1,0 +1,70 @@
+"""What a path holds: a table, arrays, images, sounds or text."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from likeness.core.errors import BadData
+from likeness.data import images
+from likeness.data.tables import numbers_only, read_csv, read_parquet
+
+TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
+ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio"}
+IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .wav, or a folder of images"
+
+
+def kind(path: Path) -> str:
+    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text".
+
+    Raises:
+        BadData: If nothing here reads it.
+    """
+    if path.is_dir():
+        return _folder(path)
+    bare = path.with_suffix("") if path.suffix == ".gz" else path
+    suffix = bare.suffix.lower()
+    if IDX.search(bare.name):
+        return "idx"
+    if suffix in TABLES:
+        return "table"
+    if suffix in images.SUFFIXES:
+        return "images"
+    if suffix == ".txt":
+        return "table" if numbers_only(path) else "text"
+    if suffix not in ARRAYS:
+        raise BadData(
+            f"files of the type {suffix or 'without suffix'!r} are not read", where=str(path), do=f"give {KNOWN}"
+        )
+    return ARRAYS[suffix]
+
+
+def _folder(path: Path) -> str:
+    if any(IDX.search(p.name) for p in path.iterdir()):
+        return "idx"
+    sounds = any(p.suffix.lower() == ".wav" for p in path.rglob("*"))
+    return "audio" if sounds and not images.files(path) else "images"
+
+
+def frame(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a pandas frame, which has no types
+    """The table in a file."""
+    return read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else read_csv(path)
+
+
+def exists(path: Path, others: Iterable[str] = ()) -> Path:
+    """The path itself, if there is something there.
+
+    Raises:
+        BadData: If not; the nearest name, of a neighbour or of `others`, is named.
+    """
+    if path.exists():
+        return path
+    parent = path.parent if path.parent.is_dir() else None
+    beside = [p.name for p in parent.iterdir()] if parent is not None else []
+    near = difflib.get_close_matches(path.name, [*others, *beside], n=1)
+    listed = ", ".join(sorted(others))
+    hint = f"did you mean {near[0]!r}?" if near else f"give a path, or one of {listed}" if listed else "give a path"
+    raise BadData(f"no file or data set {str(path)!r}", do=hint)

@@ -1,0 +1,571 @@
+"""Spaces from frames, CSV and Parquet: a type for each column, missing values, dates, identifiers, roundings.
+
+A column is, in this order: what the user says; truth values -> binary; dates -> Real in days; whole numbers and other
+numbers by the rules of `arrays`, a coarse rounding becoming a resolution; text -> Nominal with its labels.
+Columns that only tell rows apart (distinct text in 95 % of at least 20 rows, row numbers, distinct numbers under a
+name that ends in "id") are left out, with a note.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.errors import BadData
+from likeness.core.space import Nominal, Ordinal, Real, Space, Variable
+from likeness.data.arrays import Array, Inferred, Rounding, Wanted, is_whole, named, real, sentences, whole
+from likeness.data.source import Reading, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAYS = "days since 1970-01-01"
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "<na>", "nat", "#n/a"})
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|[+-]\d{2}:?\d{2})?")
+ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid)$|[a-z](Id|ID)$|^ID$")
+ROWS_TO_TELL = 20
+MANY = 50
+NUMBERS_MOSTLY = 0.8
+
+
+# ---- cells ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A column's cells as text or as numbers, and which of them are there.
+
+    Args:
+        kind: "number", "flag", "date" or "text".
+        values: float64 (N,), or objects (N,) for text.
+        known: bool (N,).
+        labels: The categories in their own order, where the column states them.
+    """
+
+    kind: str
+    values: Array
+    known: Array
+    labels: tuple[str, ...] | None = None
+
+
+def cells(column: pd.Series[Any], name: str) -> Cells:
+    """What a column of a frame holds.
+
+    Raises:
+        BadData: If most cells are numbers and one is text, or a cell is a list.
+    """
+    import pandas as pd
+
+    known = column.notna().to_numpy()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return Cells("text", _texts(column), known, tuple(_texts(pd.Series(column.cat.categories))))
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return Cells("flag", _floats(column), known)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return Cells("date", _days(column), known)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return Cells("number", _floats(column), known)
+    return _from_text(column, name)
+
+
+def _floats(column: pd.Series[Any]) -> Array:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _days(column: pd.Series[Any]) -> Array:
+    """Days since 1970-01-01, UTC, as float64."""
+    import pandas as pd
+
+    moments = pd.to_datetime(column, utc=True)
+    days = (moments - pd.Timestamp("1970-01-01", tz="UTC")) / pd.Timedelta(days=1)
+    return days.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _texts(column: Iterable[Any]) -> Array:
+    """Cells as stripped text; whole numbers without a point."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(pd.Series(column))
+    texts = np.array([*map(_text, distinct), ""], dtype=object)
+    return texts[codes]  # a missing cell has the code -1
+
+
+def _there(column: pd.Series[Any], texts: Array) -> Array:
+    """Which cells hold more than a word for nothing."""
+    gone = {text for text in set(texts) if text.lower() in MISSING}
+    return column.notna().to_numpy() & np.array([text not in gone for text in texts], dtype=bool)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    whole_number = isinstance(value, float | np.floating) and value.is_integer()
+    return str(int(value)) if whole_number else str(value).strip()
+
+
+def _from_text(column: pd.Series[Any], name: str) -> Cells:
+    import pandas as pd
+
+    nested = next((i for i, v in enumerate(column) if isinstance(v, list | tuple | dict | np.ndarray)), None)
+    if nested is not None:
+        raise BadData(
+            "a cell holds a list", where=f"row {nested}, column {name!r}", do="give one number or word a cell"
+        )
+    texts = _texts(column)
+    known = _there(column, texts)
+    if known.any() and all(isinstance(v, bool | np.bool_) for v in column[known]):
+        flags = np.array([float(bool(v)) if k else np.nan for v, k in zip(column, known, strict=True)])
+        return Cells("flag", flags, known)
+    if known.any() and all(DATE.fullmatch(t) for t in texts[known]):
+        return Cells("date", _dates(texts, known, name), known)
+    numbers = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.isnan(numbers) & known
+    if not wrong.any() and known.any():
+        return Cells("number", numbers, known)
+    if known.any() and wrong.sum() <= (1 - NUMBERS_MOSTLY) * known.sum():
+        raise _not_a_number(texts, wrong, name)
+    return Cells("text", texts, known)
+
+
+def _dates(texts: Array, known: Array, name: str) -> Array:
+    import pandas as pd
+
+    moments = pd.to_datetime(pd.Series(np.where(known, texts, "")), format="ISO8601", utc=True, errors="coerce")
+    wrong = moments.isna().to_numpy() & known
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise BadData(f"{texts[row]!r} is not a date", where=f"row {row}, column {name!r}", do="write it as YYYY-MM-DD")
+    return _days(moments)
+
+
+def _not_a_number(texts: Array, wrong: Array, name: str) -> BadData:
+    row = int(np.flatnonzero(wrong)[0])
+    return BadData(
+        f"{texts[row]!r} is not a number",
+        where=f"row {row}, column {name!r}",
+        do=f"mend it, leave it empty if it is missing, or learn the column as text: columns={{{name!r}: 'nominal'}}",
+    )
+
+
+# ---- a frame's Space -----------------------------------------------------------------------------------------------
+
+
+def space_of(
+    frame: pd.DataFrame, *, columns: Mapping[str, Wanted] | None = None, rounding: Rounding = "bins",
+    keep: Sequence[str] = (),
+) -> tuple[Space, tuple[str, ...]]:  # fmt: skip
+    """The Space of a frame's rows, and what was seen; `keep` names columns that are no identifiers.
+
+    Raises:
+        BadData: If there are no rows or columns, names repeat, or a column holds nothing.
+    """
+    names = _names(frame)
+    wanted = dict(columns or {})
+    for name in wanted:
+        find(name, names)
+    found: dict[str, Inferred] = {}
+    notes: list[tuple[str, str]] = []
+    for name, column in zip(names, (frame.iloc[:, i] for i in range(len(names))), strict=True):
+        if wanted.get(name) == "skip":
+            continue
+        held = _present(cells_for(column, name, wanted.get(name)), name)
+        reason = None if name in wanted or name in keep or len(names) == 1 else _identifier(held, name)
+        if reason:
+            notes.append((repr(name), f"looks like an identifier ({reason}): left out; name it in columns to keep it"))
+            continue
+        found[name] = _infer(held, name, wanted.get(name), rounding)
+        notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
+    if not found:
+        raise BadData("no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}")
+    return table_space({name: f.variable for name, f in found.items()}), sentences(notes)
+
+
+def table_space(variables: Mapping[str, Variable]) -> Space:
+    """The Space of a row with these columns."""
+    return Space(
+        axes=("column",), shape=(len(variables),), variables=tuple(variables.values()), names=tuple(variables),
+        source="table",
+    )  # fmt: skip
+
+
+def _names(frame: pd.DataFrame) -> list[str]:
+    names = [str(c) for c in frame.columns]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise BadData(f"two columns are called {twice!r}", do="give each column a name of its own")
+    if not len(frame) or not names:
+        raise BadData("the table is empty", do="give rows and columns")
+    return names
+
+
+def find(name: str, names: Sequence[str]) -> int:
+    """The place of a column.
+
+    Raises:
+        BadData: If there is none of that name; the nearest is named.
+    """
+    if name in names:
+        return list(names).index(name)
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
+    raise BadData(f"no column {name!r}", do=f"did you mean {near[0]!r}?" if near else f"there are {listed}")
+
+
+def cells_for(column: pd.Series[Any], name: str, wanted: Wanted | None) -> Cells:
+    """The cells as the wanted type reads them: categories never fail for being numbers in part."""
+    kind = wanted if isinstance(wanted, str) or wanted is None else wanted.type
+    if kind != "nominal":
+        return cells(column, name)
+    texts = _texts(column)
+    known = _there(column, texts)
+    return Cells("text", texts, known)
+
+
+def _present(held: Cells, name: str) -> Cells:
+    if not held.known.any():
+        raise BadData(
+            f"column {name!r} holds nothing but missing values", do=f"leave it out: columns={{{name!r}: 'skip'}}"
+        )
+    if held.kind != "text":
+        infinite = np.isinf(held.values)
+        if infinite.any():
+            row = int(np.flatnonzero(infinite)[0])
+            raise BadData("an infinite value", where=f"row {row}, column {name!r}", do="mend it or leave it empty")
+    return held
+
+
+def _identifier(held: Cells, name: str) -> str | None:
+    values, rows = held.values[held.known], len(held.values)
+    if len(values) < ROWS_TO_TELL or held.kind in {"flag", "date"}:
+        return None
+    distinct = len(set(values.tolist()))
+    if held.kind == "text":
+        return f"{distinct} distinct texts in {rows} rows" if distinct >= 0.95 * len(values) else None
+    if distinct < rows or not is_whole(values):
+        return None
+    if (np.diff(values) == 1).all():
+        return "the row's number"
+    return f"{distinct} distinct numbers in {rows} rows" if ID_NAME.search(name) else None
+
+
+def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) -> Inferred:
+    where, values = f"column {name!r}", held.values[held.known]
+    if isinstance(wanted, str):
+        return Inferred(_by_word(wanted, held, where))
+    if wanted is not None:
+        return Inferred(wanted)
+    if held.kind == "text":
+        return _nominal(held)
+    if held.kind == "flag":
+        return Inferred(Ordinal(levels=2), ("is constant",) if len(set(values)) == 1 else ())
+    if held.kind == "date":
+        found = real(values, rounding=rounding, unit=DAYS)
+        return Inferred(found.variable, ("holds dates: read as days since 1970-01-01, UTC", *found.notes))
+    return (whole if is_whole(values) else real)(values, rounding=rounding)
+
+
+def _by_word(word: str, held: Cells, where: str) -> Variable:
+    if word == "nominal":
+        return _nominal(held).variable
+    if word == "date" or (word == "real" and held.kind == "date"):
+        return Real(unit=DAYS)
+    if held.kind == "text":
+        raise BadData(f"text cannot be {word}", where=where, do="choose nominal")
+    return named(word, held.values[held.known], name=where)
+
+
+def _nominal(held: Cells) -> Inferred:
+    distinct = held.labels or tuple(sorted(set(held.values[held.known].tolist()), key=_natural))
+    notes = [f"is constant ({distinct[0]!r})"] if len(distinct) == 1 else []
+    if held.labels is not None and len(distinct) > 2:
+        notes.append("has categories whose order, if they have one, is not used")
+    if len(distinct) > MANY:
+        notes.append(f"has {len(distinct)} categories: high cardinality, the rare ones are seen a few times only")
+    return Inferred(Nominal(categories=len(distinct), labels=distinct), tuple(notes))
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    """Numbers by size, before words by letter."""
+    number = text.lstrip("-").replace(".", "", 1).isdecimal()
+    return (not number, float(text) if number else 0.0, text)
+
+
+def _gaps(held: Cells) -> tuple[str, ...]:
+    gaps = int((~held.known).sum())
+    return (f"lacks {gaps} of {len(held.known)} values",) if gaps else ()
+
+
+# ---- rows of a known Space -----------------------------------------------------------------------------------------
+
+
+def encode(space: Space, frame: pd.DataFrame) -> Batch:
+    """The rows of a frame as a Batch of `space`: labels become codes, dates days, levels codes from 0.
+
+    Raises:
+        BadData: Naming the missing column, or the row and column of a value that the Space does not hold.
+    """
+    if len(space.shape) != 1 or space.ragged:
+        raise BadData("a frame where items are no rows of columns", do="give an array")
+    names = [str(c) for c in frame.columns]
+    own = space.names or tuple(names[: space.width])
+    if len(own) != space.width:
+        raise BadData(f"{len(names)} columns where {space.width} are expected", do="give one column for each entry")
+    twice = next((n for n in own if names.count(n) > 1), None)
+    if twice is not None:
+        raise BadData(f"two columns are called {twice!r}", do="give each column a name of its own")
+    columns = [_codes(frame.iloc[:, find(n, names)], n, v) for n, v in zip(own, space.columns, strict=True)]
+    x = torch.from_numpy(np.stack(columns, -1))
+    hidden = torch.isnan(x)
+    return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
+
+
+def _codes(column: pd.Series[Any], name: str, variable: Variable) -> Array:
+    """A column in data units, float64 with NaN where it is missing."""
+    if variable.type == "nominal" and variable.labels is not None:
+        return _label_codes(column, name, variable.labels)
+    held = cells(column, name)
+    if held.kind == "text" and variable.type == "real" and variable.unit == DAYS:
+        return _dates(held.values, held.known, name)
+    if held.kind == "text":
+        if held.known.any():
+            raise _not_a_number(held.values, held.known & ~_numeric(held.values), name)
+        return np.full(len(column), np.nan)
+    values = np.where(held.known, held.values, np.nan)
+    if variable.type == "ordinal":
+        return _levels(values, name, variable)
+    _known_or_refuse(np.isinf(values), values, name, "a finite number")
+    if variable.type == "count":
+        _known_or_refuse(
+            (values < 0) | (values != np.round(values)) & ~np.isnan(values), values, name, "a count 0, 1, 2, ..."
+        )
+    return values
+
+
+def _numeric(texts: Array) -> Array:
+    import pandas as pd
+
+    return np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce").notna())
+
+
+def _levels(values: Array, name: str, variable: Ordinal) -> Array:
+    codes = values - variable.start
+    outside = ((codes < 0) | (codes >= variable.levels) | (codes != np.round(codes))) & ~np.isnan(codes)
+    last = variable.start + variable.levels - 1
+    _known_or_refuse(outside, values, name, f"one of the levels {variable.start}..{last}")
+    return codes
+
+
+def _known_or_refuse(wrong: Array, values: Array, name: str, wanted: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise BadData(
+            f"{values[row]:g} is not {wanted}", where=f"row {row}, column {name!r}", do="mend it, or leave it empty"
+        )
+
+
+def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Array:
+    import pandas as pd
+
+    values = column if isinstance(column, pd.Series) else pd.Series(list(column), dtype=object)
+    place = {text: float(i) for i, text in enumerate(known)}
+    texts = _texts(values)
+    strange = {text for text in set(texts) if text not in place and text.lower() not in MISSING}
+    if strange:
+        row = next(i for i, text in enumerate(texts) if text in strange)
+        raise unknown_label(texts[row], known, f"row {row}, column {name!r}")
+    return np.array([place.get(text, np.nan) for text in texts], dtype=np.float64)
+
+
+def unknown_label(text: str, known: tuple[str, ...], where: str) -> BadData:
+    """The refusal of a label that was never learned, with the nearest that was."""
+    near = difflib.get_close_matches(text, known, n=1) or difflib.get_close_matches(text.lower(), known, n=1)
+    listed = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
+    return BadData(
+        f"{text!r} is no category that was learned", where=where,
+        do=f"did you mean {near[0]!r}?" if near else f"there are {listed}",
+    )  # fmt: skip
+
+
+def label_batch(space: Space, values: Iterable[Any]) -> Batch:
+    """Rows of a label Space from its names."""
+    variable, name = space.variables[0], (space.names or ("label",))[0]
+    assert variable.type == "nominal"
+    codes = torch.from_numpy(_label_codes(values, name, variable.labels or ()))[:, None]
+    hidden = torch.isnan(codes)
+    return Batch(codes.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
+
+
+# ---- readings ------------------------------------------------------------------------------------------------------
+
+
+def read(
+    parts: Mapping[str, pd.DataFrame], *, name: str, given: Sequence[str] = (), group: str | None = None,
+    columns: Mapping[str, Wanted] | None = None, rounding: Rounding = "bins",
+) -> Reading:  # fmt: skip
+    """The rows of frames of one kind; the columns `given` become what is given, `group` what splits keep whole."""
+    import pandas as pd
+
+    names = [_names(frame) for frame in parts.values()].pop()
+    frame = pd.concat(list(parts.values()), ignore_index=True) if len(parts) > 1 else next(iter(parts.values()))
+    frame = frame.rename(columns=str)
+    for name_ in (*given, *([group] if group else [])):
+        find(name_, names)
+    wanted = {**(columns or {}), **({group: "skip"} if group and group not in given else {})}
+    space, notes = space_of(frame, columns=wanted, rounding=rounding, keep=given)
+    variables = dict(zip(space.names or (), space.columns, strict=True))
+    inner = table_space(_without(variables, given))
+    outer = table_space(_as_label(frame, {n: variables[n] for n in given}, wanted)) if given else None
+    tables = {part: _table(rows.rename(columns=str), inner, outer, group, name) for part, rows in parts.items()}
+    return Reading(tables, notes)
+
+
+def _without(variables: Mapping[str, Variable], given: Sequence[str]) -> dict[str, Variable]:
+    inner = {n: v for n, v in variables.items() if n not in given}
+    if not inner:
+        raise BadData("every column is given: none is left to learn", do="give fewer columns")
+    return inner
+
+
+def _as_label(frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]) -> dict[str, Variable]:
+    """One binary column given alone is a label of two classes, so that it can be summed over and asked for."""
+    (name, variable), *more = variables.items()
+    if more or name in wanted or variable.states != 2:
+        return variables
+    return {name: _nominal(cells_for(frame[name], name, "nominal")).variable}
+
+
+def _table(frame: pd.DataFrame, space: Space, outer: Space | None, group: str | None, name: str) -> Table:
+    batch = encode(space, frame)
+    if outer is not None:
+        batch = batch.given_as(encode(outer, frame))
+    return Table(space, batch, given_space=outer, name=name, groups=None if group is None else groups(frame[group]))
+
+
+def groups(values: Iterable[Any]) -> Tensor:
+    """A number for each row's group, int64 (N,)."""
+    return torch.tensor([_key(v) for v in values], dtype=torch.int64)
+
+
+def _key(value: Any) -> int:  # noqa: ANN401
+    """A group's number from its name alone, so that other groups do not move it."""
+    text = _text(value).encode()
+    return zlib.crc32(text) << 31 ^ zlib.adler32(text)
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table of text: comma, semicolon, tab or blanks between cells, with or without a line of names.
+
+    The first line is data if one of its cells is a number.
+
+    Raises:
+        BadData: If the file is empty, is not UTF-8, has two columns of one name or lines of unlike length.
+    """
+    import pandas as pd
+
+    text = decode(path)
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    if not lines:
+        raise BadData("the file is empty", where=str(path))
+    delimiter = _delimiter(lines)
+    head = _split(lines[0], delimiter)
+    titled = not any(_is_number(c) for c in head)
+    if titled and len(set(head)) < len(head):
+        twice = next(c for c in head if head.count(c) > 1)
+        raise BadData(f"two columns are called {twice!r}", where=str(path), do="give each column a name of its own")
+    names = None if titled else [f"column {i}" for i in range(len(head))]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
+                skipinitialspace=True, low_memory=False, float_precision="round_trip",
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise BadData(
+            _line_fault(str(error)), where=str(path), do="give every line the same number of cells"
+        ) from error
+    frame.columns = [str(c).strip() for c in frame.columns]
+    if not len(frame):
+        raise BadData("the file holds a line of names and no rows", where=str(path))
+    return frame
+
+
+def decode(path: Path) -> str:
+    """The text in a file, gzipped or not.
+
+    Raises:
+        BadData: If it is not UTF-8.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadData(f"byte {error.start} is not UTF-8", where=str(path), do="save the file as UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData("the file cannot be read, or its gzip is broken", where=str(path)) from error
+
+
+def _delimiter(lines: list[str]) -> str:
+    """The mark that splits the first lines into the most cells, alike in each; blanks where all cells are numbers."""
+    most, best = 1, ","
+    for mark in (",", ";", "\t"):
+        counts = {len(_split(line, mark)) for line in lines}
+        if len(counts) == 1 and max(counts) > most:
+            most, best = max(counts), mark
+    blank = all(len(line.split()) > 1 and all(_is_number(c) for c in line.split()) for line in lines[1:] or lines)
+    return r"\s+" if most == 1 and blank else best
+
+
+def _split(line: str, mark: str) -> list[str]:
+    if mark == r"\s+":
+        return line.split()
+    return [c.strip() for c in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(np.isfinite(float(cell)))
+    except ValueError:
+        return False
+
+
+def numbers_only(path: Path) -> bool:
+    """Whether the first lines of a text file are numbers and marks between them."""
+    lines = [line for line in decode(path).splitlines()[:20] if line.strip()]
+    mark = _delimiter(lines) if lines else ","
+    return bool(lines) and all(_is_number(c) for line in lines for c in _split(line, mark))
+
+
+def _line_fault(said: str) -> str:
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
+    return f"line {found[2]} has {found[3]} cells where {found[1]} are expected" if found else "lines of unlike length"
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet table.
+
+    Raises:
+        BadData: If the file is empty or no Parquet file.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, OSError, ValueError) as error:
+        raise BadData("the file is empty, broken or no Parquet file", where=str(path), do="write it again") from error
