@@ -13,7 +13,7 @@ from likeness.heads.base import EntryLaw, Head, keep_known
 from likeness.heads.normal import bin_offset, snap
 from likeness.heads.numeric import choose, log1mexp, moments, open_unit, spread, straight_through, tabulate
 
-_NARROW = 1e-4  # the grid of edges in standard deviations: narrower bins would only chase repeated values
+_NARROW = 1e-4  # the narrowest bin in standard deviations: narrower ones would only chase repeated values
 _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everywhere
 
 
@@ -66,10 +66,11 @@ class HistogramLaw(EntryLaw):
 
     @property
     def mode(self) -> Tensor:
-        """The middle of the densest bin, or the end where a tail is densest."""
+        """The middle of the densest bin; just outside the end where a tail is densest, which it is in the limit."""
         log_p = self.log_mass - self.head.extent.log().to(self.log_mass.dtype)
         anchor, extent, side = self.head.at(log_p.argmax(-1))
-        return self.head.snap(self.head.unstandard(anchor + 0.5 * torch.where(side == 0, extent, side * self._cell)))
+        beyond = 0.5 * self.head.cell.to(extent.dtype) if self.head.binned else 1e-3 * extent
+        return self.head.snap(self.head.unstandard(anchor + torch.where(side == 0, 0.5 * extent, side * beyond)))
 
     @property
     def mean(self) -> Tensor:
@@ -79,10 +80,6 @@ class HistogramLaw(EntryLaw):
         beyond = 0.5 * cell + cell / torch.expm1(cell / extent) if head.binned else extent
         middle = head.anchor + torch.where(head.side == 0, 0.5 * extent, head.side * beyond)
         return self.head.unstandard((self.log_mass.exp() * middle.to(dtype)).sum(-1))
-
-    @property
-    def _cell(self) -> Tensor | float:
-        return self.head.cell.to(self.log_mass.dtype) if self.head.binned else 0.0
 
     def _pick(self, values: Tensor, region: Tensor) -> Tensor:
         """What values (..., n, regions) say at region (..., n)."""
@@ -159,16 +156,23 @@ class Histogram(Head):
         self.marginal = (self._table(x, present, one)[0] + uniform).log().masked_fill(~self.exists, 0.0)
 
     def _apart(self, edges: Tensor, total: Tensor) -> Tensor:
-        """Edges on a grid (halfway between values' bins, else fine); those that coincide become +inf, last."""
-        step = (self.cell if self.binned else torch.full_like(self.cell, _NARROW)).unsqueeze(-1)
-        start = ((self.offset - self.location) / self.scale).unsqueeze(-1) + 0.5 * step
-        key = ((edges - start) / step).round()
-        again = torch.cat([torch.zeros_like(key[:, :1], dtype=torch.bool), key[:, 1:] == key[:, :-1]], -1)
-        kept = key.masked_fill(again, torch.inf).sort(-1).values
-        alone = torch.full_like(kept, torch.inf)
-        alone[:, :2] = torch.tensor([-1.0, 1.0], dtype=kept.dtype, device=kept.device) * (1 / step).ceil()
+        """Edges halfway between values' bins, and no two closer than `_NARROW`; those let go become +inf, last."""
+        if self.binned:
+            start = ((self.offset - self.location) / self.scale + 0.5 * self.cell).unsqueeze(-1)
+            edges = start + ((edges - start) / self.cell.unsqueeze(-1)).round() * self.cell.unsqueeze(-1)
+        close = torch.cat([torch.zeros_like(edges[:, :1], dtype=torch.bool), edges.diff(dim=-1) < _NARROW], -1)
+        kept = edges.masked_fill(close | ~torch.isfinite(edges), torch.inf).sort(-1).values
         few = (kept[:, 1].isinf() | (total == 0)).unsqueeze(-1)
-        return start + torch.where(few, alone, kept) * step
+        return torch.where(few, self._alone(edges), kept)
+
+    def _alone(self, edges: Tensor) -> Tensor:
+        """One bin about the mean, for entries of too few values for more."""
+        alone = torch.full_like(edges, torch.inf)
+        alone[:, :2] = torch.tensor([-1.0, 1.0], dtype=edges.dtype, device=edges.device)
+        if self.binned:
+            middle, reach = (self.offset - self.location) / self.scale, ((1 / self.cell).ceil() + 0.5) * self.cell
+            alone[:, 0], alone[:, 1] = middle - reach, middle + reach
+        return alone
 
     def _tails(self, z: Tensor, w: Tensor, edges: Tensor) -> Tensor:
         """Mean excess below the first and above the last edge, (2, n)."""

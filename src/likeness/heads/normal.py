@@ -100,7 +100,7 @@ class NormalMixtureLaw(EntryLaw):
 
     @property
     def mean(self) -> Tensor:
-        """The weighted sum of the components' means."""
+        """The weighted sum of the components' means; with a resolution, of values before they are rounded."""
         log_w, mean, _ = self.parts
         return mean.squeeze(-1) if log_w is None else (log_w.exp() * mean).sum(-1)
 

@@ -139,7 +139,7 @@ def tabulate(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
     cell = (code + u * torch.arange(m, device=x.device))[present]
     row = torch.arange(x.shape[0], device=x.device).unsqueeze(-1).expand_as(x)[present]
     rows = [torch.bincount(cell, weights=w[row], minlength=m * u) for w in weight.T]
-    return values, torch.stack(rows).reshape(weight.shape[1], m, u)
+    return values, torch.stack(rows).reshape(weight.shape[1], m, u).to(weight.dtype)
 
 
 def bisect(increasing: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -1,0 +1,211 @@
+"""Heads against torch.distributions, scipy and quadrature, and what is special to each."""
+
+import math
+
+import pytest
+import torch
+from scipy import special, stats
+from torch import distributions as D
+
+from likeness.core.errors import Unsupported
+from likeness.heads import (
+    Bernoulli,
+    Categorical,
+    DiscretisedLogistic,
+    Histogram,
+    NegativeBinomial,
+    NormalMixture,
+    Poisson,
+)
+from likeness.heads.normal import truncated_moments
+from likeness.heads.numeric import log_interval, soft_choice
+from tests.heads.cases import fitted, normals, reals, uniforms
+
+
+def same(a, b, **tolerance):
+    torch.testing.assert_close(a, torch.as_tensor(b, dtype=a.dtype), **tolerance)
+
+
+def test_bernoulli_and_categorical_agree_with_torch():
+    logits, x = normals(4, 3, 1), (uniforms(4, 3) * 2).floor()
+    same(Bernoulli(3).law(logits).log_prob(x), D.Bernoulli(logits=logits[..., 0]).log_prob(x))
+    logits, x = normals(4, 3, 6), (uniforms(4, 3) * 6).floor()
+    same(Categorical([6, 6, 6]).law(logits).log_prob(x), D.Categorical(logits=logits).log_prob(x))
+
+
+def test_poisson_agrees_with_torch_and_scipy():
+    head, log_rate = Poisson(2), torch.tensor([[0.3], [6.5]], dtype=torch.float64)
+    law, k = head.law(log_rate), torch.arange(0.0, 900, 7, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    same(law.log_prob(k), D.Poisson(log_rate[:, 0].exp()).log_prob(k))
+    u = uniforms(300, 2)
+    same(law.quantile(u), stats.poisson.ppf(u, log_rate[:, 0].exp()))
+
+
+@pytest.mark.parametrize("log_alpha", (-15.0, -6.0, -2.0, 1.0, 3.0))
+@pytest.mark.parametrize("mean", (0.01, 4.0, 3000.0))
+def test_negative_binomial_agrees_with_scipy(mean, log_alpha):
+    """From nearly Poisson to far beyond it, in value, CDF and quantile; scipy is exact to about 1e-8 relative here."""
+    r, params = math.exp(-log_alpha), torch.tensor([[math.log(mean), log_alpha]], dtype=torch.float64)
+    law, p = NegativeBinomial(1).law(params), 1 / (1 + math.exp(log_alpha) * mean)
+    k = torch.cat([torch.arange(0.0, 40), torch.arange(0, 12000.0, 99)]).double().unsqueeze(-1)
+    exact = special.gammaln(k + r) - special.gammaln(r) - special.gammaln(k + 1) + r * math.log(p) + k * math.log1p(-p)
+    same(law.log_prob(k), exact, atol=1e-10 * r + 1e-9, rtol=1e-9)
+    same(law.cdf(k), stats.nbinom.cdf(k, r, p), atol=1e-9, rtol=0)
+    u = uniforms(60, 1)
+    same(law.quantile(u), stats.nbinom.ppf(u, r, p))
+
+
+def test_negative_binomial_contains_poisson():
+    params = torch.tensor([[2.0, -16.0]], dtype=torch.float64)
+    k = torch.arange(0.0, 40, dtype=torch.float64).unsqueeze(-1)
+    same(NegativeBinomial(1).law(params).log_prob(k), Poisson(1).law(params[:, :1]).log_prob(k), atol=2e-4, rtol=0)
+
+
+def test_single_precision_keeps_the_negative_binomial_near_its_limit():
+    """Differences of log Gamma at r = 4e6 would lose every digit in single precision."""
+    params = torch.tensor([[2.0, -15.2]], dtype=torch.float64)
+    k = torch.arange(0.0, 60, dtype=torch.float64).unsqueeze(-1)
+    law = NegativeBinomial(1)
+    same(law.law(params.float()).log_prob(k.float()).double(), law.law(params).log_prob(k), atol=1e-4, rtol=1e-5)
+
+
+def test_normal_mixture_agrees_with_torch():
+    head, params = fitted(NormalMixture(3, components=4), reals()), normals(3, 12)
+    logits, mean, log_std = params.unflatten(-1, (3, 4)).unbind(-2)
+    scale = head.scale.unsqueeze(-1)
+    parts = D.Normal(head.location.unsqueeze(-1) + scale * mean, scale * log_std.exp())
+    x = reals(50, seed=3)
+    same(head.law(params).log_prob(x), D.MixtureSameFamily(D.Categorical(logits=logits), parts).log_prob(x))
+
+
+@pytest.mark.parametrize("half", (1e-7, 1e-4, 3e-3, 0.01, 0.5, 2.0, 30.0))
+def test_log_interval_against_quadrature(half):
+    """log of the integral of exp(-v^2 / 2) over [c - h, c + h], by Gauss-Legendre in logarithms, to 60 deviations."""
+    from numpy.polynomial.legendre import leggauss
+
+    c = torch.cat([torch.linspace(-60, 60, 41, dtype=torch.float64), torch.tensor([half, -half, 0.0]).double()])
+    nodes, weights = (torch.as_tensor(t) for t in leggauss(400))
+    close = torch.where(c.abs() > half, c.abs() - half, 0.0)  # the mass lies within 40 of the end nearest to 0
+    low, high = torch.maximum(c.abs() - half, close - 40), torch.minimum(c.abs() + half, close + 40)
+    v = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * (nodes + 1) / 2
+    exact = (
+        torch.logsumexp(-0.5 * v.square() + weights.log(), -1) + ((high - low) / 2).log() - 0.5 * math.log(2 * math.pi)
+    )
+    same(log_interval(c, torch.tensor(half, dtype=torch.float64)), exact, atol=2e-9, rtol=1e-9)
+    single = log_interval(c.float(), torch.tensor(half)).double()
+    same(single, exact, atol=1e-4, rtol=1e-5)
+
+
+def test_log_interval_gradient_is_the_truncated_mean():
+    c, h = torch.linspace(-50, 50, 23, dtype=torch.float64), torch.tensor(0.8, dtype=torch.float64)
+    first, second = truncated_moments(c, h.expand_as(c))
+    v = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000 * 1.6 - 0.8
+    weight = (-0.5 * (c.unsqueeze(-1) + v).square()).softmax(-1)
+    same(first, (weight * (c.unsqueeze(-1) + v)).sum(-1), atol=1e-6, rtol=1e-7)
+    same(second, (weight * (c.unsqueeze(-1) + v).square()).sum(-1), atol=1e-5, rtol=1e-6)
+
+
+def test_rounded_normals_far_out_are_finite_in_single_precision():
+    head = NormalMixture(1, components=1, resolution=[0.25])
+    params = torch.zeros(1, 2, requires_grad=True)
+    x = torch.tensor([[-40.0], [0.0], [40.0]])
+    value = head.law(params).log_prob(x)
+    (gradient,) = torch.autograd.grad(value.sum(), params)
+    assert bool(torch.isfinite(value).all() and torch.isfinite(gradient).all())
+    assert abs(float(value[0]) - float(value[2])) < 1e-3
+    assert -800 < float(value[2]) < -790  # -(39.875)^2 / 2 - log(39.875 sqrt(2 pi))
+
+
+def test_grouped_estimate_is_the_maximum_over_bins_not_over_midpoints():
+    """Bins of two deviations: the deviation of the midpoints would be a fifth too large."""
+    x = ((1.3 + normals(5000, 1)) / 2).round() * 2
+    head, one = NormalMixture(1, components=1, resolution=[2.0]), torch.ones(5000, 1, dtype=torch.float64)
+    fitted(head, x)
+    present = one.bool()
+    params = head.estimate(x, present, one)
+    mean, std = head.location + head.scale * params[0, :, 0], head.scale * params[0, :, 1].exp()
+    assert abs(float(mean) - 1.3) < 0.1
+    assert abs(float(std) - 1) < 0.06
+    stepped = params * 0
+    for _ in range(30):  # few steps each from the parameters before end at the same place
+        stepped = head.estimate(x, present, one, previous=stepped)
+    same(stepped, params, atol=1e-6, rtol=0)
+
+
+def test_negative_binomial_estimate_falls_back_to_poisson():
+    """Counts that vary less than Poisson's have their maximum at dispersion 0."""
+    x = 5 + (uniforms(200, 1) * 2).floor()
+    head, one = fitted(NegativeBinomial(1), x), torch.ones(200, 1, dtype=torch.float64)
+    params = head.estimate(x, one.bool(), one)
+    assert float(params[..., 1]) < -12
+
+
+def test_smoothing_is_weight_on_every_category():
+    x = torch.tensor([[0.0], [0.0], [2.0]], dtype=torch.float64)
+    one = torch.ones(3, 1, dtype=torch.float64)
+    params = Categorical([4]).estimate(x, one.bool(), one, smoothing=1.0)
+    same(params.exp()[0, 0], [3 / 7, 1 / 7, 2 / 7, 1 / 7])
+    same(Bernoulli(1).estimate((x > 0).double(), one.bool(), one, smoothing=1.0)[0, 0], [math.log(2 / 3)])
+
+
+def test_missing_categories_are_impossible():
+    law = Categorical([2, 4]).law(normals(2, 4))
+    assert float(law.log_prob(torch.tensor([3.0, 3.0]))[0]) == -math.inf
+    assert float(law.draw(torch.full((2, 1), 1 - 2**-24))[0]) == 1
+
+
+def test_logistic_levels_below_and_above_take_the_tails():
+    """One component far below the first level puts all on it."""
+    head = DiscretisedLogistic([100], components=1)
+    params = torch.tensor([[0.0, -50.0, -3.0]], dtype=torch.float64)
+    assert abs(float(head.law(params).log_prob(torch.zeros(1, dtype=torch.float64)))) < 1e-9
+    assert float(head.law(params).log_prob(torch.ones(1, dtype=torch.float64))) < -100
+
+
+def test_histogram_is_close_to_the_law_that_it_learned():
+    """KL to N(5, 3^2) from 20,000 rows stays below 0.01 nats, and repeated values do not break it."""
+    x = 5 + 3 * normals(20_000, 1)
+    head, one = fitted(Histogram(1), x), torch.ones(20_000, 1, dtype=torch.float64)
+    law = head.law(head.estimate(x, one.bool(), one)[0])
+    fresh = 5 + 3 * normals(20_000, 1, seed=1)
+    truth = D.Normal(5.0, 3.0).log_prob(fresh)
+    assert float((truth - law.log_prob(fresh)).mean()) < 0.01
+    spiked = torch.cat([x[:100] * 0, x[:50]])
+    law = fitted(Histogram(1), spiked).law(head.start())
+    assert bool(torch.isfinite(law.log_prob(spiked)).all())
+    constant = fitted(Histogram(1), torch.full((10, 1), 0.1, dtype=torch.float64))
+    assert bool(torch.isfinite(constant.law(constant.start()).log_prob(spiked)).all())
+
+
+def test_what_has_no_closed_form_says_so():
+    one = torch.ones(3, 1, dtype=torch.float64)
+    for head in (NormalMixture(1, components=3), DiscretisedLogistic([100])):
+        with pytest.raises(Unsupported):
+            head.estimate(one, one.bool(), one)
+
+
+def test_soft_choice_of_two_is_the_binary_concrete_law():
+    u, logit = uniforms(50), normals(50, seed=3)
+    log_p = torch.stack([torch.nn.functional.logsigmoid(-logit), torch.nn.functional.logsigmoid(logit)], -1)
+    same(soft_choice(log_p, u, 0.7)[:, 1], torch.sigmoid((torch.logit(u) + logit) / 0.7))
+    same(soft_choice(normals(50, 7).log_softmax(-1), u, 0.7).sum(-1), torch.ones(50))
+
+
+def test_starts_are_the_marginals():
+    """Mean and deviation (or shares) of the first law are those of the data."""
+    x = reals()
+    for head in (NormalMixture(3, components=1), NormalMixture(3, components=5), Histogram(3)):
+        law = fitted(head, x).law(head.start())
+        assert float(((law.mean - x.mean(0)) / x.std(0)).abs().max()) < 0.05
+    head = fitted(Categorical([3]), torch.tensor([[0.0], [1.0], [1.0]]))
+    same(head.law(head.start()).probabilities[0], [4 / 12, 7 / 12, 1 / 12])
+    counts = (uniforms(500, 2) * 9).floor()
+    head = fitted(NegativeBinomial(2), counts)
+    same(head.law(head.start()).mean, counts.mean(0))
+    levels = (uniforms(500, 1) * 40 + 100).floor()
+    head = fitted(DiscretisedLogistic([256]), levels)
+    law = head.law(head.start())
+    k = torch.arange(256.0, dtype=torch.float64)
+    variance = float((law.probabilities[0] * (k - law.mean).square()).sum())
+    assert abs(float(law.mean) - float(levels.mean())) < 0.2
+    assert abs(math.sqrt(variance) / float(levels.std()) - 1) < 0.02
