@@ -1,0 +1,274 @@
+"""Worlds of the plane: ring, grid, moons, spirals, checkerboard, pinwheel. All but the last know every marginal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.space import vector
+from likeness.data.worlds.base import HALF_LOG_2PI, Condition
+from likeness.data.worlds.conditions import condition
+from likeness.data.worlds.mixture import MixtureWorld, plane_entropy
+
+STEPS_A_SIGMA = 3
+
+
+@final
+class Isotropic(MixtureWorld):
+    """sum_k w_k N(c_k, sigma^2 I).
+
+    Args:
+        name: What reports call it.
+        centres: c, (K, D).
+        log_weights: Log w, (K,).
+        sigma: The standard deviation that all share.
+        of_class: The class of each component, int64 (K,).
+        condition: What is given, or None.
+        method: How log p is computed, in words.
+        coded: Whether components are codes that `encode` speaks of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        centres: Tensor,
+        log_weights: Tensor,
+        sigma: float,
+        *,
+        of_class: Tensor | None = None,
+        condition: Condition | None = None,
+        method: str = "closed form",
+        coded: bool = True,
+    ) -> None:
+        super().__init__(
+            name, vector(centres.shape[1]), log_weights, of_class=of_class, condition=condition, method=method,
+            coded=coded,
+        )  # fmt: skip
+        self.centres, self.sigma = centres.double(), sigma
+
+    def diffused(self, alpha: float, sigma: float) -> Isotropic:
+        """The law of alpha x + sigma eps with eps ~ N(0, I)."""
+        spread = math.hypot(alpha * self.sigma, sigma)
+        log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
+        return Isotropic(
+            self.name, alpha * self.centres, log_weights, spread, of_class=self.of_class, condition=self.condition,
+            method=self.method, coded=self.codes is not None,
+        )  # fmt: skip
+
+    def _components(self, batch: Batch) -> Tensor:
+        # |x - c|^2 in two products; x and c are of order 1 to 1e4 sigma, so rounding stays below 1e-8 nats
+        known = batch.present.to(batch.x)
+        x = batch.x * known
+        squares = x.square().sum(-1, keepdim=True) - 2 * x @ self.centres.T + known @ self.centres.square().T
+        scale = HALF_LOG_2PI + math.log(self.sigma)
+        return squares * (-0.5 / self.sigma**2) - known.sum(-1, keepdim=True) * scale
+
+    def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
+        drawn = self.centres[k] + self.sigma * noise.normal("x", self.centres.shape[1])
+        return torch.where(batch.present, batch.x, drawn)
+
+    def _class_entropy(self, y: int) -> float:
+        own = self.centres[self.log_weights[y] > -torch.inf]
+        margin = 9 * self.sigma
+        return plane_entropy(self, y, own.amin(0) - margin, own.amax(0) + margin, self.sigma / STEPS_A_SIGMA)
+
+
+@final
+class Boxes(MixtureWorld):
+    """A mixture of uniform laws on disjoint boxes, lower and upper (K, D), weights in proportion to volume."""
+
+    def __init__(
+        self,
+        name: str,
+        lower: Tensor,
+        upper: Tensor,
+        *,
+        of_class: Tensor | None = None,
+        condition: Condition | None = None,
+    ) -> None:
+        self.lower, self.upper = lower.double(), upper.double()
+        self.log_sides = (self.upper - self.lower).log()
+        log_weights = self.log_sides.sum(-1)
+        super().__init__(name, vector(lower.shape[1]), log_weights, of_class=of_class, condition=condition)
+
+    def _components(self, batch: Batch) -> Tensor:
+        x, known = batch.x[:, None], batch.present[:, None]
+        inside = (x >= self.lower) & (x < self.upper)
+        each = torch.where(inside, -self.log_sides, -torch.inf)
+        return torch.where(known, each, 0.0).sum(-1)
+
+    def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
+        u = noise.uniform("x", self.lower.shape[1])
+        return torch.where(batch.present, batch.x, self.lower[k] + u * (self.upper - self.lower)[k])
+
+    def _class_entropy(self, y: int) -> float:
+        return float(self.log_sides.sum(-1)[self.log_weights[y] > -torch.inf].logsumexp(0))
+
+
+@final
+class Pinwheel(MixtureWorld):
+    """Arms k: x = 2 R(theta_k + 0.25 e^a) (a, b) with a ~ N(1, 0.3^2), b ~ N(0, 0.1^2), R a rotation.
+
+    log p by change of variables at every root a of rho cos(phi - theta_k - 0.25 e^a) = a, where x / 2 is
+    (rho, phi) in polar coordinates; |det dx/d(a, b)| = 4 |1 - 0.25 e^a b|. Roots further than 8 sigma from the mean
+    of a (mass 1e-15) are left out.
+    """
+
+    ALONG, ACROSS, MEAN, RATE = 0.3, 0.1, 1.0, 0.25
+    REACH = (-1.4, 3.4)
+    CELLS, HALVINGS = 96, 40
+
+    def __init__(self, *, arms: int = 5, condition: Condition | None = None) -> None:
+        super().__init__(
+            "pinwheel", vector(2), torch.zeros(arms), of_class=torch.arange(arms), condition=condition,
+            method="root finding", blind="a pinwheel's marginals have no closed form",
+        )  # fmt: skip
+        self.theta = torch.arange(arms).double() * (2 * math.pi / arms)
+
+    def place(self, a: Tensor, b: Tensor, k: Tensor) -> Tensor:
+        """The point of arm k at radial coordinate a and across it b, (B, 2)."""
+        angle = self.theta[k] + self.RATE * a.exp()
+        return 2 * torch.stack([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+    def _components(self, batch: Batch) -> Tensor:
+        u, v = (batch.x / 2).unbind(-1)
+        row, arm, a = self._roots(u.detach(), v.detach())
+        cos, sin = self._turned(u[row], v[row], arm, a)
+        slope = self.RATE * a.exp() * sin - 1
+        a = a - (cos - a) / slope.detach()  # one Newton step carries the gradient of the root
+        b = self._turned(u[row], v[row], arm, a)[1]
+        log_p = (
+            -0.5 * ((a - self.MEAN) / self.ALONG).square() - 0.5 * (b / self.ACROSS).square()
+            - 2 * HALF_LOG_2PI - math.log(4 * self.ALONG * self.ACROSS) - (1 - self.RATE * a.exp() * b).abs().log()
+        )  # fmt: skip
+        return _scatter_logsumexp(log_p, row * len(self.theta) + arm, len(u) * len(self.theta)).reshape(len(u), -1)
+
+    def _turned(self, u: Tensor, v: Tensor, arm: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """(u, v) turned back by the angle of arm and a."""
+        angle = self.theta[arm] + self.RATE * a.exp()
+        cos, sin = angle.cos(), angle.sin()
+        return u * cos + v * sin, v * cos - u * sin
+
+    def _roots(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, arm and radial coordinate of every root, each (R,): sign changes over a grid, then bisection."""
+        grid = torch.linspace(*self.REACH, self.CELLS + 1, dtype=torch.float64)
+        arms = torch.arange(len(self.theta))[:, None]
+        value = self._turned(u[:, None, None], v[:, None, None], arms, grid)[0] - grid
+        row, arm, cell = torch.nonzero((value[..., :-1] >= 0) != (value[..., 1:] >= 0), as_tuple=True)
+        low, high, above = grid[cell], grid[cell + 1], value[row, arm, cell] >= 0
+        for _ in range(self.HALVINGS):
+            middle = (low + high) / 2
+            same = (self._turned(u[row], v[row], arm, middle)[0] - middle >= 0) == above
+            low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+        return row, arm, (low + high) / 2
+
+    def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
+        z = noise.normal("x", 2)
+        return self.place(self.MEAN + self.ALONG * z[:, 0], self.ACROSS * z[:, 1], k)
+
+    def _class_entropy(self, y: int) -> float:
+        """E[-log p(x | y)] by the trapezoid rule over one arm's own coordinates: the arms are rotations of one."""
+        z = torch.arange(-32, 33, dtype=torch.float64) / 4
+        points = torch.cartesian_prod(z, z)
+        weight = (-0.5 * points.square()).sum(-1).softmax(0)
+        k = torch.full((len(points),), int(self.log_weights[y].argmax()))
+        x = self.place(self.MEAN + self.ALONG * points[:, 0], self.ACROSS * points[:, 1], k)
+        with torch.no_grad():
+            log_p = self._score_class(Batch(x), torch.full((len(x),), y))
+        return -float((weight * log_p).sum())
+
+
+def _scatter_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Log of the sum of exp within each group, (groups,), -inf where a group is empty."""
+    top = values.detach().new_full((groups,), -torch.inf).scatter_reduce(0, group, values.detach(), "amax")
+    safe = top.where(top > -torch.inf, 0.0)
+    total = torch.zeros_like(top).index_add(0, group, (values - safe[group]).exp())
+    return total.log() + safe
+
+
+def ring(*, sigma: float = 0.1, modes: int = 8, classes: int = 2, given: str | None = None) -> Isotropic:
+    """Gaussians on the unit circle; the class is the number of the Gaussian modulo `classes`."""
+    angle = torch.arange(modes).double() * (2 * math.pi / modes)
+    centres = torch.stack([angle.cos(), angle.sin()], -1)
+    of_class = torch.arange(modes) % classes
+    return Isotropic(
+        "ring", centres, torch.zeros(modes), sigma, of_class=of_class, condition=condition(given, classes)
+    )  # fmt: skip
+
+
+def grid(*, sigma: float = 0.05, classes: int = 2, given: str | None = None) -> Isotropic:
+    """25 Gaussians with means {-4, -2, 0, 2, 4}^2; the class is the number of the Gaussian modulo `classes`."""
+    axis = torch.arange(-4.0, 5.0, 2.0, dtype=torch.float64)
+    of_class = torch.arange(25) % classes
+    return Isotropic(
+        "grid", torch.cartesian_prod(axis, axis), torch.zeros(25), sigma, of_class=of_class,
+        condition=condition(given, classes),
+    )  # fmt: skip
+
+
+def moons(*, sigma: float = 0.1, given: str | None = None) -> Isotropic:
+    """Two half circles (cos t, sin t) and (1 - cos t, 0.5 - sin t), t uniform on [0, pi], with noise."""
+
+    def upper(u: Tensor) -> Tensor:
+        return torch.stack([(math.pi * u).cos(), (math.pi * u).sin()], -1)
+
+    def lower(u: Tensor) -> Tensor:
+        return torch.stack([1 - (math.pi * u).cos(), 0.5 - (math.pi * u).sin()], -1)
+
+    u, log_weights = legendre(128)
+    return _curves("moons", (upper(u), lower(u)), log_weights, sigma, given)
+
+
+def spirals(*, sigma: float = 0.1, given: str | None = None) -> Isotropic:
+    """Two arms +-(-cos a, sin a) a / 3 with a = 3 pi sqrt(u), u uniform on [0, 1], with noise."""
+    s, log_weights = legendre(320)  # nodes in s = sqrt(u), where the curve is smooth: du = 2 s ds
+    a = 3 * math.pi * s
+    arm = torch.stack([-a.cos(), a.sin()], -1) * (a / 3)[:, None]
+    return _curves("spirals", (arm, -arm), log_weights + (2 * s).log(), sigma, given)
+
+
+def checkerboard(*, given: str | None = None) -> Boxes:
+    """The 8 squares of side 2 on [-4, 4]^2 with i + j even; the class is the column i of the square."""
+    corners = torch.tensor([[i, j] for i in range(4) for j in range(4) if (i + j) % 2 == 0])
+    lower = corners.double() * 2 - 4
+    return Boxes("checkerboard", lower, lower + 2, of_class=corners[:, 0], condition=condition(given, 4))
+
+
+def pinwheel(*, given: str | None = None) -> Pinwheel:
+    """Five curved arms; the class is the arm."""
+    return Pinwheel(condition=condition(given, 5))
+
+
+def legendre(n: int) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre nodes on [0, 1] and the logs of their weights, each (n,)."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(np.log(weights / 2))
+
+
+def _curves(
+    name: str, curves: tuple[Tensor, Tensor], log_weights: Tensor, sigma: float, given: str | None
+) -> Isotropic:
+    """A uniform choice of curves with noise; each curve is its quadrature nodes, so density and draws are one law."""
+    n = len(log_weights)
+    return Isotropic(
+        name, torch.cat(curves), log_weights.repeat(len(curves)), sigma,
+        of_class=torch.arange(len(curves)).repeat_interleave(n), condition=condition(given, len(curves)),
+        method=f"quadrature, {n} nodes a curve", coded=False,
+    )  # fmt: skip
+
+
+PLANAR: dict[str, Callable[..., MixtureWorld]] = {
+    "ring": ring,
+    "grid": grid,
+    "moons": moons,
+    "spirals": spirals,
+    "checkerboard": checkerboard,
+    "pinwheel": pinwheel,
+}
