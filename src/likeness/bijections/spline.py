@@ -1,0 +1,101 @@
+"""Monotone rational-quadratic spline steps (Durkan et al. 2019, arXiv:1906.04032) with identity tails."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from likeness.bijections.base import Step
+from likeness.core.errors import BadConfig
+
+_HUGE = 30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
+
+
+@final
+class SplineStep(Step):
+    """Spline of `bins` rational-quadratic pieces from [-bound, bound] to itself, the identity outside of it.
+
+    Parameters are K logits of widths, K logits of heights and K - 1 raw slopes at the inner knots. Bins are looked up
+    and cut out before anything is normalised, so that only the values of one bin go through the formula. With xi the
+    place within the bin, s its mean slope, d0 and d1 the slopes at its ends (eqs. 4 and 5):
+        y = y0 + h (s xi^2 + d0 xi (1 - xi)) / (s + (d0 + d1 - 2 s) xi (1 - xi))
+
+    Args:
+        bins: Pieces K, at least 2.
+        bound: Half width of the interval that is bent.
+        least: Smallest width and height of a bin, as a part of their mean, and smallest slope at a knot.
+    """
+
+    knots: Tensor
+
+    def __init__(self, bins: int = 8, bound: float = 5.0, *, least: float = 0.05) -> None:
+        super().__init__()
+        if bins < 2 or not 0 < least < 1:
+            what = f"a spline of {bins} bins, each at least {least} of their mean"
+            raise BadConfig(what, do="ask for 2 bins or more, and a least part between 0 and 1")
+        self.bins, self.bound, self.least, self.size = bins, bound, least, 3 * bins - 1
+        # row k, applied to e = exp(logits), is knot k times sum(e): k least / K sum(e) + (1 - least) (e_1 + .. + e_k)
+        steps = torch.arange(bins + 1)[:, None]
+        below = (torch.arange(bins) < steps).double()
+        knots = least / bins * steps + (1 - least) * below
+        self._unit_slope = math.log(math.expm1(1 - least))  # softplus of it and `least` make 1
+        self.register_buffer("knots", knots.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """The image y and log dy/dx."""
+        u = self._fraction(x)
+        x0, per_width, y0, h, d0, d1 = self._bin(u, params, 0)
+        s = h * per_width
+        rise, ladj = _piece((u - x0) * per_width, s, d0, d1)
+        y = (y0 + h * rise) * (2 * self.bound) - self.bound
+        outside = x.abs() >= self.bound
+        return torch.where(outside, x, y), ladj.masked_fill(outside, 0)
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """The source x and log dx/dy: a root of (s - b) xi^2 + b xi - s v, in a form without cancellation."""
+        u = self._fraction(y)
+        y0, per_height, x0, w, d0, d1 = self._bin(u, params, 1)
+        v, s = (u - y0) * per_height, (w * per_height).reciprocal()
+        b = d0 - v * (d0 + d1 - 2 * s)
+        size, vs = b.abs(), v * s
+        root = size + torch.addcmul(b * b, vs, s - b, value=4).clamp(min=1e-30).sqrt()
+        xi = torch.where(b > 0, 2 * vs / root, root / (2 * (s + size)))
+        x = (x0 + w * xi) * (2 * self.bound) - self.bound
+        outside = y.abs() >= self.bound
+        return torch.where(outside, y, x), -_piece(xi, s, d0, d1)[1].masked_fill(outside, 0)
+
+    def _fraction(self, x: Tensor) -> Tensor:
+        """Where x lies in the interval, as a part of 1; its nearer end where outside, so that no gradient is lost."""
+        return F.hardtanh(x, -self.bound, self.bound) * (0.5 / self.bound) + 0.5
+
+    def _bin(self, u: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
+        """(a0, 1 / size, c0, size', d0, d1) of the bin where u lies along x (side 0) or y (side 1): where the bin begins
+        on that side and its size there, the same on the other side, in parts of the interval, and its slopes."""
+        logits, raw = params.split([2 * self.bins, self.bins - 1], -2)
+        e = F.hardtanh(logits.unflatten(-2, (2, self.bins)), -_HUGE, _HUGE).exp()
+        knots = self.knots @ e  # (*S, 2, K + 1, B), in units of the last one
+        total = knots[..., -1, :]
+        with torch.no_grad():
+            at = (knots[..., side, 1:-1, :] <= (u * total[..., side, :]).unsqueeze(-2)).sum(-2)
+            both = torch.stack([at, at + 1], -2)
+            inner = (both - 1).clamp(0, self.bins - 2)
+            ends = (both == 0) | (both == self.bins)
+        edges = knots.gather(-2, both.unsqueeze(-3).expand(*both.shape[:-2], 2, 2, both.shape[-1]))
+        low, high = (edges * total.reciprocal().unsqueeze(-2)).unbind(-2)
+        begin, size = low.unbind(-2), (high - low).unbind(-2)
+        slopes = self.least + F.softplus(raw.gather(-2, inner) + self._unit_slope)
+        d0, d1 = slopes.masked_fill(ends, 1).unbind(-2)
+        return begin[side], size[side].reciprocal(), begin[1 - side], size[1 - side], d0, d1
+
+
+def _piece(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+    """How far up its bin a piece is at xi, as a part of the bin, and the log of its slope there (eqs. 4 and 5)."""
+    eta = 1 - xi
+    both, d0_eta = xi * eta, d0 * eta
+    per_below = (s + (d0 + d1 - 2 * s) * both).reciprocal()  # of at least s / 2
+    slope = (d1 * xi * xi + 2 * s * both + d0_eta * eta) * (s * per_below).square()
+    return xi * (s * xi + d0_eta) * per_below, slope.log()

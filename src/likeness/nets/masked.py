@@ -1,0 +1,379 @@
+"""Masked residual nets: every output sees only the variables that come before its own in a declared order.
+
+Everything inside is feature-first, (features, B): the rows of a batch are the fast axis, so that the features and the
+hidden units of one step are contiguous, and a product with a block-triangular matrix is a few products of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from likeness.core.errors import BadConfig
+from likeness.nets.embed import matched
+
+_BAND_ROWS = 128  # rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
+_BANDS = 8  # bands beyond which little is left to skip
+_BLOCK_UNITS = 32  # hidden units of a layer that a stepper brings up to date by one product
+_SILU_GAIN = 1.68  # 1 / sqrt(E silu(z)^2), z standard normal: keeps the variance of pre-activations
+
+
+class MaskedNet(nn.Module):
+    """Masked residual net (Germain et al. 2015, arXiv:1502.03509; Nash & Durkan 2019, arXiv:1904.05626).
+
+        h_1 = W_1 x + b_1 + C_1 c,  h_k = [h_{k-1} +] W_k silu(h_{k-1}) + b_k + C_k c,  y = V silu(h_K) + S x + b + C c
+
+    where [h_{k-1} +] stands if `residual` and both widths are equal. W, V and the direct path S are masked.
+    The outputs of position i see positions max(0, i - window)..i-1 of the order; a hidden unit of degree m sees
+    max(0, m - window)..m-1; u may feed w iff what u sees lies within what w may see. Without a window this is MADE's
+    rule that degrees never fall; with one, units past the first `window` positions are joined at equal degree only.
+    Units are spread evenly over the degrees: a window wants at least one unit per variable in each layer.
+
+    Args:
+        inputs: Features that each of the D variables owns.
+        outputs: Outputs for each of the D variables.
+        order: order[i] is the variable at position i; None is 0..D-1.
+        hidden: Widths of the hidden layers; none of them leaves y = S x + b + C c.
+        residual: Whether a layer adds to the one below it where the widths are equal.
+        context: Features C of a conditioning vector that every unit and output sees, 0 for none.
+        window: How many previous positions an output sees: None for all, 0 for none, 1 for a Markov chain.
+    """
+
+    into: Tensor
+    out_of: Tensor
+
+    def __init__(
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        *,
+        order: Sequence[int] | None = None,
+        hidden: Sequence[int] = (),
+        residual: bool = True,
+        context: int = 0,
+        window: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.order = tuple(range(len(inputs)) if order is None else order)
+        _check(self.order, inputs, outputs, window)
+        self.context, self.window, self.hidden = context, window, tuple(hidden)
+        self.in_sizes, self.out_sizes = tuple(inputs[v] for v in self.order), tuple(outputs[v] for v in self.order)
+        self.sorted = self.order == tuple(range(len(inputs)))
+        self.register_buffer("into", _rows_of(inputs, self.order), persistent=False)
+        self.register_buffer("out_of", _rows_of(outputs, self.order).argsort(), persistent=False)
+
+        blind = context > 0 or window == 0 or len(inputs) == 1  # units of degree 0 see the context alone
+        last = 0 if window == 0 else len(inputs) - 1
+        self.degrees = tuple(_spread(width, 0 if blind else 1, last) for width in hidden)
+        at = torch.arange(len(inputs))
+        features = torch.stack([at, at + 1]).repeat_interleave(torch.tensor(self.in_sizes), 1)
+        targets = _span(at.repeat_interleave(torch.tensor(self.out_sizes)), window)
+        levels = [features, *(_span(degree, window) for degree in self.degrees)]
+        self.adds = tuple(k > 0 and residual and hidden[k] == hidden[k - 1] for k in range(len(hidden)))
+        gains = [1.0, *(_SILU_GAIN / (len(hidden) ** 0.5 if adds else 1.0) for adds in self.adds[1:])]
+        masks = [_feeds(a, b) for a, b in pairwise(levels)]
+        self._layers = nn.ModuleList(_Masked(mask, gain) for mask, gain in zip(masks, gains, strict=False))
+        # the first units' thresholds lie among the data; outputs start near the law that their biases say
+        self._starts = nn.ModuleList(_Start(w, context, 0.5 * (k == 0)) for k, w in enumerate(hidden))
+        self.top = _Masked(_feeds(levels[-1], targets), 0.1 * _SILU_GAIN) if hidden else None
+        self.skip, self.last = _Masked(_feeds(features, targets), 0.1), _Start(sum(outputs), context, 0.0)
+
+    @property
+    def layers(self) -> list[tuple[_Start, _Masked]]:
+        """The hidden layers: what each starts from, and its product."""
+        return cast("list[tuple[_Start, _Masked]]", list(zip(self._starts, self._layers, strict=True)))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Outputs (B, sum outputs) for features x (B, sum inputs), both laid out by variable, and context (B, C)."""
+        if self.sorted:
+            return self.ordered(x.t(), context).t()
+        return self.ordered(x.t()[self.into], context)[self.out_of].t()
+
+    def ordered(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same laid out by position and feature-first: x (sum inputs, B) -> (sum outputs, B)."""
+        context = matched(context, self.context)
+        c = None if context is None else context.t()
+        h = source = x
+        for (start, product), adds in zip(self.layers, self.adds, strict=True):
+            h = product(source, start(c) + h if adds else start(c))
+            source = F.silu(h)
+        y = self.skip(x, self.last(c))
+        return y if self.top is None else self.top(source, y)
+
+    def stepper(self, rows: int, context: Tensor | None = None) -> MaskedStepper:
+        """A walk along the order for `rows` rows at once, for sampling and completion."""
+        return MaskedStepper(self, rows, matched(context, self.context))
+
+    def silence(self) -> MaskedNet:
+        """Set what leads to the outputs to zero, so that a new net says 0 whatever it is shown."""
+        with torch.no_grad():
+            for part in (self.skip, self.last, *((self.top,) if self.top is not None else ())):
+                for parameter in part.parameters():
+                    parameter.zero_()
+        return self
+
+
+class MaskedStepper:
+    """A masked net evaluated one position at a time, without gradients: each hidden unit is computed once.
+
+    At position i only the units of degree i are computed, from activations that are there already. Positions are
+    taken in blocks: what lies before a block reaches its units and outputs by one product each, and inside the block
+    only short products are left. A whole run costs about one forward pass of the net. Ask `params` for the outputs of
+    the next variable, then `push` its features; a variable that is given may be pushed without asking.
+
+    Args:
+        net: The net.
+        rows: Rows R that are carried along.
+        context: Conditioning vector (R, C), or None.
+    """
+
+    @torch.no_grad()
+    def __init__(self, net: MaskedNet, rows: int, context: Tensor | None) -> None:
+        c = None if context is None else context.t()
+        length = len(net.order)
+        self._out = _Rows(net.last.rows(c, rows), net.out_sizes)
+        self._x = _Rows(self._out.value.new_zeros(sum(net.in_sizes), rows), net.in_sizes)
+        counts = [degree.bincount(minlength=length).tolist() for degree in net.degrees]
+        self._hidden = [_Rows(start.rows(c, rows), n) for (start, _), n in zip(net.layers, counts, strict=True)]
+        # a layer that the next one adds to keeps its pre-activations apart; zeros, as blocks read what is not there yet
+        kept = zip(self._hidden, [*net.adds[1:], False], strict=False)
+        self._active = [_Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in kept]
+        sources = [self._x, *self._active]
+        self._layers = [
+            _Product(product.masked(), source, target)
+            for (_, product), source, target in zip(net.layers, sources, self._hidden, strict=False)
+        ]
+        self._outputs = [_Product(net.skip.masked(), self._x, self._out)]
+        if net.top is not None:
+            self._outputs.append(_Product(net.top.masked(), sources[-1], self._out))
+        self._adds = net.adds
+        # nothing older than the window reaches a position, unless units that see no variable feed all others
+        self._window = length if net.window is None or net.context or not net.window else net.window
+        self._size = max(1, _BLOCK_UNITS * length // max([*net.hidden, length]))
+        self.position = 0
+        self._asked = -1  # the last position whose outputs are complete
+        self._done = 0  # units of a lower degree are computed
+        self._base = self._end = 0  # the open block: what comes from before it is accounted for
+
+    def params(self) -> Tensor:
+        """Outputs (R, outputs) of the variable at the present position."""
+        return self.ask().t()
+
+    def push(self, features: Tensor) -> None:
+        """Say what the variable at the present position is, features (R, inputs), and go to the next position."""
+        self.tell(features.t(), 1)
+
+    def push_many(self, features: Tensor, count: int) -> None:
+        """Say what the next `count` variables are: features (R, sum of their inputs), in the sequence of the order."""
+        self.tell(features.t(), count)
+
+    @property
+    def told(self) -> Tensor:
+        """All features, feature-first and by position (sum inputs, R); 0 where nothing was pushed yet."""
+        return self._x.value
+
+    @torch.no_grad()
+    def ask(self) -> Tensor:
+        """`params` feature-first, (outputs, R)."""
+        i = self.position
+        if self._asked < i:
+            self._reach(i + 1)
+            for product in self._outputs:
+                product.inside(i - self._base)
+            self._asked = i
+        return self._out[i, i + 1]
+
+    @torch.no_grad()
+    def tell(self, features: Tensor, count: int = 1) -> None:
+        """`push_many` feature-first, (sum of inputs, R)."""
+        self._x[self.position, self.position + count].copy_(features)
+        self.position += count
+
+    def _reach(self, degree: int) -> None:
+        """Compute all units below a degree."""
+        while self._done < degree:
+            if self._done == self._end:
+                if degree - self._done > self._size:
+                    self._leap(degree - 1)
+                self._open()
+            for k, product in enumerate(self._layers):
+                product.inside(self._done - self._base)
+                self._activate(k, self._done, self._done + 1)
+            self._done += 1
+
+    def _open(self) -> None:
+        """Begin a block: add to its units and outputs all that comes from before it."""
+        self._base, self._end = self._done, min(self._done + self._size, len(self._x.sizes))
+        for product in (*self._layers, *self._outputs):
+            product.before(self._base, self._end, max(0, self._base - self._window))
+
+    def _leap(self, degree: int) -> None:
+        """Compute the units below a degree together: nobody will ask about the positions up to it."""
+        low, first = self._done, max(0, self._done - self._window)
+        for k, product in enumerate(self._layers):
+            product.add(low, degree, first, degree)
+            self._activate(k, low, degree)
+        self._done = self._end = degree
+
+    def _activate(self, k: int, low: int, high: int) -> None:
+        """Finish the units of degrees low..high-1 of layer k, whose products are complete."""
+        rows = self._hidden[k][low, high]
+        if self._adds[k]:
+            rows += self._hidden[k - 1][low, high]
+        active = rows if self._active[k] is self._hidden[k] else self._active[k][low, high].copy_(rows)
+        F.silu(active, inplace=True)
+
+
+class _Rows:
+    """Rows of a feature-first tensor, in groups by position or degree: rows[a, b] are those of groups a..b-1."""
+
+    def __init__(self, value: Tensor, sizes: Sequence[int]) -> None:
+        self.value, self.sizes, self.starts = value, list(sizes), _offsets(sizes)
+        self._single = value.split(self.sizes)
+
+    def __getitem__(self, groups: tuple[int, int]) -> Tensor:
+        first, stop = groups
+        return self._single[first] if stop == first + 1 else self.value[self.starts[first] : self.starts[stop]]
+
+
+class _Product:
+    """A masked product that a walk adds up piece by piece: target += weight source."""
+
+    def __init__(self, weight: Tensor, source: _Rows, target: _Rows) -> None:
+        self._weight, self._source, self._target = weight, source, target
+        self._pieces: list[tuple[Tensor, Tensor]] = []
+        self._block = source.value
+
+    def add(self, low: int, high: int, first: int, stop: int) -> None:
+        """Add to target groups low..high-1 what source groups first..stop-1 say."""
+        weight = self._weight[self._rows(low, high), self._columns(first, stop)]
+        if weight.numel():
+            self._target[low, high].addmm_(weight, self._source[first, stop])
+
+    def before(self, base: int, end: int, first: int) -> None:
+        """Begin the block of groups base..end-1 with what source groups first..base-1 say."""
+        self.add(base, end, first, base)
+        inside = self._weight[self._rows(base, end), self._columns(base, end)].split(self._target.sizes[base:end])
+        self._pieces = [(self._target[i, i + 1], w) for i, w in enumerate(inside, base)]
+        self._block = self._source[base, end]
+
+    def inside(self, i: int) -> None:
+        """Add to the i-th group of the block what the block says: sources still to come have no weight for it."""
+        target, weight = self._pieces[i]
+        if weight.numel():
+            target.addmm_(weight, self._block)
+
+    def _rows(self, low: int, high: int) -> slice:
+        return slice(self._target.starts[low], self._target.starts[high])
+
+    def _columns(self, first: int, stop: int) -> slice:
+        return slice(self._source.starts[first], self._source.starts[stop])
+
+
+class _Start(nn.Module):
+    """What a layer says before any variable is seen: its bias and the context's part, b + C c."""
+
+    def __init__(self, size: int, context: int, spread: float) -> None:
+        super().__init__()
+        self.bias = _parameter(torch.randn(size) * spread)
+        side = torch.randn(size, context) / max(context, 1) ** 0.5
+        self.side = _parameter(side) if context else None
+
+    def forward(self, c: Tensor | None) -> Tensor:
+        """(size, B) for c (C, B), or (size, 1) where there is none."""
+        base = self.bias[:, None]
+        return base if c is None or self.side is None else torch.addmm(base, self.side, c)
+
+    def rows(self, c: Tensor | None, rows: int) -> Tensor:
+        """(size, rows), in memory of its own."""
+        return self(c).expand(-1, rows).clone(memory_format=torch.contiguous_format)
+
+
+class _Masked(nn.Module):
+    """A masked product, base + (W * mask) x, feature-first."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, gain: float) -> None:
+        super().__init__()
+        fan_in = mask.sum(1, keepdim=True).clamp(min=1)  # what a unit sees, not the width of the layer below
+        self.weight = _parameter(torch.randn(mask.shape) * mask * gain / fan_in.sqrt())
+        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+        self.bands = _bands(mask)
+
+    def forward(self, x: Tensor, base: Tensor) -> Tensor:
+        """(n_out, B) for x (n_in, B) and base (n_out, B or 1)."""
+        weight = self.masked()
+        if len(self.bands) == 1:
+            return torch.addmm(base, weight, x)
+        sizes = [rows for rows, _, _ in self.bands]
+        bands = zip(base.split(sizes), weight.split(sizes), self.bands, strict=True)
+        return torch.cat([torch.addmm(b, w[:, low:high], x[low:high]) for b, w, (_, low, high) in bands])
+
+    def masked(self) -> Tensor:
+        """The weights that count, (n_out, n_in)."""
+        return self.weight * self.mask
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.to(torch.get_default_dtype()))
+
+
+def _spread(width: int, first: int, last: int) -> Tensor:
+    """Degrees (width,) of hidden units, sorted, as even as can be over first..last."""
+    return first + torch.arange(width) * (last - first + 1) // max(width, 1)
+
+
+def _span(degree: Tensor, window: int | None) -> Tensor:
+    """First and one-past-last position that a degree sees, (2, n); (0, 0) where it sees none."""
+    low = torch.zeros_like(degree) if window is None else (degree - window).clamp(min=0)
+    return torch.stack([low, degree]) * (low < degree)
+
+
+def _feeds(source: Tensor, target: Tensor) -> Tensor:
+    """Which source may feed which target, bool (n_target, n_source): its span is empty or lies within the other's."""
+    (a, b), (low, high) = source, target[:, :, None]
+    return (a == b) | ((low <= a) & (b <= high))
+
+
+def _bands(mask: Tensor) -> list[tuple[int, int, int]]:
+    """Row bands (rows, first column, last column + 1) outside of which a mask is zero; one where it does not pay."""
+    whole = [(mask.shape[0], 0, mask.shape[1])]
+    count = min(_BANDS, mask.shape[0] // _BAND_ROWS)
+    if count < 2:
+        return whole
+    bands = [(len(rows), *_extent(rows.any(0))) for rows in mask.tensor_split(count)]
+    work = sum(rows * (high - low) for rows, low, high in bands)
+    return bands if work < 0.85 * mask.numel() else whole
+
+
+def _extent(used: Tensor) -> tuple[int, int]:
+    """First and one-past-last true entry, (0, 0) where there is none."""
+    where = used.nonzero()
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+
+
+def _offsets(sizes: Sequence[int]) -> list[int]:
+    """Where each block of rows begins, and the end: len(sizes) + 1 numbers."""
+    return [0, *accumulate(sizes)]
+
+
+def _rows_of(sizes: Sequence[int], order: Sequence[int]) -> Tensor:
+    """Rows of a variable-wise layout in the sequence of the order."""
+    starts = _offsets(sizes)
+    return torch.tensor([row for v in order for row in range(starts[v], starts[v + 1])], dtype=torch.int64)
+
+
+def _check(order: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], window: int | None) -> None:
+    if sorted(order) != list(range(len(inputs))) or len(outputs) != len(inputs) or not inputs:
+        raise BadConfig(
+            f"a masked net of {len(inputs)} inputs and {len(outputs)} outputs cannot take the order {list(order)[:9]}",
+            do="give inputs, outputs and order one entry for each variable, the order a permutation of 0..D-1",
+        )
+    if window is not None and window < 0:
+        raise BadConfig(f"a window of {window} positions", do="give None for all, or 0 or more")
