@@ -6,10 +6,9 @@ Salimans et al. 2017, PixelCNN++, arXiv:1701.05517, section 2.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +17,6 @@ from torch import Tensor
 from likeness.heads.base import EntryLaw, Head
 from likeness.heads.numeric import bisect, choose, log1mexp, moments, open_unit, soft_choice, spread, straight_through
 
-T = TypeVar("T")
-_LEVELS = 64  # levels that are looked at together where all have to be
 _BOUND = 12.0  # |log scale|: only to keep exp finite, an edge that no fit comes near
 
 
@@ -31,30 +28,27 @@ class DiscretisedLogisticLaw(EntryLaw):
 
     @cached_property
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights, means (levels) and scales (levels) of the components, each (..., n, M)."""
-        logits, mean, log_scale = self.params.unflatten(-1, (3, -1)).unbind(-2)
-        location, scale = (b.to(self.params.dtype).unsqueeze(-1) for b in (self.head.location, self.head.scale))
-        return logits.log_softmax(-1), location + scale * mean, scale * log_scale.clamp(-_BOUND, _BOUND).exp()
+        """Log-weights, means (levels) and log-scales (levels) of the components, each (M, ..., n)."""
+        logits, mean, log_scale = leading(self.params, self.head.components)
+        location, scale = self.head.location.to(self.params.dtype), self.head.scale.to(self.params.dtype)
+        return logits.log_softmax(0), location + scale * mean, scale.log() + log_scale.clamp(-_BOUND, _BOUND)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Sum by sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), stable in either tail."""
-        log_w, mean, scale = self.parts
-        value = x.unsqueeze(-1)
-        bottom, top = value <= 0, value >= self._top.unsqueeze(-1)
-        rate = 1 / scale
-        middle = (value - mean) * rate
+        log_w, mean, log_scale = (room(t, x) for t in self.parts)
+        bottom, top = x <= 0, x >= self._top
+        rate = (-log_scale).exp()
+        middle = (x - mean) * rate
         upper = F.softplus(-middle - 0.5 * rate).masked_fill(top, 0.0)
         lower = F.softplus(middle - 0.5 * rate).masked_fill(bottom, 0.0)
-        width = log1mexp(rate).expand_as(middle).masked_fill(top | bottom, 0.0)
-        return torch.logsumexp(log_w + width - upper - lower, -1)
+        inside = torch.where(top | bottom, log_w, log_w + log1mexp(rate))
+        return torch.logsumexp(inside - upper - lower, 0)
 
     def draw(self, u: Tensor) -> Tensor:
         """A component by the first uniform number, its inverse CDF at the second, rounded to a level."""
-        log_w, mean, scale = self.parts
-        chosen = choose(log_w, u[..., 0]).unsqueeze(-1)
-        shape = (*chosen.shape[:-1], mean.shape[-1])
-        mean, scale = (t.expand(shape).gather(-1, chosen).squeeze(-1) for t in (mean, scale))
-        return self._level(mean + scale * torch.logit(open_unit(u[..., 1])))
+        log_w, mean, log_scale = self.parts
+        chosen = choose(log_w.movedim(0, -1), u[..., 0])
+        return self._level(pick(mean, chosen) + pick(log_scale, chosen).exp() * torch.logit(open_unit(u[..., 1])))
 
     def cdf(self, x: Tensor) -> Tensor:
         """The mixture's CDF half a level above x; 1 from the last level on."""
@@ -63,38 +57,44 @@ class DiscretisedLogisticLaw(EntryLaw):
 
     def quantile(self, p: Tensor) -> Tensor:
         """By bisection between the components' own quantiles, which enclose the mixture's."""
-        _, mean, scale = self.parts
         p = open_unit(p)
-        ends = mean + scale * torch.logit(p).unsqueeze(-1)
-        return self._level(bisect(self._below, p, ends.amin(-1), ends.amax(-1)))
+        _, mean, log_scale = (room(t, p) for t in self.parts)
+        ends = mean + log_scale.exp() * torch.logit(p)
+        return self._level(bisect(self._below, p, ends.amin(0), ends.amax(0)))
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """A soft choice of component; rounding to a level passes gradients through."""
-        log_w, mean, scale = self.parts
-        soft = soft_choice(log_w, u[..., 0], temperature)
-        value = (soft * (mean + scale * torch.logit(open_unit(u[..., 1])).unsqueeze(-1))).sum(-1)
+        log_w, mean, log_scale = self.parts
+        soft = soft_choice(log_w.movedim(0, -1), u[..., 0], temperature).movedim(-1, 0)
+        value = (soft * (mean + log_scale.exp() * torch.logit(open_unit(u[..., 1])))).sum(0)
         return self.head.embed(straight_through(self._level(value), value))
 
     @property
     def mode(self) -> Tensor:
         """The best of all levels."""
-
-        def better(best: tuple[Tensor, Tensor], level: Tensor, log_p: Tensor) -> tuple[Tensor, Tensor]:
-            value, at = log_p.max(-1)
-            return torch.maximum(best[0], value), torch.where(value > best[0], level[at], best[1])
-
-        nothing = self.params[..., 0]
-        return self._over_levels(better, (torch.full_like(nothing, -torch.inf), torch.zeros_like(nothing)))[1]
+        best, at = torch.zeros_like(self.params[..., 0]), torch.zeros_like(self.params[..., 0])
+        below = torch.zeros_like(best)
+        for k in range(int(self.head.levels.max())):
+            upto = self.cdf(torch.full_like(best, k))
+            better = upto - below > best
+            best, at, below = torch.where(better, upto - below, best), torch.where(better, float(k), at), upto
+        return at
 
     @property
     def mean(self) -> Tensor:
-        """The sum of k P(k) over all levels."""
-        return self._over_levels(lambda total, k, log_p: total + log_p.exp() @ k, torch.zeros_like(self.params[..., 0]))
+        """The sum over levels k of P(level > k)."""
+        total = torch.zeros_like(self.params[..., 0])
+        for k in range(int(self.head.levels.max()) - 1):
+            total = total + 1 - self.cdf(torch.full_like(total, k))
+        return total
 
     @property
     def probabilities(self) -> Tensor:
-        """The probability of every level, (..., n, levels)."""
-        return torch.cat(self._over_levels(lambda parts, _, log_p: [*parts, log_p.exp()], list[Tensor]()), -1)
+        """The probability of every level, (..., n, levels), 0 for levels that an entry lacks."""
+        none = torch.zeros_like(self.params[..., 0])
+        levels = range(int(self.head.levels.max()))
+        log_p = [self.log_prob(none + k).masked_fill(k > self._top, -torch.inf) for k in levels]
+        return torch.stack(log_p, -1).exp()
 
     @property
     def _top(self) -> Tensor:
@@ -102,21 +102,11 @@ class DiscretisedLogisticLaw(EntryLaw):
 
     def _below(self, v: Tensor) -> Tensor:
         """The mixture's CDF before rounding."""
-        log_w, mean, scale = self.parts
-        return (log_w.exp() * torch.sigmoid((v.unsqueeze(-1) - mean) / scale)).sum(-1)
+        log_w, mean, log_scale = (room(t, v) for t in self.parts)
+        return (log_w.exp() * torch.sigmoid((v - mean) * (-log_scale).exp())).sum(0)
 
     def _level(self, v: Tensor) -> Tensor:
         return torch.minimum(v.round().clamp(min=0), self._top)
-
-    def _over_levels(self, step: Callable[[T, Tensor, Tensor], T], state: T) -> T:
-        """Fold over blocks of levels: step(state, levels (k,), log p (..., n, k)); -inf where there is none."""
-        levels = torch.arange(int(self.head.levels.max()), dtype=self.params.dtype, device=self.params.device)
-        leading = [1] * (self.params.dim() - 1)
-        for block in levels.split(_LEVELS):
-            log_p = self.log_prob(block.reshape(-1, *leading).expand(-1, *leading[1:], self.head.entries))
-            log_p = log_p.movedim(0, -1).masked_fill(block > self._top.unsqueeze(-1), -torch.inf)
-            state = step(state, block, log_p)
-        return state
 
 
 class DiscretisedLogistic(Head):
@@ -168,3 +158,20 @@ def start_components(m: int) -> tuple[Tensor, float]:
     levels = (torch.arange(m, dtype=torch.float64) + 0.5) / m
     mean = torch.special.ndtri(levels)
     return mean, math.sqrt(max(1 - float(mean.square().mean()), 0.01))
+
+
+def leading(params: Tensor, components: int) -> tuple[Tensor, ...]:
+    """Parameters (..., n, P * M) as P tensors (M, ..., n): the entries, not the few components, as the fast axis."""
+    return params.unflatten(-1, (-1, components)).movedim((-2, -1), (0, 1)).contiguous().unbind(0)
+
+
+def room(component: Tensor, x: Tensor) -> Tensor:
+    """Components (M, ..., n) with axes of size 1 behind the first, so that x of more axes broadcasts against them."""
+    missing = x.dim() + 1 - component.dim()
+    return component.reshape(component.shape[0], *[1] * missing, *component.shape[1:]) if missing > 0 else component
+
+
+def pick(component: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen one (..., n) of components (M, ..., n)."""
+    values = room(component, chosen).expand(-1, *chosen.shape)
+    return values.gather(0, chosen.unsqueeze(0)).squeeze(0)

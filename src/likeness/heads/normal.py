@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likeness.core.errors import Unsupported
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.heads.logistic import start_components
+from likeness.heads.logistic import leading, pick, room, start_components
 from likeness.heads.numeric import (
     HALF_LOG_2PI,
     bisect,
@@ -40,33 +40,36 @@ class NormalMixtureLaw(EntryLaw):
 
     @cached_property
     def parts(self) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Log-weights (None for one component), means and log-deviations in data units, each (..., n, M)."""
-        location, scale = (b.to(self.params.dtype).unsqueeze(-1) for b in (self.head.location, self.head.scale))
-        pieces = self.params.unflatten(-1, (-1, self.head.components)).unbind(-2)
-        mean, log_std = pieces[-2:]
-        log_w = pieces[0].log_softmax(-1) if len(pieces) == 3 else None
-        return log_w, location + scale * mean, scale.log() + log_std.clamp(math.log(self.head.floor), _TOP)
+        """Log-weights (None for one component), means and log-deviations in data units, each (M, ..., n).
+
+        Components come first so that entries, not the few components, are the fast axis.
+        """
+        location, scale = self.head.location.to(self.params.dtype), self.head.scale.to(self.params.dtype)
+        mean, log_std = leading(self.params, self.head.components)[-2:]
+        log_std = scale.log() + log_std.clamp(math.log(self.head.floor), _TOP)
+        if self.head.components == 1:
+            return None, location + scale * mean, log_std
+        return leading(self.params, self.head.components)[0].log_softmax(0), location + scale * mean, log_std
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-sum-exp over the components of log-densities, or of stable log-masses of bins."""
-        log_w, mean, log_std = self.parts
-        z = (x.unsqueeze(-1) - mean) * (-log_std).exp()
+        log_w, mean, log_std = _against(x, *self.parts)
+        rate = (-log_std).exp()
+        z = (x - mean) * rate
         if self.head.binned:
-            log_p = log_interval(z, 0.5 * self._width.unsqueeze(-1) * (-log_std).exp())
+            log_p = log_interval(z, 0.5 * self._width * rate)
         else:
-            log_p = -0.5 * z.square() - log_std - HALF_LOG_2PI
-        return log_p.squeeze(-1) if log_w is None else torch.logsumexp(log_w + log_p, -1)
+            log_p = -0.5 * z.square() - (log_std + HALF_LOG_2PI)
+        return log_p.squeeze(0) if log_w is None else torch.logsumexp(log_w + log_p, 0)
 
     def draw(self, u: Tensor) -> Tensor:
         """A component by the first uniform number where there are several, its inverse CDF at the last."""
         log_w, mean, log_std = self.parts
         z = torch.special.ndtri(open_unit(u[..., -1]))
         if log_w is None:
-            return self.head.snap(mean.squeeze(-1) + log_std.exp().squeeze(-1) * z)
-        chosen = choose(log_w, u[..., 0]).unsqueeze(-1)
-        shape = (*chosen.shape[:-1], self.head.components)
-        mean, log_std = (t.expand(shape).gather(-1, chosen).squeeze(-1) for t in (mean, log_std))
-        return self.head.snap(mean + log_std.exp() * z)
+            return self.head.snap(mean.squeeze(0) + log_std.exp().squeeze(0) * z)
+        chosen = choose(log_w.movedim(0, -1), u[..., 0])
+        return self.head.snap(pick(mean, chosen) + pick(log_std, chosen).exp() * z)
 
     def cdf(self, x: Tensor) -> Tensor:
         """The weighted sum of normal CDFs; with a resolution, at the upper end of x's bin."""
@@ -74,18 +77,18 @@ class NormalMixtureLaw(EntryLaw):
 
     def quantile(self, p: Tensor) -> Tensor:
         """By bisection between the components' own quantiles, which enclose the mixture's."""
-        _, mean, log_std = self.parts
         p = open_unit(p)
-        ends = mean + log_std.exp() * torch.special.ndtri(p).unsqueeze(-1)
-        return self.head.snap(bisect(self._below, p, ends.amin(-1), ends.amax(-1)))
+        _, mean, log_std = _against(p, *self.parts)
+        ends = mean + log_std.exp() * torch.special.ndtri(p)
+        return self.head.snap(bisect(self._below, p, ends.amin(0), ends.amax(0)))
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """A soft choice of component; rounding to a bin passes gradients through."""
         log_w, mean, log_std = self.parts
-        value = mean + log_std.exp() * torch.special.ndtri(open_unit(u[..., -1:]))
+        value = mean + log_std.exp() * torch.special.ndtri(open_unit(u[..., -1]))
         if log_w is not None:
-            value = value * soft_choice(log_w, u[..., 0], temperature)
-        smooth = value.sum(-1)
+            value = value * soft_choice(log_w.movedim(0, -1), u[..., 0], temperature).movedim(-1, 0)
+        smooth = value.sum(0)
         return self.head.embed(straight_through(self.head.snap(smooth), smooth))
 
     @property
@@ -93,16 +96,15 @@ class NormalMixtureLaw(EntryLaw):
         """The mean of one component; of several, the best point that fixed-point ascents from each mean reach."""
         log_w, mean, log_std = self.parts
         if log_w is None:
-            return self.head.snap(mean.squeeze(-1))
-        x = self.head.snap(self._ascend(log_w, mean, log_std).movedim(-1, 0))
-        best = self.log_prob(x).argmax(0, keepdim=True)
-        return x.gather(0, best).squeeze(0)
+            return self.head.snap(mean.squeeze(0))
+        x = self.head.snap(torch.stack([self._ascend(start, log_w, mean, log_std) for start in mean]))
+        return pick(x, self.log_prob(x).argmax(0))
 
     @property
     def mean(self) -> Tensor:
         """The weighted sum of the components' means; with a resolution, of values before they are rounded."""
         log_w, mean, _ = self.parts
-        return mean.squeeze(-1) if log_w is None else (log_w.exp() * mean).sum(-1)
+        return mean.squeeze(0) if log_w is None else (log_w.exp() * mean).sum(0)
 
     @property
     def _width(self) -> Tensor:
@@ -110,20 +112,23 @@ class NormalMixtureLaw(EntryLaw):
 
     def _below(self, v: Tensor) -> Tensor:
         """The mixture's CDF before rounding."""
-        log_w, mean, log_std = self.parts
-        below = torch.special.ndtr((v.unsqueeze(-1) - mean) * (-log_std).exp())
-        return below.squeeze(-1) if log_w is None else (log_w.exp() * below).sum(-1)
+        log_w, mean, log_std = _against(v, *self.parts)
+        below = torch.special.ndtr((v - mean) * (-log_std).exp())
+        return below.squeeze(0) if log_w is None else (log_w.exp() * below).sum(0)
 
     @staticmethod
-    def _ascend(log_w: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        """Steps x <- sum_m r_m(x) mu_m / s_m^2 / sum_m r_m(x) / s_m^2 from every mean, (..., n, M)."""
-        x, precision = mean, (-2 * log_std).exp()
-        base = (log_w - log_std).unsqueeze(-2)
+    def _ascend(x: Tensor, log_w: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        """Steps x <- sum_m r_m(x) mu_m / s_m^2 / sum_m r_m(x) / s_m^2, each (..., n) among components (M, ..., n)."""
+        precision = (-2 * log_std).exp()
         for _ in range(_ASCENT):
-            gap = x.unsqueeze(-1) - mean.unsqueeze(-2)
-            pull = (base - 0.5 * gap.square() * precision.unsqueeze(-2)).softmax(-1) * precision.unsqueeze(-2)
-            x = (pull * mean.unsqueeze(-2)).sum(-1) / pull.sum(-1)
+            pull = (log_w - log_std - 0.5 * (x - mean).square() * precision).softmax(0) * precision
+            x = (pull * mean).sum(0) / pull.sum(0)
         return x
+
+
+def _against(x: Tensor, log_w: Tensor | None, mean: Tensor, log_std: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The components with room for all axes of x between them and the entries."""
+    return (None if log_w is None else room(log_w, x)), room(mean, x), room(log_std, x)
 
 
 class NormalMixture(Head):

@@ -26,26 +26,25 @@ def open_unit(u: Tensor) -> Tensor:
 def log_interval(centre: Tensor, half: Tensor) -> Tensor:
     """log(Phi(c + h) - Phi(c - h)) of the standard normal for h > 0, with finite value and gradient in any tail.
 
-    Three regimes, by symmetry for c >= 0: an interval around 0 by erf; one beyond 0 by the scaled erfcx, which never
-    underflows; one so narrow that the difference would cancel by density * width * sinh(ch) / (ch).
+    By symmetry for c >= 0. Both ends speak through the scaled erfcx, Q(t) = exp(-t^2 / 2) erfcx(t / sqrt 2) / 2, which
+    never underflows; an interval so narrow that their difference would cancel is density * width * sinh(ch) / (ch).
 
     Args:
         centre: Middle of the interval in standard deviations.
         half: Half of its width, broadcastable to `centre`.
     """
-    c, h = torch.broadcast_tensors(centre.abs(), half)
-    narrow = h < torch.finfo(h.dtype).eps ** (1 / 3)
-    around = (c < h) & ~narrow
-    wide = torch.where(narrow, 1.0, h)
-    inner = torch.where(around, c, 0.0)
-    middle = torch.log(0.5 * (torch.erf((wide + inner) * _ROOT_HALF) + torch.erf((wide - inner) * _ROOT_HALF)))
-    near = torch.where(around | narrow, 1.0, c - wide)
-    far = near + 2 * wide
-    ratio = torch.exp(-0.5 * (far - near) * (far + near)) * torch.special.erfcx(far * _ROOT_HALF)
-    tail = -0.5 * near.square() + torch.log(0.5 * (torch.special.erfcx(near * _ROOT_HALF) - ratio))
-    thin = torch.where(narrow, h, 1e-3)
+    c = centre.abs()
+    narrow = half < torch.finfo(half.dtype).eps ** (1 / 3)
+    wide, thin = torch.where(narrow, 1.0, half), torch.where(narrow, half, 1e-3)
+    low, high = c - wide, c + wide
+    near, beyond = low.abs(), low > 0
+    scaled, other = torch.special.erfcx(near * _ROOT_HALF), torch.special.erfcx(high * _ROOT_HALF)
+    tail = scaled - torch.exp(-2 * c * wide) * other  # (high^2 - near^2) / 2 = 2 c h
+    around = 2 - torch.exp(-0.5 * near.square()) * scaled - torch.exp(-0.5 * high.square()) * other
+    mass = torch.where(beyond, tail, around)
+    value = torch.log(0.5 * mass) - 0.5 * torch.where(beyond, near, 0.0).square()
     local = -0.5 * c.square() - HALF_LOG_2PI + torch.log(2 * thin) + _log_sinhc(c * thin)
-    return torch.where(narrow, local, torch.where(around, middle, tail))
+    return torch.where(narrow, local, value)
 
 
 def _log_sinhc(y: Tensor) -> Tensor:

@@ -97,7 +97,6 @@ class NegativeBinomialLaw(CountLaw):
 
 def _log_rising(k: Tensor, r: Tensor) -> Tensor:
     """The logarithm log [Gamma(k + r) / (Gamma(r) r^k)], by differences of Stirling's series where r is large."""
-    k, r = torch.broadcast_tensors(k, r)
     large = r > _STIRLING
     small = torch.where(large, 1.0, r)
     direct = torch.lgamma(k + small) - torch.lgamma(small) - k * small.log()
