@@ -127,6 +127,7 @@ class TableLaw:
 
     def __call__(self, x, visible, t, context=None, noise=None):
         """Logits of each entry given the visible ones; a power other than 1 makes them wrong."""
+        assert (x[~visible] == 0).all()
         agrees = ((self.states == x[:, None]) | ~visible[:, None]).all(-1)  # (B, S)
         joint = self.log_p.exp() * agrees
         marginal = torch.einsum("bs,sdk->bdk", joint, self.onehot)

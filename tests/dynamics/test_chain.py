@@ -283,15 +283,15 @@ def test_one_entry_makes_the_uniform_bound_tight():
 
 
 def test_the_uniform_chain_is_below_the_joint_and_draws_it():
-    law, n = UNEVEN, 4000
+    law, n = UNEVEN, 2000
     chain = Multinomial(Categories(law.sizes), steps=40)
-    bound = chain.bound(ideal(law), law.states, noise=noise(len(law.states)), draws=1000)
+    bound = chain.bound(ideal(law), law.states, noise=noise(len(law.states)), draws=500)
     gap = (law.log_p.exp() * (law.log_p - bound.value)).sum()
     error = (law.log_p.exp() * bound.stderr).norm()
-    assert -3 * error < gap < 0.2
+    assert -3 * error < gap < 0.2 + 3 * error
     x = chain.sample(ideal(law), (4,), noise=noise(n))
     counts = torch.bincount(law.index(x), minlength=len(law.states)).double()
-    assert (counts / n - law.log_p.exp()).abs().sum() < 0.12
+    assert (counts / n - law.log_p.exp()).abs().sum() < 0.2
 
 
 @pytest.mark.parametrize("chain", [Masked, Multinomial])

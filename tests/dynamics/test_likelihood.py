@@ -36,6 +36,15 @@ def test_a_gaussian_has_its_own_density(path, shape):
     assert (answer.value - law.log_prob(x)).abs().max() < 1e-4
 
 
+def test_gradients_may_be_off_outside():
+    path, law = FlowMatching(), GaussianLaw.random(2)
+    x = law.sample(3)
+    with torch.no_grad():
+        value = by_ode(law, path, x, steps=5).value
+    assert torch.equal(value, by_ode(law, path, x, steps=5).value)
+    assert not value.requires_grad
+
+
 @each_path
 def test_a_mixture_has_its_own_density(path):
     law, start = MixtureLaw.uneven(), torch.tensor(path.t_min, dtype=torch.float64)
@@ -134,9 +143,9 @@ def test_the_last_term_of_the_chain_is_known():
     assert (bound.terms["L_T"] / 5).tolist() == pytest.approx([-2.018e-5] * 3, rel=2e-4)
 
 
-@pytest.mark.parametrize("data_std", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("data_std", [0.0, 0.5])
 def test_terms_of_the_chain_are_divergences_of_its_steps(data_std):
-    path, n, normal = DDPM(200, 1e-3, 0.08), 2048, torch.distributions.Normal
+    path, n, normal = DDPM(200, 1e-3, 0.08), 1024, torch.distributions.Normal
     x_0, generator = normals(1, 2).expand(n, 2), torch.Generator().manual_seed(7)
 
     def denoise(x, t, context):
@@ -158,7 +167,7 @@ def test_terms_of_the_chain_are_divergences_of_its_steps(data_std):
 
 
 def test_drawn_times_estimate_the_sum_over_all():
-    path, n = DDPM(200, 1e-3, 0.08), 256
+    path, n = DDPM(200, 1e-3, 0.08), 128
     law = MixtureLaw.uneven()
     x_0 = law.sample(n)
     whole = variational_bound(law.denoiser(path), path, x_0, noise=noise(n, 1), draws=None)

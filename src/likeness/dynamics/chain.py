@@ -46,7 +46,7 @@ class Categories:
     """How many categories each entry has, and what follows from it.
 
     Args:
-        sizes: int64 of shape E, or one number for all entries.
+        sizes: int64 of shape E, or one number () for all entries; on the device of the codes.
     """
 
     sizes: Tensor
@@ -58,7 +58,7 @@ class Categories:
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """Normalised over the valid categories, -inf elsewhere, (B, *E, K)."""
-        return logits.masked_fill(~self.valid.to(logits.device), -torch.inf).log_softmax(-1)
+        return logits.masked_fill(~self.valid, -torch.inf).log_softmax(-1)
 
     def draw(self, log_probs: Tensor, uniforms: Tensor) -> Tensor:
         """Codes (B, *E) from uniforms (B, *E), by the inverse of the distribution function."""
@@ -259,7 +259,7 @@ class Multinomial:
             x_t = self.corrupt(x, t, noise.uniform(f"code-{i}", *x.shape[1:]))
             log_probs = self.categories.log_probs(denoiser(x_t, t, context, noise.within(f"bound-{i}")))
             q, p = self.posterior(truth, x_t, s, t), self.posterior(log_probs, x_t, s, t)
-            divergence = torch.where(self.categories.valid.to(q.device), q.exp() * (q - p), 0).sum(-1)
+            divergence = torch.where(self.categories.valid, q.exp() * (q - p), 0).sum(-1)
             return -self.steps * total(divergence, present)
 
         values = torch.stack([drawn(i) for i in range(draws)])

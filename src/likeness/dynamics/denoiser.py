@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from likeness.core.noise import Noise
 from likeness.dynamics.path import Path, expand
 
-LOG_SNR_LIMIT = 24.0  # some paths reach infinity; the noise level that a net sees is cut at these two ends
+LOG_NOISE_LIMIT = 12.0  # some paths reach infinity: a net sees log(sigma / alpha) cut at these two ends
 
 
 Given = Any  # what a net is told besides x and t: the layers above settle it
@@ -99,8 +99,8 @@ class Preconditioned(nn.Module):
     """A net whose input and target have unit variance at every noise level, for any path.
 
     x_hat = c_skip x + c_out net(c_in x, c_noise, context), with v = alpha^2 data_std^2 + sigma^2,
-    c_skip = alpha data_std^2 / v, c_out = data_std sigma / sqrt(v), c_in = 1 / sqrt(v), c_noise = -log SNR / 8.
-    Karras et al. 2022, arXiv:2206.00364, table 1 and appendix B.6, where alpha = 1. The data should have mean 0.
+    c_skip = alpha data_std^2 / v, c_out = data_std sigma / sqrt(v), c_in = 1 / sqrt(v),
+    c_noise = log(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1 and appendix B.6, where alpha = 1. The data should have mean 0.
 
     Args:
         net: A function of (x (B, *E), noise level (B,), context).
@@ -115,19 +115,19 @@ class Preconditioned(nn.Module):
         self.net, self.path = net, path
         self.register_buffer("data_std", torch.as_tensor(data_std, dtype=torch.get_default_dtype()))
 
-    def _std(self, x: Tensor, t: Tensor) -> Tensor:
-        """The standard deviation of x_t."""
-        return torch.hypot(expand(self.path.alpha(t), x) * self.data_std, expand(self.path.sigma(t), x))
-
     def forward(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
         """x_hat, (B, *E)."""
-        std, level = self._std(x, t), -self.path.log_snr(t).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT) / 8
-        skip = expand(self.path.alpha(t), x) * self.data_std.square() / std.square()
-        return skip * x + expand(self.path.sigma(t), x) * self.data_std / std * self.net(x / std, level, context)
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        level = (sigma.log() - alpha.log()).clamp(-LOG_NOISE_LIMIT, LOG_NOISE_LIMIT) / 4
+        alpha, sigma = expand(alpha, x), expand(sigma, x)
+        std = torch.hypot(alpha * self.data_std, sigma)
+        kept = alpha * (self.data_std / std).square() * x
+        return kept + sigma * self.data_std / std * self.net(x / std, level, context)
 
     def weight(self, x: Tensor, t: Tensor) -> Tensor:
         """1 / c_out^2, to broadcast with x: the weight under which the net's own loss has weight 1 at every t."""
-        return (self._std(x, t) / (expand(self.path.sigma(t), x) * self.data_std)).square()
+        alpha, sigma = expand(self.path.alpha(t), x), expand(self.path.sigma(t), x)
+        return (alpha / sigma).square() + 1 / self.data_std.square()
 
 
 @dataclass(frozen=True)

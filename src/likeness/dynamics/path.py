@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from likeness.core.errors import BadConfig
 
@@ -333,11 +334,11 @@ class DDPM(Path):
         return (-log_square.exp() * self._log_alpha_rate(t) / torch.sqrt(-torch.expm1(log_square))).to(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """By bisection in float64: 60 halvings of [0, 1]."""
-        wanted = log_snr.double()
-        low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
-        for _ in range(60):
-            middle = (low + high) / 2
-            noisier = self.log_snr(middle) < wanted
-            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-        return ((low + high) / 2).to(log_snr)
+        """By Newton's method in float64, from the root of log alpha-bar = -(beta_1 i + slope i^2 / 2)."""
+        wanted = -functional.softplus(-log_snr.double())  # log alpha-bar
+        per_step = self.beta_min / self._slope
+        t = (torch.sqrt(per_step**2 - 2 * wanted / self._slope) - per_step) / self.steps
+        for _ in range(5):
+            t = t.clamp(0, 1)
+            t = t - (2 * self._log_alpha(t) - wanted) / (2 * self._log_alpha_rate(t))
+        return t.clamp(0, 1).to(log_snr)
