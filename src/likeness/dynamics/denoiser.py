@@ -100,7 +100,8 @@ class Preconditioned(nn.Module):
 
     x_hat = c_skip x + c_out net(c_in x, c_noise, context), with v = alpha^2 data_std^2 + sigma^2,
     c_skip = alpha data_std^2 / v, c_out = data_std sigma / sqrt(v), c_in = 1 / sqrt(v),
-    c_noise = log(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1 and appendix B.6, where alpha = 1. The data should have mean 0.
+    c_noise = log(sigma / alpha) / 4. The data should have mean 0.
+    Karras et al. 2022, arXiv:2206.00364, table 1 and appendix B.6, where alpha = 1.
 
     Args:
         net: A function of (x (B, *E), noise level (B,), context).
