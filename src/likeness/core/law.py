@@ -63,6 +63,7 @@ class Law(ABC):
         codes: What `encode` speaks of, or None.
         preprocessor: The map to the reals that the hooks see, or None where they see data units.
         filler: The simple law that stands in for holes, or None where the hooks handle holes themselves.
+        ends: Whether the law models the length of ragged items itself.
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
     """
 
@@ -73,6 +74,7 @@ class Law(ABC):
     preprocessor: Preprocessor | None
     filler: Filler | None
     default_effort: int = 1
+    ends: bool = False
 
     def __init__(self, space: Space, given_space: Space | None = None) -> None:
         self.space, self.given_space, self.codes = space, given_space, None
@@ -83,6 +85,11 @@ class Law(ABC):
     @absent
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
         """One item for each row of noise, (B, *E) in model units."""
+        raise NotImplementedError
+
+    @absent
+    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
         raise NotImplementedError
 
     @absent
@@ -480,7 +487,10 @@ class Law(ABC):
         given = self._drawn_given(noise, given)
         length = self.draw_length(noise) if settings.length is None else torch.full_like(noise.index, settings.length)
         length = length if self.space.ragged else None
-        x = self._sample(noise, given, length, settings)
+        if self.ends and settings.length is None:
+            x, length = self._sample_ended(noise, given, settings)
+        else:
+            x = self._sample(noise, given, length, settings)
         x = x if self.preprocessor is None else self.preprocessor.inverse(x)
         within = Batch(x, length=length).within
         return (x if within is None else x.masked_fill(~within, 0.0)), length

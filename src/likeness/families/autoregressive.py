@@ -1,0 +1,314 @@
+"""Autoregressive models: p(x) = product of p(x_i | those before it), by masked, convolutional or sequence nets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
+from likeness.core.batch import Batch, missing
+from likeness.core.config import GradientConfig, option
+from likeness.core.learner import FullBatch, Gradient, Learner, Phase
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.routes import Question
+from likeness.core.space import Space
+from likeness.heads.columns import Column, Columns
+from likeness.nets.causal import CausalNet, Masked, Pixel, Steps
+from likeness.nets.context import ContextNet
+from likeness.routes.enumerate_states import best, drawn, states_of, summed
+from likeness.routes.particles import cloud, resampled
+
+LARGE = 400  # entries from which images and sequences get nets of their own
+
+
+class AutoregressiveConfig(GradientConfig):
+    """Options of `autoregressive`."""
+
+    net: Literal["auto", "masked", "pixel", "sequence"] = option(
+        "auto", "masked: any order; pixel: causal convolutions; sequence: a causal transformer; auto: by size"
+    )
+    hidden: tuple[int, ...] = option((256, 256), "widths of a masked net's hidden layers; () is logistic")
+    width: int = option(64, "channels of a pixel or sequence net", ge=2)
+    depth: int = option(6, "layers of a pixel or sequence net", ge=1)
+    order: tuple[int, ...] | Literal["natural", "reverse"] = option("natural", "the order of a masked net's variables")
+    window: int | None = option(
+        None, "previous variables that each one sees: none for all, 0 independent, 1 Markov", ge=0
+    )
+    components: int = option(8, "components of a mixture for one real or many-levelled variable", ge=1)
+    end: bool = option(False, "whether ragged rows model their own end, so that log p speaks of the length too")
+    l2: float = option(0.0, "penalty on the weights of a logistic model (hidden=())", "objective", ge=0)
+    context: int = option(64, "numbers that stand for what is given", ge=1)
+    lr: float = option(3e-3, "peak learning rate of Adam", "optimiser", gt=0)
+
+
+@register(
+    Card(
+        "autoregressive", "Autoregressive net", "autoregressive", "Germain, Gregor, Murray, Larochelle, MADE", 2015,
+        "One variable after the other: exact probabilities of anything, samples in as many short steps.",
+    )
+)  # fmt: skip
+class Autoregressive(Model):
+    """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
+
+    With holes: exact where they end the order or have at most 4,096 joint states, else sequential importance sampling,
+    whose mean is p: a LOWER_BOUND on log p.
+    """
+
+    Config = AutoregressiveConfig
+
+    def __init__(self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.columns = Columns(space, components=config.components, presence=not self._logistic)
+        self.context = ContextNet(given_space, config.context) if given_space is not None else None
+        self.ends = config.end and space.ragged
+        side = (config.context if self.context is not None else 0) + int(space.ragged and not self.ends)
+        self.net: CausalNet = _net(config, space, self.columns, side, ends=self.ends)
+        self.bias = nn.Parameter(torch.zeros(self.columns.size))
+        into = _by_variable(self.columns.feature_owner)
+        self.register_buffer("into", into, persistent=False)
+        self.register_buffer("out_of", _by_variable(self.columns.owner).argsort(), persistent=False)
+
+    @property
+    def heads(self) -> list[Column]:
+        """The head of each entry of the last axis, as it is now: fitting moves location and scale."""
+        return [self.columns.column(v) for v in range(self.space.width)]
+
+    @property
+    def _logistic(self) -> bool:
+        return self.config.hidden == () and self.config.net in {"auto", "masked"}
+
+    @classmethod
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:  # noqa: ANN401
+        if config.net == "pixel" and (len(space.shape) != 3 or not space.homogeneous):
+            return "a pixel net takes images (C, H, W) of one variable: take net=masked"
+        if config.net == "sequence" and not space.ragged:
+            return "a sequence net takes ragged rows: take net=masked"
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """A quick model for checks."""
+        return {"hidden": (48,), "components": 4, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.99}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
+        self.bias.data.copy_(self.columns.start())
+        if self.context is not None:
+            self.context.fit(source)
+
+    def learner(self) -> Learner:
+        """Stochastic gradients; L-BFGS for a logistic model, whose objective is convex."""
+        c: AutoregressiveConfig = self.config
+        loss = partial(self.__call__, phase="likelihood")
+        if not self._logistic or self.context is not None:
+            return Gradient((Phase("likelihood", loss, list(self.parameters())),))
+        slopes = [p for name, p in self.net.named_parameters() if p.dim() > 1]
+        return FullBatch(loss, list(self.parameters()), l2=c.l2, penalised=slopes)
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """-log p of what is present, (B,)."""
+        value, end = self._chain(batch, batch.present)
+        return {"nll": -value} if end is None else {"nll": -value, "end": -end}
+
+    # ---- the chain -------------------------------------------------------------------------------------------------
+
+    def _side(self, batch: Batch) -> Tensor | None:
+        """The context vector and, for ragged rows that do not model their end, the length."""
+        parts = []
+        if self.context is not None:
+            assert self.given_space is not None
+            parts.append(self.context(batch.given or missing(self.given_space, len(batch), batch.x)))
+        if self.space.ragged and not self.ends:
+            assert batch.length is not None
+            parts.append((batch.length / self.space.layout[0]).to(self.dtype)[:, None])
+        return torch.cat(parts, -1) if parts else None
+
+    def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Log p of the entries seen, each given those before it, and of the end, (B,)."""
+        features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
+        out = self.net(features, self._side(batch), None if self.ends else batch.length)
+        out, stop = self._parted(out)
+        params = out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.bias
+        value = self.columns.law(params).total(batch.x, seen)
+        return value, None if stop is None else _log_end(stop, batch.length)
+
+    def _parted(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Outputs without and of the stop logits (B, L), which stand behind the first variable of each step."""
+        if not self.ends:
+            return out, None
+        steps = out.reshape(len(out), self.space.layout[0], -1)
+        first = self.columns.column(0).head.size
+        return torch.cat([steps[..., :first], steps[..., first + 1 :]], -1).flatten(1), steps[..., first]
+
+    # ---- walks -----------------------------------------------------------------------------------------------------
+
+    def _walk(self, batch: Batch, noise: Noise, *, greedy: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows with what is hidden drawn along the order, log p of what was known given what came before, lengths."""
+        heads = self.heads
+        known, u = batch.present.flatten(1), noise.uniform("x", self.space.dims, max(c.head.uniforms for c in heads))
+        x, weight = batch.x.flatten(1).clone(), batch.x.new_zeros(len(batch))
+        within = None if batch.within is None or self.ends else batch.within.flatten(1)
+        length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
+        stepper, stops = self.net.stepper(len(batch), self._side(batch)), noise.uniform("stop", self.space.layout[0])
+        with torch.no_grad():
+            for v in self.net.order:
+                column = heads[v % self.space.width]
+                params, step = stepper.params(), v // self.space.width
+                if self.ends and v % self.space.width == 0:
+                    params, stop = params[:, :-1], params[:, -1].sigmoid()
+                    ended = (stops[:, step] < stop) & (step > 0) & (length > step)
+                    length = torch.where(ended, torch.full_like(length, step), length)
+                law = column.head.law((params + self.bias[column.params])[:, None])
+                value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
+                here = known[:, v]
+                x[:, v] = torch.where(here, x[:, v], value[:, 0])
+                weight = weight + torch.where(here, law.log_prob(x[:, v, None])[:, 0], 0.0)
+                there = None if within is None else within[:, v, None]
+                stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
+        return x.reshape(batch.x.shape), weight, length
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+        return self._walk(self._nothing(noise, given, length), noise)[0]
+
+    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        """Rows and the lengths at which they ended."""
+        x, _, length = self._walk(self._nothing(noise, given, None), noise)
+        return x, length
+
+    def _nothing(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Batch:
+        hidden = missing(self.space, noise.rows, self._anchor)
+        return replace(hidden, given=given, length=length, index=noise.index)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def measure(self) -> str:
+        """With an end of its own the length is part of what log p speaks of."""
+        return super().measure.replace("given length", "and length") if self.ends else super().measure
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+        """One pass where holes end the order, sums where they have few states, particles elsewhere."""
+        value, end = self._chain(batch, batch.present)
+        exact = Scored(value if end is None else value + end, Kind.EXACT, "chain rule")
+        late = self._suffix(batch)
+        if bool(late.all()):
+            return exact
+        few = torch.stack([torch.tensor(states_of(self, h) is not None) for h in batch.holes]) & ~late
+        question = Question(batch, noise, settings, effort=effort)
+        scores = [(late, exact)]
+        scores += [(few, summed(self, _rows(question, few)))] if bool(few.any()) else []
+        many = ~late & ~few
+        scores += [(many, self._particles(_rows(question, many)))] if bool(many.any()) else []
+        return _merged(scores, len(batch))
+
+    def _suffix(self, batch: Batch) -> Tensor:
+        """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
+        holes, known = (
+            batch.holes.flatten(1)[:, list(self.net.order)],
+            batch.present.flatten(1)[:, list(self.net.order)],
+        )
+        return ~((holes.cumsum(-1) > 0) & known).any(-1)
+
+    def _particles(self, question: Question) -> Scored:
+        """The log of the mean, over walks that draw the holes, of p(known | drawn)."""
+        k = question.effort or question.settings.particles
+        noise = question.noise.within("holes").draws(k)
+        weight = self._walk(question.batch.repeat(k), noise)[1].reshape(k, -1)
+        value, stderr = log_mean_exp(weight)
+        return Scored(value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+        """Ancestral draws where holes end the order, enumeration where they are few, resampled walks elsewhere."""
+        if bool(self._suffix(batch).all()):
+            x = self._walk(batch.repeat(n), noise.draws(n))[0]
+            return Completed(x.reshape(n, *batch.x.shape), "ancestral")
+        question = Question(batch, noise, settings, n=n)
+        if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
+            return drawn(self, question)
+        count = settings.particles
+        x, weight, _ = self._walk(batch.repeat(count), cloud(noise, count))
+        x, weight = x.reshape(count, *batch.x.shape), weight.reshape(count, -1)
+        return resampled(x, weight, question, "sequential importance sampling")
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+        """Enumeration to 4,096 states; beyond, the best of a greedy walk and 64 drawn ones."""
+        noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
+        if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
+            return best(self, Question(batch, noise, settings))
+        tries = [self._walk(batch, noise, greedy=True)[0]]
+        tries += list(self._walk(batch.repeat(64), noise.draws(64))[0].reshape(64, *batch.x.shape))
+        values = torch.stack([self._chain(batch.with_x(x), batch.with_x(x).present)[0] for x in tries])
+        x = torch.stack(tries)[values.argmax(0), torch.arange(len(batch))]
+        return Mode(batch.with_x(x), Kind.ESTIMATE, "best of a greedy walk and 64 drawn ones")
+
+    def evaluations(self, settings: Any) -> int:  # noqa: ANN401
+        """A walk computes each activation once."""
+        return 1
+
+    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+        """Samples are ancestral."""
+        return "ancestral" if verb == "sample" else super().how(verb, settings)
+
+
+def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, ends: bool) -> CausalNet:
+    """The net that the Config names, or that the size calls for."""
+    kind = c.net
+    if kind == "auto":
+        image = len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE
+        kind = "pixel" if image else "sequence" if space.ragged and space.dims >= LARGE else "masked"
+    heads = [columns.column(v).head for v in range(space.width)]
+    inputs, outputs = [h.features for h in heads], [h.size for h in heads]
+    places = space.dims // space.width
+    if kind == "pixel":
+        c_, h, w = space.layout
+        dilations = tuple((1, 2, 1, 3, 1, 2)[i % 6] for i in range(c.depth))
+        return Pixel((c_, h, w), inputs[0], outputs[0], width=c.width, dilations=dilations, context=side)
+    if kind == "sequence":
+        sizes = {"width": c.width, "depth": c.depth, "context": side}
+        return Steps(places, space.width, inputs[0], outputs[0] + int(ends), **sizes)
+    outputs = [outputs[0] + int(ends), *outputs[1:]]
+    natural = list(range(space.dims))
+    order = {"natural": natural, "reverse": natural[::-1]}.get(c.order) if isinstance(c.order, str) else c.order
+    return Masked(inputs * places, outputs * places, order or natural, c.hidden, context=side, window=c.window)
+
+
+def _by_variable(owner: Tensor) -> Tensor:
+    """Which number of a head-grouped layout stands at each place of a variable-by-variable one."""
+    return owner.argsort(stable=True)
+
+
+def _log_end(stop: Tensor, length: Tensor | None) -> Tensor:
+    """Log of going on at every step before the length, and of stopping there; the longest must stop."""
+    assert length is not None
+    steps = torch.arange(stop.shape[1], device=stop.device)
+    on = nn.functional.logsigmoid(-stop) * ((steps < length[:, None]) & (steps > 0))
+    off = nn.functional.logsigmoid(stop) * ((steps == length[:, None]) & (steps > 0))
+    return on.sum(-1) + off.sum(-1)
+
+
+def _rows(question: Question, rows: Tensor) -> Question:
+    where = torch.nonzero(rows).flatten()
+    return replace(question, batch=question.batch[where], noise=question.noise[where])
+
+
+def _merged(scores: list[tuple[Tensor, Scored]], rows: int) -> Scored:
+    """One score a row from scores of several sets of rows; the weakest kind is that of all."""
+    value = scores[0][1].value.clone()
+    stderr = torch.zeros_like(value)
+    for where, scored in scores[1:]:
+        value[where] = scored.value
+        stderr[where] = scored.stderr if scored.stderr is not None else 0.0
+    kind, how = max((s.kind, s.how) for where, s in scores if bool(where.any()))
+    return Scored(value, kind, how, stderr if kind is not Kind.EXACT else None)

@@ -1,0 +1,110 @@
+"""One face for causal nets: features of D variables in, outputs of D variables out, each from those before it.
+
+Features and outputs are laid out variable by variable in the event's own (row-major) order, whatever the net's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Items
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from likeness.nets.masked import MaskedNet
+from likeness.nets.pixel import PixelCNN
+from likeness.nets.sequence import Sequence
+
+
+class Walk(Protocol):
+    """A walk along the order: outputs of the next variable, then its features."""
+
+    def params(self) -> Tensor:
+        """Outputs (R, outputs) of the next variable."""
+
+    def push(self, features: Tensor) -> None:
+        """Features (R, inputs) of the value it has."""
+
+
+class CausalNet(nn.Module, ABC):
+    """Outputs for every variable from the variables before it.
+
+    Attributes:
+        order: order[i] is the variable (its place in the flattened event) at position i.
+    """
+
+    order: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+        """Outputs (B, sum of outputs) for features (B, sum of inputs), context (B, C) and steps (B,)."""
+
+    @abstractmethod
+    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+        """A walk for `rows` rows at once, each activation computed once."""
+
+
+class Masked(CausalNet):
+    """A masked residual MLP: any order, any mix of variables, any window."""
+
+    def __init__(
+        self, inputs: Items[int], outputs: Items[int], order: Items[int], hidden: Items[int], *, context: int,
+        window: int | None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.order = tuple(order)
+        self.net = MaskedNet(inputs, outputs, order=self.order, hidden=hidden, context=context, window=window)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+        """One pass."""
+        return self.net(x, context)
+
+    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+        """The masked net's own walk."""
+        return self.net.stepper(rows, context)
+
+
+class Pixel(CausalNet):
+    """A causal convolutional net for images (C, H, W): raster order, channels innermost."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], inputs: int, outputs: int, *, width: int, dilations: tuple[int, ...],
+        context: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.shape = shape
+        c, h, w = shape
+        self.order = tuple(torch.arange(c * h * w).reshape(c, h * w).T.reshape(-1).tolist())
+        self.net = PixelCNN(shape, c * inputs, c * outputs, width=width, dilations=dilations, context=context)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+        """One pass: (B, C H W f) as channels (B, C f, H, W) and back."""
+        c, h, w = self.shape
+        planes = x.reshape(len(x), c, h, w, -1).permute(0, 1, 4, 2, 3).reshape(len(x), -1, h, w)
+        y = self.net(planes, context)
+        return y.reshape(len(x), c, -1, h, w).permute(0, 1, 3, 4, 2).reshape(len(x), -1)
+
+    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+        """The pixel net's own walk."""
+        return self.net.stepper(rows, context)
+
+
+class Steps(CausalNet):
+    """A causal transformer over the steps of a sequence, the variables of a step in order."""
+
+    def __init__(
+        self, steps: int, groups: int, inputs: int, outputs: int, *, width: int, depth: int, context: int
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.steps, self.order = steps, tuple(range(steps * groups))
+        sizes = {"width": width, "depth": depth, "context": context, "groups": groups}
+        self.net = Sequence(groups * inputs, groups * outputs, causal=True, **sizes)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+        """One pass; outputs past a row's steps are 0."""
+        return self.net(x.reshape(len(x), self.steps, -1), length, context).flatten(1)
+
+    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+        """The sequence net's own walk, with what attention has seen kept."""
+        return self.net.stepper(rows, context)
