@@ -146,7 +146,12 @@ def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inf
         return Inferred(Ordinal(levels=hi - first + 1, start=first), said)
     if rounding == "note":
         return real(values, rounding="note")
-    return Inferred(Real(resolution=step(values) or 1.0), said)
+    return Inferred(Real(resolution=_stride(values)), said)
+
+
+def _stride(values: Array) -> float:
+    """The greatest common divisor of the differences; 1 below 20 rows, which chance may space evenly."""
+    return float(np.gcd.reduce((values - values[0]).astype(np.int64))) if len(values) >= 20 else 1.0
 
 
 def _counted(values: Array, lo: int, hi: int) -> bool:

@@ -80,7 +80,7 @@ def _(data: list, space: Space) -> Batch | None:  # type: ignore[type-arg]
 
 
 @convert.register
-def _(data: np.ndarray, space: Space) -> Batch | None:  # type: ignore[type-arg]
+def _(data: np.ndarray, space: Space) -> Batch | None:
     if data.dtype.kind not in "UOS" or (data.dtype.kind == "O" and not all(isinstance(v, str) for v in data.flat)):
         return None
     return _words(data.ravel().tolist(), space) if data.ndim == 1 or space.dims == 1 else None

@@ -192,10 +192,8 @@ def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Re
 
 def worlds() -> tuple[str, ...]:
     """The names of the worlds."""
-    try:
-        from likeness.data.worlds import WORLDS
-    except ImportError:
-        return ()
+    from likeness.data.worlds import WORLDS
+
     return tuple(WORLDS)
 
 

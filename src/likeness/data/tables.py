@@ -118,11 +118,8 @@ def _text(value: Any) -> str:  # noqa: ANN401
 def _from_text(column: pd.Series[Any], name: str) -> Cells:
     import pandas as pd
 
-    nested = next((i for i, v in enumerate(column) if isinstance(v, list | tuple | dict | np.ndarray)), None)
-    if nested is not None:
-        raise BadData(
-            "a cell holds a list", where=f"row {nested}, column {name!r}", do="give one number or word a cell"
-        )
+    if column.dtype == object:
+        _refuse_lists(column, name)
     texts = _texts(column)
     known = _there(column, texts)
     if known.any() and all(isinstance(v, bool | np.bool_) for v in column[known]):
@@ -139,10 +136,17 @@ def _from_text(column: pd.Series[Any], name: str) -> Cells:
     return Cells("text", texts, known)
 
 
+def _refuse_lists(column: pd.Series[Any], name: str) -> None:
+    row = next((i for i, v in enumerate(column) if isinstance(v, list | tuple | dict | set | np.ndarray)), None)
+    if row is not None:
+        raise BadData("a cell holds a list", where=f"row {row}, column {name!r}", do="give one number or word a cell")
+
+
 def _dates(texts: Array, known: Array, name: str) -> Array:
     import pandas as pd
 
-    moments = pd.to_datetime(pd.Series(np.where(known, texts, "")), format="ISO8601", utc=True, errors="coerce")
+    stated = [t if k and DATE.fullmatch(t) else None for t, k in zip(texts, known, strict=True)]
+    moments = pd.to_datetime(pd.Series(stated, dtype=object), format="ISO8601", utc=True, errors="coerce")
     wrong = moments.isna().to_numpy() & known
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
@@ -493,7 +497,7 @@ def read_csv(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
-                skipinitialspace=True, low_memory=False, float_precision="round_trip",
+                skipinitialspace=True, low_memory=False,
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise BadData(
