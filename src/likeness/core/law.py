@@ -38,7 +38,7 @@ from likeness.core.preprocessor import Filler, Preprocessor
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Space
-from likeness.core.tree import cut, join
+from likeness.core.tree import aligned, join, take
 
 STRICT_TILE = 8
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
@@ -113,6 +113,11 @@ class Law(ABC):
         raise NotImplementedError
 
     @absent
+    def _critic_score(self, batch: Batch, noise: Noise) -> Tensor:
+        """How far from data a critic holds each row, (B,): larger is stranger, in units of its own."""
+        raise NotImplementedError
+
+    @absent
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         """The law of x for each code."""
         raise NotImplementedError
@@ -184,13 +189,13 @@ class Law(ABC):
         chosen, asked = self._seed(seed), self._settings(settings)
         if given is None:
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
-            x, length = self._tiled(n, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
+            x, length = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
             return self._draws(x, length, chosen, first, None, asked)
         batch = self._given(given)
         assert batch is not None
         flat = batch.repeat(n)
         noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
-        x, length = self._tiled(len(flat), asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked))
+        x, length = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked))
         x = x.reshape(n, len(batch), *x.shape[1:])
         length = None if length is None else length.reshape(n, len(batch))
         return self._draws(x, length, chosen, first, batch, asked)
@@ -256,7 +261,7 @@ class Law(ABC):
             weight = None if done.log_weight is None else done.log_weight.T
             return done.x.transpose(0, 1), weight, done.ess, (done.how, done.kind, done.evaluations)
 
-        x_rows, weight, ess, (how, kind, calls) = self._tiled(len(batch), asked, rows_first)
+        x_rows, weight, ess, (how, kind, calls) = self._tiled(batch.ids, asked, rows_first)
         drawn = torch.where(batch.present[None], batch.x[None], x_rows.transpose(0, 1))
         drawn = drawn if batch.within is None else drawn.masked_fill(~batch.within[None], 0.0)
         size = ess if ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
@@ -275,7 +280,7 @@ class Law(ABC):
         answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
         function = Law._mode_rows if answer is None else answer.function
-        return self._tiled(len(batch), asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)))
+        return self._tiled(batch.ids, asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)))
 
     @final
     def encode(
@@ -296,7 +301,7 @@ class Law(ABC):
             inside, _, _ = self._inside(batch[rows], noise[rows])
             return self._encode(inside, noise[rows], effort, asked)
 
-        return self._tiled(len(batch), asked, f)
+        return self._tiled(batch.ids, asked, f)
 
     @final
     def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowLaw:  # noqa: ANN401
@@ -309,7 +314,7 @@ class Law(ABC):
         def f(rows: Tensor) -> RowLaw:
             return self._decode(codes[rows], None if batch is None else batch[rows], index[rows])
 
-        return self._tiled(len(codes), asked, f)
+        return self._tiled(index, asked, f)
 
     @final
     def classify(
@@ -367,7 +372,7 @@ class Law(ABC):
     @final
     def support(self, verb: str) -> Answer:
         """Whether and by which routes the verb can be answered, best first; else why not."""
-        own = verb in HOOKS and not hasattr(getattr(type(self), f"_{verb}"), "__absent__")
+        own = verb in HOOKS and self.has(f"_{verb}")
         reason = self._why_not(verb)
         if reason is not None:
             return no(reason)
@@ -376,6 +381,11 @@ class Law(ABC):
         if names:
             return Answer(ok=True, routes=names, kinds=tuple(r.kind for r in routes))
         return no(f"{type(self).__name__} has no {verb}" + self._reasons(verb))
+
+    @final
+    def has(self, hook: str) -> bool:
+        """Whether the law has a hook of its own."""
+        return not hasattr(getattr(type(self), hook), "__absent__")
 
     # ---- what the verbs rest on ------------------------------------------------------------------------------------
 
@@ -460,16 +470,17 @@ class Law(ABC):
             raise BadData("a hidden entry cannot be evidence", where=f"row {row}", do="leave it out of the evidence")
         return mask
 
-    def _tiled(self, rows: int, settings: Settings, f: Callable[[Tensor], T], cost: int = 1) -> T:
-        """F over tiles of rows: aligned tiles of 8, the last padded, where strict; else as memory allows."""
-        size = STRICT_TILE if settings.strict else max(1, settings.rows // cost)
-        parts = []
+    def _tiled(self, place: Tensor, settings: Settings, f: Callable[[Tensor], T], cost: int = 1) -> T:
+        """F over tiles of rows: as many as memory allows; where strict 8, each in the slot that its place (rows,) chooses.
+
+        A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw.
+        """
+        rows = torch.arange(len(place))
         with torch.no_grad(), self.asking():
-            for start in range(0, max(rows, 1), size):
-                index = torch.arange(start, min(start + size, rows))
-                pad = index[-1:].expand(size - len(index)) if settings.strict and rows else index[:0]
-                parts.append(cut(f(torch.cat([index, pad])), len(index)))
-        return join(parts)
+            if not settings.strict or not len(place):
+                return join([f(part) for part in rows.split(max(1, settings.rows // cost))])
+            tiles, where = aligned(place.cpu(), STRICT_TILE)
+            return take(join([f(tile) for tile in tiles]), where)
 
     def _draws(
         self,
@@ -529,7 +540,7 @@ class Law(ABC):
             function = routes[0].function
         cost = effort or self.default_effort
         return self._tiled(
-            len(batch), settings,
+            batch.ids, settings,
             lambda rows: function(self, Question(batch[rows], noise[rows], settings, effort=effort)), cost,
         )  # fmt: skip
 

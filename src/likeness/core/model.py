@@ -172,10 +172,10 @@ class Model(Law, nn.Module):
         many = noise.draws(CRITERION_DRAWS)
         given = None if batch.given is None else batch.given.repeat(CRITERION_DRAWS)
         y, _ = self._tiled(
-            many.rows, settings, lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings)
+            many.place, settings, lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings)
         )
-        y = y.reshape(CRITERION_DRAWS, len(batch), -1)
-        near = (y - batch.x.flatten(1)).norm(dim=-1).mean(0)
+        y = y.reshape(CRITERION_DRAWS, len(batch), -1) * batch.present.flatten(1)
+        near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
         apart = (y[::2] - y[1::2]).norm(dim=-1).mean(0)
         return near - apart / 2
 

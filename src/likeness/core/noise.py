@@ -65,6 +65,11 @@ class Noise:
         """The number of rows B."""
         return int(self.index.shape[0])
 
+    @property
+    def place(self) -> Tensor:
+        """Index plus draw, int64 (B,): a number of the row's own, which spreads both items and draws."""
+        return self.index.cpu() + torch.as_tensor(self.draw).cpu()
+
     def normal(self, use: str, *shape: int) -> Tensor:
         """Standard normal numbers (B, *shape)."""
         return self._tiles(use, shape, lambda size, g: torch.randn(size, generator=g, dtype=self.dtype))

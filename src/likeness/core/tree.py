@@ -12,9 +12,23 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def cut(value: T, rows: int) -> T:
-    """The first `rows` rows of every tensor in `value`."""
-    return _zip([value], lambda ts: ts[0][:rows])
+def take(value: T, rows: Tensor) -> T:
+    """Those rows of every tensor in `value`."""
+    return _zip([value], lambda ts: ts[0][rows])
+
+
+def aligned(place: Tensor, size: int) -> tuple[list[Tensor], Tensor]:
+    """Tiles of `size` rows in which each row stands at slot place % size, empty slots filled with another row.
+
+    Returns:
+        The rows of each tile, int64 (size,), and where in all tiles each row stands, int64 (rows,).
+    """
+    slot = place % size
+    tile = torch.nn.functional.one_hot(slot, size).cumsum(0).gather(1, slot[:, None]).squeeze(1) - 1
+    table = torch.full((int(tile.max()) + 1, size), -1)
+    table[tile, slot] = torch.arange(len(place))
+    table = torch.where(table < 0, table.amax(1, keepdim=True), table)
+    return list(table), tile * size + slot
 
 
 def join(parts: Sequence[T]) -> T:

@@ -38,7 +38,7 @@ def _filled(batch: Batch, row: int, states: Tensor) -> Batch:
     one = batch[torch.full((len(states),), row)]
     x = one.x.clone()
     x[:, batch.holes[row]] = states
-    return replace(one, x=x, observed=None)
+    return replace(one, x=x, observed=None, index=torch.arange(len(states)))
 
 
 def _table(law: Law, question: Question) -> list[tuple[Tensor, Scored]] | None:
