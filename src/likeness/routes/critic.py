@@ -1,0 +1,20 @@
+"""Strangeness by a critic: offered as what it is, a score in units of its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from likeness.core.answers import Kind
+from likeness.core.law import Law
+from likeness.core.routes import Question, route
+
+
+def _refuse(law: Law) -> str | None:
+    return None if law.has("_critic_score") else "it has no critic"
+
+
+@route("anomaly_score", "critic's score", kind=Kind.ESTIMATE, refuse=_refuse, rank=1)
+def critic_score(law: Law, question: Question) -> Tensor:
+    """Minus the critic's score of each row, (B,)."""
+    inside, _, _ = law._inside(question.batch, question.noise)
+    return law._critic_score(inside, question.noise)
