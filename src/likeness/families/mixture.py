@@ -1,0 +1,337 @@
+"""Mixtures: of Gaussians where all is real, of products of heads elsewhere; exact answers, fitted by EM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, concat, missing
+from likeness.core.config import Config, option
+from likeness.core.context import Summary
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Preprocessor, Source, standardised
+from likeness.core.registry import Card, register
+from likeness.core.routes import Question
+from likeness.core.rowlaw import Categorical, RowLaw
+from likeness.core.space import Real, Space, label
+from likeness.heads import seeding
+from likeness.heads.columns import Columns, rows
+from likeness.heads.gaussians import LOG_2PI, Covariance, Gaussians
+from likeness.heads.joint import Joint, View, split, under
+from likeness.heads.numeric import choose
+from likeness.heads.parts import Drawn, Multinomials, Part, Products
+from likeness.routes import enumerate_states
+
+FULL = 50  # numbers up to which "auto" lets every component have its own covariance
+START_ROWS = 20_000  # rows that restarts are tried on
+CHUNK = 16_384
+ALL = 1 << 40
+
+
+class MixtureConfig(Config):
+    """Options of `mixture`."""
+
+    components: int = option(10, "components of the mixture", ge=1)
+    covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
+        "auto", f"of Gaussian components; auto: full up to {FULL} numbers, beyond that one for all components (tied)"
+    )
+    smoothing: float = option(0.1, "weight added to every category of every component", "objective", ge=0)
+    floor: float = option(1e-6, "added to every variance, as a share of the data's own", "objective", ge=1e-12)
+    restarts: int = option(
+        5, "starts by k-means++, of which the likeliest after `trial` passes goes on", "optimiser", ge=1
+    )
+    trial: int = option(5, "passes of EM that a start is judged by", "optimiser", ge=0)
+    passes: int = option(200, "most passes of EM", "optimiser", ge=1)
+    tolerance: float = option(1e-6, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "mixture", "Mixture by EM", "classical",
+        "Dempster, Laird & Rubin, Maximum likelihood from incomplete data via the EM algorithm", 1977,
+        "Clusters with exact answers to every question, on reals, categories, counts and mixed tables with holes.",
+    )
+)  # fmt: skip
+class Mixture(Model):
+    """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
+
+    A real x is Gaussian in model units, jointly with a vector that is given; any other x is a product of heads.
+    Categories that are given are multinomial in each component, pixels and lengths independent.
+    """
+
+    Config = MixtureConfig
+    natural_dtype = torch.float64
+    log_weight: Tensor
+    codes_log_theta: Tensor
+
+    def __init__(self, config: MixtureConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.codes = label(config.components)
+        heads = not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
+        self.columns = Columns(space, kind="closed") if heads else None
+        self.preprocessor = None if heads else Reals(space)
+        self.default_effort = 8 if self.preprocessor is not None and self.preprocessor.stochastic else 1
+        self.summary = None if given_space is None else Summary(given_space)
+        self.split = None if given_space is None else split(given_space, FULL)
+        self.dims = 0 if self.preprocessor is None else self.preprocessor.out.dims
+        self.shared = False
+        self.gaussians: Gaussians | None = None
+        self.head = self._head()
+        self.law = self._law()
+        for name, value in self.law.blank().items():
+            self.register_buffer(_buffer(name), value)
+
+    def _head(self) -> Drawn:
+        """The law of x, and of the numbers that are given where one Gaussian holds both."""
+        config: MixtureConfig = self.config
+        if self.columns is not None:
+            return Products(self.columns, config.smoothing, config.components)
+        vector = self.split is not None and self.split.vector
+        numbers = len(self.split.numbers) if self.split is not None and vector else 0
+        covariance: Covariance = "full" if self.dims + numbers <= FULL else "tied"
+        covariance = covariance if config.covariance == "auto" else config.covariance
+        self.shared = vector and covariance in {"full", "tied"}
+        self.gaussians = Gaussians(config.components, covariance, config.floor)
+        return self.gaussians
+
+    def _law(self) -> Joint:
+        """The factors of a component's law, with the number of variances of each."""
+        config: MixtureConfig = self.config
+        parts, sizes, k = {"x": cast(Part, self.head)}, {"x": self.dims}, config.components
+        if self.split is not None:
+            numbers, codes = len(self.split.numbers), len(self.split.codes)
+            sizes["x"] += numbers * self.shared
+            if numbers and not self.shared:
+                covariance: Covariance = "full" if self.split.vector else "diagonal"
+                parts["numbers"], sizes["numbers"] = Gaussians(k, covariance, config.floor), numbers
+            if codes:
+                parts["codes"], sizes["codes"] = Multinomials(self.split.groups, config.smoothing, k), codes
+        return Joint(k, parts, sizes)
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"components": 6, "restarts": 2, "passes": 60, "covariance": "tied" if space.dims > 20 else "auto"}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        if self.columns is not None:
+            self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
+        if self.summary is not None:
+            self.summary.fit(source)
+
+    def learner(self) -> EM:
+        """EM from the best of several starts; heads are maximised on all rows at once."""
+        config: MixtureConfig = self.config
+        rows = CHUNK if self.columns is None else ALL
+        return EM(
+            self._start, self._expect, self.law.maximise, self._assign, config.passes, config.tolerance, rows=rows
+        )
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+        config: MixtureConfig = self.config
+        stride = max(1, task.rows // START_ROWS)
+        batch = concat([b[::stride] for b, _ in task.everything(CHUNK)])
+        shape = (config.restarts, config.components, seeding.candidates(config.components))
+        u = noise[:1].uniform("seeds", *shape)[0]
+        return self.law.start(self._views(batch), batch.weights, self._features(batch), u, config.trial)
+
+    def _features(self, batch: Batch) -> Tensor:
+        """Rows as standardised numbers and one-hot codes, 0 where hidden, (B, F)."""
+        parts = [v * known for n, (v, known) in self._views(batch).items() if n != "x" or self.columns is None]
+        if self.columns is None:
+            return torch.cat(parts, -1)
+        if self.space.ragged:
+            return torch.cat([*parts, self.columns.embed(batch.x, batch.present).flatten(1).double()], -1)
+        plain, weight = Summary(self.space), batch.weights.double()
+        raw, mask = plain.raw(batch).double(), plain.mask(batch).double()
+        mean, std = standardised(raw, mask, weight)
+        numbers = split(self.space, 0).numbers
+        scale = torch.ones_like(std).index_copy(0, numbers, std[numbers])
+        return torch.cat([*parts, (raw - mean) / scale * mask], -1)
+
+    def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
+        return self.law.expect(self._views(batch), batch.weights, parameters)
+
+    def _assign(self, parameters: Parameters) -> None:
+        for name, value in parameters.items():
+            setattr(self, _buffer(name), value.to(getattr(self, _buffer(name))))
+
+    @property
+    def fitted(self) -> Parameters:
+        """The parameters, by the names that EM knows them by."""
+        return {name: getattr(self, _buffer(name)).double() for name in self.law.blank()}
+
+    # ---- what each part sees of a batch ----------------------------------------------------------------------------
+
+    def _views(self, batch: Batch) -> dict[str, View]:
+        """Values and what of them is known, for each part."""
+        x, present = batch.x.double(), batch.present
+        views = {"x": (x, present) if self.columns is not None else (x.flatten(1), present.flatten(1))}
+        if self.summary is None or self.split is None or self.given_space is None:
+            return views
+        given = batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+        mask, numbers, codes = self.summary.mask(given) > 0, self.split.numbers, self.split.codes
+        seen = self.summary(given)[:, numbers].double(), mask[:, numbers]
+        if self.shared:
+            views["x"] = torch.cat([views["x"][0], seen[0]], -1), torch.cat([views["x"][1], seen[1]], -1)
+        elif len(numbers):
+            views["numbers"] = seen
+        if len(codes):
+            views["codes"] = self.summary.raw(given)[:, codes].double(), mask[:, codes]
+        return views
+
+    def _views_of_given(self, views: dict[str, View]) -> dict[str, View]:
+        """The same with x hidden."""
+        if not self.shared:
+            return {name: view for name, view in views.items() if name != "x"}
+        v, known = views["x"]
+        return views | {"x": (v, known & (torch.arange(v.shape[-1], device=v.device) >= self.dims))}
+
+    def _log_share(self, views: dict[str, View], parameters: Parameters, rows: int) -> Tensor:
+        """Log p(k | views), (B, K)."""
+        return self.law.log_joint(views, parameters).log_softmax(0).T.expand(rows, -1)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def class_prior(self) -> Tensor:
+        """p(y) = sum_k w_k p_k(y), which rows without a label have their say in, (C,)."""
+        if not self._sums_classes():
+            return super().class_prior()
+        joint = self.log_weight[:, None] + self.codes_log_theta
+        return joint.logsumexp(0).softmax(-1).to(self.dtype)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+        """The number of components."""
+        return f"mixture of {self.config.components}"
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+        """Log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
+        views, now = self._views(batch), self.fitted
+        value = self.law.log_joint(views, now).logsumexp(0)
+        if self.summary is not None:
+            value = value - self.law.log_joint(self._views_of_given(views), now).logsumexp(0)
+        return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:  # noqa: ANN401
+        assert self.codes is not None
+        logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
+        exact = self.preprocessor is None or not self.preprocessor.stochastic
+        return Categorical(self.codes, batch.ids, Kind.EXACT if exact else Kind.ESTIMATE, "responsibilities", logits)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+        space = self.space if self.preprocessor is None else self.preprocessor.out
+        batch = replace(missing(space, noise.rows, self.log_weight), given=given, index=noise.index)
+        now, views = self.fitted, self._views(batch)
+        return self._drawn(batch, self._log_share(self._views_of_given(views), now, len(batch)), noise, now)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+        now, views = self.fitted, self._views(batch)
+        share = self._log_share(views, now, len(batch)).repeat(n, 1)
+        x = self._drawn(batch.repeat(n), share, noise.draws(n), now)
+        return Completed(x.reshape(n, *batch.x.shape), "exact conditional of a mixture")
+
+    def _drawn(self, batch: Batch, log_share: Tensor, noise: Noise, now: Parameters) -> Tensor:
+        """A component from its posterior, and what is hidden from that component given what is known."""
+        k = choose(log_share, noise.uniform("component", 1)[:, 0].double())
+        return self._as_x(self.head.draw(*self._views(batch)["x"], k, under(now, "x"), noise), batch)
+
+    def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
+        """A part's values as model units of x."""
+        return v[:, : self.dims].reshape(batch.x.shape).to(self.dtype) if self.columns is None else v.to(self.dtype)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+        """The best peak of ascents from every component; the sum over states where they are few."""
+        alone = self.config.components == 1
+        if self.columns is not None and not alone and self.space.discrete and enumerate_states.few(self, batch):
+            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
+            best: Mode = enumerate_states.best(self, Question(batch, noise, settings))
+            return best
+        now, views = self.fitted, self._views(batch)
+        v, known = views.pop("x")
+        prior = self.law.log_joint(views, now).T.expand(len(batch), -1)
+        sought = batch.holes if self.columns is not None else _padded(batch.holes.flatten(1), v.shape[-1])
+        x = self._as_x(self.head.peak(v, known, sought, prior, under(now, "x")), batch)
+        exact = alone and self._plain
+        return Mode(batch.with_x(x), Kind.EXACT if exact else Kind.ESTIMATE, "ascent from every component")
+
+    @property
+    def _plain(self) -> bool:
+        """Whether a peak in model units is a peak in data units."""
+        return all(v.type != "real" or v.lower is v.upper is v.resolution is None for v in self.space.variables)
+
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        """The law of x in component z (B, 1), given what is given."""
+        k, now = z[:, 0].long(), self.fitted
+        if self.columns is not None:
+            return rows(self.columns, now["x.table"][k].to(self.dtype), index, how="component")
+        assert self.preprocessor is not None
+        assert self.gaussians is not None
+        batch = replace(missing(self.preprocessor.out, len(z), self.log_weight), given=given, index=index)
+        loc, factor = self.gaussians.conditional(*self._views(batch)["x"], k, under(now, "x"), self.dims)
+        kind = Kind.LOWER_BOUND if self.preprocessor.stochastic else Kind.EXACT
+        return Component(self.space, index, kind, "component", self.preprocessor, loc, factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Component(RowLaw):
+    """One Gaussian for each row, in a preprocessor's model units: what `decode` answers with.
+
+    Args:
+        preprocessor: Between model units and data units.
+        loc: (B, D).
+        factor: Lower triangular, (B, D, D).
+    """
+
+    preprocessor: Preprocessor
+    loc: Tensor
+    factor: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The middle, in data units."""
+        return self._outside(self.loc)
+
+    @property
+    def mode(self) -> Tensor:
+        """The middle, in data units."""
+        return self._outside(self.loc)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log p of values in data units, nats, (B,)."""
+        noise = Noise(0, self.index, scope="component", dtype=z.dtype)
+        inside, correction, _ = self.preprocessor.forward(Batch(z, index=self.index), noise)
+        gap = (inside.x.flatten(1).to(self.loc) - self.loc)[..., None]
+        u = torch.linalg.solve_triangular(self.factor, gap, upper=False).squeeze(-1)
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return correction - 0.5 * (u.square().sum(-1) + u.shape[-1] * LOG_2PI) - log_det
+
+    def draw(self, noise: Noise) -> Tensor:
+        """Middle + factor eps, in data units."""
+        n = noise.rows // len(self.loc)
+        eps = noise.normal("z", self.loc.shape[-1]).unflatten(0, (n, len(self.loc)))
+        return self._outside((self.loc + (self.factor * eps[..., None, :]).sum(-1)).flatten(0, 1))
+
+    def _outside(self, y: Tensor) -> Tensor:
+        return self.preprocessor.inverse(y.reshape(len(y), *self.preprocessor.out.layout))
+
+
+def _buffer(name: str) -> str:
+    """The buffer that keeps a parameter: names of buffers hold no dots."""
+    return name.replace(".", "_")
+
+
+def _padded(mask: Tensor, size: int) -> Tensor:
+    """A mask over x as one over x and what shares its Gaussian."""
+    return nn.functional.pad(mask, (0, size - mask.shape[-1]))

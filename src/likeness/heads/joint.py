@@ -1,0 +1,157 @@
+"""Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
+
+Legend: B rows, K components. A view is a part's values and what of them is known; parameters are one flat dictionary,
+"part.name" -> tensor, besides "log_weight" (K,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from likeness.core.preprocessor import standardised
+from likeness.core.space import Space
+from likeness.heads import seeding
+from likeness.heads.parts import Parameters, Part, Seen
+
+View = tuple[Tensor, Tensor]
+Views = Mapping[str, View]
+
+START_FLOOR = 1e-3  # a start's variances are kept this wide, so that few rows do not make a spike
+START_STEPS = 10  # Lloyd's steps before EM takes over
+NEVER = -1e30
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """sum_k w_k prod_parts p_k(part).
+
+    Args:
+        components: K.
+        parts: The factors of every component's law.
+        sizes: The entries of each part that have variances.
+    """
+
+    components: int
+    parts: Mapping[str, Part]
+    sizes: Mapping[str, int]
+
+    def blank(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
+        """Parameters before any data: equal weights, every part at its origin."""
+        known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
+        made = {f"{n}.{key}": t for n, part in self.parts.items() for key, t in part.blank(known[n]).items()}
+        return made | {"log_weight": torch.full((self.components,), -math.log(self.components), dtype=torch.float64)}
+
+    def see(self, views: Views, parameters: Parameters, *, draft: bool = False) -> dict[str, Seen]:
+        """What rows tell each part of which there is a view."""
+        return {n: self.parts[n].see(*view, under(parameters, n), draft=draft) for n, view in views.items()}
+
+    def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
+        """Log w_k p_k(views), (K, B)."""
+        return total(self.see(views, parameters), parameters)
+
+    def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
+        """Rows of `weight` (B,) shared out among components, and the statistics of their shares."""
+        seen = self.see(views, parameters, draft=True)
+        joint = total(seen, parameters)
+        top = joint.amax(0).clamp(min=NEVER)
+        r = (joint - top).exp_()
+        whole = r.sum(0).clamp(min=torch.finfo(r.dtype).tiny)
+        height = (top + whole.log()).double() @ weight.double()
+        sums = self._sums(seen, r.mul_(weight.to(r.dtype) / whole))
+        return sums | {"objective": height, "weight": weight.double().sum()}
+
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Weights and every part's parameters; `least` raises the floor of variances."""
+        share = sums["n"].clamp(min=1e-12)
+        after = {"log_weight": (share / share.sum()).log()}
+        for name, part in self.parts.items():
+            new = part.maximise(under(sums, name), under(before, name), least=least)
+            after |= {f"{name}.{key}": t for key, t in new.items()}
+        return after
+
+    def start(self, views: Views, weight: Tensor, features: Tensor, u: Tensor, passes: int) -> Parameters:
+        """The likeliest, after a few passes of EM on these rows, of what k-means++ and Lloyd's steps lead to.
+
+        Args:
+            views: Of the rows.
+            weight: (B,).
+            features: What distances between rows are taken of, (B, F).
+            u: Uniform numbers (restarts, K, candidates).
+            passes: Passes by which a start is judged; with none the first start is taken.
+        """
+        best, height = Parameters(), -math.inf
+        blank = self.blank(self._variances(views, weight))
+        for one in u:
+            _, own = seeding.lloyd(features, seeding.seeds(features, self.components, one), START_STEPS)
+            now, reached = self._trial(views, weight, one_hot(own, self.components).T * weight.double(), blank, passes)
+            if not best or reached > height:
+                best, height = now, reached
+        return best
+
+    def _trial(
+        self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
+    ) -> tuple[Parameters, float]:
+        """Parameters a few passes after rows were shared out as r (K, B), and the last objective a row."""
+        now, height = self.maximise(self._sums(self.see(views, blank), r), blank, least=START_FLOOR), -math.inf
+        for _ in range(passes):
+            sums = self.expect(views, weight, now)
+            now, height = self.maximise(sums, now, least=START_FLOOR), float(sums["objective"] / sums["weight"])
+        return now, height
+
+    def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
+        """Each part's entrywise variances over the rows, 1 where nothing varies."""
+        flat = {n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
+                for n, d in self.sizes.items() for v, o in (views[n],)}  # fmt: skip
+        return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
+
+    def _sums(self, seen: Mapping[str, Seen], r: Tensor) -> Parameters:
+        sums = {f"{name}.{key}": t for name, one in seen.items() for key, t in one.sums(r).items()}
+        return sums | {"n": r.double().sum(-1)}
+
+
+def total(seen: Mapping[str, Seen], parameters: Parameters) -> Tensor:
+    """Log w_k + the parts' log p, (K, B); the weights alone, (K, 1), where nothing is seen."""
+    weight = parameters["log_weight"][:, None]
+    terms = [one.log_p for one in seen.values()]
+    return sum(terms[1:], terms[0] + weight.to(terms[0].dtype)) if terms else weight
+
+
+def under(parameters: Parameters, name: str) -> Parameters:
+    """One part's own parameters or statistics."""
+    return {key.removeprefix(f"{name}."): t for key, t in parameters.items() if key.startswith(f"{name}.")}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which entries of a condition's summary are numbers, and which are categories of which group.
+
+    Args:
+        numbers: int64.
+        codes: int64.
+        groups: The group of each of `codes`.
+        vector: Whether the numbers are few enough, and without order in space or time, to have any covariance.
+    """
+
+    numbers: Tensor
+    codes: Tensor
+    groups: Tensor
+    vector: bool
+
+
+def split(space: Space, most: int) -> Split:
+    """How a condition over `space` enters components; at most `most` numbers may have any covariance."""
+    if space.ragged:
+        steps = int(space.variables[0].states) if space.variables[0].type == "nominal" else 0
+        sizes = ([steps] if steps else [0] * space.width) + [0]  # a place for the length
+    else:
+        sizes = [int(v.states) if v.type == "nominal" else 0 for v in space.columns] * (space.dims // space.width)
+    group = torch.cat([torch.full((max(n, 1),), i if n else -1) for i, n in enumerate(sizes)])
+    numbers, codes = torch.nonzero(group < 0).flatten(), torch.nonzero(group >= 0).flatten()
+    dense = torch.unique(group[codes], return_inverse=True)[1]
+    return Split(numbers, codes, dense, not space.ragged and len(space.shape) == 1 and len(numbers) <= most)

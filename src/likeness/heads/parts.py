@@ -1,0 +1,155 @@
+"""The parts that a mixture's components are products of: heads, counts; what EM asks of any part.
+
+Legend: B rows, K components, D entries of a part. Log-densities are component-major, (K, B). Parameters and additive
+statistics are dictionaries of tensors; `Seen` is what one batch tells a part, kept between the two steps of EM.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likeness.core.noise import Noise
+from likeness.heads.columns import Columns
+
+Parameters = dict[str, Tensor]
+
+ROOM = 1 << 22  # numbers in a chunk
+STEPS = 32  # of an ascent over events
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a batch tells a part: log p of each row under each component, and statistics once rows are shared out.
+
+    Args:
+        log_p: (K, B), nats.
+        sums: Responsibilities (K, B) -> additive statistics.
+    """
+
+    log_p: Tensor
+    sums: Callable[[Tensor], Parameters]
+
+
+class Part(ABC):
+    """One factor of every component's law."""
+
+    @abstractmethod
+    def blank(self, variance: Tensor) -> Parameters:
+        """Parameters before any data, given the variance of each entry."""
+
+    @abstractmethod
+    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+        """Log p of what is known of each row under each component; `draft` allows single precision."""
+
+    @abstractmethod
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """The parameters that are best for the statistics; `least` raises the floor of variances."""
+
+
+class Drawn(Part):
+    """A part whose values can be drawn, and whose peaks be found."""
+
+    @abstractmethod
+    def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
+        """Values drawn from component k (B,) of each row where they are not known, shaped as v."""
+
+    @abstractmethod
+    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+        """The values with the best found for those sought, under log-weights prior (B, K), shaped as v."""
+
+
+class Multinomials(Part):
+    """Counts of categories, p(c | k) proportional to the product of theta_kj^{c_j}: one group of categories or more.
+
+    A one-hot label is a group counted once, tokens are a group counted as often as they occur.
+
+    Args:
+        groups: Which group each category belongs to, int64 (D,).
+        smoothing: Weight added to every category.
+        components: K.
+    """
+
+    def __init__(self, groups: Tensor, smoothing: float, components: int) -> None:
+        self.groups, self.smoothing, self.components = groups, smoothing, components
+
+    def blank(self, variance: Tensor) -> Parameters:
+        """Uniform within each group."""
+        size = torch.bincount(self.groups)[self.groups].to(variance)
+        return {"log_theta": -size.log().expand(self.components, -1).clone()}
+
+    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+        """The sum of c_j log theta_kj over known categories."""
+        counts = v * known
+        return Seen(params["log_theta"] @ counts.T, lambda r: {"count": r @ counts})
+
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Smoothed shares within each group."""
+        count = sums["count"] + self.smoothing + 1e-12
+        total = count.new_zeros(len(count), int(self.groups.max()) + 1).index_add_(1, self.groups, count)
+        return {"log_theta": count.log() - total[:, self.groups].log()}
+
+
+class Products(Drawn):
+    """Products of heads over an event; the heads are maximised on all rows at once, so their rows come in one batch.
+
+    Args:
+        columns: The heads, in closed form.
+        smoothing: Weight added to every category.
+        components: K.
+    """
+
+    def __init__(self, columns: Columns, smoothing: float, components: int) -> None:
+        self.columns, self.smoothing, self.components = columns, smoothing, components
+
+    def blank(self, variance: Tensor) -> Parameters:
+        """The marginal law for every component."""
+        places = self.columns.space.layout if self.columns.narrow else self.columns.space.layout[:-1]
+        return {"table": self.columns.start().expand(self.components, *places, -1).clone()}
+
+    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+        """Sums of the heads' log p over what is known."""
+        table = params["table"]
+
+        def sums(r: Tensor) -> Parameters:
+            smoothing = self.smoothing
+            return {"table": self.columns.estimate(v, known, r.T.contiguous(), smoothing=smoothing, previous=table)}
+
+        return Seen(self.columns.law(table).each(v, known).T, sums)
+
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """What was estimated already."""
+        return {"table": sums["table"].to(before["table"])}
+
+    def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
+        """Events drawn from component k (B,) where they are not known, (B, *E)."""
+        table = params["table"]
+        u = noise.uniform("x", *table.shape[1:-1], self.columns.uniforms).double()
+        size = max(1, ROOM // table[0].numel())
+        pairs = zip(k.split(size), u.split(size), strict=True)
+        return torch.where(known, v, torch.cat([self.columns.law(table[j]).draw(w) for j, w in pairs]))
+
+    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+        """The best event that ascents from every component's own mode reach, entries being modes of components.
+
+        Each step puts the candidate of most E[log p_k] under the responsibilities in every entry, which raises log p.
+        """
+        law = self.columns.law(params["table"])
+        modes = law.mode  # (K, *E), the candidates
+        scores = torch.stack([law.log_prob(m.expand_as(modes)) for m in modes], 1).clamp(min=-1e30)  # (K, C, *E)
+        best, height = v, torch.full_like(prior[:, 0], -torch.inf)
+        for start in modes:
+            x = torch.where(sought, start, v)
+            for _ in range(STEPS):
+                r = (prior + law.each(x, known | sought)).softmax(-1)
+                pick = torch.tensordot(r, scores, 1).argmax(1)
+                x = torch.where(sought, modes.gather(0, pick), v)
+            value = (prior + law.each(x, known | sought)).logsumexp(-1)
+            better = value > height
+            best = torch.where(better.reshape(-1, *[1] * (v.dim() - 1)), x, best)
+            height = torch.maximum(height, value)
+        return best

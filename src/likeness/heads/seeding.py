@@ -1,0 +1,51 @@
+"""Where to begin: k-means++ seeds and Lloyd's steps, for mixtures and codebooks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def candidates(k: int) -> int:
+    """How many candidates the greedy choice of a seed weighs, 2 + log k (Arthur & Vassilvitskii 2007)."""
+    return 2 + int(math.log(k)) if k > 1 else 1
+
+
+def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
+    """K rows far from each other: each drawn by squared distance to those before, the best of a few, (k, F).
+
+    Args:
+        x: Rows (N, F).
+        k: The number of seeds.
+        u: Uniform numbers (k, candidates).
+    """
+    chosen = x[(u[0, 0] * len(x)).long()][None]
+    nearest = distances(x, chosen)[:, 0]
+    for step in range(1, k):
+        cdf = nearest.double().cumsum(0)
+        picks = torch.searchsorted(cdf, u[step].double() * cdf[-1], right=True).clamp(max=len(x) - 1)
+        least = torch.minimum(nearest[:, None], distances(x, x[picks]))
+        best = least.sum(0).argmin()
+        chosen, nearest = torch.cat([chosen, x[picks[best]][None]]), least[:, best]
+    return chosen
+
+
+def lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Centres after so many steps, and which of them is nearest to each row: (k, F), int64 (N,)."""
+    own = distances(x, centres).argmin(-1)
+    for _ in range(steps):
+        count = torch.bincount(own, minlength=len(centres)).to(x)[:, None]
+        total = torch.zeros_like(centres).index_add_(0, own, x)
+        centres = torch.where(count > 0, total / count.clamp(min=1), centres)
+        own, before = distances(x, centres).argmin(-1), own
+        if bool((own == before).all()):
+            break
+    return centres, own
+
+
+def distances(x: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances (N, k), not below 0."""
+    cross = x @ centres.T
+    return (x.square().sum(-1, keepdim=True) - 2 * cross + centres.square().sum(-1)).clamp(min=0)
