@@ -39,8 +39,8 @@ class DiscretisedLogisticLaw(EntryLaw):
         bottom, top = x <= 0, x >= self._top
         rate = (-log_scale).exp()
         middle = (x - mean) * rate
-        upper = F.softplus(-middle - 0.5 * rate).masked_fill(top, 0.0)
-        lower = F.softplus(middle - 0.5 * rate).masked_fill(bottom, 0.0)
+        upper = F.softplus(-middle - 0.5 * rate, threshold=40).masked_fill(top, 0.0)
+        lower = F.softplus(middle - 0.5 * rate, threshold=40).masked_fill(bottom, 0.0)
         inside = torch.where(top | bottom, log_w, log_w + log1mexp(rate))
         return torch.logsumexp(inside - upper - lower, 0)
 
