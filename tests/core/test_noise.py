@@ -48,7 +48,7 @@ def test_moments() -> None:
     assert abs(float(z.mean())) < 5 / 200_000**0.5
     assert abs(float(z.var()) - 1) < 5 * (2 / 200_000) ** 0.5
     u = Noise(0, torch.arange(200_000), dtype=torch.float64).uniform("x", 1)
-    assert 0 <= float(u.min())
+    assert float(u.min()) >= 0
     assert float(u.max()) < 1
     assert abs(float(u.mean()) - 0.5) < 5 * (1 / 12 / 200_000) ** 0.5
 

@@ -81,7 +81,7 @@ class Batch:
         """Whether nothing is hidden."""
         return self.observed is None or not bool(self.holes.any())
 
-    def __getitem__(self, rows: Any) -> Batch:  # noqa: ANN401 - whatever indexes a tensor
+    def __getitem__(self, rows: Any) -> Batch:
         """Some rows, with all that belongs to them."""
         return self._each(lambda t: t[rows])
 
@@ -153,7 +153,7 @@ def missing(space: Space, rows: int, like: Tensor) -> Batch:
 CONVERTERS: list[Callable[[Space, Any], Batch | None]] = []
 
 
-def as_batch(space: Space, data: Any) -> Batch:  # noqa: ANN401 - the one door for users' own types
+def as_batch(space: Space, data: Any) -> Batch:
     """Anything that holds items of `space`, as a checked Batch.
 
     Arrays hold NaN where a real entry is missing and -1 (or NaN) where a discrete one is.
@@ -170,7 +170,7 @@ def as_batch(space: Space, data: Any) -> Batch:  # noqa: ANN401 - the one door f
     return check(space, from_array(space, data))
 
 
-def from_array(space: Space, data: Any) -> Batch:  # noqa: ANN401
+def from_array(space: Space, data: Any) -> Batch:
     """A Batch from a tensor, an array, or (ragged spaces) a list of arrays."""
     if space.ragged and isinstance(data, list | tuple):
         return _from_ragged(space, data)
@@ -185,7 +185,7 @@ def from_array(space: Space, data: Any) -> Batch:  # noqa: ANN401
     return _holes(space, x, length)
 
 
-def _as_tensor(data: Any) -> Tensor:  # noqa: ANN401
+def _as_tensor(data: Any) -> Tensor:
     try:
         x = data if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
     except (TypeError, ValueError) as error:

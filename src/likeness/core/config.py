@@ -13,7 +13,7 @@ from likeness.core.errors import BadConfig
 Section = Literal["family", "objective", "optimiser"]
 
 
-def option(default: Any, description: str, section: Section = "family", **limits: Any) -> Any:  # noqa: ANN401
+def option(default: Any, description: str, section: Section = "family", **limits: Any) -> Any:
     """A field of a Config: its default, what it means, which section of config.json it stands in, and limits."""
     return Field(default, description=description, json_schema_extra={"section": section}, **limits)
 

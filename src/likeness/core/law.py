@@ -83,32 +83,32 @@ class Law(ABC):
     # ---- hooks: one checked batch in model units -------------------------------------------------------------------
 
     @absent
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         """One item for each row of noise, (B, *E) in model units."""
         raise NotImplementedError
 
     @absent
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
         """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
         raise NotImplementedError
 
     @absent
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log p of each row in model units; holes only where `_marginal` says that they may come."""
         raise NotImplementedError
 
     @absent
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """N draws of each row's hidden entries given the others; use noise.draws(n)."""
         raise NotImplementedError
 
     @absent
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The most probable hidden entries of each row."""
         raise NotImplementedError
 
     @absent
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:  # noqa: ANN401
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         """The law of each row's code."""
         raise NotImplementedError
 
@@ -139,11 +139,11 @@ class Law(ABC):
         """The lengths of new items of a ragged space, int64 (B,)."""
         return None
 
-    def evaluations(self, settings: Any) -> int:  # noqa: ANN401
+    def evaluations(self, settings: Any) -> int:
         """Network evaluations that one drawn item costs."""
         return 1
 
-    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+    def how(self, verb: str, settings: Any) -> str:
         """A few words on how a verb is answered."""
         return "own law"
 
@@ -176,7 +176,7 @@ class Law(ABC):
         given: Any = None,
         seed: int | None = None,
         first: int = 0,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> Draws:
         """Draw n items, x (n, *E); with `given` of B rows n for each of them, x (n, B, *E), in data units.
 
@@ -203,13 +203,13 @@ class Law(ABC):
     @final
     def log_prob(
         self,
-        x: Any,  # noqa: ANN401
+        x: Any,
         *,
-        given: Any = None,  # noqa: ANN401
-        evidence: Any = None,  # noqa: ANN401
+        given: Any = None,
+        evidence: Any = None,
         effort: int | None = None,
         seed: int | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> LogProb:
         """Log p(x | given) in nats, (B,); with holes the marginal of what is observed.
 
@@ -237,14 +237,14 @@ class Law(ABC):
     @final
     def complete(
         self,
-        x: Any,  # noqa: ANN401
+        x: Any,
         *,
         n: int = 1,
-        given: Any = None,  # noqa: ANN401
+        given: Any = None,
         seed: int | None = None,
         first: int = 0,
         route: str | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> Draws:
         """N draws of what is hidden given what is observed, x (n, B, *E); observed entries come back bit-identical.
 
@@ -273,7 +273,7 @@ class Law(ABC):
         )  # fmt: skip
 
     @final
-    def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:  # noqa: ANN401
+    def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:
         """The most probable values of what is hidden (all, where x is None), given the rest."""
         asked = self._settings(settings)
         batch = self._batch(missing(self.space, 1, torch.zeros(1)) if x is None else x, given)
@@ -290,7 +290,7 @@ class Law(ABC):
         given: Any = None,
         effort: int | None = None,
         seed: int | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> RowLaw:
         """The law of the code of each row: responsibilities, a posterior, a latent point."""
         self._need("encode")
@@ -304,7 +304,7 @@ class Law(ABC):
         return self._tiled(batch.ids, asked, f)
 
     @final
-    def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowLaw:  # noqa: ANN401
+    def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowLaw:
         """The law of x for each code z (B, *codes); a point where the map is deterministic."""
         self._need("decode")
         codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
@@ -319,13 +319,13 @@ class Law(ABC):
     @final
     def classify(
         self,
-        x: Any,  # noqa: ANN401
+        x: Any,
         *,
-        prior: Any = None,  # noqa: ANN401
+        prior: Any = None,
         effort: int | None = None,
         seed: int | None = None,
         route: str | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> Posterior:
         """p(y | x) for a nominal `given`, under the learned class prior or another one (K,)."""
         chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, None)
@@ -346,7 +346,7 @@ class Law(ABC):
         given: Any = None,
         route: str | None = None,
         seed: int | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> Tensor:
         """How strange each row is, (B,): larger is stranger."""
         return self._asked_of_route("anomaly_score", x, given, route, seed, settings)
@@ -359,13 +359,13 @@ class Law(ABC):
         given: Any = None,
         route: str | None = None,
         seed: int | None = None,
-        settings: Any = None,  # noqa: ANN401
+        settings: Any = None,
     ) -> Tensor:
         """How strange each entry is, (B, *E): larger is stranger, 0 where hidden."""
         return self._asked_of_route("anomaly_map", x, given, route, seed, settings)
 
     @final
-    def p_value(self, x: Any, *, given: Any = None, seed: int | None = None, settings: Any = None) -> Tensor:  # noqa: ANN401
+    def p_value(self, x: Any, *, given: Any = None, seed: int | None = None, settings: Any = None) -> Tensor:
         """The conformal p-value of each row against held-out scores, (B,): (1 + #{s_i >= s}) / (n + 1)."""
         return self._asked_of_route("p_value", x, given, None, seed, settings)
 
@@ -421,7 +421,7 @@ class Law(ABC):
         given: Any,
         wanted: str | None,
         seed: int | None,
-        settings: Any,  # noqa: ANN401
+        settings: Any,
     ) -> Tensor:
         asked, batch = self._settings(settings), self._batch(x, given)
         route = self._route(verb, wanted, batch)
@@ -431,7 +431,7 @@ class Law(ABC):
             out: Tensor = route.function(self, Question(batch, noise, asked))
         return out
 
-    def _settings(self, settings: Any) -> Any:  # noqa: ANN401
+    def _settings(self, settings: Any) -> Any:
         return self.Settings.parse(settings or {}) if settings is None or type(settings) is dict else settings
 
     def _seed(self, seed: int | None) -> int:
@@ -440,21 +440,21 @@ class Law(ABC):
     def _noise(self, seed: int, index: Tensor, scope: str) -> Noise:
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
 
-    def _batch(self, x: Any, given: Any) -> Batch:  # noqa: ANN401
+    def _batch(self, x: Any, given: Any) -> Batch:
         batch = as_batch(self.space, x).to(dtype=self.dtype, device=self.device)
         condition = batch.given if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
         return replace(batch, given=None if self.given_space is None else condition)
 
-    def _given(self, given: Any) -> Batch | None:  # noqa: ANN401
+    def _given(self, given: Any) -> Batch | None:
         if given is None:
             return None
         if self.given_space is None:
             raise Unsupported("this law was fitted without `given`", do="fit again with lk.fit(..., given=...)")
         return as_batch(self.given_space, given).to(dtype=self.dtype, device=self.device)
 
-    def _evidence(self, evidence: Any, batch: Batch) -> Tensor:  # noqa: ANN401
+    def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
         """Evidence as a mask (B, *E); entries by name are columns of the last axis."""
         if isinstance(evidence, Sequence) and evidence and isinstance(evidence[0], str):
             names = self.space.names or ()
@@ -489,12 +489,12 @@ class Law(ABC):
         seed: int,
         first: int,
         given: Batch | None,
-        settings: Any,  # noqa: ANN401
+        settings: Any,
     ) -> Draws:
         how = self.how("sample", settings)
         return Draws(x, self.space, how, seed, first, length, given, self.evaluations(settings))
 
-    def _sample_rows(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ANN401
+    def _sample_rows(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor | None]:
         given = self._drawn_given(noise, given)
         length = self.draw_length(noise) if settings.length is None else torch.full_like(noise.index, settings.length)
         length = length if self.space.ragged else None
@@ -530,7 +530,7 @@ class Law(ABC):
             return batch, batch.x.new_zeros(len(batch)), Kind.EXACT
         return self.preprocessor.forward(batch, noise)
 
-    def _score(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _score(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log p of each row in data units, by the own hook or, where holes need one, by a route."""
         function: Callable[[Law, Question], Scored] = Law._score_rows
         if not batch.full and self.filler is None and (why := self._marginal(batch)) is not None:
@@ -572,7 +572,7 @@ class Law(ABC):
         value, stderr = log_mean_exp(scored.value.reshape(k, -1))
         return Scored(value, scored.kind, f"{scored.how}, {k} draw{'s' if k > 1 else ''}", stderr)
 
-    def _score_filled(self, batch: Batch, noise: Noise, settings: Any, fills: bool) -> Scored:  # noqa: ANN401
+    def _score_filled(self, batch: Batch, noise: Noise, settings: Any, fills: bool) -> Scored:
         inside, correction, kind = self._inside(batch, noise)
         how = self.preprocessor.how if self.preprocessor else ""
         if fills:

@@ -42,7 +42,7 @@ class Model(Law, nn.Module):
     classes: Tensor
     held_out: Tensor
 
-    def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:  # noqa: ANN401
+    def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:
         nn.Module.__init__(self)
         self.config, self.space, self.given_space = config, space, given_space
         self.codes: Space | None = None
@@ -60,7 +60,7 @@ class Model(Law, nn.Module):
         """How this model's parameters are found."""
 
     @classmethod
-    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:  # noqa: ANN401
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         """The sentence that says why the family does not take these Spaces, or None where it does."""
         return None
 
@@ -71,7 +71,7 @@ class Model(Law, nn.Module):
 
     @final
     @classmethod
-    def accepts(cls, config: Any, space: Space, given_space: Space | None = None) -> Answer:  # noqa: ANN401
+    def accepts(cls, config: Any, space: Space, given_space: Space | None = None) -> Answer:
         """Whether the family takes these Spaces, before any fit."""
         why = cls._refuse(config, space, given_space)
         return YES if why is None else no(why)

@@ -150,7 +150,7 @@ def build(
         return chosen(config, space, given_space)
 
 
-def _parse_nested(value: Any) -> Any:  # noqa: ANN401
+def _parse_nested(value: Any) -> Any:
     if value is None or value == "none":
         return None
     if isinstance(value, str):

@@ -36,7 +36,7 @@ def join(parts: Sequence[T]) -> T:
     return parts[0] if len(parts) == 1 else _zip(list(parts), lambda ts: torch.cat(ts))
 
 
-def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:  # noqa: ANN401
+def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:
     head = parts[0]
     if torch.is_tensor(head):
         return f(parts)

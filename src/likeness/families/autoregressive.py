@@ -85,7 +85,7 @@ class Autoregressive(Model):
         return self.config.hidden == () and self.config.net in {"auto", "masked"}
 
     @classmethod
-    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:  # noqa: ANN401
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         if config.net == "pixel" and (len(space.shape) != 3 or not space.homogeneous):
             return "a pixel net takes images (C, H, W) of one variable: take net=masked"
         if config.net == "sequence" and not space.ragged:
@@ -176,10 +176,10 @@ class Autoregressive(Model):
                 stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
         return x.reshape(batch.x.shape), weight, length
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._walk(self._nothing(noise, given, length), noise)[0]
 
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
         """Rows and the lengths at which they ended."""
         x, _, length = self._walk(self._nothing(noise, given, None), noise)
         return x, length
@@ -198,7 +198,7 @@ class Autoregressive(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """One pass where holes end the order, sums where they have few states, particles elsewhere."""
         value, end = self._chain(batch, batch.present)
         exact = Scored(value if end is None else value + end, Kind.EXACT, "chain rule")
@@ -229,7 +229,7 @@ class Autoregressive(Model):
         value, stderr = log_mean_exp(weight)
         return Scored(value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Ancestral draws where holes end the order, enumeration where they are few, resampled walks elsewhere."""
         if bool(self._suffix(batch).all()):
             x = self._walk(batch.repeat(n), noise.draws(n))[0]
@@ -242,7 +242,7 @@ class Autoregressive(Model):
         x, weight = x.reshape(count, *batch.x.shape), weight.reshape(count, -1)
         return resampled(x, weight, question, "sequential importance sampling")
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         """Enumeration to 4,096 states; beyond, the best of a greedy walk and 64 drawn ones."""
         noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
         if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
@@ -253,11 +253,11 @@ class Autoregressive(Model):
         x = torch.stack(tries)[values.argmax(0), torch.arange(len(batch))]
         return Mode(batch.with_x(x), Kind.ESTIMATE, "best of a greedy walk and 64 drawn ones")
 
-    def evaluations(self, settings: Any) -> int:  # noqa: ANN401
+    def evaluations(self, settings: Any) -> int:
         """A walk computes each activation once."""
         return 1
 
-    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+    def how(self, verb: str, settings: Any) -> str:
         """Samples are ancestral."""
         return "ancestral" if verb == "sample" else super().how(verb, settings)
 

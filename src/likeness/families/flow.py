@@ -164,15 +164,15 @@ class Flow(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         _, base, ladjs = self._through(batch)
         terms = {"base": base, **{f"map {i}": ladj for i, ladj in enumerate(ladjs)}}
         return Scored(base + torch.stack(ladjs).sum(0), Kind.EXACT, "change of variables", terms=terms)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._back(noise.normal("z", self.dims), given, length)
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:  # noqa: ANN401
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         z, _, _ = self._through(batch)
         assert self.codes is not None
         return Delta(self.codes, batch.ids, Kind.EXACT, "the flow's own map", z)

@@ -282,7 +282,7 @@ class GAN(Model):
         code = (cdf[:-1] <= noise.uniform("code", 1) * cdf[-1]).sum(-1)
         return torch.cat([z, one_hot(code, c.codes).to(z)], -1)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._generate(noise, given, length)
 
     def _critic_score(self, batch: Batch, noise: Noise) -> Tensor:

@@ -85,7 +85,7 @@ class Gaussian(Model):
         config: GaussianConfig = self.config
         return EM(self._start, self._expect, self._maximise, self._assign, passes=config.passes if self.holes else 1)
 
-    def _start(self, source: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+    def _start(self, source: Any, noise: Noise) -> Parameters:
         return {
             "mean": self.mean.double() * 0,
             "cov": torch.ones_like(self.cov).double() * torch.eye(self.cov.shape[-1]),
@@ -168,7 +168,7 @@ class Gaussian(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log p(x, s) - log p(s)."""
         v, known = self._joint(batch)
         mean, cov = self._parameters_of(batch)
@@ -180,12 +180,12 @@ class Gaussian(Model):
             value = value - gaussian.log_density(v, mean, cov, only)
         return Scored(value, Kind.EXACT, "closed form")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         assert self.preprocessor is not None
         hidden = missing(self.preprocessor.out, noise.rows, self.mean)
         return self._draw(replace(hidden, given=given, index=noise.index), noise)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         x = self._draw(batch.repeat(n), noise.draws(n))
         return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
 
@@ -195,7 +195,7 @@ class Gaussian(Model):
         drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))
         return drawn[:, : self.dims].reshape(batch.x.shape)
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak."""
         v, known = self._joint(batch)
         mean, cov = self._parameters_of(batch)

@@ -87,7 +87,7 @@ class Independent(Model):
         loss, slopes = partial(self.__call__, phase="full"), [self.weight] if self.linear else []
         return FullBatch(loss, [self.table, *slopes], l2=config.l2, penalised=slopes, iterations=config.iterations)
 
-    def _start(self, task: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+    def _start(self, task: Any, noise: Noise) -> Parameters:
         """The weighted maximum-likelihood law of every entry, for each class."""
         batches = [batch for batch, _ in task.everything(65536)]
         x, present = torch.cat([b.x for b in batches]), torch.cat([b.present for b in batches])
@@ -134,7 +134,7 @@ class Independent(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
         return Scored(value, Kind.EXACT, "product of marginals")
 
@@ -142,14 +142,14 @@ class Independent(Model):
         places = self.space.layout if self.columns.narrow else self.space.layout[:-1]
         return self._law(given, noise.rows).draw(noise.uniform("x", *places, self.columns.uniforms))
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._draw(given, noise)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         many = noise.draws(n)
         given = None if batch.given is None else batch.given.repeat(n)
         return Completed(self._draw(given, many).reshape(n, *batch.x.shape), "product of marginals")
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         law = self._law(batch.given, len(batch))
         return Mode(batch.with_x(law.mode), Kind.EXACT, "mode of every marginal")

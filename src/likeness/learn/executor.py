@@ -59,7 +59,7 @@ class Task:
         """The number of training rows."""
         return 0 if self.source is None else len(self.source)
 
-    def everything(self, size: int) -> Any:  # noqa: ANN401
+    def everything(self, size: int) -> Any:
         """All training rows in model units, chunk by chunk, with noise that never changes."""
         assert self.source is not None
         for batch in self.source.chunks(size):

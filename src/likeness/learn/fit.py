@@ -23,12 +23,12 @@ from likeness.learn.run import Run
 
 def fit(
     family: str,
-    data: Any,  # noqa: ANN401 - a name, a path, an array, a frame, a Table, Data, or (x, given)
+    data: Any, - a name, a path, an array, a frame, a Table, Data, or (x, given)
     *,
     budget: str | int | Budget = "1m",
     seed: int | None = 0,
     holdout: float = 0.1,
-    given: Any = None,  # noqa: ANN401
+    given: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
     decisions: dict[str, Any] | None = None,
@@ -36,7 +36,7 @@ def fit(
     dtype: torch.dtype | None = None,
     watch: Callable[[Run, Event], None] | None = None,
     progress: bool | None = None,
-    **options: Any,  # noqa: ANN401 - the one door for a family's options
+    **options: Any,
 ) -> Model:
     """Fit a model of `family` to data.
 
@@ -87,7 +87,7 @@ def start(
     return model.to(device=torch.device(device), dtype=dtype or type(model).natural_dtype)
 
 
-def training_table(data: Any, given: Any = None) -> Table:  # noqa: ANN401
+def training_table(data: Any, given: Any = None) -> Table:
     """The rows to learn from: a Table as it is, Data's training part, or whatever `load` reads."""
     table = getattr(data, "train", data)
     if not isinstance(table, Table):

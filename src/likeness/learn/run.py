@@ -149,7 +149,7 @@ class Run:
             self.executor.done = True
 
     @contextmanager
-    def _answering(self) -> Any:  # noqa: ANN401
+    def _answering(self) -> Any:
         self.executor.answering(True)
         try:
             yield
@@ -268,5 +268,5 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _hash(data: Any) -> str:  # noqa: ANN401
+def _hash(data: Any) -> str:
     return data.hash() if hasattr(data, "hash") else ""
