@@ -52,6 +52,12 @@ def test_classes_are_given_only_when_asked(folder):
         load(folder, given="species")
 
 
+def test_an_image_outside_every_class_has_no_label(folder):
+    save(folder / "stray.png", pixels(99))
+    assert load(folder, test=0).labels["train"].tolist() == [0, 0, 0, 1, 1, 1, -1]
+    assert load(folder, test=0, given="label").train.batch.given.present[:, 0].tolist() == [True] * 6 + [False]
+
+
 def test_an_official_split_is_kept(tmp_path):
     for part, n in (("train", 4), ("test", 2)):
         for i in range(n):

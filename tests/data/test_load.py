@@ -1,4 +1,4 @@
-"""load: splits that adding rows cannot move, groups kept whole, conditions kept with their rows, answers that return."""
+"""load: splits that adding rows cannot move, whole groups, conditions kept with their rows, answers read back."""
 
 import wave
 
@@ -15,6 +15,7 @@ from likeness.core.errors import BadConfig, BadData, LikenessError
 from likeness.core.space import Count, Nominal, Ordinal, Real, Space, image, label, sequence, series, vector
 from likeness.data import load
 from likeness.data.source import Table
+from likeness.data.tables import groups
 from likeness.data.worlds import WORLDS, world
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -51,15 +52,21 @@ def test_the_held_out_share_is_near_what_was_asked():
 
 @QUICK
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60), st.integers(0, 99))
-def test_groups_stay_whole(groups, seed):
-    frame = pd.DataFrame({"x": rows(len(groups))[:, 0], "who": groups})
+def test_groups_stay_whole(who, seed):
+    frame = pd.DataFrame({"x": rows(len(who))[:, 0], "who": who})
     data = load(frame, group="who", test=0.4, seed=seed)
     assert data.space.names == ("x",)
-    sides = [{groups[i] for i in part.batch.ids.tolist()} for part in (data.train, data.test)]
+    sides = [{who[i] for i in part.batch.ids.tolist()} for part in (data.train, data.test)]
     assert not sides[0] & sides[1]
-    assert sides[0] | sides[1] == set(groups)
-    again = load(rows(len(groups)), group=np.array(groups), test=0.4, seed=seed)
+    assert sides[0] | sides[1] == set(who)
+    again = load(rows(len(who)), group=np.array(who), test=0.4, seed=seed)
     assert again.train.batch.ids.tolist() == data.train.batch.ids.tolist()
+
+
+def test_every_group_has_a_number_of_its_own():
+    names = [f"{kind} {i}" for kind in ("patient", "visit", "") for i in range(2000)]
+    assert len(set(groups(names).tolist())) == len(names)
+    assert groups([3, 3.0, "3"]).unique().numel() == 1
 
 
 def test_a_split_depends_on_its_seed_alone():

@@ -93,7 +93,7 @@ def test_parquet_keeps_a_frame(tmp_path):
     frame.to_parquet(tmp_path / "x.parquet")
     same(tables.read_parquet(tmp_path / "x.parquet"), frame)
     (tmp_path / "y.parquet").write_bytes(b"")
-    with pytest.raises(BadData, match="y.parquet"):
+    with pytest.raises(BadData, match=r"y\.parquet"):
         tables.read_parquet(tmp_path / "y.parquet")
 
 
@@ -150,7 +150,7 @@ def test_days_count_from_1970():
     space, notes = space_of(frame)
     assert encode(space, frame).x[:, 0].tolist() == [1.0, -0.5, 0.0]
     assert any("dates" in n for n in notes)
-    with pytest.raises(BadData, match="'today' is not a date .row 0"):
+    with pytest.raises(BadData, match=r"'today' is not a date .row 0"):
         encode(space, pd.DataFrame({"x": ["today"]}))
 
 
@@ -185,7 +185,8 @@ def test_notes_say_what_was_seen():
     })  # fmt: skip
     notes = "\n".join(space_of(frame)[1])
     for said in (
-        "'k' is constant (5)", "'c', 'gap': each is constant: a density is unbounded on repeated values", "'w' is constant ('a')",
+        "'k' is constant (5)", "'c', 'gap': each is constant: a density is unbounded on repeated values",
+        "'w' is constant ('a')",
         "'gap' lacks 100 of 200 values", "'many' has 70 categories: high cardinality",
         "'r' is rounded to 0.01: a density is unbounded on repeated values", "'zero' is 0 in 50% of the rows",
     ):  # fmt: skip

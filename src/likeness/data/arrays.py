@@ -66,7 +66,7 @@ def _listed(names: list[str]) -> str:
     return f"column {head}" if len(names) == 1 else f"columns {head}: each"
 
 
-def plain(x: Any) -> Array:  # noqa: ANN401
+def plain(x: Any) -> Array:
     """A tensor, an array or a list of numbers as an array on the CPU.
 
     Raises:
@@ -151,7 +151,7 @@ def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inf
 
 def _stride(values: Array) -> float:
     """The greatest common divisor of the differences; 1 below 20 rows, which chance may space evenly."""
-    return float(np.gcd.reduce((values - values[0]).astype(np.int64))) if len(values) >= 20 else 1.0
+    return float(np.gcd.reduce((values - values[0]).astype(np.int64))) or 1.0 if len(values) >= 20 else 1.0
 
 
 def _counted(values: Array, lo: int, hi: int) -> bool:
@@ -212,6 +212,7 @@ def infer(
     x, axes = _axes(x)
     _not_all_missing(x)
     variable, notes = _variables(x, axes, columns, rounding)
+    notes += ("read as series (time, channel): give images with 4 axes",) if axes == ("time", "channel") else ()
     source = "image" if axes[0] == "channel" else None
     return Space(axes=axes, shape=x.shape[1:], variables=variable, source=source), x, notes
 
@@ -277,7 +278,7 @@ def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[
     if x.dtype.kind == "f":
         return _reals(x, rounding)
     gaps = ("-1 is read as missing",) if (x == -1).any() and known.min() >= 0 else ()
-    found = whole(known, rounding="bins", start=0 if known.min() >= 0 else None)
+    found = whole(known, rounding="bins", start=0)  # an array holds codes, which count from 0
     return (found.variable,), gaps + tuple(f"the array {note}" for note in found.notes)
 
 
@@ -319,7 +320,7 @@ def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
     return space, as_batch(space, arrays)
 
 
-def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:  # noqa: ANN401
+def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:
     """A label for each row from whole numbers or strings, (N,): names sorted, 0..K-1 where the numbers are that.
 
     Raises:
@@ -337,7 +338,7 @@ def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:  # noqa: AN
     return space, Batch(torch.from_numpy(codes)[:, None])
 
 
-def given(values: Any) -> tuple[Space, Batch]:  # noqa: ANN401
+def given(values: Any) -> tuple[Space, Batch]:
     """What is given as an array: (N,) of whole numbers or strings is a label, anything else an array of its own."""
     array = plain(values)
     if array.ndim == 1 and array.dtype.kind in "buiUO":
@@ -346,7 +347,7 @@ def given(values: Any) -> tuple[Space, Batch]:  # noqa: ANN401
     return space, as_batch(space, array)
 
 
-def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:  # noqa: ANN401
+def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:
     """An array, a tensor, or a list of arrays of unlike lengths."""
     if isinstance(x, list) and len({getattr(plain(item), "shape", ())[:1] for item in x}) > 1:
         space, batch = ragged(x)
@@ -392,7 +393,7 @@ def _unreadable(path: Path, error: Exception) -> BadData:
     return BadData("the file is broken or no numpy file", where=str(path), do="save it again with numpy.save or savez")
 
 
-def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name: str) -> Reading:  # noqa: ANN401
+def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name: str) -> Reading:
     """Items, labels and Space of a .npz: as Draws.save wrote it, or under x, X, data, images, or one array alone.
 
     Raises:
