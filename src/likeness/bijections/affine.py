@@ -19,10 +19,11 @@ class AffineStep(Step):
     """
 
     size = 2
+    limit: Tensor
 
     def __init__(self, limit: float = 5.0) -> None:
         super().__init__()
-        self.limit = limit
+        self.register_buffer("limit", torch.tensor(limit), persistent=False)
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The image y = x e^s + t, and s."""

@@ -50,7 +50,7 @@ class SplineStep(Step):
         u = self._fraction(x)
         x0, per_width, y0, h, d0, d1 = self._bin(u, params, 0)
         s = h * per_width
-        rise, ladj = _piece((u - x0) * per_width, s, d0, d1)
+        rise, ladj = _piece((u - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
         y = (y0 + h * rise) * (2 * self.bound) - self.bound
         outside = x.abs() >= self.bound
         return torch.where(outside, x, y), ladj.masked_fill(outside, 0)
@@ -60,21 +60,25 @@ class SplineStep(Step):
         u = self._fraction(y)
         y0, per_height, x0, w, d0, d1 = self._bin(u, params, 1)
         v, s = (u - y0) * per_height, (w * per_height).reciprocal()
-        b = d0 - v * (d0 + d1 - 2 * s)
-        size, vs = b.abs(), v * s
+        bend, vs = (d0 - s) + (d1 - s), v * s
+        b = d0 - v * bend
+        size = b.abs()
         root = size + torch.addcmul(b * b, vs, s - b, value=4).clamp(min=1e-30).sqrt()
-        xi = torch.where(b > 0, 2 * vs / root, root / (2 * (s + size)))
+        xi = torch.where(b > 0, (vs + vs) / root, 0.5 * root / (s + size))
         x = (x0 + w * xi) * (2 * self.bound) - self.bound
         outside = y.abs() >= self.bound
-        return torch.where(outside, y, x), -_piece(xi, s, d0, d1)[1].masked_fill(outside, 0)
+        return torch.where(outside, y, x), -_piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
 
     def _fraction(self, x: Tensor) -> Tensor:
         """Where x lies in the interval, as a part of 1; its nearer end where outside, so that no gradient is lost."""
         return F.hardtanh(x, -self.bound, self.bound) * (0.5 / self.bound) + 0.5
 
     def _bin(self, u: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
-        """(a0, 1 / size, c0, size', d0, d1) of the bin where u lies along x (side 0) or y (side 1): where the bin begins
-        on that side and its size there, the same on the other side, in parts of the interval, and its slopes."""
+        """The bin where u lies along x (side 0) or y (side 1), in parts of the interval.
+
+        Where it begins on that side and 1 / its size there; where it begins on the other side and its size there; and
+        the slopes at its ends.
+        """
         logits, raw = params.split([2 * self.bins, self.bins - 1], -2)
         e = F.hardtanh(logits.unflatten(-2, (2, self.bins)), -_HUGE, _HUGE).exp()
         knots = self.knots @ e  # (*S, 2, K + 1, B), in units of the last one
@@ -92,10 +96,10 @@ class SplineStep(Step):
         return begin[side], size[side].reciprocal(), begin[1 - side], size[1 - side], d0, d1
 
 
-def _piece(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+def _piece(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor, bend: Tensor) -> tuple[Tensor, Tensor]:
     """How far up its bin a piece is at xi, as a part of the bin, and the log of its slope there (eqs. 4 and 5)."""
     eta = 1 - xi
     both, d0_eta = xi * eta, d0 * eta
-    per_below = (s + (d0 + d1 - 2 * s) * both).reciprocal()  # of at least s / 2
-    slope = (d1 * xi * xi + 2 * s * both + d0_eta * eta) * (s * per_below).square()
+    per_below = (s + bend * both).reciprocal()  # of at least s / 2
+    slope = (d1 * xi * xi + (s + s) * both + d0_eta * eta) * (s * per_below).square()
     return xi * (s * xi + d0_eta) * per_below, slope.log()

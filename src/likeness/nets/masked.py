@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from likeness.nets.embed import matched
 _BAND_ROWS = 128  # rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
 _BANDS = 8  # bands beyond which little is left to skip
 _BLOCK_UNITS = 32  # hidden units of a layer that a stepper brings up to date by one product
+_Band = tuple[slice, slice]  # rows, and the columns that they see
 _SILU_GAIN = 1.68  # 1 / sqrt(E silu(z)^2), z standard normal: keeps the variance of pre-activations
 
 
@@ -69,24 +70,26 @@ class MaskedNet(nn.Module):
 
         blind = context > 0 or window == 0 or len(inputs) == 1  # units of degree 0 see the context alone
         last = 0 if window == 0 else len(inputs) - 1
-        self.degrees = tuple(_spread(width, 0 if blind else 1, last) for width in hidden)
+        degrees = [_spread(width, 0 if blind else 1, last) for width in hidden]
+        self.counts = [degree.bincount(minlength=len(inputs)).tolist() for degree in degrees]  # units of each degree
         at = torch.arange(len(inputs))
         features = torch.stack([at, at + 1]).repeat_interleave(torch.tensor(self.in_sizes), 1)
         targets = _span(at.repeat_interleave(torch.tensor(self.out_sizes)), window)
-        levels = [features, *(_span(degree, window) for degree in self.degrees)]
+        levels = [features, *(_span(degree, window) for degree in degrees)]
         self.adds = tuple(k > 0 and residual and hidden[k] == hidden[k - 1] for k in range(len(hidden)))
         gains = [1.0, *(_SILU_GAIN / (len(hidden) ** 0.5 if adds else 1.0) for adds in self.adds[1:])]
-        masks = [_feeds(a, b) for a, b in pairwise(levels)]
-        self._layers = nn.ModuleList(_Masked(mask, gain) for mask, gain in zip(masks, gains, strict=False))
         # the first units' thresholds lie among the data; outputs start near the law that their biases say
-        self._starts = nn.ModuleList(_Start(w, context, 0.5 * (k == 0)) for k, w in enumerate(hidden))
-        self.top = _Masked(_feeds(levels[-1], targets), 0.1 * _SILU_GAIN) if hidden else None
-        self.skip, self.last = _Masked(_feeds(features, targets), 0.1), _Start(sum(outputs), context, 0.0)
+        self._layers = nn.ModuleList(
+            _Masked(_feeds(a, b), context, gain=gain, spread=0.5 * (a is features))
+            for (a, b), gain in zip(pairwise(levels), gains, strict=False)
+        )
+        self.skip = _Masked(_feeds(features, targets), context, gain=0.1, spread=0.0)
+        self.top = _Masked(_feeds(levels[-1], targets), 0, gain=0.1 * _SILU_GAIN, spread=None) if hidden else None
 
     @property
-    def layers(self) -> list[tuple[_Start, _Masked]]:
-        """The hidden layers: what each starts from, and its product."""
-        return cast("list[tuple[_Start, _Masked]]", list(zip(self._starts, self._layers, strict=True)))
+    def layers(self) -> list[_Masked]:
+        """The hidden layers."""
+        return cast("list[_Masked]", list(self._layers))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Outputs (B, sum outputs) for features x (B, sum inputs), both laid out by variable, and context (B, C)."""
@@ -99,10 +102,11 @@ class MaskedNet(nn.Module):
         context = matched(context, self.context)
         c = None if context is None else context.t()
         h = source = x
-        for (start, product), adds in zip(self.layers, self.adds, strict=True):
-            h = product(source, start(c) + h if adds else start(c))
+        for layer, adds in zip(self.layers, self.adds, strict=True):
+            start = layer.start(c)
+            h = layer(source, start + h if adds else start)
             source = F.silu(h)
-        y = self.skip(x, self.last(c))
+        y = self.skip(x, self.skip.start(c))
         return y if self.top is None else self.top(source, y)
 
     def stepper(self, rows: int, context: Tensor | None = None) -> MaskedStepper:
@@ -112,8 +116,8 @@ class MaskedNet(nn.Module):
     def silence(self) -> MaskedNet:
         """Set what leads to the outputs to zero, so that a new net says 0 whatever it is shown."""
         with torch.no_grad():
-            for part in (self.skip, self.last, *((self.top,) if self.top is not None else ())):
-                for parameter in part.parameters():
+            for last in (self.skip, self.top):
+                for parameter in () if last is None else last.parameters():
                     parameter.zero_()
         return self
 
@@ -136,21 +140,20 @@ class MaskedStepper:
     def __init__(self, net: MaskedNet, rows: int, context: Tensor | None) -> None:
         c = None if context is None else context.t()
         length = len(net.order)
-        self._out = _Rows(net.last.rows(c, rows), net.out_sizes)
+        self._out = _Rows(net.skip.rows(c, rows), net.out_sizes)
         self._x = _Rows(self._out.value.new_zeros(sum(net.in_sizes), rows), net.in_sizes)
-        counts = [degree.bincount(minlength=length).tolist() for degree in net.degrees]
-        self._hidden = [_Rows(start.rows(c, rows), n) for (start, _), n in zip(net.layers, counts, strict=True)]
+        self._hidden = [_Rows(layer.rows(c, rows), n) for layer, n in zip(net.layers, net.counts, strict=True)]
         # a layer that the next one adds to keeps its pre-activations apart; zeros, as blocks read what is not there yet
         kept = zip(self._hidden, [*net.adds[1:], False], strict=False)
         self._active = [_Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in kept]
         sources = [self._x, *self._active]
         self._layers = [
-            _Product(product.masked(), source, target)
-            for (_, product), source, target in zip(net.layers, sources, self._hidden, strict=False)
+            _Product(layer, source, target, net.window)
+            for layer, source, target in zip(net.layers, sources, self._hidden, strict=False)
         ]
-        self._outputs = [_Product(net.skip.masked(), self._x, self._out)]
+        self._outputs = [_Product(net.skip, self._x, self._out, net.window)]
         if net.top is not None:
-            self._outputs.append(_Product(net.top.masked(), sources[-1], self._out))
+            self._outputs.append(_Product(net.top, sources[-1], self._out, net.window))
         self._adds = net.adds
         # nothing older than the window reaches a position, unless units that see no variable feed all others
         self._window = length if net.window is None or net.context or not net.window else net.window
@@ -242,24 +245,26 @@ class _Rows:
 
 
 class _Product:
-    """A masked product that a walk adds up piece by piece: target += weight source."""
+    """A masked product that a walk adds up piece by piece, target += (weight * mask) source."""
 
-    def __init__(self, weight: Tensor, source: _Rows, target: _Rows) -> None:
-        self._weight, self._source, self._target = weight, source, target
+    def __init__(self, layer: _Masked, source: _Rows, target: _Rows, window: int | None) -> None:
+        self._weight, self._mask = layer.weight, layer.mask
+        self._source, self._target = source, target
+        self._all_earlier = window is None  # what comes before a block is then seen by all of it
         self._pieces: list[tuple[Tensor, Tensor]] = []
         self._block = source.value
 
     def add(self, low: int, high: int, first: int, stop: int) -> None:
         """Add to target groups low..high-1 what source groups first..stop-1 say."""
-        weight = self._weight[self._rows(low, high), self._columns(first, stop)]
+        weight = self._part(low, high, first, stop)
         if weight.numel():
             self._target[low, high].addmm_(weight, self._source[first, stop])
 
     def before(self, base: int, end: int, first: int) -> None:
         """Begin the block of groups base..end-1 with what source groups first..base-1 say."""
         self.add(base, end, first, base)
-        inside = self._weight[self._rows(base, end), self._columns(base, end)].split(self._target.sizes[base:end])
-        self._pieces = [(self._target[i, i + 1], w) for i, w in enumerate(inside, base)]
+        inside = self._part(base, end, base, end).split_with_sizes(self._target.sizes[base:end])
+        self._pieces = [(self._target[i, i + 1], weight) for i, weight in enumerate(inside, base)]
         self._block = self._source[base, end]
 
     def inside(self, i: int) -> None:
@@ -268,60 +273,75 @@ class _Product:
         if weight.numel():
             target.addmm_(weight, self._block)
 
-    def _rows(self, low: int, high: int) -> slice:
-        return slice(self._target.starts[low], self._target.starts[high])
-
-    def _columns(self, first: int, stop: int) -> slice:
-        return slice(self._source.starts[first], self._source.starts[stop])
-
-
-class _Start(nn.Module):
-    """What a layer says before any variable is seen: its bias and the context's part, b + C c."""
-
-    def __init__(self, size: int, context: int, spread: float) -> None:
-        super().__init__()
-        self.bias = _parameter(torch.randn(size) * spread)
-        side = torch.randn(size, context) / max(context, 1) ** 0.5
-        self.side = _parameter(side) if context else None
-
-    def forward(self, c: Tensor | None) -> Tensor:
-        """(size, B) for c (C, B), or (size, 1) where there is none."""
-        base = self.bias[:, None]
-        return base if c is None or self.side is None else torch.addmm(base, self.side, c)
-
-    def rows(self, c: Tensor | None, rows: int) -> Tensor:
-        """(size, rows), in memory of its own."""
-        return self(c).expand(-1, rows).clone(memory_format=torch.contiguous_format)
+    def _part(self, low: int, high: int, first: int, stop: int) -> Tensor:
+        rows = slice(self._target.starts[low], self._target.starts[high])
+        columns = slice(self._source.starts[first], self._source.starts[stop])
+        weight = self._weight[rows, columns]
+        return weight if self._all_earlier and stop <= low else weight * self._mask[rows, columns]
 
 
 class _Masked(nn.Module):
-    """A masked product, base + (W * mask) x, feature-first."""
+    """A layer of masked weights, with a bias and a part of the context that every output sees; feature-first."""
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor, gain: float) -> None:
+    def __init__(self, mask: Tensor, context: int, *, gain: float, spread: float | None) -> None:
         super().__init__()
         fan_in = mask.sum(1, keepdim=True).clamp(min=1)  # what a unit sees, not the width of the layer below
-        self.weight = _parameter(torch.randn(mask.shape) * mask * gain / fan_in.sqrt())
+        self.weight = nn.Parameter(torch.randn(mask.shape) * mask * gain / fan_in.sqrt())
+        self.bias = None if spread is None else nn.Parameter(torch.randn(len(mask)) * spread)
+        self.side = nn.Parameter(torch.randn(len(mask), context) * gain / context**0.5) if context else None
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
         self.bands = _bands(mask)
 
+    def start(self, c: Tensor | None) -> Tensor:
+        """What there is before any variable is seen, b + C c: (n_out, B) for c (C, B), (n_out, 1) without one."""
+        base = self.weight.new_zeros(len(self.weight), 1) if self.bias is None else self.bias[:, None]
+        return base if c is None or self.side is None else torch.addmm(base, self.side, c)
+
+    def rows(self, c: Tensor | None, rows: int) -> Tensor:
+        """`start` for `rows` rows, in memory of its own."""
+        return self.start(c).expand(-1, rows).clone(memory_format=torch.contiguous_format)
+
     def forward(self, x: Tensor, base: Tensor) -> Tensor:
         """(n_out, B) for x (n_in, B) and base (n_out, B or 1)."""
-        weight = self.masked()
+        weight = self.weight * self.mask
         if len(self.bands) == 1:
             return torch.addmm(base, weight, x)
-        sizes = [rows for rows, _, _ in self.bands]
-        bands = zip(base.split(sizes), weight.split(sizes), self.bands, strict=True)
-        return torch.cat([torch.addmm(b, w[:, low:high], x[low:high]) for b, w, (_, low, high) in bands])
-
-    def masked(self) -> Tensor:
-        """The weights that count, (n_out, n_in)."""
-        return self.weight * self.mask
+        if torch.is_autocast_enabled(x.device.type):
+            low = torch.get_autocast_dtype(x.device.type)
+            base, weight, x = base.to(low), weight.to(low), x.to(low)
+        return cast(Tensor, _Banded.apply(base, weight, x, self.bands))
 
 
-def _parameter(value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.to(torch.get_default_dtype()))
+class _Banded(torch.autograd.Function):
+    """Calculates base + W x from the blocks of W outside of which it is zero, in both directions."""
+
+    @staticmethod
+    def forward(base: Tensor, weight: Tensor, x: Tensor, bands: Sequence[_Band]) -> Tensor:
+        y = x.new_empty(len(weight), x.shape[1])
+        for rows, columns in bands:
+            torch.addmm(base[rows], weight[rows, columns], x[columns], out=y[rows])
+        return y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Sequence[_Band]], output: Tensor) -> None:
+        base, weight, x, ctx.bands = inputs
+        ctx.broadcast = base.shape[1] == 1
+        ctx.save_for_backward(weight, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        weight, x = ctx.saved_tensors
+        to_base, to_weight, to_x, _ = ctx.needs_input_grad
+        d_weight, d_x = torch.zeros_like(weight) if to_weight else None, torch.zeros_like(x) if to_x else None
+        for rows, columns in ctx.bands:
+            if d_weight is not None:
+                d_weight[rows, columns].addmm_(grad[rows], x[columns].t())
+            if d_x is not None:
+                d_x[columns].addmm_(weight[rows, columns].t(), grad[rows])
+        d_base = grad.sum(1, keepdim=True) if ctx.broadcast else grad
+        return d_base if to_base else None, d_weight, d_x, None
 
 
 def _spread(width: int, first: int, last: int) -> Tensor:
@@ -341,21 +361,19 @@ def _feeds(source: Tensor, target: Tensor) -> Tensor:
     return (a == b) | ((low <= a) & (b <= high))
 
 
-def _bands(mask: Tensor) -> list[tuple[int, int, int]]:
-    """Row bands (rows, first column, last column + 1) outside of which a mask is zero; one where it does not pay."""
-    whole = [(mask.shape[0], 0, mask.shape[1])]
+def _bands(mask: Tensor) -> list[_Band]:
+    """Blocks of rows and columns outside of which a mask is zero; the whole where cutting does not pay."""
     count = min(_BANDS, mask.shape[0] // _BAND_ROWS)
-    if count < 2:
-        return whole
-    bands = [(len(rows), *_extent(rows.any(0))) for rows in mask.tensor_split(count)]
-    work = sum(rows * (high - low) for rows, low, high in bands)
-    return bands if work < 0.85 * mask.numel() else whole
+    starts = [mask.shape[0] * i // max(count, 1) for i in range(count + 1)]
+    bands = [(slice(a, b), _extent(mask[a:b].any(0))) for a, b in pairwise(starts)]
+    work = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in bands)
+    return bands if count > 1 and work < 0.85 * mask.numel() else [(slice(0, mask.shape[0]), slice(0, mask.shape[1]))]
 
 
-def _extent(used: Tensor) -> tuple[int, int]:
-    """First and one-past-last true entry, (0, 0) where there is none."""
+def _extent(used: Tensor) -> slice:
+    """From the first to the last true entry; empty where there is none."""
     where = used.nonzero()
-    return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
 
 
 def _offsets(sizes: Sequence[int]) -> list[int]:
