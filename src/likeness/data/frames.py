@@ -31,7 +31,7 @@ def register() -> None:
         WRITERS.update(SAVES)
 
 
-def _converter(space: Space, data: Any) -> Batch | None:  # noqa: ANN401
+def _converter(space: Space, data: Any) -> Batch | None:
     return convert(data, space)
 
 
@@ -39,7 +39,7 @@ def _converter(space: Space, data: Any) -> Batch | None:  # noqa: ANN401
 
 
 @singledispatch
-def convert(data: Any, space: Space) -> Batch | None:  # noqa: ANN401
+def convert(data: Any, space: Space) -> Batch | None:
     """The data as a Batch of `space`, or None where they are arrays of numbers, which the core reads itself."""
     return None
 
@@ -103,7 +103,7 @@ def _(data: Path, space: Space) -> Batch:
         return as_batch(space, _held(data, kind))
 
 
-def _held(path: Path, kind: str) -> Any:  # noqa: ANN401
+def _held(path: Path, kind: str) -> Any:
     """What a file holds, in a type that `convert` or the core reads."""
     if kind == "npz":
         found = arrays.read_npz(path)
@@ -167,7 +167,7 @@ def _columns(names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor,
     return pd.DataFrame({name: _restored(variable, values, there) for name, variable, values, there in held})
 
 
-def _restored(variable: Variable, values: arrays.Array, known: arrays.Array) -> Any:  # noqa: ANN401
+def _restored(variable: Variable, values: arrays.Array, known: arrays.Array) -> Any:
     """A column in the user's own terms."""
     if variable.type == "nominal" and variable.labels is not None:
         labels = np.array(variable.labels, dtype=object)
@@ -179,7 +179,7 @@ def _restored(variable: Variable, values: arrays.Array, known: arrays.Array) -> 
     return whole if known.all() else pd.arrays.IntegerArray(whole, ~known)
 
 
-def _real(unit: str | None, resolution: float | None, values: arrays.Array) -> Any:  # noqa: ANN401
+def _real(unit: str | None, resolution: float | None, values: arrays.Array) -> Any:
     if unit == DAYS:
         return pd.to_datetime(values, unit="D", origin="unix").round("ms")
     whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
@@ -213,7 +213,7 @@ def _npz(draws: Draws, path: Path) -> None:
     _atomic(path, lambda file: np.savez(file, seed=np.array(draws.seed), **held))
 
 
-def _atomic(path: Path, write: Any) -> None:  # noqa: ANN401
+def _atomic(path: Path, write: Any) -> None:
     """Whole or not at all: the bytes are made before the file is opened."""
     made = io.BytesIO()
     write(made)

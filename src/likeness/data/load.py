@@ -79,16 +79,16 @@ class Data:
 
 
 def load(
-    what: Any,  # noqa: ANN401 - the one door for users' own types
+    what: Any,
     *,
-    given: Any = None,  # noqa: ANN401
+    given: Any = None,
     columns: Mapping[Any, Wanted] | Wanted | None = None,
     name: str | None = None,
     space: Space | None = None,
     test: float | None = None,
     valid: float = 0.0,
     seed: int = 0,
-    group: Any = None,  # noqa: ANN401
+    group: Any = None,
     rounding: Rounding | None = None,
     binarize: Binarize | None = None,
     size: int | tuple[int, int] | None = None,
@@ -140,7 +140,7 @@ def load(
 # ---- what was asked ------------------------------------------------------------------------------------------------
 
 
-def _pair(what: Any, given: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def _pair(what: Any, given: Any) -> tuple[Any, Any]:
     if not isinstance(what, tuple):
         return what, given
     if len(what) != 2 or given is not None:
@@ -148,13 +148,13 @@ def _pair(what: Any, given: Any) -> tuple[Any, Any]:  # noqa: ANN401
     return what
 
 
-def _name(what: Any) -> str:  # noqa: ANN401
+def _name(what: Any) -> str:
     if isinstance(what, str | Path):
         return Path(what).name.split(".")[0] or str(what)
     return what.name if isinstance(what, Table) else "data"
 
 
-def _names(condition: Any, what: Any) -> tuple[str, ...]:  # noqa: ANN401
+def _names(condition: Any, what: Any) -> tuple[str, ...]:
     """Names of columns among what is given: a word, or a list of words where the items have columns."""
     if isinstance(condition, str):
         return (condition,)
@@ -162,7 +162,7 @@ def _names(condition: Any, what: Any) -> tuple[str, ...]:  # noqa: ANN401
     return tuple(condition) if words and _columned(what) else ()
 
 
-def _columned(what: Any) -> bool:  # noqa: ANN401
+def _columned(what: Any) -> bool:
     if isinstance(what, str) and what in catalog.SETS:
         return catalog.SETS[what].table
     if isinstance(what, str | Path):
@@ -179,7 +179,7 @@ def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
-def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Reading:  # noqa: ANN401
+def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Reading:
     if space is not None:
         return Reading({"all": Table(space, as_batch(space, what), name=asked.name)})
     if isinstance(what, str) and what in worlds():
@@ -198,7 +198,7 @@ def worlds() -> tuple[str, ...]:
 
 
 @singledispatch
-def read(what: Any, asked: Asked) -> Reading:  # noqa: ANN401
+def read(what: Any, asked: Asked) -> Reading:
     """A Reading of whatever holds items; third parties register types of their own."""
     return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
 
@@ -254,7 +254,7 @@ def _idx(path: Path, asked: Asked) -> Reading:
     return arrays.with_label(reading, arrays.read_idx(beside).astype(np.int64), "label", where=str(beside))
 
 
-def _array(x: Any, asked: Asked) -> Reading:  # noqa: ANN401
+def _array(x: Any, asked: Asked) -> Reading:
     return arrays.read(x, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
 
 
@@ -272,7 +272,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
 # ---- conditions, groups, parts -------------------------------------------------------------------------------------
 
 
-def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:  # noqa: ANN401
+def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:
     """The reading with what was asked as `given`: a label that was offered, columns already taken, or an array."""
     if condition is None:
         return reading
@@ -296,7 +296,7 @@ def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:  # 
     return replace(reading, parts={"all": table}, aside=None)
 
 
-def _grouped(reading: Reading, group: Any) -> Reading:  # noqa: ANN401
+def _grouped(reading: Reading, group: Any) -> Reading:
     if group is None:
         return reading
     table = reading.parts.get("all")

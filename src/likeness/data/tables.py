@@ -110,7 +110,7 @@ def _there(column: pd.Series[Any], texts: Array) -> Array:
     return column.notna().to_numpy() & np.array([text not in gone for text in texts], dtype=bool)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: Any) -> str:
     whole_number = isinstance(value, float | np.floating) and value.is_integer()
     return str(int(value)) if whole_number else str(value).strip()
 
@@ -462,7 +462,7 @@ def groups(values: Iterable[Any]) -> Tensor:
     return torch.tensor([_key(v) for v in values], dtype=torch.int64)
 
 
-def _key(value: Any) -> int:  # noqa: ANN401
+def _key(value: Any) -> int:
     """A group's number from its name alone, so that other groups do not move it."""
     text = _text(value).encode()
     return zlib.crc32(text) << 31 ^ zlib.adler32(text)
