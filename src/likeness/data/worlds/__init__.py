@@ -17,7 +17,7 @@ from likeness.data.worlds.planar import PLANAR
 WORLDS: dict[str, Callable[..., World]] = {**PLANAR, **DRIVEN, **GAUSSIAN, **DISCRETE}
 
 
-def world(name: str, **options: Any) -> World:  # noqa: ANN401 - the one door; each world checks its own options
+def world(name: str, **options: Any) -> World:
     """The world of that name, with its options (`sigma`, `n`, `given`, ...).
 
     Raises:

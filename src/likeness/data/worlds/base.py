@@ -79,7 +79,7 @@ class World(Law):
         return self._entropy()
 
     @final
-    def score(self, x: Any, *, given: Any = None) -> Tensor:  # noqa: ANN401
+    def score(self, x: Any, *, given: Any = None) -> Tensor:
         """The gradient of log p(x | given) in x, (B, *E), 0 where hidden.
 
         Raises:
@@ -118,7 +118,7 @@ class World(Law):
         low, high = self.lengths
         return low + (noise.uniform("length", 1)[:, 0] * (high - low + 1)).long()
 
-    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+    def how(self, verb: str, settings: Any) -> str:
         """The truth's own words."""
         return f"the truth, {self.method}"
 
@@ -128,7 +128,7 @@ class World(Law):
         return f"{self.name}: entropy {self.entropy:.6f} nats{given}"
 
     @final
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return Scored(self._density(batch), how=self.method)
 
     def _marginal(self, batch: Batch) -> str | None:
@@ -205,7 +205,7 @@ class ClassWorld(World):
         return self.prior
 
     @final
-    def class_posterior(self, x: Any, *, given: Any = None) -> Posterior:  # noqa: ANN401
+    def class_posterior(self, x: Any, *, given: Any = None) -> Posterior:
         """p(y | x, what is known of given) by Bayes' rule in closed form."""
         batch = self._batch(x, given)
         with torch.no_grad():
@@ -229,12 +229,12 @@ class ClassWorld(World):
             return self._score_class(batch, y)
         return self._class_given_all(batch).logsumexp(-1)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         y = pick(self._log_class(given, noise.rows), noise.uniform("class", 1)[:, 0])
         nothing = missing(self.space, noise.rows, self.prior)
         return self._fill(replace(nothing, length=None), y, noise)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         wide, many = batch.repeat(n), noise.draws(n)
         y = pick(self._class_given_all(batch).repeat(n, 1), many.uniform("class", 1)[:, 0])
         x = self._fill(wide, y, many)

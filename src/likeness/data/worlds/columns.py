@@ -70,9 +70,12 @@ class NormalColumn(Column):
 @final
 @dataclass(frozen=True, eq=False)
 class TableColumn(Column):
-    """Probabilities of codes 0..K-1: log_p (C, H, K); other values have probability 0."""
+    """Probabilities of codes 0..K-1: log_p (C, H, K), made to sum to 1; other values have probability 0."""
 
     log_p: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_p", self.log_p.double().log_softmax(-1))
 
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """A look-up."""
@@ -97,13 +100,16 @@ class Block:
 
     Args:
         place: Which columns of the table these are.
-        log_weights: Log w, (C, H).
+        log_weights: Log w, (C, H), made to sum to 1.
         columns: Their laws.
     """
 
     place: tuple[int, ...]
     log_weights: Tensor
     columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_weights", self.log_weights.double().log_softmax(-1))
 
     def components(self, x: Tensor, known: Tensor, y: Tensor) -> Tensor:
         """Log w_h p(what is known | y, h), x and known (B, columns of the block), (B, H)."""

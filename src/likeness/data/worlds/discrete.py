@@ -47,8 +47,9 @@ class Tree(ClassWorld):
         lengths: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(name, space, condition=condition, method="sums over a tree", lengths=lengths)
-        self.parents, self.tables = parents, tables
-        self._stairs = {id(table): _staircase(table) for table in tables}
+        exact = {id(table): table.double().log_softmax(-1) for table in tables}  # shared tables stay shared
+        self.parents, self.tables = parents, tuple(exact[id(table)] for table in tables)
+        self._stairs = {id(table): _staircase(table) for table in exact.values()}
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
         x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
@@ -117,7 +118,7 @@ class Tree(ClassWorld):
             out[:, j] = (place - row * table.shape[2]).clamp(0, table.shape[2] - 1)
         return out
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
         y = self._log_class(batch.given, len(batch)).argmax(-1)
         up, out = self._messages(x, known, y, best=True), torch.empty_like(x)
@@ -184,7 +185,7 @@ class Joint(ClassWorld):
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
         return self.table[pick(self._log_states(batch, y), noise.uniform("x", 1)[:, 0])]
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         each = [self._log_states(batch, torch.full_like(batch.ids, y)) for y in range(self.classes)]
         log_class = self._log_class(batch.given, len(batch))
         best = (torch.stack(each, -1) + log_class[:, None]).logsumexp(-1).argmax(-1)
@@ -222,16 +223,16 @@ def bayes_net(*, given: str | None = None) -> Joint:
     """
     space = vector(5, binary(), ("rain", "sprinkler", "wet", "slippery", "dog_in"))
     rain, sprinkler, wet, slippery, dog = states_of(space).long().unbind(-1)
-    chance = {
-        "rain": torch.tensor(0.3),
-        "sprinkler": torch.tensor([0.5, 0.1])[rain],
-        "wet": torch.tensor([[0.05, 0.85], [0.8, 0.98]])[rain, sprinkler],
-        "slippery": torch.tensor([0.1, 0.7])[rain],
-        "dog_in": torch.tensor([[0.2, 0.45], [0.6, 0.9]])[rain, wet],
-    }
+    chances = (
+        torch.tensor(0.3, dtype=torch.float64),
+        torch.tensor([0.5, 0.1], dtype=torch.float64)[rain],
+        torch.tensor([[0.05, 0.85], [0.8, 0.98]], dtype=torch.float64)[rain, sprinkler],
+        torch.tensor([0.1, 0.7], dtype=torch.float64)[rain],
+        torch.tensor([[0.2, 0.45], [0.6, 0.9]], dtype=torch.float64)[rain, wet],
+    )
     log_p = torch.zeros(len(rain), dtype=torch.float64)
-    for bit, p in zip((rain, sprinkler, wet, slippery, dog), chance.values(), strict=True):
-        log_p = log_p + torch.where(bit == 1, p.double(), 1 - p.double()).log()
+    for bit, p in zip((rain, sprinkler, wet, slippery, dog), chances, strict=True):
+        log_p = log_p + torch.where(bit == 1, p, 1 - p).log()
     told = condition(given, 2)
     if told is None:
         return Joint("bayes_net", space, log_p[None])

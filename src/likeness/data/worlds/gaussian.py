@@ -68,7 +68,7 @@ class GaussianMixture(MixtureWorld):
 
     def diffused(self, alpha: float, sigma: float) -> GaussianMixture:
         """The law of alpha x + sigma eps with eps ~ N(0, I)."""
-        cov = alpha**2 * self.cov + sigma**2 * torch.eye(self.mean.shape[1])
+        cov = alpha**2 * self.cov + sigma**2 * torch.eye(self.mean.shape[1], dtype=self.dtype)
         log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
         return GaussianMixture(
             self.name, alpha * self.mean, cov, log_weights=log_weights, space=self.space, of_class=self.of_class,
@@ -108,7 +108,7 @@ class GaussianMixture(MixtureWorld):
         weights = torch.where(known, torch.cholesky_solve(rest, tril)[..., 0], 0.0)
         return at + torch.einsum("bde,be->bd", self.cov[k], weights)
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         x, known = batch.x.flatten(1), batch.present.flatten(1)
         k = torch.zeros(len(x), dtype=torch.int64)
         filled = self._regressed(x, known, k, self.mean[k], self.mean[k])
@@ -196,7 +196,7 @@ class LinearGaussian(ClassWorld):
         self.weight, self.sigma = weight.double(), sigma
         self.bias = torch.zeros(d, dtype=self.dtype) if bias is None else bias.double()
         self.codes = vector(latents)
-        cov = self.weight @ self.weight.T + sigma**2 * torch.eye(d)
+        cov = self.weight @ self.weight.T + sigma**2 * torch.eye(d, dtype=self.dtype)
         self.evidence = GaussianMixture("linear_gaussian", self.bias[None], cov[None])
 
     def elbo(self, x: Tensor, q: Correlated) -> Tensor:
@@ -233,10 +233,10 @@ class LinearGaussian(ClassWorld):
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
         return self.evidence._fill(batch, y, noise)
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         return self.evidence._mode(batch, settings)
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Correlated:  # noqa: ANN401
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Correlated:
         return self._posterior(batch)
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> Normal:
@@ -279,10 +279,10 @@ class Regression(World):
         x = torch.cat([batch.x, given.x], -1)
         return Batch(x, observed=torch.cat([batch.present, given.present], -1), index=batch.ids)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._drawn(replace(missing(self.space, noise.rows, self.slope), given=given), noise)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         x = self._drawn(batch.repeat(n), noise.draws(n))
         return Completed(x.reshape(n, *batch.x.shape), "the truth's own conditional")
 
@@ -320,7 +320,7 @@ def mixture43(*, n: int = 43, components: int = 10, seed: int = 0) -> GaussianMi
     g = generator(seed, 43)
     mean = torch.randn((components, n), generator=g, dtype=torch.float64)
     a = torch.randn((components, n, n), generator=g, dtype=torch.float64)
-    cov = a @ a.mT / n + 0.1 * torch.eye(n)
+    cov = a @ a.mT / n + 0.1 * torch.eye(n, dtype=torch.float64)
     log_w = (0.5 * torch.randn(components, generator=g, dtype=torch.float64)).log_softmax(0)
     own = 0.5 * torch.logdet(cov) + n * HALF_LOG_2PI_E
     entropy = (log_w.exp() * (own - log_w)).sum()

@@ -79,7 +79,7 @@ class MixtureWorld(ClassWorld):
             log_p = log_p + self._components(batch)
         return self._fill_component(batch, pick(log_p, noise.uniform("component", 1)[:, 0]), noise)
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Categorical:  # noqa: ANN401
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Categorical:
         assert self.codes is not None
         log_class = self._log_class(batch.given, len(batch))
         log_prior = (log_class[:, :, None] + self.log_weights).logsumexp(1)
