@@ -284,7 +284,8 @@ YES = Answer(ok=True)
 def add_correction(scored: Scored, correction: Tensor, kind: Kind, how: str) -> Scored:
     """A score in model units, brought to data units by a preprocessor's log-determinant or bound."""
     joined = f"{scored.how}, {how}" if how else scored.how
-    return replace(scored, value=scored.value + correction, kind=plus(scored.kind, kind), how=joined)
+    terms = None if scored.terms is None else {**scored.terms, "preprocessing": correction}
+    return replace(scored, value=scored.value + correction, kind=plus(scored.kind, kind), how=joined, terms=terms)
 
 
 def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -213,7 +213,7 @@ class Law(ABC):
     ) -> LogProb:
         """Log p(x | given) in nats, (B,); with holes the marginal of what is observed.
 
-        `evidence` (a mask over entries, or names) makes it log p(observed, not e | e) = log p(observed) - log p(observed and e).
+        `evidence` (a mask over entries, or names) makes it log p(observed) - log p(observed and evidence).
 
         Raises:
             Unsupported: Where the law has no log p, with the reason.
@@ -265,7 +265,8 @@ class Law(ABC):
         drawn = torch.where(batch.present[None], batch.x[None], x_rows.transpose(0, 1))
         drawn = drawn if batch.within is None else drawn.masked_fill(~batch.within[None], 0.0)
         size = ess if ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
-        _warn_if_few(size, kind)
+        if ess is not None:
+            _warn_if_few(size, kind)
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
             drawn, self.space, how, chosen, first, length, batch.given, calls, kind,
@@ -586,22 +587,25 @@ class Law(ABC):
         return add_correction(self._log_prob(inside, noise, 1, settings), correction, kind, how)
 
     def _complete_rows(self, question: Question) -> Completed:
-        if not self._sums_classes() or (question.batch.given is not None and question.batch.given.full):
+        known = not self._sums_classes() or (question.batch.given is not None and question.batch.given.full)
+        if known and (self.preprocessor is None or not self.preprocessor.stochastic):
             return self._complete_inside(question, question.n)
-        wide = self._labelled(question)
-        done = self._complete_inside(wide, 1)
         n, rows = question.n, len(question.batch)
+        many = replace(question, batch=question.batch.repeat(n), noise=question.noise.draws(n), n=1)
+        done = self._complete_inside(many if known else self._labelled(question), 1)
         weight = None if done.log_weight is None else done.log_weight.reshape(n, rows)
         ess = None if done.ess is None else done.ess.reshape(n, rows).mean(0) * n
         return replace(done, x=done.x.reshape(n, rows, *done.x.shape[2:]), log_weight=weight, ess=ess)
 
     def _complete_inside(self, question: Question, n: int) -> Completed:
-        inside, _, _ = self._inside(question.batch, question.noise)
+        """What is hidden, drawn in model units; where those are drawn too, not from the law's own conditional."""
+        inside, _, kind = self._inside(question.batch, question.noise)
         done = self._complete(inside, question.noise, n, question.settings)
         if self.preprocessor is None:
             return done
         x = self.preprocessor.inverse(done.x.flatten(0, 1))
-        return replace(done, x=x.reshape(*done.x.shape[:2], *x.shape[1:]))
+        drawn = done.kind if kind is Kind.EXACT else Kind.ESTIMATE
+        return replace(done, x=x.reshape(*done.x.shape[:2], *x.shape[1:]), kind=drawn)
 
     def _labelled(self, question: Question) -> Question:
         """N copies of the rows, each missing label drawn from p(y | what is observed)."""
