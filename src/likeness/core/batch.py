@@ -1,4 +1,4 @@
-"""A batch of data points: values, which of them are observed, how long each item is, what is given, which item a row is."""
+"""A batch of data points: values, what of them is observed, lengths, what is given, and which item a row is."""
 
 from __future__ import annotations
 

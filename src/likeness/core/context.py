@@ -11,7 +11,9 @@ from likeness.core.space import Space
 
 
 class Summary(nn.Module):
-    """The fixed summary of a condition, (B, C): label one-hot; vector itself, standardised; image its pixels; tokens counts and length.
+    """The fixed summary of a condition, (B, C).
+
+    A label is one-hot, a vector itself and an image its pixels, standardised; tokens are counts and their number.
 
     Hidden entries are 0 and a mask of what is present can be had beside it (`mask`), same shape.
     """

@@ -53,7 +53,7 @@ class EM:
 
     Args:
         start: (source, noise) -> parameters to begin with.
-        expect: (batch in model units, parameters) -> additive statistics of that batch, among them "objective" and "weight".
+        expect: (batch in model units, parameters) -> its additive statistics, among them "objective" and "weight".
         maximise: (statistics summed over all batches, parameters before) -> parameters.
         assign: Put the parameters into the model.
         passes: The most passes over the data.

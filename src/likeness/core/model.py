@@ -34,10 +34,14 @@ class Model(Law, nn.Module):
         config: The family's options.
         space: What x is, laid out to the longest item that will be seen.
         given_space: What is given, or None.
+
+    Attributes:
+        progress: The share of its learning that is done, for objectives that change on the way; the executor keeps it.
     """
 
     Config: ClassVar[type[Config]] = Config
     natural_dtype: ClassVar[torch.dtype] = torch.float32
+    progress: float = 0.0
     lengths: Tensor
     classes: Tensor
     held_out: Tensor
@@ -162,7 +166,8 @@ class Model(Law, nn.Module):
     def criterion(self, batch: Batch, noise: Noise) -> Tensor:
         """What validation minimises, (B,): -log p where there is one, else the energy score of draws.
 
-        The energy score E|Y - x| - E|Y - Y'| / 2 over draws Y given the row's own condition (Gneiting & Raftery 2007, eq. 22).
+        The energy score is E|Y - x| - E|Y - Y'| / 2 over draws Y under the row's condition
+        (Gneiting & Raftery 2007, eq. 22).
         """
         settings = self.Settings()
         if self.support("log_prob"):
@@ -178,6 +183,17 @@ class Model(Law, nn.Module):
         near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
         apart = (y[::2] - y[1::2]).norm(dim=-1).mean(0)
         return near - apart / 2
+
+    @final
+    def count(self) -> int:
+        """The number of free parameters: entries that a mask holds at zero are none."""
+        total = 0
+        for module in self.modules():
+            mask = getattr(module, "mask", None)
+            for p in module.parameters(recurse=False):
+                masked = isinstance(mask, Tensor) and mask.shape == p.shape
+                total += int(mask.count_nonzero()) if masked and mask is not None else p.numel()
+        return total
 
     def kind_of_criterion(self) -> str:
         """What `criterion` is, in words."""

@@ -33,7 +33,7 @@ def aligned(place: Tensor, size: int) -> tuple[list[Tensor], Tensor]:
 
 def join(parts: Sequence[T]) -> T:
     """The rows of several values of one structure, one after the other."""
-    return parts[0] if len(parts) == 1 else _zip(list(parts), lambda ts: torch.cat(ts))
+    return parts[0] if len(parts) == 1 else _zip(list(parts), torch.cat)
 
 
 def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:

@@ -62,6 +62,7 @@ class Autoregressive(Model):
     """
 
     Config = AutoregressiveConfig
+    start: Tensor
 
     def __init__(self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -70,7 +71,7 @@ class Autoregressive(Model):
         self.ends = config.end and space.ragged
         side = (config.context if self.context is not None else 0) + int(space.ragged and not self.ends)
         self.net: CausalNet = _net(config, space, self.columns, side, ends=self.ends)
-        self.bias = nn.Parameter(torch.zeros(self.columns.size))
+        self.register_buffer("start", torch.zeros(self.columns.size))
         into = _by_variable(self.columns.feature_owner)
         self.register_buffer("into", into, persistent=False)
         self.register_buffer("out_of", _by_variable(self.columns.owner).argsort(), persistent=False)
@@ -101,7 +102,7 @@ class Autoregressive(Model):
 
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
-        self.bias.data.copy_(self.columns.start())
+        self.start = self.columns.start().to(self.start)
         if self.context is not None:
             self.context.fit(source)
 
@@ -137,7 +138,7 @@ class Autoregressive(Model):
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
-        params = out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.bias
+        params = out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
         value = self.columns.law(params).total(batch.x, seen)
         return value, None if stop is None else _log_end(stop, batch.length)
 
@@ -167,7 +168,7 @@ class Autoregressive(Model):
                     params, stop = params[:, :-1], params[:, -1].sigmoid()
                     ended = (stops[:, step] < stop) & (step > 0) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
-                law = column.head.law((params + self.bias[column.params])[:, None])
+                law = column.head.law((params + self.start[column.params])[:, None])
                 value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
                 here = known[:, v]
                 x[:, v] = torch.where(here, x[:, v], value[:, 0])

@@ -38,12 +38,12 @@ class IndependentConfig(Config):
 
 @register(
     Card(
-        "independent", "A product of independent variables", "classical", "Lee, Generative Deep Learning (lecture)", 2023,
+        "independent", "A product of independent variables", "classical", "Lewis, Naive (Bayes) at forty", 1998,
         "Every variable has a law of its own: what a model gains over it, it gains by knowing dependence.",
     )
 )  # fmt: skip
 class Independent(Model):
-    """p(x) = product over entries of p(x_i), one product for each class of a label, else linear in a summary of `given`.
+    """p(x) = product over entries of p(x_i), one product for each class, else linear in a summary of `given`.
 
     Places of ragged rows share one law.
     """

@@ -87,9 +87,11 @@ class Executor(ABC):
 
     def answering(self, _use: bool) -> None:
         """Put the parameters that answer questions (averages) in place, or take them out again."""
+        return
 
     def finish(self) -> None:
         """Leave the parameters that answer questions in the model."""
+        return
 
     @property
     def total(self) -> int | None:

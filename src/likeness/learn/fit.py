@@ -23,7 +23,7 @@ from likeness.learn.run import Run
 
 def fit(
     family: str,
-    data: Any, - a name, a path, an array, a frame, a Table, Data, or (x, given)
+    data: Any,
     *,
     budget: str | int | Budget = "1m",
     seed: int | None = 0,

@@ -85,6 +85,7 @@ class GradientExecutor(Executor):
     def _move(self, phase: Phase) -> Event:
         move = self.moves[phase.name]
         self.moves[phase.name] += 1
+        self.task.model.progress = self._done()
         batch, noise = self._rows(move, zlib.crc32(phase.name.encode()) if len(self.phases) > 1 else 0)
         with arithmetic(self.task.decisions["precision"], self.task.model.device):
             loss, terms = self._loss(phase, batch, noise)
@@ -149,14 +150,19 @@ class GradientExecutor(Executor):
             self._orders = {**kept, key: torch.randperm(self.task.rows, generator=source)}
         return self._orders[key]
 
+    def _done(self) -> float:
+        """The share of the steps that is done, counted from when their number was decided: 0 before."""
+        start = self.task.decisions.get("decided_at", self.iteration)
+        if self.total is None:
+            return 0.0
+        return min(1.0, max(0.0, (self.iteration - start) / max(self.total - start, 1)))
+
     def _lr(self) -> float:
         """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
-        c, t = self.config, self.iteration
-        rise = min(1.0, (t + 1) / max(c.warmup, 1))
-        start = self.task.decisions.get("decided_at", t)
-        if self.total is None or c.schedule == "constant" or t < start:
+        c, part = self.config, self._done()
+        rise = min(1.0, (self.iteration + 1) / max(c.warmup, 1))
+        if self.total is None or c.schedule == "constant":
             return c.lr * rise
-        part = min(1.0, (t - start) / max(self.total - start, 1))
         shape = 0.5 * (1 + math.cos(math.pi * part)) if c.schedule == "cosine" else 1 - part
         return c.lr * rise * max(shape, 1e-3)
 

@@ -1,0 +1,136 @@
+"""Autoregressive nets: mass, order, windows, holes, ends, and the published numbers on digits."""
+
+import math
+
+import pytest
+import torch
+
+import likeness.routes  # noqa: F401 - registers them
+from likeness.core import registry
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch, as_batch
+from likeness.core.space import Nominal, binary, image, sequence, vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+from tests.families.test_independent import digits
+
+
+def fit(data: Table, steps: int = 150, **options):
+    registry.load_all()
+    chosen = {"hidden": (32,), "batch": 128, "lr": 1e-2, "ema": 0.98, **options}
+    return Run(registry.build("autoregressive", chosen, data.space, data.given_space).double(), data, steps).fit()
+
+
+def chain(n: int = 2000, d: int = 8) -> Table:
+    g = torch.Generator().manual_seed(0)
+    flips = (torch.rand(n, d, generator=g) < 0.2).double()
+    return Table(vector(d, binary()), Batch(flips.cumsum(1) % 2))
+
+
+@pytest.mark.parametrize("order", ["natural", "reverse", (3, 0, 6, 1, 7, 2, 5, 4)])
+@pytest.mark.parametrize("window", [None, 2])
+def test_probabilities_of_all_states_sum_to_one(order, window) -> None:
+    model = fit(chain(), 30, order=order, window=window)
+    states = torch.cartesian_prod(*[torch.arange(2.0)] * 8)
+    lp = model.log_prob(states)
+    assert lp.kind is Kind.EXACT
+    assert float(lp.value.exp().sum()) == pytest.approx(1, abs=1e-9)
+
+
+def test_samples_are_the_law() -> None:
+    model = fit(chain(), 60)
+    states = torch.cartesian_prod(*[torch.arange(2.0)] * 8)
+    p = model.log_prob(states).value.exp()
+    code = (model.sample(50000, seed=0).x @ (2.0 ** torch.arange(7, -1, -1)).double()).long()
+    counts = code.bincount(minlength=256).double()
+    keep = p > 1e-3
+    chi = ((counts - 50000 * p).square() / (50000 * p))[keep].sum()
+    n = int(keep.sum())
+    assert float(chi) < n + 5 * math.sqrt(2 * n)
+
+
+def test_holes_are_summed_over_exactly_or_bounded() -> None:
+    data = chain()
+    model = fit(data, 60)
+    rows = data.batch.x[:6]
+    hole = torch.zeros(8, dtype=torch.bool)
+    hole[[1, 4]] = True
+    batch = Batch(rows).hide(hole)
+    whole = model.log_prob(batch)
+    assert whole.kind is Kind.EXACT
+    parts = []
+    for a in (0.0, 1.0):
+        for b in (0.0, 1.0):
+            x = rows.clone()
+            x[:, 1], x[:, 4] = a, b
+            parts.append(model.log_prob(x).value)
+    assert torch.allclose(whole.value, torch.logsumexp(torch.stack(parts), 0), atol=1e-9)
+    late = torch.zeros(8, dtype=torch.bool)
+    late[5:] = True
+    assert model.log_prob(Batch(rows).hide(late)).kind is Kind.EXACT
+
+
+def test_particles_agree_with_the_sum_where_both_can_be_had() -> None:
+    data = chain()
+    model = fit(data, 60)
+    hole = torch.zeros(8, dtype=torch.bool)
+    hole[[0, 3]] = True
+    batch = Batch(data.batch.x[:40]).hide(hole)
+    exact = model.log_prob(batch).value
+    from likeness.core.noise import Noise
+    from likeness.core.routes import Question
+
+    question = Question(batch, Noise(0, batch.ids, dtype=torch.float64), model.Settings(), effort=4000)
+    scored = model._particles(question)
+    assert scored.kind is Kind.LOWER_BOUND
+    assert ((scored.value - exact).abs() < 5 * scored.stderr + 1e-9).all()
+
+
+def test_an_end_of_its_own_is_part_of_the_law() -> None:
+    g = torch.Generator().manual_seed(0)
+    items = [torch.randint(0, 2, (int(n),), generator=g) for n in torch.randint(1, 4, (500,), generator=g)]
+    space = sequence(2, 3)
+    model = fit(Table(space, as_batch(space, items)), 60, end=True)
+    every = [torch.tensor(list(map(int, format(i, f"0{n}b")))) for n in (1, 2, 3) for i in range(2**n)]
+    lp = model.log_prob(as_batch(space, every))
+    assert float(lp.value.exp().sum()) == pytest.approx(1, abs=1e-9)
+    assert "and length" in lp.measure
+    given_length = fit(Table(space, as_batch(space, items)), 10)
+    lengths = torch.tensor([len(i) for i in every])
+    mass = given_length.log_prob(as_batch(space, every)).value.exp()
+    for n in (1, 2, 3):
+        assert float(mass[lengths == n].sum()) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("net", ["masked", "pixel"])
+def test_walks_draw_what_one_pass_scores(net: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    data = Table(image(2, 3, 3, 3), Batch(torch.randint(0, 3, (300, 2, 3, 3), generator=g).double()))
+    model = fit(data, 20, net=net, width=8, depth=2)
+    batch = Batch(data.batch.x[:20])
+    from likeness.core.noise import Noise
+
+    _, weight, _ = model._walk(batch, Noise(0, batch.ids, dtype=torch.float64))
+    assert torch.allclose(weight, model.log_prob(batch).value, atol=1e-9)
+
+
+def test_markov_and_logistic_pixels_of_digits() -> None:
+    train, test = digits()
+    markov = fit(train, 300, hidden=(), window=1, l2=1 / 1400)
+    assert float(markov.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.544, abs=1e-3)
+    assert markov.count() == 127
+    logistic = fit(train, 300, hidden=(), l2=4 / (0.1 * 1400))
+    assert float(logistic.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.416, abs=1e-3)
+    assert logistic.count() == 2080
+
+
+def test_nominal_mode_is_the_best_state() -> None:
+    g = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 3, (800, 3), generator=g).double()
+    x[:, 2] = (x[:, 0] + x[:, 1]) % 3
+    model = fit(Table(vector(3, Nominal(categories=3)), Batch(x)), 80)
+    states = torch.cartesian_prod(*[torch.arange(3.0)] * 3)
+    values = model.log_prob(states).value
+    mode = model.mode()
+    assert mode.kind is Kind.EXACT
+    assert float(model.log_prob(mode.x).value) == pytest.approx(float(values.max()), abs=1e-12)

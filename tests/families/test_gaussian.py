@@ -1,0 +1,101 @@
+"""One Gaussian against closed forms and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import likeness.routes  # noqa: F401 - registers them
+from likeness.core import registry
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch, as_batch
+from likeness.core.space import label, vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+
+HEIGHTS = [1.6, 1.7, 1.65, 1.63, 1.75, 1.71, 1.68, 1.72, 1.77, 1.62]
+
+
+def fit(x, given=None, given_space=None, **options):
+    registry.load_all()
+    space = vector(x.shape[1])
+    batch = as_batch(space, x)
+    condition = None if given is None else as_batch(given_space, given)
+    data = Table(space, Batch(batch.x, batch.observed, given=condition), given_space)
+    return Run(registry.build("gaussian", options, space, given_space).double(), data, 200).fit()
+
+
+def draws(n: int = 400, d: int = 4, seed: int = 0) -> np.ndarray:
+    g = np.random.default_rng(seed)
+    return g.normal(size=(n, d)) @ g.normal(size=(d, d)) * 3 + 5
+
+
+def test_heights_have_their_maximum_likelihood() -> None:
+    model = fit(np.array(HEIGHTS)[:, None])
+    lp = model.log_prob(np.array(HEIGHTS)[:, None])
+    assert lp.kind is Kind.EXACT
+    assert float(lp.value.sum()) == pytest.approx(14.98976, abs=1e-5)
+    assert float(model.preprocessor.shift) == pytest.approx(1.683, abs=1e-12)
+    assert float(model.preprocessor.scale**2 * model.cov) == pytest.approx(0.00292100, rel=1e-6)
+
+
+def test_density_is_the_closed_form() -> None:
+    x = draws()
+    truth = torch.distributions.MultivariateNormal(torch.tensor(x.mean(0)), torch.tensor(np.cov(x.T, bias=True)))
+    assert torch.allclose(fit(x).log_prob(x).value, truth.log_prob(torch.tensor(x)), atol=1e-6)
+
+
+def test_scaling_shifts_log_p_by_the_log_of_the_scale() -> None:
+    x = draws()
+    a, b = fit(x).log_prob(x).value, fit(7 * x - 2).log_prob(7 * x - 2).value
+    assert torch.allclose(a - 4 * math.log(7), b, atol=1e-8)
+
+
+def test_own_covariances_classify_as_quadratic_discriminant_analysis() -> None:
+    from sklearn.datasets import load_iris
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+
+    x, y = load_iris(return_X_y=True)
+    prior = [1 / 3] * 3
+    qda = QuadraticDiscriminantAnalysis(priors=prior).fit(x, y)
+    mine = fit(x, y[:, None], label(3), classes="own")
+    assert np.allclose(mine.classify(x, prior=prior).probabilities.numpy(), qda.predict_proba(x), atol=1e-6)
+    lda = LinearDiscriminantAnalysis(solver="lsqr", priors=prior).fit(x, y)
+    shared = fit(x, y[:, None], label(3))
+    assert np.allclose(shared.classify(x, prior=prior).probabilities.numpy(), lda.predict_proba(x), atol=1e-6)
+
+
+def test_a_given_vector_is_conditioned_on_and_integrated_out_where_missing() -> None:
+    x = draws(d=5)
+    model, joint = fit(x[:, :3], x[:, 3:], vector(2)), fit(x)
+    both = (
+        joint.log_prob(x).value
+        - joint.log_prob(as_batch(vector(5), x).hide(torch.tensor([1, 1, 1, 0, 0]).bool())).value
+    )
+    assert torch.allclose(model.log_prob(x[:, :3], given=x[:, 3:]).value, both, atol=1e-6)
+    hidden = as_batch(vector(5), x).hide(torch.tensor([0, 0, 0, 1, 1]).bool())
+    assert torch.allclose(model.log_prob(x[:, :3]).value, joint.log_prob(hidden).value, atol=1e-6)
+
+
+def test_completion_follows_the_conditional() -> None:
+    x = draws()
+    model = fit(x)
+    row = np.array([[x[0, 0], np.nan, np.nan, x[0, 3]]])
+    drawn = model.complete(row, n=20000, seed=0)
+    assert drawn.kind is Kind.EXACT
+    mean, cov = torch.tensor(x.mean(0)), torch.tensor(np.cov(x.T, bias=True))
+    o, h = [0, 3], [1, 2]
+    gain = cov[h][:, o] @ torch.linalg.inv(cov[o][:, o])
+    want = mean[h] + gain @ (torch.tensor(x[0, o]) - mean[o])
+    left = cov[h][:, h] - gain @ cov[o][:, h]
+    got = drawn.x[:, 0, h]
+    assert ((got.mean(0) - want).abs() < 5 * (left.diagonal() / 20000).sqrt()).all()
+    assert torch.allclose(torch.cov(got.T), left, rtol=0.1, atol=0.05 * float(left.diagonal().max()))
+    assert torch.allclose(model.mode(row).x[0, h], want, atol=1e-6)
+    assert torch.equal(drawn.x[:, 0, o], torch.tensor(x[0, o]).expand(20000, 2))
+
+
+def test_shrinkage_pulls_to_the_mean_variance() -> None:
+    cov = fit(draws(), shrinkage=1.0).cov[0]
+    assert torch.allclose(cov, torch.eye(4, dtype=torch.float64) * cov[0, 0], atol=1e-12)

@@ -1,0 +1,60 @@
+"""A product of marginals: exact counts, histograms, and the published numbers on digits."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import likeness.routes  # noqa: F401 - registers them
+from likeness.core import registry
+from likeness.core.batch import Batch
+from likeness.core.space import Nominal, binary, label, vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+
+
+def digits() -> tuple[Table, torch.Tensor]:
+    x = (load_digits().data >= 8).astype(float)
+    order = np.random.default_rng(0).permutation(1797)
+    return Table(vector(64, binary()), Batch(torch.tensor(x[order[:1400]]))), torch.tensor(x[order[1400:]])
+
+
+def fit(data: Table, **options):
+    registry.load_all()
+    return Run(registry.build("independent", options, data.space, data.given_space).double(), data, 100).fit()
+
+
+def test_independent_pixels_of_digits() -> None:
+    train, test = digits()
+    lp = fit(train).log_prob(test)
+    assert float(lp.bits_per_dim.mean()) == pytest.approx(0.569, abs=5e-4)
+    assert lp.mean().value == pytest.approx(-25.26, abs=5e-3)
+    assert lp.mean().stderr == pytest.approx(0.20, abs=5e-3)
+
+
+def test_counts_with_one_added() -> None:
+    x = torch.tensor([[0.0], [0.0], [1.0], [3.0]])
+    model = fit(Table(vector(1, Nominal(categories=4)), Batch(x)))
+    p = model.log_prob(torch.arange(4.0)[:, None]).value.exp()
+    assert torch.allclose(p, torch.tensor([3, 2, 1, 2]).double() / 8, atol=1e-9)
+
+
+def test_a_product_for_each_class_is_naive_bayes() -> None:
+    from sklearn.naive_bayes import BernoulliNB
+
+    train, test = digits()
+    y = torch.tensor(load_digits().target[np.random.default_rng(0).permutation(1797)][:1400, None]).double()
+    labelled = Table(train.space, Batch(train.batch.x, given=Batch(y)), label(10))
+    prior = np.full(10, 0.1)
+    peer = BernoulliNB(alpha=1.0, class_prior=prior).fit(train.batch.x.numpy(), y[:, 0].numpy())
+    mine = fit(labelled).classify(test, prior=prior).probabilities
+    assert np.allclose(mine.numpy(), peer.predict_proba(test.numpy()), atol=1e-6)
+
+
+def test_given_a_vector_parameters_are_linear_in_it() -> None:
+    g = torch.Generator().manual_seed(0)
+    s = torch.randn(2000, 1, generator=g, dtype=torch.float64)
+    x = 2 * s + 1 + 0.5 * torch.randn(2000, 1, generator=g, dtype=torch.float64)
+    model = fit(Table(vector(1), Batch(x, given=Batch(s)), vector(1)))
+    truth = torch.distributions.Normal(2 * s + 1, 0.5).log_prob(x).mean()
+    assert float(model.log_prob(x, given=s).value.mean()) == pytest.approx(float(truth), abs=0.01)
