@@ -21,7 +21,7 @@ class AffineStep(Step):
     size = 2
     limit: Tensor
 
-    def __init__(self, limit: float = 5.0) -> None:
+    def __init__(self, limit: float = 3.0) -> None:
         super().__init__()
         self.register_buffer("limit", torch.tensor(limit), persistent=False)
 

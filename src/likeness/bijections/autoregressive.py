@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from likeness.bijections.base import Bijection, Step, keep_absent, precise
+from likeness.bijections.base import Bijection, Step, keep_absent, precise, seen
 from likeness.core.errors import BadConfig
 from likeness.nets.masked import MaskedNet
 
@@ -82,17 +82,17 @@ class Autoregressive(Bijection):
     def _walk(self, y: Tensor, context: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor]:
         """The source x and the log-derivatives (D, R) for y (D, R), one position at a time."""
         stepper = self.net.stepper(y.shape[1], context)
-        changes = []
+        moved = []
         for i, target in enumerate(y.unbind()):
             x, change = self.step.inverse(target, stepper.ask())
-            changes.append(change)
-            stepper.tell((x if present is None else torch.where(present[i], x, 0.0))[None])
-        return keep_absent(stepper.told, torch.stack(changes), y, present)
+            stepper.tell(seen(x, None if present is None else present[i])[None])
+            moved.append((x, change))
+        x, ladj = map(torch.stack, zip(*moved, strict=True))
+        return keep_absent(x, ladj, y, present)
 
     def _params(self, columns: Tensor, context: Tensor | None, present: Tensor | None) -> Tensor:
-        """The step's parameters (D, size, B); absent entries are shown as 0."""
-        seen = columns if present is None else torch.where(present, columns, 0.0)
-        return self.net.ordered(seen, context).to(columns.dtype).unflatten(0, (-1, self.step.size))
+        """The step's parameters (D, size, B)."""
+        return self.net.ordered(seen(columns, present), context).to(columns.dtype).unflatten(0, (-1, self.step.size))
 
     def _columns(self, x: Tensor) -> Tensor:
         """(D, B) along the order, the rows contiguous."""

@@ -8,8 +8,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import hardtanh
 
 from likeness.core.errors import Unsupported
+
+_FAR = 10.0  # standard deviations; between 10 and 40 there are no training data
 
 
 class Bijection(nn.Module, ABC):
@@ -94,3 +97,12 @@ def refuse_absent(present: Tensor | None, name: str) -> None:
 def precise(x: Tensor) -> torch.autocast:
     """Where a net may compute in low precision, the variables themselves and their log-determinant may not."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+def seen(x: Tensor, present: Tensor | None) -> Tensor:
+    """What a conditioning net is shown: absent entries as 0, and nothing beyond what it could have learnt from.
+
+    A net that extrapolates to 40 standard deviations asks for maps too steep to be inverted in single precision.
+    """
+    near = hardtanh(x, -_FAR, _FAR)
+    return near if present is None else torch.where(present, near, 0.0)

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from likeness.bijections.base import Bijection, Step, keep_absent, precise
+from likeness.bijections.base import Bijection, Step, keep_absent, precise, seen
 from likeness.core.errors import BadConfig
 
 
@@ -56,9 +56,7 @@ class Coupling(Bijection):
         self, x: Tensor, context: Tensor | None, present: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The moved variables (n, B), their parameters (n, size, B), and which of them are present."""
-        rest = x[:, self.kept]
-        if present is not None:
-            rest = torch.where(present[:, self.kept], rest, 0.0)
+        rest = seen(x[:, self.kept], None if present is None else present[:, self.kept])
         params = self.net(rest, context).to(x.dtype).t().contiguous().unflatten(0, (-1, self.step.size))
         return x.t()[self.moved], params, None if present is None else present.t()[self.moved]
 

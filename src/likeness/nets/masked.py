@@ -175,11 +175,6 @@ class MaskedStepper:
         """Say what the next `count` variables are: features (R, sum of their inputs), in the sequence of the order."""
         self.tell(features.t(), count)
 
-    @property
-    def told(self) -> Tensor:
-        """All features, feature-first and by position (sum inputs, R); 0 where nothing was pushed yet."""
-        return self._x.value
-
     @torch.no_grad()
     def ask(self) -> Tensor:
         """`params` feature-first, (outputs, R)."""
