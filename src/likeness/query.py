@@ -1,0 +1,311 @@
+"""One idiom for every question: columns by name are asked for, fixed, or hidden.
+
+    query(law, "log_prob", evidence={"wet": 1}, given={"rain": 0})     log p(wet = 1 | rain = 0)
+    query(law, "sample", evidence={"wet": 1}, n=100)                   the rest, given wet = 1
+    query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet = 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
+from likeness.core.batch import Batch, as_batch, missing
+from likeness.core.errors import BadConfig, BadData, Unsupported
+from likeness.core.law import Law
+from likeness.core.noise import fresh_seed
+from likeness.core.space import Space, Variable, vector
+from likeness.data import tables
+
+Want = Literal["sample", "log_prob", "complete", "mode", "classify", "anomaly_score", "p_value"]
+Names = str | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question, its names resolved.
+
+    Args:
+        law: The law that is asked.
+        batch: The rows: known columns hold values, all others are hidden.
+        fixed: Columns of x that stand behind the bar, bool (*E).
+        named: Entries of x that `missing` names, as flat positions.
+        given: Values of the law's own condition, a row each, or None.
+        blank: Whether no column of x is known.
+        n: Draws wanted.
+        seed: Of what is drawn.
+        effort: Monte-Carlo draws of each row, or None.
+        settings: How to ask.
+    """
+
+    law: Law
+    batch: Batch
+    fixed: Tensor
+    named: tuple[int, ...]
+    given: Batch | None
+    blank: bool
+    n: int
+    seed: int
+    effort: int | None
+    settings: Any
+
+
+def query(
+    law: Law,
+    want: Want,
+    given: Any = None,
+    evidence: Any = None,
+    missing: Names | None = None,
+    *,
+    n: int = 1,
+    seed: int | None = None,
+    effort: int | None = None,
+    settings: Any = None,
+) -> Draws | LogProb | Mode | Posterior | Tensor:
+    """Ask a law about columns by name; whatever is neither in `evidence` nor in `given` is hidden.
+
+    Args:
+        law: A fitted model, a world, or any other Law.
+        want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given), what is hidden
+            summed out; "mode" fills in the most probable values; "classify" gives p(y | evidence) for the label that the
+            law is conditioned on, or for the one discrete column that `missing` names; "anomaly_score" and "p_value" say
+            how strange the evidence is.
+        given: {name: value} of what the law is conditioned on, and of columns that stand behind the bar; or, as any
+            verb takes it, the values of the law's own condition.
+        evidence: {name: value or list of values}, or whole rows: a frame, an array, a Batch.
+        missing: Columns to hide, where the evidence is whole rows; the column asked about, in "classify".
+        n: Draws of each row.
+        seed: Of what is drawn; None takes fresh entropy.
+        effort: Monte-Carlo draws of each row; None is the law's own number.
+        settings: How to ask, as any verb takes it.
+
+    Returns:
+        What the verb returns: Draws, LogProb, Mode, Posterior, or a Tensor (B,).
+
+    Raises:
+        Unsupported: If the law cannot answer, with the reason.
+        BadConfig: For an unknown word or name.
+        BadData: For values that the columns do not hold.
+    """
+    if want not in _ANSWERS:
+        raise BadConfig(f"there is no question {want!r}", do=f"ask one of {', '.join(get_args(Want))}")
+    chosen = fresh_seed() if seed is None else seed
+    return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
+
+
+def names_of(space: Space, prefix: str = "x") -> tuple[str, ...]:
+    """The name of every entry: the columns' own, x0, x1, ... without any, channel_row_column for arrays."""
+    if space.ragged:
+        return ()
+    if len(space.shape) == 1:
+        return space.names or tuple(f"{prefix}{i}" for i in range(space.width))
+    return tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
+
+
+# ---- names to rows -------------------------------------------------------------------------------------------------
+
+
+def _resolved(
+    law: Law, given: Any, evidence: Any, hidden: Names | None, n: int, seed: int, effort: int | None, settings: Any
+) -> Asked:
+    own, condition = _parted(law, given)
+    batch = _rows(law.space, evidence, own)
+    named = _positions(law.space, (hidden,) if isinstance(hidden, str) else tuple(hidden or ()))
+    _no_overlap(law.space, evidence, own, named)
+    batch = batch.hide(_mask(law.space, named)) if named else batch
+    batch, told = _aligned(batch, condition)
+    fixed = _mask(law.space, _positions(law.space, tuple(own)))
+    blank = not bool(batch.present.any())
+    return Asked(law, batch, fixed, named, told, blank, n, seed, effort, settings)
+
+
+def _parted(law: Law, given: Any) -> tuple[dict[str, Any], Batch | None]:
+    """What of `given` are columns of x, and the law's own condition."""
+    if given is None:
+        return {}, None
+    if not isinstance(given, Mapping):
+        if law.given_space is None:
+            raise Unsupported("this law was fitted without `given`", do="name columns of x: given={name: value}")
+        return {}, as_batch(law.given_space, given)
+    x_names = names_of(law.space)
+    c_names = names_of(law.given_space, "given") if law.given_space is not None else ()
+    _known([k for k in given if k not in c_names], x_names, c_names)
+    condition = {k: v for k, v in given.items() if k in c_names}
+    own = {k: v for k, v in given.items() if k not in c_names}
+    return own, _from_names(law.given_space, condition, "given") if condition and law.given_space else None
+
+
+def _rows(space: Space, evidence: Any, own: dict[str, Any]) -> Batch:
+    """The rows that evidence and columns behind the bar make up."""
+    if evidence is None or isinstance(evidence, Mapping):
+        values = {**(evidence or {}), **own}
+        _known(list(values), names_of(space), ())
+        return _from_names(space, values) if values else missing(space, 1, torch.zeros(1, dtype=torch.float64))
+    batch = as_batch(space, evidence)
+    return _overlaid(space, batch, own) if own else batch
+
+
+def _overlaid(space: Space, batch: Batch, own: dict[str, Any]) -> Batch:
+    """Whole rows with some columns set."""
+    over = _from_names(space, own)
+    over = over.repeat(len(batch)) if len(over) == 1 else over
+    x = torch.where(over.present, over.x.to(batch.x), batch.x)
+    return Batch(x, batch.present | over.present, batch.length, batch.weight, batch.given, batch.index)
+
+
+def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> Batch:
+    """Rows from {name: value or values}, hidden where nothing is said."""
+    import pandas as pd
+
+    if space.ragged:
+        raise Unsupported("items of unlike lengths have no columns to name", do="give whole items")
+    names = names_of(space, prefix)
+    sizes = {len(v) for v in values.values() if np.ndim(v) > 0}
+    if len(sizes) > 1:
+        raise BadData(f"columns of {' and of '.join(map(str, sorted(sizes)))} values", do="give one value a row in each")
+    rows = sizes.pop() if sizes else 1
+    frame = pd.DataFrame({n: _column(values.get(n), rows) for n in names}, columns=list(names))
+    flat = vector(space.dims, _variables(space), names)
+    batch = tables.encode(flat, frame)
+    return Batch(batch.x, batch.observed).to(dtype=torch.float64)._each(lambda t: _laid_out(t, space))
+
+
+def _laid_out(t: Tensor, space: Space) -> Tensor:
+    return t.reshape(len(t), *space.layout) if t.dim() == 2 else t
+
+
+def _column(value: Any, rows: int) -> list[Any]:
+    if value is None:
+        return [np.nan] * rows
+    return np.asarray(value).tolist() if np.ndim(value) > 0 else [value] * rows
+
+
+def _variables(space: Space) -> tuple[Variable, ...]:
+    return space.columns * (space.dims // space.width)
+
+
+def _known(asked: Sequence[str], names: Sequence[str], others: Sequence[str]) -> None:
+    for name in asked:
+        if name not in names:
+            shown = [*names[:12], *(["..."] if len(names) > 12 else []), *others]
+            raise BadConfig(f"no column {name!r}", do=f"the columns are {', '.join(shown) or 'without names'}")
+
+
+def _positions(space: Space, asked: Sequence[str]) -> tuple[int, ...]:
+    names = names_of(space)
+    _known(asked, names, ())
+    return tuple(names.index(a) for a in asked)
+
+
+def _mask(space: Space, positions: Sequence[int]) -> Tensor:
+    mask = torch.zeros(space.dims, dtype=torch.bool)
+    mask[list(positions)] = True
+    return mask.reshape(space.layout)
+
+
+def _no_overlap(space: Space, evidence: Any, own: dict[str, Any], named: tuple[int, ...]) -> None:
+    """A column is said once: known, behind the bar, or missing."""
+    told = dict(evidence) if isinstance(evidence, Mapping) else {}
+    twice = [k for k in own if k in told] + [names_of(space)[i] for i in named if names_of(space)[i] in {**told, **own}]
+    if twice:
+        raise BadConfig(f"the column {twice[0]!r} is named twice", do="fix it, condition on it, or hide it")
+
+
+def _aligned(batch: Batch, given: Batch | None) -> tuple[Batch, Batch | None]:
+    """One row beside many is repeated."""
+    if given is None or len(given) == len(batch):
+        return batch, given
+    if len(batch) == 1:
+        return batch.repeat(len(given)), given
+    if len(given) == 1:
+        return batch, given.repeat(len(batch))
+    raise BadData(f"{len(batch)} rows but {len(given)} conditions", do="give one condition a row")
+
+
+# ---- the answers ---------------------------------------------------------------------------------------------------
+
+
+def _sample(asked: Asked) -> Draws:
+    if not asked.blank:
+        return _complete(asked)
+    return asked.law.sample(asked.n, given=asked.given, seed=asked.seed, settings=asked.settings)
+
+
+def _complete(asked: Asked) -> Draws:
+    return asked.law.complete(asked.batch, n=asked.n, given=asked.given, seed=asked.seed, settings=asked.settings)
+
+
+def _log_prob(asked: Asked) -> LogProb:
+    scored = asked.batch.present & ~asked.fixed
+    if not bool(scored.any()):
+        raise BadConfig("log_prob of what?", do="name what is asked about as evidence={name: value}")
+    evidence = asked.fixed if bool(asked.fixed.any()) else None
+    return asked.law.log_prob(
+        asked.batch, given=asked.given, evidence=evidence, effort=asked.effort, seed=asked.seed, settings=asked.settings
+    )
+
+
+def _mode(asked: Asked) -> Mode:
+    return asked.law.mode(asked.batch, given=asked.given, settings=asked.settings)
+
+
+def _anomaly_score(asked: Asked) -> Tensor:
+    return asked.law.anomaly_score(asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings)
+
+
+def _p_value(asked: Asked) -> Tensor:
+    return asked.law.p_value(asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings)
+
+
+def _classify(asked: Asked) -> Posterior:
+    if len(asked.named) == 1:
+        return _of_column(asked, asked.named[0])
+    if asked.named:
+        raise Unsupported("classes of several columns at once", do="name one column as missing")
+    return asked.law.classify(asked.batch, effort=asked.effort, seed=asked.seed, settings=asked.settings)
+
+
+def _of_column(asked: Asked, position: int) -> Posterior:
+    """p(column = k | the rest of the evidence), by log p(column = k, evidence) for every k."""
+    variable = _variables(asked.law.space)[position]
+    if not np.isfinite(variable.states):
+        raise Unsupported(
+            f"{names_of(asked.law.space)[position]!r} takes infinitely many values", do="ask for samples of it"
+        )
+    at = _mask(asked.law.space, (position,))
+    scores = [_with_column(asked, at, k) for k in range(int(variable.states))]
+    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scores) else Kind.ESTIMATE
+    logits = torch.stack([s.value for s in scores], -1).log_softmax(-1)
+    return Posterior(logits, kind, f"over the states of one column, {scores[0].how}", _labels(variable), asked.seed)
+
+
+def _with_column(asked: Asked, at: Tensor, code: int) -> LogProb:
+    batch = asked.batch
+    x = torch.where(at, torch.full_like(batch.x, float(code)), batch.x)
+    told = Batch(x, batch.present | at, batch.length, batch.weight, batch.given, batch.index)
+    return asked.law.log_prob(
+        told, given=asked.given, effort=asked.effort, seed=asked.seed, settings=asked.settings
+    )
+
+
+def _labels(variable: Variable) -> tuple[str, ...] | None:
+    if variable.type == "nominal":
+        return variable.labels
+    return tuple(str(variable.start + k) for k in range(variable.levels)) if variable.type == "ordinal" else None
+
+
+_ANSWERS: dict[str, Callable[[Asked], Any]] = {
+    "sample": _sample,
+    "complete": _complete,
+    "log_prob": _log_prob,
+    "mode": _mode,
+    "classify": _classify,
+    "anomaly_score": _anomaly_score,
+    "p_value": _p_value,
+}
