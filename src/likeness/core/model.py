@@ -215,6 +215,10 @@ class Inside:
         """Some items in model units."""
         return self._through(self.source.rows(index))
 
+    def epoch(self, k: int) -> Inside:
+        """The same, as pass k sees it."""
+        return Inside(self.model, self.source.epoch(k))
+
     def chunks(self, size: int) -> Iterator[Batch]:
         """All items in model units."""
         for batch in self.source.chunks(size):

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, concat
 from likeness.core.config import GradientConfig
 from likeness.core.errors import LikenessError
 from likeness.core.learner import Gradient, Phase
@@ -139,8 +139,11 @@ class GradientExecutor(Executor):
             return Batch(torch.zeros((len(place), *self.task.model.space.layout), dtype=self.task.model.dtype)), noise
         position = move * size + place
         epoch = torch.div(position, len(source), rounding_mode="floor")
-        index = torch.cat([self._order(int(e), stream)[position[epoch == e] % len(source)] for e in epoch.unique()])
-        return source.rows(index), noise
+        parts = []
+        for e in epoch.unique().tolist():
+            index = self._order(e, stream)[position[epoch == e] % len(source)]
+            parts.append(source.epoch(e).rows(index))
+        return parts[0] if len(parts) == 1 else concat(parts), noise
 
     def _order(self, epoch: int, stream: int) -> Tensor:
         key = epoch * 2**32 + stream

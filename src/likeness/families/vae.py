@@ -1,0 +1,338 @@
+"""Variational autoencoders: a Gaussian code, a decoder with a head for each variable, an amortised encoder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
+from likeness.core.batch import Batch, missing
+from likeness.core.config import GradientConfig, option
+from likeness.core.learner import Gradient, Phase
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.routes import Question
+from likeness.core.rowlaw import Normal, RowLaw
+from likeness.core.space import Space, vector
+from likeness.heads.columns import Columns, rows
+from likeness.nets.codec import Codec, Flat, Grid, Steps
+from likeness.nets.context import ContextNet
+from likeness.nets.embed import Activation
+from likeness.routes.particles import cloud, resampled
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
+DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
+PAIRS, PACE = 8, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
+VALIDATED = 4  # draws that validation takes at least
+
+
+class VAEConfig(GradientConfig):
+    """Options of `vae`."""
+
+    latent: int = option(16, "numbers of a code", ge=1)
+    net: Literal["auto", "mlp", "conv", "sequence"] = option(
+        "auto", "conv: images and signals; sequence: ragged rows; mlp: anything; auto: by the shape of the data"
+    )
+    hidden: tuple[int, ...] = option((256, 256), "widths of an mlp's hidden layers; () makes both nets affine")
+    activation: Activation = option("silu", "nonlinearity of an mlp")
+    width: int = option(32, "channels of a conv net's finest stage, or width of a sequence net", ge=2)
+    depth: int = option(1, "residual blocks of each stage of a conv net, or layers of a sequence net", ge=1)
+    real: Literal["normal", "shared", "mixture"] = option(
+        "normal", "law of a real entry given the code; shared: its deviation is the same for all codes"
+    )
+    components: int = option(3, "components of a mixture for one real or many-levelled variable", ge=1)
+    beta: float = option(1.0, "weight of the divergence from the prior; 1 is the bound on log p", "objective", ge=0)
+    free_bits: float = option(0.0, "divergence of each number of a code that costs no less, nats", "objective", ge=0)
+    kl_warmup: float = option(0.0, "share of the training in which the weight rises from 0", "objective", ge=0, le=1)
+    draws: int = option(1, "draws of the importance-weighted bound; 1 is the plain one", "objective", ge=1)
+    draws_from: float = option(0.0, "share of the training that takes one draw first", "objective", ge=0, le=1)
+    hide: float = option(
+        0.1, "share of training rows that hide some entries, so that codes of rows with holes are learned", "objective",
+        ge=0, le=1,
+    )  # fmt: skip
+    context: int = option(64, "numbers that stand for what is given", ge=1)
+    lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """N(loc, exp(log_std)^2) for each row, both (B, L), and what conditions the nets, (B, C) or None."""
+
+    loc: Tensor
+    log_std: Tensor
+    side: Tensor | None
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q || N(0, 1)) of each number, nats, (B, L): Kingma & Welling 2014, arXiv:1312.6114, appendix B."""
+        return 0.5 * (self.loc.square() + (2 * self.log_std).exp() - 1) - self.log_std
+
+    def at(self, eps: Tensor) -> Tensor:
+        """Z = loc + std eps, eps (k, B, L)."""
+        return self.loc + self.log_std.exp() * eps
+
+    def log_ratio(self, eps: Tensor) -> Tensor:
+        """Log q(z) - log N(z; 0, I) at z = loc + std eps, (k, B)."""
+        return (0.5 * (self.at(eps).square() - eps.square()) - self.log_std).sum(-1)
+
+
+@register(
+    Card(
+        "vae", "Variational autoencoder", "latent", "Kingma & Welling, Auto-Encoding Variational Bayes", 2014,
+        "A short code for every row and a law of rows for every code: bounds on log p, any variables, any holes.",
+    )
+)  # fmt: skip
+class VAE(Model):
+    """p(x) = E_{z ~ N(0, I)} p(x | z), with p(x | z) a product of heads and an encoder q(z | x) = N(m(x), s(x)^2).
+
+    log p(x) >= E log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, arXiv:1509.00519, eq. 8). Holes
+    are left out by the heads and told to the encoder, so the bound of a row with holes is that of what is observed.
+    """
+
+    Config = VAEConfig
+    default_effort = 64
+
+    def __init__(self, config: VAEConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        numbers = any(v.type != "nominal" and v.states > 2 for v in space.variables)  # the others are 0 where absent
+        real: Literal["mixture", "normal"] = "mixture" if config.real == "mixture" else "normal"
+        self.columns = Columns(space, components=config.components, real=real, presence=numbers)
+        self.context = ContextNet(given_space, config.context) if given_space is not None else None
+        self.codec = _codec(config, space, self.columns, config.context if self.context is not None else 0)
+        self.bias = nn.Parameter(torch.zeros(self.columns.size))
+        self.register_buffer("gate", _gate(self.columns, shared=config.real == "shared"), persistent=False)
+        self.codes = vector(config.latent)
+
+    gate: Tensor
+
+    @classmethod
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
+        if config.net == "conv" and not _gridded(space):
+            return "a conv net takes images (C, H, W) or signals (C, T) of one variable: take net=mlp"
+        if config.net == "sequence" and not space.ragged:
+            return "a sequence net takes ragged rows: take net=mlp"
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """A quick model for checks."""
+        small = {"latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 2, "context": 16}
+        return {**small, "batch": 128, "lr": 1e-2, "ema": 0.99}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
+        self.bias.data.copy_(self.columns.start())
+        if self.context is not None:
+            self.context.fit(source)
+
+    def learner(self) -> Gradient:
+        """Stochastic gradients of the bound."""
+        return Gradient((Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),))
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """Reconstruction and divergence in nats, whose sum is -ELBO, and what another objective adds to it, (B,)."""
+        c: VAEConfig = self.config
+        batch = self._hidden(batch, noise)
+        code, k = self._posterior(batch), c.draws if self.progress >= c.draws_from else 1
+        eps = self._eps(noise, k)
+        log_p = self._likelihood(batch, code, code.at(eps))
+        terms = {"reconstruction": -log_p.mean(0), "kl": code.kl.sum(-1)}
+        weight = c.beta * (min(1.0, self.progress / c.kl_warmup) if c.kl_warmup else 1.0)
+        if k > 1:
+            bound = log_mean_exp(log_p - weight * code.log_ratio(eps))[0]
+            terms["importance"] = -bound - terms["reconstruction"] - terms["kl"]
+        elif weight != 1 or c.free_bits:
+            terms["weight"] = weight * code.kl.clamp_min(c.free_bits).sum(-1) - terms["kl"]
+        return terms
+
+    def _hidden(self, batch: Batch, noise: Noise) -> Batch:
+        """Some rows with entries hidden, each such row at a rate of its own."""
+        share = self.config.hide
+        if not share or not self.training:
+            return batch
+        u = noise.uniform("hide", 2)
+        rate = torch.where(u[:, 0] < share, u[:, 1], 0.0).reshape(-1, *[1] * (batch.x.dim() - 1))
+        return batch.hide(noise.uniform("hidden", *batch.x.shape[1:]) < rate)
+
+    def criterion(self, batch: Batch, noise: Noise) -> Tensor:
+        """Minus the bound with few draws, (B,): what learning raises, at a cost that validation can bear."""
+        there, k = batch.to(dtype=self.dtype, device=self.device), max(VALIDATED, self.config.draws)
+        return -self._score(there, noise, k, self.Settings()).value
+
+    # ---- encoder and decoder ---------------------------------------------------------------------------------------
+
+    def _side(self, given: Batch | None, count: int) -> Tensor | None:
+        if self.context is None:
+            return None
+        assert self.given_space is not None
+        return self.context(given if given is not None else missing(self.given_space, count, self._anchor))
+
+    def _posterior(self, batch: Batch) -> Code:
+        """Q(z | what is observed)."""
+        side = self._side(batch.given, len(batch))
+        out = self.codec.encode(self.columns.embed(batch.x, _seen(batch)), batch.length, side)
+        loc, log_std = out.to(self.dtype).chunk(2, -1)
+        return Code(loc, log_std.clamp(LEAST, MOST), side)
+
+    def _params(self, z: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """Parameters (B, *places, S) of the law of x for codes (B, L)."""
+        return self.codec.decode(z, length, side) * self.gate + self.bias
+
+    def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
+        """Log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
+        k, seen = len(z), _seen(batch)
+        length = None if batch.length is None else batch.length.repeat(k)
+        side = None if code.side is None else code.side.repeat(k, 1)
+        params = self._params(z.flatten(0, 1), length, side).unflatten(0, (k, len(batch)))
+        present = None if seen is None else seen.expand(k, *seen.shape)
+        return self.columns.law(params).total(batch.x.expand(k, *batch.x.shape), present)
+
+    def _eps(self, noise: Noise, k: int) -> Tensor:
+        """Standard normal numbers for k codes a row, (k, B, L)."""
+        return (noise if k == 1 else noise.draws(k)).normal("z", self.config.latent).unflatten(0, (k, -1))
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """The importance-weighted bound; its terms are the plain bound's two and what the weights gain on it."""
+        k, code = effort or self.default_effort, self._posterior(batch)
+        eps = self._eps(noise, k)
+        log_p = self._likelihood(batch, code, code.at(eps))
+        value, stderr = log_mean_exp(log_p - code.log_ratio(eps))
+        fit, kl = log_p.mean(0), code.kl.sum(-1)
+        terms = {"reconstruction": fit, "kl": -kl, "importance": value - fit + kl}
+        return Scored(value, Kind.LOWER_BOUND, f"importance-weighted bound, {k} draws", stderr, terms)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        z = noise.normal("z", self.config.latent)
+        return self._drawn(self._params(z, length, self._side(given, noise.rows)), noise)
+
+    def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
+        """X ~ p(x | z) for parameters (B, *places, S)."""
+        return self.columns.law(params).draw(noise.uniform("x", *params.shape[1:-1], self.columns.uniforms))
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        """The encoder's answer; with an effort, that many steps of each row's own ascent of the bound from there."""
+        code, how = self._posterior(batch), "amortised posterior"
+        if effort:
+            code, how = self._refined(batch, code, noise, effort), f"{how}, refined by {effort} steps"
+        assert self.codes is not None
+        return Normal(self.codes, batch.ids, Kind.ESTIMATE, how, code.loc, code.log_std.exp())
+
+    def _refined(self, batch: Batch, code: Code, noise: Noise, steps: int) -> Code:
+        """Adam on (mean, log std) of each row, its steps measured in the code's own deviations and fading to 0."""
+        moved = [code.loc, code.log_std]
+        first, second = [torch.zeros_like(m) for m in moved], [torch.zeros_like(m) for m in moved]
+        for t in range(steps):
+            half = self._eps(replace(noise, step=t + 1), PAIRS)
+            slopes = self._slopes(batch, replace(code, loc=moved[0], log_std=moved[1]), torch.cat([half, -half]))
+            pace = PACE * 0.5 * (1 + math.cos(math.pi * t / steps))
+            for i, (g, unit) in enumerate(zip(slopes, (moved[1].exp(), torch.ones_like(moved[1])), strict=True)):
+                g = g * unit
+                first[i] = first[i].lerp(g, 0.1)
+                second[i] = second[i].lerp(g.square(), 0.05)
+                rise = first[i] / (1 - 0.9 ** (t + 1)) / ((second[i] / (1 - 0.95 ** (t + 1))).sqrt() + 1e-8)
+                moved[i] = moved[i] + pace * unit * rise
+        return replace(code, loc=moved[0], log_std=moved[1].clamp(LEAST, MOST))
+
+    def _slopes(self, batch: Batch, code: Code, eps: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of each row's bound in its own mean and log std."""
+        with torch.enable_grad():
+            leaves = [t.detach().requires_grad_() for t in (code.loc, code.log_std)]
+            code = replace(code, loc=leaves[0], log_std=leaves[1])
+            bound = self._likelihood(batch, code, code.at(eps)).mean(0) - code.kl.sum(-1)
+            return torch.autograd.grad(bound.sum(), leaves)
+
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        return rows(self.columns, self._params(z, None, self._side(given, len(z))), index, how="decoder")
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        """Codes from q(z | what is observed) weighed by p(x, z) / q, resampled; holes drawn from their heads.
+
+        Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights being those of the mix.
+        """
+        count, code = settings.particles, self._posterior(batch)
+        eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))
+        z = code.at(eps)
+        z[::DOUBTED] = eps[::DOUBTED]
+        part = max(1, settings.rows // len(batch))
+        log_p = torch.cat([self._likelihood(batch, code, some) for some in z.split(part)])
+        done = resampled(z, log_p - self._log_mix(code, z), Question(batch, noise, settings, n=n), "codes resampled")
+        wide = batch.repeat(n)
+        side = None if code.side is None else code.side.repeat(n, 1)
+        x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, side), noise.draws(n))
+        return replace(done, x=x.unflatten(0, (n, len(batch))), evaluations=count + 1)
+
+    def _log_mix(self, code: Code, z: Tensor) -> Tensor:
+        """Log of the proposals' density over the prior's, (K, B)."""
+        u = (z - code.loc) * (-code.log_std).exp()
+        ratio = (0.5 * (z.square() - u.square()) - code.log_std).sum(-1)
+        return torch.logaddexp(ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED)))
+
+    # ---- beyond the verbs ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def elbo(self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0) -> LogProb:
+        """E_q log p(x | z) - KL(q || N(0, I)) for any q that `encode` answered with, nats, (B,).
+
+        The difference between q refined and q amortised is the amortisation gap (Cremer et al. 2018, arXiv:1801.03558).
+        """
+        batch = self._batch(x, given)
+        inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))
+        code = Code(codes.loc, codes.std.log(), self._side(inside.given, len(batch)))
+        with self.asking():
+            log_p = self._likelihood(inside, code, code.at(self._eps(noise, effort)))
+        stderr = log_p.std(0) / math.sqrt(effort) if effort > 1 else None
+        kl = code.kl.sum(-1)
+        terms = {"reconstruction": log_p.mean(0), "kl": -kl}
+        how = f"plain bound, {effort} draws"
+        return LogProb(log_p.mean(0) - kl, Kind.LOWER_BOUND, self.measure, how, stderr, terms, seed=seed)
+
+
+def _seen(batch: Batch) -> Tensor | None:
+    """Which entries are there and known; None, which is faster, where all are."""
+    return None if batch.observed is None and batch.length is None else batch.present
+
+
+def _gridded(space: Space) -> bool:
+    return not space.ragged and len(space.shape) in (2, 3) and space.homogeneous
+
+
+def _gate(columns: Columns, *, shared: bool) -> Tensor:
+    """0 at the log deviations of real entries where codes must not move them, 1 elsewhere, (S,)."""
+    gate = torch.ones(columns.size)
+    for group in columns.groups if shared else ():
+        if columns.space.columns[group.entries[0]].type == "real":
+            gate[group.params][1::2] = 0
+    return gate
+
+
+def _codec(c: VAEConfig, space: Space, columns: Columns, side: int) -> Codec:
+    """The nets that the Config names, or that the shape of the data calls for."""
+    kind = c.net
+    if kind == "auto":
+        kind = "sequence" if space.ragged else "conv" if _gridded(space) else "mlp"
+    sizes = {"outputs": 2 * c.latent, "inputs": c.latent, "side": side}
+    if kind == "conv":
+        per = (columns.features // space.width, columns.size // space.width)
+        return Grid(space.layout, *per, width=c.width, depth=c.depth, **sizes)
+    if kind == "sequence":
+        return Steps(space.layout[0], columns.features, columns.size, width=c.width, depth=c.depth, **sizes)
+    places = space.layout if columns.narrow else space.layout[:-1]
+    longest = space.layout[0] if space.ragged else 0
+    return Flat(
+        places, columns.features, columns.size, hidden=c.hidden, activation=c.activation, longest=longest, **sizes
+    )

@@ -1,0 +1,151 @@
+"""Pairs of nets between events and codes: fully connected, convolutional, or along a sequence.
+
+An event comes as features (B, *places, F) and leaves as parameters (B, *places, S); a code is one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from likeness.nets.conv import Decoder, Encoder
+from likeness.nets.embed import Activation
+from likeness.nets.mlp import MLP
+from likeness.nets.sequence import Sequence
+
+
+class Codec(nn.Module, ABC):
+    """An encoder and a decoder; `length` (B,) says how much of a ragged event exists, `side` (B, C) conditions both."""
+
+    @abstractmethod
+    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """Features (B, *places, F) to numbers (B, outputs)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """Codes (B, inputs) to parameters (B, *places, S)."""
+
+
+@final
+class Flat(Codec):
+    """Fully connected nets over the whole event at once; `hidden=()` makes both of them affine.
+
+    Args:
+        places: The places of an event.
+        features: Features F of a place.
+        params: Parameters S of a place.
+        outputs: Numbers that the encoder puts out.
+        inputs: Numbers of a code.
+        hidden: Widths of the encoder's hidden layers; the decoder has them in reverse.
+        activation: The nonlinearity.
+        side: Numbers C that condition both nets.
+        longest: The layout's length where events are ragged, whose own length then conditions both nets, else 0.
+    """
+
+    def __init__(
+        self, places: tuple[int, ...], features: int, params: int, *, outputs: int, inputs: int,
+        hidden: tuple[int, ...] = (256, 256), activation: Activation = "silu", side: int = 0, longest: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.shape, self.longest = (*places, params), longest
+        sizes = {"activation": activation, "context": side + (longest > 0)}
+        self.encoder = MLP(math.prod(places) * features, outputs, hidden=hidden, **sizes)
+        self.decoder = MLP(inputs, math.prod(places) * params, hidden=hidden[::-1], **sizes)
+
+    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """One pass over all features of an event."""
+        return self.encoder(features.flatten(1), self._told(features, length, side))
+
+    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """All parameters of an event at once."""
+        return self.decoder(code, self._told(code, length, side)).reshape(-1, *self.shape)
+
+    def _told(self, like: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor | None:
+        if not self.longest:
+            return side
+        share = like.new_ones(len(like), 1) if length is None else (length[:, None] / self.longest).to(like)
+        return share if side is None else torch.cat([side, share], -1)
+
+
+@final
+class Grid(Codec):
+    """Convolutional nets over images (C, H, W) or signals (C, T) of one variable.
+
+    Args:
+        shape: The event's own shape, channels first.
+        features: Features of an entry.
+        params: Parameters of an entry.
+        outputs: Numbers that the encoder puts out.
+        inputs: Numbers of a code.
+        width: Channels at the finest stage.
+        depth: Residual blocks of each stage.
+        norm: Whether blocks are normalised within an item.
+        side: Numbers C that condition both nets.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], features: int, params: int, *, outputs: int, inputs: int,
+        width: int = 16, depth: int = 1, norm: bool = False, side: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.shape, self.features, self.params = shape, features, params
+        channels, space = shape[0], shape[1:]
+        sizes = {"width": width, "depth": depth, "norm": norm, "context": side}
+        self.encoder = Encoder((channels * features, *space), outputs, **sizes)
+        self.decoder = Decoder(inputs, (channels * params, *space), **sizes)
+
+    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """An entry's features stand behind one another as channels."""
+        x = features.reshape(-1, *self.shape, self.features).movedim(-1, 2)
+        return self.encoder(x.flatten(1, 2), side)
+
+    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """Channels become the parameters of an entry."""
+        y = self.decoder(code, side).unflatten(1, (self.shape[0], self.params))
+        return y.movedim(2, -1).flatten(-2)
+
+
+@final
+class Steps(Codec):
+    """Transformers along a ragged sequence that look both ways: one pools what exists, one spreads a code over the steps.
+
+    Args:
+        longest: Steps of the layout.
+        features: Features F of a step.
+        params: Parameters S of a step.
+        outputs: Numbers that the encoder puts out.
+        inputs: Numbers of a code.
+        width: Width of both nets.
+        depth: Their layers.
+        side: Numbers C that condition both nets.
+    """
+
+    def __init__(
+        self, longest: int, features: int, params: int, *, outputs: int, inputs: int,
+        width: int = 64, depth: int = 2, side: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.longest = longest
+        sizes = {"causal": False, "width": width, "depth": depth, "context": side}
+        self.encoder = Sequence(features, width, **sizes)
+        self.pooled = nn.Linear(width + 1, outputs)
+        self.decoder = Sequence(inputs, params, **sizes)
+
+    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """The mean over the steps that exist, and how many they are."""
+        steps = self._steps(features, length)
+        mean = silu(self.encoder(features, length, side)).sum(1) / steps.clamp_min(1)
+        return self.pooled(torch.cat([mean, steps / self.longest], -1))
+
+    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+        """Every step is fed the code; its number tells it from the others."""
+        return self.decoder(code[:, None].expand(-1, self.longest, -1), length, side)
+
+    def _steps(self, like: Tensor, length: Tensor | None) -> Tensor:
+        """How many steps exist, (B, 1)."""
+        return like.new_full((len(like), 1), self.longest) if length is None else length[:, None].to(like)
