@@ -1,12 +1,13 @@
 """One idiom for every question: columns by name are asked for, fixed, or hidden.
 
-    query(law, "log_prob", evidence={"wet": 1}, given={"rain": 0})     log p(wet = 1 | rain = 0)
-    query(law, "sample", evidence={"wet": 1}, n=100)                   the rest, given wet = 1
-    query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet = 1)
+query(law, "log_prob", evidence={"wet": 1}, given={"rain": 0})     log p(wet = 1 | rain = 0)
+query(law, "sample", evidence={"wet": 1}, n=100)                   the rest, given wet = 1
+query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet = 1)
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -73,9 +74,9 @@ def query(
     Args:
         law: A fitted model, a world, or any other Law.
         want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given), what is hidden
-            summed out; "mode" fills in the most probable values; "classify" gives p(y | evidence) for the label that the
-            law is conditioned on, or for the one discrete column that `missing` names; "anomaly_score" and "p_value" say
-            how strange the evidence is.
+            summed out; "mode" fills in the most probable values; "classify" gives p(y | evidence) for the label that
+            the law is conditioned on, or for the one discrete column that `missing` names; "anomaly_score" and
+            "p_value" say how strange the evidence is.
         given: {name: value} of what the law is conditioned on, and of columns that stand behind the bar; or, as any
             verb takes it, the values of the law's own condition.
         evidence: {name: value or list of values}, or whole rows: a frame, an array, a Batch.
@@ -95,6 +96,7 @@ def query(
     """
     if want not in _ANSWERS:
         raise BadConfig(f"there is no question {want!r}", do=f"ask one of {', '.join(get_args(Want))}")
+    importlib.import_module("likeness.routes")  # registers ways of answering what a law has no hook for
     chosen = fresh_seed() if seed is None else seed
     return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
 
@@ -168,7 +170,9 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
     names = names_of(space, prefix)
     sizes = {len(v) for v in values.values() if np.ndim(v) > 0}
     if len(sizes) > 1:
-        raise BadData(f"columns of {' and of '.join(map(str, sorted(sizes)))} values", do="give one value a row in each")
+        raise BadData(
+            f"columns of {' and of '.join(map(str, sorted(sizes)))} values", do="give one value a row in each"
+        )
     rows = sizes.pop() if sizes else 1
     frame = pd.DataFrame({n: _column(values.get(n), rows) for n in names}, columns=list(names))
     flat = vector(space.dims, _variables(space), names)
@@ -289,9 +293,7 @@ def _with_column(asked: Asked, at: Tensor, code: int) -> LogProb:
     batch = asked.batch
     x = torch.where(at, torch.full_like(batch.x, float(code)), batch.x)
     told = Batch(x, batch.present | at, batch.length, batch.weight, batch.given, batch.index)
-    return asked.law.log_prob(
-        told, given=asked.given, effort=asked.effort, seed=asked.seed, settings=asked.settings
-    )
+    return asked.law.log_prob(told, given=asked.given, effort=asked.effort, seed=asked.seed, settings=asked.settings)
 
 
 def _labels(variable: Variable) -> tuple[str, ...] | None:
