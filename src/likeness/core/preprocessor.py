@@ -32,6 +32,9 @@ class Source(Protocol):
     def rows(self, index: Tensor) -> Batch:
         """Some items; Batch.index says which."""
 
+    def epoch(self, k: int) -> Source:
+        """The items as pass k sees them: the same ones, unless the source draws them anew."""
+
     def chunks(self, size: int) -> Iterator[Batch]:
         """All items in order, at most `size` at a time."""
 
