@@ -52,6 +52,7 @@ class Reals(Preprocessor):
             (v, _step_of(v, squash), cols, self._targets(cols)) for v, cols in kinds.items()
         ]
 
+        self.plain = all(v == Real(unit=v.unit) for v in space.variables if v.type == "real") and space.real
         self.back = torch.tensor([t for *_, targets in self.groups for t in targets]).argsort().tolist()
 
     def _targets(self, columns: list[int]) -> list[int]:
@@ -101,12 +102,16 @@ class Reals(Preprocessor):
 
     def _spread(self, present: Tensor) -> Tensor:
         """A mask over entries as a mask over model units."""
+        if self.plain:
+            return self._columns(present)
         widths = torch.tensor(self.widths, device=present.device)
         return self._columns(present).repeat_interleave(widths, -1)
 
     def _steps(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         """Every group's own step: values before scaling, log-correction (B,), what is present."""
         x, known = self._columns(batch.x), self._columns(batch.present)
+        if self.plain:  # nothing but an affine map: no column needs a step of its own
+            return x * known, x.new_zeros(len(batch)), known
         y = x.new_zeros((*x.shape[:-1], sum(self.widths)))
         present = self._spread(batch.present)
         cells, minus_log_q = self._cells(batch, noise) if self.stochastic else (y, y)
