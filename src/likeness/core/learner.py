@@ -42,9 +42,10 @@ class Phase:
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """Stochastic gradients, by Adam, of the phases in turn; `averaged` names the parameters that an EMA follows."""
+    """Stochastic gradients, by Adam, of the phases in turn, led by a GradientConfig (None: the model's own)."""
 
     phases: Sequence[Phase]
+    config: Any = None
 
 
 @dataclass(frozen=True, eq=False)

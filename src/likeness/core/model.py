@@ -111,7 +111,7 @@ class Model(Law, nn.Module):
         """Class frequencies of the training split with one row added to each, (K,)."""
         return ((self.classes + 1) / (self.classes + 1).sum()).to(self.dtype)
 
-    def draw_length(self, noise: Noise) -> Tensor | None:
+    def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
         """Lengths by inverse CDF of the training split's empirical law of lengths."""
         if not self.space.ragged:
             return None

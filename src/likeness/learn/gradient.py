@@ -29,7 +29,7 @@ class GradientExecutor(Executor):
 
     def __init__(self, task: Task, learner: Gradient) -> None:
         super().__init__(task)
-        config = task.model.config
+        config = learner.config or task.model.config
         self.config: GradientConfig = config
         self.phases = {p.name: p for p in learner.phases}
         self.moves = dict.fromkeys(self.phases, 0)

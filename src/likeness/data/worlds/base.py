@@ -111,7 +111,7 @@ class World(Law):
             batch = batch.hide(noise.uniform("hidden", *self.space.layout) < self.hidden)
         return Table(self.space, batch, self.given_space, self.name)
 
-    def draw_length(self, noise: Noise) -> Tensor | None:
+    def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
         """Uniform between the shortest and the longest length."""
         if self.lengths is None:
             return None
