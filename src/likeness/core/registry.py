@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from likeness.core.config import Config
 from likeness.core.errors import BadConfig
+from likeness.core.index import read
 from likeness.core.space import Space
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def register(card: Card) -> Callable[[M], M]:
 
 def index() -> dict[str, dict[str, Any]]:
     """Cards and option schemas of every shipped family, read without torch."""
-    text = resources.files("likeness.families").joinpath("index.json").read_text(encoding="utf-8")
-    loaded: dict[str, dict[str, Any]] = json.loads(text)
-    return loaded
+    return read()
 
 
 def build_index() -> dict[str, dict[str, Any]]:

@@ -313,7 +313,7 @@ def _split(reading: Reading, name: str, test: float | None, valid: float, seed: 
             raise BadData("one row alone teaches nothing", where=name, do="give at least two rows")
         train, held = parts["all"].split(share, seed)
         parts = {"train": train, "test": held}
-    elif test is not None:
+    elif test:
         raise BadConfig("the set has an official split", where=name, do="leave test= out")
     if valid > 0 and "valid" not in parts:
         parts["train"], parts["valid"] = parts["train"].split(valid, mix(seed, 1))
