@@ -98,6 +98,27 @@ def test_pinwheel():
     assert law.entropy == pytest.approx(flat + bend, abs=2e-4)
 
 
+def test_the_pinwheel_misses_no_root():
+    """Points out in the arms' tails, where arms overlap and fold, against a dense scan for every root."""
+    law = world("pinwheel")
+    _, z = rows(60, 11)
+    x = law.place(torch.tensor(1.6 + 0.4 * z[:, 0]), torch.tensor(0.25 * z[:, 1]), torch.zeros(60, dtype=torch.int64))
+    grid = np.linspace(-2, 4, 200_001)
+    for point, log_p in zip(x.numpy() / 2, law.log_prob(x).value.tolist(), strict=True):
+        total = 0.0
+        for k in range(5):
+            angle = 2 * PI * k / 5 + 0.25 * np.exp(grid)
+            gap = point[0] * np.cos(angle) + point[1] * np.sin(angle) - grid
+            at = np.nonzero(np.diff(np.sign(gap)))[0]
+            a = grid[at] - gap[at] * (grid[at + 1] - grid[at]) / (gap[at + 1] - gap[at])
+            b = point[1] * np.cos(2 * PI * k / 5 + 0.25 * np.exp(a)) - point[0] * np.sin(
+                2 * PI * k / 5 + 0.25 * np.exp(a)
+            )
+            fold = 4 * np.abs(1 - 0.25 * np.exp(a) * b)
+            total += (stats.norm.pdf(a, 1, 0.3) * stats.norm.pdf(b, 0, 0.1) / fold / 5).sum()
+        assert log_p == pytest.approx(math.log(total), abs=1e-4)
+
+
 def test_banana_and_funnel():
     x = torch.tensor([[1.0, -0.5], [-3.0, 2.0]], dtype=torch.float64)
     expected = stats.norm.logpdf(x[:, 0], 0, 2) + stats.norm.logpdf(x[:, 1], x[:, 0] ** 2 / 4, 1)

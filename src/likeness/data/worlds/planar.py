@@ -117,13 +117,13 @@ class Pinwheel(MixtureWorld):
     """Arms k: x = 2 R(theta_k + 0.25 e^a) (a, b) with a ~ N(1, 0.3^2), b ~ N(0, 0.1^2), R a rotation.
 
     log p by change of variables at every root a of rho cos(phi - theta_k - 0.25 e^a) = a, where x / 2 is
-    (rho, phi) in polar coordinates; |det dx/d(a, b)| = 4 |1 - 0.25 e^a b|. Left out are roots further than 10 sigma
-    from the mean of a, and pairs of roots less than 0.05 apart beside a fold, where b > 4 e^-a (mass 1e-9).
+    (rho, phi) in polar coordinates; |det dx/d(a, b)| = 4 |1 - 0.25 e^a b|. Roots further
+    than 10 sigma from the mean of a are left out.
     """
 
     ALONG, ACROSS, MEAN, RATE = 0.3, 0.1, 1.0, 0.25
     REACH = (-2.0, 4.0)
-    CELLS, HALVINGS = 128, 40
+    CELLS, HALVINGS = 64, 40
 
     def __init__(self, *, arms: int = 5, condition: Condition | None = None) -> None:
         super().__init__(
@@ -157,17 +157,46 @@ class Pinwheel(MixtureWorld):
         return u * cos + v * sin, v * cos - u * sin
 
     def _roots(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, arm and radial coordinate of every root, each (R,): sign changes over a grid, then bisection."""
+        """Row, arm and radial coordinate of every root, each (R,): brackets over a grid, then bisection.
+
+        A bracket is a cell whose ends differ in sign, or half a cell whose extremum crosses zero.
+        """
         grid = torch.linspace(*self.REACH, self.CELLS + 1, dtype=torch.float64)
         arms = torch.arange(len(self.theta))[:, None]
-        value = self._turned(u[:, None, None], v[:, None, None], arms, grid)[0] - grid
-        row, arm, cell = torch.nonzero((value[..., :-1] >= 0) != (value[..., 1:] >= 0), as_tuple=True)
-        low, high, above = grid[cell], grid[cell + 1], value[row, arm, cell] >= 0
+        value, slope = self._gap(u[:, None, None], v[:, None, None], arms, grid)
+        left, right, falls = value[..., :-1], value[..., 1:], slope[..., :-1]
+        crossed = (left >= 0) != (right >= 0)
+        bent = ~crossed & (falls * slope[..., 1:] < 0) & (left * falls < 0)
+        row, arm, cell = torch.nonzero(crossed, as_tuple=True)
+        near, middle, far, twice, limb = self._bent(u, v, grid, torch.nonzero(bent, as_tuple=True))
+        low, high = torch.cat([grid[cell], near, middle]), torch.cat([grid[cell + 1], middle, far])
+        row, arm = torch.cat([row, twice, twice]), torch.cat([arm, limb, limb])
+        return row, arm, self._halved(u[row], v[row], arm, low, high, 0)
+
+    def _bent(
+        self, u: Tensor, v: Tensor, grid: Tensor, found: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Left end, extremum, right end, row and arm of the cells whose extremum lies beyond zero, each (R,)."""
+        row, arm, cell = found
+        low, high = grid[cell], grid[cell + 1]
+        middle = self._halved(u[row], v[row], arm, low, high, 1)
+        ends, top = (self._gap(u[row], v[row], arm, a)[0] for a in (low, middle))
+        real = (ends >= 0) != (top >= 0)
+        return low[real], middle[real], high[real], row[real], arm[real]
+
+    def _gap(self, u: Tensor, v: Tensor, arm: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """What is 0 at a root, and its derivative in a."""
+        along, across = self._turned(u, v, arm, a)
+        return along - a, self.RATE * a.exp() * across - 1
+
+    def _halved(self, u: Tensor, v: Tensor, arm: Tensor, low: Tensor, high: Tensor, order: int) -> Tensor:
+        """Where the gap (order 0) or its derivative (order 1) changes sign between low and high, by bisection."""
+        above = self._gap(u, v, arm, low)[order] >= 0
         for _ in range(self.HALVINGS):
             middle = (low + high) / 2
-            same = (self._turned(u[row], v[row], arm, middle)[0] - middle >= 0) == above
+            same = (self._gap(u, v, arm, middle)[order] >= 0) == above
             low, high = torch.where(same, middle, low), torch.where(same, high, middle)
-        return row, arm, (low + high) / 2
+        return (low + high) / 2
 
     def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
         z = noise.normal("x", 2)
@@ -182,7 +211,7 @@ class Pinwheel(MixtureWorld):
         x = self.place(self.MEAN + self.ALONG * points[:, 0], self.ACROSS * points[:, 1], k)
         with torch.no_grad():
             log_p = self._score_class(Batch(x), torch.full((len(x),), y))
-        return -float((weight * log_p.clamp_min(-700.0)).sum())  # beside a fold, at weights below 1e-9
+        return -float((weight * log_p).sum())
 
 
 def _scatter_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
