@@ -47,49 +47,44 @@ class SplineStep(Step):
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The image y and log dy/dx."""
-        u = self._fraction(x)
-        x0, per_width, y0, h, d0, d1 = self._bin(u, params, 0)
+        near = F.hardtanh(x, -self.bound, self.bound)  # no gradient is lost or infinite far out
+        x0, per_width, y0, h, d0, d1 = self._bin(near, params, 0)
         s = h * per_width
-        rise, ladj = _piece((u - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
-        y = (y0 + h * rise) * (2 * self.bound) - self.bound
+        rise, ladj = _piece((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
         outside = x.abs() >= self.bound
-        return torch.where(outside, x, y), ladj.masked_fill(outside, 0)
+        return torch.where(outside, x, y0 + h * rise), ladj.masked_fill(outside, 0)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The source x and log dx/dy: a root of (s - b) xi^2 + b xi - s v, in a form without cancellation."""
-        u = self._fraction(y)
-        y0, per_height, x0, w, d0, d1 = self._bin(u, params, 1)
-        v, s = (u - y0) * per_height, (w * per_height).reciprocal()
+        near = F.hardtanh(y, -self.bound, self.bound)
+        y0, per_height, x0, w, d0, d1 = self._bin(near, params, 1)
+        v, s = (near - y0) * per_height, (w * per_height).reciprocal()
         bend, vs = (d0 - s) + (d1 - s), v * s
         b = d0 - v * bend
         size = b.abs()
         root = size + torch.addcmul(b * b, vs, s - b, value=4).clamp(min=1e-30).sqrt()
         xi = torch.where(b > 0, (vs + vs) / root, 0.5 * root / (s + size))
-        x = (x0 + w * xi) * (2 * self.bound) - self.bound
         outside = y.abs() >= self.bound
-        return torch.where(outside, y, x), -_piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
+        return torch.where(outside, y, x0 + w * xi), -_piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
 
-    def _fraction(self, x: Tensor) -> Tensor:
-        """Where x lies in the interval, as a part of 1; its nearer end where outside, so that no gradient is lost."""
-        return F.hardtanh(x, -self.bound, self.bound) * (0.5 / self.bound) + 0.5
-
-    def _bin(self, u: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
-        """The bin where u lies along x (side 0) or y (side 1), in parts of the interval.
+    def _bin(self, near: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
+        """The bin where a number lies along x (side 0) or y (side 1).
 
         Where it begins on that side and 1 / its size there; where it begins on the other side and its size there; and
         the slopes at its ends.
         """
         logits, raw = params.split([2 * self.bins, self.bins - 1], -2)
         e = F.hardtanh(logits.unflatten(-2, (2, self.bins)), -_HUGE, _HUGE).exp()
-        knots = self.knots @ e  # (*S, 2, K + 1, B), in units of the last one
-        total = knots[..., -1, :]
+        knots = self.knots @ e  # (*S, 2, K + 1, B), from 0 to sum(e)
+        unit = 2 * self.bound / knots[..., -1:, :]
         with torch.no_grad():
-            at = (knots[..., side, 1:-1, :] <= (u * total[..., side, :]).unsqueeze(-2)).sum(-2)
+            place = (near + self.bound).unsqueeze(-2) / unit[..., side, :, :]
+            at = (knots[..., side, 1:-1, :] <= place).sum(-2)
             both = torch.stack([at, at + 1], -2)
             inner = (both - 1).clamp(0, self.bins - 2)
             ends = (both == 0) | (both == self.bins)
         edges = knots.gather(-2, both.unsqueeze(-3).expand(*both.shape[:-2], 2, 2, both.shape[-1]))
-        low, high = (edges * total.reciprocal().unsqueeze(-2)).unbind(-2)
+        low, high = (edges * unit - self.bound).unbind(-2)  # differences from the knots are what must be precise
         begin, size = low.unbind(-2), (high - low).unbind(-2)
         slopes = self.least + F.softplus(raw.gather(-2, inner) + self._unit_slope)
         d0, d1 = slopes.masked_fill(ends, 1).unbind(-2)
