@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import LikenessError, Unsupported
 from likeness.core.space import Space
+from likeness.core.tree import join, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,15 @@ class Scored:
     how: str = "closed form"
     stderr: Tensor | None = None
     terms: dict[str, Tensor] | None = None
+
+    @classmethod
+    def cat(cls, parts: Sequence[Scored]) -> Scored:
+        """The rows of several, one after the other; the weakest kind is that of all."""
+        named = [p.terms.keys() for p in parts if p.terms is not None]
+        alike = len(named) == len(parts) and all(n == named[0] for n in named)
+        terms = {k: torch.cat([p.terms[k] for p in parts if p.terms is not None]) for k in named[0]} if alike else None
+        stderr = _filled([p.stderr for p in parts], [torch.zeros_like(p.value) for p in parts])
+        return cls(torch.cat([p.value for p in parts]), weakest(parts), ways(parts), stderr, terms)
 
 
 @dataclass(frozen=True)
@@ -223,6 +234,62 @@ class Completed:
     ess: Tensor | None = None
     kind: Kind = Kind.EXACT
     evaluations: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """`Completed` with its rows first: x (B, n, *E), log weights (B, n), effective sizes (B,)."""
+
+    x: Tensor
+    how: str
+    log_weight: Tensor | None
+    ess: Tensor | None
+    kind: Kind
+    evaluations: int
+
+    @classmethod
+    def of(cls, done: Completed) -> Filled:
+        """Draws first to rows first."""
+        weight = None if done.log_weight is None else done.log_weight.T
+        return cls(done.x.transpose(0, 1), done.how, weight, done.ess, done.kind, done.evaluations)
+
+    @property
+    def completed(self) -> Completed:
+        """Rows first to draws first."""
+        weight = None if self.log_weight is None else self.log_weight.T
+        return Completed(self.x.transpose(0, 1), self.how, weight, self.ess, self.kind, self.evaluations)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Filled]) -> Filled:
+        """The rows of several, one after the other; the weakest kind is that of all."""
+        even = [p.x.new_zeros(p.x.shape[:2]) for p in parts]
+        weight = _filled([p.log_weight for p in parts], even)
+        ess = _filled([p.ess for p in parts], [e.sum(-1) + e.shape[1] for e in even])
+        calls = max(p.evaluations for p in parts)
+        return cls(torch.cat([p.x for p in parts]), ways(parts), weight, ess, weakest(parts), calls)
+
+
+def regrouped(parts: Sequence[tuple[Tensor, Completed]]) -> Completed:
+    """Completions of several sets of rows (their places, what was drawn) as one, the rows in their own order."""
+    order = torch.cat([rows for rows, _ in parts]).argsort()
+    return take(join([Filled.of(done) for _, done in parts]), order).completed
+
+
+def _filled(known: Sequence[Tensor | None], otherwise: Sequence[Tensor]) -> Tensor | None:
+    """Values one after the other, with others where some are None; None where all are."""
+    if all(k is None for k in known):
+        return None
+    return torch.cat([o if k is None else k for k, o in zip(known, otherwise, strict=True)])
+
+
+def weakest(parts: Sequence[Any]) -> Kind:
+    """The kind of an answer made of several."""
+    return functools.reduce(plus, [p.kind for p in parts])
+
+
+def ways(parts: Sequence[Any]) -> str:
+    """How an answer made of several was found, each way once."""
+    return "; ".join(dict.fromkeys(p.how for p in parts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from likeness.core.answers import (
     Answer,
     Completed,
     Draws,
+    Filled,
     Kind,
     LogProb,
     Mode,
@@ -29,6 +30,7 @@ from likeness.core.answers import (
     log_mean_exp,
     minus,
     no,
+    regrouped,
 )
 from likeness.core.batch import Batch, as_batch, missing
 from likeness.core.config import Settings
@@ -135,8 +137,8 @@ class Law(ABC):
         k = (self.given_space.label if self.given_space else None) or 1
         return torch.full((k,), 1.0 / k, dtype=self.dtype)
 
-    def draw_length(self, noise: Noise) -> Tensor | None:
-        """The lengths of new items of a ragged space, int64 (B,)."""
+    def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
+        """The lengths of new items of a ragged space, int64 (B,), which may follow from what is given."""
         return None
 
     def evaluations(self, settings: Any) -> int:
@@ -252,26 +254,30 @@ class Law(ABC):
             Unsupported: Where no route leads there, with the reasons.
         """
         chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, given)
-        answer = self._route("complete", route, batch)
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
-        function = Law._complete_rows if answer is None else answer.function
-
-        def rows_first(rows: Tensor) -> tuple[Any, ...]:
-            done = function(self, Question(batch[rows], noise[rows], asked, n=n))
-            weight = None if done.log_weight is None else done.log_weight.T
-            return done.x.transpose(0, 1), weight, done.ess, (done.how, done.kind, done.evaluations)
-
-        x_rows, weight, ess, (how, kind, calls) = self._tiled(batch.ids, asked, rows_first)
-        drawn = torch.where(batch.present[None], batch.x[None], x_rows.transpose(0, 1))
+        parts = []
+        for way, rows in self._ways("complete", route, batch):
+            function = Law._complete_rows if way is None else way.function
+            parts.append((rows, self._completed(function, Question(batch[rows], noise[rows], asked, n=n))))
+        done = parts[0][1] if len(parts) == 1 else regrouped(parts)
+        drawn = torch.where(batch.present[None], batch.x[None], done.x)
         drawn = drawn if batch.within is None else drawn.masked_fill(~batch.within[None], 0.0)
-        size = ess if ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
-        if ess is not None:
-            _warn_if_few(size, kind)
+        if done.ess is not None:
+            _warn_if_few(done.ess, done.kind)
+        size = done.ess if done.ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
-            drawn, self.space, how, chosen, first, length, batch.given, calls, kind,
-            None if weight is None else weight.T, size,
+            drawn, self.space, done.how, chosen, first, length, batch.given, done.evaluations, done.kind,
+            done.log_weight, size,
         )  # fmt: skip
+
+    def _completed(self, function: Callable[[Law, Question], Completed], asked: Question) -> Completed:
+        """One way of completing, in tiles of rows."""
+        return self._tiled(
+            asked.batch.ids,
+            asked.settings,
+            lambda rows: Filled.of(function(self, replace(asked, batch=asked.batch[rows], noise=asked.noise[rows]))),
+        ).completed
 
     @final
     def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:
@@ -415,6 +421,19 @@ class Law(ABC):
             raise Unsupported(f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}")
         return routes.get(wanted or names[0])
 
+    def _ways(self, verb: str, wanted: str | None, batch: Batch) -> list[tuple[Route | None, Tensor]]:
+        """The route of each row, which knows of no other row: (route, rows) for each route that is taken."""
+        self._need(verb)
+        rows = torch.arange(len(batch))
+        if wanted is not None or not len(batch) or len(self.support(verb).routes) == 1:
+            return [(self._route(verb, wanted, batch), rows)]
+        patterns, of = batch.holes.flatten(1).unique(dim=0, return_inverse=True)
+        first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
+        chosen = [self._route(verb, None, batch[i : i + 1]) for i in first]
+        names = {None if c is None else c.name: c for c in chosen}
+        each = [None if chosen[k] is None else chosen[k].name for k in of.tolist()]  # type: ignore[union-attr]
+        return [(route, torch.tensor([i for i in rows.tolist() if each[i] == name])) for name, route in names.items()]
+
     def _asked_of_route(
         self,
         verb: str,
@@ -472,7 +491,7 @@ class Law(ABC):
         return mask
 
     def _tiled(self, place: Tensor, settings: Settings, f: Callable[[Tensor], T], cost: int = 1) -> T:
-        """F over tiles of rows: as many as memory allows; where strict 8, each in the slot that its place (rows,) chooses.
+        """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
         A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw.
         """
@@ -497,7 +516,7 @@ class Law(ABC):
 
     def _sample_rows(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor | None]:
         given = self._drawn_given(noise, given)
-        length = self.draw_length(noise) if settings.length is None else torch.full_like(noise.index, settings.length)
+        length = self.draw_length(noise, given) if settings.length is None else torch.full_like(noise.index, settings.length)
         length = length if self.space.ragged else None
         if self.ends and settings.length is None:
             x, length = self._sample_ended(noise, given, settings)

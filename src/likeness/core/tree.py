@@ -32,8 +32,12 @@ def aligned(place: Tensor, size: int) -> tuple[list[Tensor], Tensor]:
 
 
 def join(parts: Sequence[T]) -> T:
-    """The rows of several values of one structure, one after the other."""
-    return parts[0] if len(parts) == 1 else _zip(list(parts), torch.cat)
+    """The rows of several values of one structure, one after the other; a class may say how by a `cat` of its own."""
+    if len(parts) == 1:
+        return parts[0]
+    own = getattr(type(parts[0]), "cat", None)
+    joined: T = own(parts) if own is not None else _zip(list(parts), torch.cat)
+    return joined
 
 
 def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:
