@@ -49,7 +49,7 @@ def _table(law: Law, question: Question) -> list[tuple[Tensor, Scored]] | None:
         if states is None:
             return None
         full = _filled(batch, i, states)
-        noise = question.noise[torch.full((len(states),), i)]
+        noise = replace(question.noise, draw=0)[torch.full((len(states),), i)]  # one table for all draws
         rows.append((states, law._score(full, noise, question.effort, question.settings)))
     return rows
 
