@@ -134,3 +134,31 @@ def test_nominal_mode_is_the_best_state() -> None:
     mode = model.mode()
     assert mode.kind is Kind.EXACT
     assert float(model.log_prob(mode.x).value) == pytest.approx(float(values.max()), abs=1e-12)
+
+
+def test_any_order_answers_every_subset_and_says_how_far_orders_differ() -> None:
+    data = chain(4000, 4)
+    model = fit(data, 500, net="any_order", hidden=(64, 64))
+    states = torch.cartesian_prod(*[torch.arange(2.0)] * 4)
+    joint = model.log_prob(states)
+    assert joint.kind is Kind.EXACT
+    assert float(joint.value.exp().sum()) == pytest.approx(1, abs=1e-9)
+    assert model.evaluations(model.Settings()) == 4
+    worst = 0.0
+    for code in range(1, 15):
+        hidden = torch.tensor([bool(code >> i & 1) for i in range(4)])
+        answer = model.log_prob(Batch(states).hide(hidden), seed=0)
+        truth = torch.stack(
+            [torch.logsumexp(joint.value[(states[:, ~hidden] == s[~hidden]).all(-1)], 0) for s in states]
+        )
+        late = not bool((hidden.cumsum(0) > 0)[~hidden].any())
+        assert answer.kind is (Kind.EXACT if late else Kind.ESTIMATE)
+        worst = max(worst, float((joint.value.exp() * (answer.value - truth).abs()).sum()))
+        if not late:
+            assert float(answer.stderr.max()) > 0
+    assert worst < 0.1
+    row = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    drawn = model.complete(Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0)
+    assert drawn.kind is Kind.ESTIMATE
+    pair = joint.value[(states[:, 1:] == row[0, 1:]).all(-1)].softmax(0)
+    assert abs(float(drawn.x[:, 0, 0].mean()) - float(pair[1])) < 0.06

@@ -20,19 +20,22 @@ from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.space import Space
 from likeness.heads.columns import Column, Columns
-from likeness.nets.causal import CausalNet, Masked, Pixel, Steps
+from likeness.nets.causal import AnyOrder, CausalNet, Masked, Pixel, Steps
 from likeness.nets.context import ContextNet
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
 
 LARGE = 400  # entries from which images and sequences get nets of their own
+ORDERS = 8  # random orders whose spread says how far a net of any order is from one law
 
 
 class AutoregressiveConfig(GradientConfig):
     """Options of `autoregressive`."""
 
-    net: Literal["auto", "masked", "pixel", "sequence"] = option(
-        "auto", "masked: any order; pixel: causal convolutions; sequence: a causal transformer; auto: by size"
+    net: Literal["auto", "masked", "pixel", "sequence", "any_order"] = option(
+        "auto",
+        "masked: one order of your choice; any_order: all orders at once; pixel: causal convolutions; "
+        "sequence: a causal transformer; auto: by size",
     )
     hidden: tuple[int, ...] = option((256, 256), "widths of a masked net's hidden layers; () is logistic")
     width: int = option(64, "channels of a pixel or sequence net", ge=2)
@@ -68,7 +71,7 @@ class Autoregressive(Model):
         super().__init__(config, space, given_space)
         self.columns = Columns(space, components=config.components, presence=not self._logistic)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.ends = config.end and space.ragged
+        self.ends, self.agnostic = config.end and space.ragged, config.net == "any_order"
         side = (config.context if self.context is not None else 0) + int(space.ragged and not self.ends)
         self.net: CausalNet = _net(config, space, self.columns, side, ends=self.ends)
         self.register_buffer("start", torch.zeros(self.columns.size))
@@ -89,6 +92,8 @@ class Autoregressive(Model):
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         if config.net == "pixel" and (len(space.shape) != 3 or not space.homogeneous):
             return "a pixel net takes images (C, H, W) of one variable: take net=masked"
+        if config.net == "any_order" and config.end:
+            return "a net of any order has no end of rows: take net=masked"
         if config.net == "sequence" and not space.ragged:
             return "a sequence net takes ragged rows: take net=masked"
         return None
@@ -117,6 +122,8 @@ class Autoregressive(Model):
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p of what is present, (B,)."""
+        if self.agnostic:
+            return {"nll": self._agnostic_loss(batch, noise)}
         value, end = self._chain(batch, batch.present)
         return {"nll": -value} if end is None else {"nll": -value, "end": -end}
 
@@ -133,8 +140,35 @@ class Autoregressive(Model):
             parts.append((batch.length / self.space.layout[0]).to(self.dtype)[:, None])
         return torch.cat(parts, -1) if parts else None
 
+    def _agnostic_loss(self, batch: Batch, noise: Noise) -> Tensor:
+        """N / (n - k) times -log p of the n - k entries behind the first k of a random order (Uria et al. 2014, eq. 8)."""
+        present, u = batch.present.flatten(1), noise.uniform("order", self.space.dims + 1)
+        rank = torch.where(present, u[:, 1:], torch.inf).argsort(-1).argsort(-1)
+        n = present.sum(-1).clamp_min(1)
+        k = (u[:, 0] * n).long()
+        hidden = (present & (rank >= k[:, None])).reshape(batch.x.shape)
+        entries = self._entries(batch, batch.present & ~hidden)
+        return -(entries * hidden).flatten(1).sum(-1) * (n / (n - k))
+
+    def _entries(self, batch: Batch, shown: Tensor) -> Tensor:
+        """Log p of every entry given those shown, (B, *E): of any order."""
+        features = self.columns.embed(batch.x, shown)[..., self.into].flatten(1)
+        out = self.net(features, self._side(batch))
+        params = out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
+        return self.columns.law(params).log_prob(batch.x)
+
+    def _agnostic_chain(self, batch: Batch, seen: Tensor, rank: Tensor) -> Tensor:
+        """Sum of log p of the entries seen, each given those of lower rank (B, D), (B,): D passes."""
+        flat, total = seen.flatten(1), batch.x.new_zeros(len(batch))
+        for i in range(self.space.dims):
+            shown = (flat & (rank < rank[:, i, None])).reshape(seen.shape)
+            total = total + torch.where(flat[:, i], self._entries(batch, shown).flatten(1)[:, i], 0.0)
+        return total
+
     def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
         """Log p of the entries seen, each given those before it, and of the end, (B,)."""
+        if self.agnostic:
+            return self._agnostic_chain(batch, seen, torch.arange(self.space.dims).expand(len(batch), -1)), None
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
@@ -160,6 +194,8 @@ class Autoregressive(Model):
         within = None if batch.within is None or self.ends else batch.within.flatten(1)
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
         stepper, stops = self.net.stepper(len(batch), self._side(batch)), noise.uniform("stop", self.space.layout[0])
+        if self.agnostic:
+            stepper.show(self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1))
         with torch.no_grad():
             for v in self.net.order:
                 column = heads[v % self.space.width]
@@ -206,6 +242,8 @@ class Autoregressive(Model):
         late = self._suffix(batch)
         if bool(late.all()):
             return exact
+        if self.agnostic:
+            return self._subset(exact, batch, noise, effort, late)
         few = torch.stack([torch.tensor(states_of(self, h) is not None) for h in batch.holes]) & ~late
         question = Question(batch, noise, settings, effort=effort)
         scores = [(late, exact)]
@@ -213,6 +251,14 @@ class Autoregressive(Model):
         many = ~late & ~few
         scores += [(many, self._particles(_rows(question, many)))] if bool(many.any()) else []
         return _merged(scores, len(batch))
+
+    def _subset(self, direct: Scored, batch: Batch, noise: Noise, effort: int | None, late: Tensor) -> Scored:
+        """What the net says of a subset in the declared order; its error is the spread over random orders."""
+        k = max(effort or ORDERS, 2)
+        rank = noise.draws(k).uniform("orders", self.space.dims).argsort(-1)
+        values = self._agnostic_chain(batch.repeat(k), batch.present.repeat(k, *[1] * (batch.x.dim() - 1)), rank)
+        spread = torch.where(late, 0.0, values.reshape(k, -1).std(0))
+        return Scored(direct.value, Kind.ESTIMATE, f"direct, spread over {k} orders", spread)
 
     def _suffix(self, batch: Batch) -> Tensor:
         """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
@@ -236,6 +282,9 @@ class Autoregressive(Model):
             x = self._walk(batch.repeat(n), noise.draws(n))[0]
             return Completed(x.reshape(n, *batch.x.shape), "ancestral")
         question = Question(batch, noise, settings, n=n)
+        if self.agnostic:
+            x = self._walk(batch.repeat(n), noise.draws(n))[0]
+            return Completed(x.reshape(n, *batch.x.shape), "direct conditionals of any order", kind=Kind.ESTIMATE)
         if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
             return drawn(self, question)
         count = settings.particles
@@ -255,8 +304,8 @@ class Autoregressive(Model):
         return Mode(batch.with_x(x), Kind.ESTIMATE, "best of a greedy walk and 64 drawn ones")
 
     def evaluations(self, settings: Any) -> int:
-        """A walk computes each activation once."""
-        return 1
+        """A walk computes each activation once; a net of any order makes a pass for each variable."""
+        return self.space.dims if self.agnostic else 1
 
     def how(self, verb: str, settings: Any) -> str:
         """Samples are ancestral."""
@@ -272,6 +321,8 @@ def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, 
     heads = [columns.column(v).head for v in range(space.width)]
     inputs, outputs = [h.features for h in heads], [h.size for h in heads]
     places = space.dims // space.width
+    if kind == "any_order":
+        return AnyOrder(inputs * places, outputs * places, c.hidden, context=side)
     if kind == "pixel":
         c_, h, w = space.layout
         dilations = tuple((1, 2, 1, 3, 1, 2)[i % 6] for i in range(c.depth))

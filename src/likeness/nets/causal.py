@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Items
+from itertools import accumulate
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from likeness.nets.masked import MaskedNet
+from likeness.nets.mlp import MLP
 from likeness.nets.pixel import PixelCNN
 from likeness.nets.sequence import Sequence
 
@@ -25,6 +27,9 @@ class Walk(Protocol):
 
     def push(self, features: Tensor) -> None:
         """Features (R, inputs) of the value it has."""
+
+    def show(self, features: Tensor) -> None:
+        """Features of what is known beforehand, which only a net of any order can use."""
 
 
 class CausalNet(nn.Module, ABC):
@@ -88,6 +93,48 @@ class Pixel(CausalNet):
     def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
         """The pixel net's own walk."""
         return self.net.stepper(rows, context)
+
+
+class AnyOrder(CausalNet):
+    """A plain MLP that says every variable's outputs from whichever features it is shown; the mask makes the order."""
+
+    def __init__(self, inputs: Items[int], outputs: Items[int], hidden: tuple[int, ...], *, context: int) -> None:
+        super().__init__()
+        self.order = tuple(range(len(inputs)))
+        self.net = MLP(sum(inputs), sum(outputs), hidden=hidden, context=context, residual=len(set(hidden)) == 1)
+        self.inputs, self.outputs = _bounds(inputs), _bounds(outputs)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+        """One pass: outputs of all variables given what is shown."""
+        return self.net(x, context)
+
+    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+        """A pass for each variable: nothing can be shared between them."""
+        return _Passes(self, self.net.last.linear.weight.new_zeros(rows, self.inputs[-1]), context)
+
+
+class _Passes:
+    """A walk of one pass a variable, over features that may be there from the start."""
+
+    def __init__(self, net: AnyOrder, shown: Tensor, context: Tensor | None) -> None:
+        self.net, self.shown, self.context, self.at = net, shown, context, 0
+
+    def show(self, features: Tensor) -> None:
+        """Features (R, sum of inputs) that are known before the walk begins."""
+        self.shown = features.clone()
+
+    def params(self) -> Tensor:
+        """Outputs of the next variable given all that is shown."""
+        return self.net(self.shown, self.context)[:, self.net.outputs[self.at] : self.net.outputs[self.at + 1]]
+
+    def push(self, features: Tensor) -> None:
+        """Show the next variable's features."""
+        self.shown[:, self.net.inputs[self.at] : self.net.inputs[self.at + 1]] = features
+        self.at += 1
+
+
+def _bounds(sizes: Items[int]) -> list[int]:
+    return [0, *accumulate(sizes)]
 
 
 class Steps(CausalNet):
