@@ -97,12 +97,37 @@ class Noise:
     def _tiles(
         self, use: str, shape: tuple[int, ...], fill: Callable[[tuple[int, ...], torch.Generator], Tensor]
     ) -> Tensor:
-        index = self.index.cpu()
-        tile = torch.div(index, TILE, rounding_mode="floor")
-        draw = torch.as_tensor(self.draw).expand_as(tile) if not isinstance(self.draw, Tensor) else self.draw.cpu()
-        keys, inverse = torch.unique(torch.stack([tile, draw]), dim=1, return_inverse=True)
         word, source = zlib.crc32(f"{self.scope}|{use}".encode()), torch.Generator()
-        blocks = torch.empty((keys.shape[1], TILE, *shape), dtype=self.dtype)
-        for i, (t, d) in enumerate(keys.T.tolist()):
-            blocks[i] = fill((TILE, *shape), source.manual_seed(mix(self.seed, word, self.step, d, t)))
-        return blocks.flatten(0, 1)[inverse * TILE + index % TILE].to(self.index.device)
+
+        def block(tile: int, draw: int) -> Tensor:
+            return fill((TILE, *shape), source.manual_seed(mix(self.seed, word, self.step, draw, tile)))
+
+        index = self.index.cpu()
+        if not len(index):
+            return fill((0, *shape), source).to(self.index.device)
+        if not isinstance(self.draw, Tensor) and _consecutive(index):
+            start, skip = divmod(int(index[0]), TILE)
+            stop = start - (-(skip + len(index)) // TILE)
+            blocks = [block(t, self.draw) for t in range(start, stop)]
+            whole = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+            here = whole[skip : skip + len(index)]
+            return (here.clone() if skip else here).to(self.index.device)  # kernels' bits depend on alignment
+        tile = torch.div(index, TILE, rounding_mode="floor")
+        keys, inverse = _pairs(tile, torch.as_tensor(self.draw).cpu().expand_as(tile))
+        rows = torch.stack([block(t, d) for t, d in keys])
+        return rows.flatten(0, 1)[inverse * TILE + index % TILE].to(self.index.device)
+
+
+def _consecutive(index: Tensor) -> bool:
+    """Whether the indices are n, n + 1, n + 2, ..."""
+    return torch.equal(index, torch.arange(int(index[0]), int(index[0]) + len(index)))
+
+
+def _pairs(tile: Tensor, draw: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
+    """The distinct (tile, draw) among the rows, and which of them each row has."""
+    least, span = int(draw.min()), int(draw.max() - draw.min()) + 1
+    if int(tile.abs().max()) >= (1 << 62) // span:
+        both, inverse = torch.unique(torch.stack([tile, draw]), dim=1, return_inverse=True)
+        return [(t, d) for t, d in both.T.tolist()], inverse
+    keys, inverse = torch.unique(tile * span + (draw - least), return_inverse=True)
+    return [(k // span, k % span + least) for k in keys.tolist()], inverse

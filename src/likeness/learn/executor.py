@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
@@ -101,8 +102,9 @@ class Executor(ABC):
 
 def terms_of(values: dict[str, Tensor], weights: Tensor) -> dict[str, float]:
     """Weighted means of named terms."""
-    whole = weights.sum()
-    return {k: float((v.detach() * weights).sum() / whole) for k, v in values.items()}
+    table = torch.stack([v.detach() for v in values.values()])
+    means = (table * weights).sum(-1) / weights.sum()
+    return dict(zip(values, means.tolist(), strict=True))
 
 
 __all__ = ["Batch", "Event", "Executor", "Task", "terms_of"]

@@ -87,20 +87,22 @@ class GradientExecutor(Executor):
         self.moves[phase.name] += 1
         self.task.model.progress = self._done()
         batch, noise = self._rows(move, zlib.crc32(phase.name.encode()) if len(self.phases) > 1 else 0)
-        with arithmetic(self.task.decisions["precision"], self.task.model.device):
+        model = self.task.model
+        if not model.training:
+            model.train()
+        with arithmetic(self.task.decisions["precision"], model.device):
             loss, terms = self._loss(phase, batch, noise)
-        if not bool(torch.isfinite(loss)):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise LikenessError(
-                f"the loss of phase {phase.name!r} is {float(loss)}", where=f"iteration {self.iteration + 1}",
+                f"the loss of phase {phase.name!r} is {value}", where=f"iteration {self.iteration + 1}",
                 do="lower lr, or look at the data for extreme values; the last good state is kept",
             )  # fmt: skip
-        self.task.model.train()
-        norm = self._descend(phase, loss, batch)
+        norm = self._descend(phase, loss)
         if phase.after is not None:
             phase.after(move)
-        weights = batch.weights
         facts = {"lr": self._lr(), "gradient norm": norm}
-        return Event(self.iteration + 1, phase.name, float(loss.detach()), terms_of(terms, weights), facts)
+        return Event(self.iteration + 1, phase.name, value, terms_of(terms, batch.weights), facts)
 
     def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.set_grad_enabled(self.learned_inputs):
@@ -112,19 +114,25 @@ class GradientExecutor(Executor):
         weights = inside.weights.to(total)
         return (total * weights).sum() / _everywhere(weights.sum()), terms
 
-    def _descend(self, phase: Phase, loss: Tensor, batch: Batch) -> float:
+    def _descend(self, phase: Phase, loss: Tensor) -> float:
         parameters = list(phase.parameters)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else g
         _sum_over_processes(parameters)
-        clip = self.config.clip or math.inf
-        norm = float(nn.utils.clip_grad_norm_(parameters, clip, foreach=True))
+        norm = self._clipped([p.grad for p in parameters if p.grad is not None])
         for group in self.optimisers[phase.name].param_groups:
             group["lr"] = self._lr() * phase.lr
         self.optimisers[phase.name].step()
         for p in parameters:
             p.grad = None
+        return norm
+
+    def _clipped(self, gradients: list[Tensor]) -> float:
+        """The gradients' norm, which they are scaled down from where it exceeds the Config's (Pascanu et al. 2013)."""
+        norm, most = float(nn.utils.get_total_norm(gradients, foreach=True)), self.config.clip
+        if 0 < most < norm:
+            torch._foreach_mul_(gradients, most / (norm + 1e-6))
         return norm
 
     def _rows(self, move: int, stream: int = 0) -> tuple[Batch, Noise]:
@@ -137,13 +145,19 @@ class GradientExecutor(Executor):
                       dtype=self.task.model.dtype)  # fmt: skip
         if source is None:
             return Batch(torch.zeros((len(place), *self.task.model.space.layout), dtype=self.task.model.dtype)), noise
-        position = move * size + place
-        epoch = torch.div(position, len(source), rounding_mode="floor")
-        parts = []
-        for e in epoch.unique().tolist():
-            index = self._order(e, stream)[position[epoch == e] % len(source)]
-            parts.append(source.epoch(e).rows(index))
-        return parts[0] if len(parts) == 1 else concat(parts), noise
+        return self._items(move * size + int(place[0]), len(place), stream), noise
+
+    def _items(self, start: int, count: int, stream: int) -> Batch:
+        """The items at places start, start + 1, ... of the epochs' orders laid end to end."""
+        parts: list[Batch] = []
+        source, stop = self.task.source, start + count
+        assert source is not None
+        while start < stop:
+            epoch, at = divmod(start, self.task.rows)
+            index = self._order(epoch, stream)[at : at + stop - start]
+            parts.append(source.epoch(epoch).rows(index))
+            start += len(index)
+        return parts[0] if len(parts) == 1 else concat(parts)
 
     def _order(self, epoch: int, stream: int) -> Tensor:
         key = epoch * 2**32 + stream
