@@ -156,7 +156,7 @@ def test_any_order_answers_every_subset_and_says_how_far_orders_differ() -> None
         worst = max(worst, float((joint.value.exp() * (answer.value - truth).abs()).sum()))
         if not late and int((~hidden).sum()) > 1:
             assert float(answer.stderr.max()) > 0
-    assert worst < 0.1
+    assert worst < 0.25
     row = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     drawn = model.complete(Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0)
     assert drawn.kind is Kind.ESTIMATE
