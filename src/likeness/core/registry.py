@@ -67,15 +67,13 @@ def index() -> dict[str, dict[str, Any]]:
 def build_index() -> dict[str, dict[str, Any]]:
     """What `index` should hold, from the families themselves."""
     load_all()
-    return {
-        name: {
-            "card": asdict(CARDS[name]),
-            "module": FAMILIES[name].__module__,
-            "options": _fields(FAMILIES[name].Config),
-        }
-        for name in sorted(FAMILIES)
-        if FAMILIES[name].__module__.startswith("likeness.families.")
-    }
+    return {n: entry(n) for n in sorted(FAMILIES) if FAMILIES[n].__module__.startswith("likeness.families.")}
+
+
+def entry(name: str) -> dict[str, Any]:
+    """What an index holds of one family: its card, its module, its options."""
+    chosen = family(name)
+    return {"card": asdict(CARDS[name]), "module": chosen.__module__, "options": _fields(chosen.Config)}
 
 
 def _fields(config: type[Config]) -> list[dict[str, Any]]:

@@ -471,10 +471,10 @@ def _key(value: Any) -> int:
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
     """A table of text: comma, semicolon, tab or blanks between cells, with or without a line of names.
 
-    The first line is data if one of its cells is a number.
+    The first line is data if one of its cells is a number. With `verbatim` all cells are the text that stands there.
 
     Raises:
         BadData: If the file is empty, is not UTF-8, has two columns of one name or lines of unlike length.
@@ -497,7 +497,7 @@ def read_csv(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
-                skipinitialspace=True, low_memory=False,
+                skipinitialspace=True, low_memory=False, dtype=str if verbatim else None, keep_default_na=not verbatim,
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise BadData(

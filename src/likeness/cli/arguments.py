@@ -1,0 +1,38 @@
+"""Arguments and options that several commands share, and what a shell completes them with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_family(incomplete: str) -> list[tuple[str, str]]:
+    """Names of families, each with its title."""
+    from likeness.core.index import read
+
+    return [(n, f["card"]["title"]) for n, f in sorted(read().items()) if n.startswith(incomplete)]
+
+
+def complete_option(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Options of the family that the line names, each with its meaning."""
+    from likeness.core.index import read
+
+    rows = read().get(str(ctx.params.get("family")), {}).get("options", [])
+    return [(f"{row['name']}=", row["meaning"]) for row in rows if row["name"].startswith(incomplete)]
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a fitted model.")]
+Rows = Annotated[
+    str, typer.Argument(metavar="DATA", help="A table (.csv, .tsv, .parquet), an array, images, text, or a named set.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; without it a table goes to stdout.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of what is drawn; without it fresh entropy is taken.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Effort = Annotated[int | None, typer.Option(min=1, help="Monte-Carlo draws of each row; the family's own unless told.")]
+SettingsWords = Annotated[
+    list[str] | None, typer.Option("--settings", metavar="NAME=VALUE", help="How to ask: rows=256, strict=true, ...")
+]
+Route = Annotated[str | None, typer.Option(help="Another way of answering; `likeness show MODEL` lists them.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Put the columns of the data before those of the answer.")]

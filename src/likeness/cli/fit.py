@@ -1,0 +1,172 @@
+"""`likeness fit`: from data to a saved model."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from likeness.cli import folder, options
+from likeness.cli.arguments import Device, complete_family, complete_option
+from likeness.cli.errors import spoken
+from likeness.cli.fitted import held_out_score, keep, tell
+from likeness.cli.spaces import columns, item
+from likeness.cli.stop import Stop
+from likeness.cli.text import plural, remark, say, table
+from likeness.core.errors import LikenessError
+
+if TYPE_CHECKING:
+    from likeness.core.model import Model
+    from likeness.data.load import Data
+    from likeness.learn.run import Run
+
+SHOWN = 40  # columns
+HOLDOUT = 0.1
+
+
+@dataclass
+class Kept:
+    """What the command line needs of a fit beside its model: the Run, once it has made a step."""
+
+    run: Run | None = None
+
+
+def fit(
+    data: Annotated[str, typer.Argument(help="A table (.csv, .parquet), an array, images, text, or a named set.")],
+    family: Annotated[
+        str, typer.Argument(help="A family: `likeness families` lists them.", autocompletion=complete_family)
+    ],
+    family_options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]...",
+            help="Options of the family, such as layers=6 hidden=64,64: `likeness families FAMILY` lists them.",
+            autocompletion=complete_option,
+        ),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="How long to learn: 2m, 90s, 1h, '500 steps', '10 epochs'.")] = "1m",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The model's folder; runs/DATA-FAMILY unless told.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, the first weights and the training noise.")] = 0,
+    holdout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of rows held out: for the score and for p-values.")
+    ] = HOLDOUT,
+    given: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TYPE", help="A column's type: real, ordinal, nominal, count, binary, date or skip."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of the model in --out.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Fit a family to data and save the model.
+
+    likeness fit data.csv flow layers=6 --budget 2m --seed 0 --out runs/flow
+    """
+    data, family = _in_order(data, family)
+    chosen, given_options = options.checked(family, family_options or [])
+    types = options.pairs(columns, "--columns")
+    asked = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
+    options.config(chosen, given_options)
+    _check(budget, device)
+    loaded = _load(data, given or [], types)
+    _tell(loaded)
+    place = folder.opened(asked, resume=resume)
+    kept = Kept()
+    try:
+        model = _learn(
+            chosen, loaded, given_options, kept, budget=budget, seed=seed, holdout=holdout, out=place, resume=resume,
+            device=device,
+        )  # fmt: skip
+        score = held_out_score(model, kept.run, loaded.test, seed)
+        keep(model, place, score, loaded.notes)
+    except LikenessError:
+        if (place / folder.CHECKPOINT).exists():
+            remark(f"what was learned before is kept in {place}")
+        raise
+    finally:
+        folder.close(place)
+    tell(model, place, score, data)
+
+
+# ---- before ----------------------------------------------------------------------------------------------------------
+
+
+def _in_order(data: str, family: str) -> tuple[str, str]:
+    """Data and family, whichever was named first."""
+    from likeness.core.index import read
+
+    families = read()
+    return (family, data) if data in families and family not in families and not Path(data).exists() else (data, family)
+
+
+def _check(budget: str, device: str) -> None:
+    from likeness.cli.rows import checked_device
+    from likeness.learn.budget import Budget
+
+    Budget.parse(budget)
+    checked_device(device)
+
+
+def _load(data: str, given: Sequence[str], types: Mapping[str, str]) -> Data:
+    import likeness as lk
+
+    condition = list(given) if len(given) > 1 else given[0] if given else None
+    loaded: Data = lk.load(data, given=condition, columns=types or None, test=0.0)
+    return loaded
+
+
+def _tell(loaded: Data) -> None:
+    """What was inferred about the data."""
+    say(f"{loaded.name}: {plural(len(loaded.train), 'row')}, {item(loaded.space)}")
+    rows = columns(loaded.space)
+    table(rows[:SHOWN] + ([("...", plural(len(rows) - SHOWN, "more column"))] if len(rows) > SHOWN else []))
+    if loaded.given_space is not None:
+        say("given:")
+        table(columns(loaded.given_space))
+    for note in loaded.notes:
+        say(f"  note: {spoken(note)}")
+
+
+# ---- learning --------------------------------------------------------------------------------------------------------
+
+
+def _learn(family: str, loaded: Data, family_options: dict[str, Any], kept: Kept, *, resume: bool, **how: Any) -> Model:
+    import likeness as lk
+
+    def watch(run: Run, _event: object) -> None:
+        kept.run = run
+        stop.between_steps()
+
+    stop = Stop()
+    try:
+        with stop:
+            return lk.fit(family, loaded, resume=resume, watch=watch, **how, **family_options)
+    except KeyboardInterrupt:
+        _stopped(how["out"], kept.run)
+        raise typer.Exit(stop.code) from None
+
+
+def _stopped(place: Path, run: Run | None) -> None:
+    if not (place / folder.CHECKPOINT).exists() or run is None:
+        remark("stopped before the first step: nothing was learned")
+        return
+    remark(f"stopped after {plural(run.iteration, 'step')}; what was learned is in {place}. Go on with")
+    remark(f"  {_command(place)}")
+
+
+def _command(place: Path) -> str:
+    """The command that goes on: as it was typed, with the folder named."""
+    words = [w for w in sys.argv[1:] if w != "--overwrite"]
+    named = any(w in {"--out", "-o"} or w.startswith("--out=") for w in words)
+    more = [*([] if named else ["--out", str(place)]), *([] if "--resume" in words else ["--resume"])]
+    return shlex.join(["likeness", *words, *more])

@@ -1,0 +1,120 @@
+"""After a fit: its held-out score, where it was saved, and what to ask next."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from likeness.cli.errors import spoken
+from likeness.cli.text import plural, say
+from likeness.core.errors import Unsupported
+
+if TYPE_CHECKING:
+    from likeness.core.batch import Batch
+    from likeness.core.model import Model
+    from likeness.data.source import Table
+    from likeness.learn.run import Run
+
+SCORED = 1000  # rows
+OWN_SCORE = "-log p"
+Score = dict[str, Any]
+
+
+def held_out_score(model: Model, run: Run | None, test: Table, seed: int) -> Score | None:
+    """The mean of log p over rows that were not learned from, its kind and its standard error; None without such rows.
+
+    Families without log p are scored by the criterion that their training is validated by, where smaller is better.
+    """
+    import torch
+
+    source = test if len(test) else run.held if run is not None else None
+    if source is None:
+        return None
+    batch = source.rows(torch.arange(min(SCORED, len(source))))
+    chose = not len(test) and run is not None and run.best.state is not None
+    try:
+        found = _log_p(model, batch, seed) if model.support("log_prob") else _criterion(model, batch, seed)
+    except Unsupported as why:
+        return {"why": str(why)}
+    return {**found, "rows": len(batch), "chose": chose}
+
+
+def _log_p(model: Model, batch: Batch, seed: int) -> Score:
+    answer = model.log_prob(batch, given=batch.given, seed=seed)
+    mean = answer.mean()
+    found: Score = {
+        "name": "log p", "value": mean.value, "stderr": mean.stderr, "kind": str(mean.kind), "how": answer.how,
+        "measure": mean.measure,
+    }  # fmt: skip
+    if "lebesgue" not in mean.measure:
+        found["bits_per_dim"] = float(answer.bits_per_dim.double().mean())
+    return found
+
+
+def _criterion(model: Model, batch: Batch, seed: int) -> Score:
+    import torch
+
+    from likeness.core.noise import Noise
+
+    there = batch.to(dtype=model.dtype, device=model.device)
+    with torch.no_grad(), model.asking():
+        values = model.criterion(there, Noise(seed, there.ids, scope="validate", dtype=model.dtype)).double()
+    spread = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {
+        "name": model.kind_of_criterion(), "value": float(values.mean()), "stderr": spread, "kind": "estimate",
+        "how": "there is no log p; smaller is better",
+    }  # fmt: skip
+
+
+def keep(model: Model, place: Path, score: Score | None, notes: Sequence[str]) -> None:
+    """Save the model once more, with its score and what was inferred about the data."""
+    from likeness import __version__
+    from likeness.core import store
+
+    model.facts = {**model.facts, "score": score, "notes": list(notes), "version": __version__}
+    store.save(model, place)
+
+
+def words(score: Score) -> str:
+    """A held-out score in one line."""
+    if "why" in score:
+        return f"no held-out score: {spoken(score['why'])}"
+    unit = " nats a row" if score["name"] == "log p" else ""
+    spread = "" if math.isnan(score["stderr"]) else f" ± {score['stderr']:.3f}"
+    bits = f", {score['bits_per_dim']:.4f} bits a dimension" if "bits_per_dim" in score else ""
+    chose = ", which also chose the best step" if score["chose"] else ""
+    return (
+        f"held out: {score['name']} {score['value']:.3f}{spread}{unit} ({score['kind']}: {score['how']}){bits}, "
+        f"over {plural(score['rows'], 'row')}{chose}"
+    )
+
+
+def tell(model: Model, place: Path, score: Score | None, data: str) -> None:
+    """The score, the place, and the next commands to try."""
+    say(words(score) if score else "nothing was held out, so there is no score")
+    steps = plural(int(model.facts["iterations"]), "step")
+    say(f"saved in {place} ({plural(model.count(), 'parameter')}, {steps})")
+    say("next:")
+    for command in _next(model, place, data):
+        say(f"  {command}")
+
+
+def _next(model: Model, place: Path, data: str) -> Iterator[str]:
+    table = model.space.source == "table"
+    here, source = shlex.quote(str(place)), shlex.quote(data)
+    yield f"likeness show {here}"
+    if model.support("sample"):
+        yield f"likeness sample {here} -n {5 if table else 64}{'' if table else ' --out samples' + _suffix(model)}"
+    if model.support("log_prob") or model.support("anomaly_score"):
+        yield f"likeness score {here} {source} --out scores.csv"
+    if table and model.support("complete"):
+        yield f"likeness complete {here} {source} --out completed.csv"
+    if model.support("classify"):
+        yield f"likeness classify {here} {source} --out classes.csv"
+
+
+def _suffix(model: Model) -> str:
+    return {"image": ".png", "text": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")

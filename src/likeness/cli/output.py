@@ -1,0 +1,78 @@
+"""Where answers go: a table to stdout or a file, a file written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from likeness.cli.text import plural, remark
+from likeness.core.errors import BadConfig, LikenessError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TABLES: Mapping[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+}
+TABLES = tuple(_TABLES)
+
+
+def check(out: Path | None, suffixes: tuple[str, ...] = TABLES, source: str | None = None) -> None:
+    """Refuse what could not be written, before anything is computed.
+
+    Raises:
+        BadConfig: For a suffix that nothing writes, or the file that is read.
+    """
+    if out is None:
+        return
+    if out.suffix.lower() not in suffixes:
+        named = f"files of the type {out.suffix!r} are" if out.suffix else "a file without suffix is"
+        raise BadConfig(f"{named} not written here", where=str(out), do=f"use one of {', '.join(sorted(suffixes))}")
+    if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
+        raise BadConfig("the answer would take the place of the data", where=str(out), do="choose another --out")
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A place to write to, which takes the name `out` when all is written, and vanishes when that fails.
+
+    Raises:
+        LikenessError: If the disk is full or the place cannot be written.
+    """
+    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(out)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise LikenessError(
+            f"nothing was written: {reason}", where=str(out), do="free some room or choose another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def emit(frame: pd.DataFrame, out: Path | None) -> None:
+    """A table to its file, or to stdout as CSV."""
+    if out is None:
+        typer.echo(frame.to_csv(index=False), nl=False)
+        return
+    with whole(out) as partial:
+        _TABLES[out.suffix.lower()](frame, partial)
+    remark(f"{plural(len(frame), 'row')} written to {out}")
+
+
+def tidy(frame: pd.DataFrame, single: bool) -> pd.DataFrame:
+    """Numbers that were computed in single precision with the digits that they have, and no more."""
+    if not single:
+        return frame
+    return frame.astype({name: "float32" for name, kind in frame.dtypes.items() if kind == "float64"})

@@ -1,0 +1,176 @@
+"""`likeness score`, `encode` and `classify`: one row of answer for each row of data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from likeness.cli import output, rows
+from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, SettingsWords
+from likeness.cli.text import plural, remark
+from likeness.core.errors import Unsupported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from likeness.core.answers import Posterior
+    from likeness.core.model import Model as Fitted
+
+
+def score(
+    model: Model,
+    data: Rows,
+    out: Out = None,
+    route: Route = None,
+    effort: Effort = None,
+    seed: Seed = None,
+    settings: SettingsWords = None,
+    keep: Keep = False,
+    device: Device = "cpu",
+) -> None:
+    """Say how likely and how strange each row is.
+
+    log_prob in nats with its kind and standard error, an anomaly score, and a p-value against held-out rows.
+
+    likeness score runs/flow new.csv --out scores.csv
+    """
+    output.check(out, source=data)
+    fitted = rows.open_model(model, device)
+    asked = rows.settings(fitted, settings)
+    found = rows.read_rows(fitted, data)
+    answer = {
+        **_log_prob(fitted, found, effort, seed, asked),
+        **_strange(fitted, found, route, seed, asked),
+    }
+    _emit(answer, found, fitted, out, keep)
+
+
+def _log_prob(model: Fitted, found: rows.Rows, effort: int | None, seed: int | None, asked: Any) -> dict[str, Any]:
+    able = model.support("log_prob")
+    if not able:
+        remark(f"note: no log_prob: {able.why}")
+        return {}
+    answer = model.log_prob(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    remark(f"mean log_prob {answer.mean()} over {plural(len(answer), 'row')}, against {answer.measure}: {answer.how}")
+    stderr = None if answer.stderr is None else _numbers(answer.stderr)
+    return {"log_prob": _numbers(answer.value), "kind": str(answer.kind), "stderr": stderr}
+
+
+def _strange(model: Fitted, found: rows.Rows, route: str | None, seed: int | None, asked: Any) -> dict[str, Any]:
+    """An anomaly score by the route that was asked for, and the p-value of the default one."""
+    able = model.support("anomaly_score")
+    if not able:
+        if not model.support("log_prob"):
+            raise Unsupported(f"this model cannot score: {able.why}")
+        remark(f"note: no anomaly score: {able.why}")
+        return {}
+    how = {"given": found.batch.given, "seed": seed, "settings": asked}
+    strange = {"anomaly_score": _numbers(model.anomaly_score(found.batch, route=route, **how))}
+    remark(f"anomaly_score by {route or able.routes[0]} (larger is stranger); routes: {', '.join(able.routes)}")
+    ranked = model.support("p_value")
+    if not ranked:
+        remark(f"note: no p_value: {ranked.why}")
+        return strange
+    if route is not None and route != able.routes[0]:
+        remark(f"note: no p_value: held-out scores are by {able.routes[0]}")
+        return strange
+    return {**strange, "p_value": _numbers(model.p_value(found.batch, **how))}
+
+
+def encode(
+    model: Model,
+    data: Rows,
+    out: Out = None,
+    effort: Effort = None,
+    seed: Seed = None,
+    settings: SettingsWords = None,
+    keep: Keep = False,
+    device: Device = "cpu",
+) -> None:
+    """Say what each row is made of.
+
+    Its latent numbers, or the probability of each component.
+
+    likeness encode runs/vae data.csv --out codes.csv
+    """
+    output.check(out, source=data)
+    fitted = rows.open_model(model, device)
+    asked = rows.settings(fitted, settings)
+    found = rows.read_rows(fitted, data)
+    law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    mean = _numbers(law.mean.flatten(1))
+    if law.space.label is not None:
+        answer = {"code": _numbers(law.mode.flatten()).astype(int)}
+        answer |= {f"p_{name}": mean[:, k] for k, name in enumerate(rows.labels_of(law.space))}
+    else:
+        answer = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
+    remark(f"codes: {law.how} ({law.kind})")
+    _emit(answer, found, fitted, out, keep)
+
+
+def classify(
+    model: Model,
+    data: Rows,
+    out: Out = None,
+    route: Route = None,
+    effort: Effort = None,
+    seed: Seed = None,
+    settings: SettingsWords = None,
+    keep: Keep = False,
+    device: Device = "cpu",
+) -> None:
+    """Say which class each row is of.
+
+    With the probability of every class, by a model that was fitted with --given LABEL.
+
+    likeness classify runs/flow new.csv --out classes.csv
+    """
+    output.check(out, source=data)
+    fitted = rows.open_model(model, device)
+    asked = rows.settings(fitted, settings)
+    able = fitted.support("classify")
+    if not able:
+        raise Unsupported(able.why)
+    found = rows.read_rows(fitted, data)
+    answer = fitted.classify(found.batch, effort=effort, seed=seed, route=route, settings=asked)
+    assert fitted.given_space is not None
+    names = answer.labels or rows.labels_of(fitted.given_space)
+    best = [names[k] for k in answer.best.tolist()]
+    chances = _numbers(answer.probabilities)
+    remark(f"classes: {answer.how} ({answer.kind})")
+    _accuracy(answer, found)
+    label = (fitted.given_space.names or ("label",))[0]
+    columns = {f"predicted_{label}": best, **{f"p_{name}": chances[:, k] for k, name in enumerate(names)}}
+    _emit({**columns, "kind": str(answer.kind)}, found, fitted, out, keep)
+
+
+def _accuracy(answer: Posterior, found: rows.Rows) -> None:
+    """How often the class is right, where the data tell it."""
+    truth = found.batch.given
+    if truth is None:
+        return
+    known = truth.present.flatten(1).all(-1)
+    if bool(known.any()):
+        right = (answer.best.cpu() == truth.x.flatten(1)[:, 0].long().cpu())[known].double()
+        remark(f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'row')} whose class is known")
+
+
+def _numbers(t: Any) -> Any:
+    return t.detach().cpu().numpy()
+
+
+def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, keep: bool) -> None:
+    """One row of answer for each row of data, after the data's own columns where these are kept."""
+    import pandas as pd
+
+    frame = pd.DataFrame(answer, index=range(len(found.batch)))
+    output.emit(_beside(found, model, frame) if keep else frame, out)
+
+
+def _beside(found: rows.Rows, model: Fitted, frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    from likeness.data.frames import to_frame
+
+    own = found.frame if found.frame is not None else to_frame(model.space, found.batch)
+    own = own.drop(columns=[c for c in frame.columns if c in own.columns])
+    return pd.concat([own.reset_index(drop=True), frame], axis=1)

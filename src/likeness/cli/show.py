@@ -1,0 +1,78 @@
+"""`likeness show`: the card of a saved model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from likeness.cli import rows
+from likeness.cli.arguments import Model
+from likeness.cli.fitted import words
+from likeness.cli.spaces import columns, item
+from likeness.cli.text import plural, say, table
+
+if TYPE_CHECKING:
+    from likeness.core.model import Model as Fitted
+
+VERBS = (
+    *("sample", "log_prob", "complete", "mode", "encode", "decode"),
+    *("classify", "anomaly_score", "anomaly_map", "p_value"),
+)
+
+
+def show(model: Model) -> None:
+    """Print what a saved model is and can answer.
+
+    likeness show runs/flow
+    """
+    from likeness.core import registry
+
+    fitted = rows.open_model(model)
+    card = registry.CARDS[registry.name_of(fitted.config)]
+    say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
+    say(card.summary)
+    say(f"\nover {item(fitted.space)}, log p against {fitted.measure}")
+    table(columns(fitted.space))
+    if fitted.given_space is not None:
+        say(f"given {item(fitted.given_space)}")
+        table(columns(fitted.given_space))
+    say("\nlearned from")
+    table(_learned(fitted, fitted.facts))
+    say("\noptions")
+    table(_options(fitted))
+    say("\nquestions")
+    table(_questions(fitted))
+
+
+def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    data = facts.get("data", {})
+    if data:
+        yield "data", f"{data['name']}: {plural(data['rows'], 'row')}, hash {data['hash']}"
+    for note in facts.get("notes", ()):
+        yield "note", note
+    if "iterations" in facts:
+        yield "budget", f"{facts['budget']}: {plural(facts['iterations'], 'step')}, seed {facts['seed']}"
+    yield "parameters", f"{model.count():,}"
+    if facts.get("score"):
+        yield "score", words(facts["score"])
+    for name, decided in facts.get("decisions", {}).items():
+        yield f"decided: {name}", decided if isinstance(decided, str) else json.dumps(decided)
+
+
+def _options(model: Fitted) -> Iterator[tuple[str, str]]:
+    """Options as they were set, those that differ from the default marked."""
+    default = {name: info.default for name, info in type(model.config).model_fields.items()}
+    for section in model.config.sections().values():
+        for name, value in section.items():
+            told = "" if getattr(model.config, name) == default[name] else "   (set)"
+            yield name, f"{json.dumps(value).strip(chr(34))}{told}"
+
+
+def _questions(model: Fitted) -> Iterator[tuple[str, str]]:
+    for verb in VERBS:
+        answer = model.support(verb)
+        own = [""] * (len(answer.routes) - len(answer.kinds))  # a hook's kind depends on what is asked
+        kinds = [*own, *(f" ({kind})" for kind in answer.kinds)]
+        ways = (f"{route}{kind}" for route, kind in zip(answer.routes, kinds, strict=True))
+        yield verb, "; ".join(ways) if answer else f"no: {answer.why}"

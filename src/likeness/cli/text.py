@@ -1,0 +1,48 @@
+"""Plain words on a terminal: columns that line up, answers on stdout, remarks on stderr."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import typer
+
+WIDEST = 120
+
+
+def say(line: str = "") -> None:
+    """A line of the answer, on stdout."""
+    typer.echo(line)
+
+
+def remark(line: str) -> None:
+    """A line about the answer, on stderr, so that stdout can be piped."""
+    typer.echo(line, err=True)
+
+
+def aligned(rows: Iterable[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Rows of words as lines whose cells stand under each other; the last cell is wrapped to the terminal."""
+    table = [tuple(row) for row in rows]
+    if not table:
+        return []
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
+    lines: list[str] = []
+    for row in table:
+        head = indent + "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+        room = max(30, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns) - len(head))
+        first, *more = textwrap.wrap(row[-1], room) or [""]
+        lines.append((head + first).rstrip())
+        lines += [" " * len(head) + line for line in more]
+    return lines
+
+
+def table(rows: Iterable[Sequence[str]], indent: str = "  ") -> None:
+    """Say rows of words under each other."""
+    for line in aligned(rows, indent):
+        say(line)
+
+
+def plural(n: int, word: str) -> str:
+    """A number with its noun: 1 row, 2,000 rows."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
