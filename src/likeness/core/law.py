@@ -89,6 +89,10 @@ class Law(ABC):
         """One item for each row of noise, (B, *E) in model units."""
         raise NotImplementedError
 
+    def _trajectory(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor | None:
+        """The items of `_sample` along the way, (B, T, *E), themselves last; None where they are not asked for."""
+        return None
+
     @absent
     def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
         """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
@@ -123,6 +127,10 @@ class Law(ABC):
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         """The law of x for each code."""
         raise NotImplementedError
+
+    def _pooled(self, values: Tensor, settings: Any) -> tuple[Tensor, Tensor | None]:
+        """One value and its error from K draws of log p, (K, B): the log of the mean where exp of each has mean p."""
+        return log_mean_exp(values)
 
     def _marginal(self, batch: Batch) -> str | None:
         """Why `_log_prob` does not answer these holes itself, or None where it does."""
@@ -191,16 +199,18 @@ class Law(ABC):
         chosen, asked = self._seed(seed), self._settings(settings)
         if given is None:
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
-            x, length = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
-            return self._draws(x, length, chosen, first, None, asked)
+            x, length, path = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
+            return self._draws(x, length, path, chosen, first, None, asked)
         batch = self._given(given)
         assert batch is not None
         flat = batch.repeat(n)
         noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
-        x, length = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked))
+        drawn = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked))
+        x, length, path = drawn
         x = x.reshape(n, len(batch), *x.shape[1:])
         length = None if length is None else length.reshape(n, len(batch))
-        return self._draws(x, length, chosen, first, batch, asked)
+        path = None if path is None else path.unflatten(0, (n, len(batch)))
+        return self._draws(x, length, path, chosen, first, batch, asked)
 
     @final
     def log_prob(
@@ -506,25 +516,40 @@ class Law(ABC):
         self,
         x: Tensor,
         length: Tensor | None,
+        path: Tensor | None,
         seed: int,
         first: int,
         given: Batch | None,
         settings: Any,
     ) -> Draws:
-        how = self.how("sample", settings)
-        return Draws(x, self.space, how, seed, first, length, given, self.evaluations(settings))
+        how, calls = self.how("sample", settings), self.evaluations(settings)
+        path = None if path is None else path.movedim(1 if given is None else 2, 0)
+        return Draws(x, self.space, how, seed, first, length, given, calls, path=path)
 
-    def _sample_rows(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor | None]:
+    def _sample_rows(
+        self, noise: Noise, given: Batch | None, settings: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Items, their lengths, and where asked for the items along the way (B, T, *E), all in data units."""
         given = self._drawn_given(noise, given)
-        length = self.draw_length(noise, given) if settings.length is None else torch.full_like(noise.index, settings.length)
+        length = (
+            self.draw_length(noise, given) if settings.length is None else torch.full_like(noise.index, settings.length)
+        )
         length = length if self.space.ragged else None
         if self.ends and settings.length is None:
             x, length = self._sample_ended(noise, given, settings)
-        else:
-            x = self._sample(noise, given, length, settings)
+            return self._outside(x, length), length, None
+        path = self._trajectory(noise, given, length, settings)
+        if path is None:
+            return self._outside(self._sample(noise, given, length, settings), length), length, None
+        many = None if length is None else length.repeat_interleave(path.shape[1])
+        path = self._outside(path.flatten(0, 1), many).unflatten(0, path.shape[:2])
+        return path[:, -1], length, path
+
+    def _outside(self, x: Tensor, length: Tensor | None) -> Tensor:
+        """Items in data units, 0 past their lengths."""
         x = x if self.preprocessor is None else self.preprocessor.inverse(x)
         within = Batch(x, length=length).within
-        return (x if within is None else x.masked_fill(~within, 0.0)), length
+        return x if within is None else x.masked_fill(~within, 0.0)
 
     def _drawn_given(self, noise: Noise, given: Batch | None) -> Batch | None:
         """A missing label is drawn from the class prior; any other missing `given` is shown as missing."""
@@ -589,7 +614,7 @@ class Law(ABC):
         k = effort or self.default_effort
         many, wide = batch.repeat(k), noise.draws(k)
         scored = self._score_filled(many, wide, settings, fills)
-        value, stderr = log_mean_exp(scored.value.reshape(k, -1))
+        value, stderr = self._pooled(scored.value.reshape(k, -1), settings)
         return Scored(value, scored.kind, f"{scored.how}, {k} draw{'s' if k > 1 else ''}", stderr)
 
     def _score_filled(self, batch: Batch, noise: Noise, settings: Any, fills: bool) -> Scored:

@@ -37,11 +37,13 @@ class Model(Law, nn.Module):
 
     Attributes:
         progress: The share of its learning that is done, for objectives that change on the way; the executor keeps it.
+        facts: What a saved model says of how it was learned: data, budget, decisions; the Run fills it.
     """
 
     Config: ClassVar[type[Config]] = Config
     natural_dtype: ClassVar[torch.dtype] = torch.float32
     progress: float = 0.0
+    facts: dict[str, Any]
     lengths: Tensor
     classes: Tensor
     held_out: Tensor
@@ -176,7 +178,7 @@ class Model(Law, nn.Module):
             raise Unsupported(f"{type(self).__name__} has neither log_prob nor sample to validate by")
         many = noise.draws(CRITERION_DRAWS)
         given = None if batch.given is None else batch.given.repeat(CRITERION_DRAWS)
-        y, _ = self._tiled(
+        y, *_ = self._tiled(
             many.place, settings, lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings)
         )
         y = y.reshape(CRITERION_DRAWS, len(batch), -1) * batch.present.flatten(1)
