@@ -1,0 +1,164 @@
+"""Charts as inline SVG: crisp at any size, no script, colours that most people tell apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+# Okabe & Ito's colours, those too pale for lines on white left out or darkened; baselines are grey, the truth black.
+COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a8517f", "#8a6d00", "#3d6fd1", "#7a3db8", "#9c4a1a")
+GREYS = ("#6b7280", "#8b93a1", "#a0a7b4")
+INK, RULE, SOFT = "#1c2430", "#d9dee7", "#5b6675"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A number with its interval, as a dot with a whisker."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: str
+
+
+def colours(roles: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """A colour for each row, given (name, role)."""
+    found: dict[str, str] = {}
+    counts = {"family": 0, "baseline": 0}
+    for name, role in roles:
+        if role == "truth":
+            found[name] = INK
+            continue
+        palette = COLOURS if role == "family" else GREYS
+        found[name] = palette[counts[role] % len(palette)]
+        counts[role] += 1
+    return found
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers between two ends."""
+    span = high - low
+    if not span > 0:
+        return [low]
+    step = 10.0 ** math.floor(math.log10(span / most))
+    step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= most)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def plain(number: float) -> str:
+    """A tick's label."""
+    return f"{number:,.6g}".replace("-", "\u2212")
+
+
+def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 12, colour: str = INK) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{escape(words)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str = RULE, width: float = 1, dash: str = "") -> str:
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"{dashed}/>'
+    )
+
+
+def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def whiskers(marks: Sequence[Mark], unit: str, title: str, *, truth: Mark | None = None) -> str:
+    """Dots with whiskers, one line a row, best on top; the truth as a dashed line with its interval as a band."""
+    width, left, right, step = 860, 190, 20, 30
+    every = [*marks, *([truth] if truth else [])]
+    low, high = min(m.low for m in every), max(m.high for m in every)
+    pad = 0.04 * (high - low or 1)
+    low, high = low - pad, high + pad
+    bottom = 24 + step * len(marks)
+
+    def at(v: float) -> float:
+        return left + (v - low) / (high - low) * (width - left - right)
+
+    parts = [_line(at(t), 20, at(t), bottom) + _text(at(t), bottom + 16, plain(t), anchor="middle", colour=SOFT)
+             for t in ticks(low, high)]  # fmt: skip
+    if truth is not None:
+        wide = max(at(truth.high) - at(truth.low), 1)
+        parts.append(f'<rect x="{at(truth.low):.1f}" y="20" width="{wide:.1f}" height="{bottom - 20}" fill="#1c243012"/>')
+        parts.append(_line(at(truth.value), 20, at(truth.value), bottom, INK, 1.2, "4 3"))
+        parts.append(_text(at(truth.value), 13, "truth", anchor="middle", colour=INK, size=11))
+    for i, m in enumerate(marks):
+        y = 20 + step * (i + 0.5)
+        parts.append(_text(left - 14, y + 4, m.name, anchor="end", size=13))
+        parts.append(_line(at(m.low), y, at(m.high), y, m.colour, 2.5))
+        parts += [_line(at(v), y - 5, at(v), y + 5, m.colour, 2) for v in (m.low, m.high)]
+        parts.append(f'<circle cx="{at(m.value):.1f}" cy="{y:.1f}" r="5" fill="{m.colour}"/>')
+    parts.append(_text(width - right, bottom + 34, unit, anchor="end", colour=SOFT))
+    return _svg(width, bottom + 42, title, parts)
+
+
+def curves(lines: Sequence[Sequence[tuple[float, float]]], colour: str, title: str, across: str, up: str) -> str:
+    """Lines over steps, one a seed; the first is drawn fully, the others paler."""
+    width, height, left, bottom, top, right = 330, 210, 52, 172, 14, 12
+    points = [p for line in lines for p in line if math.isfinite(p[1])]
+    x_high = max(p[0] for p in points)
+    y_low, y_high = _range([p[1] for p in points])
+
+    def place(p: tuple[float, float]) -> tuple[float, float]:
+        y = min(max((p[1] - y_low) / (y_high - y_low), 0.0), 1.0)
+        return left + p[0] / (x_high or 1) * (width - left - right), bottom - y * (bottom - top)
+
+    parts = []
+    for t in ticks(y_low, y_high, 4):
+        y = place((0, t))[1]
+        parts.append(_line(left, y, width - right, y) + _text(left - 6, y + 4, plain(t), anchor="end", size=11, colour=SOFT))
+    for t in ticks(0, x_high, 4):
+        parts.append(_text(place((t, y_low))[0], bottom + 15, plain(t), anchor="middle", size=11, colour=SOFT))
+    for i, line in enumerate(lines):
+        kept = [place(p) for p in line if math.isfinite(p[1])]
+        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
+        strength = 1.0 if i == 0 else 0.45
+        parts.append(
+            f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-opacity="{strength}"/>'
+        )
+    parts.append(_text(left, height - 5, up, size=11, colour=SOFT))
+    parts.append(_text(width - right, height - 5, across, anchor="end", size=11, colour=SOFT))
+    return _svg(width, height, title, parts)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The range of a curve without the heights that it starts from: at most thrice what its second half spans."""
+    ordered = sorted(values)
+    low, middle = ordered[0], ordered[len(ordered) // 2]
+    high = min(ordered[-1], middle + 3 * (middle - low) if middle > low else ordered[-1])
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def triangle(quality: float, diversity: float, speed: float, colour: str, title: str) -> str:
+    """Quality, diversity and speed, each from 0 (middle) to 1 (corner), as a filled triangle in an outlined one."""
+    width, height, cx, cy, radius = 230, 200, 115, 112, 72
+    corners = [(-90, "quality"), (30, "speed"), (150, "diversity")]
+
+    def at(degrees: float, share: float) -> tuple[float, float]:
+        a = math.radians(degrees)
+        return cx + radius * share * math.cos(a), cy + radius * share * math.sin(a)
+
+    def outline(shares: Sequence[float]) -> str:
+        return " ".join("{:.1f},{:.1f}".format(*at(c[0], s)) for c, s in zip(corners, shares, strict=True))
+
+    shares = [min(max(v, 0.02), 1.0) for v in (quality, speed, diversity)]
+    parts = [f'<polygon points="{outline([s] * 3)}" fill="none" stroke="{RULE}"/>' for s in (1.0, 2 / 3, 1 / 3)]
+    parts += [_line(cx, cy, *at(d, 1.0)) for d, _ in corners]
+    parts.append(
+        f'<polygon points="{outline(shares)}" fill="{colour}" fill-opacity="0.25" stroke="{colour}" stroke-width="2"/>'
+    )
+    for (d, words), share in zip(corners, shares, strict=True):
+        x, y = at(d, 1.0)
+        px, py = at(d, share)
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>')
+        parts.append(_text(x, y - 8 if d < 0 else y + 18, words, anchor="middle", size=12, colour=SOFT))
+    return _svg(width, height, title, parts)

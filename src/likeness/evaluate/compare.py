@@ -1,0 +1,400 @@
+"""Families side by side under one protocol: a failure is a row, every number has its interval."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from likeness.core.answers import Kind
+from likeness.core.errors import LikenessError
+from likeness.core.law import Law
+from likeness.core.store import write_atomic
+from likeness.evaluate import protocol
+from likeness.evaluate.audit import Verdict, verdict
+from likeness.evaluate.columns import COLUMNS, Cell, absent, counted, mean_of, measured, over_seeds, stacked
+from likeness.evaluate.features import View, view
+from likeness.evaluate.protocol import Entrant, Named, Options, Role, Split
+from likeness.evaluate.ranking import Ranking, rank
+from likeness.evaluate.scores import Absent, Scores, classifier_in_words, score, size
+from likeness.learn.budget import Budget
+from likeness.learn.fit import start
+from likeness.learn.run import Run
+from likeness.metrics.intervals import crossed_mean
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+    from torch import Tensor
+
+    from likeness.core.batch import Batch
+
+Progress = bool | Callable[[str], None] | None
+POINTS = 200  # of a training curve
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of a comparison.
+
+    Args:
+        name: What it is called.
+        role: "family", "baseline" or "truth".
+        title: A few words.
+        family: The family's name, or None.
+        options: The family's options.
+        failure: Why there are no numbers, or "".
+        kind: What kind of number its log p is, or None where it has none.
+        measure: What its log p is taken against.
+        how: How its log p is computed.
+        cells: A Cell for each column.
+        copies: Whether the audit found training items among its draws; None where it could not be asked.
+        worst: The closest pairs of drawn and training items, of the first seed.
+        answers: Verb -> the routes that answer it, or the reason why none does.
+        curves: For each seed what was seen while learning.
+        criterion: What validation minimised, in words.
+        log_prob: log p of every scored item, (S, B), or None.
+    """
+
+    name: str
+    role: Role
+    title: str
+    family: str | None
+    options: dict[str, Any]
+    failure: str
+    kind: Kind | None
+    measure: str
+    how: str
+    cells: dict[str, Cell]
+    copies: bool | None
+    worst: tuple[dict[str, Any], ...]
+    answers: dict[str, str]
+    curves: tuple[dict[str, Any], ...]
+    criterion: str
+    log_prob: Tensor | None
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON: everything but the tensors."""
+        return {
+            "name": self.name, "role": self.role, "title": self.title, "family": self.family, "options": self.options,
+            "failure": self.failure, "kind": None if self.kind is None else str(self.kind), "measure": self.measure,
+            "how": self.how, "numbers": {c.key: self.cells[c.key].facts() for c in COLUMNS}, "copies": self.copies,
+            "closest": list(self.worst), "answers": self.answers, "criterion": self.criterion,
+            "curves": list(self.curves),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows under one protocol, what they say, and what pictures of them need.
+
+    Args:
+        protocol: Split, seeds, budget, scoring, versions, machine.
+        rows: The truth, families and baselines.
+        ranking: Who is best by which kind of number, and who is not separable from it.
+        laws: The law of each row's first seed.
+        drawn: Items drawn from it.
+        split: The parts that all rows shared.
+    """
+
+    protocol: dict[str, Any]
+    rows: tuple[Row, ...]
+    ranking: Ranking
+    laws: dict[str, Law]
+    drawn: dict[str, Batch]
+    split: Split
+
+    def row(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            LikenessError: If there is none.
+        """
+        found = next((r for r in self.rows if r.name == name), None)
+        if found is None:
+            raise LikenessError(f"there is no row {name!r}", do=f"the rows are {', '.join(r.name for r in self.rows)}")
+        return found
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the comparison found, a sentence each."""
+        return self.ranking.sentences
+
+    def facts(self) -> dict[str, Any]:
+        """All numbers and words, as JSON holds them and as the page shows them."""
+        return {
+            "format": 1,
+            "protocol": self.protocol,
+            "sentences": list(self.sentences),
+            "rankings": self.ranking.facts(),
+            "rows": [row.facts() for row in self.rows],
+        }
+
+    def to_json(self) -> str:
+        """The facts as JSON."""
+        from likeness.evaluate.report import to_json
+
+        return to_json(self.facts())
+
+    def to_html(self, path: str | Path) -> Path:
+        """One self-contained page for a reader who did not build it; returns where it is."""
+        from likeness.evaluate.report import page
+
+        target = Path(path)
+        write_atomic(target, page(self).encode())
+        return target
+
+    def save(self, path: str | Path) -> Path:
+        """The page, and the JSON file beside it."""
+        target = self.to_html(path)
+        write_atomic(target.with_suffix(".json"), self.to_json().encode())
+        return target
+
+    def table(self) -> RichTable:
+        """The main columns for a terminal: `rich.print(comparison.table())`."""
+        from likeness.evaluate.report import terminal_table
+
+        return terminal_table(self.facts())
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+
+def compare(
+    data: Any,
+    families: Sequence[Named] | Named,
+    *,
+    budget: str | int | Budget,
+    seeds: int | Sequence[int] = 3,
+    report: str | Path | None = None,
+    given: Any = None,
+    holdout: float = 0.1,
+    progress: Progress = None,
+    options: Options | dict[str, Any] | None = None,
+) -> Comparison:
+    """Fit families to one split with the same seeds and budget, and score all of them alike.
+
+    Beside what was asked for stand always one Gaussian, independent variables, the training rows handed out again,
+    and the truth where the data are a world. A row that fails at any seed is a failed row, with its sentence.
+
+    Args:
+        data: What `lk.load` takes or returned, or a world.
+        families: Names, or pairs (name, options).
+        budget: Of every fit: "2m", "500 steps", "10 epochs", or a number of steps.
+        seeds: How many, or which: of initial weights, row order, training noise, and of what is drawn.
+        report: Where to write the page (.html), with a .json file beside it.
+        given: What to condition on, as `lk.load` takes it.
+        holdout: The share of the training part on which choices rest while learning (early stopping, best state).
+        progress: True prints a line a fit, a function is called with it; None prints in a terminal.
+        options: How to score.
+
+    Raises:
+        BadConfig: For an unknown family or option, before anything is fitted.
+        BadData: For data that cannot be read.
+    """
+    asked = options if isinstance(options, Options) else Options.parse(options or {})
+    chosen = protocol.seeds_of(seeds)
+    split = protocol.split_of(data, given, holdout, chosen[0], asked)
+    race = Race(split, view(split.train), chosen, budget, asked, _teller(progress))
+    found = [race.row(entrant) for entrant in protocol.entrants(families, split)]
+    rows = tuple(row for row, _ in found)
+    facts = protocol.facts(split, chosen, budget, asked) | _how_scored(race)
+    extras = {row.name: extra for row, extra in found if extra is not None}
+    result = Comparison(
+        facts, rows, rank(rows, asked.level), {k: e[0] for k, e in extras.items()},
+        {k: e[1] for k, e in extras.items() if e[1] is not None}, split,
+    )  # fmt: skip
+    if report is not None:
+        result.save(report)
+    return result
+
+
+def _how_scored(race: Race) -> dict[str, Any]:
+    return {
+        "features": race.view.of_features,
+        "entries": race.view.of_entries,
+        "classifier": classifier_in_words(race.split.train.space),
+    }
+
+
+def _teller(progress: Progress) -> Callable[[str], None]:
+    if callable(progress):
+        return progress
+    show = sys.stderr.isatty() if progress is None else progress
+    return (lambda line: print(line, file=sys.stderr, flush=True)) if show else (lambda _line: None)
+
+
+@dataclass(frozen=True, eq=False)
+class Once:
+    """One law of one seed: how it was learned and what it scored."""
+
+    law: Law
+    scores: Scores
+    seconds: float | None
+    curve: dict[str, Any] | None
+    criterion: str
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """What all entrants share."""
+
+    split: Split
+    view: View
+    seeds: tuple[int, ...]
+    budget: str | int | Budget
+    options: Options
+    tell: Callable[[str], None]
+
+    def row(self, entrant: Entrant) -> tuple[Row, tuple[Law, Batch | None] | None]:
+        """An entrant's row, and the law and draws of its first seed."""
+        runs: list[Once] = []
+        for seed in self.seeds:
+            try:
+                runs.append(self._once(entrant, seed))
+            except Exception as error:  # a family of anyone may fail in any way, and its row says how
+                failure = f"seed {seed}: {_sentence(error)}"
+                self.tell(f"{entrant.name}: failed, {failure}")
+                return _failed(entrant, failure), None
+        row = self._scored(entrant, runs)
+        kept = runs[0].scores.drawn
+        return row, (runs[0].law, None if isinstance(kept, Absent) else kept[: self.options.pictures])
+
+    def _once(self, entrant: Entrant, seed: int) -> Once:
+        begun = time.perf_counter()
+        if entrant.law is not None:
+            law, seconds, curve, criterion = entrant.law(self.split.train), None, None, ""
+        else:
+            law, seconds, curve, criterion = self._fitted(entrant, seed)
+        scores = score(law, self.split, self.view, seed, self.options)
+        took = time.perf_counter() - begun
+        self.tell(f"{entrant.name}, seed {seed}: {_told(scores)}, {took:.1f} s")
+        return Once(law, scores, seconds, curve, criterion)
+
+    def _fitted(self, entrant: Entrant, seed: int) -> tuple[Law, float, dict[str, Any], str]:
+        assert entrant.family is not None
+        model = start(entrant.family, entrant.options, self.split.train, seed=seed, device=self.options.device)  # type: ignore[arg-type]
+        begun = time.perf_counter()
+        run = Run(model, self.split.train, self.budget, seed, holdout=self.split.valid)
+        fitted = run.fit()
+        return fitted, time.perf_counter() - begun, _curve(run, seed), fitted.kind_of_criterion()
+
+    def _scored(self, entrant: Entrant, runs: list[Once]) -> Row:
+        scores = [r.scores for r in runs]
+        first, level = scores[0].likelihood, self.options.level
+        audited = _audited(scores, level)
+        known = not isinstance(first, Absent)
+        values = [s.likelihood.value for s in scores if not isinstance(s.likelihood, Absent)]
+        whole = len(values) == len(scores)
+        cells = {c.key: absent("not measured") for c in COLUMNS}
+        cells |= _likelihood(scores, level) | _samples(scores, level) | _speed(scores, level) | _cost(runs, level)
+        cells |= audited.cells if isinstance(audited, Verdict) else dict.fromkeys(_AUDITED, absent(audited.why))
+        return Row(
+            entrant.name, entrant.role, entrant.title, entrant.family, entrant.options, "",
+            first.kind if known and whole else None, first.measure if known else "", first.how if known else first.why,
+            cells, audited.copies if isinstance(audited, Verdict) else None,
+            audited.worst if isinstance(audited, Verdict) else (), scores[0].answers,
+            tuple(r.curve for r in runs if r.curve is not None), runs[0].criterion,
+            stacked(values) if known and whole else None,
+        )  # fmt: skip
+
+
+_AUDITED = tuple(c.key for c in COLUMNS if c.group == "audit")
+
+
+def _failed(entrant: Entrant, failure: str) -> Row:
+    cells = {c.key: absent(failure) for c in COLUMNS}
+    return Row(
+        entrant.name, entrant.role, entrant.title, entrant.family, entrant.options, failure, None, "", "", cells, None,
+        (), {}, (), "", None,
+    )  # fmt: skip
+
+
+def _sentence(error: Exception) -> str:
+    first = (str(error) or type(error).__name__).splitlines()[0]
+    return first if isinstance(error, LikenessError) else f"{type(error).__name__}: {first}"
+
+
+def _told(scores: Scores) -> str:
+    return "no log p" if isinstance(scores.likelihood, Absent) else f"log p {scores.likelihood.mean()}"
+
+
+def _curve(run: Run, seed: int) -> dict[str, Any]:
+    """What was seen while learning, thinned to a few hundred points; validation in full."""
+    events = run.events
+    kept = events[:: max(1, len(events) // POINTS)]
+    return {
+        "seed": seed,
+        "loss": [[e.iteration, e.loss] for e in kept],
+        "validation": [[e.iteration, e.validation] for e in events if e.validation is not None],
+    }
+
+
+# ---- seeds to cells ------------------------------------------------------------------------------------------------
+
+
+def _gone(parts: Sequence[Any]) -> Cell | None:
+    """The sentence of the first seed that has no number, if any."""
+    return next((absent(p.why) for p in parts if isinstance(p, Absent)), None)
+
+
+def _likelihood(scores: list[Scores], level: float) -> dict[str, Cell]:
+    parts = [s.likelihood for s in scores]
+    gone = _gone(parts)
+    if gone is not None:
+        return {"log_prob": gone, "bits_per_dim": gone}
+    values = stacked([p.value for p in parts if not isinstance(p, Absent)])
+    impossible = int((values == -float("inf")).any(0).sum())
+    if impossible:
+        why = absent(f"{impossible} of {values.shape[1]} held-out items have probability 0, so the mean is -infinity")
+        return {"log_prob": why, "bits_per_dim": why}
+    found = {"log_prob": measured(crossed_mean(values, level=level))}
+    try:
+        bits = stacked([p.bits_per_dim for p in parts if not isinstance(p, Absent)])
+    except LikenessError as error:
+        return found | {"bits_per_dim": absent(str(error))}
+    return found | {"bits_per_dim": measured(crossed_mean(bits, level=level))}
+
+
+def _samples(scores: list[Scores], level: float) -> dict[str, Cell]:
+    found: dict[str, Cell] = {}
+    for key in ("precision", "density", "recall", "coverage"):
+        gone = _gone([s.coverage for s in scores])
+        top = None if key == "density" else (0.0, 1.0)
+        found[key] = gone or over_seeds([getattr(s.coverage, key) for s in scores], level, within=top)
+    found["c2st"] = _gone([s.c2st for s in scores]) or over_seeds(
+        [s.c2st for s in scores if not isinstance(s.c2st, Absent)], level, within=(0.0, 1.0)
+    )
+    found["energy"] = _gone([s.energy for s in scores]) or over_seeds(
+        [s.energy for s in scores if not isinstance(s.energy, Absent)], level
+    )
+    return found
+
+
+def _speed(scores: list[Scores], level: float) -> dict[str, Cell]:
+    found: dict[str, Cell] = {}
+    for i, key in enumerate(("rate_1", "rate_many")):
+        parts = [s.rates[i] for s in scores]
+        rates = [r for part in parts if not isinstance(part, Absent) for r in part]
+        found[key] = _gone(parts) or mean_of(rates, level)
+    first = scores[0].evaluations
+    found["evaluations"] = absent(first.why) if isinstance(first, Absent) else counted(first)
+    return found
+
+
+def _cost(runs: list[Once], level: float) -> dict[str, Cell]:
+    seconds = [r.seconds for r in runs if r.seconds is not None]
+    if not seconds:
+        return {"seconds": absent("nothing is learned"), "parameters": absent("nothing is learned")}
+    return {"seconds": mean_of(seconds, level), "parameters": counted(size(runs[0].law))}
+
+
+def _audited(scores: list[Scores], level: float) -> Verdict | Absent:
+    audits = [s.audit for s in scores]
+    gone = next((a for a in audits if isinstance(a, Absent)), None)
+    return gone or verdict([a for a in audits if not isinstance(a, Absent)], level)
+
+
+__all__ = ["Comparison", "Row", "compare"]

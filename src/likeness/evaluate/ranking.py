@@ -1,0 +1,254 @@
+"""Who is best by which kind of number, and which differences are real. Unlike kinds and measures are never ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Kind
+from likeness.evaluate.columns import Cell
+from likeness.metrics.intervals import Interval, difference, paired_difference
+
+RIVALS = (("c2st", "C2ST"), ("energy", "energy distance"), ("rate_many", "samples a second"))
+HIGHER = {"rate_many"}
+WORDS = {
+    Kind.EXACT: "exact log p",
+    Kind.LOWER_BOUND: "lower bound on log p",
+    Kind.UPPER_BOUND: "upper bound on log p",
+    Kind.ESTIMATE: "estimate of log p",
+}
+
+
+class Ranked(Protocol):
+    """What ranking reads of a row."""
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+
+    @property
+    def role(self) -> str:
+        """Family, baseline or truth."""
+
+    @property
+    def failure(self) -> str:
+        """Why there are no numbers."""
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of its log p."""
+
+    @property
+    def measure(self) -> str:
+        """What its log p is taken against."""
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """Its numbers."""
+
+    @property
+    def copies(self) -> bool | None:
+        """Whether it copies."""
+
+    @property
+    def log_prob(self) -> Tensor | None:
+        """log p of every item, (S, B)."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """By how much `ahead` is better than `behind`, with the interval of the difference."""
+
+    ahead: str
+    behind: str
+    value: float
+    low: float
+    high: float
+
+    @property
+    def separable(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0.0 <= self.high
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be ranked against each other, best first.
+
+    Args:
+        by: What they are ranked by, in words.
+        column: The column.
+        kind: The kind of log p, where it is that.
+        measure: What log p is taken against.
+        order: Names, best first.
+        gaps: Every pair, the better row ahead.
+        to_truth: By how much the truth is ahead of each, where it is known.
+    """
+
+    by: str
+    column: str
+    kind: str
+    measure: str
+    order: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+    to_truth: tuple[Gap, ...] = ()
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """Those that are not separable from the best."""
+        return tuple(g.behind for g in self.gaps if g.ahead == self.order[0] and not g.separable)
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        gaps = [{**asdict(g), "separable": g.separable} for g in self.gaps]
+        truth = [{**asdict(g), "separable": g.separable} for g in self.to_truth]
+        return {
+            "by": self.by, "column": self.column, "kind": self.kind, "measure": self.measure,
+            "order": list(self.order), "not_separable_from_best": list(self.tied), "gaps": gaps, "to_truth": truth,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Groups of comparable rows, and what they say."""
+
+    groups: tuple[Group, ...]
+    sentences: tuple[str, ...]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [g.facts() for g in self.groups]
+
+
+def rank(rows: Sequence[Ranked], level: float) -> Ranking:
+    """The groups and the sentences of a comparison."""
+    groups = [*_by_log_prob(rows, level), *_by_samples(rows)]
+    said = [_best(g) for g in groups]
+    said += [s for g in groups if (s := _against_truth(g))]
+    return Ranking(tuple(groups), (*said, *_set_apart(rows, groups), *_copied(rows), *_failures(rows)))
+
+
+# ---- groups --------------------------------------------------------------------------------------------------------
+
+
+def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
+    """One group for each kind and measure; pairs are compared item by item, over the same seeds."""
+    scored = [r for r in rows if r.log_prob is not None and r.cells["log_prob"]]
+    truth = next((r for r in scored if r.role == "truth"), None)
+    learned = [r for r in scored if r.role != "truth"]
+    found = []
+    for kind, measure in sorted({(r.kind, r.measure) for r in learned if r.kind is not None}):
+        group = sorted((r for r in learned if (r.kind, r.measure) == (kind, measure)), key=_log_prob, reverse=True)
+        gaps = [_paired(a, b, level) for i, a in enumerate(group) for b in group[i + 1 :]]
+        known = truth is not None and truth.measure == measure and kind is Kind.EXACT
+        ahead = tuple(_paired(truth, r, level) for r in group) if known and truth is not None else ()
+        found.append(Group(WORDS[kind], "log_prob", str(kind), measure, tuple(r.name for r in group), tuple(gaps), ahead))
+    return found
+
+
+def _log_prob(row: Ranked) -> float:
+    return row.cells["log_prob"].value or 0.0
+
+
+def _paired(a: Ranked, b: Ranked, level: float) -> Gap:
+    assert a.log_prob is not None
+    assert b.log_prob is not None
+    x, y = torch.broadcast_tensors(a.log_prob, b.log_prob)
+    return _gap(a.name, b.name, paired_difference(x.contiguous(), y.contiguous(), level=level))
+
+
+def _gap(ahead: str, behind: str, interval: Interval) -> Gap:
+    return Gap(ahead, behind, interval.value, interval.low, interval.high)
+
+
+def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
+    """Rows by their draws; those that copy are set apart, for copies score best."""
+    found = []
+    for key, words in RIVALS:
+        able = [r for r in rows if r.role != "truth" and r.cells[key].interval is not None and not r.copies]
+        able = [r for r in able if r.name != "resampled"]
+        sign = 1.0 if key in HIGHER else -1.0
+        order = sorted(able, key=lambda r, k=key, s=sign: -s * (r.cells[k].value or 0.0))  # type: ignore[misc]
+        gaps = [_independent(a, b, key, sign) for i, a in enumerate(order) for b in order[i + 1 :]]
+        if order:
+            found.append(Group(words, key, "", "", tuple(r.name for r in order), tuple(gaps)))
+    return found
+
+
+def _independent(a: Ranked, b: Ranked, key: str, sign: float) -> Gap:
+    x, y = a.cells[key].interval, b.cells[key].interval
+    assert x is not None
+    assert y is not None
+    gap = difference(x, y) if sign > 0 else difference(y, x)
+    return _gap(a.name, b.name, gap)
+
+
+# ---- sentences -----------------------------------------------------------------------------------------------------
+
+
+def listed(names: Sequence[str]) -> str:
+    """One, one and two, one, two and three."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _best(group: Group) -> str:
+    best, rest = group.order[0], group.order[1:]
+    if not rest:
+        return f"Best by {group.by}: {best}, the only one with such a number."
+    if group.tied:
+        verb = "is" if len(group.tied) == 1 else "are"
+        return f"Best by {group.by}: {best}; {listed(group.tied)} {verb} not separable from it."
+    runner = next(g for g in group.gaps if g.ahead == best and g.behind == rest[0])
+    unit = " nats an item" if group.column == "log_prob" else ""
+    return (
+        f"Best by {group.by}: {best}, ahead of {rest[0]} by {runner.value:.3g} [{runner.low:.3g}, {runner.high:.3g}]{unit}."
+    )
+
+
+def _against_truth(group: Group) -> str:
+    gap = next((g for g in group.to_truth if g.behind == group.order[0]), None)
+    if gap is None:
+        return ""
+    if not gap.separable:
+        return f"{gap.behind} is not separable from the truth by {group.by}."
+    return (
+        f"The truth is ahead of {gap.behind} by {gap.value:.3g} [{gap.low:.3g}, {gap.high:.3g}] nats an item of {group.by}."
+    )
+
+
+def _set_apart(rows: Sequence[Ranked], groups: Sequence[Group]) -> list[str]:
+    kinds = [g for g in groups if g.column == "log_prob"]
+    none = [r.name for r in rows if not r.failure and r.log_prob is None]
+    said = []
+    if len(kinds) > 1:
+        each = listed([f"{g.by} ({', '.join(g.order)})" for g in kinds])
+        said.append(f"Unlike kinds of log p are not ranked against each other: {each}.")
+    if none:
+        said.append(f"No log p is known of {listed(none)}: judged by draws alone.")
+    return said
+
+
+def _copied(rows: Sequence[Ranked]) -> list[str]:
+    """Who hands out training items; and whether the audit could have told."""
+    copying = [r.name for r in rows if r.copies and r.name != "resampled"]
+    audited = [r for r in rows if r.copies is not None and r.role != "truth" and r.name != "resampled"]
+    resampled = next((r for r in rows if r.name == "resampled" and r.copies is not None), None)
+    said = []
+    if copying:
+        said.append(f"Training items are copied by {listed(copying)}: set apart where draws are ranked.")
+    elif audited:
+        said.append("No family hands out training items, as far as the audit can tell.")
+    if resampled is not None and not resampled.copies:
+        said.append("The audit tells nothing here: it does not even find the training rows that are handed out again.")
+    elif resampled is not None:
+        said.append("The training rows that are handed out again are found by the audit, as they must be.")
+    return said
+
+
+def _failures(rows: Sequence[Ranked]) -> list[str]:
+    failed = [r for r in rows if r.failure]
+    return [f"{r.name} failed: {r.failure}" + ("" if r.failure.endswith(".") else ".") for r in failed]

@@ -1,0 +1,194 @@
+"""What one law of one seed scores: likelihood, nearness of its draws to held-out items, speed, the audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import LogProb
+from likeness.core.batch import Batch
+from likeness.core.errors import LikenessError
+from likeness.core.law import Law
+from likeness.core.model import Model
+from likeness.core.noise import mix
+from likeness.core.space import Space
+from likeness.evaluate.features import View
+from likeness.evaluate.protocol import Options, Split
+from likeness.metrics.audit import Audit, memorisation_audit
+from likeness.metrics.coverage import Coverage, prdc
+from likeness.metrics.distance import energy_distance
+from likeness.metrics.intervals import Interval
+from likeness.metrics.two_sample import boosted_trees, c2st, small_network
+
+T = TypeVar("T")
+FOLDS = 5
+SCOPE = 0xE7A1
+TREES = 32  # columns up to which boosted trees tell tables apart; a small network does where there are more
+REPEATS, PATIENCE = 5, 1.0  # timings, and seconds after which no further one is begun
+NOT_LEARNED = ("held_out", "lengths", "classes")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why there is no number."""
+
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one law of one seed scored; where something could not be had, the sentence why.
+
+    Args:
+        likelihood: log p of the held-out items.
+        drawn: Items drawn, as many as `held`, or why there are none.
+        coverage: Precision, recall, density, coverage.
+        c2st: Accuracy of a classifier.
+        energy: Energy distance.
+        audit: What the nearest training items say.
+        rates: Items a second at batch 1 and at the large batch, a number a timing.
+        evaluations: Network evaluations that one drawn item costs.
+        answers: Verb -> the routes that answer it, or why none does.
+    """
+
+    likelihood: LogProb | Absent
+    drawn: Batch | Absent
+    coverage: Coverage | Absent
+    c2st: Interval | Absent
+    energy: Interval | Absent
+    audit: Audit | Absent
+    rates: tuple[list[float] | Absent, list[float] | Absent]
+    evaluations: int | Absent
+    answers: dict[str, str]
+
+
+def tried(f: Callable[[], T]) -> T | Absent:
+    """The answer, or the sentence that says why there is none."""
+    try:
+        return f()
+    except LikenessError as error:
+        return Absent(str(error))
+    except (RuntimeError, ValueError, ArithmeticError, NotImplementedError) as error:
+        return Absent(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Scores:
+    """Everything that one law is scored by, on the same items and with the same seed for all laws."""
+    held = held_out(split.test, options)
+    seed = mix(seed, SCOPE)  # a world's rows were drawn with the seed itself, and the truth would hand them out again
+    found = tried(lambda: draw(law, held, seed))
+    drawn = found if isinstance(found, Absent) else found[0]
+    near = drawn if isinstance(drawn, Absent) else tried(lambda: _points(view, held, drawn))
+    x_y = near if isinstance(near, Absent) else None
+    audit = drawn if isinstance(drawn, Absent) else tried(lambda: _audit(view, split, held, drawn, seed, options))
+    return Scores(
+        likelihood=tried(lambda: _likelihood(law, split.test, seed, options)),
+        drawn=drawn,
+        coverage=x_y or tried(lambda: prdc(near[0], near[1], k=options.neighbours, level=options.level)),
+        c2st=x_y or tried(lambda: _told_apart(split.train.space, view, held, drawn, seed, options)),
+        energy=x_y or tried(lambda: energy_distance(near[0], near[1], level=options.level)),
+        audit=audit,
+        rates=(_rate(law, held, 1, seed), _rate(law, held, options.batch, seed)),
+        evaluations=found if isinstance(found, Absent) else found[1],
+        answers=answers(law),
+    )
+
+
+def held_out(test: Batch, options: Options) -> Batch:
+    """The held-out items that draws are laid beside, evenly spaced."""
+    return test[torch.linspace(0, len(test) - 1, min(len(test), options.draws)).round().long()]
+
+
+def draw(law: Law, held: Batch, seed: int) -> tuple[Batch, int]:
+    """One item for each held-out one, under its condition and with its holes; and the network evaluations of each."""
+    if law.given_space is None:
+        draws = law.sample(len(held), seed=seed)
+        x, length = draws.x, draws.length
+    else:
+        draws = law.sample(1, given=held.given, seed=seed)
+        x, length = draws.x[0], None if draws.length is None else draws.length[0]
+    if not bool(torch.isfinite(x).all()):
+        raise LikenessError(f"{int((~torch.isfinite(x)).flatten(1).any(1).sum())} of {len(x)} draws are not finite")
+    drawn = Batch(x.double().cpu(), length=None if length is None else length.cpu(), given=held.given)
+    return (drawn if held.observed is None else drawn.hide(held.holes)), draws.evaluations
+
+
+def answers(law: Law) -> dict[str, str]:
+    """Every verb, with the routes that answer it or the reason why none does."""
+    verbs = ("sample", "log_prob", "complete", "mode", "encode", "decode", "classify", "anomaly_score", "p_value")
+    found = {verb: law.support(verb) for verb in verbs}
+    return {v: ", ".join(a.routes) if a else f"no: {a.why}" for v, a in found.items()}
+
+
+def size(law: Law) -> int:
+    """Numbers learned: parameters, or the buffers of a law in closed form."""
+    if not isinstance(law, Model):
+        return 0
+    trained = sum(p.numel() for p in law.parameters())
+    kept = [v for k, v in law.state_dict().items() if v.is_floating_point() and k.split(".")[-1] not in NOT_LEARNED]
+    return trained or sum(v.numel() for v in kept)
+
+
+def _likelihood(law: Law, test: Batch, seed: int, options: Options) -> LogProb:
+    found = law.log_prob(test, given=test.given, effort=options.effort, seed=seed)
+    value = found.value.double().cpu()
+    if bool(torch.isnan(value).any()):
+        raise LikenessError(f"log p of {int(torch.isnan(value).sum())} of {len(value)} items is not a number")
+    return replace(found, value=value, dims=None if found.dims is None else found.dims.cpu())
+
+
+def _points(view: View, held: Batch, drawn: Batch) -> tuple[Tensor, Tensor]:
+    return view.joint_features(held), view.joint_features(drawn)
+
+
+def _told_apart(space: Space, view: View, held: Batch, drawn: Batch, seed: int, options: Options) -> Interval:
+    table = len(space.shape) == 1 and not space.ragged and space.dims <= TREES
+    x, y = view.joint_entries(held), view.joint_entries(drawn)
+    classifier = boosted_trees if table else small_network
+    return c2st(x, y, seed=seed % 2**32, classifier=classifier, folds=FOLDS, level=options.level)
+
+
+def classifier_in_words(space: Space) -> str:
+    """Which classifier `c2st` takes for these items."""
+    table = len(space.shape) == 1 and not space.ragged and space.dims <= TREES
+    return "boosted trees" if table else "a network of two hidden layers"
+
+
+def _audit(view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options) -> Audit:
+    train = view.entries(split.train.batch)
+    near = (view.entries(drawn), train, view.entries(held))
+    return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
+
+
+def _rate(law: Law, held: Batch, n: int, seed: int) -> list[float] | Absent:
+    """Items a second, a number for each timing; the first draw warms up and counts only where it is slow."""
+    given = None if law.given_space is None or held.given is None else held.given[torch.arange(n) % len(held)]
+
+    def once(first: int) -> float:
+        start = time.perf_counter()
+        law.sample(n, seed=seed, first=first) if given is None else law.sample(1, given=given, seed=seed, first=first)
+        _wait(law)
+        return n / (time.perf_counter() - start)
+
+    def repeated() -> list[float]:
+        warm, start, rates = once(0), time.perf_counter(), list[float]()
+        while len(rates) < REPEATS and (len(rates) < 2 or time.perf_counter() - start < PATIENCE):
+            if n / warm > PATIENCE and rates:
+                return [warm, *rates]
+            rates.append(once(n * (len(rates) + 1)))
+        return rates
+
+    return tried(repeated)
+
+
+def _wait(law: Law) -> None:
+    if law.device.type == "cuda":
+        torch.cuda.synchronize(law.device)
+
+
+__all__ = ["Absent", "Scores", "answers", "draw", "held_out", "score", "size", "tried"]
