@@ -47,6 +47,7 @@ class Model(Law, nn.Module):
     lengths: Tensor
     classes: Tensor
     held_out: Tensor
+    _anchor: Tensor
 
     def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:
         nn.Module.__init__(self)
@@ -104,10 +105,12 @@ class Model(Law, nn.Module):
         for batch in source.chunks(65536):
             weights = batch.weights.double()
             if batch.length is not None and self.space.ragged:
-                self.lengths.index_add_(0, batch.length.to(self.lengths.device), weights)
+                self.lengths.index_add_(0, batch.length.to(self.lengths.device), weights.to(self.lengths))
             if self._sums_classes() and batch.given is not None:
                 known = batch.given.present.flatten(1).all(-1)
-                self.classes.index_add_(0, batch.given.x.flatten(1)[:, 0].long()[known], weights[known])
+                self.classes.index_add_(
+                    0, batch.given.x.flatten(1)[:, 0].long()[known], weights[known].to(self.classes)
+                )
 
     def class_prior(self) -> Tensor:
         """Class frequencies of the training split with one row added to each, (K,)."""
