@@ -41,7 +41,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def everywhere(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

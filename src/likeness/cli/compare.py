@@ -51,12 +51,13 @@ def compare(
     import rich
 
     import likeness as lk
+    from likeness.cli.fit import wanted
     from likeness.cli.rows import checked_device
 
     checked_device(device)
     for name, chosen in entrants:
         options.config(name, chosen)
-    read = lk.load(data, given=condition, columns=types or None)
+    read = lk.load(data, given=condition, columns=wanted(types))
     say(str(read))
     found = lk.compare(read, entrants, budget=budget, seeds=seeds, holdout=holdout, progress=remark, options=how)
     rich.print(found.table())

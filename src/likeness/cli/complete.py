@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from likeness.core.answers import Draws
     from likeness.core.model import Model as Fitted
 
+DAY = r"\s*\d{4}-\d{2}-\d{2}\s*"
+PLAIN = r"[-+]?\d*\.?\d+"  # a number without an exponent
+
 
 def complete(
     model: Model,
@@ -81,16 +84,19 @@ def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -
         if rows_.any():
             column = drawn.iloc[:, place]
             text = written[name].dtype.kind == "O" or str(written[name].dtype) in {"str", "string"}
-            written[name] = written[name].where(~rows_, _as_text(column) if text else column)
+            written[name] = written[name].where(~rows_, _as_written(column, written[name][~rows_]) if text else column)
     return written
 
 
-def _as_text(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Cells as CSV writes them: dates without a time where all are whole days."""
-    if column.dtype.kind != "M":
-        return column.astype(str)
-    whole = bool((column == column.dt.normalize()).all())
-    return column.dt.strftime("%Y-%m-%d" if whole else "%Y-%m-%d %H:%M:%S")
+def _as_written(drawn: pd.Series[Any], known: pd.Series[Any]) -> pd.Series[Any]:
+    """Drawn cells in the form of the known ones: dates without a time, numbers to as many decimals."""
+    if drawn.dtype.kind == "M":
+        days = bool(known.str.fullmatch(DAY).all())
+        return drawn.dt.round("D").dt.strftime("%Y-%m-%d") if days else drawn.dt.strftime("%Y-%m-%d %H:%M:%S")
+    if drawn.dtype.kind != "f" or not bool(known.str.fullmatch(PLAIN).all()):
+        return drawn.astype(str)
+    decimals = int(known.str.partition(".")[2].str.len().max()) if len(known) else 0
+    return drawn.map(lambda value: f"{value:.{decimals}f}")
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

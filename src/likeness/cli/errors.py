@@ -27,6 +27,8 @@ _IDIOMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\bholdout=(\S+)", r"--holdout \1"),
     (r"\bsettings (\w+)=", r"--settings \1="),
     (r"\bsize=\(height, width\)", "images of one size"),
+    (r"\bgiven=labels\b", "--given COLUMN"),
+    (r"\bresolution=(\S+) scores bins", r"--columns NAME=\1 scores bins"),
 )
 
 
@@ -88,6 +90,6 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _as_remark(message: Warning | str, category: type[Warning], *_rest: Any) -> None:
+def _as_remark(message: Warning | str, category: type[Warning], *_rest: Any, **_more: Any) -> None:
     if issubclass(category, UserWarning):
         remark(f"note: {spoken(str(message))}")

@@ -15,6 +15,7 @@ from likeness.cli import folder, options
 from likeness.cli.arguments import Device, complete_family, complete_option
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import held_out_score, keep, tell
+from likeness.cli.rows import CHECKPOINT
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
@@ -62,7 +63,10 @@ def fit(
     ] = None,
     columns: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=TYPE", help="A column's type: real, ordinal, nominal, count, binary, date or skip."),
+        typer.Option(
+            metavar="NAME=TYPE",
+            help="real, ordinal, nominal, count, binary, date, skip, or a step such as 0.1.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of the model in --out.")] = False,
@@ -90,7 +94,7 @@ def fit(
         score = held_out_score(model, kept.run, loaded.test, seed)
         keep(model, place, score, loaded.notes)
     except LikenessError:
-        if (place / folder.CHECKPOINT).exists():
+        if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")
         raise
     finally:
@@ -121,8 +125,17 @@ def _load(data: str, given: Sequence[str], types: Mapping[str, str]) -> Data:
     import likeness as lk
 
     condition = list(given) if len(given) > 1 else given[0] if given else None
-    loaded: Data = lk.load(data, given=condition, columns=types or None, test=0.0)
+    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0)
     return loaded
+
+
+def wanted(types: Mapping[str, str]) -> dict[str, Any] | None:
+    """Types of columns as `load` takes them: a number is the step that a real is rounded to."""
+    from likeness.core.space import Real
+
+    read = {name: options.value(word) for name, word in types.items()}
+    held = {n: Real(resolution=v) if isinstance(v, int | float) and v > 0 else types[n] for n, v in read.items()}
+    return held or None
 
 
 def _tell(loaded: Data) -> None:
@@ -157,7 +170,7 @@ def _learn(family: str, loaded: Data, family_options: dict[str, Any], kept: Kept
 
 
 def _stopped(place: Path, run: Run | None) -> None:
-    if not (place / folder.CHECKPOINT).exists() or run is None:
+    if not (place / CHECKPOINT).exists() or run is None:
         remark("stopped before the first step: nothing was learned")
         return
     remark(f"stopped after {plural(run.iteration, 'step')}; what was learned is in {place}. Go on with")

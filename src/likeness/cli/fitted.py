@@ -96,7 +96,8 @@ def tell(model: Model, place: Path, score: Score | None, data: str) -> None:
     """The score, the place, and the next commands to try."""
     say(words(score) if score else "nothing was held out, so there is no score")
     steps = plural(int(model.facts["iterations"]), "step")
-    say(f"saved in {place} ({plural(model.count(), 'parameter')}, {steps})")
+    size = f"{plural(model.count(), 'parameter')}, " if model.count() else ""
+    say(f"saved in {place} ({size}{steps})")
     say("next:")
     for command in _next(model, place, data):
         say(f"  {command}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from likeness.cli import rows
 from likeness.cli.arguments import Model
+from likeness.cli.errors import spoken
 from likeness.cli.fitted import words
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, say, table
@@ -50,10 +51,11 @@ def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str
     if data:
         yield "data", f"{data['name']}: {plural(data['rows'], 'row')}, hash {data['hash']}"
     for note in facts.get("notes", ()):
-        yield "note", note
+        yield "note", spoken(note)
     if "iterations" in facts:
         yield "budget", f"{facts['budget']}: {plural(facts['iterations'], 'step')}, seed {facts['seed']}"
-    yield "parameters", f"{model.count():,}"
+    if model.count():
+        yield "parameters", f"{model.count():,}"
     if facts.get("score"):
         yield "score", words(facts["score"])
     for name, decided in facts.get("decisions", {}).items():
@@ -75,4 +77,4 @@ def _questions(model: Fitted) -> Iterator[tuple[str, str]]:
         own = [""] * (len(answer.routes) - len(answer.kinds))  # a hook's kind depends on what is asked
         kinds = [*own, *(f" ({kind})" for kind in answer.kinds)]
         ways = (f"{route}{kind}" for route, kind in zip(answer.routes, kinds, strict=True))
-        yield verb, "; ".join(ways) if answer else f"no: {answer.why}"
+        yield verb, "; ".join(ways) if answer else f"no: {spoken(answer.why)}"
