@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
@@ -150,19 +153,16 @@ class _Real(Step):
     """A real, by log or logit where bounded; rounded ones are spread over their bin first."""
 
     def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
-        v = self.variable
-        extra = torch.zeros_like(x)
-        if u is not None:
-            width = v.resolution  # type: ignore[union-attr]
-            x, extra = x + width * (u.squeeze(-1) - 0.5), extra + torch.tensor(width).log()
-        y, ladj = _unbound(x, v.lower, v.upper)  # type: ignore[union-attr]
+        v, extra = cast("Real", self.variable), torch.zeros_like(x)
+        if u is not None and v.resolution is not None:
+            x, extra = x + v.resolution * (u.squeeze(-1) - 0.5), extra + math.log(v.resolution)
+        y, ladj = _unbound(x, v.lower, v.upper)
         return y[..., None], ladj + extra
 
     def inverse(self, y: Tensor) -> Tensor:
-        v = self.variable
-        x = _bound(y.squeeze(-1), v.lower, v.upper)  # type: ignore[union-attr]
-        width = v.resolution  # type: ignore[union-attr]
-        return x if width is None else (x / width).round() * width
+        v = cast("Real", self.variable)
+        x = _bound(y.squeeze(-1), v.lower, v.upper)
+        return x if v.resolution is None else (x / v.resolution).round() * v.resolution
 
 
 class _Ordinal(Step):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from likeness.core.batch import Batch
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.space import Space
+from likeness.core.space import Space, Variable
 
 
 class Summary(nn.Module):
@@ -89,6 +89,6 @@ class Summary(nn.Module):
         return torch.tensor(flags).repeat(self.space.dims // self.space.width)
 
 
-def _width(variable: object) -> int:
+def _width(variable: Variable) -> int:
     """Numbers that stand for one entry of a condition."""
-    return int(variable.states) if getattr(variable, "type", "") == "nominal" else 1
+    return int(variable.states) if variable.type == "nominal" else 1

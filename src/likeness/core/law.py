@@ -33,7 +33,7 @@ from likeness.core.answers import (
     regrouped,
 )
 from likeness.core.batch import Batch, as_batch, missing
-from likeness.core.config import Settings
+from likeness.core.config import Settings as Asked
 from likeness.core.errors import BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.preprocessor import Filler, Preprocessor
@@ -69,7 +69,7 @@ class Law(ABC):
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
     """
 
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[Asked]] = Asked
     space: Space
     given_space: Space | None
     codes: Space | None
@@ -440,8 +440,9 @@ class Law(ABC):
         patterns, of = batch.holes.flatten(1).unique(dim=0, return_inverse=True)
         first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
         chosen = [self._route(verb, None, batch[i : i + 1]) for i in first]
-        names = {None if c is None else c.name: c for c in chosen}
-        each = [None if chosen[k] is None else chosen[k].name for k in of.tolist()]  # type: ignore[union-attr]
+        labels = [None if c is None else c.name for c in chosen]
+        names = dict(zip(labels, chosen, strict=True))
+        each = [labels[k] for k in of.tolist()]
         return [(route, torch.tensor([i for i in rows.tolist() if each[i] == name])) for name, route in names.items()]
 
     def _asked_of_route(
@@ -500,7 +501,7 @@ class Law(ABC):
             raise BadData("a hidden entry cannot be evidence", where=f"row {row}", do="leave it out of the evidence")
         return mask
 
-    def _tiled(self, place: Tensor, settings: Settings, f: Callable[[Tensor], T], cost: int = 1) -> T:
+    def _tiled(self, place: Tensor, settings: Asked, f: Callable[[Tensor], T], cost: int = 1) -> T:
         """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
         A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw.

@@ -138,12 +138,12 @@ def build(
     import torch  # not needed to list families or check their options
 
     chosen = family(name)
-    config = options if isinstance(options, chosen.Config) else chosen.Config.parse(dict(options))  # type: ignore[arg-type]
+    config = options if isinstance(options, chosen.Config) else chosen.Config.parse(dict(options))
     answer = chosen.accepts(config, space, given_space)
     if not answer:
         raise BadConfig(f"{name} does not take these data: {answer.why}")
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return chosen(config, space, given_space)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.space import Space
+from likeness.core.tree import join
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +60,12 @@ class RowLaw(ABC):
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
         """The rows of several, one after the other."""
-        values = {f.name: [getattr(p, f.name) for p in parts] for f in fields(cls)}
-        return cls(**{k: torch.cat(v) if torch.is_tensor(v[0]) else v[0] for k, v in values.items()})
+        return join(parts)
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """Some of the rows."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{k: v[rows] if torch.is_tensor(v) else v for k, v in values.items()})
+        kept: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[rows] for k, v in kept.items() if torch.is_tensor(v)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.space import Space
 from likeness.heads.columns import Column, Columns
-from likeness.nets.causal import AnyOrder, CausalNet, Masked, Pixel, Steps
+from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.context import ContextNet
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
@@ -66,6 +66,8 @@ class Autoregressive(Model):
 
     Config = AutoregressiveConfig
     start: Tensor
+    into: Tensor
+    out_of: Tensor
 
     def __init__(self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -195,7 +197,8 @@ class Autoregressive(Model):
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
         stepper, stops = self.net.stepper(len(batch), self._side(batch)), noise.uniform("stop", self.space.layout[0])
         if self.agnostic:
-            stepper.show(self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1))
+            stepper = self.net.stepper(len(batch), self._side(batch))
+            cast("Passes", stepper).show(self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1))
         with torch.no_grad():
             for v in self.net.order:
                 column = heads[v % self.space.width]

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from likeness.bijections.affine import AffineStep
 from likeness.bijections.autoregressive import Autoregressive
-from likeness.bijections.base import Bijection, Step
+from likeness.bijections.base import Bijection, Chain, Step
 from likeness.bijections.coupling import Coupling
 from likeness.bijections.dequantise import LearnedReals
 from likeness.bijections.mixing import LU, Permutation
@@ -77,7 +77,7 @@ class Flow(Model):
         self.codes = vector(self.dims)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.side = (config.context if self.context is not None else 0) + int(space.ragged)
-        self.maps = nn.ModuleList(m for k in range(config.layers) for m in self._layer(k))
+        self.maps = Chain([m for k in range(config.layers) for m in self._layer(k)])
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -99,8 +99,8 @@ class Flow(Model):
         c: FlowConfig = self.config
         step: Step = SplineStep(c.bins, c.bound) if c.transform == "spline" else AffineStep()
         if c.net == "autoregressive" or self.dims == 1:
-            sizes = {"order": order, "hidden": c.hidden, "context": self.side}
-            return Autoregressive(MaskedNet([1] * self.dims, [step.size] * self.dims, **sizes), step)
+            ins, outs = [1] * self.dims, [step.size] * self.dims
+            return Autoregressive(MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.side), step)
         moved = [(i + k) % 2 == 0 for i in range(self.dims)]
         count = sum(moved)
         net = MLP(self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True)
@@ -148,7 +148,7 @@ class Flow(Model):
             batch.length, len(batch)
         )  # fmt: skip
         ladjs = []
-        for part in self.maps:
+        for part in self.maps.parts:
             z, ladj = part(z, side, present)
             ladjs.append(ladj)
         entry = -0.5 * (z.square() + LOG_2PI)
@@ -158,7 +158,7 @@ class Flow(Model):
         """Codes (B, D) to model units (B, *F)."""
         assert self.preprocessor is not None
         side, present = self._side(given, length, len(z)), self._present(length, len(z))
-        for part in reversed(self.maps):
+        for part in reversed(self.maps.parts):
             z, _ = part.inverse(z, side, present)
         return z.reshape(len(z), *self.preprocessor.out.layout)
 

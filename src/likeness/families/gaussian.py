@@ -96,7 +96,9 @@ class Gaussian(Model):
         v, known = self._joint(batch)
         v, weight = v.double(), batch.weights.double()
         hot = self._hot(batch).double()
-        sums, firsts, seconds = [], [], []
+        sums: list[Tensor] = []
+        firsts: list[Tensor] = []
+        seconds: list[Tensor] = []
         for k in range(len(self.mean)):
             w = weight * hot[:, k]
             cov = parameters["cov"][min(k, len(self.cov) - 1)]

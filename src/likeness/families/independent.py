@@ -50,7 +50,12 @@ class Independent(Model):
 
     Config = IndependentConfig
     natural_dtype = torch.float64
-    table: Tensor
+    counted: Tensor
+
+    @property
+    def table(self) -> Tensor:
+        """The parameters of every class, (K, *E[:-1], S)."""
+        return self.free[0] if self.searched else self.counted
 
     def __init__(self, config: IndependentConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -62,10 +67,8 @@ class Independent(Model):
         places = () if space.ragged else space.layout[:-1]
         start = torch.zeros(classes, *places, self.columns.size)
         self.searched = kind == "net"
-        if self.searched:
-            self.table = nn.Parameter(start)
-        else:
-            self.register_buffer("table", start)
+        self.free = nn.ParameterList([nn.Parameter(start)] if self.searched else [])
+        self.register_buffer("counted", start)
         if self.linear:
             assert given_space is not None
             self.summary = Summary(given_space)
@@ -85,7 +88,7 @@ class Independent(Model):
         if not self.searched:
             return EM(self._start, self._expect, lambda _sums, now: now, self._assign, passes=1)
         loss, slopes = partial(self.__call__, phase="full"), [self.weight] if self.linear else []
-        return FullBatch(loss, [self.table, *slopes], l2=config.l2, penalised=slopes, iterations=config.iterations)
+        return FullBatch(loss, [*self.free, *slopes], l2=config.l2, penalised=slopes, iterations=config.iterations)
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The weighted maximum-likelihood law of every entry, for each class."""
@@ -101,7 +104,7 @@ class Independent(Model):
         return {"objective": batch.weights.sum() * 0, "weight": batch.weights.sum()}
 
     def _assign(self, parameters: Parameters) -> None:
-        self.table = parameters["table"].to(self.table).reshape(self.table.shape)
+        self.counted = parameters["table"].to(self.counted).reshape(self.counted.shape)
 
     def _hot(self, batch: Batch) -> Tensor:
         """One-hot classes (B, K), nothing for a missing label: it says nothing of p(x | y)."""

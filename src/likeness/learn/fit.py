@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -91,8 +91,8 @@ def training_table(data: Any, given: Any = None) -> Table:
     """The rows to learn from: a Table as it is, Data's training part, or whatever `load` reads."""
     table = getattr(data, "train", data)
     if not isinstance(table, Table):
-        return load(data, given=given, test=0.0).train
-    return table if given is None else load((table, given), test=0.0).train
+        return cast("Table", load(data, given=given, test=0.0).train)
+    return table if given is None else cast("Table", load((table, given), test=0.0).train)
 
 
 def _refuse_reserved(options: dict[str, Any]) -> None:

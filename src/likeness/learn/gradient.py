@@ -98,10 +98,9 @@ class GradientExecutor(Executor):
                 f"the loss of phase {phase.name!r} is {value}", where=f"iteration {self.iteration + 1}",
                 do="lower lr, or look at the data for extreme values; the last good state is kept",
             )  # fmt: skip
-        norm = self._descend(phase, loss)
+        facts = {"lr": self._lr(), **self._descend(phase, loss)}
         if phase.after is not None:
             phase.after(move)
-        facts = {"lr": self._lr(), "gradient norm": norm}
         return Event(self.iteration + 1, phase.name, value, terms_of(terms, batch.weights), facts)
 
     def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
@@ -114,26 +113,26 @@ class GradientExecutor(Executor):
         weights = inside.weights.to(total)
         return (total * weights).sum() / _everywhere(weights.sum()), terms
 
-    def _descend(self, phase: Phase, loss: Tensor) -> float:
+    def _descend(self, phase: Phase, loss: Tensor) -> dict[str, float]:
         parameters = list(phase.parameters)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else g
         _sum_over_processes(parameters)
-        norm = self._clipped([p.grad for p in parameters if p.grad is not None])
+        facts = self._clipped([p.grad for p in parameters if p.grad is not None]) if self.config.clip else {}
         for group in self.optimisers[phase.name].param_groups:
             group["lr"] = self._lr() * phase.lr
         self.optimisers[phase.name].step()
         for p in parameters:
             p.grad = None
-        return norm
+        return facts
 
-    def _clipped(self, gradients: list[Tensor]) -> float:
+    def _clipped(self, gradients: list[Tensor]) -> dict[str, float]:
         """The gradients' norm, which they are scaled down from where it exceeds the Config's (Pascanu et al. 2013)."""
         norm, most = float(nn.utils.get_total_norm(gradients, foreach=True)), self.config.clip
-        if 0 < most < norm:
+        if norm > most:
             torch._foreach_mul_(gradients, most / (norm + 1e-6))
-        return norm
+        return {"gradient norm": norm}
 
     def _rows(self, move: int, stream: int = 0) -> tuple[Batch, Noise]:
         """The rows and noise of a move: places in the global batch, of which a process takes its slice."""
@@ -245,8 +244,8 @@ class GradientExecutor(Executor):
 
 
 def _adam(phase: Phase, config: GradientConfig) -> torch.optim.Optimizer:
-    options = {"lr": config.lr, "betas": phase.betas, "weight_decay": config.weight_decay}
-    return torch.optim.AdamW(list(phase.parameters), fused=True, **options)
+    parameters, decay = list(phase.parameters), config.weight_decay
+    return torch.optim.AdamW(parameters, lr=config.lr, betas=phase.betas, weight_decay=decay, fused=True)
 
 
 def _everywhere(total: Tensor) -> Tensor:

@@ -28,9 +28,6 @@ class Walk(Protocol):
     def push(self, features: Tensor) -> None:
         """Features (R, inputs) of the value it has."""
 
-    def show(self, features: Tensor) -> None:
-        """Features of what is known beforehand, which only a net of any order can use."""
-
 
 class CausalNet(nn.Module, ABC):
     """Outputs for every variable from the variables before it.
@@ -108,12 +105,12 @@ class AnyOrder(CausalNet):
         """One pass: outputs of all variables given what is shown."""
         return self.net(x, context)
 
-    def stepper(self, rows: int, context: Tensor | None = None) -> Walk:
+    def stepper(self, rows: int, context: Tensor | None = None) -> Passes:
         """A pass for each variable: nothing can be shared between them."""
-        return _Passes(self, self.net.last.linear.weight.new_zeros(rows, self.inputs[-1]), context)
+        return Passes(self, self.net.last.linear.weight.new_zeros(rows, self.inputs[-1]), context)
 
 
-class _Passes:
+class Passes:
     """A walk of one pass a variable, over features that may be there from the start."""
 
     def __init__(self, net: AnyOrder, shown: Tensor, context: Tensor | None) -> None:

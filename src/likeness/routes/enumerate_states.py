@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ def best(law: Law, question: Question) -> Mode:
     return Mode(question.batch.with_x(x), kind, "enumerated")
 
 
-_EXACT = {"needs": ("log_prob",), "kind": Kind.EXACT, "refuse": _needs_few, "suits": few}
-route("log_prob with holes", "sum over states", **_EXACT)(summed)
-route("complete", "enumeration", **_EXACT)(drawn)
-route("mode", "enumeration", **_EXACT)(best)
+_exact = partial(route, needs=("log_prob",), kind=Kind.EXACT, refuse=_needs_few, suits=few)
+_exact("log_prob with holes", "sum over states")(summed)
+_exact("complete", "enumeration")(drawn)
+_exact("mode", "enumeration")(best)
