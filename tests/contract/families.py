@@ -1,0 +1,20 @@
+"""What the contract is asked of: every family there is, and the truth."""
+
+from likeness.check.cell import TRUTH, cells_of
+from likeness.check.spaces import GIVENS, SPACES
+from likeness.core import registry
+
+FAMILIES = {
+    name: model for name, model in sorted(registry.load_all().items()) if model.__module__.startswith("likeness.")
+}
+GIVEN_ON = ("reals2", "nominal4", "image_binary")  # the Spaces on which `make test` asks for every condition
+
+ANSWERS = {(name, space, given): answer for name, model in FAMILIES.items() for space, given, answer in cells_of(model)}
+CELLS = [cell for cell, answer in ANSWERS.items() if answer]
+TRUTHS = [(TRUTH, space, given) for space in SPACES for given in GIVENS]
+
+
+def quick(cell):
+    """Whether `make test` asks for a cell: all Spaces without a condition, all conditions on three Spaces."""
+    _, space, given = cell
+    return given == "none" or space in GIVEN_ON

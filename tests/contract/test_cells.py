@@ -1,0 +1,59 @@
+"""Every family on every Space under every condition keeps the contract, or refuses with its sentence."""
+
+import time
+import warnings
+
+import pytest
+
+from likeness.check.cell import TRUTH, fitted, truth
+from likeness.check.contract import checks, verdicts
+from likeness.check.spaces import GIVENS, SPACES
+from tests.contract.families import ANSWERS, CELLS, FAMILIES, TRUTHS, quick
+
+MOST_SECONDS = 6.0
+NUMBERS = [c.number for c in checks() if c.number != 19]  # two processes are started once for all families
+
+
+def marked(cell):
+    slow = () if quick(cell) else (pytest.mark.contract,)
+    return pytest.param(cell, id="-".join(cell), marks=[*slow, pytest.mark.xdist_group("-".join(cell))])
+
+
+@pytest.mark.parametrize("cell", [marked(c) for c in TRUTHS + CELLS])
+def test_cell(cell, record_property):
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = verdicts(truth(*cell[1:]) if cell[0] == TRUTH else fitted(*cell), NUMBERS)
+    seconds = time.process_time() - start
+    record_property("cell seconds", seconds)
+    failed = [f"({o.number}) {o.detail}" for o in found if o.state == "failed"]
+    assert not failed, "\n".join(failed)
+    dearest = ", ".join(f"({o.number}) {o.seconds:.1f} s" for o in sorted(found, key=lambda o: -o.seconds)[:4])
+    assert seconds <= MOST_SECONDS, f"{seconds:.1f} s of processor time; {dearest}"
+
+
+def test_there_are_twenty_checks():
+    assert [c.number for c in checks()] == list(range(1, 21))
+
+
+def test_there_are_twelve_spaces_under_five_conditions():
+    assert (len(SPACES), len(GIVENS)) == (12, 5)
+
+
+def test_a_refusal_is_a_sentence():
+    refused = {cell: answer.why for cell, answer in ANSWERS.items() if not answer}
+    assert all(len(why.split()) > 4 and why.isprintable() for why in refused.values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cell_fits_where_its_space_and_its_condition_do(family):
+    """A Space that is taken without a condition is taken under all of them."""
+    for space in SPACES:
+        assert len({bool(ANSWERS[family, space, given]) for given in GIVENS}) == 1
+
+
+def test_only_one_family_refuses_spaces_and_only_named_categories_and_counts():
+    refused = {(family, space) for (family, space, _), answer in ANSWERS.items() if not answer}
+    named = ("binary8", "nominal4", "counts4", "table", "image_binary", "symbols")
+    assert refused == {("gaussian", space) for space in named}
