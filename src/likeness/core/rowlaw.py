@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.space import Space
-from likeness.core.tree import join
+from likeness.core.tree import stacked, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +60,11 @@ class RowLaw(ABC):
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
         """The rows of several, one after the other."""
-        return join(parts)
+        return stacked(parts)
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """Some of the rows."""
-        kept: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[rows] for k, v in kept.items() if torch.is_tensor(v)})
+        return take(self, rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,10 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def take(value: T, rows: Tensor) -> T:
+def take(value: T, rows: Tensor | slice) -> T:
     """Those rows of every tensor in `value`."""
-    return _zip([value], lambda ts: ts[0][rows])
+    taken: T = _zip([value], lambda ts: ts[0][rows])
+    return taken
 
 
 def aligned(place: Tensor, size: int) -> tuple[list[Tensor], Tensor]:
@@ -36,8 +37,14 @@ def join(parts: Sequence[T]) -> T:
     if len(parts) == 1:
         return parts[0]
     own = getattr(type(parts[0]), "cat", None)
-    joined: T = own(parts) if own is not None else _zip(list(parts), torch.cat)
+    joined: T = own(parts) if own is not None else stacked(parts)
     return joined
+
+
+def stacked(parts: Sequence[T]) -> T:
+    """The rows of every tensor in several values of one structure, one after the other."""
+    whole: T = _zip(list(parts), torch.cat)
+    return whole
 
 
 def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:

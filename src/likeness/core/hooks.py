@@ -1,0 +1,153 @@
+"""What a law may override, and what it is over: the hooks see one checked batch in model units."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Completed, Mode, Scored, log_mean_exp
+from likeness.core.batch import Batch
+from likeness.core.config import Settings as Asked
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Filler, Preprocessor
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Space
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def absent(hook: F) -> F:
+    """Mark a hook that a law does not have unless it overrides it."""
+    hook.__absent__ = True  # type: ignore[attr-defined]
+    return hook
+
+
+class Hooks(ABC):
+    """p(x) or p(x | given) over `space`.
+
+    Attributes:
+        space: What x is.
+        given_space: What may be given, or None.
+        codes: What `encode` speaks of, or None.
+        preprocessor: The map to the reals that the hooks see, or None where they see data units.
+        filler: The simple law that stands in for holes, or None where the hooks handle holes themselves.
+        ends: Whether the law models the length of ragged items itself.
+        default_effort: Monte-Carlo draws per item where nobody asks for another number.
+    """
+
+    Settings: ClassVar[type[Asked]] = Asked
+    space: Space
+    given_space: Space | None
+    codes: Space | None
+    preprocessor: Preprocessor | None
+    filler: Filler | None
+    default_effort: int = 1
+    ends: bool = False
+
+    def __init__(self, space: Space, given_space: Space | None = None) -> None:
+        self.space, self.given_space, self.codes = space, given_space, None
+        self.preprocessor, self.filler = None, None
+
+    # ---- hooks: one checked batch in model units -------------------------------------------------------------------
+
+    @absent
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        """One item for each row of noise, (B, *E) in model units."""
+        raise NotImplementedError
+
+    def _trajectory(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor | None:
+        """The items of `_sample` along the way, (B, T, *E), themselves last; None where they are not asked for."""
+        return None
+
+    @absent
+    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
+        """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
+        raise NotImplementedError
+
+    @absent
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """Log p of each row in model units; holes only where `_marginal` says that they may come."""
+        raise NotImplementedError
+
+    @absent
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        """N draws of each row's hidden entries given the others; use noise.draws(n)."""
+        raise NotImplementedError
+
+    @absent
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The most probable hidden entries of each row."""
+        raise NotImplementedError
+
+    @absent
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        """The law of each row's code."""
+        raise NotImplementedError
+
+    @absent
+    def _critic_score(self, batch: Batch, noise: Noise) -> Tensor:
+        """How far from data a critic holds each row, (B,): larger is stranger, in units of its own."""
+        raise NotImplementedError
+
+    @absent
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        """The law of x for each code."""
+        raise NotImplementedError
+
+    def _pooled(self, values: Tensor, settings: Any) -> tuple[Tensor, Tensor | None]:
+        """One value and its error from K draws of log p, (K, B): the log of the mean where exp of each has mean p."""
+        return log_mean_exp(values)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        """Why `_log_prob` does not answer these holes itself, or None where it does."""
+        return "holes are left to a route"
+
+    def _why_not(self, verb: str) -> str | None:
+        """A reason of this very law why it has no such verb, or None."""
+        return None
+
+    def class_prior(self) -> Tensor:
+        """p(y) over the classes of a nominal `given`, (K,)."""
+        k = (self.given_space.label if self.given_space else None) or 1
+        return torch.full((k,), 1.0 / k, dtype=self.dtype)
+
+    def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
+        """The lengths of new items of a ragged space, int64 (B,), which may follow from what is given."""
+        return None
+
+    def evaluations(self, settings: Any) -> int:
+        """Network evaluations that one drawn item costs."""
+        return 1
+
+    def how(self, verb: str, settings: Any) -> str:
+        """A few words on how a verb is answered."""
+        return "own law"
+
+    @property
+    def measure(self) -> str:
+        """What log p is taken against."""
+        return self.space.measure
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the law computes in."""
+        return torch.float64
+
+    @property
+    def device(self) -> torch.device:
+        """Where the law computes."""
+        return torch.device("cpu")
+
+    def asking(self) -> AbstractContextManager[Any]:
+        """What surrounds every answer: a model stops its dropout."""
+        return nullcontext()
+
+    @final
+    def has(self, hook: str) -> bool:
+        """Whether the law has a hook of its own."""
+        return not hasattr(getattr(type(self), hook), "__absent__")
