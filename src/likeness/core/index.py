@@ -1,4 +1,4 @@
-"""The shipped index of families, read without torch: `python -m likeness.core.index` writes it, a test holds it true."""
+"""The shipped index of families, read without torch; `python -m likeness.core.index` writes it, a test holds it."""
 
 from __future__ import annotations
 

@@ -149,8 +149,9 @@ def open_model(path: str | Path) -> Model:
 
 
 _OWN = {
-    "format", "name", "family", "objective", "optimiser", "space", "given_space", "dtype", "versions", "digest", "weights",
-}  # fmt: skip
+    *("format", "name", "family", "objective", "optimiser", "space", "given_space"),
+    *("dtype", "versions", "digest", "weights"),
+}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
