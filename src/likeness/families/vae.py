@@ -108,10 +108,10 @@ class VAE(Model):
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.codec = _codec(config, space, self.columns, config.context if self.context is not None else 0)
         self.bias = nn.Parameter(torch.zeros(self.columns.size))
-        self.register_buffer("gate", _gate(self.columns, shared=config.real == "shared"), persistent=False)
+        self.register_buffer("gate", _gate(self.columns) if config.real == "shared" else None, persistent=False)
         self.codes = vector(config.latent)
 
-    gate: Tensor
+    gate: Tensor | None
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
@@ -186,7 +186,8 @@ class VAE(Model):
 
     def _params(self, z: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """Parameters (B, *places, S) of the law of x for codes (B, L)."""
-        return self.codec.decode(z, length, side) * self.gate + self.bias
+        out = self.codec.decode(z, length, side)
+        return (out if self.gate is None else out * self.gate) + self.bias
 
     def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
         """Log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
@@ -311,10 +312,10 @@ def _gridded(space: Space) -> bool:
     return not space.ragged and len(space.shape) in (2, 3) and space.homogeneous
 
 
-def _gate(columns: Columns, *, shared: bool) -> Tensor:
-    """0 at the log deviations of real entries where codes must not move them, 1 elsewhere, (S,)."""
+def _gate(columns: Columns) -> Tensor:
+    """0 at the log deviations of real entries, which codes shall not move, 1 elsewhere, (S,)."""
     gate = torch.ones(columns.size)
-    for group in columns.groups if shared else ():
+    for group in columns.groups:
         if columns.space.columns[group.entries[0]].type == "real":
             gate[group.params][1::2] = 0
     return gate

@@ -100,10 +100,10 @@ class Executor(ABC):
         return None
 
 
-def terms_of(values: dict[str, Tensor], weights: Tensor) -> dict[str, float]:
-    """Weighted means of named terms."""
+def terms_of(values: dict[str, Tensor], weight: Tensor | None) -> dict[str, float]:
+    """Means of named terms over rows, weighted where rows have weights."""
     table = torch.stack([v.detach() for v in values.values()])
-    means = (table * weights).sum(-1) / weights.sum()
+    means = table.mean(-1) if weight is None else (table * weight).sum(-1) / weight.sum()
     return dict(zip(values, means.tolist(), strict=True))
 
 

@@ -101,7 +101,7 @@ class GradientExecutor(Executor):
         facts = {"lr": self._lr(), **self._descend(phase, loss)}
         if phase.after is not None:
             phase.after(move)
-        return Event(self.iteration + 1, phase.name, value, terms_of(terms, batch.weights), facts)
+        return Event(self.iteration + 1, phase.name, value, terms_of(terms, batch.weight), facts)
 
     def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.set_grad_enabled(self.learned_inputs):
@@ -110,8 +110,9 @@ class GradientExecutor(Executor):
         if self.learned_inputs:
             terms = {**terms, "dequantisation": -correction}
         total = torch.stack(list(terms.values())).sum(0)
-        weights = inside.weights.to(total)
-        return (total * weights).sum() / _everywhere(weights.sum()), terms
+        if inside.weight is not None:
+            total = total * inside.weight.to(total)
+        return total.sum() / _everywhere(inside), terms
 
     def _descend(self, phase: Phase, loss: Tensor) -> dict[str, float]:
         parameters = list(phase.parameters)
@@ -248,11 +249,11 @@ def _adam(phase: Phase, config: GradientConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=config.lr, betas=phase.betas, weight_decay=decay, fused=True)
 
 
-def _everywhere(total: Tensor) -> Tensor:
-    """A sum over all processes."""
+def _everywhere(batch: Batch) -> Tensor | int:
+    """The weight of the rows of all processes."""
     if not (dist.is_available() and dist.is_initialized()):
-        return total
-    whole = total.detach().clone()
+        return len(batch) if batch.weight is None else batch.weight.sum()
+    whole = batch.weights.sum()
     dist.all_reduce(whole)
     return whole
 

@@ -112,7 +112,7 @@ class Grid(Codec):
 
 @final
 class Steps(Codec):
-    """Transformers along a ragged sequence that look both ways: one pools what exists, one spreads a code over the steps.
+    """Transformers along a ragged sequence, looking both ways: one pools what exists, one spreads a code over the steps.
 
     Args:
         longest: Steps of the layout.
