@@ -176,3 +176,10 @@ def test_entries_of_arrays_have_names_too():
     assert found.x[:, 0, 1, 0].tolist() == [3.0, 3.0]
     hidden = Batch(torch.zeros(1, 2, 2), torch.tensor([[[False, False], [True, False]]]))
     assert float(query(law, "log_prob", evidence=hidden).value) == pytest.approx(-0.5 * math.log(2 * math.pi))
+
+
+def test_the_face_keeps_its_function_once_the_module_is_imported():
+    law = gaussian()
+    assert float(lk.query(law, "log_prob", evidence=fixed([0])).value) == pytest.approx(log_normal(law, X, [0]))
+    assert callable(lk.compare)
+    assert callable(lk.compare)

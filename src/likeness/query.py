@@ -8,8 +8,10 @@ query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -311,3 +313,13 @@ _ANSWERS: dict[str, Callable[[Asked], Any]] = {
     "anomaly_score": _anomaly_score,
     "p_value": _p_value,
 }
+
+
+class _Callable(ModuleType):
+    """`likeness.query` is the function, although Python binds the name to this module once it is imported."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return query(*args, **named)
+
+
+sys.modules[__name__].__class__ = _Callable

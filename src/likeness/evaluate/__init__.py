@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from likeness.evaluate import writers
 
 if TYPE_CHECKING:
-    from likeness.evaluate.compare import Comparison, compare
+    from likeness.evaluate.comparison import Comparison, compare
     from likeness.evaluate.protocol import Options
 
-_WHERE = {"Comparison": "compare", "compare": "compare", "Options": "protocol"}
+_WHERE = {"Comparison": "comparison", "compare": "comparison", "Options": "protocol"}
 
 __all__ = ["Comparison", "Options", "compare"]
 

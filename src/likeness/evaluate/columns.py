@@ -125,11 +125,13 @@ def absent(why: str) -> Cell:
     return Cell(why=why)
 
 
-def mean_of(numbers: Sequence[float], level: float) -> Cell:
-    """The mean of independent measurements with Student's interval; one alone has none."""
+def typical(numbers: Sequence[float], level: float) -> Cell:
+    """The geometric mean of timings or rates with Student's interval on the log scale; one alone has no interval."""
     if len(numbers) < 2:
         return alone(numbers[0])
-    return measured(mean_with_stderr(torch.tensor(numbers, dtype=torch.float64), level=level))
+    log = mean_with_stderr(torch.tensor(numbers, dtype=torch.float64).log(), level=level)
+    value = math.exp(log.value)
+    return measured(Interval(value, value * log.stderr, math.exp(log.low), math.exp(log.high), level))
 
 
 def over_seeds(parts: Sequence[Interval], level: float, *, within: tuple[float, float] | None = None) -> Cell:

@@ -17,7 +17,7 @@ from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig
 from likeness.core.law import Law
-from likeness.core.noise import fresh_seed
+from likeness.core.noise import fresh_seed, mix
 from likeness.data.load import TEST, Data, load
 from likeness.data.source import Source, Table
 from likeness.data.worlds import World
@@ -25,6 +25,7 @@ from likeness.learn.budget import Budget
 
 Role = Literal["family", "baseline", "truth"]
 Named = str | tuple[str, dict[str, Any]]
+HALVES = 0x5A17
 
 
 class Options(Config):
@@ -96,7 +97,8 @@ def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options)
 def _halves(train: Source, holdout: float, seed: int) -> tuple[Source, Source | None]:
     if holdout == 0:
         return train, None
-    return train.split(holdout, seed)
+    # Not by the seed itself: the test part may be what that seed's hash holds out, and nothing more would be left of it.
+    return train.split(holdout, mix(seed, HALVES))
 
 
 def _read(data: Any, given: Any, seed: int, options: Options) -> Data:

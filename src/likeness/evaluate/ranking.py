@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import Kind
-from likeness.evaluate.columns import Cell
+from likeness.evaluate.columns import COLUMNS, Cell
 from likeness.metrics.intervals import Interval, difference, paired_difference
 
-RIVALS = (("c2st", "C2ST"), ("energy", "energy distance"), ("rate_many", "samples a second"))
-HIGHER = {"rate_many"}
+SAID = {"c2st": "C2ST", "energy": "energy distance", "rate_many": "samples a second"}  # what gets a sentence
+RIVALS = tuple(
+    c for c in COLUMNS if c.better != "none" and c.group in {"quality", "diversity", "both", "speed"} and c.key != "evaluations"
+)  # passes are counted and tie too often to rank
 WORDS = {
     Kind.EXACT: "exact log p",
     Kind.LOWER_BOUND: "lower bound on log p",
@@ -127,7 +129,8 @@ class Ranking:
 def rank(rows: Sequence[Ranked], level: float) -> Ranking:
     """The groups and the sentences of a comparison."""
     groups = [*_by_log_prob(rows, level), *_by_samples(rows)]
-    said = [_best(g) for g in groups]
+    named = {r.name: r for r in rows}
+    said = [_best(g, named) for g in groups if g.column == "log_prob" or g.column in SAID]
     said += [s for g in groups if (s := _against_truth(g))]
     return Ranking(tuple(groups), (*said, *_set_apart(rows, groups), *_copied(rows), *_failures(rows)))
 
@@ -168,13 +171,14 @@ def _gap(ahead: str, behind: str, interval: Interval) -> Gap:
 def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     """Rows by their draws; those that copy are set apart, for copies score best."""
     found = []
-    for key, words in RIVALS:
-        able = [r for r in rows if r.role != "truth" and r.cells[key].interval is not None and not r.copies]
-        able = [r for r in able if r.name != "resampled"]
-        sign = 1.0 if key in HIGHER else -1.0
-        order = sorted(able, key=lambda r, k=key, s=sign: -s * (r.cells[k].value or 0.0))  # type: ignore[misc]
+    honest = [r for r in rows if r.role != "truth" and r.name != "resampled" and not r.copies]
+    for column in RIVALS:
+        key, sign = column.key, 1.0 if column.better == "higher" else -1.0
+        able = [(r.cells[key].interval, r) for r in honest]
+        order = [r for _, r in sorted([(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0])]
         gaps = [_independent(a, b, key, sign) for i, a in enumerate(order) for b in order[i + 1 :]]
         if order:
+            words = SAID.get(key, column.title)
             found.append(Group(words, key, "", "", tuple(r.name for r in order), tuple(gaps)))
     return found
 
@@ -195,18 +199,30 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _best(group: Group) -> str:
+def _best(group: Group, rows: dict[str, Ranked]) -> str:
+    """Who is best, and whether the next one really differs."""
     best, rest = group.order[0], group.order[1:]
+    unit = " nats an item" if group.column == "log_prob" else ""
+    value = f"{best} ({_number(rows[best].cells[group.column].value or 0.0)}{unit})"
     if not rest:
-        return f"Best by {group.by}: {best}, the only one with such a number."
+        return f"Alone with a number that is {_article(group.by)} {group.by}: {value}."
     if group.tied:
         verb = "is" if len(group.tied) == 1 else "are"
-        return f"Best by {group.by}: {best}; {listed(group.tied)} {verb} not separable from it."
+        return f"Best by {group.by}: {value}; {listed(group.tied)} {verb} not separable from it."
     runner = next(g for g in group.gaps if g.ahead == best and g.behind == rest[0])
-    unit = " nats an item" if group.column == "log_prob" else ""
-    return (
-        f"Best by {group.by}: {best}, ahead of {rest[0]} by {runner.value:.3g} [{runner.low:.3g}, {runner.high:.3g}]{unit}."
-    )
+    return f"Best by {group.by}: {value}, ahead of {rest[0]} by {_with_ends(runner)}."
+
+
+def _number(value: float, figures: int = 4) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{figures}g}"
+
+
+def _with_ends(gap: Gap) -> str:
+    return f"{_number(gap.value, 3)} [{_number(gap.low, 3)}, {_number(gap.high, 3)}]"
+
+
+def _article(words: str) -> str:
+    return "an" if words[0] in "aeiou" else "a"
 
 
 def _against_truth(group: Group) -> str:
@@ -216,7 +232,7 @@ def _against_truth(group: Group) -> str:
     if not gap.separable:
         return f"{gap.behind} is not separable from the truth by {group.by}."
     return (
-        f"The truth is ahead of {gap.behind} by {gap.value:.3g} [{gap.low:.3g}, {gap.high:.3g}] nats an item of {group.by}."
+        f"The truth is ahead of {gap.behind} by {_with_ends(gap)} nats an item of {group.by}."
     )
 
 

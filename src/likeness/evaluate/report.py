@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from likeness.core.batch import Batch
     from likeness.core.space import Space
-    from likeness.evaluate.compare import Comparison
+    from likeness.evaluate.comparison import Comparison
 
 Facts = dict[str, Any]
 NONE = "\u2013"
-ROLES = {"family": "", "baseline": "baseline", "truth": "truth"}
+ROLES = {"family": "", "baseline": "baseline", "truth": "of this world"}
 KINDS = {
     "exact": ("exact", "The number is log p itself, up to rounding."),
     "lower bound": ("lower bound", "In expectation log p is at least this; by how much more is not known."),
@@ -53,7 +53,8 @@ def _finite(value: Any) -> Any:
 
 def _decimals(cell: Facts) -> int:
     """Enough places to show two figures of the standard error, or four of a number without one."""
-    error = cell.get("stderr") or 0.0
+    ends = (cell["low"], cell["high"])
+    error = cell.get("stderr") or (0.0 if None in ends else (ends[1] - ends[0]) / 4)
     size = error if error > 0 else abs(cell["value"]) / 100
     return min(max(0, 1 - math.floor(math.log10(size))), 6) if size > 0 else 0
 
@@ -71,48 +72,64 @@ def shown(cell: Facts) -> tuple[str, str]:
         return _fixed(value, 0), ""
     places = _decimals(cell)
     if low is None:
-        return (f"{value:.2g}" if abs(value) < 0.1 else _fixed(value, min(places, 2))), ""
-    return _fixed(value, places), f"{_fixed(low, places)} to {_fixed(high, places)}"
+        return _single(value), ""
+    ends = [_fixed(v, 0 if v == 0 else places) for v in (low, high)]
+    return _fixed(value, 0 if value == 0 else places), f"{ends[0]} to {ends[1]}"
+
+
+def _single(value: float) -> str:
+    """A number without an interval, to three figures."""
+    return "< 0.0001" if 0 <= value < 1e-4 else f"{value:,.3g}" if value < 1000 else _fixed(value, 0)
 
 
 # ---- the terminal --------------------------------------------------------------------------------------------------
 
-TERMINAL = ("log_prob", "bits_per_dim", "precision", "coverage", "c2st", "rate_many", "seconds")
+TERMINAL = {
+    "log_prob": "log p", "precision": "precis.", "coverage": "cover.", "c2st": "C2ST", "rate_many": "draws/s",
+}  # fmt: skip
+WITH_ERROR = {"log_prob"}
 
 
 def terminal_table(facts: Facts) -> Table:
-    """The main columns, a line a row; a failed row says why."""
+    """The main columns, a line a row; why a row failed is among the comparison's sentences."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    by_key = {c.key: c for c in COLUMNS}
     used = [k for k in TERMINAL if any("value" in r["numbers"][k] for r in facts["rows"])]
-    table = Table(title=facts["protocol"]["data"]["name"], caption=_terminal_caption(facts), title_justify="left")
+    table = Table(title=facts["protocol"]["data"]["name"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=_terminal_caption(facts), title_justify="left")
     table.add_column("", no_wrap=True)
     for key in used:
-        table.add_column(by_key[key].title, justify="right")
-    table.add_column("kind")
+        table.add_column(TERMINAL[key], justify="right", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
     table.add_column("copies")
     for row in facts["rows"]:
-        table.add_row(*_terminal_row(row, used))
+        table.add_row(*_terminal_row(row, used), style="dim" if row["role"] != "family" else None)
     return table
 
 
 def _terminal_row(row: Facts, used: list[str]) -> list[str]:
     if row["failure"]:
-        return [row["name"], *[NONE] * len(used), "failed", row["failure"]]
+        return [row["name"], *[NONE] * len(used), "failed", ""]
     copies = {True: "yes", False: "no", None: NONE}[row["copies"]]
-    return [row["name"], *[_short(row["numbers"][k]) for k in used], row["kind"] or "none", copies]
+    return [row["name"], *[_short(row["numbers"][k], k) for k in used], row["kind"] or "none", copies]
 
 
-def _short(cell: Facts) -> str:
+def _short(cell: Facts, key: str) -> str:
     value, _ = shown(cell)
+    if key not in WITH_ERROR:
+        return value if value == NONE else f"{cell['value']:,.3g}" if cell["value"] < 1000 else f"{cell['value']:,.0f}"
     error = cell.get("stderr")
-    return f"{value} ± {_fixed(error, _decimals(cell))}" if error and value != NONE else value
+    return f"{value} ±{_fixed(error, _decimals(cell))}" if error and value != NONE else value
 
 
 def _terminal_caption(facts: Facts) -> str:
     p = facts["protocol"]
-    return f"{len(p['seeds'])} seeds, {p['budget']} each; ± is one standard error; log p in nats an item"
+    return f"{_seeds(p)}, {p['budget']} each; ± is one standard error; log p in nats an item"
+
+
+def _seeds(protocol: Facts) -> str:
+    n = len(protocol["seeds"])
+    return f"{n} seed{'s' if n > 1 else ''}"
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------
@@ -145,7 +162,7 @@ def _header(facts: Facts) -> str:
     p, d = facts["protocol"], facts["protocol"]["data"]
     line = (
         f"{d['train']:,} training items, {d['valid']:,} for choices while learning, {d['test']:,} scored; {d['space']}. "
-        f"{len(p['seeds'])} seed{'s' * (len(p['seeds']) > 1)}, {p['budget']} for every fit."
+        f"{_seeds(p)}, {p['budget']} for every fit."
     )
     return f'<header><p class="kicker">Families compared on</p><h1>{escape(d["name"])}</h1><p>{escape(line)}</p></header>'
 
@@ -248,8 +265,9 @@ def _table(facts: Facts, title: str, key: str, groups: Sequence[str], note: str)
     extra = "<th>kind</th>" if kind else "<th>copies found</th>" if key == "audit" else ""
     rows = "".join(_row(r, columns, key, _bold(facts)) for r in facts["rows"])
     told = f'<p class="note">{escape(note)}</p>' if note else ""
+    few = ' class="narrow"' if len(columns) <= 2 else ""
     return (
-        f'<h3>{escape(title)}</h3>{told}<div class="scroll"><table><thead><tr><th></th>{extra}{head}</tr></thead>'
+        f'<h3>{escape(title)}</h3>{told}<div class="scroll"><table{few}><thead><tr><th></th>{extra}{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -543,7 +561,8 @@ td.none small{white-space:normal;max-width:150px;margin-left:auto}
 tr.baseline td,tr.baseline th{background:#fafbfc}
 tr.truth td,tr.truth th{background:#f3f5f8}
 tr.failed .why{text-align:left;white-space:normal;color:#9a3412}
-table.answers td,table.pairs td.item{white-space:normal;text-align:left;font-size:12.5px;min-width:96px}
+table.answers td,table.pairs td.item{white-space:normal;text-align:left;font-size:12.5px}
+table.answers td,table.answers th{padding:6px 8px}
 table.answers th{text-align:left}
 .chip{display:inline-block;padding:1px 9px;border-radius:99px;font-size:12px;font-weight:600;line-height:1.6;background:#eceff4;color:#374151;white-space:nowrap}
 .chip.exact{background:#dcebfa;color:#084b83}

@@ -15,7 +15,7 @@ from likeness.core.law import Law
 from likeness.core.store import write_atomic
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
-from likeness.evaluate.columns import COLUMNS, Cell, absent, counted, mean_of, measured, over_seeds, stacked
+from likeness.evaluate.columns import COLUMNS, Cell, absent, counted, measured, over_seeds, stacked, typical
 from likeness.evaluate.features import View, view
 from likeness.evaluate.protocol import Entrant, Named, Options, Role, Split
 from likeness.evaluate.ranking import Ranking, rank
@@ -378,7 +378,7 @@ def _speed(scores: list[Scores], level: float) -> dict[str, Cell]:
     for i, key in enumerate(("rate_1", "rate_many")):
         parts = [s.rates[i] for s in scores]
         rates = [r for part in parts if not isinstance(part, Absent) for r in part]
-        found[key] = _gone(parts) or mean_of(rates, level)
+        found[key] = _gone(parts) or typical(rates, level)
     first = scores[0].evaluations
     found["evaluations"] = absent(first.why) if isinstance(first, Absent) else counted(first)
     return found
@@ -388,7 +388,7 @@ def _cost(runs: list[Once], level: float) -> dict[str, Cell]:
     seconds = [r.seconds for r in runs if r.seconds is not None]
     if not seconds:
         return {"seconds": absent("nothing is learned"), "parameters": absent("nothing is learned")}
-    return {"seconds": mean_of(seconds, level), "parameters": counted(size(runs[0].law))}
+    return {"seconds": typical(seconds, level), "parameters": counted(size(runs[0].law))}
 
 
 def _audited(scores: list[Scores], level: float) -> Verdict | Absent:
