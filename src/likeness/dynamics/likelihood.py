@@ -7,7 +7,7 @@ says which do; the others count nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from likeness.dynamics.grid import log_snr_grid, log_snr_range, log_snr_times
 from likeness.dynamics.path import DDPM, Path, expand
 
 Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
+AT_ONCE = 1 << 12  # numbers in all probes
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x, t) -> velocity, divergences
 
 
@@ -73,10 +74,17 @@ def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             velocity = path.velocity(x, denoiser(x, t.to(x).expand(len(x)), context), t) * mask
-            pulled = [torch.autograd.grad(velocity, x, probe, retain_graph=True)[0] for probe in probes]
+            pulled = _pulled(velocity, x, probes)
         return velocity.detach(), torch.stack([total(a * b) for a, b in zip(pulled, probes, strict=True)])
 
     return slope
+
+
+def _pulled(velocity: Tensor, x: Tensor, probes: Tensor) -> Sequence[Tensor]:
+    """Each probe's product with the Jacobian; all in one call where they are so small that calls are what costs."""
+    if len(probes) > 2 and probes.numel() <= AT_ONCE:
+        return torch.autograd.grad(velocity, x, probes, is_grads_batched=True)[0].unbind()
+    return [torch.autograd.grad(velocity, x, probe, retain_graph=True)[0] for probe in probes]
 
 
 def _runge_kutta(slope: Slope, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
