@@ -49,20 +49,22 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def plain(number: float) -> str:
-    """A tick's label."""
-    return f"{number:,.6g}".replace("-", "\u2212")
+def labels(values: Sequence[float]) -> list[str]:
+    """Ticks with as many places as their step needs."""
+    step = values[1] - values[0] if len(values) > 1 else abs(values[0]) or 1.0
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [f"{v:,.{places}f}".replace("-", "\u2212") for v in values]
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 12, colour: str = INK) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="{size}" fill="{colour}">{escape(words)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str = RULE, width: float = 1, dash: str = "") -> str:
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"{dashed}/>'
-    )
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{width}"{dashed}/>'
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
@@ -84,11 +86,14 @@ def whiskers(marks: Sequence[Mark], unit: str, title: str, *, truth: Mark | None
     def at(v: float) -> float:
         return left + (v - low) / (high - low) * (width - left - right)
 
-    parts = [_line(at(t), 20, at(t), bottom) + _text(at(t), bottom + 16, plain(t), anchor="middle", colour=SOFT)
-             for t in ticks(low, high)]  # fmt: skip
+    marked = ticks(low, high)
+    parts = [_line(at(t), 20, at(t), bottom) + _text(at(t), bottom + 16, words, anchor="middle", colour=SOFT)
+             for t, words in zip(marked, labels(marked), strict=True)]  # fmt: skip
     if truth is not None:
         wide = max(at(truth.high) - at(truth.low), 1)
-        parts.append(f'<rect x="{at(truth.low):.1f}" y="20" width="{wide:.1f}" height="{bottom - 20}" fill="#1c243012"/>')
+        parts.append(
+            f'<rect x="{at(truth.low):.1f}" y="20" width="{wide:.1f}" height="{bottom - 20}" fill="#1c243012"/>'
+        )
         parts.append(_line(at(truth.value), 20, at(truth.value), bottom, INK, 1.2, "4 3"))
         parts.append(_text(at(truth.value), 13, "truth", anchor="middle", colour=INK, size=11))
     for i, m in enumerate(marks):
@@ -109,17 +114,19 @@ def curves(lines: Sequence[Sequence[tuple[float, float]]], colour: str, title: s
     y_low, y_high = _range([p[1] for p in points])
 
     def place(p: tuple[float, float]) -> tuple[float, float]:
-        y = min(max((p[1] - y_low) / (y_high - y_low), 0.0), 1.0)
+        y = (p[1] - y_low) / (y_high - y_low)
         return left + p[0] / (x_high or 1) * (width - left - right), bottom - y * (bottom - top)
 
-    parts = []
-    for t in ticks(y_low, y_high, 4):
+    parts, up_ticks, across_ticks = [], ticks(y_low, y_high, 4), ticks(0, x_high, 4)
+    for t, words in zip(up_ticks, labels(up_ticks), strict=True):
         y = place((0, t))[1]
-        parts.append(_line(left, y, width - right, y) + _text(left - 6, y + 4, plain(t), anchor="end", size=11, colour=SOFT))
-    for t in ticks(0, x_high, 4):
-        parts.append(_text(place((t, y_low))[0], bottom + 15, plain(t), anchor="middle", size=11, colour=SOFT))
+        parts.append(
+            _line(left, y, width - right, y) + _text(left - 6, y + 4, words, anchor="end", size=11, colour=SOFT)
+        )
+    for t, words in zip(across_ticks, labels(across_ticks), strict=True):
+        parts.append(_text(place((t, y_low))[0], bottom + 15, words, anchor="middle", size=11, colour=SOFT))
     for i, line in enumerate(lines):
-        kept = [place(p) for p in line if math.isfinite(p[1])]
+        kept = [place(p) for p in line if math.isfinite(p[1]) and p[1] <= y_high]
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
         strength = 1.0 if i == 0 else 0.45
         parts.append(

@@ -215,6 +215,7 @@ def _how_scored(race: Race) -> dict[str, Any]:
     return {
         "features": race.view.of_features,
         "entries": race.view.of_entries,
+        "items": race.view.of_items,
         "classifier": classifier_in_words(race.split.train.space),
     }
 
@@ -285,19 +286,18 @@ class Race:
         scores = [r.scores for r in runs]
         first, level = scores[0].likelihood, self.options.level
         audited = _audited(scores, level)
-        known = not isinstance(first, Absent)
-        values = [s.likelihood.value for s in scores if not isinstance(s.likelihood, Absent)]
-        whole = len(values) == len(scores)
+        copies, worst = (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
+        known = [s.likelihood for s in scores if not isinstance(s.likelihood, Absent)]
+        whole = known[0] if len(known) == len(scores) else None
+        how = first.why if isinstance(first, Absent) else first.how
         cells = {c.key: absent("not measured") for c in COLUMNS}
         cells |= _likelihood(scores, level) | _samples(scores, level) | _speed(scores, level) | _cost(runs, level)
-        cells |= audited.cells if isinstance(audited, Verdict) else dict.fromkeys(_AUDITED, absent(audited.why))
+        cells |= dict.fromkeys(_AUDITED, absent(audited.why)) if isinstance(audited, Absent) else audited.cells
         return Row(
             entrant.name, entrant.role, entrant.title, entrant.family, entrant.options, "",
-            first.kind if known and whole else None, first.measure if known else "", first.how if known else first.why,
-            cells, audited.copies if isinstance(audited, Verdict) else None,
-            audited.worst if isinstance(audited, Verdict) else (), scores[0].answers,
-            tuple(r.curve for r in runs if r.curve is not None), runs[0].criterion,
-            stacked(values) if known and whole else None,
+            None if whole is None else whole.kind, "" if whole is None else whole.measure, how, cells, copies, worst,
+            scores[0].answers, tuple(r.curve for r in runs if r.curve is not None), runs[0].criterion,
+            None if whole is None else stacked([p.value for p in known]),
         )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from likeness.data.source import Source
 STORED = "digits.safetensors"
 DIGEST = "b0035e6b4bd4d00d2a67b91cde28c5450ce4e31cb04e6592d253614569160996"
 LEVELS = 17
+MOST_PLACES = 4096  # numbers a sequence may take for the audit
 BIGRAMS = 32  # symbols up to which pairs of neighbours are counted
 CHUNK = 4096
 
@@ -37,17 +38,21 @@ class View:
     """How items become points.
 
     Args:
-        entries: (Batch) -> every entry on a common scale, (B, D): what classifiers and the audit see.
+        entries: (Batch) -> every entry on a common scale, (B, D): what classifiers see.
         features: (Batch) -> (B, F): what distances are taken in.
+        items: (Batch) -> (B, I), which no two unlike items share: what the audit sees.
         of_entries: What `entries` are, in words.
         of_features: What `features` are, in words, with the hash of a net.
+        of_items: What `items` are, in words.
         condition: (Batch) -> a summary of what is given, (B, C), or None where nothing is.
     """
 
     entries: Callable[[Batch], Tensor]
     features: Callable[[Batch], Tensor]
+    items: Callable[[Batch], Tensor]
     of_entries: str
     of_features: str
+    of_items: str
     condition: Callable[[Batch], Tensor] | None = None
 
     def joint_entries(self, batch: Batch) -> Tensor:
@@ -68,19 +73,20 @@ def view(train: Source) -> View:
     """How the items of this training part become points; scales are taken from it alone."""
     space, batch = train.space, train.batch
     entries, words = _entries(space, batch)
+    items, of_items = (_places(space), "every symbol in its place") if _symbolic(space) else (entries, words)
     condition = _condition(train)
     beside = " beside a summary of what is given" if condition is not None else ""
+    features, of_features = entries, words
     if train.name == "digits" and space.layout == (1, 8, 8) and space.variables[0].states == LEVELS:
-        features = f"32 features of a small net trained on digits (sha256 {DIGEST[:12]})"
-        return View(entries, digit_features, words + beside, features + beside, condition)
-    return View(entries, entries, words + beside, words + beside, condition)
+        features, of_features = digit_features, f"32 features of a small net trained on digits (sha256 {DIGEST[:12]})"
+    return View(entries, features, items, words + beside, of_features + beside, of_items, condition)
 
 
 # ---- entries on a common scale -------------------------------------------------------------------------------------
 
 
 def _entries(space: Space, batch: Batch) -> tuple[Callable[[Batch], Tensor], str]:
-    if space.ragged and space.variables[0].type == "nominal":
+    if _symbolic(space):
         return _symbols(space), "shares of symbols and of neighbouring pairs, and the length"
     if len(space.shape) == 1 and not space.ragged:
         return _columns(space, batch), "columns, real ones standardised and nominal ones one-hot"
@@ -90,6 +96,26 @@ def _entries(space: Space, batch: Batch) -> tuple[Callable[[Batch], Tensor], str
     mean = float(x[known].mean())
     std = float(x[known].std()) or 1.0
     return _with_length(_scaled(mean, std), space), "entries, standardised by one mean and scale"
+
+
+def _symbolic(space: Space) -> bool:
+    return space.ragged and len(space.shape) == 1 and space.variables[0].type == "nominal"
+
+
+def _places(space: Space) -> Callable[[Batch], Tensor]:
+    """Symbols as the corners of a simplex, so that the squared distance is the number of unlike places, ends included.
+
+    Long sequences of many symbols fall back on whole-numbered codes, which keep unlike items apart.
+    """
+    k, longest = int(space.variables[0].states) + 1, space.layout[0]
+
+    def items(batch: Batch) -> Tensor:
+        codes = torch.where(batch.present, batch.x.long() + 1, 0)
+        if k * longest > MOST_PLACES:
+            return codes.double()
+        return nn.functional.one_hot(codes, k).flatten(1).double() / 2**0.5
+
+    return items
 
 
 def _scaled(shift: float, scale: float) -> Callable[[Batch], Tensor]:
@@ -186,7 +212,7 @@ class DigitNet(nn.Module):
 def train_digit_net(x: Tensor, y: Tensor, *, epochs: int = 30, seed: int = 0) -> DigitNet:
     """The net fitted to images (N, 1, 8, 8) and classes (N,), a function of the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.manual_seed(seed)  # of the forked state
         net = DigitNet()
         optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
         for _ in range(epochs):

@@ -178,7 +178,7 @@ def _contours(axes: Axes, law: Law, box: tuple[Array, Array], colour: str) -> No
 
 
 def density_on(law: Law, box: tuple[Array, Array]) -> tuple[Array, Array, Array] | None:
-    """p on a square of points (side, side), or None where the law has no log p or it would take too long."""
+    """Density on a square of points (side, side), or None where the law has no log p or it would take too long."""
     if not law.support("log_prob"):
         return None
     x, y = (np.linspace(box[0][i], box[1][i], CONTOUR_SIDE) for i in (0, 1))
@@ -244,7 +244,7 @@ def _marginal(axes: Axes, variable: Variable, real: Array, made: Array, colour: 
             axes.set_xticks(places, labels)
         return
     low, high = np.quantile(real, [0.002, 0.998])
-    edges = np.linspace(low, high if high > low else low + 1, 31)
+    edges = np.linspace(low, high if high > low else low + 1, 31).tolist()
     axes.hist(real.clip(edges[0], edges[-1]), edges, density=True, color=DATA, alpha=0.7)
     if not one and len(made):
         axes.hist(made.clip(edges[0], edges[-1]), edges, density=True, histtype="step", color=colour, linewidth=1.3)

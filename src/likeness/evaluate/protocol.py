@@ -97,7 +97,7 @@ def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options)
 def _halves(train: Source, holdout: float, seed: int) -> tuple[Source, Source | None]:
     if holdout == 0:
         return train, None
-    # Not by the seed itself: the test part may be what that seed's hash holds out, and nothing more would be left of it.
+    # Not by the seed itself: where that seed's hash chose the test part, it would find nothing left to hold out.
     return train.split(holdout, mix(seed, HALVES))
 
 
@@ -136,10 +136,9 @@ def entrants(families: Sequence[Named] | Named, split: Split) -> list[Entrant]:
     """
     from likeness.evaluate.baselines import Resampled  # itself a law over the split
 
-    asked = [families] if isinstance(families, str) or _is_pair(families) else list(families)
     first = [_entrant(name, {}, "baseline") for name in ("gaussian", "independent")]
     resampled = Entrant("resampled", "baseline", None, {}, "Training rows handed out again", Resampled)
-    rest = [_entrant(*((a, {}) if isinstance(a, str) else a), "family") for a in asked]
+    rest = [_entrant(name, chosen, "family") for name, chosen in _pairs(families)]
     found = [*rest, *first, resampled]
     if split.truth is not None:
         truth = split.truth
@@ -147,8 +146,13 @@ def entrants(families: Sequence[Named] | Named, split: Split) -> list[Entrant]:
     return _named_once(found)
 
 
-def _is_pair(families: Any) -> bool:
-    return isinstance(families, tuple) and len(families) == 2 and isinstance(families[1], dict)
+def _pairs(families: Sequence[Named] | Named) -> list[tuple[str, dict[str, Any]]]:
+    """Names and options, of one family or of several."""
+    if isinstance(families, str):
+        return [(families, {})]
+    if isinstance(families, tuple) and len(families) == 2 and isinstance(families[1], dict):
+        return [(str(families[0]), families[1])]
+    return [pair for family in families for pair in ([(family, {})] if isinstance(family, str) else [family])]  # type: ignore[misc]
 
 
 def _entrant(name: str, options: dict[str, Any], role: Role) -> Entrant:

@@ -15,7 +15,9 @@ from likeness.metrics.intervals import Interval, difference, paired_difference
 
 SAID = {"c2st": "C2ST", "energy": "energy distance", "rate_many": "samples a second"}  # what gets a sentence
 RIVALS = tuple(
-    c for c in COLUMNS if c.better != "none" and c.group in {"quality", "diversity", "both", "speed"} and c.key != "evaluations"
+    c
+    for c in COLUMNS
+    if c.better != "none" and c.group in {"quality", "diversity", "both", "speed"} and c.key != "evaluations"
 )  # passes are counted and tie too often to rank
 WORDS = {
     Kind.EXACT: "exact log p",
@@ -58,7 +60,7 @@ class Ranked(Protocol):
 
     @property
     def log_prob(self) -> Tensor | None:
-        """log p of every item, (S, B)."""
+        """Log p of every item, (S, B)."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
         gaps = [_paired(a, b, level) for i, a in enumerate(group) for b in group[i + 1 :]]
         known = truth is not None and truth.measure == measure and kind is Kind.EXACT
         ahead = tuple(_paired(truth, r, level) for r in group) if known and truth is not None else ()
-        found.append(Group(WORDS[kind], "log_prob", str(kind), measure, tuple(r.name for r in group), tuple(gaps), ahead))
+        found.append(
+            Group(WORDS[kind], "log_prob", str(kind), measure, tuple(r.name for r in group), tuple(gaps), ahead)
+        )
     return found
 
 
@@ -175,7 +179,9 @@ def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     for column in RIVALS:
         key, sign = column.key, 1.0 if column.better == "higher" else -1.0
         able = [(r.cells[key].interval, r) for r in honest]
-        order = [r for _, r in sorted([(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0])]
+        order = [
+            r for _, r in sorted([(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0])
+        ]
         gaps = [_independent(a, b, key, sign) for i, a in enumerate(order) for b in order[i + 1 :]]
         if order:
             words = SAID.get(key, column.title)
@@ -231,9 +237,7 @@ def _against_truth(group: Group) -> str:
         return ""
     if not gap.separable:
         return f"{gap.behind} is not separable from the truth by {group.by}."
-    return (
-        f"The truth is ahead of {gap.behind} by {_with_ends(gap)} nats an item of {group.by}."
-    )
+    return f"The truth is ahead of {gap.behind} by {_with_ends(gap)} nats an item of {group.by}."
 
 
 def _set_apart(rows: Sequence[Ranked], groups: Sequence[Group]) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from likeness.core.answers import LogProb
 from likeness.core.batch import Batch
@@ -25,6 +24,7 @@ from likeness.metrics.distance import energy_distance
 from likeness.metrics.intervals import Interval
 from likeness.metrics.two_sample import boosted_trees, c2st, small_network
 
+A = TypeVar("A")
 T = TypeVar("T")
 FOLDS = 5
 SCOPE = 0xE7A1
@@ -77,22 +77,25 @@ def tried(f: Callable[[], T]) -> T | Absent:
         return Absent(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
+def then(part: A | Absent, f: Callable[[A], T]) -> T | Absent:
+    """What follows from a part that is there; the part's own sentence where it is not."""
+    return part if isinstance(part, Absent) else tried(lambda: f(part))
+
+
 def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Scores:
     """Everything that one law is scored by, on the same items and with the same seed for all laws."""
     held = held_out(split.test, options)
     seed = mix(seed, SCOPE)  # a world's rows were drawn with the seed itself, and the truth would hand them out again
     found = tried(lambda: draw(law, held, seed))
     drawn = found if isinstance(found, Absent) else found[0]
-    near = drawn if isinstance(drawn, Absent) else tried(lambda: _points(view, held, drawn))
-    x_y = near if isinstance(near, Absent) else None
-    audit = drawn if isinstance(drawn, Absent) else tried(lambda: _audit(view, split, held, drawn, seed, options))
+    near = then(drawn, lambda made: (view.joint_features(held), view.joint_features(made)))
     return Scores(
         likelihood=tried(lambda: _likelihood(law, split.test, seed, options)),
         drawn=drawn,
-        coverage=x_y or tried(lambda: prdc(near[0], near[1], k=options.neighbours, level=options.level)),
-        c2st=x_y or tried(lambda: _told_apart(split.train.space, view, held, drawn, seed, options)),
-        energy=x_y or tried(lambda: energy_distance(near[0], near[1], level=options.level)),
-        audit=audit,
+        coverage=then(near, lambda xy: prdc(*xy, k=options.neighbours, level=options.level)),
+        c2st=then(drawn, lambda made: _told_apart(split.train.space, view, held, made, seed, options)),
+        energy=then(near, lambda xy: energy_distance(*xy, level=options.level)),
+        audit=then(drawn, lambda made: _audit(view, split, held, made, seed, options)),
         rates=(_rate(law, held, 1, seed), _rate(law, held, options.batch, seed)),
         evaluations=found if isinstance(found, Absent) else found[1],
         answers=answers(law),
@@ -142,10 +145,6 @@ def _likelihood(law: Law, test: Batch, seed: int, options: Options) -> LogProb:
     return replace(found, value=value, dims=None if found.dims is None else found.dims.cpu())
 
 
-def _points(view: View, held: Batch, drawn: Batch) -> tuple[Tensor, Tensor]:
-    return view.joint_features(held), view.joint_features(drawn)
-
-
 def _told_apart(space: Space, view: View, held: Batch, drawn: Batch, seed: int, options: Options) -> Interval:
     table = len(space.shape) == 1 and not space.ragged and space.dims <= TREES
     x, y = view.joint_entries(held), view.joint_entries(drawn)
@@ -160,8 +159,7 @@ def classifier_in_words(space: Space) -> str:
 
 
 def _audit(view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options) -> Audit:
-    train = view.entries(split.train.batch)
-    near = (view.entries(drawn), train, view.entries(held))
+    near = (view.items(drawn), view.items(split.train.batch), view.items(held))
     return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
 
 
