@@ -20,7 +20,7 @@ from likeness.core.preprocessor import Preprocessor, Source, standardised
 from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
-from likeness.core.space import Real, Space, label
+from likeness.core.space import Space, label
 from likeness.heads import seeding
 from likeness.heads.columns import Columns, rows
 from likeness.heads.gaussians import LOG_2PI, Covariance, Gaussians
@@ -118,7 +118,8 @@ class Mixture(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
-        return {"components": 6, "restarts": 2, "passes": 60, "covariance": "tied" if space.dims > 20 else "auto"}
+        wide = space.dims > 20
+        return {"components": 6, "restarts": 2, "passes": 25 if wide else 60, "covariance": "tied" if wide else "auto"}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Mixture(Model):
             self._start, self._expect, self.law.maximise, self._assign, config.passes, config.tolerance, rows=rows
         )
 
-    def _start(self, task: Any, noise: Noise) -> Parameters:  # noqa: ANN401
+    def _start(self, task: Any, noise: Noise) -> Parameters:
         config: MixtureConfig = self.config
         stride = max(1, task.rows // START_ROWS)
         batch = concat([b[::stride] for b, _ in task.everything(CHUNK)])
@@ -212,11 +213,11 @@ class Mixture(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def how(self, verb: str, settings: Any) -> str:  # noqa: ANN401
+    def how(self, verb: str, settings: Any) -> str:
         """The number of components."""
         return f"mixture of {self.config.components}"
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:  # noqa: ANN401
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
         views, now = self._views(batch), self.fitted
         value = self.law.log_joint(views, now).logsumexp(0)
@@ -224,19 +225,19 @@ class Mixture(Model):
             value = value - self.law.log_joint(self._views_of_given(views), now).logsumexp(0)
         return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:  # noqa: ANN401
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         assert self.codes is not None
         logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
         exact = self.preprocessor is None or not self.preprocessor.stochastic
         return Categorical(self.codes, batch.ids, Kind.EXACT if exact else Kind.ESTIMATE, "responsibilities", logits)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:  # noqa: ANN401
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         space = self.space if self.preprocessor is None else self.preprocessor.out
         batch = replace(missing(space, noise.rows, self.log_weight), given=given, index=noise.index)
         now, views = self.fitted, self._views(batch)
         return self._drawn(batch, self._log_share(self._views_of_given(views), now, len(batch)), noise, now)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:  # noqa: ANN401
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         now, views = self.fitted, self._views(batch)
         share = self._log_share(views, now, len(batch)).repeat(n, 1)
         x = self._drawn(batch.repeat(n), share, noise.draws(n), now)
@@ -251,7 +252,7 @@ class Mixture(Model):
         """A part's values as model units of x."""
         return v[:, : self.dims].reshape(batch.x.shape).to(self.dtype) if self.columns is None else v.to(self.dtype)
 
-    def _mode(self, batch: Batch, settings: Any) -> Mode:  # noqa: ANN401
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The best peak of ascents from every component; the sum over states where they are few."""
         alone = self.config.components == 1
         if self.columns is not None and not alone and self.space.discrete and enumerate_states.few(self, batch):

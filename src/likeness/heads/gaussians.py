@@ -13,13 +13,13 @@ from torch import Tensor
 
 from likeness.core import gaussian
 from likeness.core.noise import Noise
-from likeness.heads.parts import ROOM, Drawn, Parameters, Seen
+from likeness.heads.parts import ROOM, Drawn, Parameters, Seen, Sight
 
 Covariance = Literal["full", "tied", "diagonal", "spherical"]
 
 LOG_2PI = math.log(2 * math.pi)
 WIDE = 48  # beyond so many entries a component's own products beat one product of quadratic features
-ROWS = 4096  # rows of features that stay in the second-level cache
+BITS = 62  # entries whose pattern of holes is one whole number
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
 
 
@@ -46,14 +46,16 @@ class Gaussians(Drawn):
         mean = variance.new_zeros(self.components, len(variance))
         return {"mean": mean, "cov": cov.expand(k, *cov.shape).clone(), "variance": variance}
 
-    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
         """Log N of what is known; by products of features where that is possible, else by patterns of holes."""
         if not self.dense:
-            return _see_diagonal(v, known, params, self._type(params, draft))
-        if not bool(known.all()):
-            return _see_holes(v, known, params)
-        whole = _see_quadratic if v.shape[-1] <= WIDE else _see_wide
-        return whole(v, params, self._type(params, draft))
+            return _diagonal(params, draft)
+        whole = (_quadratic if params["mean"].shape[-1] <= WIDE else _wide)(params, draft)
+
+        def see(v: Tensor, known: Tensor) -> Seen:
+            return whole(v, known) if bool(known.all()) else _see_holes(v, known, params, draft)
+
+        return see
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Weighted moments; a component that no weight falls on stays as it was."""
@@ -80,14 +82,6 @@ class Gaussians(Drawn):
             return (scatter.sum(-1, keepdim=True) / n.sum(-1, keepdim=True).clamp(min=1e-8)).expand_as(mean)
         return scatter / n.clamp(min=1e-8)
 
-    def _type(self, params: Parameters, draft: bool) -> torch.dtype:
-        """Single precision where the expanded quadratic form loses less than 1e-5 nats by it."""
-        if not draft:
-            return torch.float64
-        m, cov = params["mean"], params["cov"]
-        far = (m.square() / cov).sum(-1) if not self.dense else _forms(m, torch.linalg.cholesky(cov))
-        return torch.float32 if float(far.max()) < STEEP else torch.float64
-
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
         """What is hidden drawn from component k (B,) given what is known, (B, D)."""
         mean, normal = params["mean"][k], noise.normal("x", v.shape[-1]).double()
@@ -106,7 +100,7 @@ class Gaussians(Drawn):
         rows = max(1, ROOM // (self.components * v.shape[-1] ** 2))
         found = []
         for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
-            patterns, which = torch.unique(o | s, dim=0, return_inverse=True)
+            patterns, which = patterns_of(o | s)
             inverse, log_det = _inverses(cov, patterns)
             height = log_w - 0.5 * log_det[which]
             precision = inverse[which].expand(-1, self.components, -1, -1)
@@ -137,29 +131,30 @@ def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
 # ---- the two products of EM ------------------------------------------------------------------------------------------
 
 
-def _forms(m: Tensor, factor: Tensor) -> Tensor:
-    """m_k' C_k^-1 m_k, (K,)."""
-    u = torch.linalg.solve_triangular(factor, m[..., None], upper=False)
-    return u.square().sum((-2, -1))
+def _type(far: Tensor, draft: bool) -> torch.dtype:
+    """Single precision where it will do: where no m_k' C_k^-1 m_k is so large that the expanded form loses digits."""
+    return torch.float32 if draft and float(far.max()) < STEEP else torch.float64
 
 
-def _see_quadratic(v: Tensor, params: Parameters, dtype: torch.dtype) -> Seen:
+def _quadratic(params: Parameters, draft: bool) -> Sight:
     """Log N = w_k . (1, x, x_i x_j): one matrix product for all components, and one more for all moments."""
-    size = v.shape[-1]
-    weights = _quadratic_weights(params).to(dtype)
-    chunks = [_features(part.to(dtype)) for part in v.split(ROWS)]
-    log_p = torch.cat([weights @ f for f in chunks], -1)
+    weights, far = _quadratic_weights(params)
+    dtype = _type(far, draft)
+    weights = weights.to(dtype)
 
-    def sums(r: Tensor) -> Parameters:
-        total = weights.new_zeros(weights.shape, dtype=torch.float64)
-        for f, part in zip(chunks, r.split(ROWS, -1), strict=True):
-            total += (part.to(dtype) @ f.T).double()
-        rows, columns = torch.triu_indices(size, size)
-        second = total.new_zeros(len(total), size, size)
-        second[:, rows, columns] = second[:, columns, rows] = total[:, 1 + size :]
-        return {"n": total[:, 0], "first": total[:, 1 : 1 + size], "second": second}
+    def see(v: Tensor, known: Tensor) -> Seen:
+        features = _features(v.to(dtype))
+        return Seen(weights @ features, lambda r: _unfolded((r.to(dtype) @ features.T).double(), v.shape[-1]))
 
-    return Seen(log_p, sums)
+    return see
+
+
+def _unfolded(total: Tensor, size: int) -> Parameters:
+    """Sums of features as sums of 1, x and x x'."""
+    rows, columns = torch.triu_indices(size, size)
+    second = total.new_zeros(len(total), size, size)
+    second[:, rows, columns] = second[:, columns, rows] = total[:, 1 + size :]
+    return {"n": total[:, 0], "first": total[:, 1 : 1 + size], "second": second}
 
 
 def _features(v: Tensor) -> Tensor:
@@ -174,60 +169,77 @@ def _features(v: Tensor) -> Tensor:
     return out
 
 
-def _quadratic_weights(params: Parameters) -> Tensor:
-    """The log-density as weights of the features, (K, 1 + D + D (D + 1) / 2)."""
+def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
+    """The log-density as weights of the features, (K, 1 + D + D (D + 1) / 2), and m' C^-1 m (K,)."""
     m, size = params["mean"], params["mean"].shape[-1]
     factor = torch.linalg.cholesky(params["cov"])
     precision = torch.cholesky_inverse(factor).expand(len(m), -1, -1)
     linear = (precision @ m[..., None]).squeeze(-1)
-    log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = -0.5 * ((linear * m).sum(-1) + size * LOG_2PI) - log_det
+    far = (linear * m).sum(-1)
+    constant = -0.5 * (far + size * LOG_2PI) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     rows, columns = torch.triu_indices(size, size)
     doubled = torch.where(rows == columns, 0.5, 1.0).to(m)
-    return torch.cat([constant[:, None], linear, -doubled * precision[:, rows, columns]], -1)
+    return torch.cat([constant[:, None], linear, -doubled * precision[:, rows, columns]], -1), far
 
 
-def _see_wide(v: Tensor, params: Parameters, dtype: torch.dtype) -> Seen:
+def _wide(params: Parameters, draft: bool) -> Sight:
     """Log N by each component's own whitening, and its moments by a product of its own."""
-    x, mean = v.to(dtype), params["mean"].to(dtype)
+    size, tied = params["mean"].shape[-1], len(params["cov"]) == 1
     factor = torch.linalg.cholesky(params["cov"])
-    eye = torch.eye(v.shape[-1], dtype=factor.dtype, device=v.device)
-    white = torch.linalg.solve_triangular(factor, eye, upper=False).to(dtype)
-    constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * v.shape[-1] * LOG_2PI
-    tied = len(white) == 1
-    log_p = torch.stack([constant[0 if tied else k] - 0.5 * ((x - m) @ white[0 if tied else k].T).square().sum(-1)
-                         for k, m in enumerate(mean)])  # fmt: skip
+    eye = torch.eye(size, dtype=factor.dtype, device=factor.device)
+    white = torch.linalg.solve_triangular(factor, eye, upper=False)
+    dtype = _type((white @ params["mean"][..., None]).square().sum((-2, -1)), draft)
+    mean, white = params["mean"].to(dtype), white.to(dtype)
+    constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * size * LOG_2PI
+    pairs = [(constant[0 if tied else k], m, white[0 if tied else k].T) for k, m in enumerate(mean)]
 
-    def sums(r: Tensor) -> Parameters:
-        rows = r.to(dtype)
-        pooled = (rows.sum(0, keepdim=True) if tied else rows)[..., None]
-        second = torch.stack([(w * x).T @ x for w in pooled]).double()
-        spare = second.new_zeros(len(mean) - len(second), *second.shape[1:])
-        return {"n": r.double().sum(-1), "first": (rows @ x).double(), "second": torch.cat([second, spare])}
+    def see(v: Tensor, known: Tensor) -> Seen:
+        x = v.to(dtype)
+        log_p = torch.stack([c - 0.5 * ((x - m) @ w).square().sum(-1) for c, m, w in pairs])
+        return Seen(log_p, lambda r: _wide_sums(x, r.to(dtype), tied))
 
-    return Seen(log_p, sums)
+    return see
 
 
-def _see_diagonal(v: Tensor, known: Tensor, params: Parameters, dtype: torch.dtype) -> Seen:
+def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
+    """Sums of 1, x and x x'; the last pooled in the first component's place where one covariance serves all."""
+    pooled = r.sum(0, keepdim=True) if tied else r
+    second = torch.stack([(w[:, None] * x).T @ x for w in pooled]).double()
+    spare = second.new_zeros(len(r) - len(second), *second.shape[1:])
+    return {"n": r.double().sum(-1), "first": (r @ x).double(), "second": torch.cat([second, spare])}
+
+
+def _diagonal(params: Parameters, draft: bool) -> Sight:
     """Log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
-    x, seen = (v * known).to(dtype), known.to(dtype)
-    features = torch.cat([seen, x, x.square()], -1)
     m, precision = params["mean"], 1 / params["cov"]
-    constant = -0.5 * (m.square() * precision - precision.log() + LOG_2PI)
+    far = m.square() * precision
+    dtype = _type(far.sum(-1), draft)
+    constant = -0.5 * (far - precision.log() + LOG_2PI)
     weights = torch.cat([constant, m * precision, -0.5 * precision], -1).to(dtype)
 
-    def sums(r: Tensor) -> Parameters:
-        total = (r.to(dtype) @ features).double()
-        return dict(zip(("n", "first", "second"), total.chunk(3, -1), strict=True))
+    def see(v: Tensor, known: Tensor) -> Seen:
+        x, seen = (v * known).to(dtype), known.to(dtype)
+        features = torch.cat([seen, x, x.square()], -1)
+        names = ("n", "first", "second")
+        return Seen(
+            weights @ features.T,
+            lambda r: dict(zip(names, (r.to(dtype) @ features).double().chunk(3, -1), strict=True)),
+        )
 
-    return Seen(weights @ features.T, sums)
+    return see
 
 
-def _see_holes(v: Tensor, known: Tensor, params: Parameters) -> Seen:
-    """Log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it."""
-    cov, mean = params["cov"], params["mean"]
-    rows = max(1, ROOM // (len(cov) * v.shape[-1] ** 2))
-    parts = [_see_patterns(x, o, mean, cov) for x, o in zip(v.split(rows), known.split(rows), strict=True)]
+def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> Seen:
+    """Log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
+
+    The rows of one pattern share a product while learning; rows asked about each have their own, so that no row's
+    rounding depends on the others.
+    """
+    cov, mean, size = params["cov"], params["mean"], v.shape[-1]
+    rows = max(1, ROOM // (len(mean) * size**2))
+    if draft and len(patterns_of(known)[0]) <= rows:
+        rows = max(rows, ROOM // (len(mean) * size))
+    parts = [_see_patterns(x, o, mean, cov, draft) for x, o in zip(v.split(rows), known.split(rows), strict=True)]
 
     def sums(r: Tensor) -> Parameters:
         each = [part.sums(w) for part, w in zip(parts, r.double().split(rows, -1), strict=True)]
@@ -236,17 +248,16 @@ def _see_holes(v: Tensor, known: Tensor, params: Parameters) -> Seen:
     return Seen(torch.cat([part.log_p for part in parts], -1), sums)
 
 
-def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor) -> Seen:
+def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bool) -> Seen:
     """One chunk: g = C_oo^-1 (x_o - m_o) gives the quadratic form and E[x | x_o] = m + C g (Little & Rubin, 11.2)."""
-    patterns, which = torch.unique(known, dim=0, return_inverse=True)
+    patterns, which = patterns_of(known)
     inverse, log_det = _inverses(cov, patterns)  # (P, K or 1, D, D), (P, K or 1)
-    gap = (v[:, None] - mean) * known[:, None]  # (B, K, D)
-    g = gap @ inverse[which, 0] if len(cov) == 1 else (inverse[which] @ gap[..., None]).squeeze(-1)
-    log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1, keepdim=True) * LOG_2PI) - 0.5 * log_det[which]
+    gap = (v - mean[:, None]) * known  # (K, B, D)
+    g = (_shared_products if draft else _own_products)(inverse, which, gap)
+    log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1) * LOG_2PI + log_det.T[:, which])
 
     def sums(r: Tensor) -> Parameters:
-        shift = g.transpose(0, 1) @ cov  # (K, B, D)
-        filled = torch.where(known, v, mean[:, None] + shift)
+        filled = torch.where(known, v, mean[:, None] + g @ cov)
         weighted = r[..., None] * filled
         n = r.sum(-1)
         share = r.new_zeros(len(r), len(patterns)).index_add_(1, which, r)  # (K, P)
@@ -254,15 +265,43 @@ def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor) -> Seen:
         left = n[:, None, None] * cov - cov @ met @ cov
         return {"n": n, "first": weighted.sum(1), "second": weighted.mT @ filled + left}
 
-    return Seen(log_p.T, sums)
+    return Seen(log_p, sums)
+
+
+def _shared_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
+    """Each pattern's inverses (P, K or 1, D, D) times its rows of gaps (K, B, D), one product a pattern."""
+    order = which.argsort()
+    counts = torch.bincount(which, minlength=len(inverse)).tolist()
+    pieces = [part @ one for part, one in zip(gap[:, order].split(counts, 1), inverse, strict=True)]
+    return torch.cat(pieces, 1)[:, order.argsort()]
+
+
+def _own_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
+    """The same, entry by entry."""
+    return (inverse[which] * gap.transpose(0, 1)[..., None, :]).sum(-1).transpose(0, 1)
+
+
+def patterns_of(known: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of a mask (B, D), bool (P, D), and which of them each row is, int64 (B,)."""
+    if known.shape[-1] > BITS:
+        found: tuple[Tensor, Tensor] = torch.unique(known, dim=0, return_inverse=True)
+        return found
+    place = torch.arange(known.shape[-1], device=known.device)
+    codes, which = torch.unique((known.long() << place).sum(-1), return_inverse=True)
+    return (codes[:, None] >> place & 1).bool(), which
 
 
 def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
-    """C_oo^-1 in its place, 0 elsewhere, (P, K, D, D), and log det C_oo (P, K), for patterns bool (P, D)."""
-    each = [gaussian.masked(c, patterns) for c in cov]
-    factor = torch.linalg.cholesky(torch.stack(each, 1))
+    """C_oo^-1 in its place, 0 elsewhere, (P, K, D, D), and log det C_oo (P, K), for patterns bool (P, D).
+
+    Matrices are laid out to a multiple of 8 entries: their rounding would else depend on where in memory they lie.
+    """
+    size = cov.shape[-1]
+    known = torch.nn.functional.pad(patterns, (0, -size % 8))
+    wide = torch.nn.functional.pad(cov, (0, -size % 8, 0, -size % 8))
+    factor = torch.linalg.cholesky(torch.stack([gaussian.masked(c, known) for c in wide], 1))
     both = (patterns[:, :, None] & patterns[:, None, :])[:, None]
-    inverse = torch.cholesky_inverse(factor) * both
+    inverse = torch.cholesky_inverse(factor)[..., :size, :size] * both
     return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 

@@ -7,7 +7,7 @@ Legend: B rows, K components. A view is a part's values and what of them is know
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +17,14 @@ from torch.nn.functional import one_hot
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.heads import seeding
-from likeness.heads.parts import Parameters, Part, Seen
+from likeness.heads.parts import Parameters, Part, Seen, Sight
 
 View = tuple[Tensor, Tensor]
 Views = Mapping[str, View]
 
 START_FLOOR = 1e-3  # a start's variances are kept this wide, so that few rows do not make a spike
 START_STEPS = 10  # Lloyd's steps before EM takes over
+ROWS = 4096  # rows whose features stay in the second-level cache
 NEVER = -1e30
 
 
@@ -47,24 +48,19 @@ class Joint:
         made = {f"{n}.{key}": t for n, part in self.parts.items() for key, t in part.blank(known[n]).items()}
         return made | {"log_weight": torch.full((self.components,), -math.log(self.components), dtype=torch.float64)}
 
-    def see(self, views: Views, parameters: Parameters, *, draft: bool = False) -> dict[str, Seen]:
-        """What rows tell each part of which there is a view."""
-        return {n: self.parts[n].see(*view, under(parameters, n), draft=draft) for n, view in views.items()}
-
     def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
-        """Log w_k p_k(views), (K, B)."""
-        return total(self.see(views, parameters), parameters)
+        """Log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
+        return _log_joint(_seen(self._sights(views, parameters), views), parameters["log_weight"])
 
     def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
         """Rows of `weight` (B,) shared out among components, and the statistics of their shares."""
-        seen = self.see(views, parameters, draft=True)
-        joint = total(seen, parameters)
-        top = joint.amax(0).clamp(min=NEVER)
-        r = (joint - top).exp_()
-        whole = r.sum(0).clamp(min=torch.finfo(r.dtype).tiny)
-        height = (top + whole.log()).double() @ weight.double()
-        sums = self._sums(seen, r.mul_(weight.to(r.dtype) / whole))
-        return sums | {"objective": height, "weight": weight.double().sum()}
+        sights = self._sights(views, parameters, draft=True)
+        rows = ROWS if all(part.additive for part in self.parts.values()) else len(weight)
+        pieces = [_expected(sights, part, w, parameters["log_weight"]) for part, w in _pieces(views, weight, rows)]
+        return {name: torch.stack([p[name] for p in pieces]).sum(0) for name in pieces[0]}
+
+    def _sights(self, views: Views, parameters: Parameters, *, draft: bool = False) -> dict[str, Sight]:
+        return {name: self.parts[name].sight(under(parameters, name), draft=draft) for name in views}
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Weights and every part's parameters; `least` raises the floor of variances."""
@@ -98,7 +94,7 @@ class Joint:
         self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
     ) -> tuple[Parameters, float]:
         """Parameters a few passes after rows were shared out as r (K, B), and the last objective a row."""
-        now, height = self.maximise(self._sums(self.see(views, blank), r), blank, least=START_FLOOR), -math.inf
+        now, height = self.maximise(self._first(views, r, blank), blank, least=START_FLOOR), -math.inf
         for _ in range(passes):
             sums = self.expect(views, weight, now)
             now, height = self.maximise(sums, now, least=START_FLOOR), float(sums["objective"] / sums["weight"])
@@ -110,16 +106,43 @@ class Joint:
                 for n, d in self.sizes.items() for v, o in (views[n],)}  # fmt: skip
         return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
 
-    def _sums(self, seen: Mapping[str, Seen], r: Tensor) -> Parameters:
-        sums = {f"{name}.{key}": t for name, one in seen.items() for key, t in one.sums(r).items()}
-        return sums | {"n": r.double().sum(-1)}
+    def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
+        """The statistics of rows that are shared out as r (K, B)."""
+        return _sums(_seen(self._sights(views, blank), views), r)
 
 
-def total(seen: Mapping[str, Seen], parameters: Parameters) -> Tensor:
-    """Log w_k + the parts' log p, (K, B); the weights alone, (K, 1), where nothing is seen."""
-    weight = parameters["log_weight"][:, None]
+def _expected(sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor) -> Parameters:
+    """Some rows' statistics, their responsibilities in as few passes over memory as can be."""
+    seen = _seen(sights, views)
+    joint = _log_joint(seen, log_weight)
+    top = joint.amax(0).clamp(min=NEVER)
+    least = math.log(torch.finfo(joint.dtype).tiny) + 8  # denormal numbers are ten times slower
+    r = (joint - top).clamp_(min=least).exp_()
+    whole, w = r.sum(0), weight.to(r.dtype)
+    height = (top + whole.log()).double() @ weight.double()
+    return _sums(seen, r.mul_(w / whole)) | {"objective": height, "weight": weight.double().sum()}
+
+
+def _seen(sights: Mapping[str, Sight], views: Views) -> dict[str, Seen]:
+    return {name: sight(*views[name]) for name, sight in sights.items()}
+
+
+def _sums(seen: Mapping[str, Seen], r: Tensor) -> Parameters:
+    sums = {f"{name}.{key}": t for name, one in seen.items() for key, t in one.sums(r).items()}
+    return sums | {"n": r.sum(-1).double()}
+
+
+def _log_joint(seen: Mapping[str, Seen], log_weight: Tensor) -> Tensor:
+    """Log w_k + the parts' log p, (K, B)."""
     terms = [one.log_p for one in seen.values()]
-    return sum(terms[1:], terms[0] + weight.to(terms[0].dtype)) if terms else weight
+    return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype)) if terms else log_weight[:, None]
+
+
+def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Tensor]]:
+    """The rows, so many at a time."""
+    for start in range(0, len(weight), max(rows, 1)):
+        at = slice(start, start + rows)
+        yield {name: (v[at], known[at]) for name, (v, known) in views.items()}, weight[at]
 
 
 def under(parameters: Parameters, name: str) -> Parameters:

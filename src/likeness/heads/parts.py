@@ -35,6 +35,9 @@ class Seen:
     sums: Callable[[Tensor], Parameters]
 
 
+Sight = Callable[[Tensor, Tensor], Seen]
+
+
 class Part(ABC):
     """One factor of every component's law."""
 
@@ -42,9 +45,11 @@ class Part(ABC):
     def blank(self, variance: Tensor) -> Parameters:
         """Parameters before any data, given the variance of each entry."""
 
+    additive = True  # whether statistics of some rows add to those of others, so that rows may come in pieces
+
     @abstractmethod
-    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
-        """Log p of what is known of each row under each component; `draft` allows single precision."""
+    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
+        """Rows' values and what of them is known -> what they tell; `draft` allows single precision."""
 
     @abstractmethod
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
@@ -82,10 +87,14 @@ class Multinomials(Part):
         size = torch.bincount(self.groups)[self.groups].to(variance)
         return {"log_theta": -size.log().expand(self.components, -1).clone()}
 
-    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
         """The sum of c_j log theta_kj over known categories."""
-        counts = v * known
-        return Seen(params["log_theta"] @ counts.T, lambda r: {"count": r @ counts})
+
+        def see(v: Tensor, known: Tensor) -> Seen:
+            counts = v * known
+            return Seen(params["log_theta"] @ counts.T, lambda r: {"count": r.double() @ counts})
+
+        return see
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Smoothed shares within each group."""
@@ -103,6 +112,8 @@ class Products(Drawn):
         components: K.
     """
 
+    additive = False
+
     def __init__(self, columns: Columns, smoothing: float, components: int) -> None:
         self.columns, self.smoothing, self.components = columns, smoothing, components
 
@@ -111,15 +122,19 @@ class Products(Drawn):
         places = self.columns.space.layout if self.columns.narrow else self.columns.space.layout[:-1]
         return {"table": self.columns.start().expand(self.components, *places, -1).clone()}
 
-    def see(self, v: Tensor, known: Tensor, params: Parameters, *, draft: bool = False) -> Seen:
+    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
         """Sums of the heads' log p over what is known."""
-        table = params["table"]
+        table, smoothing = params["table"], self.smoothing
+        law = self.columns.law(table)
 
-        def sums(r: Tensor) -> Parameters:
-            smoothing = self.smoothing
-            return {"table": self.columns.estimate(v, known, r.T.contiguous(), smoothing=smoothing, previous=table)}
+        def see(v: Tensor, known: Tensor) -> Seen:
+            def sums(r: Tensor) -> Parameters:
+                share = r.T.contiguous()
+                return {"table": self.columns.estimate(v, known, share, smoothing=smoothing, previous=table)}
 
-        return Seen(self.columns.law(table).each(v, known).T, sums)
+            return Seen(law.each(v, known).T, sums)
+
+        return see
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """What was estimated already."""
