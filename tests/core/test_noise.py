@@ -24,8 +24,9 @@ def test_draws_continue_where_the_first_ended() -> None:
 def test_every_key_matters() -> None:
     index = torch.arange(64)
     base = Noise(1, index).normal("x", 3)
-    others = [Noise(2, index).normal("x", 3), Noise(1, index + 64).normal("x", 3), Noise(1, index, draw=1).normal("x", 3),
-              Noise(1, index, step=1).normal("x", 3), Noise(1, index).normal("y", 3), Noise(1, index, scope="s").normal("x", 3)]  # fmt: skip
+    changed = [{"seed": 2}, {"index": index + 64}, {"draw": 1}, {"step": 1}, {"scope": "s"}]
+    others = [Noise(**{"seed": 1, "index": index, **c}).normal("x", 3) for c in changed]
+    others.append(Noise(1, index).normal("y", 3))
     for other in others:
         assert float((base - other).abs().min()) > 0
         correlation = float(torch.corrcoef(torch.stack([base.flatten(), other.flatten()]))[0, 1])

@@ -38,9 +38,13 @@ def test_layout_and_states() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"axes": ("a",), "shape": (2, 3), "variables": (Real(),)}, {"axes": ("a", "b"), "shape": (2, None), "variables": (Real(),)},
-     {"axes": ("a",), "shape": (3,), "variables": (Real(), Real())}, {"axes": ("a",), "shape": (2,), "variables": (Real(),), "names": ("x",)}],
-)  # fmt: skip
+    [
+        {"axes": ("a",), "shape": (2, 3), "variables": (Real(),)},
+        {"axes": ("a", "b"), "shape": (2, None), "variables": (Real(),)},
+        {"axes": ("a",), "shape": (3,), "variables": (Real(), Real())},
+        {"axes": ("a",), "shape": (2,), "variables": (Real(),), "names": ("x",)},
+    ],
+)
 def test_inconsistent_spaces_are_refused(arguments: dict) -> None:
     with pytest.raises(ValidationError):
         Space(**arguments)

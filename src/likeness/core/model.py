@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
@@ -37,12 +38,14 @@ class Model(Law, nn.Module):
 
     Attributes:
         progress: The share of its learning that is done, for objectives that change on the way; the executor keeps it.
+        source: What it learns from while it learns, for stages that prepare themselves when their turn comes.
         facts: What a saved model says of how it was learned: data, budget, decisions; the Run fills it.
     """
 
     Config: ClassVar[type[Config]] = Config
     natural_dtype: ClassVar[torch.dtype] = torch.float32
     progress: float = 0.0
+    source: Source | None = None
     facts: dict[str, Any]
     lengths: Tensor
     classes: Tensor
@@ -188,6 +191,13 @@ class Model(Law, nn.Module):
         near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
         apart = (y[::2] - y[1::2]).norm(dim=-1).mean(0)
         return near - apart / 2
+
+    @final
+    def save(self, path: str | Path) -> Path:
+        """Save the model as a folder that `likeness.open` reads."""
+        from likeness.core import store  # which knows models
+
+        return store.save(self, path)
 
     @final
     def count(self) -> int:

@@ -143,7 +143,7 @@ class Autoregressive(Model):
         return torch.cat(parts, -1) if parts else None
 
     def _agnostic_loss(self, batch: Batch, noise: Noise) -> Tensor:
-        """-log p of the n - k entries behind the first k of a random order, times n / (n - k) (Uria et al. 2014, eq. 8)."""
+        """-log p of the entries behind the first k of a random order, times n / (n - k) (Uria et al. 2014, eq. 8)."""
         present, u = batch.present.flatten(1), noise.uniform("order", self.space.dims + 1)
         rank = torch.where(present, u[:, 1:], torch.inf).argsort(-1).argsort(-1)
         n = present.sum(-1).clamp_min(1)
