@@ -16,7 +16,7 @@ from likeness.core.errors import BadConfig
 
 
 def compare(
-    data: Annotated[str, typer.Argument(help="A table, an array, a folder of images, or a named set.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A table, an array, a folder of images, or a named set.")],
     family_options: Annotated[
         list[str] | None,
         typer.Argument(metavar="[FAMILY.NAME=VALUE]...", help="Options of a family, such as flow.layers=6."),

@@ -19,7 +19,7 @@ from likeness.cli.rows import CHECKPOINT
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
-from likeness.core.errors import LikenessError
+from likeness.core.errors import BadData, LikenessError
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
@@ -38,9 +38,12 @@ class Kept:
 
 
 def fit(
-    data: Annotated[str, typer.Argument(help="A table (.csv, .parquet), an array, images, text, or a named set.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A table (.csv, .parquet), an array, images, text, or a named set.")
+    ],
     family: Annotated[
-        str, typer.Argument(help="A family: `likeness families` lists them.", autocompletion=complete_family)
+        str,
+        typer.Argument(metavar="FAMILY", help="`likeness families` lists them.", autocompletion=complete_family),
     ],
     family_options: Annotated[
         list[str] | None,
@@ -68,7 +71,9 @@ def fit(
             help="real, ordinal, nominal, count, binary, date, skip, or a step such as 0.1.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a fit that was stopped, to the end that it had.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of the model in --out.")] = False,
     device: Device = "cpu",
 ) -> None:
@@ -84,6 +89,7 @@ def fit(
     _check(budget, device)
     loaded = _load(data, given or [], types)
     _tell(loaded)
+    _no_constants(loaded)
     place = folder.opened(asked, resume=resume)
     kept = Kept()
     try:
@@ -127,6 +133,24 @@ def _load(data: str, given: Sequence[str], types: Mapping[str, str]) -> Data:
     condition = list(given) if len(given) > 1 else given[0] if given else None
     loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0)
     return loaded
+
+
+def _no_constants(loaded: Data) -> None:
+    """Refuse columns of one value: they tell nothing, and the density of a real one has no bound.
+
+    Raises:
+        BadData: With what leaves them out.
+    """
+    space, batch = loaded.space, loaded.train.batch
+    if space.source != "table" or space.names is None or len(loaded.train) < 2:
+        return
+    flat, known = batch.x, batch.present
+    low = flat.masked_fill(~known, float("inf")).amin(0)
+    high = flat.masked_fill(~known, float("-inf")).amax(0)
+    names = [name for name, same in zip(space.names, (low >= high).tolist(), strict=True) if same]
+    if names:
+        do = " ".join(f"--columns {shlex.quote(f'{name}=skip')}" for name in names)
+        raise BadData(f"one value in all rows of {', '.join(map(repr, names))}", do=f"leave that out: {do}")
 
 
 def wanted(types: Mapping[str, str]) -> dict[str, Any] | None:

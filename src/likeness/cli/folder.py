@@ -53,7 +53,8 @@ def _unfinished(out: Path | None, data: str, family: str) -> Path:
     if not (out / CHECKPOINT).exists():
         finished = (out / CONFIG).exists()
         what = "this fit is finished: there is nothing to resume" if finished else "there is no fit to resume here"
-        raise BadConfig(what, where=str(out), do="leave --resume out")
+        do = "fit another in its place with --overwrite" if finished else "leave --resume out"
+        raise BadConfig(what, where=str(out), do=do)
     return out
 
 

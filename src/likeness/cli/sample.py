@@ -26,7 +26,7 @@ def sample(
     out: Out = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="What to draw under, where the model was fitted with --given."),
+        typer.Option(metavar="NAME=VALUE", help="What to draw under; the value alone where there is one name."),
     ] = None,
     fix: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="A column's value: the others are drawn given it.")
@@ -42,12 +42,19 @@ def sample(
 
     likeness sample runs/flow -n 64 --out samples.png
     """
-    condition, fixed = options.pairs(given, "--given"), options.pairs(fix, "--fix")
+    fixed = options.pairs(fix, "--fix")
     fitted = rows.open_model(model, device)
     write = _writer(fitted, out)
+    condition = _condition(fitted, given or [])
     draws = _drawn(fitted, n, condition, fixed, first, seed, rows.settings(fitted, settings))
     write(draws)
     remark(f"{plural(n, 'item')} drawn with --seed {draws.seed}: {draws.how}")
+
+
+def _condition(model: Fitted, words: list[str]) -> dict[str, str]:
+    names = () if model.given_space is None else model.given_space.names or ()
+    alone = len(words) == len(names) == 1 and "=" not in words[0]
+    return {names[0]: words[0]} if alone else options.pairs(words, "--given")
 
 
 def _drawn(
