@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,20 @@ def picture(space: Space, batch: Batch) -> bytes:
 def beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None = None) -> bytes:
     """A PNG of drawn items, in a frame and on scales that the data set; over the data where that can be seen."""
     return _BESIDE[form(space)](space, data, drawn, colour, law)
+
+
+def sheet(rows: Sequence[Sequence[tuple[str, bytes]]]) -> bytes:
+    """Named PNGs in rows, as one PNG."""
+    across = max(map(len, rows))
+    made = _figure(1.5 * across, 1.75 * len(rows))
+    grid = made.subplots(len(rows), across, squeeze=False)
+    for places, panels in zip(grid, rows, strict=True):
+        for axes, panel in zip(places, panels, strict=False):
+            axes.imshow(np.asarray(Image.open(io.BytesIO(panel[1])).convert("RGB")), interpolation="antialiased")
+            axes.set_title(panel[0], fontsize=8, color=INK)
+        for axes in places:
+            axes.set_axis_off()
+    return _bytes(made)
 
 
 # ---- helpers -------------------------------------------------------------------------------------------------------
@@ -331,4 +345,4 @@ _BESIDE: dict[str, Callable[[Space, Batch, Batch, str, Law | None], bytes]] = {
     "waves": _waves_beside, "map": _map_beside,
 }  # fmt: skip
 
-__all__ = ["beside", "density_on", "form", "image_grid", "picture"]
+__all__ = ["beside", "density_on", "form", "image_grid", "picture", "sheet"]

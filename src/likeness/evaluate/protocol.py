@@ -152,7 +152,7 @@ def _pairs(families: Sequence[Named] | Named) -> list[tuple[str, dict[str, Any]]
         return [(families, {})]
     if isinstance(families, tuple) and len(families) == 2 and isinstance(families[1], dict):
         return [(str(families[0]), families[1])]
-    return [pair for family in families for pair in ([(family, {})] if isinstance(family, str) else [family])]  # type: ignore[misc]
+    return [pair for family in families for pair in ([(family, {})] if isinstance(family, str) else [family])]
 
 
 def _entrant(name: str, options: dict[str, Any], role: Role) -> Entrant:

@@ -292,24 +292,28 @@ def _form(comparison: Comparison) -> str:
     return form(comparison.split.train.space)
 
 
-def _pictures(comparison: Comparison, hues: dict[str, str]) -> str:
-    shape, test = _form(comparison), comparison.split.test
-    cards = [_picture(comparison, "held-out data", test, GREY, None)]
-    for row in comparison.rows:
-        if row.name in comparison.drawn:
-            drawn, law = comparison.drawn[row.name], comparison.laws[row.name]
-            cards.append(_picture(comparison, row.name, drawn, hues[row.name], law))
-    body = tag("div", *cards, class_=f"cards {shape}")
-    return section("Draws beside data", DRAWS.get(shape, UNCHOSEN), body, "draws")
-
-
-def _picture(comparison: Comparison, name: str, batch: Batch, colour: str, law: Any) -> str:
+def panels(comparison: Comparison, hues: dict[str, str] | None = None) -> list[tuple[str, bytes, Batch]]:
+    """A picture of the held-out data and one of what each row drew: names, PNGs and items."""
     from likeness.evaluate.figures import beside
 
-    space = comparison.split.train.space
-    data = comparison.split.test if law is not None else batch
-    png = beside(space, data, batch, colour, law)
-    return figure(image(png, f"items: {name}", _form(comparison)) + _as_text(space, batch), tag("b", escape(name)))
+    hues = hues or charts.colours([(r.name, r.role) for r in comparison.rows])
+    space, test = comparison.split.train.space, comparison.split.test
+    found = [("held-out data", beside(space, test, test, GREY), test)]
+    for row in comparison.rows:
+        if row.name in comparison.drawn:
+            drawn = comparison.drawn[row.name]
+            found.append((row.name, beside(space, test, drawn, hues[row.name], comparison.laws[row.name]), drawn))
+    return found
+
+
+def _pictures(comparison: Comparison, hues: dict[str, str]) -> str:
+    shape, space = _form(comparison), comparison.split.train.space
+    cards = [
+        figure(image(png, f"items: {name}", shape) + _as_text(space, batch), tag("b", escape(name)))
+        for name, png, batch in panels(comparison, hues)
+    ]
+    body = tag("div", *cards, class_=f"cards {shape}")
+    return section("Draws beside data", DRAWS.get(shape, UNCHOSEN), body, "draws")
 
 
 def _as_text(space: Space, batch: Batch) -> str:
@@ -354,7 +358,7 @@ def _curve(row: Facts, colour: str) -> str:
     watched = [c["validation"] for c in row["curves"] if len(c["validation"]) > 1]
     learned = [[p for p in c["loss"] if p[1] is not None] for c in row["curves"]]
     lines, up = (watched, f"{row['criterion']}, held out") if watched else (learned, "training loss")
-    lines = [line for line in lines if len(line) > 1]
+    lines = [line for line in lines if len(line) > 3]
     if not lines:
         return ""
     art = charts.curves(lines, colour, f"training of {row['name']}", "steps", up)
