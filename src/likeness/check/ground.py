@@ -16,6 +16,7 @@ from likeness.core.space import Space, Variable
 
 MOST_STATES = 4096
 REACH = 5.0  # sinh(5) = 74 scales to each side
+FINEST = 1.5  # decades between the largest and the smallest moves of a chain
 FEW = 5  # the least expected count of a cell of a chi-square test
 
 
@@ -150,6 +151,7 @@ def allowed(variable: Variable, x: Tensor) -> Tensor:
 def moved(space: Space, batch: Batch, may: Tensor, scale: Tensor, source: torch.Generator) -> tuple[Batch, Tensor]:
     """A symmetric move of one or a few of the entries that may move, and which rows stay in the Space, (B,)."""
     x = batch.x.clone()
+    size = 10 ** (-FINEST * torch.rand(len(x), generator=source, dtype=x.dtype)).reshape(-1, *[1] * (x.dim() - 1))
     score = torch.rand(x.shape, generator=source).masked_fill(~may, -1.0).flatten(1)
     few = 1 + torch.randint(3, (len(x), 1), generator=source)
     rank = score.argsort(-1, descending=True).argsort(-1).reshape(x.shape)
@@ -158,7 +160,7 @@ def moved(space: Space, batch: Batch, may: Tensor, scale: Tensor, source: torch.
     one = len(set(space.columns)) == 1
     for i, variable in enumerate(space.columns[:1] if one else space.columns):
         part = (slice(None),) if one else (..., i)
-        new = proposal(variable, x[part], scale.expand_as(x)[part], source)
+        new = proposal(variable, x[part], (scale * size).expand_as(x)[part], source)
         inside[part] = allowed(variable, new)
         x[part] = torch.where(chosen[part] & inside[part], new, x[part])
     return replace(batch, x=x), ~(chosen & ~inside).flatten(1).any(-1)
