@@ -29,6 +29,7 @@ from likeness.core.answers import (
     regrouped,
 )
 from likeness.core.batch import Batch, as_batch, missing
+from likeness.core.config import Settings as CoreSettings
 from likeness.core.errors import BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.routes import Question, Route, routes_for
@@ -328,7 +329,11 @@ class Law(Rows):
         return out
 
     def _settings(self, settings: Any) -> Any:
-        return self.Settings.parse(settings or {}) if settings is None or type(settings) is dict else settings
+        """Settings of this law's own class, from None, a dict or those that every law takes."""
+        if isinstance(settings, self.Settings):
+            return settings
+        chosen = settings.model_dump(exclude_unset=True) if isinstance(settings, CoreSettings) else settings
+        return self.Settings.parse(chosen or {})
 
     def _seed(self, seed: int | None) -> int:
         return fresh_seed() if seed is None else seed
