@@ -360,16 +360,15 @@ def _likelihood(scores: list[Scores], level: float) -> dict[str, Cell]:
 
 def _samples(scores: list[Scores], level: float) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
+    gone = _gone([s.coverage for s in scores])  # a cell without a number is false: `or` would pass it over
     for key in ("precision", "density", "recall", "coverage"):
-        gone = _gone([s.coverage for s in scores])
         top = None if key == "density" else (0.0, 1.0)
-        found[key] = gone or over_seeds([getattr(s.coverage, key) for s in scores], level, within=top)
-    found["c2st"] = _gone([s.c2st for s in scores]) or over_seeds(
-        [s.c2st for s in scores if not isinstance(s.c2st, Absent)], level, within=(0.0, 1.0)
-    )
-    found["energy"] = _gone([s.energy for s in scores]) or over_seeds(
-        [s.energy for s in scores if not isinstance(s.energy, Absent)], level
-    )
+        values = [getattr(s.coverage, key) for s in scores] if gone is None else []
+        found[key] = over_seeds(values, level, within=top) if gone is None else gone
+    for key, within in (("c2st", (0.0, 1.0)), ("energy", None)):
+        parts = [getattr(s, key) for s in scores]
+        without = _gone(parts)
+        found[key] = over_seeds(parts, level, within=within) if without is None else without
     return found
 
 
@@ -378,7 +377,8 @@ def _speed(scores: list[Scores], level: float) -> dict[str, Cell]:
     for i, key in enumerate(("rate_1", "rate_many")):
         parts = [s.rates[i] for s in scores]
         rates = [r for part in parts if not isinstance(part, Absent) for r in part]
-        found[key] = _gone(parts) or typical(rates, level)
+        gone = _gone(parts)
+        found[key] = typical(rates, level) if gone is None else gone
     first = scores[0].evaluations
     found["evaluations"] = absent(first.why) if isinstance(first, Absent) else counted(first)
     return found
