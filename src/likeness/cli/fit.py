@@ -99,7 +99,7 @@ def fit(
         )  # fmt: skip
         score = held_out_score(model, kept.run, loaded.test, seed)
         keep(model, place, score, loaded.notes)
-    except LikenessError:
+    except (LikenessError, OSError):
         if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")
         raise

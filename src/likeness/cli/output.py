@@ -51,6 +51,10 @@ def whole(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(out)
+    except LikenessError as error:
+        if str(partial) not in (error.where or ""):
+            raise
+        raise LikenessError(error.what, where=str(out), do=error.do) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LikenessError(

@@ -160,9 +160,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise BadStore("this is not a saved model: it has no config.json", where=str(folder), do="check the path")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadStore("config.json is not JSON", where=str(path), do="save the model again") from error
+    config: dict[str, Any] = found if isinstance(found, dict) else {}
     if config.get("format") != FORMAT:
         raise BadStore(
             f"format {config.get('format')!r} where {FORMAT} is read",
