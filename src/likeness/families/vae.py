@@ -10,14 +10,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from likeness.core import registry
 from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
-from likeness.core.learner import Gradient, Phase
+from likeness.core.learner import Gradient, Learner, Phase, Staged
 from likeness.core.model import Model
+from likeness.core.nested import Mapped, through
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
+from likeness.core.registry import Card, FamilyConfig, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Normal, RowLaw
 from likeness.core.space import Space, vector
@@ -45,29 +47,33 @@ class VAEConfig(GradientConfig):
     activation: Activation = option("silu", "nonlinearity of an mlp")
     width: int = option(32, "channels of a conv net's finest stage, or width of a sequence net", ge=2)
     depth: int = option(1, "residual blocks of each stage of a conv net, or layers of a sequence net", ge=1)
+    norm: bool = option(False, "whether a conv net normalises within an item (group norm)")
     real: Literal["normal", "shared", "mixture"] = option(
         "normal", "law of a real entry given the code; shared: its deviation is the same for all codes"
     )
     components: int = option(3, "components of a mixture for one real or many-levelled variable", ge=1)
     beta: float = option(1.0, "weight of the divergence from the prior; 1 is the bound on log p", "objective", ge=0)
     free_bits: float = option(0.0, "divergence of each number of a code that costs no less, nats", "objective", ge=0)
-    kl_warmup: float = option(0.0, "share of the training in which the weight rises from 0", "objective", ge=0, le=1)
+    kl_warmup: float = option(0.2, "share of the training in which the weight rises from 0", "objective", ge=0, le=1)
     draws: int = option(1, "draws of the importance-weighted bound; 1 is the plain one", "objective", ge=1)
     draws_from: float = option(0.0, "share of the training that takes one draw first", "objective", ge=0, le=1)
     hide: float = option(
         0.1, "share of training rows that hide some entries, so that codes of rows with holes are learned", "objective",
         ge=0, le=1,
     )  # fmt: skip
+    effort: int = option(64, "draws of the bound where a question names no other number", ge=1)
+    prior: FamilyConfig = option(None, "a family whose law over codes, learned second, replaces the standard normal")
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Code:
-    """N(loc, exp(log_std)^2) for each row, both (B, L), and what conditions the nets, (B, C) or None."""
+    """N(loc, exp(log_std)^2) for each row, both (B, L); what is given, and what it says to the nets, (B, C)."""
 
     loc: Tensor
     log_std: Tensor
+    given: Batch | None
     side: Tensor | None
 
     @property
@@ -98,18 +104,21 @@ class VAE(Model):
     """
 
     Config = VAEConfig
-    default_effort = 64
 
     def __init__(self, config: VAEConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         numbers = any(v.type != "nominal" and v.states > 2 for v in space.variables)  # the others are 0 where absent
         real: Literal["mixture", "normal"] = "mixture" if config.real == "mixture" else "normal"
+        self.default_effort = config.effort
         self.columns = Columns(space, components=config.components, real=real, presence=numbers)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.codec = _codec(config, space, self.columns, config.context if self.context is not None else 0)
         self.bias = nn.Parameter(torch.zeros(self.columns.size))
         self.register_buffer("gate", _gate(self.columns) if config.real == "shared" else None, persistent=False)
         self.codes = vector(config.latent)
+        self.prior = None if config.prior is None else registry.build(
+            registry.name_of(config.prior), config.prior, self.codes, given_space
+        )  # fmt: skip
 
     gate: Tensor | None
 
@@ -119,12 +128,15 @@ class VAE(Model):
             return "a conv net takes images (C, H, W) or signals (C, T) of one variable: take net=mlp"
         if config.net == "sequence" and not space.ragged:
             return "a sequence net takes ragged rows: take net=mlp"
+        if config.prior is not None:
+            prior = registry.family(registry.name_of(config.prior))
+            return prior.accepts(config.prior, vector(config.latent), given_space).why or None
         return None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick model for checks."""
-        small = {"latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 2, "context": 16}
+        small = {"latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 2, "context": 16, "effort": 8}
         return {**small, "batch": 128, "lr": 1e-2, "ema": 0.99}
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -135,9 +147,24 @@ class VAE(Model):
         if self.context is not None:
             self.context.fit(source)
 
-    def learner(self) -> Gradient:
-        """Stochastic gradients of the bound."""
-        return Gradient((Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),))
+    def learner(self) -> Learner:
+        """Stochastic gradients of the bound; then, where one is asked for, a prior on draws of the codes."""
+        own = [p for name, p in self.named_parameters() if not name.startswith("prior.")]
+        first = Gradient((Phase("bound", partial(self.__call__, phase="bound"), own),))
+        return first if self.prior is None else Staged((("bound", lambda: first), ("prior", self._second)))
+
+    def _second(self) -> Learner:
+        prior = self.prior
+        assert prior is not None
+        assert self.codes is not None
+        prior.prepare(Mapped(self.source, self._coded, self.codes))
+        return through(prior, lambda batch, noise: prior.inputs(self._coded(batch, noise), noise)[0])
+
+    @torch.no_grad()
+    def _coded(self, batch: Batch, noise: Noise) -> Batch:
+        """The rows as draws of their codes."""
+        code = self._posterior(self._inside(batch.to(dtype=self.dtype, device=self.device), noise)[0])
+        return Batch(code.at(self._eps(noise, 1))[0], weight=batch.weight, given=code.given, index=batch.ids)
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """Reconstruction and divergence in nats, whose sum is -ELBO, and what another objective adds to it, (B,)."""
@@ -182,7 +209,7 @@ class VAE(Model):
         side = self._side(batch.given, len(batch))
         out = self.codec.encode(self.columns.embed(batch.x, _seen(batch)), batch.length, side)
         loc, log_std = out.to(self.dtype).chunk(2, -1)
-        return Code(loc, log_std.clamp(LEAST, MOST), side)
+        return Code(loc, log_std.clamp(LEAST, MOST), batch.given, side)
 
     def _params(self, z: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """Parameters (B, *places, S) of the law of x for codes (B, L)."""
@@ -198,6 +225,16 @@ class VAE(Model):
         present = None if seen is None else seen.expand(k, *seen.shape)
         return self.columns.law(params).total(batch.x.expand(k, *batch.x.shape), present)
 
+    def _log_prior(self, z: Tensor, given: Batch | None, noise: Noise) -> Tensor:
+        """Log p(z) - log N(z; 0, I) for k codes a row, z (k, B, L): 0 but for a prior of its own, (k, B)."""
+        if self.prior is None:
+            return z.new_zeros(())
+        k, rows = z.shape[:2]
+        batch = Batch(z.flatten(0, 1), given=None if given is None else given.repeat(k), index=noise.index.repeat(k))
+        asked = Question(batch, noise.within("prior").draws(k), self.prior.Settings())
+        normal = -(0.5 * z.square() + HALF_LOG_2PI).sum(-1)
+        return self.prior._score_rows(asked).value.reshape(k, rows) - normal
+
     def _eps(self, noise: Noise, k: int) -> Tensor:
         """Standard normal numbers for k codes a row, (k, B, L)."""
         return (noise if k == 1 else noise.draws(k)).normal("z", self.config.latent).unflatten(0, (k, -1))
@@ -212,13 +249,16 @@ class VAE(Model):
         k, code = effort or self.default_effort, self._posterior(batch)
         eps = self._eps(noise, k)
         log_p = self._likelihood(batch, code, code.at(eps))
-        value, stderr = log_mean_exp(log_p - code.log_ratio(eps))
-        fit, kl = log_p.mean(0), code.kl.sum(-1)
+        gain = self._log_prior(code.at(eps), code.given, noise)
+        value, stderr = log_mean_exp(log_p - code.log_ratio(eps) + gain)
+        fit, kl = log_p.mean(0), code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
         terms = {"reconstruction": fit, "kl": -kl, "importance": value - fit + kl}
         return Scored(value, Kind.LOWER_BOUND, f"importance-weighted bound, {k} draws", stderr, terms)
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         z = noise.normal("z", self.config.latent)
+        if self.prior is not None:
+            z = self.prior._sample_rows(noise.within("prior"), given, self.prior.Settings())[0]
         return self._drawn(self._params(z, length, self._side(given, noise.rows)), noise)
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
@@ -250,7 +290,7 @@ class VAE(Model):
         return replace(code, loc=moved[0], log_std=moved[1].clamp(LEAST, MOST))
 
     def _slopes(self, batch: Batch, code: Code, eps: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of each row's bound in its own mean and log std."""
+        """Gradients of each row's bound, under the standard normal, in its own mean and log std."""
         with torch.enable_grad():
             leaves = [t.detach().requires_grad_() for t in (code.loc, code.log_std)]
             code = replace(code, loc=leaves[0], log_std=leaves[1])
@@ -271,7 +311,8 @@ class VAE(Model):
         z[::DOUBTED] = eps[::DOUBTED]
         part = max(1, settings.rows // len(batch))
         log_p = torch.cat([self._likelihood(batch, code, some) for some in z.split(part)])
-        done = resampled(z, log_p - self._log_mix(code, z), Question(batch, noise, settings, n=n), "codes resampled")
+        log_w = log_p + self._log_prior(z, code.given, noise) - self._log_mix(code, z)
+        done = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
         wide = batch.repeat(n)
         side = None if code.side is None else code.side.repeat(n, 1)
         x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, side), noise.draws(n))
@@ -287,20 +328,20 @@ class VAE(Model):
 
     @torch.no_grad()
     def elbo(self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0) -> LogProb:
-        """E_q log p(x | z) - KL(q || N(0, I)) for any q that `encode` answered with, nats, (B,).
+        """E_q log p(x | z) - KL(q || p(z)) for any q that `encode` answered with, nats, (B,).
 
         The difference between q refined and q amortised is the amortisation gap (Cremer et al. 2018, arXiv:1801.03558).
         """
         batch = self._batch(x, given)
         inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))
-        code = Code(codes.loc, codes.std.log(), self._side(inside.given, len(batch)))
         with self.asking():
-            log_p = self._likelihood(inside, code, code.at(self._eps(noise, effort)))
-        stderr = log_p.std(0) / math.sqrt(effort) if effort > 1 else None
-        kl = code.kl.sum(-1)
-        terms = {"reconstruction": log_p.mean(0), "kl": -kl}
-        how = f"plain bound, {effort} draws"
-        return LogProb(log_p.mean(0) - kl, Kind.LOWER_BOUND, self.measure, how, stderr, terms, seed=seed)
+            code = Code(codes.loc, codes.std.log(), inside.given, self._side(inside.given, len(batch)))
+            z = code.at(self._eps(noise, effort))
+            log_p, gain = self._likelihood(inside, code, z), self._log_prior(z, code.given, noise)
+        stderr = (log_p + gain).std(0) / math.sqrt(effort) if effort > 1 else None
+        terms = {"reconstruction": log_p.mean(0), "kl": (log_p + gain).mean(0) - log_p.mean(0) - code.kl.sum(-1)}
+        value = terms["reconstruction"] + terms["kl"]
+        return LogProb(value, Kind.LOWER_BOUND, self.measure, f"plain bound, {effort} draws", stderr, terms, seed=seed)
 
 
 def _seen(batch: Batch) -> Tensor | None:
@@ -326,14 +367,13 @@ def _codec(c: VAEConfig, space: Space, columns: Columns, side: int) -> Codec:
     kind = c.net
     if kind == "auto":
         kind = "sequence" if space.ragged else "conv" if _gridded(space) else "mlp"
-    sizes = {"outputs": 2 * c.latent, "inputs": c.latent, "side": side}
+    net = {"outputs": 2 * c.latent, "inputs": c.latent, "side": side}
     if kind == "conv":
         per = (columns.features // space.width, columns.size // space.width)
-        return Grid(space.layout, *per, width=c.width, depth=c.depth, **sizes)
+        return Grid(space.layout, *per, width=c.width, depth=c.depth, norm=c.norm, **net)
     if kind == "sequence":
-        return Steps(space.layout[0], columns.features, columns.size, width=c.width, depth=c.depth, **sizes)
+        return Steps(space.layout[0], columns.features, columns.size, width=c.width, depth=c.depth, **net)
     places = space.layout if columns.narrow else space.layout[:-1]
     longest = space.layout[0] if space.ragged else 0
-    return Flat(
-        places, columns.features, columns.size, hidden=c.hidden, activation=c.activation, longest=longest, **sizes
-    )
+    sizes = {**net, "longest": longest}
+    return Flat(places, columns.features, columns.size, hidden=c.hidden, activation=c.activation, **sizes)

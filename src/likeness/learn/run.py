@@ -87,6 +87,7 @@ class Run:
     ) -> None:
         self.model, self.seed, self.held = model, seed, holdout if holdout is not None and len(holdout) else None
         self.out = None if out is None else Path(out)
+        model.source = data
         resuming = resume and self.out is not None and (self.out / CHECKPOINT).exists()
         if not resuming:
             self._prepare(data)
@@ -188,6 +189,7 @@ class Run:
         if self.best.state is not None and self.best.iteration < self.iteration:
             self.model.load_state_dict(self.best.state)
         self.model.eval()
+        self.model.source = None
         self._keep_scores()
         self.model.facts = {**getattr(self.model, "facts", {}), **self._facts()}
         if self.out is not None:

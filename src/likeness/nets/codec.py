@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import final
 
 import torch
@@ -53,9 +54,9 @@ class Flat(Codec):
     ) -> None:  # fmt: skip
         super().__init__()
         self.shape, self.longest = (*places, params), longest
-        sizes = {"activation": activation, "context": side + (longest > 0)}
-        self.encoder = MLP(math.prod(places) * features, outputs, hidden=hidden, **sizes)
-        self.decoder = MLP(inputs, math.prod(places) * params, hidden=hidden[::-1], **sizes)
+        net = partial(MLP, activation=activation, context=side + (longest > 0))
+        self.encoder = net(math.prod(places) * features, outputs, hidden=hidden)
+        self.decoder = net(inputs, math.prod(places) * params, hidden=hidden[::-1])
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """One pass over all features of an event."""
@@ -95,9 +96,10 @@ class Grid(Codec):
         super().__init__()
         self.shape, self.features, self.params = shape, features, params
         channels, space = shape[0], shape[1:]
-        sizes = {"width": width, "depth": depth, "norm": norm, "context": side}
-        self.encoder = Encoder((channels * features, *space), outputs, **sizes)
-        self.decoder = Decoder(inputs, (channels * params, *space), **sizes)
+        self.encoder = Encoder(
+            (channels * features, *space), outputs, width=width, depth=depth, norm=norm, context=side
+        )
+        self.decoder = Decoder(inputs, (channels * params, *space), width=width, depth=depth, norm=norm, context=side)
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """An entry's features stand behind one another as channels."""
@@ -112,7 +114,7 @@ class Grid(Codec):
 
 @final
 class Steps(Codec):
-    """Transformers along a ragged sequence, looking both ways: one pools what exists, one spreads a code over the steps.
+    """Transformers along a ragged sequence, looking both ways: one pools what exists, one spreads a code over steps.
 
     Args:
         longest: Steps of the layout.
@@ -131,10 +133,9 @@ class Steps(Codec):
     ) -> None:  # fmt: skip
         super().__init__()
         self.longest = longest
-        sizes = {"causal": False, "width": width, "depth": depth, "context": side}
-        self.encoder = Sequence(features, width, **sizes)
+        net = partial(Sequence, causal=False, width=width, depth=depth, context=side)
+        self.encoder, self.decoder = net(features, width), net(inputs, params)
         self.pooled = nn.Linear(width + 1, outputs)
-        self.decoder = Sequence(inputs, params, **sizes)
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """The mean over the steps that exist, and how many they are."""
