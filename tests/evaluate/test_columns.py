@@ -24,7 +24,7 @@ def test_one_seed_keeps_its_own_interval():
 
 
 def test_over_seeds_covers_at_least_as_it_says():
-    """Held-out items are shared by all seeds; draws and learning are each seed's own; an interval knows the first two."""
+    """Held-out items are shared by all seeds, draws and learning are a seed's own; intervals know the first two."""
     g = torch.Generator().manual_seed(0)
     noise = torch.randn(1000, 7, generator=g).tolist()
     hits = 0

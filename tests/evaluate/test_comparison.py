@@ -1,4 +1,4 @@
-"""A comparison's promises: one split for all, failures as rows, intervals, ties said, unlike kinds apart, copies caught."""
+"""A comparison's promises: one split, failures as rows, intervals, ties said, unlike kinds apart, copies caught."""
 
 import io
 import json
