@@ -281,7 +281,8 @@ class GaussianFiller(Filler):
 
     def fit(self, source: Source) -> None:
         """EM over rows with holes; the tails of ragged rows count as holes."""
-        for _ in range(self.passes):
+        full = all(bool(batch.present.all()) for batch in source.chunks(8192))
+        for _ in range(1 if full else self.passes):
             weight, first, second = 0.0, torch.zeros(()), torch.zeros(())
             for batch in source.chunks(8192):
                 x, known = batch.x.flatten(1).double(), batch.present.flatten(1)

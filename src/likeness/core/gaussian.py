@@ -70,18 +70,28 @@ def conditional_draw(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal
 
 
 def moments(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sums of E[x] (D,) and E[x x'] (D, D) given what is known in each row."""
+    """Weighted sums of E[x] (D,) and E[x x'] (D, D) given what is known in each row, under one mean and covariance.
+
+    Rows of one pattern share their regression, so that many rows with few patterns cost little.
+    """
+    patterns, of = known.unique(dim=0, return_inverse=True)
+    groups = of.argsort().split(of.bincount(minlength=len(patterns)).tolist())
     first, second = x.new_zeros(x.shape[-1]), x.new_zeros(x.shape[-1], x.shape[-1])
-    for (xs, ms, cs, ks), w in zip(_chunks(x, mean, cov, known), _split(weight, x), strict=True):
-        filled = _regress(xs, ms, cs, ks)
-        gain = torch.cholesky_solve(
-            (cs * ks[:, :, None]).expand(len(xs), -1, -1), torch.linalg.cholesky(masked(cs, ks))
-        )
-        left = cs - (cs * ks[:, None, :]) @ gain
-        hidden = ~ks[:, :, None] & ~ks[:, None, :]
-        first += (w[:, None] * filled).sum(0)
-        second += (w[:, None] * filled).T @ filled + ((left * hidden) * w[:, None, None]).sum(0)
+    for part, places in zip(_split(patterns, x), _split(torch.arange(len(patterns)), x), strict=True):
+        gain, left = _regression(cov, part)
+        for i, place in enumerate(places.tolist()):
+            own = groups[place]
+            w, filled = weight[own], mean + ((x[own] - mean) * part[i]) @ gain[i]
+            first += (w[:, None] * filled).sum(0)
+            second += (w[:, None] * filled).T @ filled + left[i] * w.sum()
     return first, second
+
+
+def _regression(cov: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """For each pattern (P, D) what of x is told by its known entries, and the covariance that is left, (P, D, D)."""
+    gain = torch.cholesky_solve(cov * known[:, :, None], torch.linalg.cholesky(masked(cov, known)))
+    left = cov - (cov * known[:, None, :]) @ gain
+    return gain, left * (~known[:, :, None] & ~known[:, None, :])
 
 
 def _chunks(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
