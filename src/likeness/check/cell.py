@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +20,13 @@ from likeness.check.spaces import cell as world_of
 from likeness.core import registry
 from likeness.core.answers import Answer, Kind
 from likeness.core.batch import Batch
-from likeness.core.config import Settings
 from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.data.source import Table
 from likeness.data.worlds import World
 from likeness.learn.run import Run
 
-ROWS, STEPS, SCORED = 2000, 100, 32  # training rows, steps of a gradient learner, held-out rows for p-values
+ROWS, STEPS, SCORED = 2000, 60, 32  # training rows, steps of a gradient learner, held-out rows for p-values
 FIRST_HELD = 1_000_000
 TRUTH = "truth"
 
@@ -81,6 +81,10 @@ class Cell:
     def effort(self) -> int | None:
         """Draws per item that a check can afford."""
         return None if self.exact else 4
+
+    def asked(self, **options: Any) -> dict[str, Any]:
+        """Settings of questions whose answers are compared with each other and need not be good: few particles."""
+        return {"particles": 32, **options}
 
     def held(self, n: int) -> Batch:
         """N rows that the law has not seen, with holes where the world makes them."""
@@ -165,9 +169,6 @@ def cells_of(family: type[Model]) -> Iterator[tuple[str, str, Answer]]:
         over, under = SPACES[space](), GIVENS[given]()
         config = family.Config.parse(family.small(over))
         yield space, given, family.accepts(config, over, under)
-
-
-STRICT = Settings(strict=True)
 
 
 def _numpy_state() -> str:

@@ -16,7 +16,7 @@ from likeness.core.batch import Batch, missing
 from likeness.core.batch import check as checked
 from likeness.core.errors import Unsupported
 
-RANKED, RANKS, CHAINED = 3, 300, 300
+RANKED, RANKS, MANY, CHAINED = 3, 300, 256, 300
 MIXED, CONDITIONS, NULL = 64, 256, 0.1
 POINTS = 1500
 
@@ -31,7 +31,7 @@ def hiding(cell: Cell, batch: Batch, rate: float) -> Batch:
     return batch.hide((rank < count).reshape(batch.x.shape))
 
 
-def completed(cell: Cell, batch: Batch, n: int) -> Draws:
+def completed(cell: Cell, batch: Batch, n: int, particles: int = 32) -> Draws:
     """N completions of each row.
 
     Raises:
@@ -40,7 +40,7 @@ def completed(cell: Cell, batch: Batch, n: int) -> Draws:
     if not cell.law.support("complete"):
         raise Skip(cell.law.support("complete").why)
     try:
-        return cell.law.complete(batch, n=n, seed=cell.seed)
+        return cell.law.complete(batch, n=n, seed=cell.seed, settings={"particles": particles})
     except Unsupported as error:
         raise Skip(str(error)) from None
 
@@ -83,7 +83,7 @@ def conditional(cell: Cell) -> Result:
 def _ranks(cell: Cell) -> list[Result]:
     """The rank of each completion of one hole under the exact conditional (Cook, Gelman & Rubin 2006)."""
     batch = cell.holed(cell.full(RANKED), 1)
-    draws = completed(cell, batch, RANKS)
+    draws = completed(cell, batch, RANKS, MANY)
     found = []
     for row in range(RANKED):
         points = hole_points(cell, batch, row, POINTS)
@@ -115,12 +115,13 @@ def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
 
 def _chained(cell: Cell) -> list[Result]:
     """Many rows completed once: the chain moves hidden entries only."""
-    batch = _holed(cell, CHAINED, 0.5)
-    draws = completed(cell, batch, 1)
+    rows = CHAINED if cell.law.space.dims <= 16 else CHAINED // 2
+    batch = _holed(cell, rows, 0.5)
+    draws = completed(cell, batch, 1, 64)
     full = replace(batch, x=draws.x[0], observed=None)
     slack = 0.0 if draws.kind is Kind.EXACT or draws.ess is None else 1 / float(draws.ess.clamp_min(1).mean())
     moved, where = drift(cell.law.space, full, cell.log_p, may=batch.holes, seed=cell.seed)
-    allowed = STANDARD_ERRORS * (1 + CHAINED * slack)
+    allowed = STANDARD_ERRORS * (1 + rows * slack)
     return [judge(moved, allowed, f"how far {where} of completed rows drifts along a chain that keeps p")]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likeness.check.cell import STRICT, Cell, poisoned
+from likeness.check.cell import Cell, poisoned
 from likeness.check.checks_holes import hiding
 from likeness.check.checks_learning import resumed
 from likeness.check.contract import CheckFailure, Result, Skip, check, demand, judge
@@ -21,9 +21,10 @@ from likeness.core.errors import Unsupported
 from likeness.core.law import Law
 
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
-ITEMS, ORDERED = 64, 24
+ITEMS, ORDERED = 64, 16
 RESUMED = ("reals2", "none")
 PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # rows, first
+ROWS = PARTS[:4]  # of rows that are asked about
 
 Ask = Callable[[Cell, Batch, Any], Tensor]
 
@@ -125,7 +126,7 @@ def _shape_log_prob(cell: Cell, batch: Batch) -> None:
 
 def _shape_complete(cell: Cell, batch: Batch) -> None:
     holed = cell.holed(batch, 1)
-    draws = cell.law.complete(holed, n=3, seed=1)
+    draws = cell.law.complete(holed, n=3, seed=1, settings=cell.asked())
     _told("complete", draws.x, (3, 5, *cell.law.space.layout), cell.law)
     flat = holed.repeat(3)
     checked(cell.law.space, Batch(draws.x.flatten(0, 1), length=flat.length))
@@ -193,32 +194,39 @@ SHAPES: dict[str, Callable[[Cell, Batch], None]] = {
 @check(2, "items", of_laws=True)
 def items(cell: Cell) -> Result:
     """Item i is the same in any batch, to the bit under `strict`, and ambient generators count for nothing."""
-    batch = cell.held(ITEMS + 17)
-    strict = max([_parts(cell, v, ask, batch, STRICT) for v, ask in askable(cell)] + _series(cell, STRICT), default=0.0)
+    batch = cell.held(ITEMS)
+    strict = _largest(cell, batch, strict=True)
     demand(strict == 0, f"under strict an item's bits change with the rows beside it (by {strict:.2g})")
-    loose = max([_parts(cell, v, ask, batch, None) for v, ask in askable(cell)] + _series(cell, None), default=0.0)
+    loose = _largest(cell, batch, strict=False)
     return judge(loose, ROUNDING, "the largest relative change of an item with the rows beside it")
 
 
-def _parts(cell: Cell, verb: str, ask: Ask, batch: Batch, settings: Any) -> float:
+def _largest(cell: Cell, batch: Batch, *, strict: bool) -> float:
+    """The largest change of an item over all verbs."""
+    rows = [_parts(cell, ask, batch, strict=strict) for _, ask in askable(cell)]
+    return max(rows + _series(cell, strict=strict), default=0.0)
+
+
+def _parts(cell: Cell, ask: Ask, batch: Batch, *, strict: bool) -> float:
     """The largest change of a row's answer over several parts of the batch."""
+    settings = cell.asked(strict=strict)
     with poisoned(1):
         whole = ask(cell, batch, settings)
     largest = 0.0
-    for rows, first in PARTS:
+    for rows, first in ROWS:
         with poisoned(rows):
             part = ask(cell, batch[first : first + rows], settings)
         largest = max(largest, gap(part, whole[first : first + rows]))
-    if settings is None:
+    if not strict:
         with poisoned(2):
-            single = ask(cell, batch[:8], {"rows": 1})
+            single = ask(cell, batch[:8], cell.asked(rows=1))
         largest = max(largest, gap(single, whole[:8]))
     return largest
 
 
-def _series(cell: Cell, settings: Any) -> list[float]:
+def _series(cell: Cell, *, strict: bool) -> list[float]:
     """Items first..first+n-1 of `sample`, and draws first.. of rows, against one long series."""
-    law, changes = cell.law, []
+    law, changes, settings = cell.law, list[float](), cell.asked(strict=strict)
     if law.support("sample"):
         with poisoned(1):
             whole = law.sample(ITEMS + 17, seed=cell.seed, settings=settings)
@@ -250,7 +258,8 @@ def saved(cell: Cell) -> Result:
     demand(other.model.config == cell.model.config, "the Config was not kept")
     batch = cell.held(9)
     for verb, ask in askable(cell):
-        demand(torch.equal(ask(cell, batch, None), ask(other, batch, None)), f"{verb} answers otherwise once opened")
+        same = torch.equal(ask(cell, batch, cell.asked()), ask(other, batch, cell.asked()))
+        demand(same, f"{verb} answers otherwise once opened")
     if cell.law.support("sample"):
         demand(torch.equal(cell.drawn(9).x, other.drawn(9).x), "sample answers otherwise once opened")
     if (cell.space_name, cell.given_name) == RESUMED:
@@ -303,7 +312,7 @@ def order(cell: Cell) -> Result:
     found = {
         f"{verb}, {how}": change
         for verb, ask, batch in _asked(cell)
-        for how, change in _rearranged(cell, lambda b, ask=ask: ask(cell, b, None), batch).items()  # type: ignore[misc]
+        for how, change in _rearranged(cell, lambda b, ask=ask: ask(cell, b, cell.asked()), batch).items()  # type: ignore[misc]
     }
     if not found:
         raise Skip("no verb answers a row each")
@@ -335,7 +344,7 @@ def _asked(cell: Cell) -> Iterator[tuple[str, Ask, Batch]]:
     known = torch.where(odd, hiding(cell, batch, 0.5).present, cell.holed(batch, 1).present)
     patchy = batch.hide(~known & batch.present)
     for verb, ask in (("complete", _complete_as_is), ("log_prob", _log_prob)):
-        if cell.law.support(verb) and _answers(lambda ask=ask: ask(cell, patchy[:4], None)):  # type: ignore[misc]
+        if cell.law.support(verb) and _answers(lambda ask=ask: ask(cell, patchy[:4], cell.asked())):  # type: ignore[misc]
             yield f"{verb} of patchy rows", ask, patchy
 
 

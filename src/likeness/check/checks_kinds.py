@@ -93,7 +93,7 @@ def _completion(cell: Cell) -> None:
         return
     batch = cell.holed(cell.full(2), 1)
     try:
-        draws = cell.law.complete(batch, n=8, seed=1)
+        draws = cell.law.complete(batch, n=8, seed=1, settings=cell.asked())
     except Unsupported:
         return
     if draws.kind is Kind.EXACT:
