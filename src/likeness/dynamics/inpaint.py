@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from likeness.core.gaussian import masked
 from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, Given
 from likeness.dynamics.path import Path
@@ -44,10 +45,46 @@ def systematic(log_weight: Tensor, u: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Twist:
-    """p(y | x_t) as N(y; x_hat, var), var = d^2 sigma^2 / (alpha^2 d^2 + sigma^2): exact for N(0, d^2), d = data_std.
+class Spread:
+    """The covariance of the data, axes diag(values) axes', by which the steps of a chain are exact for a Gaussian.
 
-    Wu et al. 2023, arXiv:2306.17775, section 3.1 and appendix A.2.
+    Args:
+        values: Its eigenvalues, (D,).
+        axes: Its eigenvectors as columns, (D, D), or None where it is diagonal.
+    """
+
+    values: Tensor
+    axes: Tensor | None = None
+
+    @classmethod
+    def of(cls, cov: Tensor) -> Spread:
+        """From a covariance (D, D), or variances (D,)."""
+        if cov.dim() == 1:
+            return cls(cov)
+        values, axes = torch.linalg.eigh(cov.double())
+        return cls(values.clamp(min=1e-8).to(cov), axes.to(cov))
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Events (B, *E) along the axes, (B, D)."""
+        return x.flatten(1) if self.axes is None else x.flatten(1) @ self.axes
+
+    def back(self, z: Tensor, like: Tensor) -> Tensor:
+        """The inverse of `turned`."""
+        return (z if self.axes is None else z @ self.axes.T).reshape(like.shape)
+
+    def precision(self, variances: Tensor, known: Tensor) -> Tensor:
+        """The inverse of axes diag(variances) axes' among `known` (B, D): (B, D, D), or (B, D) where diagonal."""
+        if self.axes is None:
+            return known / variances
+        inverse = torch.linalg.inv(masked((self.axes * variances) @ self.axes.T, known))
+        return inverse * (known[:, :, None] & known[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class _Twist:
+    """p(y | x_t) as N(y; x_hat, cov[x_0 | x_t]), that of Gaussian data: s sigma^2 / (alpha^2 s + sigma^2) on each axis.
+
+    Wu et al. 2023, arXiv:2306.17775, section 3.1 and appendix A.2, for a whole covariance.
     """
 
     denoiser: Denoiser
@@ -55,20 +92,23 @@ class _Twist:
     y: Tensor
     known: Tensor
     context: Given
-    data_std: float
+    spread: Spread
+    count: int
 
     def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x_hat, x_hat moved by sigma^2 / alpha times the gradient of log p(y | x), and log p(y | x), (rows,)."""
-        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
-        var = (self.data_std * sigma / torch.hypot(alpha * self.data_std, sigma)).square()
+        """x_hat, x_hat moved by sigma^2 / alpha times the gradient of log p(y | x), and log p(y | x), (K * B,)."""
+        alpha, var = self.path.alpha(t), self.path.sigma(t).square()
+        s = self.spread.values
+        precision = self.spread.precision(s * var / (alpha.square() * s + var), self.known.flatten(1))
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             x_hat = self.denoiser(x, t.to(x).expand(len(x)), self.context)
-            error = torch.where(self.known, self.y - x_hat, 0)
-            value = -(error.square() / var).flatten(1).sum(1) / 2
+            error = (x_hat.flatten(1) - self.y.flatten(1).repeat(self.count, 1)).view(self.count, len(self.y), -1)
+            weighed = error * precision if precision.dim() == 2 else (precision @ error.movedim(0, -1)).movedim(-1, 0)
+            value = -(weighed * error).sum(-1).flatten() / 2
             push = torch.autograd.grad(value.sum(), x)[0]
         x_hat = x_hat.detach()
-        return x_hat, x_hat + sigma.square() / alpha * push, value.detach()
+        return x_hat, x_hat + var / alpha * push, value.detach()
 
 
 def twisted(
@@ -81,13 +121,15 @@ def twisted(
     *,
     noise: Noise,
     count: int,
-    data_std: float = 1.0,
+    spread: Spread,
 ) -> Cloud:
-    """Sequential Monte Carlo along the chain of `ancestral`, its steps twisted towards what is observed.
+    """Sequential Monte Carlo along the chain of reverse steps, twisted towards what is observed.
 
-    Particles move by the chain's own step with x_hat pushed along the gradient of log p(y | x_t), and are weighed by
+    The chain is that of `ancestral` with the reverse covariance of Gaussian data in place of a variance. Particles move
+    by its step with x_hat pushed along the gradient of log p(y | x_t) and are weighed by
     p(x_s | x_t) p(y | x_s) / (q(x_s | x_t) p(y | x_t)): with many of them the draws follow the chain's conditional,
-    however crude the twist, up to the noise that is left at the end of the grid.
+    however crude the twist, up to the noise that is left at the end of the grid. For Gaussian data and the ideal
+    denoiser chain and twist are exact, and all weights equal.
     Wu et al. 2023, arXiv:2306.17775, algorithm 1, resampled where few particles carry the weight.
 
     Args:
@@ -99,12 +141,16 @@ def twisted(
         context: What the denoiser is given, for K * B rows, draw-major.
         noise: Of K * B rows, draw-major.
         count: K.
-        data_std: The spread of data for which twist and steps are exact.
+        spread: The covariance of the data.
     """
-    rows, tile = len(y), (count, *[1] * (y.dim() - 1))
-    twist = _Twist(denoiser, path, y.repeat(tile), known.repeat(tile), context, data_std)
+    rows, event = len(y), y.shape[1:]
+    twist = _Twist(denoiser, path, y, known, context, spread, count)
     times, column = grid.detach().double().cpu().unbind(), torch.arange(rows, device=y.device)
-    x = torch.hypot(data_std * path.alpha(times[0]), path.sigma(times[0])) * noise.normal("start", *y.shape[1:]).to(y)
+
+    def drawn(use: str, std: Tensor) -> Tensor:
+        return spread.back(std * noise.normal(use, *event).to(y).flatten(1), y.new_empty(count * rows, *event))
+
+    x = drawn("start", torch.sqrt(path.alpha(times[0]).square() * spread.values + path.sigma(times[0]).square()))
     x_hat, pushed, value = twist(x, times[0])
     log_weight, least = value.view(count, rows), y.new_full((rows,), float(count))
     for i, (t, s) in enumerate(pairwise(times)):
@@ -114,15 +160,15 @@ def twisted(
         taken = systematic(log_weight, noise.uniform(f"resample-{i}")[:rows].to(y))
         taken = torch.where(poor, taken, torch.arange(count, device=y.device)[:, None])
         x, x_hat, pushed, value = (_taken(v, taken, column) for v in (x, x_hat, pushed, value))
-        std = path.reverse_std(s, t, data_std)
+        std = path.reverse_std(s, t, spread.values.sqrt())
         own, proposed = (path.posterior(x, end, s, t)[0] for end in (x_hat, pushed))
-        x = proposed + std * noise.normal(f"step-{i}", *y.shape[1:]).to(y)
-        ratio = ((x - proposed).square() - (x - own).square()).flatten(1).sum(1) / std.square() / 2
+        x = proposed + drawn(f"step-{i}", std)
+        off, on = (spread.turned(x - mean).div(std).square().sum(1) for mean in (own, proposed))
         before = value
         x_hat, pushed, value = twist(x, s)
-        change = (ratio + value - before).view(count, rows)
+        change = ((on - off) / 2 + value - before).view(count, rows)
         log_weight = torch.where(poor, change, log_weight + change)
-    x = torch.where(twist.known, twist.y, x_hat).view(count, *y.shape)
+    x = torch.where(known, y, x_hat.view(count, *y.shape))
     return Cloud(x, log_weight, torch.minimum(least, effective(log_weight)))
 
 

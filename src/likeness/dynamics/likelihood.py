@@ -16,7 +16,7 @@ from torch import Tensor
 
 from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, Given, eps_from_data
-from likeness.dynamics.grid import log_snr_grid, log_snr_range, log_snr_times
+from likeness.dynamics.grid import bent_grid, log_snr_range, log_snr_times
 from likeness.dynamics.path import DDPM, Path, expand
 
 Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
@@ -98,8 +98,8 @@ def _runge_kutta(slope: Slope, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor,
 
 
 def likelihood_grid(path: Path, steps: int) -> Tensor:
-    """The grid that `ode_log_prob` takes: from `t_min` up to `t_max`, uniform in log-SNR, (steps + 1,)."""
-    return log_snr_grid(path, steps, stop=path.t_min).flip(0)
+    """The grid that `ode_log_prob` takes: `bent_grid` from `t_min` up to `t_max`, (steps + 1,)."""
+    return bent_grid(path, steps, stop=path.t_min).flip(0)
 
 
 def ode_log_prob(

@@ -86,7 +86,7 @@ class Path(ABC):
         mean = expand(self.alpha(t) / alpha_s * noise_kept, x_t) * x_t + expand(data, x_t) * x_0
         return mean, self.posterior_std(s, t)
 
-    def reverse_std(self, s: Tensor, t: Tensor, data_std: float) -> Tensor:
+    def reverse_std(self, s: Tensor, t: Tensor, data_std: float | Tensor) -> Tensor:
         """The standard deviation of q(x_s | x_t) for data N(., data_std^2), for 0 < s < t.
 
         The posterior's variance times (1 + SNR_s data_std^2) / (1 + SNR_t data_std^2). On a variance preserving path

@@ -29,18 +29,18 @@ from likeness.dynamics import grid as grids
 from likeness.dynamics import inpaint, likelihood, solvers
 from likeness.dynamics.chain import Categories, Masked
 from likeness.dynamics.denoiser import Denoiser, Guided, Preconditioned, denoising_loss
+from likeness.dynamics.inpaint import Spread
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path, expand
 from likeness.nets.context import ContextNet
 from likeness.nets.timed import Body, Timed, Told
-from likeness.routes.particles import cloud, pick
+from likeness.routes.particles import pick
 
 LARGE = 400  # entries from which images and signals get a U-Net
 FEW_LEVELS = 16  # ordered levels up to which an entry is a code
-NOISIEST = -6.0  # log-SNR at which completion starts: what is left of the data there is a twentieth
+NOISIEST, CLEANEST = -6.0, 9.0  # log-SNR from which to which completion walks: noise 20 to 0.01 of the data
 DRAWN = 16  # draws of a bound where nobody asks for another number
 MOST_STEPS = 64  # steps in which codes are revealed where nobody asks for another number
-CODE_STEPS = 64  # steps of the ODE to a code and back
-LESS = 4  # completion takes so many times more steps than sampling
+SLOWER = 2  # completion takes so many times the steps of sampling
 Watch = Callable[[Tensor], None]
 
 
@@ -75,7 +75,7 @@ class DiffusionConfig(GradientConfig):
         "net", "the squared error that training minimises: of the net's own target, of the noise, of the data",
         "objective",
     )  # fmt: skip
-    steps: int = option(25, "steps of a solver where Settings name none; completion takes four times as many", ge=1)
+    steps: int = option(25, "steps of a solver where Settings name none; completion takes twice as many", ge=1)
     lr: float = option(5e-3, "peak learning rate of Adam", "optimiser", gt=0)
     batch: int = option(512, "rows a step", "optimiser", ge=1)
 
@@ -83,17 +83,21 @@ class DiffusionConfig(GradientConfig):
 class DiffusionSettings(Settings):
     """How to ask `diffusion`."""
 
-    solver: Literal["heun", "multistep", "euler", "ddim", "ancestral"] = option("heun", "how noise is turned into data")
-    steps: int | None = option(None, "steps of the solver, or in which codes are revealed; None: the Config's", ge=1)
+    solver: Literal["heun", "multistep", "euler", "ddim", "ancestral"] = option(
+        "multistep", "how noise is turned into data"
+    )
+    steps: int | None = option(
+        None, "steps of the solver and of the ODE of log p, or in which codes are revealed", ge=1
+    )
     eta: float = option(0.0, "share of the chain's noise that ddim draws anew", ge=0, le=1)
-    grid: Literal["karras", "log_snr", "uniform"] = option("karras", "where on the path the solver's steps lie")
+    grid: Literal["bent", "karras", "log_snr", "uniform"] = option("bent", "where on the path the solver's steps lie")
     guidance: float = option(1.0, "scale of classifier-free guidance; 1 is none, any other samples another law", ge=0)
     path: bool = option(False, "keep items along the way in Draws.path")
     likelihood: Literal["auto", "ode", "bound"] = option(
         "auto", "log p by the probability-flow ODE or by the variational bound; auto: the ODE for few reals"
     )
     exact_trace: int = option(16, "most entries for which the ODE's trace is exact; beyond, probes estimate it", ge=0)
-    ode_steps: int = option(32, "steps of the ODE's integrator, four evaluations each", ge=1)
+    particles: int = option(128, "weighted particles of each row, where completion needs them", ge=1)
     corrected: bool = option(True, "weigh completions by particles; without, observed entries are only put in place")
 
 
@@ -113,7 +117,9 @@ class Process(nn.Module):
         """Log p of what is observed."""
 
     @abstractmethod
-    def complete(self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any, spread: Spread | None
+    ) -> Completed:
         """N draws of what is hidden."""
 
     @abstractmethod
@@ -189,18 +195,18 @@ class Noised(Process):
         return Scored(found.value, Kind.LOWER_BOUND, how, found.stderr, found.terms)
 
     def _ode(self, batch: Batch, noise: Noise, told: Told, probes: int, settings: Any) -> Scored:
-        exact = self.dims <= settings.exact_trace
+        exact, steps = self.dims <= settings.exact_trace, settings.steps or self.config.steps
         found = likelihood.ode_log_prob(
-            self.denoiser, self.path, batch.x, told, grid=_rise(self.path, settings.ode_steps), present=told.present,
-            probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
+            self.denoiser, self.path, batch.x, told, grid=likelihood.likelihood_grid(self.path, steps),
+            present=told.present, probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
         )  # fmt: skip
         trace = "exact trace" if exact else _many(probes, "probe")
-        how = f"probability-flow ODE, {settings.ode_steps} steps, {trace}"
+        how = f"probability-flow ODE, {steps} steps, {trace}"
         return Scored(found.value, Kind.ESTIMATE, how, found.stderr)
 
     def flow(self, x: Tensor, told: Told, *, back: bool) -> Tensor:
-        """Data to noise of standard deviation 1 along the ODE, or back."""
-        grid = _rise(self.path, CODE_STEPS)
+        """Data to noise of standard deviation 1 along the ODE, or back, by as many steps as log p takes."""
+        grid = likelihood.likelihood_grid(self.path, self.config.steps)
         first = self.path.alpha(grid[0])
         if back:
             return solvers.runge_kutta(self.denoiser, self.path, grid.flip(0), self.path.prior_std * x, told) / first
@@ -208,11 +214,12 @@ class Noised(Process):
 
     # ---- completion ------------------------------------------------------------------------------------------------
 
-    def complete(self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any, spread: Spread | None
+    ) -> Completed:
         """Twisted particles; with corrected=False replacement, which draws from another law."""
-        steps = settings.steps or LESS * self.config.steps
-        clean = float(self.path.log_snr(torch.tensor(self.path.t_min, dtype=torch.float64)))
-        grid = self.path.time(torch.linspace(NOISIEST, clean, steps + 1, dtype=torch.float64))
+        steps = settings.steps or SLOWER * self.config.steps
+        grid = self.path.time(torch.linspace(NOISIEST, CLEANEST, steps, dtype=torch.float64))
         if not settings.corrected:
             many, grid = batch.repeat(n), torch.cat([grid, grid.new_zeros(1)])
             denoiser = self.guided(null and null.repeat(n), settings)
@@ -220,7 +227,8 @@ class Noised(Process):
                 denoiser, self.path, grid, many.x, many.present, told.repeat(n), noise=noise.draws(n)
             )  # fmt: skip
             how = f"replacement, {steps} steps, uncorrected"
-            return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=steps + 1)
+            return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=steps)
+        assert spread is not None
         count = settings.particles
         size = max(8, 4 * settings.rows // count // 8 * 8)  # whole strict tiles
 
@@ -228,14 +236,14 @@ class Noised(Process):
             denoiser = self.guided(null and null.rows(rows).repeat(count), settings)
             found = inpaint.twisted(
                 denoiser, self.path, grid, batch.x[rows], batch.present[rows], told.rows(rows).repeat(count),
-                noise=cloud(noise[rows], count), count=count,
+                noise=_cloud(noise[rows], count), count=count, spread=spread,
             )  # fmt: skip
             u = noise[rows].draws(n).uniform("pick", 1).reshape(n, len(rows))
             return found.x[pick(found.log_weight, u), torch.arange(len(rows))].transpose(0, 1), found.least
 
         x, least = join([some(rows) for rows in torch.arange(len(batch)).split(size)])
         how = f"twisted particles, {count} of them, {steps} steps"
-        calls = 2 * count * (steps + 1)
+        calls = 2 * count * steps
         return Completed(x.transpose(0, 1), how, ess=least, kind=Kind.ESTIMATE, evaluations=calls)
 
 
@@ -310,7 +318,9 @@ class Hidden(Process):
         seen = None if watch is None else lambda _i, visible, x: watch(torch.where(visible, x, -1).to(noise.dtype))
         return self._unmask(empty, noise, told, null, settings, seen)
 
-    def complete(self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, null: Told | None, n: int, settings: Any, spread: Spread | None
+    ) -> Completed:
         """What is hidden revealed in random order, given what is observed."""
         told, null = told.repeat(n), null and null.repeat(n)
         x = self._unmask(batch.repeat(n), noise.draws(n), told, null, settings, None)
@@ -372,8 +382,7 @@ class Diffusion(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick diffusion for checks."""
-        sizes = {"width": 32, "depth": 1} if space.ragged else {"width": 48, "depth": 2}
-        return {**sizes, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 8}
+        return {"width": 32, "depth": 1, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 6}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -446,7 +455,8 @@ class Diffusion(Model):
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         told = self._told(batch.given, batch.length, len(batch))
-        return self.process.complete(batch, noise, told, self._null(told, len(batch), settings), n, settings)
+        spread = Spread.of(self.filler.cov) if isinstance(self.filler, GaussianFiller) else None
+        return self.process.complete(batch, noise, told, self._null(told, len(batch), settings), n, settings, spread)
 
     def _why_not(self, verb: str) -> str | None:
         masked = isinstance(self.process, Hidden) and verb in {"encode", "decode"}
@@ -478,6 +488,12 @@ class Diffusion(Model):
         return self.process.how(settings) + guided
 
 
+def _cloud(noise: Noise, count: int) -> Noise:
+    """The randomness of particles: a row's own, or where rows are draws (of other labels, say) each draw's own."""
+    drawn = noise.draw * count if isinstance(noise.draw, Tensor) else 0
+    return replace(noise, draw=drawn).within("particles").draws(count)
+
+
 def _many(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
@@ -505,12 +521,12 @@ def _path(c: DiffusionConfig) -> Path:
     return path
 
 
-def _rise(path: Path, steps: int) -> Tensor:
-    """Times from data to noise for the ODE."""
-    return likelihood.likelihood_grid(path, steps)
-
-
-_GRIDS = {"karras": grids.karras_grid, "log_snr": grids.log_snr_grid, "uniform": grids.uniform_grid}
+_GRIDS = {
+    "bent": grids.bent_grid,
+    "karras": grids.karras_grid,
+    "log_snr": grids.log_snr_grid,
+    "uniform": grids.uniform_grid,
+}
 _SOLVERS: dict[str, Callable[..., Tensor]] = {
     "heun": solvers.heun, "multistep": solvers.multistep, "euler": solvers.euler, "ddim": solvers.ddim,
     "ancestral": solvers.ancestral,
