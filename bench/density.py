@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "mixture": {
         "ring": {"components": 8},
         "grid": {"components": 25},
-        "moons": {"components": 40},
+        "moons": {"components": 25},
         "spirals": {"components": 150},
         "pinwheel": {"components": 100},
         "checkerboard": {"components": 150},

@@ -1,7 +1,7 @@
 """Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
 
 Legend: B rows, K components. A view is a part's values and what of them is known; parameters are one flat dictionary,
-"part.name" -> tensor, besides "log_weight" (K,).
+"part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and what the last pass gained.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ START_FLOOR = 1e-3  # a start's variances are kept this wide, so that few rows d
 START_STEPS = 10  # Lloyd's steps before EM takes over
 ROWS = 4096  # rows whose features stay in the second-level cache
 NEVER = -1e30
+COARSE = 1e-5  # nats a row that a pass gains, above which single precision serves
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +47,20 @@ class Joint:
         """Parameters before any data: equal weights, every part at its origin."""
         known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
         made = {f"{n}.{key}": t for n, part in self.parts.items() for key, t in part.blank(known[n]).items()}
-        return made | {"log_weight": torch.full((self.components,), -math.log(self.components), dtype=torch.float64)}
+        equal = torch.full((self.components,), -math.log(self.components), dtype=torch.float64)
+        never = torch.tensor(NEVER, dtype=torch.float64)
+        return made | {"log_weight": equal, "reached": never, "gain": -never}
 
     def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
         """Log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
         return _log_joint(_seen(self._sights(views, parameters), views), parameters["log_weight"])
 
     def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
-        """Rows of `weight` (B,) shared out among components, and the statistics of their shares."""
-        sights = self._sights(views, parameters, draft=True)
+        """Rows of `weight` (B,) shared out among components, and the statistics of their shares.
+
+        Single precision serves while passes still gain much; its rounding would hide the small gains of the last ones.
+        """
+        sights = self._sights(views, parameters, draft=float(parameters["gain"]) > COARSE)
         rows = ROWS if all(part.additive for part in self.parts.values()) else len(weight)
         pieces = [_expected(sights, part, w, parameters["log_weight"]) for part, w in _pieces(views, weight, rows)]
         return {name: torch.stack([p[name] for p in pieces]).sum(0) for name in pieces[0]}
@@ -65,7 +71,8 @@ class Joint:
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Weights and every part's parameters; `least` raises the floor of variances."""
         share = sums["n"].clamp(min=1e-12)
-        after = {"log_weight": (share / share.sum()).log()}
+        reached = sums["objective"] / sums["weight"]
+        after = {"log_weight": (share / share.sum()).log(), "reached": reached, "gain": reached - before["reached"]}
         for name, part in self.parts.items():
             new = part.maximise(under(sums, name), under(before, name), least=least)
             after |= {f"{name}.{key}": t for key, t in new.items()}
@@ -108,7 +115,8 @@ class Joint:
 
     def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
         """The statistics of rows that are shared out as r (K, B)."""
-        return _sums(_seen(self._sights(views, blank), views), r)
+        sums = _sums(_seen(self._sights(views, blank), views), r)
+        return sums | {"objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}
 
 
 def _expected(sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor) -> Parameters:
