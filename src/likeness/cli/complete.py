@@ -46,7 +46,9 @@ def complete(
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data)
     if found.frame is None:
-        raise BadConfig("only tables can be completed here", where=data, do="use model.complete in Python")
+        raise BadConfig(
+            "rows of a table are completed here, and no others", where=data, do="use model.complete in Python"
+        )
     if mode:
         best = fitted.mode(found.batch, given=found.batch.given, settings=asked)
         parts, how, kind = [best.batch], best.how, best.kind
@@ -67,10 +69,11 @@ def _parts(draws: Draws) -> list[Any]:
 
 def _written(source: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The table's cells as they were written, in text where the file is text."""
-    from likeness.data import tables
+    from likeness.data import paths, tables
 
-    binary = Path(source).suffix.lower() in {".parquet", ".pq"}
-    return frame.copy() if binary else tables.read_csv(Path(source), verbatim=True)
+    path = Path(source)
+    text = path.exists() and paths.kind(path) == "table" and path.suffix.lower() not in {".parquet", ".pq"}
+    return tables.read_csv(path, verbatim=True) if text else frame.copy()
 
 
 def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -> pd.DataFrame:

@@ -105,7 +105,7 @@ def fit(
         raise
     finally:
         folder.close(place)
-    tell(model, place, score, data)
+    tell(model, place, score, data, holes=not loaded.train.batch.full)
 
 
 # ---- before ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli.errors import spoken
+from likeness.cli.spaces import flat
 from likeness.cli.text import plural, say
 from likeness.core.errors import Unsupported
 
@@ -92,26 +93,26 @@ def words(score: Score) -> str:
     )
 
 
-def tell(model: Model, place: Path, score: Score | None, data: str) -> None:
+def tell(model: Model, place: Path, score: Score | None, data: str, *, holes: bool) -> None:
     """The score, the place, and the next commands to try."""
     say(words(score) if score else "nothing was held out, so there is no score")
     steps = plural(int(model.facts["iterations"]), "step")
     size = f"{plural(model.count(), 'parameter')}, " if model.count() else ""
     say(f"saved in {place} ({size}{steps})")
     say("next:")
-    for command in _next(model, place, data):
+    for command in _next(model, place, data, holes):
         say(f"  {command}")
 
 
-def _next(model: Model, place: Path, data: str) -> Iterator[str]:
-    table = model.space.source == "table"
+def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
+    table = flat(model.space)
     here, source = shlex.quote(str(place)), shlex.quote(data)
     yield f"likeness show {here}"
     if model.support("sample"):
         yield f"likeness sample {here} -n {5 if table else 64}{'' if table else ' --out samples' + _suffix(model)}"
     if model.support("log_prob") or model.support("anomaly_score"):
         yield f"likeness score {here} {source} --out scores.csv"
-    if table and model.support("complete"):
+    if table and holes and model.support("complete"):
         yield f"likeness complete {here} {source} --out completed.csv"
     if model.support("classify"):
         yield f"likeness classify {here} {source} --out classes.csv"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli.options import parse
+from likeness.cli.spaces import flat
 from likeness.cli.text import remark
 from likeness.core.errors import BadConfig, BadData, BadStore
 
@@ -86,24 +88,31 @@ def settings(model: Model, words: Sequence[str] | None) -> Any:
     return model.Settings.parse(parse(words or ()))
 
 
-def read_rows(model: Model, source: str) -> Rows:
+def read_rows(model: Model, source: str, *, needs_given: bool = True) -> Rows:
     """The rows of a path or of a named set, as the model's Space reads them.
+
+    Where a condition that the answer rests on is not among them, a remark says so.
 
     Raises:
         BadData: If they cannot be read, or are not of the model's Space.
     """
+    from likeness.core.batch import as_batch
     from likeness.data import paths
     from likeness.data.source import inside
 
     path = Path(source)
-    if not path.exists():
-        return _named(model, source)
-    with inside(path):
-        if paths.kind(path) == "table":
-            return _table(model, paths.frame(path), source)
-        from likeness.core.batch import as_batch
-
-        return _told(model, Rows(as_batch(model.space, path), None, source))
+    with inside(path) if path.exists() else nullcontext():
+        if not path.exists():
+            found = _named(model, source)
+        elif paths.kind(path) == "table":
+            found = _table(model, paths.frame(path), source)
+        else:
+            found = _framed(model, as_batch(model.space, path), source)
+    if not len(found.batch):
+        raise BadData("there are no rows", where=source)
+    if needs_given and model.given_space is not None and found.batch.given is None:
+        remark(f"note: {', '.join(model.given_space.names or ('what was given',))} not found in {source}: summed out")
+    return found
 
 
 def _table(model: Model, frame: pd.DataFrame, source: str) -> Rows:
@@ -114,7 +123,14 @@ def _table(model: Model, frame: pd.DataFrame, source: str) -> Rows:
     names = () if model.given_space is None else model.given_space.names or ()
     if model.given_space is not None and names and set(names) <= set(frame.columns):
         batch = replace(batch, given=as_batch(model.given_space, frame[list(names)]))
-    return _told(model, Rows(batch, frame, source))
+    return Rows(batch, frame, source)
+
+
+def _framed(model: Model, batch: Batch, source: str) -> Rows:
+    """Rows that are no table, as one where they are vectors."""
+    from likeness.data.frames import to_frame
+
+    return Rows(batch, to_frame(model.space, batch) if flat(model.space) else None, source)
 
 
 def _only(frame: pd.DataFrame, space: Space) -> Any:
@@ -137,17 +153,7 @@ def _named(model: Model, source: str) -> Rows:
     if why is not None:
         raise BadData(why, where=source, do="ask about data like those that were learned")
     part = data.test if len(data.test) else data.train
-    return _told(model, Rows(part.batch, None, source))
-
-
-def _told(model: Model, rows: Rows) -> Rows:
-    """The rows, with a remark where their condition is not known; refused where there are none."""
-    if not len(rows.batch):
-        raise BadData("there are no rows", where=rows.source)
-    if model.given_space is not None and rows.batch.given is None:
-        names = ", ".join(model.given_space.names or ("what was given",))
-        remark(f"note: {names} not found in {rows.source}: summed out")
-    return rows
+    return _framed(model, part.batch, source)
 
 
 def labels_of(space: Space) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def classify(
     able = fitted.support("classify")
     if not able:
         raise Unsupported(able.why)
-    found = rows.read_rows(fitted, data)
+    found = rows.read_rows(fitted, data, needs_given=False)
     answer = fitted.classify(found.batch, effort=effort, seed=seed, route=route, settings=asked)
     assert fitted.given_space is not None
     names = answer.labels or rows.labels_of(fitted.given_space)

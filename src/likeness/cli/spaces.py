@@ -49,6 +49,11 @@ _WORDS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
+def flat(space: Space) -> bool:
+    """Whether items are rows of a table, named or not."""
+    return len(space.shape) == 1 and not space.ragged
+
+
 def item(space: Space) -> str:
     """What one item is."""
     if space.ragged:
@@ -56,6 +61,8 @@ def item(space: Space) -> str:
     if space.source == "table" or space.names is not None:
         return plural(space.width, "column")
     sizes = " x ".join(map(str, space.layout))
+    if len(space.shape) == 1:
+        return f"vector of {sizes}"
     return f"{space.source or 'array'} of {sizes}"
 
 
