@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import likeness as lk
+from likeness.learn.fit import parts
 
 
 def model_of(folder):
@@ -32,7 +33,7 @@ def test_fit_says_what_it_saw_and_what_to_do_next(fitted):
 def test_the_held_out_score_is_that_of_rows_held_out(fitted, people):
     folder, said = fitted
     model, data = model_of(folder), lk.load(people, given="smoker", test=0.0)
-    held = data.train.split(0.1, 0)[1].batch
+    held = parts(data.train, 0.1, 0)[1].batch
     mean = model.log_prob(held, given=held.given).mean()
     line = next(line for line in said.out.splitlines() if line.startswith("held out:"))
     assert f"log p {mean.value:.3f} ± {mean.stderr:.3f} nats a row (exact" in line

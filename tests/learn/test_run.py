@@ -256,3 +256,13 @@ def test_weight_is_as_if_rows_were_repeated() -> None:
     a, b = (Run(model("gaussian").double(), t, 1).fit() for t in (many, weighted))
     x = data.batch.x
     assert torch.allclose(a.log_prob(x).value, b.log_prob(x).value, atol=1e-10)
+
+
+def test_what_choices_rest_on_is_its_share_although_the_same_seed_chose_a_test_part():
+    from likeness.data.load import load
+    from likeness.learn.fit import parts
+
+    data = load(torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)), seed=0)
+    train, held = parts(data.train, 0.1, 0)
+    assert 120 < len(held) < 240  # 180 expected, 13 the standard deviation
+    assert len(train) + len(held) == len(data.train)

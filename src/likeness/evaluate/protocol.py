@@ -22,10 +22,10 @@ from likeness.data.load import TEST, Data, load
 from likeness.data.source import Source, Table
 from likeness.data.worlds import World
 from likeness.learn.budget import Budget
+from likeness.learn.fit import HELD
 
 Role = Literal["family", "baseline", "truth"]
 Named = str | tuple[str, dict[str, Any]]
-HALVES = 0x5A17
 
 
 class Options(Config):
@@ -97,8 +97,7 @@ def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options)
 def _halves(train: Source, holdout: float, seed: int) -> tuple[Source, Source | None]:
     if holdout == 0:
         return train, None
-    # Not by the seed itself: where that seed's hash chose the test part, it would find nothing left to hold out.
-    return train.split(holdout, mix(seed, HALVES))
+    return train.split(holdout, mix(seed, HELD))
 
 
 def _read(data: Any, given: Any, seed: int, options: Options) -> Data:

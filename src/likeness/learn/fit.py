@@ -12,13 +12,15 @@ from likeness.core import registry
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig
 from likeness.core.model import Model
-from likeness.core.noise import fresh_seed
+from likeness.core.noise import fresh_seed, mix
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.learn.budget import Budget
 from likeness.learn.executor import Event
 from likeness.learn.progress import bar
 from likeness.learn.run import Run
+
+HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test part
 
 
 def fit(
@@ -65,7 +67,7 @@ def fit(
     """
     chosen = fresh_seed() if seed is None else seed
     table = training_table(data, given)
-    train, held = table.split(holdout, chosen)
+    train, held = parts(table, holdout, chosen)
     model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
     run = Run(model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume)
     with bar(run, family, show=progress) as tick:
@@ -85,6 +87,14 @@ def start(
     _refuse_reserved(options)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
     return model.to(device=torch.device(device), dtype=dtype or type(model).natural_dtype)
+
+
+def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
+    """What is learned from, and what choices and p-values rest on.
+
+    Not by the seed's own hash: where that chose a test part, it would find nothing left to hold out.
+    """
+    return table.split(holdout, mix(seed, HELD))
 
 
 def training_table(data: Any, given: Any = None) -> Table:
