@@ -160,5 +160,4 @@ def test_any_order_answers_every_subset_and_says_how_far_orders_differ() -> None
     row = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     drawn = model.complete(Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0)
     assert drawn.kind is Kind.ESTIMATE
-    pair = joint.value[(states[:, 1:] == row[0, 1:]).all(-1)].softmax(0)
-    assert abs(float(drawn.x[:, 0, 0].mean()) - float(pair[1])) < 0.06
+    assert abs(float(drawn.x[:, 0, 0].mean()) - 0.5) < 0.1, "the source has p = 1/2 there: .2 * .8 against .8 * .2"

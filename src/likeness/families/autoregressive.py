@@ -192,6 +192,7 @@ class Autoregressive(Model):
         """Rows with what is hidden drawn along the order, log p of what was known given what came before, lengths."""
         heads = self.heads
         known, u = batch.present.flatten(1), noise.uniform("x", self.space.dims, max(c.head.uniforms for c in heads))
+        some, all_ = known.any(0).tolist(), known.all(0).tolist()  # what no row, or every row, knows costs less
         x, weight = batch.x.flatten(1).clone(), batch.x.new_zeros(len(batch))
         within = None if batch.within is None or self.ends else batch.within.flatten(1)
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
@@ -208,10 +209,12 @@ class Autoregressive(Model):
                     ended = (stops[:, step] < stop) & (step > 0) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
                 law = column.head.law((params + self.start[column.params])[:, None])
-                value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
                 here = known[:, v]
-                x[:, v] = torch.where(here, x[:, v], value[:, 0])
-                weight = weight + torch.where(here, law.log_prob(x[:, v, None])[:, 0], 0.0)
+                if not all_[v]:
+                    value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
+                    x[:, v] = torch.where(here, x[:, v], value[:, 0])
+                if some[v]:
+                    weight = weight + torch.where(here, law.log_prob(x[:, v, None])[:, 0], 0.0)
                 there = None if within is None else within[:, v, None]
                 stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
         return x.reshape(batch.x.shape), weight, length
@@ -247,7 +250,7 @@ class Autoregressive(Model):
             return exact
         if self.agnostic:
             return self._subset(exact, batch, noise, effort, late)
-        few = torch.stack([torch.tensor(states_of(self, h) is not None) for h in batch.holes]) & ~late
+        few = self._few(batch) & ~late
         question = Question(batch, noise, settings, effort=effort)
         scores = [(late, exact)]
         scores += [(few, summed(self, _rows(question, few)))] if bool(few.any()) else []
@@ -280,25 +283,40 @@ class Autoregressive(Model):
         return Scored(value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        """Ancestral draws where holes end the order, enumeration where they are few, resampled walks elsewhere."""
-        if bool(self._suffix(batch).all()):
-            x = self._walk(batch.repeat(n), noise.draws(n))[0]
-            return Completed(x.reshape(n, *batch.x.shape), "ancestral")
-        question = Question(batch, noise, settings, n=n)
+        """Each row by its own holes: ancestral where they end the order, enumerated where few, resampled elsewhere."""
+        late, question = self._suffix(batch), Question(batch, noise, settings, n=n)
+        few = self._few(batch) & ~late
+        ways = ((late, self._ancestral), (few, partial(drawn, self)), (~late & ~few, self._resampled))
         if self.agnostic:
-            x = self._walk(batch.repeat(n), noise.draws(n))[0]
-            return Completed(x.reshape(n, *batch.x.shape), "direct conditionals of any order", kind=Kind.ESTIMATE)
-        if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
-            return drawn(self, question)
-        count = settings.particles
-        x, weight, _ = self._walk(batch.repeat(count), cloud(noise, count))
+            ways = ((late, self._ancestral), (~late, self._direct))
+        done = [(where, way(_rows(question, where))) for where, way in ways if bool(where.any())]
+        return _gathered(done, batch, n)
+
+    def _few(self, batch: Batch) -> Tensor:
+        """Whether a row's holes have at most 4,096 joint states, (B,)."""
+        return torch.tensor([states_of(self, h) is not None for h in batch.holes])
+
+    def _ancestral(self, question: Question) -> Completed:
+        return Completed(self._walks(question), "ancestral")
+
+    def _direct(self, question: Question) -> Completed:
+        return Completed(self._walks(question), "direct conditionals of any order", kind=Kind.ESTIMATE)
+
+    def _walks(self, question: Question) -> Tensor:
+        n, batch = question.n, question.batch
+        x = self._walk(batch.repeat(n), question.noise.draws(n))[0]
+        return x.reshape(n, *batch.x.shape)
+
+    def _resampled(self, question: Question) -> Completed:
+        count, batch = question.settings.particles, question.batch
+        x, weight, _ = self._walk(batch.repeat(count), cloud(question.noise, count))
         x, weight = x.reshape(count, *batch.x.shape), weight.reshape(count, -1)
         return resampled(x, weight, question, "sequential importance sampling")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """Enumeration to 4,096 states; beyond, the best of a greedy walk and 64 drawn ones."""
         noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
-        if self.space.discrete and all(states_of(self, h) is not None for h in batch.holes):
+        if bool(self._few(batch).all()):
             return best(self, Question(batch, noise, settings))
         tries = [self._walk(batch, noise, greedy=True)[0]]
         tries += list(self._walk(batch.repeat(64), noise.draws(64))[0].reshape(64, *batch.x.shape))
@@ -367,3 +385,13 @@ def _merged(scores: list[tuple[Tensor, Scored]], rows: int) -> Scored:
         stderr[where] = scored.stderr if scored.stderr is not None else 0.0
     kind, how = max((s.kind, s.how) for where, s in scores if bool(where.any()))
     return Scored(value, kind, how, stderr if kind is not Kind.EXACT else None)
+
+
+def _gathered(parts: list[tuple[Tensor, Completed]], batch: Batch, n: int) -> Completed:
+    """Completions of several sets of rows, each row by its own; the weakest kind is that of all."""
+    x, ess = batch.x.new_zeros(n, *batch.x.shape), batch.x.new_full((len(batch),), float(n))
+    for where, part in parts:
+        x[:, where] = part.x
+        ess[where] = part.ess if part.ess is not None else float(n)
+    kind, how = max((part.kind, part.how) for _, part in parts)
+    return Completed(x, how, ess=ess, kind=kind)
