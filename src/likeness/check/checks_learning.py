@@ -154,23 +154,26 @@ def processes(cell: Cell) -> Result:
         raise Skip(f"asked of {SCALED} without a condition")
     if not _is_net(cell.model.learner()):
         raise Skip("closed form or EM: every process reads all rows")
-    gap = two_processes([cell.family])[cell.family]
+    gap = two_processes([(cell.family, "")])[cell.family, ""]
     return judge(gap, TOGETHER, "the largest relative difference of a parameter")
 
 
-def two_processes(families: Sequence[str]) -> dict[str, float]:
-    """The largest relative difference of a parameter between one process and two, for each family."""
-    where = [(registry.FAMILIES[f].__module__, f) for f in families]
+def two_processes(asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """The largest relative difference of a parameter between one process and two, for each family and planted bug.
+
+    Args:
+        asked: Families, each with the name of a bug that both processes plant ("" for none).
+    """
+    where = [(registry.FAMILIES[family].__module__, family, bug) for family, bug in asked]
     with tempfile.TemporaryDirectory() as folder:
         spawn(_worker, (where, folder), nprocs=2)
-        found = {}
-        for family in families:
-            alone, (together, _) = few_steps(family), store.unpack(Path(folder) / f"{family}.safetensors")
-            gaps = [
-                float(((alone[k] - together[k]).abs() / (1 + alone[k].abs())).max()) for k in alone if alone[k].numel()
-            ]
-            found[family] = max(gaps)
-    return found
+        return {ask: _apart(few_steps(ask[0]), Path(folder) / f"{i}.safetensors") for i, ask in enumerate(asked)}
+
+
+def _apart(alone: dict[str, Tensor], path: Path) -> float:
+    together, _ = store.unpack(path)
+    gaps = [((a - together[k]).abs() / (1 + a.abs())).max() for k, a in alone.items() if a.numel()]
+    return float(torch.stack(gaps).max())
 
 
 def few_steps(family: str) -> dict[str, Tensor]:
@@ -182,14 +185,17 @@ def few_steps(family: str) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in run.model.named_parameters()}
 
 
-def _worker(rank: int, families: list[tuple[str, str]], folder: str) -> None:
+def _worker(rank: int, asked: list[tuple[str, str, str]], folder: str) -> None:
+    from likeness.check.mutants import planted  # which imports this module
+
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=(Path(folder) / "meet").as_uri(), rank=rank, world_size=2)
-    for module, family in families:
+    for i, (module, family, bug) in enumerate(asked):
         importlib.import_module(module)
-        state = few_steps(family)
+        with planted(bug):
+            state = few_steps(family)
         if rank == 0:
-            store.write_atomic(Path(folder) / f"{family}.safetensors", store.pack(state))
+            store.write_atomic(Path(folder) / f"{i}.safetensors", store.pack(state))
     dist.barrier()
     dist.destroy_process_group()
 

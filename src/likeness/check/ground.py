@@ -84,10 +84,15 @@ def stretched(sample: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     x = m + s sinh(t) for t uniform on [-5, 5], with the sample's median and interquartile range.
     """
-    low, middle, high = sample.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
-    scale = max(high - low, 1e-3)
+    scale, middle = _stretch(sample)
     t = torch.linspace(-REACH, REACH, count, dtype=torch.float64)
     return middle + scale * t.sinh(), (scale * t.cosh()).log() + math.log(2 * REACH / (count - 1))
+
+
+def _stretch(sample: Tensor) -> tuple[float, float]:
+    """The interquartile range and the median."""
+    low, middle, high = sample.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    return max(high - low, 1e-3), middle
 
 
 def plane(sample: Tensor, count: int) -> Points:
@@ -97,6 +102,19 @@ def plane(sample: Tensor, count: int) -> Points:
     x = torch.cartesian_prod(*axes).reshape(-1, len(axes))
     volume = torch.cartesian_prod(*[p[1] for p in parts]).reshape(-1, len(axes)).sum(-1)
     return Points(x.to(sample), volume.to(sample), axes=axes)
+
+
+def scattered(sample: Tensor, count: int, seed: int) -> Points:
+    """The same grid with each point at random within its own cell: no law's edges can fall in with the grid's."""
+    scale, middle = zip(*[_stretch(column) for column in sample.T], strict=True)
+    cell = 2 * REACH / (count - 1)
+    axis = torch.linspace(-REACH, REACH, count, dtype=torch.float64)
+    t = torch.cartesian_prod(*[axis] * len(scale)).reshape(-1, len(scale))
+    source = torch.Generator().manual_seed(seed)
+    t = t + cell * (torch.rand(t.shape, generator=source, dtype=t.dtype) - 0.5)
+    spread = torch.tensor(scale, dtype=torch.float64)
+    x = torch.tensor(middle, dtype=torch.float64) + spread * t.sinh()
+    return Points(x.to(sample), ((spread * t.cosh()).log() + math.log(cell)).sum(-1).to(sample))
 
 
 def chi_square(counts: Tensor, probability: Tensor) -> float:
