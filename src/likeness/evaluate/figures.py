@@ -31,7 +31,7 @@ GRID = 8  # images across
 MOST_COLUMNS = 6
 STRIPS, WAVES = 24, 6
 DATA = "#9aa3b2"
-CONTOUR_SIDE, CONTOUR_SECONDS = 72, 6.0
+CONTOUR_SIDE, LEAST_SIDE, TRIED, CONTOUR_SECONDS = 80, 32, 16, 6.0
 MASSES = (0.95, 0.8, 0.6, 0.4, 0.2)
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -192,21 +192,32 @@ def _contours(axes: Axes, law: Law, box: tuple[Array, Array], colour: str) -> No
 
 
 def density_on(law: Law, box: tuple[Array, Array]) -> tuple[Array, Array, Array] | None:
-    """Density on a square of points (side, side), or None where the law has no log p or it would take too long."""
+    """Density on a square of points (side, side), coarser where log p is slow; None where the law has none."""
     if not law.support("log_prob"):
         return None
-    x, y = (np.linspace(box[0][i], box[1][i], CONTOUR_SIDE) for i in (0, 1))
-    points = torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
     try:
-        started = time.perf_counter()
-        first = law.log_prob(points[:64], seed=0).value
-        if (time.perf_counter() - started) * len(points) / 64 / 8 > CONTOUR_SECONDS:
-            return None  # larger batches cost less an item, about an eighth
-        value = torch.cat([first, law.log_prob(points[64:], seed=0).value])
+        side = _side(law, box)
+        x, y, points = _square(box, side)
+        value = law.log_prob(points, seed=0).value
     except LikenessError:
         return None
-    log_p = _array(value).reshape(CONTOUR_SIDE, CONTOUR_SIDE)
+    log_p = _array(value).reshape(side, side)
     return x, y, np.exp(log_p - log_p.max())
+
+
+def _square(box: tuple[Array, Array], side: int) -> tuple[Array, Array, Tensor]:
+    x, y = (np.linspace(box[0][i], box[1][i], side) for i in (0, 1))
+    return x, y, torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
+
+
+def _side(law: Law, box: tuple[Array, Array]) -> int:
+    """As many points as a few seconds allow, by the time that a few of them take."""
+    few = _square(box, TRIED)[2]
+    law.log_prob(few[:1], seed=0)
+    started = time.perf_counter()
+    law.log_prob(few, seed=0)
+    afford = CONTOUR_SECONDS / (time.perf_counter() - started) * len(few)
+    return int(min(max(math.sqrt(afford), LEAST_SIDE), CONTOUR_SIDE))
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
