@@ -16,5 +16,9 @@ def _refuse(law: Law) -> str | None:
 @route("anomaly_score", "critic's score", kind=Kind.ESTIMATE, refuse=_refuse, rank=1)
 def critic_score(law: Law, question: Question) -> Tensor:
     """Minus the critic's score of each row, (B,)."""
-    inside, _, _ = law._inside(question.batch, question.noise)
-    return law._critic_score(inside, question.noise)
+
+    def scored(rows: Tensor) -> Tensor:
+        noise = question.noise[rows]
+        return law._critic_score(law._inside(question.batch[rows], noise)[0], noise)
+
+    return law._tiled(question.batch.ids, question.settings, scored)

@@ -10,10 +10,14 @@ from likeness.core.routes import Question, route
 
 
 def _error(law: Law, question: Question) -> Tensor:
-    inside, _, _ = law._inside(question.batch, question.noise)
-    code = law._encode(inside, question.noise, question.effort, question.settings)
-    back = law._decode(code.mode, inside.given, question.batch.ids).mean
-    return (back - question.batch.x).square() * question.batch.present
+    def error(rows: Tensor) -> Tensor:
+        batch, noise = question.batch[rows], question.noise[rows]
+        inside, _, _ = law._inside(batch, noise)
+        code = law._encode(inside, noise, question.effort, question.settings)
+        back = law._decode(code.mode, inside.given, batch.ids).mean
+        return (back - batch.x).square() * batch.present
+
+    return law._tiled(question.batch.ids, question.settings, error)
 
 
 @route("anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2)
