@@ -1,6 +1,5 @@
 """Each check fails on the bugs that are planted for it, and is blind to those of others."""
 
-import os
 import warnings
 
 import pytest
@@ -47,7 +46,3 @@ def test_other_checks_stay_green_beside_it(mutant):
 def test_what_is_said_to_see_a_bug_too_does(mutant):
     found = judged(mutant, sorted(mutant.also))
     assert {o.number for o in found if o.state == "failed"} == mutant.also
-
-
-def seeds():
-    return int(os.environ.get("LIKENESS_SEEDS", "300"))

@@ -80,6 +80,7 @@ def _preprocessor(cell: Cell, preprocessor: Preprocessor) -> Result:
     matrix = torch.stack([torch.cat([torch.zeros_like(v).flatten() if g is None else g.flatten()
                                      for v, g in zip(leaves, row, strict=True)]) for row in rows])  # fmt: skip
     matrix = matrix[:, _free(cell, noise)]
+    matrix = matrix[:, matrix.abs().sum(0) > 0]  # a real entry beside counted ones has a uniform number that it leaves
     demand(matrix.shape[0] == matrix.shape[1], f"a map of {matrix.shape[1]} numbers to {matrix.shape[0]}")
     log_q = sum((-0.5 * (e.square() + LOG_2PI)).sum() for e in noise.normals)
     wanted = torch.linalg.slogdet(matrix.double()).logabsdet - log_q
