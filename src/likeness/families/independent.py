@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,6 +21,8 @@ from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
 from likeness.core.space import Space
 from likeness.heads.columns import Columns, ColumnsLaw
+
+MEMORY = 256  # training conditions that stand for the law of a condition that is missing
 
 
 class IndependentConfig(Config):
@@ -51,6 +55,7 @@ class Independent(Model):
     Config = IndependentConfig
     natural_dtype = torch.float64
     counted: Tensor
+    memory: Tensor
 
     @property
     def table(self) -> Tensor:
@@ -72,7 +77,8 @@ class Independent(Model):
         if self.linear:
             assert given_space is not None
             self.summary = Summary(given_space)
-            self.weight = nn.Parameter(torch.zeros(2 * self.summary.size, start.numel()))
+            self.weight = nn.Parameter(torch.zeros(self.summary.size, start.numel()))
+            self.register_buffer("memory", torch.zeros(1, self.summary.size))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -81,6 +87,9 @@ class Independent(Model):
         self.table.data.copy_(self.columns.start().expand(self.table.shape))
         if self.linear:
             self.summary.fit(source)
+            first = next(iter(source.chunks(MEMORY))).to(dtype=self.dtype)
+            assert first.given is not None
+            self.memory = self.summary(first.given)
 
     def learner(self) -> Learner:
         """Counting, or L-BFGS where there is no closed form: mixtures, and parameters linear in what is given."""
@@ -123,10 +132,8 @@ class Independent(Model):
     def _law(self, given: Batch | None, rows: int) -> ColumnsLaw:
         """Each row's product of laws."""
         if self.linear:
-            assert self.given_space is not None
-            known = given if given is not None else missing(self.given_space, rows, self.table)
-            seen = torch.cat([self.summary(known), self.summary.mask(known)], -1)
-            params = (seen @ self.weight).reshape(rows, *self.table.shape[1:]) + self.table[0]
+            assert given is not None
+            params = self._linear(self.summary(given))
         else:
             k = given.x.flatten(1)[:, 0].long() if given is not None else torch.zeros(rows, dtype=torch.int64)
             params = self.table[k]
@@ -134,25 +141,64 @@ class Independent(Model):
             params = params[:, None].expand(rows, self.space.layout[0], -1)
         return self.columns.law(params)
 
+    def _linear(self, seen: Tensor) -> Tensor:
+        """Parameters linear in summaries (B, C), (B, *E[:-1], S) or (B, S)."""
+        return (seen @ self.weight).reshape(len(seen), *self.table.shape[1:]) + self.table[0]
+
+    def _blank(self, batch: Batch) -> Tensor:
+        """Rows whose condition is missing whole, where it is not a label, (B,)."""
+        if not self.linear or batch.given is None:
+            return torch.zeros(len(batch), dtype=torch.bool)
+        return ~(self.summary.mask(batch.given) > 0).any(-1)
+
+    def _under_all(self, batch: Batch) -> Tensor:
+        """Log p of each row under every condition that is remembered, (B, M)."""
+        params = self._linear(self.memory)
+        if self.space.ragged:
+            params = params[:, None].expand(-1, self.space.layout[0], -1)
+        return self.columns.law(params).each(batch.x, batch.present)
+
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
+        """A condition that is missing whole is integrated over the conditions of the first training rows."""
+        value, blank = self._law(batch.given, len(batch)).total(batch.x, batch.present), self._blank(batch)
+        if bool(blank.any()):
+            mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self.memory))
+            value = torch.where(blank, mixed, value)
         return Scored(value, Kind.EXACT, "product of marginals")
 
-    def _draw(self, given: Batch | None, noise: Noise) -> Tensor:
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         places = self.space.layout if self.columns.narrow else self.space.layout[:-1]
-        return self._law(given, noise.rows).draw(noise.uniform("x", *places, self.columns.uniforms))
+        u, blank = noise.uniform("x", *places, self.columns.uniforms), self._blank(batch)
+        law = self._law(batch.given, len(batch))
+        if bool(blank.any()):
+            law = self.columns.law(self._recalled(batch, noise, blank, law.params))
+        return law.draw(u)
+
+    def _recalled(self, batch: Batch, noise: Noise, blank: Tensor, params: Tensor) -> Tensor:
+        """Parameters with each missing condition drawn from those remembered, given what is observed of the row."""
+        cdf = self._under_all(batch).softmax(-1).cumsum(-1)
+        pick = (cdf[:, :-1] <= noise.uniform("given", 1) * cdf[:, -1:]).sum(-1)
+        drawn = self._linear(self.memory[pick])
+        drawn = drawn[:, None].expand_as(params) if self.space.ragged else drawn
+        return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), drawn, params)
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        return self._draw(given, noise)
+        hidden = missing(self.space, noise.rows, self.table)
+        return self._draw(replace(hidden, given=given, length=length), noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        many = noise.draws(n)
-        given = None if batch.given is None else batch.given.repeat(n)
-        return Completed(self._draw(given, many).reshape(n, *batch.x.shape), "product of marginals")
+        x = self._draw(batch.repeat(n), noise.draws(n))
+        return Completed(x.reshape(n, *batch.x.shape), "product of marginals")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         law = self._law(batch.given, len(batch))
-        return Mode(batch.with_x(law.mode), Kind.EXACT, "mode of every marginal")
+        kind = Kind.ESTIMATE if bool(self._blank(batch).any()) else Kind.EXACT
+        return Mode(batch.with_x(law.mode), kind, "mode of every marginal")
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """A quick model for checks, of few steps in its densities."""
+        return {"bins": 4}
