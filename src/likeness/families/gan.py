@@ -29,6 +29,9 @@ from likeness.nets.mlp import MLP
 
 Pair = tuple[Tensor, Tensor]
 
+FALLING = 0.8  # share of the steps in which instance noise and penalties fall
+CODE_RATE = 3.0  # codes' log-odds move so much faster than other parameters
+
 
 class GANConfig(GradientConfig):
     """Options of `gan`."""
@@ -45,23 +48,35 @@ class GANConfig(GradientConfig):
     r1: float = option(0.1, "penalty on the critic's gradient at data", "objective", ge=0)
     r2: float = option(0.1, "penalty on the critic's gradient at samples", "objective", ge=0)
     gradient_penalty: float = option(0.0, "penalty on a gradient norm other than 1 between the two", "objective", ge=0)
-    anneal: int = option(
-        0, "steps in which penalties and instance noise fall by a factor e, 0 for never", "objective", ge=0
-    )
     instance_noise: float = option(
         0.0, "standard deviation of noise on what the critic sees, at first", "objective", ge=0
     )
+    fall: float = option(
+        1.0, "factor by which instance noise falls while learning, and r1 and r2 by its square", "objective", ge=1
+    )
     spectral: bool = option(False, "whether the critic's layers are held to spectral norm 1")
     fourier: int = option(0, "Fourier features of every entry that the critic sees, 0 for none", ge=0)
+    fourier_high: float = option(12.0, "their highest frequency, in cycles a standard deviation of the data", gt=0)
     packing: int = option(1, "rows that the critic judges together", "objective", ge=1)
     unroll: int = option(0, "critic moves that the generator looks ahead", "objective", ge=0)
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
+    pace: float = option(1.0, "the generator's learning rate as a multiple of the critic's", "optimiser", gt=0)
     beta2: float = option(0.99, "decay of Adam's second moment; its first is 0", "optimiser", gt=0, lt=1)
     ema: float = option(
         0.995, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
     )
     clip: float = option(0.0, "largest gradient norm, 0 for none", "optimiser", ge=0)
+
+
+def modes() -> dict[str, Any]:
+    """Options for data in many narrow clusters: some 3,000 steps reach all of them and the widths of each.
+
+    Codes give clusters names to begin with, which makes them easier to cover than a continuous input does.
+    """
+    return {
+        "latent": 8, "codes": 128, "fourier": 16, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4, "ema": 0.99,
+    }  # fmt: skip
 
 
 def _minimax(real: Tensor, fake: Tensor) -> Pair:
@@ -136,12 +151,10 @@ class GAN(Model):
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(per * config.packing, 1, hidden=hidden, context=side * config.packing)
         self.grid = grid
-        self.features = Fourier(config.fourier, low=0.25, high=2.0) if config.fourier and not grid else None
+        self.features = Fourier(config.fourier, low=0.25, high=config.fourier_high) if config.fourier and not grid else None
         if config.spectral:
             _constrain(self.critic)
-        self.register_buffer("code_prior", torch.full((max(config.codes, 1),), 1.0 / max(config.codes, 1)))
-
-    code_prior: Tensor
+        self.code_logits = nn.Parameter(torch.zeros(config.codes)) if config.codes else None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -168,75 +181,97 @@ class GAN(Model):
         c: GANConfig = self.config
         critic = [*self.critic.parameters(), *(self.judge.parameters() if self.judge is not None else ())]
         generator = [*self.generator.parameters(), *(self.context.parameters() if self.context is not None else ())]
+        generator += [] if self.code_logits is None else [self.code_logits]
         betas = (0.0, c.beta2)
         return Gradient(
             (
                 Phase("critic", partial(self.__call__, phase="critic"), critic, repeat=c.critic_steps, betas=betas),
-                Phase("generator", partial(self.__call__, phase="generator"), generator, betas=betas),
+                Phase("generator", partial(self.__call__, phase="generator"), generator, lr=c.pace, betas=betas),
             )
         )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The critic's terms (real, fake, penalty) or the generator's, each (B,)."""
-        with torch.set_grad_enabled(phase == "generator"):
-            fake = self._generate(noise, batch.given, batch.length)
-        return (
-            self._critic_terms(batch, fake, noise) if phase == "critic" else self._generator_terms(batch, fake, noise)
-        )
+        if phase == "critic":
+            with torch.no_grad():
+                fake = self._generate(noise, batch.given, batch.length)
+            return self._critic_terms(batch, fake, noise)
+        return self._generator_terms(batch, self._generate(noise, batch.given, batch.length), noise)
 
     def _critic_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
         c: GANConfig = self.config
-        x, y = self._seen(batch, batch.x, noise, "real"), self._seen(batch, fake, noise, "fake")
-        side, fade = self._packed_side(batch), self._fade(noise)
-        x, y = x.requires_grad_(c.r1 > 0), y.requires_grad_(c.r2 > 0)
-        real, fake_score = self._judge(x, side), self._judge(y, side)
-        first, second = CRITICS[c.loss](real, fake_score)
-        terms = {"real": first, "fake": second}
-        if c.r1 > 0:
-            terms["r1"] = 0.5 * c.r1 * fade * _slope(real, x)
-        if c.r2 > 0:
-            terms["r2"] = 0.5 * c.r2 * fade * _slope(fake_score, y)
+        both = torch.cat([self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")])
+        both.requires_grad_(c.r1 > 0 or c.r2 > 0)
+        mask, side = self._mask(batch), self._packed_side(batch)
+        scores = self._judge(both, torch.cat([mask, mask]), None if side is None else torch.cat([side, side]))
+        terms = dict(zip(("real", "fake"), CRITICS[c.loss](*scores.chunk(2)), strict=True))
+        if both.requires_grad:
+            weight = 0.5 * self._fade() ** 2
+            for name, gamma, slope in zip(("r1", "r2"), (c.r1, c.r2), _slope(scores, both).chunk(2), strict=True):
+                terms |= {name: gamma * weight * slope} if gamma > 0 else {}
         if c.gradient_penalty > 0:
-            mixed = torch.lerp(x, y, noise.uniform("between", *[1] * (x.dim() - 1))[: len(x)]).detach().requires_grad_()
-            norm = (_slope(self._judge(mixed, side), mixed) + 1e-12).sqrt()
-            terms["penalty"] = c.gradient_penalty * (norm - 1).square()
+            terms["penalty"] = c.gradient_penalty * self._steepness(both.detach(), mask, side, noise)
         return {k: v.repeat_interleave(c.packing) for k, v in terms.items()}
+
+    def _steepness(self, both: Tensor, mask: Tensor, side: Tensor | None, noise: Noise) -> Tensor:
+        """(|grad D| - 1)^2 somewhere between a row of data and one of samples (Gulrajani et al. 2017, eq. 3)."""
+        u = noise.uniform("between", *[1] * (mask.dim() - 1)).reshape(-1, self.config.packing, *[1] * (mask.dim() - 1))
+        u = u[:, :1].expand(-1, self.config.packing, *u.shape[2:]).flatten(0, 1)  # one place for each pack
+        mixed = torch.lerp(*both.chunk(2), u).requires_grad_()
+        norm = (_slope(self._judge(mixed, mask, side), mixed) + 1e-12).sqrt()
+        return (norm - 1).square()
 
     def _generator_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
         c: GANConfig = self.config
-        x, y = self._seen(batch, batch.x, noise, "real"), self._seen(batch, fake, noise, "fake")
-        side = self._packed_side(batch)
-        ahead = self._unrolled(x, y, side) if c.unroll else dict(self.critic.named_parameters())
-        real, fake_score = self._judge(x, side, ahead), self._judge(y, side, ahead)
-        return {"fake": GENERATORS[c.loss](real, fake_score)[1].repeat_interleave(c.packing)}
+        x, y = self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")
+        mask, side = self._mask(batch), self._packed_side(batch)
+        ahead = self._unrolled(x, y, mask, side) if c.unroll else None
+        with torch.set_grad_enabled(c.unroll > 0):
+            real = self._judge(x, mask, side, ahead)
+        cost = GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(c.packing)
+        return {"fake": cost + self._learns_codes(cost.detach(), noise)}
 
-    def _unrolled(self, x: Tensor, y: Tensor, side: Tensor | None) -> dict[str, Tensor]:
+    def _learns_codes(self, cost: Tensor, noise: Noise) -> Tensor:
+        """0, with the gradient of the expected cost in the codes' probabilities (Williams 1992, eq. 3)."""
+        if self.code_logits is None:
+            return torch.zeros_like(cost)
+        log_p = self._code_log_p()[self._code(noise)]
+        return (log_p - log_p.detach()) * (cost - cost.mean())
+
+    def _unrolled(self, x: Tensor, y: Tensor, mask: Tensor, side: Tensor | None) -> dict[str, Tensor]:
         """The critic after a few steps of gradient descent that the generator sees through (Metz et al. 2017, eq. 8)."""
         c: GANConfig = self.config
         weights: dict[str, Tensor] = dict(self.critic.named_parameters())
         for _ in range(c.unroll):
-            first, second = CRITICS[c.loss](self._judge(x, side, weights), self._judge(y, side, weights))
+            first, second = CRITICS[c.loss](self._judge(x, mask, side, weights), self._judge(y, mask, side, weights))
             slopes = torch.autograd.grad((first + second).mean(), list(weights.values()), create_graph=True)
             weights = {k: w - 100 * c.lr * g for (k, w), g in zip(weights.items(), slopes, strict=True)}
         return weights
 
-    def _judge(self, seen: Tensor, side: Tensor | None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """One score for each pack of rows, (B / packing,)."""
-        if weights is None:
-            return self.critic(seen, side).squeeze(-1)
-        return torch.func.functional_call(self.critic, weights, (seen, side)).squeeze(-1)
+    def _shown(self, batch: Batch, x: Tensor, noise: Noise, who: str) -> Tensor:
+        """What the critic is shown of x: with fading noise, 0 in holes. Penalties are on its gradient in this."""
+        size = self.config.instance_noise * self._fade()
+        if size > 0:
+            x = x + size * noise.normal(f"instance {who}", *x.shape[1:])
+        return x * self._mask(batch)
 
-    def _seen(self, batch: Batch, x: Tensor, noise: Noise, who: str) -> Tensor:
-        """What the critic sees: (x times mask, mask), with fading noise, packed."""
-        c: GANConfig = self.config
-        mask = batch.present.to(x.dtype)
-        if c.instance_noise > 0:
-            x = x + c.instance_noise * self._fade(noise) * noise.normal(f"instance {who}", *x.shape[1:])
-        parts = torch.cat([x * mask, mask], 1) if self.grid else torch.cat([(x * mask).flatten(1), mask.flatten(1)], -1)
-        if self.features is not None:
-            waves = self.features(x.flatten(1)) * mask.flatten(1)[..., None]
-            parts = torch.cat([parts, waves.flatten(1)], -1)
-        return self._packed(parts)
+    def _mask(self, batch: Batch) -> Tensor:
+        return batch.present.to(self.dtype)
+
+    def _judge(
+        self, shown: Tensor, mask: Tensor, side: Tensor | None, weights: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """One score for each pack of rows, (B / packing,), from (x times mask, mask) and Fourier features of x."""
+        if self.grid:
+            rows = torch.cat([shown, mask], 1)
+        else:
+            x, m = shown.flatten(1), mask.flatten(1)
+            waves = [] if self.features is None else [(self.features(x) * m[..., None]).flatten(1)]
+            rows = torch.cat([x, m, *waves], -1)
+        packed = self._packed(rows)
+        if weights is None:
+            return self.critic(packed, side).squeeze(-1)
+        return torch.func.functional_call(self.critic, weights, (packed, side)).squeeze(-1)
 
     def _packed(self, rows: Tensor) -> Tensor:
         """Rows side by side, `packing` at a time (Lin et al. 2018, section 3)."""
@@ -247,9 +282,9 @@ class GAN(Model):
         side = self._side(batch.given, batch.length, len(batch), self.judge)
         return None if side is None else self._packed(side)
 
-    def _fade(self, noise: Noise) -> float:
-        c: GANConfig = self.config
-        return math.exp(-noise.step / c.anneal) if c.anneal else 1.0
+    def _fade(self) -> float:
+        """What is left of instance noise: it falls geometrically, and rests once FALLING of the steps are done."""
+        return self.config.fall ** -min(1.0, self.progress / FALLING)
 
     # ---- the generator ---------------------------------------------------------------------------------------------
 
@@ -276,11 +311,20 @@ class GAN(Model):
         else:
             z = 2 * noise.uniform("z", c.latent) - 1
             z = z.sign() if c.noise == "discrete" else z * math.sqrt(3.0)
-        if not c.codes:
+        if self.code_logits is None:
             return z
-        cdf = self.code_prior.cumsum(0)
-        code = (cdf[:-1] <= noise.uniform("code", 1) * cdf[-1]).sum(-1)
-        return torch.cat([z, one_hot(code, c.codes).to(z)], -1)
+        # a one-hot vector scaled to unit variance, like z: codes would start as one point for the critic otherwise
+        return torch.cat([z, math.sqrt(c.codes) * one_hot(self._code(noise), c.codes).to(z)], -1)
+
+    def _code(self, noise: Noise) -> Tensor:
+        """Each row's code, int64 (B,)."""
+        cdf = self._code_log_p().detach().exp().cumsum(0)
+        return (cdf[:-1] <= noise.uniform("code", 1) * cdf[-1]).sum(-1)
+
+    def _code_log_p(self) -> Tensor:
+        """Log-probabilities of the codes, (codes,)."""
+        assert self.code_logits is not None
+        return (CODE_RATE * self.code_logits).log_softmax(0)
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._generate(noise, given, length)
@@ -290,14 +334,14 @@ class GAN(Model):
         many = batch.repeat(self.config.packing)
         rows = torch.arange(len(batch)).repeat_interleave(self.config.packing)
         packs = replace(many, index=many.ids)[rows]
-        quiet = replace(noise[rows % len(batch)], step=1 << 30)
-        return -self._judge(self._seen(packs, packs.x, quiet, "real"), self._packed_side(packs))
+        mask = self._mask(packs)
+        return -self._judge(packs.x * mask, mask, self._packed_side(packs))
 
 
 def _slope(score: Tensor, x: Tensor) -> Tensor:
-    """The squared norm of each row's gradient, (B,)."""
+    """The squared norm of each score's gradient in the rows that it judges, as many as there are scores."""
     (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-    return gradient.flatten(1).square().sum(-1)
+    return gradient.square().reshape(len(score), -1).sum(-1)
 
 
 def _constrain(net: nn.Module) -> None:
