@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.errors import LikenessError
     from likeness.core.space import Count, Nominal, Ordinal, Real, Space
-    from likeness.core.store import open_model as open  # noqa: A004 - the public name
+    from likeness.core.store import open_model as open
     from likeness.data.load import load
     from likeness.data.worlds import world
     from likeness.evaluate import compare
@@ -50,7 +50,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'likeness' has no attribute {name!r}")
     if name in _NEEDS_THEM:

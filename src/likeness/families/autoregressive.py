@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
@@ -286,9 +287,11 @@ class Autoregressive(Model):
         """Each row by its own holes: ancestral where they end the order, enumerated where few, resampled elsewhere."""
         late, question = self._suffix(batch), Question(batch, noise, settings, n=n)
         few = self._few(batch) & ~late
-        ways = ((late, self._ancestral), (few, partial(drawn, self)), (~late & ~few, self._resampled))
+        ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [(late, self._ancestral)]
         if self.agnostic:
-            ways = ((late, self._ancestral), (~late, self._direct))
+            ways += [(~late, self._direct)]
+        else:
+            ways += [(few, partial(drawn, self)), (~late & ~few, self._resampled)]
         done = [(where, way(_rows(question, where))) for where, way in ways if bool(where.any())]
         return _gathered(done, batch, n)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def arithmetic(name: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _onednn() -> Iterator[None]:
-    switch = torch.backends.mkldnn.matmul
+    switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = switch.fp32_precision
     switch.fp32_precision = "bf16"  # despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
     try:
