@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     start = time.perf_counter()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tasks = [
-        Task("moons", {"n": 4000}, MOONS, round(700 * asked.scale), asked.seeds, asked.out / "moons.html"),
-        Task("digits", {"test": 0.3}, DIGITS, round(250 * asked.scale), asked.seeds, asked.out / "report.html"),
+        Task("moons", {"n": 4000}, MOONS, round(900 * asked.scale), asked.seeds, asked.out / "moons.html"),
+        Task("digits", {"test": 0.3}, DIGITS, round(350 * asked.scale), asked.seeds, asked.out / "report.html"),
     ]
     with ProcessPoolExecutor(len(tasks), mp_context=multiprocessing.get_context("spawn")) as pool:
         found = list(pool.map(compared, tasks))

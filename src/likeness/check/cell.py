@@ -82,6 +82,11 @@ class Cell:
         """Draws per item that a check can afford."""
         return None if self.exact else 4
 
+    def fewer(self, n: int) -> int:
+        """How many of n rows a check can afford: fewer where an event has many entries."""
+        dims = self.law.space.dims
+        return n if dims <= 16 else n // 2 if dims <= 64 else n // 6
+
     def asked(self, **options: Any) -> dict[str, Any]:
         """Settings of questions whose answers are compared with each other and need not be good: few particles."""
         return {"particles": 32, **options}

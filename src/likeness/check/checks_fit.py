@@ -98,9 +98,10 @@ def _outer(bins: Tensor, axis: int, axes: int) -> Tensor:
 
 
 def _chained(cell: Cell) -> Result:
-    batch = cell.drawn(CHAINED)
+    rows = cell.fewer(CHAINED)
+    batch = cell.drawn(rows)
     moved, where = drift(cell.law.space, batch, cell.log_p, seed=cell.seed)
-    return judge(moved, STANDARD_ERRORS, f"how far {where} drifts along a chain that keeps p, {CHAINED} items")
+    return judge(moved, STANDARD_ERRORS, f"how far {where} drifts along a chain that keeps p, {rows} items")
 
 
 # ---- 7: nobody beats the truth -------------------------------------------------------------------------------------
@@ -135,8 +136,7 @@ def bounds(cell: Cell) -> Result:
         batch = held if cell.law.log_prob(held, seed=0, effort=2).kind is Kind.EXACT else cell.full(64)
         one, many = (cell.log_p(batch, effort=e) for e in (1, 4))
         return judge(float((one - many).abs().max()), 1e-9, "change of an exact value with effort")
-    rows = HELD if cell.law.space.dims <= 16 else 100
-    batch = cell.held(rows)
+    batch = cell.held(cell.fewer(HELD))
     values = [cell.log_p(batch, effort=e, seed=cell.seed + e).double() for e in EFFORTS]
     if cell.kind is Kind.ESTIMATE:
         return _errors_fall(cell, batch)

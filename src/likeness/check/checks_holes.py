@@ -115,7 +115,7 @@ def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
 
 def _chained(cell: Cell) -> list[Result]:
     """Many rows completed once: the chain moves hidden entries only."""
-    rows = CHAINED if cell.law.space.dims <= 16 else CHAINED // 2
+    rows = cell.fewer(CHAINED)
     batch = _holed(cell, rows, 0.5)
     draws = completed(cell, batch, 1, 64)
     full = replace(batch, x=draws.x[0], observed=None)

@@ -25,7 +25,7 @@ from likeness.nets.causal import CausalNet
 
 LOG_2PI = math.log(2 * math.pi)
 LARGEST = 64  # entries of an event whose Jacobian is affordable
-AGREE = 1e-8
+AGREE = 3e-8
 FAR = 40.0  # standard deviations
 DOUBLE, SINGLE = 1e-10, 1e-5
 PLACES = 5

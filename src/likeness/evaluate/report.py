@@ -141,7 +141,9 @@ def _terse(cell: Facts, *, error: bool) -> str:
         return NONE
     if error and cell["stderr"]:
         return f"{shown(cell)[0]} ±{fixed(cell['stderr'], decimals(cell))}"
-    return f"{cell['value']:,.3g}" if cell["value"] < 1000 else f"{cell['value']:,.0f}"
+    value = cell["value"]
+    size = next(((v, u) for v, u in ((1e6, "M"), (1e3, "k")) if value >= v), (1.0, ""))
+    return f"{value / size[0]:.3g}{size[1]}"
 
 
 def _seeds(protocol: Facts) -> str:

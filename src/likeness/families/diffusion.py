@@ -41,6 +41,7 @@ NOISIEST, CLEANEST = -6.0, 9.0  # log-SNR from which to which completion walks: 
 DRAWN = 16  # draws of a bound where nobody asks for another number
 MOST_STEPS = 64  # steps in which codes are revealed where nobody asks for another number
 SLOWER = 2  # completion takes so many times the steps of sampling
+MOST_DRAWS = 1 << 20
 Watch = Callable[[Tensor], None]
 
 
@@ -145,7 +146,12 @@ class Noised(Process):
         super().__init__()
         self.config, self.shape, self.dims, self.counted = config, space.layout, space.dims, counted
         self.path = _path(config)
-        sizes = {"width": config.width, "depth": config.depth, "context": context, "ragged": space.ragged}
+        sizes: dict[str, Any] = {
+            "width": config.width,
+            "depth": config.depth,
+            "context": context,
+            "ragged": space.ragged,
+        }
         self.denoiser = Preconditioned(Timed(space.layout, _body(config, space), fade=config.fade, **sizes), self.path)
 
     def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
@@ -188,10 +194,10 @@ class Noised(Process):
         """By the ODE, or by the bound: of the chain where there is one, else of continuous time."""
         if self.by_ode(settings):
             return self._ode(batch, noise, told, effort or 1, settings)
-        chain, draws = isinstance(self.path, DDPM), effort or DRAWN
-        bound = likelihood.variational_bound if chain else likelihood.continuous_bound
+        chain, draws = self.path if isinstance(self.path, DDPM) else None, effort or DRAWN
+        bound: Any = likelihood.variational_bound if chain else likelihood.continuous_bound
         found = bound(self.denoiser, self.path, batch.x, told, noise=noise, draws=draws, present=told.present)
-        how = f"variational bound{f' of {self.path.steps} steps' if chain else ''}, {_many(draws, 'draw')}"
+        how = f"variational bound{f' of {chain.steps} steps' if chain else ''}, {_many(draws, 'draw')}"
         return Scored(found.value, Kind.LOWER_BOUND, how, found.stderr, found.terms)
 
     def _ode(self, batch: Batch, noise: Noise, told: Told, probes: int, settings: Any) -> Scored:
@@ -262,7 +268,12 @@ class Hidden(Process):
         states = torch.tensor([int(v.states) for v in space.columns])
         self.register_buffer("sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone())
         self.states = int(states.max())
-        sizes = {"width": config.width, "depth": config.depth, "context": context, "ragged": space.ragged}
+        sizes: dict[str, Any] = {
+            "width": config.width,
+            "depth": config.depth,
+            "context": context,
+            "ragged": space.ragged,
+        }
         self.net = Timed(space.layout, _body(config, space), per=self.states, **sizes)
 
     @property
@@ -330,8 +341,11 @@ class Hidden(Process):
 
     def _unmask(self, batch: Batch, noise: Noise, told: Told, null: Told | None, settings: Any, watch: Any) -> Tensor:
         known = torch.zeros_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.present
+        within = torch.ones_like(known) if told.present is None else told.present
+        longest = int((within & ~known).flatten(1).sum(1).amax())  # steps beyond reveal nothing, and change nothing
         x = self.masked.unmask(
-            self.guided(null, settings), batch.x.long(), told, steps=self.steps(settings), noise=noise,
+            self.guided(null, settings), batch.x.long(), told,
+            steps=min(self.steps(settings), max(longest, 1)), noise=noise,
             present=told.present, evidence=known, watch=watch,
         )  # fmt: skip
         return x.to(noise.dtype)
@@ -489,9 +503,13 @@ class Diffusion(Model):
 
 
 def _cloud(noise: Noise, count: int) -> Noise:
-    """The randomness of particles: a row's own, or where rows are draws (of other labels, say) each draw's own."""
-    drawn = noise.draw * count if isinstance(noise.draw, Tensor) else 0
-    return replace(noise, draw=drawn).within("particles").draws(count)
+    """The randomness of each row's particles, draw-major: tiles count particles, so that none is drawn in vain.
+
+    Rows that are draws themselves (of other labels, say) have particles of their own.
+    """
+    particle = torch.arange(count, device=noise.index.device).repeat_interleave(noise.rows)
+    own = noise.draw if isinstance(noise.draw, Tensor) else torch.zeros_like(noise.index)
+    return replace(noise, index=particle, draw=(noise.index * MOST_DRAWS + own).repeat(count)).within("particles")
 
 
 def _many(n: int, noun: str) -> str:

@@ -99,6 +99,7 @@ def _raise(real: Tensor, fake: Tensor) -> Pair:
     return torch.zeros_like(real), -fake
 
 
+ADDED = ("last.bias", "last.linear.bias", "last.side.weight")  # the parts of a critic that only shift its score
 # What the critic minimises, term by term (real, fake), and what the generator does.
 CRITICS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
     "minimax": lambda real, fake: (softplus(-real), softplus(fake)),
@@ -151,10 +152,19 @@ class GAN(Model):
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(per * config.packing, 1, hidden=hidden, context=side * config.packing)
         self.grid = grid
-        self.features = Fourier(config.fourier, low=0.25, high=config.fourier_high) if config.fourier and not grid else None
+        self.features = (
+            Fourier(config.fourier, low=0.25, high=config.fourier_high) if config.fourier and not grid else None
+        )
+        self._still()
         if config.spectral:
             _constrain(self.critic)
         self.code_logits = nn.Parameter(torch.zeros(config.codes)) if config.codes else None
+
+    def _still(self) -> None:
+        """Keep what only shifts the critic's score as it is, where the game takes differences of scores."""
+        if self.config.loss in {"relativistic", "wasserstein"}:
+            for name, p in self.critic.named_parameters():
+                p.requires_grad_(name not in ADDED)
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -179,7 +189,7 @@ class GAN(Model):
     def learner(self) -> Gradient:
         """Critic and generator in turn."""
         c: GANConfig = self.config
-        critic = [*self.critic.parameters(), *(self.judge.parameters() if self.judge is not None else ())]
+        critic = [*self._judging().values(), *(self.judge.parameters() if self.judge is not None else ())]
         generator = [*self.generator.parameters(), *(self.context.parameters() if self.context is not None else ())]
         generator += [] if self.code_logits is None else [self.code_logits]
         betas = (0.0, c.beta2)
@@ -189,6 +199,10 @@ class GAN(Model):
                 Phase("generator", partial(self.__call__, phase="generator"), generator, lr=c.pace, betas=betas),
             )
         )
+
+    def _judging(self) -> dict[str, nn.Parameter]:
+        """The critic's parameters; where only differences of scores count, what shifts them all stays as it is."""
+        return {name: p for name, p in self.critic.named_parameters() if p.requires_grad}
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The critic's terms (real, fake, penalty) or the generator's, each (B,)."""
@@ -217,7 +231,8 @@ class GAN(Model):
         """(|grad D| - 1)^2 somewhere between a row of data and one of samples (Gulrajani et al. 2017, eq. 3)."""
         u = noise.uniform("between", *[1] * (mask.dim() - 1)).reshape(-1, self.config.packing, *[1] * (mask.dim() - 1))
         u = u[:, :1].expand(-1, self.config.packing, *u.shape[2:]).flatten(0, 1)  # one place for each pack
-        mixed = torch.lerp(*both.chunk(2), u).requires_grad_()
+        real, fake = both.chunk(2)
+        mixed = torch.lerp(real, fake, u).requires_grad_()
         norm = (_slope(self._judge(mixed, mask, side), mixed) + 1e-12).sqrt()
         return (norm - 1).square()
 
@@ -239,9 +254,9 @@ class GAN(Model):
         return (log_p - log_p.detach()) * (cost - cost.mean())
 
     def _unrolled(self, x: Tensor, y: Tensor, mask: Tensor, side: Tensor | None) -> dict[str, Tensor]:
-        """The critic after a few steps of gradient descent that the generator sees through (Metz et al. 2017, eq. 8)."""
+        """The critic after a few steps of descent, which the generator sees through (Metz et al. 2017, eq. 8)."""
         c: GANConfig = self.config
-        weights: dict[str, Tensor] = dict(self.critic.named_parameters())
+        weights: dict[str, Tensor] = dict(self._judging())
         for _ in range(c.unroll):
             first, second = CRITICS[c.loss](self._judge(x, mask, side, weights), self._judge(y, mask, side, weights))
             slopes = torch.autograd.grad((first + second).mean(), list(weights.values()), create_graph=True)

@@ -32,7 +32,7 @@ from likeness.routes.particles import cloud, resampled
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
 DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
-PAIRS, PACE = 8, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
+PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
 VALIDATED = 4  # draws that validation takes at least
 
 
@@ -135,9 +135,10 @@ class VAE(Model):
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
-        """A quick model for checks."""
-        small = {"latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 2, "context": 16, "effort": 8}
-        return {**small, "batch": 128, "lr": 1e-2, "ema": 0.99}
+        """A quick model for checks: convolutions on images of two levels only."""
+        net = "mlp" if _gridded(space) and space.variables[0].states > 2 else "auto"
+        small = {"net": net, "latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 1, "context": 16}
+        return {**small, "effort": 8, "batch": 128, "lr": 1e-2, "ema": 0.99}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -160,7 +160,9 @@ def _unfolded(total: Tensor, size: int) -> Parameters:
 def _features(v: Tensor) -> Tensor:
     """1, x_i and x_i x_j for i <= j of each row, (1 + D + D (D + 1) / 2, B)."""
     x, size = v.T.contiguous(), v.shape[-1]
-    out = x.new_empty(1 + size + size * (size + 1) // 2, len(v))
+    if v.requires_grad:
+        return torch.cat([torch.ones_like(x[:1]), x, *(x[i:] * x[i] for i in range(size))])
+    out = x.new_empty(1 + size + size * (size + 1) // 2, len(v))  # in place: a third of the time of a copy
     out[0], out[1 : 1 + size] = 1.0, x
     at = 1 + size
     for i in range(size):

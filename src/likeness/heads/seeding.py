@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+EQUAL = 1e9  # distances that agree to nine decimals are taken as equal
+
 
 def candidates(k: int) -> int:
     """How many candidates the greedy choice of a seed weighs, 2 + log k (Arthur & Vassilvitskii 2007)."""
@@ -27,19 +29,19 @@ def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
         cdf = nearest.double().cumsum(0)
         picks = torch.searchsorted(cdf, u[step].double() * cdf[-1], right=True).clamp(max=len(x) - 1)
         least = torch.minimum(nearest[:, None], distances(x, x[picks]))
-        best = least.sum(0).argmin()
+        best = _least(least.mean(0))
         chosen, nearest = torch.cat([chosen, x[picks[best]][None]]), least[:, best]
     return chosen
 
 
 def lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Centres after so many steps, and which of them is nearest to each row: (k, F), int64 (N,)."""
-    own = distances(x, centres).argmin(-1)
+    own = _least(distances(x, centres))
     for _ in range(steps):
         count = torch.bincount(own, minlength=len(centres)).to(x)[:, None]
         total = torch.zeros_like(centres).index_add_(0, own, x)
         centres = torch.where(count > 0, total / count.clamp(min=1), centres)
-        own, before = distances(x, centres).argmin(-1), own
+        own, before = _least(distances(x, centres)), own
         if bool((own == before).all()):
             break
     return centres, own
@@ -49,3 +51,8 @@ def distances(x: Tensor, centres: Tensor) -> Tensor:
     """Squared distances (N, k), not below 0."""
     cross = x @ centres.T
     return (x.square().sum(-1, keepdim=True) - 2 * cross + centres.square().sum(-1)).clamp(min=0)
+
+
+def _least(distance: Tensor) -> Tensor:
+    """Which is least along the last axis, the first of those that are equal but for rounding: codes tie often."""
+    return (distance * EQUAL).round().argmin(-1)

@@ -1,0 +1,92 @@
+"""Binary images: independent, first-order Markov, logistic and deep autoregressive pixels, and what each one costs.
+
+A law over n binary pixels has 2^n - 1 free numbers, and so has the chain rule, 2^0 + ... + 2^(n-1). Independent pixels
+need n, a first-order Markov chain 2n - 1, logistic conditionals n(n + 1)/2. A masked net gives all n conditionals in
+one pass, so densities are parallel; only drawing goes pixel by pixel. Classes 1, 2, 3 are categorical, not Bernoulli.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from _page import BLUE, GREY, command, mark, page, write
+from sklearn.datasets import load_digits
+
+import likeness as lk
+from likeness.core.model import Model
+from likeness.core.space import image
+from likeness.metrics.intervals import paired_difference
+
+TRAIN = 1400
+BITS = 64 * math.log(2)  # nats of one bit a pixel
+KNOWN = {"independent": (25.26, 64), "Markov": (24.13, 127), "logistic": (18.44, 2080)}  # nats, free numbers
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels above half, as rows to learn from and to test on, (N, 1, 8, 8)."""
+    x = (load_digits().images >= 8).astype(np.uint8)[np.random.default_rng(0).permutation(1797), None]
+    return x[:TRAIN], x[TRAIN:]
+
+
+def fitted(quick: bool, train: np.ndarray) -> dict[str, Model]:
+    """The four laws, each a special case of the next."""
+    data = lk.load(train, space=image(1, 8, 8, levels=2), test=0.0).train
+    plain = {"holdout": 0.0, "progress": False}
+    deep = {"hidden": (256, 256), "batch": 64, "weight_decay": 0.1, "ema": 0.99}
+    return {
+        "independent": lk.fit("autoregressive", data, budget=300, hidden=(), window=0, l2=1 / TRAIN, **plain),
+        "Markov": lk.fit("autoregressive", data, budget=300, hidden=(), window=1, l2=1 / TRAIN, **plain),
+        "logistic": lk.fit("autoregressive", data, budget=300, hidden=(), l2=40 / TRAIN, **plain),
+        "deep": lk.fit("autoregressive", data, budget=300 if quick else 600, progress=False, **deep),
+    }
+
+
+def dice(draws: int) -> tuple[np.ndarray, float]:
+    """Frequencies of draws from Cat(0.1, 0.7, 0.2), and the chance of four 2s and one 3 in five."""
+    p = np.array([0.1, 0.7, 0.2])
+    drawn = np.searchsorted(p.cumsum(), np.random.default_rng(0).random(draws))
+    return np.bincount(drawn, minlength=3) / draws, math.comb(5, 1) * p[1] ** 4 * p[2]
+
+
+def main(out: Path, *, quick: bool = False) -> dict[str, float]:
+    """Fit, score on held-out digits, draw."""
+    frequencies, chance = dice(1_000_000)
+    assert abs(frequencies - [0.1, 0.7, 0.2]).max() < 0.0015 and math.isclose(chance, 0.2401, abs_tol=1e-12)
+    table = 2**784 - 1  # free numbers of all laws over 28 x 28 binary pixels
+    assert len(str(table)) == 237 and sum(2**i for i in range(784)) == table and 256**3 - 1 == 16_777_215
+
+    train, test = digits()
+    models = fitted(quick, train)
+    scores = {name: model.log_prob(test) for name, model in models.items()}
+    nll = {name: -score.mean().value for name, score in scores.items()}
+    bits = {name: float(score.bits_per_dim.mean()) for name, score in scores.items()}
+    for name, (nats, free) in KNOWN.items():
+        assert abs(nll[name] - nats) < 0.02, (name, nll[name])
+        assert models[name].count() == free
+        assert math.isclose(bits[name], nll[name] / BITS, rel_tol=1e-5)
+    gain = paired_difference(scores["deep"].value, scores["logistic"].value)
+    assert gain.value > 3 * gain.stderr
+
+    figure, plots = page(3, 2)
+    names = list(models)
+    plots[0].bar(names, [nll[n] for n in names], color=[GREY, GREY, GREY, BLUE],
+                 yerr=[2 * scores[n].mean().stderr for n in names])  # fmt: skip
+    for i, n in enumerate(names):
+        plots[0].text(i, nll[n] / 2, f"{nll[n]:.2f} nats\n{bits[n]:.3f} bits\na pixel\n{models[n].count():,}\nnumbers",
+                      ha="center", va="center", fontsize=7.5, color="white")  # fmt: skip
+    mark(plots[0], "Held-out digits: each law holds the one before", "", "-log p, nats")
+    shown = {"digits": torch.as_tensor(test[:25, 0])} | {n: m.sample(25, seed=0).x[:, 0] for n, m in models.items()}
+    for plot, (name, x) in zip(plots[1:], shown.items(), strict=True):
+        tiles = torch.nn.functional.pad(x.reshape(5, 5, 8, 8).float(), (1, 1, 1, 1), value=0.4)
+        plot.imshow(tiles.permute(0, 2, 1, 3).reshape(50, 50), cmap="gray_r", vmin=0, vmax=1)
+        plot.set_axis_off()
+        mark(plot, name if name == "digits" else f"drawn: {name}")
+    write(figure, out, "pixels")
+    return {**{f"{n}, nats": v for n, v in nll.items()}, **{f"{n}, bits a pixel": v for n, v in bits.items()},
+            "deep over logistic": gain.value, "its s.e.": gain.stderr, "four 2s and a 3": chance,
+            "digits of 2^784 - 1": len(str(table))}  # fmt: skip
+
+
+if __name__ == "__main__":
+    command(main)
