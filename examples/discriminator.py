@@ -2,7 +2,8 @@
 
 The two divergences in V, KL(p || r) + KL(q || r) with r = (p + q) / 2, add up to twice the JSD; the second is averaged
 over x ~ q and holds q, not p: E_q log(q / (p + q)). a log D + b log(1 - D) has its maximum at a / (a + b)
-for a, b >= 0, not both 0. D ascends V and G descends it (or ascends log D(G(z))); D = 1/2 everywhere, V = -log 4, only where p = q.
+for a, b >= 0, not both 0. D ascends V and G descends it (or ascends log D(G(z))); D = 1/2 everywhere, V = -log 4,
+only where p = q.
 """
 
 import math
