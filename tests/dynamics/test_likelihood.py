@@ -4,7 +4,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from likeness.dynamics.grid import log_snr_grid
 from likeness.dynamics.likelihood import (
     continuous_bound,
     gaussian,
@@ -134,7 +133,7 @@ def test_grid_climbs_from_the_data_to_the_noise():
     assert grid.shape == (11,)
     assert float(grid[0]) == pytest.approx(0.002)
     assert float(grid[-1]) == pytest.approx(80)
-    assert torch.equal(grid.flip(0), log_snr_grid(EDM(), 10, stop=0.002))
+    assert bool((grid.diff() > 0).all())
 
 
 def test_the_last_term_of_the_chain_is_known():

@@ -140,7 +140,7 @@ def test_encoding_comes_back(solver):
     x, grid = law.sample(32), log_snr_grid(path, 400, stop=1e-2)
     code = solver(law.denoiser(path), path, grid.flip(0), x)
     back = solver(law.denoiser(path), path, grid, code)
-    assert (back - x).abs().max() < {1: 0.1, 2: 2e-3}[ORDERS[solver]]
+    assert (back - x).abs().max() < {1: 0.1, 2: 2e-3, 4: 2e-5}[ORDERS[solver]]
 
 
 def test_codes_of_a_mixture_are_standard_normal():
