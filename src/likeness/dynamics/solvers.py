@@ -170,14 +170,14 @@ def runge_kutta(
     for i, t, s in _steps(grid, x, watch):
         h, middle = s - t, (t + s) / 2
 
-        def velocity(y: Tensor, u: Tensor, use: str = f"step-{i}") -> Tensor:
-            return path.velocity(y, _denoise(denoiser, y, u, context, noise, use), u)
+        def velocity(y: Tensor, u: Tensor, stage: int, step: int = i) -> Tensor:
+            return path.velocity(y, _denoise(denoiser, y, u, context, noise, f"step-{step}-{stage}"), u)
 
         if s > 0:
-            v_1 = velocity(x, t)
-            v_2 = velocity(x + h / 2 * v_1, middle)
-            v_3 = velocity(x + h / 2 * v_2, middle)
-            x = x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + velocity(x + h * v_3, s))
+            v_1 = velocity(x, t, 1)
+            v_2 = velocity(x + h / 2 * v_1, middle, 2)
+            v_3 = velocity(x + h / 2 * v_2, middle, 3)
+            x = x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + velocity(x + h * v_3, s, 4))
         else:
             x = _denoise(denoiser, x, t, context, noise, f"step-{i}")
         if watch:
