@@ -30,7 +30,7 @@ from likeness.nets.mlp import MLP
 Pair = tuple[Tensor, Tensor]
 
 FALLING = 0.8  # share of the steps in which instance noise and penalties fall
-CODE_RATE = 3.0  # codes' log-odds move so much faster than other parameters
+CODE_RATE = 10.0  # codes' log-odds move so much faster than other parameters
 
 
 class GANConfig(GradientConfig):
@@ -152,9 +152,9 @@ class GAN(Model):
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(per * config.packing, 1, hidden=hidden, context=side * config.packing)
         self.grid = grid
-        self.features = (
-            Fourier(config.fourier, low=0.25, high=config.fourier_high) if config.fourier and not grid else None
-        )
+        self.features: Fourier | None = None
+        if config.fourier and not grid:
+            self.features = Fourier(config.fourier, low=0.25, high=config.fourier_high)
         self._still()
         if config.spectral:
             _constrain(self.critic)
