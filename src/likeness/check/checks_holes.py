@@ -82,10 +82,11 @@ def conditional(cell: Cell) -> Result:
 
 def _ranks(cell: Cell) -> list[Result]:
     """The rank of each completion of one hole under the exact conditional (Cook, Gelman & Rubin 2006)."""
-    batch = cell.holed(cell.full(RANKED), 1)
+    rows = max(1, cell.fewer(RANKED))
+    batch = cell.holed(cell.full(rows), 1)
     draws = completed(cell, batch, RANKS, MANY)
     found = []
-    for row in range(RANKED):
+    for row in range(rows):
         points = hole_points(cell, batch, row, POINTS)
         if points is None:
             continue

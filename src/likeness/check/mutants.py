@@ -251,7 +251,7 @@ def _unscored() -> AbstractContextManager[Any]:
 
 @mutant(8, "a row's noise is taken away towards its neighbour", NOISED)
 def _neighbour() -> AbstractContextManager[Any]:
-    from likeness.families import diffusion
+    from likeness.dynamics import noised
 
     def wrong(known: Denoiser, path: Path, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
         def turned(x: Tensor, t: Tensor, context: Any, noise: Noise | None = None) -> Tensor:
@@ -259,7 +259,7 @@ def _neighbour() -> AbstractContextManager[Any]:
 
         return denoising_loss(turned, path, x, *arguments, **options)
 
-    return patch.object(diffusion, "denoising_loss", wrong)
+    return patch.object(noised, "denoising_loss", wrong)
 
 
 @mutant(8, "the divergence from the prior lacks its half", LATENT)
