@@ -90,7 +90,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("Was anything copied?", "audit", ("audit",), AUDIT),
 )
 TERMINAL = {
-    "log_prob": "log p", "precision": "precis.", "coverage": "cover.", "c2st": "C2ST", "rate_many": "draws/s",
+    "log_prob": "log p", "precision": "prec.", "coverage": "cover", "c2st": "C2ST", "rate_many": "draws/s",
 }  # fmt: skip
 
 
@@ -117,12 +117,20 @@ def terminal_table(facts: Facts) -> Table:
 
     p = facts["protocol"]
     words = f"{_seeds(p)}, {p['budget']} each; ± is one standard error; log p in nats an item"
-    made = Table(title=p["data"]["name"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=words, title_justify="left")
+    made = Table(
+        title=p["data"]["name"],
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+        caption=words,
+        title_justify="left",
+    )
     made.add_column("", no_wrap=True)
     for words in TERMINAL.values():
         made.add_column(words, justify="right", no_wrap=True)
     made.add_column("kind", no_wrap=True)
-    made.add_column("copies")
+    made.add_column("copies", no_wrap=True)
     for row in facts["rows"]:
         made.add_row(*_terminal_row(row), style="dim" if row["role"] != "family" else None)
     return made
