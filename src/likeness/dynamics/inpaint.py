@@ -44,6 +44,12 @@ def systematic(log_weight: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(cdf, place, right=True).clamp(max=count - 1).T
 
 
+def chosen(log_weight: Tensor, u: Tensor) -> Tensor:
+    """Which particle each draw takes: log weights (K, B), uniforms (n, B) -> int64 (n, B)."""
+    cdf = log_weight.softmax(0).cumsum(0)
+    return (cdf[None, :-1] <= u[:, None] * cdf[-1]).sum(1)
+
+
 @dataclass(frozen=True, eq=False)
 class Spread:
     """The covariance of the data, axes diag(values) axes', by which the steps of a chain are exact for a Gaussian.

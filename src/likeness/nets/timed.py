@@ -23,11 +23,17 @@ class Told(NamedTuple):
         vector: The context, (B, C), or None for the zero vector.
         length: The length of each item, int64 (B,), or None where all are of one size.
         present: Which entries exist, bool (B, *E), or None where all do.
+        null: The context that says nothing, (B, C), where guidance leads away from it.
     """
 
     vector: Tensor | None = None
     length: Tensor | None = None
     present: Tensor | None = None
+    null: Tensor | None = None
+
+    def alone(self) -> Told:
+        """The same, told nothing of what is given."""
+        return self._replace(vector=self.null)
 
     def repeat(self, n: int) -> Told:
         """The rows n times over, draw-major."""

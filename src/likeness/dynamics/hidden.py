@@ -1,0 +1,119 @@
+"""Codes that are hidden one by one, and the net that reveals them in any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Kind, Scored
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.space import Space
+from likeness.dynamics.chain import Categories, Masked
+from likeness.dynamics.process import DRAWN, Process, Watch, many
+from likeness.nets.timed import Timed, Told
+
+MOST_STEPS = 64  # steps in which codes are revealed where nobody asks for another number
+
+
+def most_states(space: Space) -> int:
+    """The most categories that an entry has."""
+    return int(max(v.states for v in space.variables))
+
+
+class Hidden(Process):
+    """Items are drawn from the mean over orders of the net's any-order law; log p is a LOWER_BOUND on its logarithm.
+
+    It is the mean over orders of the log. Where rows have holes these come last in every order: an ESTIMATE.
+
+    Args:
+        net: Any-order conditionals, as many logits for each entry as the most categories.
+        space: What is hidden.
+    """
+
+    holes = True
+    sizes: Tensor
+
+    def __init__(self, net: Timed, space: Space) -> None:
+        super().__init__()
+        self.net, self.shape, self.states = net, space.layout, net.per
+        states = torch.tensor([int(v.states) for v in space.columns])
+        self.register_buffer("sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone())
+
+    @property
+    def masked(self) -> Masked:
+        """The chain."""
+        return Masked(Categories(self.sizes))
+
+    def forward(self, x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None) -> Tensor:
+        """Logits (B, *E, K) of each entry, from those that are visible."""
+        features = nn.functional.one_hot(x, self.states).to(t) * visible.unsqueeze(-1)
+        logits: Tensor = self.net(features, t, told)
+        return logits
+
+    def guided(self, told: Told, settings: Any) -> Callable[..., Tensor]:
+        """The net, or its log-probabilities extrapolated away from those that are told nothing."""
+
+        def both(x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None) -> Tensor:
+            free = self(x, visible, t, told.alone()).log_softmax(-1)
+            logits: Tensor = free + settings.guidance * (self(x, visible, t, told).log_softmax(-1) - free)
+            return logits
+
+        return self if told.null is None else both
+
+    def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
+        """Minus the bound, of what is observed."""
+        return {"nll": -self.masked.bound(self, batch.x.long(), told, noise=noise, present=batch.present).value}
+
+    def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
+        """The bound; with holes the same of what is observed."""
+        draws = effort or DRAWN
+        found = self.masked.bound(self, batch.x.long(), told, noise=noise, draws=draws, present=batch.present)
+        kind, last = (Kind.LOWER_BOUND, "") if batch.full else (Kind.ESTIMATE, ", holes last")
+        return Scored(found.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", found.stderr)
+
+    def effort(self, settings: Any) -> int:
+        """Draws of the bound."""
+        return DRAWN
+
+    def steps(self, settings: Any) -> int:
+        """Steps in which codes are revealed."""
+        return settings.steps or min(math.prod(self.shape), MOST_STEPS)
+
+    def evaluations(self, settings: Any) -> int:
+        """One a step."""
+        return self.steps(settings)
+
+    def how(self, settings: Any) -> str:
+        """In how many steps."""
+        steps = self.steps(settings)
+        exact = "" if steps >= math.prod(self.shape) else ", several codes in one"
+        return f"unmasked in {steps} steps{exact}"
+
+    def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
+        """All codes revealed in random order; along the way -1 stands for those that are not."""
+        empty = Batch(noise.index.new_zeros(noise.rows, *self.shape)).hide(torch.ones((), dtype=torch.bool))
+        seen = None if watch is None else lambda _i, visible, x: watch(torch.where(visible, x, -1).to(noise.dtype))
+        return self._unmask(empty, noise, told, settings, seen)
+
+    def complete(self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None) -> Completed:
+        """What is hidden revealed in random order, given what is observed."""
+        x = self._unmask(batch.repeat(n), noise.draws(n), told.repeat(n), settings, None)
+        how = f"{self.how(settings)}, any-order conditionals"
+        calls = self.steps(settings)
+        return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=calls)
+
+    def _unmask(self, batch: Batch, noise: Noise, told: Told, settings: Any, watch: Any) -> Tensor:
+        known = torch.zeros_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.present
+        within = torch.ones_like(known) if told.present is None else told.present
+        longest = int((within & ~known).flatten(1).sum(1).amax())  # steps beyond reveal nothing, and change nothing
+        x = self.masked.unmask(
+            self.guided(told, settings), batch.x.long(), told,
+            steps=min(self.steps(settings), max(longest, 1)), noise=noise,
+            present=told.present, evidence=known, watch=watch,
+        )  # fmt: skip
+        return x.to(noise.dtype)

@@ -1,0 +1,64 @@
+"""What differs between noise on reals and codes that are hidden: a Process learns, draws, scores and completes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Scored
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.nets.timed import Told
+
+Watch = Callable[[Tensor], None]
+DRAWN = 16  # draws of a bound where nobody asks for another number
+
+
+class Process(nn.Module):
+    """A way from data to noise and back. Methods see one batch in model units, and `told` what nets are told of it.
+
+    Attributes:
+        holes: Whether `score` answers rows with holes.
+    """
+
+    holes: ClassVar[bool] = False
+
+    @abstractmethod
+    def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
+        """The training loss, each term (B,)."""
+
+    @abstractmethod
+    def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
+        """Items (B, *E); `watch` sees them along the way."""
+
+    @abstractmethod
+    def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
+        """Log p of what is observed."""
+
+    @abstractmethod
+    def complete(self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None) -> Completed:
+        """N draws of what is hidden; `cov`, (D, D) or (D,), is the covariance of the data as far as it is known."""
+
+    @abstractmethod
+    def effort(self, settings: Any) -> int:
+        """Draws that log p of a row takes where nobody asks for another number, 0 where nothing is drawn."""
+
+    def flow(self, x: Tensor, told: Told, *, back: bool) -> Tensor:
+        """Data to noise of standard deviation 1 along an ODE, or back; only where there is one."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def evaluations(self, settings: Any) -> int:
+        """Passes of the net for one item."""
+
+    @abstractmethod
+    def how(self, settings: Any) -> str:
+        """How items are drawn."""
+
+
+def many(n: int, noun: str) -> str:
+    """A number of things, in words."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
