@@ -38,7 +38,7 @@ def _masked_density(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tens
     residual = ((x - mean) * known)[..., None]
     u = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
     log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return -0.5 * (u.square().sum(-1) + known.sum(-1) * LOG_2PI) - log_det
+    return -0.5 * (u.square().sum(-1) + known.sum(-1).to(x) * LOG_2PI) - log_det
 
 
 def masked(cov: Tensor, known: Tensor) -> Tensor:
