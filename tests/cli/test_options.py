@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likeness.cli import options
@@ -25,16 +25,19 @@ def is_json(text):
     return True
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_json_is_read_as_json(value):
     assert options.value(json.dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_other_text_is_itself(text):
     assert options.value(text) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(), min_size=2), st.sampled_from(["{}", "({})", "({},)", "[{}]"]))
 def test_numbers_between_commas_are_many(numbers, form):
     typed = ",".join(map(str, numbers))
@@ -43,6 +46,7 @@ def test_numbers_between_commas_are_many(numbers, form):
     assert options.value(form.format(typed)) == numbers
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_word_is_read_or_refused(word):
     try:
@@ -53,6 +57,7 @@ def test_any_word_is_read_or_refused(word):
     assert "=" in word
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.integers() | st.booleans() | st.lists(st.integers(), min_size=2), max_size=6))
 def test_words_come_back_as_options(wanted):
     words = [f"{name}={json.dumps(value)}" for name, value in wanted.items()]
