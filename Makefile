@@ -52,7 +52,7 @@ help: ## list these targets
 
 .PHONY: demo
 demo: .venv/.ready ## fit the families side by side and print what each can say
-	$(BIN)/python examples/demo.py
+	$(BIN)/likeness demo
 
 .PHONY: test
 test: .venv/.ready ## the tests, within a quarter of an hour on two cores

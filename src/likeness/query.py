@@ -8,10 +8,8 @@ query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
 from likeness.core.batch import Batch, as_batch, missing
 from likeness.core.errors import BadConfig, BadData, Unsupported
+from likeness.core.face import callable_module
 from likeness.core.law import Law
 from likeness.core.noise import fresh_seed
 from likeness.core.space import Space, Variable, vector
@@ -315,11 +314,4 @@ _ANSWERS: dict[str, Callable[[Asked], Any]] = {
 }
 
 
-class _Callable(ModuleType):
-    """`likeness.query` is the function, although Python binds the name to this module once it is imported."""
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return query(*args, **named)
-
-
-sys.modules[__name__].__class__ = _Callable
+callable_module(__name__, query)

@@ -3,16 +3,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
 @pytest.mark.slow
 def test_the_demo_leaves_pages_numbers_and_samples(tmp_path):
-    words = [sys.executable, str(DEMO), "--out", str(tmp_path), "--scale", "0.02", "--seeds", "1"]
+    words = [sys.executable, "-m", "likeness", "demo", "--out", str(tmp_path), "--scale", "0.02", "--seeds", "1"]
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "Best by exact log p" in said
     assert (tmp_path / "samples.png").stat().st_size > 10_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from likeness.core.face import callable_module
+
 if TYPE_CHECKING:
     from likeness.check.contract import Report
     from likeness.core.model import Model
@@ -28,3 +30,6 @@ def check(
     from likeness.check.contract import check_model
 
     return check_model(model, spaces=spaces, givens=givens, numbers=numbers)
+
+
+callable_module(__name__, check)

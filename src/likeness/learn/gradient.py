@@ -21,6 +21,7 @@ from likeness.learn.precision import arithmetic, fastest
 
 ORDER = zlib.crc32(b"row order")
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
+SLOW = 3  # first steps, which pay for allocations and are not those that the rest will cost
 VALIDATING = 0.1  # share of a wall budget that validation may cost
 
 
@@ -37,7 +38,7 @@ class GradientExecutor(Executor):
         self.averaged = list(task.model.named_parameters())
         self.shadow = [p.detach().clone() for _, p in self.averaged] if config.ema > 0 else []
         self.started = time.perf_counter()
-        self.spent = 0.0
+        self.spent = self.warm = 0.0
         self._orders: dict[int, Tensor] = {}
         inputs = task.model.preprocessor
         self.learned_inputs = inputs is not None and any(p.requires_grad for p in inputs.parameters())
@@ -211,10 +212,13 @@ class GradientExecutor(Executor):
         if self.total is not None or seconds is None:
             return
         elapsed = self.spent + time.perf_counter() - self.started
-        if self.iteration < 5 or elapsed < CALIBRATE * seconds:
+        if self.iteration == SLOW:
+            self.warm = elapsed
+        if self.iteration < 2 * SLOW or elapsed < CALIBRATE * seconds:
             return
+        pace = (elapsed - self.warm) / (self.iteration - (SLOW if self.warm else 0))
         left = max(0.0, seconds * (1 - VALIDATING) - elapsed)
-        self.task.decisions["steps"] = self.iteration + int(left / (elapsed / self.iteration))
+        self.task.decisions["steps"] = self.iteration + int(left / pace)
         self.task.decisions["decided_at"] = self.iteration
 
     # ---- state -----------------------------------------------------------------------------------------------------

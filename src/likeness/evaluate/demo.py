@@ -1,16 +1,23 @@
-"""All families on two moons and on scikit-learn's 8x8 digits: three seeds each, a few minutes on two cores.
+"""All families on two moons and on scikit-learn's 8x8 digits: three seeds each, a few minutes on two cores."""
 
-Writes ./demo: report.html (digits), moons.html, the same numbers as JSON, and samples.png with draws of every row.
-"""
+from __future__ import annotations
 
-import argparse
 import multiprocessing
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from rich.console import Console
+
+from likeness import routes  # noqa: F401 - registers the ways of answering
+from likeness.core.store import write_atomic
+from likeness.data.load import load
+from likeness.evaluate.comparison import compare
+from likeness.evaluate.figures import sheet
+from likeness.evaluate.report import panels, terminal_table
 
 QUICK = {"batch": 128, "ema": 0.99}
 # Nets small enough that every family learns within seconds; `gaussian` and `independent` are always there.
@@ -44,63 +51,43 @@ class Task:
     page: Path
 
 
+def demonstrate(out: Path, *, scale: float = 1.0, seeds: int = 3) -> None:
+    """Fit all families to both sets, print what they can say, and leave pages, numbers and pictures in a folder.
+
+    Args:
+        out: The folder: report.html (digits), moons.html, their numbers as JSON, samples.png with draws of every row.
+        scale: Times as many steps.
+        seeds: Seeds of every family.
+    """
+    start = time.perf_counter()
+    tasks = [
+        Task("moons", {"n": 4000}, MOONS, round(900 * scale), seeds, out / "moons.html"),
+        Task("digits", {"test": 0.3}, DIGITS, round(350 * scale), seeds, out / "report.html"),
+    ]
+    with ProcessPoolExecutor(len(tasks), mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(compared, tasks))
+    show(found, out, time.perf_counter() - start)
+
+
 def compared(task: Task) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     """The facts of one comparison and the pictures of its rows; in a process and a thread of its own."""
-    import torch
-
-    import likeness as lk
-    from likeness.core import registry
-    from likeness.evaluate.report import panels
-
     torch.set_num_threads(1)  # two comparisons share two cores
     start = time.perf_counter()
 
     def tell(line: str) -> None:
         print(f"{time.perf_counter() - start:5.0f} s  {task.data:6}  {line}", flush=True)
 
-    have = registry.index()
-    for name, _ in task.families:
-        if name not in have:
-            tell(f"{name}: not in this version, left out")
-    data = lk.load(task.data, **task.reading)
+    data = load(task.data, **task.reading)
     tell(f"{len(data.train):,} items to learn from, {task.steps} steps a fit, {task.seeds} seeds")
-    found = lk.compare(
-        data,
-        [pair for pair in task.families if pair[0] in have],
-        budget=task.steps,
-        seeds=task.seeds,
-        report=task.page,
-        progress=tell,
-        options={"draws": 400, "items": 1000},
+    asked = {"draws": 400, "items": 1000}
+    found = compare(
+        data, list(task.families), budget=task.steps, seeds=task.seeds, report=task.page, progress=tell, options=asked
     )
     return found.facts(), [(name, png) for name, png, _ in panels(found)]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write")
-    parser.add_argument("--scale", type=float, default=1.0, help="times as many steps")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of every family")
-    asked = parser.parse_args(argv)
-    start = time.perf_counter()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    tasks = [
-        Task("moons", {"n": 4000}, MOONS, round(900 * asked.scale), asked.seeds, asked.out / "moons.html"),
-        Task("digits", {"test": 0.3}, DIGITS, round(350 * asked.scale), asked.seeds, asked.out / "report.html"),
-    ]
-    with ProcessPoolExecutor(len(tasks), mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(compared, tasks))
-    show(found, asked.out, time.perf_counter() - start)
-
-
 def show(found: list[tuple[dict[str, Any], list[tuple[str, bytes]]]], out: Path, seconds: float) -> None:
     """One sheet of samples; the tables, the sentences, and where to look."""
-    from rich.console import Console
-
-    from likeness.core.store import write_atomic
-    from likeness.evaluate.figures import sheet
-    from likeness.evaluate.report import terminal_table
-
     write_atomic(out / "samples.png", sheet([pictures for _, pictures in found]))
     console = Console()
     for facts, _ in found:
@@ -110,7 +97,3 @@ def show(found: list[tuple[dict[str, Any], list[tuple[str, bytes]]]], out: Path,
             console.print(f"- {sentence}", highlight=False)
     console.print(f"\nDone in {seconds:.0f} s. Open {out / 'report.html'} (digits) and {out / 'moons.html'};")
     console.print(f"draws of every row are in {out / 'samples.png'}.")
-
-
-if __name__ == "__main__":
-    main()
