@@ -15,13 +15,8 @@ MOST_SECONDS = 6.0
 NUMBERS = [c.number for c in checks() if c.number != 19]  # two processes are started once for all families
 
 
-# What fails today, and by how much: a line here is a debt, not a licence.
-KNOWN = {("vae", "nominal4", "none"): "(6) relabelled, a briefly fitted VAE's held-out mean moves by .15 nats, not .05"}
-
-
 def marked(cell):
     slow = () if quick(cell) else (pytest.mark.contract,)
-    slow = (*slow, pytest.mark.xfail(reason=KNOWN[cell], strict=False)) if cell in KNOWN else slow
     return pytest.param(cell, id="-".join(cell), marks=[*slow, pytest.mark.xdist_group("-".join(cell))])
 
 

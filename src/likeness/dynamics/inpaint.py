@@ -135,7 +135,7 @@ def twisted(
     by its step with x_hat pushed along the gradient of log p(y | x_t) and are weighed by
     p(x_s | x_t) p(y | x_s) / (q(x_s | x_t) p(y | x_t)): with many of them the draws follow the chain's conditional,
     however crude the twist, up to the noise that is left at the end of the grid. For Gaussian data and the ideal
-    denoiser chain and twist are exact, and all weights equal.
+    denoiser chain and twist are exact at any number of steps.
     Wu et al. 2023, arXiv:2306.17775, algorithm 1, resampled where few particles carry the weight.
 
     Args:

@@ -148,7 +148,8 @@ class Diffusion(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick diffusion for checks."""
-        return {"width": 32, "depth": 1, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 6}
+        sizes = {"width": 32, "depth": 1, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 6}
+        return {**sizes, "net": "mlp"} if space.real else sizes
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

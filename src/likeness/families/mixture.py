@@ -30,6 +30,7 @@ from likeness.heads.parts import Drawn, Multinomials, Part, Products
 from likeness.routes import enumerate_states
 
 FULL = 50  # numbers up to which "auto" lets every component have its own covariance
+GIVEN_FLOOR = 0.05  # pixels, levels and lengths that are given repeat: a narrower Gaussian would stand on one value
 START_ROWS = 20_000  # rows that restarts are tried on
 CHUNK = 16_384
 ALL = 1 << 40
@@ -42,7 +43,7 @@ class MixtureConfig(Config):
     covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
         "auto", f"of Gaussian components; auto: full up to {FULL} numbers, beyond that one for all components (tied)"
     )
-    smoothing: float = option(0.1, "weight added to every category of every component", "objective", ge=0)
+    smoothing: float = option(0.3, "weight added to every category of every component", "objective", ge=0)
     floor: float = option(1e-6, "added to every variance, as a share of the data's own", "objective", ge=1e-12)
     restarts: int = option(
         5, "starts by k-means++, of which the likeliest after `trial` passes goes on", "optimiser", ge=1
@@ -109,8 +110,9 @@ class Mixture(Model):
             numbers, codes = len(self.split.numbers), len(self.split.codes)
             sizes["x"] += numbers * self.shared
             if numbers and not self.shared:
-                covariance: Covariance = "full" if self.split.vector else "diagonal"
-                parts["numbers"], sizes["numbers"] = Gaussians(k, covariance, config.floor), numbers
+                vector = self.split.vector
+                own = Gaussians(k, "full", config.floor) if vector else Gaussians(k, "diagonal", GIVEN_FLOOR)
+                parts["numbers"], sizes["numbers"] = own, numbers
             if codes:
                 parts["codes"], sizes["codes"] = Multinomials(self.split.groups, config.smoothing, k), codes
         return Joint(k, parts, sizes)
@@ -118,8 +120,9 @@ class Mixture(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
-        wide = space.dims > 20
-        return {"components": 6, "restarts": 2, "passes": 25 if wide else 60, "covariance": "tied" if wide else "auto"}
+        if space.dims <= 20:
+            return {"components": 6, "restarts": 2, "passes": 60}
+        return {"components": 4 if space.dims <= 64 else 2, "restarts": 2, "passes": 20, "covariance": "tied"}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

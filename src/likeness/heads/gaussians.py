@@ -256,7 +256,7 @@ def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bo
     inverse, log_det = _inverses(cov, patterns)  # (P, K or 1, D, D), (P, K or 1)
     gap = (v - mean[:, None]) * known  # (K, B, D)
     g = (_shared_products if draft else _own_products)(inverse, which, gap)
-    log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1) * LOG_2PI + log_det.T[:, which])
+    log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1).to(gap) * LOG_2PI + log_det.T[:, which])
 
     def sums(r: Tensor) -> Parameters:
         filled = torch.where(known, v, mean[:, None] + g @ cov)

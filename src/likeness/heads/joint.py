@@ -166,7 +166,7 @@ class Split:
         numbers: int64.
         codes: int64.
         groups: The group of each of `codes`.
-        vector: Whether the numbers are few enough, and without order in space or time, to have any covariance.
+        vector: Whether the numbers are a few reals without order in space or time, which may have any covariance.
     """
 
     numbers: Tensor
@@ -185,4 +185,5 @@ def split(space: Space, most: int) -> Split:
     group = torch.cat([torch.full((max(n, 1),), i if n else -1) for i, n in enumerate(sizes)])
     numbers, codes = torch.nonzero(group < 0).flatten(), torch.nonzero(group >= 0).flatten()
     dense = torch.unique(group[codes], return_inverse=True)[1]
-    return Split(numbers, codes, dense, not space.ragged and len(space.shape) == 1 and len(numbers) <= most)
+    plain = space.real and not space.ragged and len(space.shape) == 1
+    return Split(numbers, codes, dense, plain and len(numbers) <= most)

@@ -99,8 +99,9 @@ class Multinomials(Part):
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Smoothed shares within each group."""
         count = sums["count"] + self.smoothing + 1e-12
-        total = count.new_zeros(len(count), int(self.groups.max()) + 1).index_add_(1, self.groups, count)
-        return {"log_theta": count.log() - total[:, self.groups].log()}
+        groups = self.groups.to(count.device)
+        total = count.new_zeros(len(count), int(groups.max()) + 1).index_add_(1, groups, count)
+        return {"log_theta": count.log() - total[:, groups].log()}
 
 
 class Products(Drawn):

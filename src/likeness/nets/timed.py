@@ -138,6 +138,8 @@ class _Steps(nn.Module):
         super().__init__()
         numbers = torch.Size(shape[1:]).numel() * per
         self.net = Sequence(numbers, numbers, causal=False, width=width, depth=depth, context=side)
+        for p in self.net.head.last.parameters():
+            nn.init.zeros_(p)
 
     def forward(self, h: Tensor, side: Tensor, length: Tensor | None) -> Tensor:
         y: Tensor = self.net(h.flatten(2), length, side)
