@@ -18,6 +18,7 @@ import torch
 
 import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
+from bench.arguments import assignment
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.data.load import load
@@ -60,14 +61,6 @@ def measure(family: str, name: str, tries: list[dict[str, Any]], args: argparse.
     return f"{family:14} {name:7} {found}   {seconds:6.1f} s   {json.dumps(chosen)}"
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, value = text.split("=", 1)
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
 def _range(text: str) -> tuple[str, list[Any]]:
     name, values = text.split("=", 1)
     return name, [json.loads(v) for v in values.split(",")]
@@ -79,7 +72,7 @@ def main() -> None:
     parser.add_argument("--name", action="append", choices=SETS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", default="3m")
-    parser.add_argument("--set", action="append", default=[], type=_option, metavar="NAME=VALUE")
+    parser.add_argument("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE")
     parser.add_argument("--grid", action="append", default=[], type=_range, metavar="NAME=A,B,C")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -19,6 +19,7 @@ import torch
 
 import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
+from bench.arguments import assignment
 from likeness.core import registry
 from likeness.data.worlds import world
 from likeness.learn.fit import start
@@ -62,14 +63,6 @@ def measure(family: str, name: str, options: dict[str, Any], args: argparse.Name
     )
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, value = text.split("=", 1)
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", required=True)
@@ -80,7 +73,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", default="3m")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--set", action="append", default=[], type=_option, metavar="NAME=VALUE")
+    parser.add_argument("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     registry.family(args.family)
