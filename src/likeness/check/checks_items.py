@@ -25,8 +25,10 @@ ITEMS, ORDERED = 64, 16
 RESUMED = ("reals2", "none")
 PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # rows, first
 ROWS = PARTS[:4]  # of rows that are asked about
+WIDE, FEW = 100, ((1, 0), (3, 2))  # entries from which fillings are dear, and the parts of them that are asked about
 
 Ask = Callable[[Cell, Batch, Any], Tensor]
+Parts = tuple[tuple[int, int], ...]
 
 
 def _log_prob(cell: Cell, batch: Batch, settings: Any) -> Tensor:
@@ -203,24 +205,29 @@ def items(cell: Cell) -> Result:
 
 def _largest(cell: Cell, batch: Batch, *, strict: bool) -> float:
     """The largest change of an item over all verbs."""
-    rows = [_parts(cell, ask, batch, strict=strict) for _, ask in askable(cell)]
+    dear = cell.law.space.dims > WIDE
+    rows = [
+        _parts(cell, ask, batch, FEW if dear and verb == "complete" else ROWS, strict=strict)
+        for verb, ask in askable(cell)
+    ]
     return max(rows + _series(cell, strict=strict), default=0.0)
 
 
-def _parts(cell: Cell, ask: Ask, batch: Batch, *, strict: bool) -> float:
+def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) -> float:
     """The largest change of a row's answer over several parts of the batch."""
-    settings = cell.asked(strict=strict)
+    settings, batch = cell.asked(strict=strict), batch[: max(sum(part) for part in parts) + 1]
     with poisoned(1):
         whole = ask(cell, batch, settings)
     largest = 0.0
-    for rows, first in ROWS:
+    for rows, first in parts:
         with poisoned(rows):
             part = ask(cell, batch[first : first + rows], settings)
         largest = max(largest, gap(part, whole[first : first + rows]))
     if not strict:
         with poisoned(2):
-            single = ask(cell, batch[:8], cell.asked(rows=1))
-        largest = max(largest, gap(single, whole[:8]))
+            few = min(8, parts[1][0])
+            single = ask(cell, batch[:few], cell.asked(rows=1))
+        largest = max(largest, gap(single, whole[:few]))
     return largest
 
 
