@@ -48,6 +48,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         ) from error
 
 
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed while writing have left half done."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> bytes:
     """Tensors and JSON facts as one safetensors file; tensors that share storage are stored apart."""
     meta = {"facts": json.dumps(facts or {}), "sha256": digest(tensors)}

@@ -88,14 +88,23 @@ class Run:
         self.model, self.seed, self.held = model, seed, holdout if holdout is not None and len(holdout) else None
         self.out = None if out is None else Path(out)
         model.source = data
+        if self.out is not None:
+            store.sweep(self.out)
         resuming = resume and self.out is not None and (self.out / CHECKPOINT).exists()
-        if not resuming:
-            self._prepare(data)
+        self._prepare(data)  # resuming too: what a model keeps of the data outside its state is not in a checkpoint
         self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
         self.executor = execute(self.task, model.learner())
         self.best, self.events, self.saved_at = Best(), list[Event](), time.perf_counter()
         if resuming:
             self._resume()
+        elif self.out is not None:
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Leave nothing of an earlier run that a later one could take for this run's own."""
+        assert self.out is not None
+        (self.out / CHECKPOINT).unlink(missing_ok=True)
+        (self.out / METRICS).unlink(missing_ok=True)
 
     def _prepare(self, data: Source | None) -> None:
         if data is None:
@@ -134,6 +143,8 @@ class Run:
     def _due(self) -> bool:
         total = self.executor.total
         if self.held is None or total is None or type(self.executor) is not GradientExecutor:
+            return False
+        if self.iteration < self.decisions.get("decided_at", 0):  # a replay knows the total before the clock told it
             return False
         return self.done or self.iteration % max(1, total // VALIDATIONS) == 0
 
