@@ -99,3 +99,21 @@ def test_completion_follows_the_conditional() -> None:
 def test_shrinkage_pulls_to_the_mean_variance() -> None:
     cov = fit(draws(), shrinkage=1.0).cov[0]
     assert torch.allclose(cov, torch.eye(4, dtype=torch.float64) * cov[0, 0], atol=1e-12)
+
+
+def test_draws_without_a_condition_tell_the_classes_that_they_were_drawn_with() -> None:
+    """Mean of each column within a class as in the data, shares of classes too; the frame holds all columns."""
+    classes = np.repeat([0, 1, 2], [200, 300, 500])
+    x = draws(1000, 2) * 0.1 + 10.0 * classes[:, None]
+    model = fit(x, classes[:, None], label(3))
+    drawn = model.sample(3000, seed=0)
+    told = drawn.batch.given.x[:, 0].numpy()
+    for k in range(3):
+        share, mean = (told == k).mean(), drawn.x.numpy()[told == k].mean(0)
+        assert share == pytest.approx((classes == k).mean(), abs=0.04)
+        np.testing.assert_allclose(mean, x[classes == k].mean(0), atol=0.5)
+    frame = drawn.to_pandas()
+    assert len(frame.columns) == 3
+    assert (frame.iloc[:, 2].astype(int) == told).all()
+    some = model.sample(2, given=np.array([[2.0], [0.0]]), seed=1).to_pandas()
+    assert some.iloc[:, 2].astype(int).tolist() == [2, 0, 2, 0]

@@ -170,12 +170,13 @@ class Draws:
         seed: With `first` (and the index of `given`) enough to draw the same items again.
         first: The number of the first item, or of the first draw.
         length: The items' lengths where the Space is ragged, shaped as x's leading axes.
-        given: What they were conditioned on.
+        given: What they were conditioned on; for items drawn without a condition, the classes that were drawn with them.
         evaluations: Network evaluations for each item.
         kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of particles stands for it.
         log_weight: Log importance weights (n, B), or None where the draws need none.
         ess: The effective sample size of each row (B,), n where exact.
         path: Items along the way, (T, n, ...), where asked for.
+        given_space: What `given` is.
     """
 
     x: Tensor
@@ -190,6 +191,7 @@ class Draws:
     log_weight: Tensor | None = None
     ess: Tensor | None = None
     path: Tensor | None = None
+    given_space: Space | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -207,11 +209,18 @@ class Draws:
         return Batch(flat, length=length, given=given, index=rows)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The items as a frame with the Space's column names and labels."""
+        """The items as a frame with the Space's column names and labels, and behind them the columns of `given`."""
         if not FRAMES:
             raise Unsupported("frames need likeness.data", do="import likeness.data")
-        frame: pd.DataFrame = FRAMES[0](self.space, self.batch)
-        return frame
+        batch, columns = self.batch, self.given_space
+        frame: pd.DataFrame = FRAMES[0](self.space, batch)
+        if batch.given is None or columns is None or columns.ragged or len(columns.shape) != 1:
+            return frame
+        told: pd.DataFrame = FRAMES[0](columns, batch.given)
+        told = told.rename(columns={name: f"given_{name}" for name in set(told) & set(frame)})
+        if self.space.ragged:  # a row a step
+            told = told.iloc[frame["item"] - int(batch.ids[0])].reset_index(drop=True)
+        return frame.join(told)
 
     def save(self, path: str | Path) -> Path:
         """Write the items as the path's suffix says: .csv, .parquet, .npy, .npz, .png, .wav, .txt."""

@@ -71,7 +71,8 @@ class Law(Rows):
         if given is None:
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
             x, length, path = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
-            return self._draws(x, length, path, chosen, first, None, asked)
+            told = self._drawn_given(noise, None) if self._sums_classes() else None
+            return self._draws(x, length, path, chosen, first, told, asked)
         batch = self._given(given)
         assert batch is not None
         flat = batch.repeat(n)
@@ -149,7 +150,7 @@ class Law(Rows):
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
             drawn, self.space, done.how, chosen, first, length, batch.given, done.evaluations, done.kind,
-            done.log_weight, size,
+            done.log_weight, size, given_space=self.given_space,
         )  # fmt: skip
 
     def _completed(self, function: Callable[[Law, Question], Completed], asked: Question) -> Completed:
@@ -382,8 +383,8 @@ class Law(Rows):
         settings: Any,
     ) -> Draws:
         how, calls = self.how("sample", settings), self.evaluations(settings)
-        path = None if path is None else path.movedim(1 if given is None else 2, 0)
-        return Draws(x, self.space, how, seed, first, length, given, calls, path=path)
+        path = None if path is None else path.movedim(x.dim() - len(self.space.shape), 0)
+        return Draws(x, self.space, how, seed, first, length, given, calls, path=path, given_space=self.given_space)
 
 
 def _warn_if_few(ess: Tensor, kind: Kind) -> None:
