@@ -170,7 +170,7 @@ class Draws:
         seed: With `first` (and the index of `given`) enough to draw the same items again.
         first: The number of the first item, or of the first draw.
         length: The items' lengths where the Space is ragged, shaped as x's leading axes.
-        given: What they were conditioned on; for items drawn without a condition, the classes that were drawn with them.
+        given: What they were conditioned on; without a condition, the classes that were drawn with the items.
         evaluations: Network evaluations for each item.
         kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of particles stands for it.
         log_weight: Log importance weights (n, B), or None where the draws need none.
