@@ -38,7 +38,7 @@ class LearnedReals(Reals):
         centred = (
             (flat - flat.mean(-1, keepdim=True)) / (flat.std(-1, keepdim=True) + 1e-6) if flat.shape[1] > 1 else flat
         )
-        mean, log_std = self.net(centred).reshape(len(x), *self.out.layout, 2).unbind(-1)
+        mean, log_std = self.net(centred.to(self.base)).reshape(len(x), *self.out.layout, 2).unbind(-1)
         log_std = log_std.clamp(-4, 4) + self.base
         y = mean + log_std.exp() * normal
         minus_log_q = 0.5 * (normal.square() + LOG_2PI) + log_std + logsigmoid(y) + logsigmoid(-y)
