@@ -115,12 +115,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     laws.plot(at, norm(1, math.sqrt(0.3)).pdf(at), color=ORANGE, ls="--", label=f"q = N(1, 0.3), {gap:.4f} nats off")
     laws.set_ylim(0, 1.2)
     mark(laws, "What z may have been, given x = 1.3", "z", "density")
-    m = torch.linspace(0, 2, 200, dtype=torch.float64)
-    for v, colour in ((0.2, BLUE), (0.3, ORANGE), (0.6, GREEN)):
+    m = torch.linspace(0.6, 1.5, 200, dtype=torch.float64)
+    for v, colour in ((0.2, BLUE), (0.3, ORANGE), (0.4, GREEN)):
         landscape.plot(m, elbo(m, torch.full_like(m, v)), color=colour, label=f"ELBO of N(m, {v})")
     landscape.axhline(evidence, color="black", lw=1, ls=":", label=f"log p(1.3) = {evidence:.5f}")
     landscape.annotate("", (1, evidence), (1, bound), arrowprops={"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0})
-    landscape.set_ylim(-2.6, -1.25)
+    landscape.set_ylim(-2.0, -1.5)
     mark(landscape, "The gap is KL(q || posterior)", "mean m of q", "nats")
     value, error = np.array(list(bounds.values())).T
     more.errorbar(
