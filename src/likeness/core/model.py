@@ -199,9 +199,11 @@ class Model(Law, nn.Module):
 
         return store.save(self, path)
 
-    @final
     def count(self) -> int:
-        """The number of free parameters: entries that a mask holds at zero are none."""
+        """The number of free parameters: entries that a mask holds at zero are none.
+
+        Laws in closed form, whose numbers are not `nn.Parameter`s, count them by their own formula.
+        """
         total = 0
         for module in self.modules():
             mask = getattr(module, "mask", None)

@@ -204,10 +204,9 @@ def card(model: Model, config: dict[str, Any]) -> str:
     for verb in ("sample", "log_prob", "complete", "mode", "encode", "decode", "classify", "anomaly_score"):
         answer = model.support(verb)
         verbs.append(f"| {verb} | {', '.join(answer.routes) if answer else 'no: ' + answer.why} |")
-    numbers = sum(p.numel() for p in model.parameters())
     lines = [
         f"# {about.title}", "", f"{about.summary} ({about.reference}, {about.year})", "",
-        f"- over {model.space.measure}, shape {model.space.shape}", f"- {numbers:,} parameters", "",
+        f"- over {model.space.measure}, shape {model.space.shape}", f"- {model.count():,} parameters", "",
         "| question | answered by |", "|---|---|", *verbs, "", *[part(model, config) for part in CARD_PARTS],
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

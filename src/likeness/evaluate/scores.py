@@ -30,7 +30,6 @@ FOLDS = 5
 SCOPE = 0xE7A1
 TREES = 32  # columns up to which boosted trees tell tables apart; a small network does where there are more
 REPEATS, PATIENCE = 5, 1.0  # timings, and seconds after which no further one is begun
-NOT_LEARNED = ("held_out", "lengths", "classes")
 
 
 @dataclass(frozen=True)
@@ -129,12 +128,8 @@ def answers(law: Law) -> dict[str, str]:
 
 
 def size(law: Law) -> int:
-    """Numbers learned: parameters, or the buffers of a law in closed form."""
-    if not isinstance(law, Model):
-        return 0
-    trained = sum(p.numel() for p in law.parameters())
-    kept = [v for k, v in law.state_dict().items() if v.is_floating_point() and k.split(".")[-1] not in NOT_LEARNED]
-    return trained or sum(v.numel() for v in kept)
+    """Free parameters; a baseline has none."""
+    return law.count() if isinstance(law, Model) else 0
 
 
 def _likelihood(law: Law, test: Batch, seed: int, options: Options) -> LogProb:

@@ -127,6 +127,12 @@ class Gaussian(Model):
     def _assign(self, parameters: Parameters) -> None:
         self.mean, self.cov = parameters["mean"].to(self.mean), parameters["cov"].to(self.cov)
 
+    def count(self) -> int:
+        """Means, covariances, and one less than the classes."""
+        k, d = self.mean.shape
+        own = d * (d + 1) // 2 if self.config.covariance == "full" else d
+        return k * d + len(self.cov) * own + k - 1
+
     # ---- the joint of x and what is given --------------------------------------------------------------------------
 
     def _joint(self, batch: Batch) -> tuple[Tensor, Tensor]:

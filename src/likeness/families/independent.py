@@ -127,6 +127,11 @@ class Independent(Model):
         """-log p(x | given), (B,)."""
         return {"nll": -self._law(batch.given, len(batch)).total(batch.x, batch.present)}
 
+    def count(self) -> int:
+        """Those of the heads for each class and one less than the classes, or what is linear in what is given."""
+        own = len(self.table) * self.columns.free
+        return own + (self.weight.numel() if self.linear else len(self.table) - 1)
+
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
     def _law(self, given: Batch | None, rows: int) -> ColumnsLaw:

@@ -174,6 +174,11 @@ class Mixture(Model):
         """The parameters, by the names that EM knows them by."""
         return {name: getattr(self, _buffer(name)).double() for name in self.law.blank()}
 
+    def count(self) -> int:
+        """One less than the weights, and those of the components' parts: O(K D^2) for full Gaussians."""
+        parts = self.law.parts.items()
+        return self.config.components - 1 + sum(part.free(under(self.fitted, name)) for name, part in parts)
+
     # ---- what each part sees of a batch ----------------------------------------------------------------------------
 
     def _views(self, batch: Batch) -> dict[str, View]:

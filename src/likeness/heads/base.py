@@ -93,6 +93,11 @@ class Head(nn.Module, ABC):
         self.entries, self.size, self.features, self.uniforms = entries, size, features, uniforms
         self.presence = presence
 
+    @property
+    def free(self) -> int:
+        """Numbers of all entries together that are free; of probabilities that add up to 1 one is not."""
+        return self.entries * self.size
+
     @abstractmethod
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Set location, scale and marginal from training rows x, present (N, n), weight (N,)."""

@@ -91,6 +91,11 @@ class Categorical(Head):
         self.register_buffer("ordered", torch.tensor(list(ordered or [False] * len(categories))))
         self.register_buffer("marginal", self._uniform())
 
+    @property
+    def free(self) -> int:
+        """One less than the codes of each entry."""
+        return int((self.counts - 1).sum())
+
     def _uniform(self) -> Tensor:
         return self.mask(torch.zeros(self.entries, self.size, dtype=torch.float64)).log_softmax(-1)
 

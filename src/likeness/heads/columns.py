@@ -230,6 +230,11 @@ class Columns(nn.Module):
             setattr(head, name, buffer)
         return None
 
+    @property
+    def free(self) -> int:
+        """Free numbers of the law of one event whose every place has parameters of its own."""
+        return sum(head.free for head in self.parts) * (self.space.dims // self.width if not self.space.ragged else 1)
+
     def split(self, x: Tensor) -> Tensor:
         """Values x (..., *E) with the entries of a place as the last axis."""
         return x.unsqueeze(-1) if self.narrow else x

@@ -69,6 +69,12 @@ class Gaussians(Drawn):
         some = alive if not self.dense else alive[..., None] if self.covariance == "full" else alive.any()
         return {"mean": mean, "cov": torch.where(some, cov, before["cov"]), "variance": variance}
 
+    def free(self, params: Parameters) -> int:
+        """Means, and as many numbers of covariances as are not copies of others."""
+        k, d = params["mean"].shape
+        own = {"full": k * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diagonal": k * d, "spherical": k}
+        return k * d + own[self.covariance]
+
     def _dense(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
         scatter = second - n[..., None] * mean[:, :, None] * mean[:, None, :]
         if self.covariance == "tied":

@@ -141,6 +141,11 @@ class Histogram(Head):
         """The width of a value's bin in standardised units, (n,)."""
         return self.resolution / self.scale
 
+    @property
+    def free(self) -> int:
+        """One less than the masses, the edges between them, and the scale of each tail."""
+        return int(2 * self.exists.sum())
+
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Edges at quantiles, between the values' own bins; tails by the mean excess beyond the ends."""
         total, self.location, std = moments(x, present, weight)

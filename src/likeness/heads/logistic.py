@@ -130,6 +130,11 @@ class DiscretisedLogistic(Head):
         self.register_buffer("location", (self.levels.double() - 1) / 2)
         self.register_buffer("scale", (self.levels.double() / math.sqrt(12)).clamp(min=0.5))
 
+    @property
+    def free(self) -> int:
+        """Means, scales, and one less than the weights."""
+        return self.entries * (self.size - 1)
+
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Mean and standard deviation, the latter at least half a level."""
         total, mean, std = moments(x, present, weight)

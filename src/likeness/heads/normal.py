@@ -168,6 +168,11 @@ class NormalMixture(Head):
         self.register_buffer("resolution", widths.double())
         self.register_buffer("offset", torch.zeros(entries, dtype=torch.float64))
 
+    @property
+    def free(self) -> int:
+        """Means, deviations, and one less than the weights."""
+        return self.entries * (3 * self.components - 1)
+
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Mean and deviation (at least half a bin), and where the bins lie."""
         _, self.location, std = moments(x, present, weight)

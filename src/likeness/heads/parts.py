@@ -55,6 +55,10 @@ class Part(ABC):
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """The parameters that are best for the statistics; `least` raises the floor of variances."""
 
+    @abstractmethod
+    def free(self, params: Parameters) -> int:
+        """How many of the parameters are free."""
+
 
 class Drawn(Part):
     """A part whose values can be drawn, and whose peaks be found."""
@@ -103,6 +107,10 @@ class Multinomials(Part):
         total = count.new_zeros(len(count), int(groups.max()) + 1).index_add_(1, groups, count)
         return {"log_theta": count.log() - total[:, groups].log()}
 
+    def free(self, params: Parameters) -> int:
+        """One less than the categories of each group, for each component."""
+        return self.components * (len(self.groups) - len(self.groups.unique()))
+
 
 class Products(Drawn):
     """Products of heads over an event; the heads are maximised on all rows at once, so their rows come in one batch.
@@ -140,6 +148,10 @@ class Products(Drawn):
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """What was estimated already."""
         return {"table": sums["table"].to(before["table"])}
+
+    def free(self, params: Parameters) -> int:
+        """Those of the heads, for each component."""
+        return self.components * self.columns.free
 
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
         """Events drawn from component k (B,) where they are not known, (B, *E)."""
