@@ -151,7 +151,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     write(figure, out, "game")
     return {"V after 20 moves of the critic": rises, "V after 20 moves of the generator": falls,
             "gradient ratio": float(ratio[-1]), "at D(G(z))": float(sure[-1]), "V at the end": tail,
-            "mean |D - 1/2|": half, "mean |D - 1/2|, blunt critic": blunt,
+            "D off 1/2": half, "D off 1/2, blunt critic": blunt,
             **{f"judge, {n}": j.value for n, j in judged.items()}}  # fmt: skip
 
 
