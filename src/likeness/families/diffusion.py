@@ -34,6 +34,7 @@ from likeness.nets.timed import Body, Timed, Told
 
 LARGE = 400  # entries from which images and signals get a U-Net
 FEW_LEVELS = 16  # ordered levels up to which an entry is a code
+BETAS = (0.1, 20.0)  # steps of ddpm times their noise, first and last: 1e-4 to 0.02 where there are 1,000
 
 
 class DiffusionConfig(GradientConfig):
@@ -49,7 +50,7 @@ class DiffusionConfig(GradientConfig):
         1e-3, "least noise, in standard deviations of the data: what is finer is blurred", gt=0, lt=1
     )
     noise_max: float = option(80.0, "largest noise of the path edm, in standard deviations of the data", gt=1)
-    chain: int = option(1000, "steps of the path ddpm, over which its bound is taken", ge=50)
+    chain: int = option(1000, "steps of the path ddpm, over which its bound is taken", ge=200)
     net: Literal["auto", "mlp", "unet", "sequence"] = option(
         "auto", "a residual MLP, a U-Net for images and signals, a transformer for ragged rows; auto: by Space and size"
     )
@@ -264,7 +265,8 @@ def _path(c: DiffusionConfig) -> Path:
     """The path that the Config names, from its least noise on."""
     if c.path == "edm":
         return EDM(c.noise_min, c.noise_max)
-    made: dict[str, Any] = {"flow_matching": FlowMatching(), "cosine": Cosine(), "ddpm": DDPM(c.chain)}
+    ddpm = DDPM(c.chain, BETAS[0] / c.chain, BETAS[1] / c.chain)  # a shorter chain takes larger steps to the same noise
+    made: dict[str, Any] = {"flow_matching": FlowMatching(), "cosine": Cosine(), "ddpm": ddpm}
     start = made[c.path].time(torch.tensor(-2 * math.log(c.noise_min), dtype=torch.float64))
     path: Path = replace(made[c.path], t_min=float(start))
     return path
