@@ -27,7 +27,7 @@ from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
 
 LARGE = 400  # entries from which images and sequences get nets of their own
-ORDERS = 8  # random orders whose spread says how far a net of any order is from one law
+WALKS = 32  # particles of a net of any order, whose proposals have seen all that is known
 
 
 class AutoregressiveConfig(GradientConfig):
@@ -62,7 +62,8 @@ class Autoregressive(Model):
     """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
 
     With holes: exact where they end the order or have at most 4,096 joint states, else sequential importance sampling,
-    whose mean is p: a LOWER_BOUND on log p.
+    whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of its declared order; its other conditionals
+    are what holes are proposed from.
     """
 
     Config = AutoregressiveConfig
@@ -160,18 +161,18 @@ class Autoregressive(Model):
         params = out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
         return self.columns.law(params).log_prob(batch.x)
 
-    def _agnostic_chain(self, batch: Batch, seen: Tensor, rank: Tensor) -> Tensor:
-        """Sum of log p of the entries seen, each given those of lower rank (B, D), (B,): D passes."""
-        flat, total = seen.flatten(1), batch.x.new_zeros(len(batch))
+    def _agnostic_chain(self, batch: Batch, seen: Tensor) -> Tensor:
+        """Sum of log p of the entries seen, each given those before it, (B,): D passes."""
+        flat, total, place = seen.flatten(1), batch.x.new_zeros(len(batch)), torch.arange(self.space.dims)
         for i in range(self.space.dims):
-            shown = (flat & (rank < rank[:, i, None])).reshape(seen.shape)
+            shown = (flat & (place < i)).reshape(seen.shape)
             total = total + torch.where(flat[:, i], self._entries(batch, shown).flatten(1)[:, i], 0.0)
         return total
 
     def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
         """Log p of the entries seen, each given those before it, and of the end, (B,)."""
         if self.agnostic:
-            return self._agnostic_chain(batch, seen, torch.arange(self.space.dims).expand(len(batch), -1)), None
+            return self._agnostic_chain(batch, seen), None
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
@@ -190,10 +191,15 @@ class Autoregressive(Model):
     # ---- walks -----------------------------------------------------------------------------------------------------
 
     def _walk(self, batch: Batch, noise: Noise, *, greedy: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows with what is hidden drawn along the order, log p of what was known given what came before, lengths."""
+        """Rows with what is hidden drawn along the order, the log weight of each, lengths.
+
+        The weight is p of what was known given what came before; of a net that sees all that is known from the start,
+        one over p of what was drawn.
+        """
         heads = self.heads
         known, u = batch.present.flatten(1), noise.uniform("x", self.space.dims, max(c.head.uniforms for c in heads))
-        some, all_ = known.any(0).tolist(), known.all(0).tolist()  # what no row, or every row, knows costs less
+        counted = batch.holes.flatten(1) if self.agnostic else known
+        some, all_ = counted.any(0).tolist(), known.all(0).tolist()  # what no row, or every row, knows costs less
         x, weight = batch.x.flatten(1).clone(), batch.x.new_zeros(len(batch))
         within = None if batch.within is None or self.ends else batch.within.flatten(1)
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
@@ -215,10 +221,18 @@ class Autoregressive(Model):
                     value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
                     x[:, v] = torch.where(here, x[:, v], value[:, 0])
                 if some[v]:
-                    weight = weight + torch.where(here, law.log_prob(x[:, v, None])[:, 0], 0.0)
+                    weight = weight + torch.where(counted[:, v], law.log_prob(x[:, v, None])[:, 0], 0.0)
                 there = None if within is None else within[:, v, None]
                 stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
-        return x.reshape(batch.x.shape), weight, length
+        return x.reshape(batch.x.shape), -weight if self.agnostic else weight, length
+
+    def _weighed(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Rows with what is hidden drawn, and log p of the whole less that of what was drawn as it was drawn, (B,)."""
+        x, weight, _ = self._walk(batch, noise)
+        if not self.agnostic:
+            return x, weight
+        whole = batch.with_x(x)
+        return x, self._agnostic_chain(whole, whole.present) + weight
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._walk(self._nothing(noise, given, length), noise)[0]
@@ -249,8 +263,6 @@ class Autoregressive(Model):
         late = self._suffix(batch)
         if bool(late.all()):
             return exact
-        if self.agnostic:
-            return self._subset(exact, batch, noise, effort, late)
         few = self._few(batch) & ~late
         question = Question(batch, noise, settings, effort=effort)
         scores = [(late, exact)]
@@ -258,14 +270,6 @@ class Autoregressive(Model):
         many = ~late & ~few
         scores += [(many, self._particles(_rows(question, many)))] if bool(many.any()) else []
         return _merged(scores, len(batch))
-
-    def _subset(self, direct: Scored, batch: Batch, noise: Noise, effort: int | None, late: Tensor) -> Scored:
-        """What the net says of a subset in the declared order; its error is the spread over random orders."""
-        k = max(effort or ORDERS, 2)
-        rank = noise.draws(k).uniform("orders", self.space.dims).argsort(-1)
-        values = self._agnostic_chain(batch.repeat(k), batch.present.repeat(k, *[1] * (batch.x.dim() - 1)), rank)
-        spread = torch.where(late, 0.0, values.reshape(k, -1).std(0))
-        return Scored(direct.value, Kind.ESTIMATE, f"direct, spread over {k} orders", spread)
 
     def _suffix(self, batch: Batch) -> Tensor:
         """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
@@ -277,9 +281,9 @@ class Autoregressive(Model):
 
     def _particles(self, question: Question) -> Scored:
         """The log of the mean, over walks that draw the holes, of p(known | drawn)."""
-        k = question.effort or question.settings.particles
+        k = question.effort or (WALKS if self.agnostic else question.settings.particles)
         noise = question.noise.within("holes").draws(k)
-        weight = self._walk(question.batch.repeat(k), noise)[1].reshape(k, -1)
+        weight = self._weighed(question.batch.repeat(k), noise)[1].reshape(k, -1)
         value, stderr = log_mean_exp(weight)
         return Scored(value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr)
 
@@ -288,10 +292,7 @@ class Autoregressive(Model):
         late, question = self._suffix(batch), Question(batch, noise, settings, n=n)
         few = self._few(batch) & ~late
         ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [(late, self._ancestral)]
-        if self.agnostic:
-            ways += [(~late, self._direct)]
-        else:
-            ways += [(few, partial(drawn, self)), (~late & ~few, self._resampled)]
+        ways += [(few, partial(drawn, self)), (~late & ~few, self._resampled)]
         done = [(where, way(_rows(question, where))) for where, way in ways if bool(where.any())]
         return _gathered(done, batch, n)
 
@@ -300,19 +301,13 @@ class Autoregressive(Model):
         return torch.tensor([states_of(self, h) is not None for h in batch.holes])
 
     def _ancestral(self, question: Question) -> Completed:
-        return Completed(self._walks(question), "ancestral")
-
-    def _direct(self, question: Question) -> Completed:
-        return Completed(self._walks(question), "direct conditionals of any order", kind=Kind.ESTIMATE)
-
-    def _walks(self, question: Question) -> Tensor:
         n, batch = question.n, question.batch
         x = self._walk(batch.repeat(n), question.noise.draws(n))[0]
-        return x.reshape(n, *batch.x.shape)
+        return Completed(x.reshape(n, *batch.x.shape), "ancestral")
 
     def _resampled(self, question: Question) -> Completed:
         count, batch = question.settings.particles, question.batch
-        x, weight, _ = self._walk(batch.repeat(count), cloud(question.noise, count))
+        x, weight = self._weighed(batch.repeat(count), cloud(question.noise, count))
         x, weight = x.reshape(count, *batch.x.shape), weight.reshape(count, -1)
         return resampled(x, weight, question, "sequential importance sampling")
 
