@@ -1,18 +1,21 @@
 """GANs: the games at known critics, penalties, what is offered and what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import logsigmoid
 
 import likeness.routes  # noqa: F401 - registers them
+from likeness.bijections.preprocess import Reals
 from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
 from likeness.core.space import vector
 from likeness.data.source import Table
-from likeness.families.gan import CRITICS, GENERATORS
+from likeness.families.gan import CRITICS, FALLING, GENERATORS
 from likeness.learn.run import Run
 
 
@@ -99,3 +102,104 @@ def test_any_noise_has_unit_variance(noise: str) -> None:
     assert torch.allclose(z[:, :16].var(), torch.tensor(1.0), atol=0.02)
     assert torch.allclose(z[:, 16:].square().mean(), torch.tensor(1.0))
     assert torch.equal((z[:, 16:] > 0).sum(-1), torch.ones(20000).long())
+
+
+def test_each_player_moves_alone() -> None:
+    run = fit(codes=4)
+    others = {
+        "critic": ("generator.", "code_logits"), "generator": ("critic.", "code_logits"),
+        "codes": ("generator.", "critic."),
+    }  # fmt: skip
+    for player, still in others.items():
+        before = {k: v.clone() for k, v in run.model.state_dict().items()}
+        run.step(player)
+        after = run.model.state_dict()
+        assert all(torch.equal(before[k], after[k]) for k in after if k.startswith(still))
+        assert not all(torch.equal(before[k], after[k]) for k in after)
+
+
+@pytest.mark.parametrize("loss", sorted(CRITICS))
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_both_players_gradients_are_those_of_finite_differences(loss: str, player: str) -> None:
+    run = fit(loss=loss, fourier=4, instance_noise=0.1, gradient_penalty=1.0, hidden=(8, 8))
+    model = run.model.double()
+    batch, noise = run.executor._rows(0)
+    batch, noise = batch.to(dtype=torch.float64), replace(noise, dtype=torch.float64)
+    inside, _ = model.inputs(batch, noise)
+    parameters = list(run.executor.phases[player].parameters)
+
+    def total() -> torch.Tensor:
+        return sum(t.sum() for t in model(inside, noise, player).values())
+
+    gradients = torch.autograd.grad(total(), parameters)
+    g = torch.Generator().manual_seed(1)
+    way = [torch.randn(p.shape, generator=g, dtype=torch.float64) for p in parameters]
+    values = []
+    for size in (1e-6, -2e-6):
+        for p, w in zip(parameters, way, strict=True):
+            p.data.add_(w, alpha=size)
+        values.append(float(total().detach()))
+    along = sum(float((a * w).sum()) for a, w in zip(gradients, way, strict=True))
+    assert (values[0] - values[1]) / 2e-6 == pytest.approx(along, rel=1e-5)
+
+
+def test_codes_probabilities_follow_the_gradient_of_the_expected_cost() -> None:
+    model = fit(codes=3).model.double()
+    model.code_logits.data = torch.tensor([0.0, 1.0, -0.5], dtype=torch.float64)
+    cost, n = torch.tensor([0.3, 1.0, -2.0], dtype=torch.float64), 200_000
+    noise = Noise(0, torch.arange(n), dtype=torch.float64)
+    drawn = model._weighed(cost[model._code(noise)], noise).mean()
+    (found,) = torch.autograd.grad(drawn, model.code_logits)
+    (exact,) = torch.autograd.grad((model._code_log_p().exp() * cost).sum(), model.code_logits)
+    assert torch.allclose(found, exact, atol=5 * 1.5 / math.sqrt(n))
+
+
+class Shifted(torch.nn.Module):
+    """N(0, 1) in data units, whatever the units of the model."""
+
+    def __init__(self, units: Reals) -> None:
+        super().__init__()
+        self.units = units
+
+    def forward(self, z: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
+        return (z - self.units.shift) / self.units.scale
+
+
+def test_a_critic_trained_to_the_end_is_the_ratio_of_densities() -> None:
+    """D* = p / (p + q) and V(D*) = -log 4 + 2 JSD, at p = N(1, 1), q = N(0, 1) (Goodfellow et al. 2014, eq. 2, 5)."""
+    x = torch.randn(50_000, 1, generator=torch.Generator().manual_seed(0)) + 1
+    registry.load_all()
+    options = {"loss": "non_saturating", "r1": 0.0, "r2": 0.0, "hidden": (32,), "latent": 1, "lr": 5e-3, "batch": 512}
+    run = Run(registry.build("gan", options, vector(1)), Table(vector(1), Batch(x)), 600)
+    run.model.generator = Shifted(run.model.preprocessor)
+    while not run.done:
+        run.step("critic")
+    model = run.finish()
+    at = torch.linspace(-6, 7, 1301, dtype=torch.float64)[:, None]
+    p, q = (torch.exp(-0.5 * (at[:, 0] - mean) ** 2) / math.sqrt(2 * math.pi) for mean in (1, 0))
+    with torch.no_grad():
+        score = -model.anomaly_score(at, seed=0).double()
+    off = (score.sigmoid() - p / (p + q)).abs()
+    assert float((off * (p + q) / 2).sum() * 0.01) < 0.02
+    best, reached = (float((p * logsigmoid(d) + q * logsigmoid(-d)).sum() * 0.01) for d in (p.log() - q.log(), score))
+    assert best == pytest.approx(-math.log(4) + 2 * 0.1114215, abs=1e-6)
+    assert best - 0.003 < reached <= best
+
+
+def test_a_sample_takes_one_pass() -> None:
+    assert fit(2).fit().sample(3, seed=0).evaluations == 1
+
+
+def test_noise_and_penalties_fall_and_then_rest() -> None:
+    model = fit(instance_noise=1.0, fall=100.0).model
+    left = []
+    for model.progress in (0.0, FALLING / 2, FALLING, 1.0):
+        left.append(model._fade())
+    assert left == pytest.approx([1.0, 0.1, 0.01, 0.01])
+
+
+def test_the_critic_moves_k_times_for_each_move_of_the_generator() -> None:
+    """Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1."""
+    run = fit(critic_steps=3)
+    run.step()
+    assert run.executor.moves == {"critic": 3, "generator": 1}

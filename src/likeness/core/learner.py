@@ -26,6 +26,7 @@ class Phase:
         every: It moves in every so many iterations.
         repeat: How often it moves in an iteration in which it does.
         lr: Its learning rate as a multiple of the Config's.
+        settling: The power of the Config's schedule that it follows: above 1 it comes to rest before the others.
         betas: Adam's decay rates.
         after: Called when it has moved (unrolling, clipping, codebooks).
     """
@@ -36,6 +37,7 @@ class Phase:
     every: int = 1
     repeat: int = 1
     lr: float = 1.0
+    settling: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     after: Callable[[int], None] | None = None
 

@@ -24,13 +24,13 @@ from likeness.core.registry import Card, register
 from likeness.core.space import Space
 from likeness.nets.context import ContextNet
 from likeness.nets.conv import Decoder, Encoder
-from likeness.nets.embed import Fourier
+from likeness.nets.embed import Activation, Fourier
 from likeness.nets.mlp import MLP
 
 Pair = tuple[Tensor, Tensor]
 
-FALLING = 0.8  # share of the steps in which instance noise and penalties fall
-CODE_RATE = 10.0  # codes' log-odds move so much faster than other parameters
+FALLING = 0.65  # share of the steps in which instance noise and penalties fall
+CODE_EVERY, CODE_RATE = 3, 25.0  # codes' log-odds move less often than the generator, but so much faster
 
 
 class GANConfig(GradientConfig):
@@ -43,6 +43,7 @@ class GANConfig(GradientConfig):
     latent: int = option(16, "numbers in the generator's continuous input", ge=1)
     codes: int = option(0, "states of a discrete part of the generator's input, 0 for none", ge=0)
     hidden: tuple[int, ...] = option((128, 128, 128), "widths of both nets' hidden layers (vectors, tables, series)")
+    activation: Activation = option("silu", "the critic's nonlinearity (vectors, tables, series)")
     width: int = option(32, "channels of the finest layer of both nets (images, audio)", ge=1)
     critic_steps: int = option(1, "moves of the critic for one of the generator", "objective", ge=1)
     r1: float = option(0.1, "penalty on the critic's gradient at data", "objective", ge=0)
@@ -62,6 +63,9 @@ class GANConfig(GradientConfig):
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
     pace: float = option(1.0, "the generator's learning rate as a multiple of the critic's", "optimiser", gt=0)
+    settling: float = option(
+        1.0, "power of the schedule that the generator follows: above 1 it rests before the critic", "optimiser", gt=0
+    )
     beta2: float = option(0.99, "decay of Adam's second moment; its first is 0", "optimiser", gt=0, lt=1)
     ema: float = option(
         0.995, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
@@ -70,12 +74,13 @@ class GANConfig(GradientConfig):
 
 
 def modes() -> dict[str, Any]:
-    """Options for data in many narrow clusters: some 3,000 steps reach all of them and the widths of each.
+    """Options for data in many narrow clusters: 2,500 steps reach all of them and the width of each.
 
     Codes give clusters names to begin with, which makes them easier to cover than a continuous input does.
     """
     return {
-        "latent": 8, "codes": 128, "fourier": 16, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4, "ema": 0.99,
+        "latent": 8, "codes": 128, "fourier": 16, "activation": "leaky_relu", "instance_noise": 1.0, "fall": 200.0,
+        "batch": 512, "pace": 0.4, "settling": 2.0, "ema": 0.995,
     }  # fmt: skip
 
 
@@ -150,7 +155,9 @@ class GAN(Model):
             hidden = config.hidden
             self.generator = MLP(entry, self.out.dims, hidden=hidden, activation="silu", context=side)
             per = self.out.dims * (2 + config.fourier)
-            self.critic = MLP(per * config.packing, 1, hidden=hidden, context=side * config.packing)
+            self.critic = MLP(
+                per * config.packing, 1, hidden=hidden, activation=config.activation, context=side * config.packing
+            )
         self.grid = grid
         self.features: Fourier | None = None
         if config.fourier and not grid:
@@ -187,30 +194,33 @@ class GAN(Model):
     # ---- the game --------------------------------------------------------------------------------------------------
 
     def learner(self) -> Gradient:
-        """Critic and generator in turn."""
+        """Critic and generator in turn, and now and then the codes' probabilities."""
         c: GANConfig = self.config
         critic = [*self._judging().values(), *(self.judge.parameters() if self.judge is not None else ())]
         generator = [*self.generator.parameters(), *(self.context.parameters() if self.context is not None else ())]
-        generator += [] if self.code_logits is None else [self.code_logits]
         betas = (0.0, c.beta2)
-        return Gradient(
-            (
-                Phase("critic", partial(self.__call__, phase="critic"), critic, repeat=c.critic_steps, betas=betas),
-                Phase("generator", partial(self.__call__, phase="generator"), generator, lr=c.pace, betas=betas),
-            )
+        play, answer, weigh = (partial(self.__call__, phase=name) for name in ("critic", "generator", "codes"))
+        phases = (
+            Phase("critic", play, critic, repeat=c.critic_steps, betas=betas),
+            Phase("generator", answer, generator, lr=c.pace, settling=c.settling, betas=betas),
         )
+        if self.code_logits is None:
+            return Gradient(phases)
+        rate = CODE_RATE * c.pace
+        return Gradient((*phases, Phase("codes", weigh, [self.code_logits], CODE_EVERY, lr=rate, betas=betas)))
 
     def _judging(self) -> dict[str, nn.Parameter]:
         """The critic's parameters; where only differences of scores count, what shifts them all stays as it is."""
         return {name: p for name, p in self.critic.named_parameters() if p.requires_grad}
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
-        """The critic's terms (real, fake, penalty) or the generator's, each (B,)."""
+        """The critic's terms (real, fake, penalty), or the generator's or the codes' one, each (B,)."""
+        with torch.set_grad_enabled(phase == "generator"):
+            fake = self._generate(noise, batch.given, batch.length)
         if phase == "critic":
-            with torch.no_grad():
-                fake = self._generate(noise, batch.given, batch.length)
             return self._critic_terms(batch, fake, noise)
-        return self._generator_terms(batch, self._generate(noise, batch.given, batch.length), noise)
+        cost = self._cost(batch, fake, noise)
+        return {"fake": cost} if phase == "generator" else {"codes": self._weighed(cost.detach(), noise)}
 
     def _critic_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
         c: GANConfig = self.config
@@ -236,20 +246,18 @@ class GAN(Model):
         norm = (_slope(self._judge(mixed, mask, side), mixed) + 1e-12).sqrt()
         return (norm - 1).square()
 
-    def _generator_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
+    def _cost(self, batch: Batch, fake: Tensor, noise: Noise) -> Tensor:
+        """What samples cost the generator, (B,)."""
         c: GANConfig = self.config
         x, y = self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")
         mask, side = self._mask(batch), self._packed_side(batch)
         ahead = self._unrolled(x, y, mask, side) if c.unroll else None
         with torch.set_grad_enabled(c.unroll > 0):
             real = self._judge(x, mask, side, ahead)
-        cost = GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(c.packing)
-        return {"fake": cost + self._learns_codes(cost.detach(), noise)}
+        return GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(c.packing)
 
-    def _learns_codes(self, cost: Tensor, noise: Noise) -> Tensor:
-        """0, with the gradient of the expected cost in the codes' probabilities (Williams 1992, eq. 3)."""
-        if self.code_logits is None:
-            return torch.zeros_like(cost)
+    def _weighed(self, cost: Tensor, noise: Noise) -> Tensor:
+        """0, with the gradient of the expected cost in the codes' probabilities (Williams 1992, eq. 3), (B,)."""
         log_p = self._code_log_p()[self._code(noise)]
         return (log_p - log_p.detach()) * (cost - cost.mean())
 
@@ -339,7 +347,7 @@ class GAN(Model):
     def _code_log_p(self) -> Tensor:
         """Log-probabilities of the codes, (codes,)."""
         assert self.code_logits is not None
-        return (CODE_RATE * self.code_logits).log_softmax(0)
+        return self.code_logits.log_softmax(0)
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         return self._generate(noise, given, length)

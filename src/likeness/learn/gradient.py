@@ -123,7 +123,7 @@ class GradientExecutor(Executor):
         _sum_over_processes(parameters)
         facts = self._clipped([p.grad for p in parameters if p.grad is not None]) if self.config.clip else {}
         for group in self.optimisers[phase.name].param_groups:
-            group["lr"] = self._lr() * phase.lr
+            group["lr"] = self._lr(phase.settling) * phase.lr
         self.optimisers[phase.name].step()
         for p in parameters:
             p.grad = None
@@ -175,14 +175,14 @@ class GradientExecutor(Executor):
             return 0.0
         return min(1.0, max(0.0, (self.iteration - start) / max(self.total - start, 1)))
 
-    def _lr(self) -> float:
+    def _lr(self, settling: float = 1.0) -> float:
         """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
         c, part = self.config, self._done()
         rise = min(1.0, (self.iteration + 1) / max(c.warmup, 1))
         if self.total is None or c.schedule == "constant":
             return c.lr * rise
         shape = 0.5 * (1 + math.cos(math.pi * part)) if c.schedule == "cosine" else 1 - part
-        return c.lr * rise * max(shape, 1e-3)
+        return c.lr * rise * max(shape, 1e-3) ** settling
 
     # ---- averages --------------------------------------------------------------------------------------------------
 
