@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
-from likeness.core.batch import Batch, as_batch, missing
+from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.face import callable_module
 from likeness.core.law import Law
@@ -118,6 +118,7 @@ def _resolved(
     law: Law, given: Any, evidence: Any, hidden: Names | None, n: int, seed: int, effort: int | None, settings: Any
 ) -> Asked:
     own, condition = _parted(law, given)
+    condition = _told(law, evidence) if given is None else condition
     batch = _rows(law.space, evidence, own)
     named = _positions(law.space, (hidden,) if isinstance(hidden, str) else tuple(hidden or ()))
     _no_overlap(law.space, evidence, own, named)
@@ -126,6 +127,12 @@ def _resolved(
     fixed = _mask(law.space, _positions(law.space, tuple(own)))
     blank = not bool(batch.present.any())
     return Asked(law, batch, fixed, named, told, blank, n, seed, effort, settings)
+
+
+def _told(law: Law, evidence: Any) -> Batch | None:
+    """The law's condition where whole rows bring it along; columns by name are what they are named."""
+    whole = law.given_space is not None and evidence is not None and not isinstance(evidence, Mapping)
+    return beside(law.space, law.given_space, evidence) if whole and law.given_space is not None else None
 
 
 def _parted(law: Law, given: Any) -> tuple[dict[str, Any], Batch | None]:

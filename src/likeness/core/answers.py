@@ -164,7 +164,8 @@ class Draws:
     """Items drawn from a law.
 
     Args:
-        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units.
+        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units, where levels and categories are
+            codes from 0: `to_pandas` says them as the user does, and a law reads the Draws themselves.
         space: The Space the items live in.
         how: A few words on the method.
         seed: With `first` (and the index of `given`) enough to draw the same items again.

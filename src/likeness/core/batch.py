@@ -151,6 +151,18 @@ def missing(space: Space, rows: int, like: Tensor) -> Batch:
 
 # Readers of other types (frames, paths) are filled in by the data layer: core knows tensors and arrays only.
 CONVERTERS: list[Callable[[Space, Any], Batch | None]] = []
+# And so are readers of a condition that stands beside the items: functions of (space, given space, data).
+BESIDE: list[Callable[[Space, Space, Any], Batch | None]] = []
+
+
+def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
+    """The condition that data hold beside items of `space`, as columns of its names in a table; None where they do not.
+
+    Raises:
+        BadData: If it does not lie in its Space.
+    """
+    found = next((told for read in BESIDE if (told := read(space, given_space, data)) is not None), None)
+    return None if found is None else check(given_space, found)
 
 
 def as_batch(space: Space, data: Any) -> Batch:

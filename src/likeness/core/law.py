@@ -28,7 +28,7 @@ from likeness.core.answers import (
     no,
     regrouped,
 )
-from likeness.core.batch import Batch, as_batch, missing
+from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.config import Settings as CoreSettings
 from likeness.core.errors import BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
@@ -344,10 +344,17 @@ class Law(Rows):
 
     def _batch(self, x: Any, given: Any) -> Batch:
         batch = as_batch(self.space, x).to(dtype=self.dtype, device=self.device)
-        condition = batch.given if given is None else self._given(given)
+        condition = self._told(x, batch) if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
         return replace(batch, given=None if self.given_space is None else condition)
+
+    def _told(self, x: Any, batch: Batch) -> Batch | None:
+        """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
+        if batch.given is not None or self.given_space is None:
+            return batch.given
+        told = beside(self.space, self.given_space, x)
+        return None if told is None else told.to(dtype=self.dtype, device=self.device)
 
     def _given(self, given: Any) -> Batch | None:
         if given is None:

@@ -2,6 +2,7 @@
 
 Rules for whole numbers lo..hi, in this order:
   all 0 or 1                                                        -> binary;
+  all -1, 0 or 1 in an array (spins, votes)                         -> Ordinal from -1; other arrays' -1 is missing;
   from 0, at most 255, top value rare (2 %) and above 3 means       -> Count, open above;
   over 16 values, at most 255, variance/mean in [.5, 2], lo <= mean/2 -> Count, open above;
   at most 32 values                                                 -> Ordinal;
@@ -179,6 +180,8 @@ def named(word: str, values: Array, *, name: str) -> Variable:
         raise BadData(f"{word!r} is no type of a variable", where=name, do="use real, ordinal, nominal, count, binary")
     if not is_whole(values):
         raise BadData(f"values that are not whole numbers cannot be {word}", where=name, do="choose real")
+    if word == "binary" and -1 in values and 0 not in values:
+        raise BadData("-1 and 1 are not 0 and 1", where=name, do="choose ordinal, or give (x + 1) / 2")
     hi = int(values.max())
     kinds: dict[str, Variable] = {
         "ordinal": Ordinal(levels=hi - int(values.min()) + 1, start=int(values.min())),
@@ -277,16 +280,18 @@ def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[
         return (Ordinal(levels=2),), ("every entry is 0 or 1: read as binary",)
     if x.dtype.kind == "f":
         return _reals(x, rounding)
+    if known.min() == -1 < known.max() <= 1:
+        return (Ordinal(levels=3, start=-1),), ()  # spins, votes, differences
     gaps = ("-1 is read as missing",) if (x == -1).any() and known.min() >= 0 else ()
     found = whole(known, rounding="bins", start=0)  # an array holds codes, which count from 0
     return (found.variable,), gaps + tuple(f"the array {note}" for note in found.notes)
 
 
 def _known(x: Array) -> Array:
-    """The values that are there: no NaN, and no -1 in codes."""
+    """The values that are there: no NaN, and no -1 in codes, where it is a value beside 0 and 1 alone."""
     values = x.astype(np.float64).ravel()
     values = values[np.isfinite(values)]
-    codes = x.dtype.kind == "i" and values.size and values.min() == -1 and values.max() >= 0
+    codes = x.dtype.kind == "i" and values.size and values.min() == -1 and values.max() > 1
     return values[values >= 0] if codes else values
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import FRAMES, WRITERS, Draws
-from likeness.core.batch import CONVERTERS, Batch, as_batch
+from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
 from likeness.data import arrays, audio, images, paths, tables, text
@@ -27,6 +27,7 @@ def register() -> None:
     """Tell the core how to read users' types and how to write answers; telling it twice changes nothing."""
     if _converter not in CONVERTERS:
         CONVERTERS.append(_converter)
+        BESIDE.append(beside)
         FRAMES.append(to_frame)
         WRITERS.update(SAVES)
 
@@ -76,14 +77,32 @@ def _(data: list, space: Space) -> Batch | None:  # type: ignore[type-arg]
     if data and all(isinstance(item, dict) for item in data):
         return tables.encode(space, pd.DataFrame(data))
     words = any(isinstance(item, str) for item in data) and all(isinstance(item, str) or item is None for item in data)
-    return _words(data, space) if words else None
+    if words:
+        return _words(data, space)
+    return None if space.ragged else _own(_mixed(data), space)
+
+
+@convert.register
+def _(data: tuple, space: Space) -> Batch | None:  # type: ignore[type-arg]
+    return convert(list(data), space)
 
 
 @convert.register
 def _(data: np.ndarray, space: Space) -> Batch | None:
-    if data.dtype.kind not in "UOS" or (data.dtype.kind == "O" and not all(isinstance(v, str) for v in data.flat)):
-        return None
-    return _words(data.ravel().tolist(), space) if data.ndim == 1 or space.dims == 1 else None
+    words = data.dtype.kind in "US" or (data.dtype.kind == "O" and all(isinstance(v, str) for v in data.flat))
+    if words and (data.ndim == 1 or space.dims == 1):
+        return _words(data.ravel().tolist(), space)
+    return _own(data, space)
+
+
+@convert.register
+def _(data: Tensor, space: Space) -> Batch | None:
+    return _own(data, space) if _renamed(space) else None
+
+
+@convert.register
+def _(data: Draws, space: Space) -> Batch:
+    return data.batch
 
 
 @convert.register
@@ -127,6 +146,61 @@ def _words(words: list[Any], space: Space) -> Batch:
     if variable.type == "nominal" and variable.labels and space.ragged:
         return text.encode(space, words)
     raise BadData("words where numbers are expected", do="give numbers, or a frame with columns of these words")
+
+
+def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
+    """The condition among the columns of a table, where all its names stand there and none is a column of the items."""
+    frame, names = _as_frame(data), given_space.names or ()
+    if frame is None or not names or set(names) & set(space.names or ()) or not set(names) <= set(map(str, frame)):
+        return None
+    return tables.encode(given_space, frame)
+
+
+def _as_frame(data: Any) -> pd.DataFrame | None:
+    """A table in any form that `convert` reads with its names, or None."""
+    if isinstance(data, dict):
+        return pd.DataFrame([data] if all(np.ndim(v) == 0 for v in data.values()) else data)
+    rows = isinstance(data, list) and bool(data) and all(isinstance(item, dict) for item in data)
+    return pd.DataFrame(data) if rows else data if isinstance(data, pd.DataFrame) else None
+
+
+def _mixed(data: list[Any]) -> arrays.Array:
+    """Rows of a list, each cell as it is: an array of numbers and words would make words of all."""
+    array = arrays.plain(data)
+    return array if array.dtype.kind in "buif" else np.array(data, dtype=object)
+
+
+def _renamed(space: Space) -> bool:
+    """Whether users know values by other numbers than their codes: levels from a start of their own, named classes."""
+    return any(
+        (v.type == "ordinal" and v.start != 0)
+        or (v.type == "nominal" and v.labels is not None and v.labels != tuple(map(str, range(v.categories))))
+        for v in space.variables
+    )
+
+
+def _own(data: Any, space: Space) -> Batch | None:
+    """An array of the user's own values, where these are no codes; None leaves it to the core."""
+    if space.ragged or not (_renamed(space) or (isinstance(data, np.ndarray) and data.dtype.kind == "O")):
+        return None
+    array = arrays.plain(data)
+    array = array[None] if array.shape == space.layout else array
+    array = array[:, None] if array.ndim == 1 and space.dims == 1 else array
+    if array.shape[1:] != space.layout:
+        return None
+    if len(space.shape) == 1:
+        names = space.names or tuple(f"x{i}" for i in range(space.width))
+        frame = pd.DataFrame({i: _flagged(array[:, i], v) for i, v in enumerate(space.columns)})
+        return tables.encode(space, frame.set_axis(list(names), axis=1))
+    start = np.array([v.start if v.type == "ordinal" else 0 for v in space.columns])
+    x = torch.from_numpy(array.astype(np.float64) - start)
+    return Batch(x.nan_to_num(0.0), observed=None if not bool(x.isnan().any()) else ~x.isnan())
+
+
+def _flagged(column: arrays.Array, variable: Variable) -> arrays.Array:
+    """Truth values as the labels say them: "True", or the number 1."""
+    named = variable.type == "nominal" and variable.labels is not None and "True" in variable.labels
+    return column if column.dtype.kind != "b" or named else column.astype(np.int64)
 
 
 # ---- out -----------------------------------------------------------------------------------------------------------
