@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import likeness.routes  # noqa: F401 - registers them
+import likeness as lk
+import likeness.routes
 from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, binary, label, vector
@@ -58,3 +59,16 @@ def test_given_a_vector_parameters_are_linear_in_it() -> None:
     model = fit(Table(vector(1), Batch(x, given=Batch(s)), vector(1)))
     truth = torch.distributions.Normal(2 * s + 1, 0.5).log_prob(x).mean()
     assert float(model.log_prob(x, given=s).value.mean()) == pytest.approx(float(truth), abs=0.01)
+
+
+def test_a_missing_condition_is_one_of_those_of_all_rows() -> None:
+    """Not of the first ones: files may be sorted by it."""
+    source = np.random.default_rng(0)
+    given = np.sort(source.normal(size=4000) * 5)[:, None]
+    x = given + source.normal(size=(4000, 1))
+    model = lk.fit("independent", (x, given), progress=False, holdout=0)
+    expected = -0.5 * np.log(2 * np.pi * np.e * 26)  # x is N(0, 26)
+    assert float(model.log_prob(x).value.mean()) == pytest.approx(expected, abs=0.1)
+    drawn = model.sample(4000, seed=0).x
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.5)
+    assert float(drawn.std()) == pytest.approx(26**0.5, rel=0.1)

@@ -15,6 +15,7 @@ from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
+from likeness.heads.normal import bin_offset, snap
 
 EDGE = 1e-6  # dequantised values keep this far from the edges of their cell
 
@@ -35,6 +36,8 @@ class Reals(Preprocessor):
 
     shift: Tensor
     scale: Tensor
+    cells: Tensor
+    offset: Tensor
 
     def __init__(self, space: Space, *, squash: bool = True) -> None:
         super().__init__()
@@ -48,6 +51,9 @@ class Reals(Preprocessor):
         self.single = not space.ragged and len(space.shape) > 1
         self.register_buffer("shift", torch.zeros(1 if self.single else sum(self.widths)))
         self.register_buffer("scale", torch.ones(1 if self.single else sum(self.widths)))
+        cells = [v.resolution or 1.0 if v.type == "real" else 1.0 for v in self.columns]
+        self.register_buffer("cells", torch.tensor(cells, dtype=torch.float64), persistent=False)
+        self.register_buffer("offset", torch.zeros(len(cells), dtype=torch.float64))
         kinds: dict[Variable, list[int]] = {}
         for i, v in enumerate(self.columns):
             kinds.setdefault(v, []).append(i)
@@ -66,6 +72,7 @@ class Reals(Preprocessor):
     def fit(self, source: Source) -> None:
         """Location and scale of every column in model units, over the training split."""
         total = first = second = torch.zeros(())
+        seen = False
         for batch in source.chunks(65536):
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
             y, _, present = self._steps(batch, noise)
@@ -74,12 +81,22 @@ class Reals(Preprocessor):
             total = total + w.sum(axes)
             first = first + (w * y.double()).sum(axes)
             second = second + (w * y.double().square()).sum(axes)
+            if not seen:
+                self.offset, seen = self._offset(batch), True
         total = total.clamp_min(1e-12)
         mean = first / total
         std = (second / total - mean.square()).clamp_min(0).sqrt()
         std = torch.where(std > 1e-12 * mean.abs().clamp_min(1e-30), std, torch.ones_like(std))
         self.shift = mean.reshape(self.shift.shape).to(self.shift)
         self.scale = std.reshape(self.scale.shape).to(self.scale)
+
+    def _offset(self, batch: Batch) -> Tensor:
+        """Where the bins of rounded reals lie, as the data say; 0 for everything else."""
+        x, known = self._columns(batch.x).flatten(0, -2), self._columns(batch.present).flatten(0, -2)
+        weight = batch.weights.repeat_interleave(len(x) // max(len(batch), 1))
+        rounded = torch.tensor([v.type == "real" and v.resolution is not None for v in self.columns])
+        found = bin_offset(x, known, weight, self.cells.to(x.device))
+        return torch.where(rounded.to(x.device), found, torch.zeros_like(found))
 
     def forward(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor, Kind]:
         """The batch in model units, log|dy/dx| - log q (B,), and its kind."""
@@ -96,8 +113,9 @@ class Reals(Preprocessor):
         y = y * self.scale + self.shift
         x = y.new_zeros((*y.shape[:-1], len(self.columns)))
         for v, step, columns, targets in self.groups:
-            part = y[..., targets].unflatten(-1, (len(columns), _width(v)))
-            x[..., columns] = step.inverse(part)
+            part = step.inverse(y[..., targets].unflatten(-1, (len(columns), _width(v))))
+            rounded = v.type == "real" and v.resolution is not None
+            x[..., columns] = snap(part, self.cells[columns], self.offset[columns]) if rounded else part
         return x.squeeze(-1) if self.flat_time else x
 
     def _columns(self, t: Tensor) -> Tensor:
@@ -161,8 +179,7 @@ class _Real(Step):
 
     def inverse(self, y: Tensor) -> Tensor:
         v = cast("Real", self.variable)
-        x = _bound(y.squeeze(-1), v.lower, v.upper)
-        return x if v.resolution is None else (x / v.resolution).round() * v.resolution
+        return _bound(y.squeeze(-1), v.lower, v.upper)
 
 
 class _Ordinal(Step):

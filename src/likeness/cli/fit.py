@@ -14,7 +14,7 @@ import typer
 from likeness.cli import folder, options
 from likeness.cli.arguments import Device, complete_family, complete_option
 from likeness.cli.errors import spoken
-from likeness.cli.fitted import held_out_score, keep, tell
+from likeness.cli.fitted import copies, held_out_score, keep, tell
 from likeness.cli.rows import CHECKPOINT
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
@@ -98,14 +98,15 @@ def fit(
             device=device,
         )  # fmt: skip
         score = held_out_score(model, kept.run, loaded.test, seed)
-        keep(model, place, score, loaded.notes)
+        audit = copies(model, kept.run, seed)
+        keep(model, place, score, audit, loaded.notes)
     except (LikenessError, OSError):
         if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")
         raise
     finally:
         folder.close(place)
-    tell(model, place, score, data, holes=not loaded.train.batch.full)
+    tell(model, place, score, audit, data, holes=not loaded.train.batch.full)
 
 
 # ---- before ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from likeness.cli.errors import spoken
 from likeness.cli.spaces import flat
@@ -14,12 +14,16 @@ from likeness.cli.text import plural, say
 from likeness.core.errors import Unsupported
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from likeness.core.batch import Batch
     from likeness.core.model import Model
-    from likeness.data.source import Table
+    from likeness.data.source import Source, Table
     from likeness.learn.run import Run
 
 SCORED = 1000  # rows
+AUDITED, FEWEST_AUDITED = 400, 20  # held-out rows that draws are laid beside, and how many tell anything
+MOST_TRAINING = 20_000  # training rows that draws are compared with, evenly spaced
 OWN_SCORE = "-log p"
 Score = dict[str, Any]
 
@@ -70,12 +74,47 @@ def _criterion(model: Model, batch: Batch, seed: int) -> Score:
     }  # fmt: skip
 
 
-def keep(model: Model, place: Path, score: Score | None, notes: Sequence[str]) -> None:
-    """Save the model once more, with its score and what was inferred about the data."""
+def copies(model: Model, run: Run | None, seed: int) -> Score | None:
+    """Whether draws repeat training rows more often than held-out rows do; None where nothing can tell."""
+    import torch
+
+    from likeness.core.errors import LikenessError
+    from likeness.evaluate.scores import copied
+
+    if run is None or run.held is None or len(run.held) < FEWEST_AUDITED or not model.support("sample"):
+        return None
+    held = run.held.rows(torch.arange(min(AUDITED, len(run.held))))
+    train = cast("Source", run.task.source)
+    try:
+        found = copied(model, train.take(evenly(len(train), MOST_TRAINING)), held, seed)
+    except LikenessError:
+        return None
+    shares = {"duplicates": found.duplicates.value, "duplicates_held_out": found.duplicates_held_out.value}
+    return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
+
+
+def evenly(rows: int, most: int) -> Tensor:
+    """At most so many places, evenly spaced."""
+    import torch
+
+    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
+
+
+def copies_in_words(found: Score) -> str:
+    """The audit in one line."""
+    verdict = "training rows were COPIED" if found["copies"] else "no sign of copying"
+    return (
+        f"copies: {100 * found['duplicates']:.1f} % of {found['draws']} draws equal a training row, and "
+        f"{100 * found['duplicates_held_out']:.1f} % of held-out rows do: {verdict} (p = {found['p_value']:.2g})"
+    )
+
+
+def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:
+    """Save the model once more, with its score, its audit and what was inferred about the data."""
     from likeness import __version__
     from likeness.core import store
 
-    model.facts = {**model.facts, "score": score, "notes": list(notes), "version": __version__}
+    model.facts = {**model.facts, "score": score, "copies": audit, "notes": list(notes), "version": __version__}
     store.save(model, place)
 
 
@@ -93,9 +132,11 @@ def words(score: Score) -> str:
     )
 
 
-def tell(model: Model, place: Path, score: Score | None, data: str, *, holes: bool) -> None:
-    """The score, the place, and the next commands to try."""
+def tell(model: Model, place: Path, score: Score | None, audit: Score | None, data: str, *, holes: bool) -> None:
+    """The score, the audit, the place, and the next commands to try."""
     say(words(score) if score else "nothing was held out, so there is no score")
+    if audit is not None:
+        say(copies_in_words(audit))
     steps = plural(int(model.facts["iterations"]), "step")
     size = f"{plural(model.count(), 'parameter')}, " if model.count() else ""
     say(f"saved in {place} ({size}{steps})")

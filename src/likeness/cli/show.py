@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from likeness.cli import rows
 from likeness.cli.arguments import Model
 from likeness.cli.errors import spoken
-from likeness.cli.fitted import words
+from likeness.cli.fitted import copies_in_words, words
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, say, table
 
@@ -58,6 +58,8 @@ def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str
         yield "parameters", f"{model.count():,}"
     if facts.get("score"):
         yield "score", words(facts["score"])
+    if facts.get("copies"):
+        yield "copies", copies_in_words(facts["copies"]).removeprefix("copies: ")
     for name, decided in facts.get("decisions", {}).items():
         yield f"decided: {name}", decided if isinstance(decided, str) else json.dumps(decided)
 

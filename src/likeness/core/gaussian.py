@@ -65,7 +65,9 @@ def conditional_draw(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal
     z ~ N(mean, cov) is moved by cov_{.o} cov_oo^-1 (x_o - z_o) (Doucet 2010).
     """
     factor = torch.linalg.cholesky(cov)
-    z = mean + (normal[:, None, :] * factor).sum(-1)
+    z = mean + (normal @ factor.mT if cov.dim() == 2 else (factor @ normal[..., None]).squeeze(-1))
+    if not bool(known.any()):
+        return z
     return torch.cat([_regress(xs, zs, cs, ks) for xs, zs, cs, ks in _chunks(x, z, cov, known)])
 
 

@@ -50,6 +50,7 @@ class Model(Law, nn.Module):
     lengths: Tensor
     classes: Tensor
     held_out: Tensor
+    held_out_alone: Tensor
     _anchor: Tensor
 
     def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:
@@ -63,6 +64,8 @@ class Model(Law, nn.Module):
         if given_space is not None and given_space.label is not None:
             self.register_buffer("classes", torch.zeros(given_space.label, dtype=torch.float64))
         self.register_buffer("held_out", torch.zeros(0, dtype=torch.float64))
+        if given_space is not None:
+            self.register_buffer("held_out_alone", torch.zeros(0, dtype=torch.float64))
         self.register_buffer("_anchor", torch.zeros(()), persistent=False)
 
     @abstractmethod

@@ -16,7 +16,8 @@ from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import mix
 from likeness.core.space import Space
-from likeness.evaluate.features import View
+from likeness.data.source import Source
+from likeness.evaluate.features import View, view
 from likeness.evaluate.protocol import Options, Split
 from likeness.metrics.audit import Audit, memorisation_audit
 from likeness.metrics.coverage import Coverage, prdc
@@ -156,6 +157,13 @@ def classifier_in_words(space: Space) -> str:
 def _audit(view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options) -> Audit:
     near = (view.items(drawn), view.items(split.train.batch), view.items(held))
     return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
+
+
+def copied(law: Law, train: Source, held: Batch, seed: int) -> Audit:
+    """What the nearest training items say of one draw beside each held-out item: the audit of one law by itself."""
+    drawn, _ = draw(law, held, seed)
+    seen = view(train)
+    return memorisation_audit(seen.items(drawn), seen.items(train.batch), seen.items(held), seed=seed, draws=500)
 
 
 def _rate(law: Law, held: Batch, n: int, seed: int) -> list[float] | Absent:

@@ -78,7 +78,12 @@ class Gaussian(Model):
     def _prepare(self, source: Source) -> None:
         if self.summary is not None:
             self.summary.fit(source)
-        self.holes = any(not bool(self._joint_present(b).all()) for b in source.chunks(65536))
+        self.holes = any(not self._whole(b) for b in source.chunks(65536))
+
+    def _whole(self, batch: Batch) -> bool:
+        """Whether a single pass of sums is enough: no entry and no class is missing."""
+        classed = not self.per_class or (batch.given is not None and batch.given.full)
+        return classed and bool(self._joint_present(batch).all())
 
     def learner(self) -> EM:
         """One pass of sums where nothing is missing, EM where something is."""
@@ -95,7 +100,7 @@ class Gaussian(Model):
         """Sums of 1, E[v], E[v v'] over rows, for each class."""
         v, known = self._joint(batch)
         v, weight = v.double(), batch.weights.double()
-        hot = self._hot(batch).double()
+        hot = self._shares(v, known, batch, parameters)
         sums: list[Tensor] = []
         firsts: list[Tensor] = []
         seconds: list[Tensor] = []
@@ -161,15 +166,29 @@ class Gaussian(Model):
         hot = torch.nn.functional.one_hot(code, len(self.mean)).to(batch.x)
         return torch.where(given.present.flatten(1)[:, :1], hot, self.class_prior().to(batch.x))
 
+    def _shares(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
+        """p(class | row) under the parameters where the class is missing, its own class elsewhere, (B, K)."""
+        hot = self._hot(batch).double()
+        unknown = (hot.amax(-1) < 1) & (len(self.mean) > 1)
+        if bool(unknown.any()):
+            joint = self._log_classes(v[unknown], known[unknown], parameters) + hot[unknown].log()
+            hot[unknown] = joint.softmax(-1)
+        return hot
+
+    def _log_classes(self, v: Tensor, known: Tensor, parameters: Parameters) -> Tensor:
+        """Log p of each row in every class, (B, K)."""
+        cov, classes = parameters["cov"], range(len(self.mean))
+        of = [gaussian.log_density(v, parameters["mean"][k], cov[min(k, len(cov) - 1)], known) for k in classes]
+        return torch.stack(of, -1)
+
     def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean (B, D + C) and covariance of each row's class."""
         k = self._hot(batch).argmax(-1)
         return self.mean[k], self.cov[0] if len(self.cov) == 1 else self.cov[k]
 
     def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
-        k = self._hot(batch).argmax(-1)
-        cov = parameters["cov"]
-        return gaussian.log_density(v, parameters["mean"][k], cov[0] if len(cov) == 1 else cov[k], known)
+        prior = self._hot(batch).double().clamp_min(1e-300).log()
+        return torch.logsumexp(self._log_classes(v, known, parameters) + prior, -1)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 

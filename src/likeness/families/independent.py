@@ -87,9 +87,9 @@ class Independent(Model):
         self.table.data.copy_(self.columns.start().expand(self.table.shape))
         if self.linear:
             self.summary.fit(source)
-            first = next(iter(source.chunks(MEMORY))).to(dtype=self.dtype)
-            assert first.given is not None
-            self.memory = self.summary(first.given)
+            some = source.rows(torch.linspace(0, len(source) - 1, min(MEMORY, len(source))).round().long())
+            assert some.given is not None
+            self.memory = self.summary(some.given.to(dtype=self.dtype))
 
     def learner(self) -> Learner:
         """Counting, or L-BFGS where there is no closed form: mixtures, and parameters linear in what is given."""
@@ -167,7 +167,7 @@ class Independent(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """A condition that is missing whole is integrated over the conditions of the first training rows."""
+        """A condition that is missing whole is integrated over those of training rows, evenly spaced."""
         value, blank = self._law(batch.given, len(batch)).total(batch.x, batch.present), self._blank(batch)
         if bool(blank.any()):
             mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self.memory))

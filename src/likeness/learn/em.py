@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -23,7 +24,8 @@ class EMExecutor(Executor):
         self.objective = -float("inf")
         self.running: Parameters | None = None
         self.started = time.perf_counter()
-        limit = task.decisions.get("steps") or task.budget.steps or learner.passes
+        epochs = None if task.budget.epochs is None else math.ceil(task.budget.epochs)
+        limit = task.decisions.get("steps") or task.budget.steps or epochs or learner.passes
         self.limit = min(limit, learner.passes) if task.decisions.get("steps") is None else limit
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likeness.core import store
+from likeness.core.batch import Batch
 from likeness.core.errors import BadStore, LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
 from likeness.core.model import Model
@@ -30,7 +31,7 @@ from likeness.learn.staged import StagedExecutor
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
-CONFORMAL_ROWS = 10_000
+CONFORMAL_ROWS, ALONE_ROWS = 10_000, 1_000  # held-out rows scored with and without their condition
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
     Gradient: GradientExecutor,
@@ -212,9 +213,17 @@ class Run:
         """Held-out anomaly scores, by the default route, for conformal p-values."""
         if self.held is None or not self.model.support("anomaly_score"):
             return
-        batch = self.held.rows(torch.arange(min(len(self.held), CONFORMAL_ROWS)))
-        scores = self.model.anomaly_score(batch, given=batch.given, seed=self.seed)
-        self.model.held_out = scores.detach().double().sort().values
+        self.model.held_out = self._scores(self._held_evenly(CONFORMAL_ROWS))
+        if self.model.given_space is not None:
+            self.model.held_out_alone = self._scores(replace(self._held_evenly(ALONE_ROWS), given=None))
+
+    def _held_evenly(self, most: int) -> Batch:
+        """Held-out rows, evenly spaced, since files may be sorted."""
+        assert self.held is not None
+        return self.held.rows(torch.linspace(0, len(self.held) - 1, min(len(self.held), most)).round().long())
+
+    def _scores(self, batch: Batch) -> Tensor:
+        return self.model.anomaly_score(batch, given=batch.given, seed=self.seed).detach().double().sort().values
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source

@@ -19,9 +19,20 @@ def _refuse(law: Law) -> str | None:
 
 @route("p_value", "conformal", needs=("anomaly_score",), kind=Kind.EXACT, refuse=_refuse)
 def conformal(law: Law, question: Question) -> Tensor:
-    """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20)."""
+    """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20).
+
+    A row without its condition is ranked among held-out rows without theirs: scores of p(x) and of p(x | y) differ.
+    """
     scores = routes_for(law, "anomaly_score")[0].function(law, question).double()
-    held: Tensor = law.held_out  # type: ignore[attr-defined]
+    among = _rank(law.held_out, scores)  # type: ignore[attr-defined]
+    if law.given_space is None:
+        return among
+    given = question.batch.given
+    blank = torch.ones_like(scores, dtype=torch.bool) if given is None else ~given.present.flatten(1).any(-1)
+    return torch.where(blank, _rank(law.held_out_alone, scores), among)  # type: ignore[attr-defined]
+
+
+def _rank(held: Tensor, scores: Tensor) -> Tensor:
     below = torch.searchsorted(held, scores - _slack(scores), right=False)
     return (1 + held.numel() - below).to(scores) / (held.numel() + 1)
 
