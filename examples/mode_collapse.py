@@ -76,6 +76,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     figure, plots = page(2, 2)
     for plot, name in zip(plots, GAMES, strict=False):
+        plot.set_visible(name in found)
         if name in found:
             plot.plot(*real[:1000].T, ".", ms=2, color=GREY, alpha=0.5)
             plot.plot(*found[name][0][:1000].T, ".", ms=3, color=COLOURS[name])

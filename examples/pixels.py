@@ -65,6 +65,8 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     table = 2**784 - 1  # free numbers of all laws over 28 x 28 binary pixels
     assert len(str(table)) == 237 and sum(2**i for i in range(784)) == table and 256**3 - 1 == 16_777_215
 
+    images = 2**64  # classes of a linear classifier that answers a 4 x 4 image with an 8 x 8 one
+    assert f"{16 * images:.3g} {17 * images:.3g}" == "2.95e+20 3.14e+20"  # weights; with a bias for each class
     train, test = digits()
     mass = summed(train)
     assert math.isclose(mass, 1, abs_tol=1e-6)
@@ -96,6 +98,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     write(figure, out, "pixels")
     return {**{f"{n}, nats": v for n, v in nll.items()}, **{f"{n}, bits a pixel": v for n, v in bits.items()},
             "deep over logistic": gain.value, "its s.e.": gain.stderr, "sum over 2^9 images": mass,
+            "linear 4 x 4 to 8 x 8": 17.0 * images,
             "four 2s and a 3": chance, "digits of 2^784 - 1": len(str(table))}  # fmt: skip
 
 
