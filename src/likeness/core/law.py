@@ -344,12 +344,12 @@ class Law(Rows):
 
     def _batch(self, x: Any, given: Any) -> Batch:
         batch = as_batch(self.space, x).to(dtype=self.dtype, device=self.device)
-        condition = self._told(x, batch) if given is None else self._given(given)
+        condition = self._own_condition(x, batch) if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
         return replace(batch, given=None if self.given_space is None else condition)
 
-    def _told(self, x: Any, batch: Batch) -> Batch | None:
+    def _own_condition(self, x: Any, batch: Batch) -> Batch | None:
         """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
         if batch.given is not None or self.given_space is None:
             return batch.given
