@@ -43,7 +43,10 @@ def _filled(batch: Batch, row: int, states: Tensor) -> Batch:
 
 
 def _table(law: Law, question: Question) -> list[tuple[Tensor, Scored]] | None:
-    """For each row the states of its holes and the score of each; None where some row has too many."""
+    """For each row the states of its holes and the score of each; None where some row has too many.
+
+    Scores that are drawn share `particles` draws among the states, so that what is picked follows the law.
+    """
     batch, rows = question.batch, []
     for i in range(len(batch)):
         states = states_of(law, batch.holes[i])
@@ -51,7 +54,11 @@ def _table(law: Law, question: Question) -> list[tuple[Tensor, Scored]] | None:
             return None
         full = _filled(batch, i, states)
         noise = replace(question.noise, draw=0)[torch.full((len(states),), i)]  # one table for all draws
-        rows.append((states, law._score(full, noise, question.effort, question.settings)))
+        scored = law._score(full, noise, question.effort, question.settings)
+        share = -(-question.settings.particles // len(states))
+        if scored.kind is not Kind.EXACT and question.effort is None and share > law.default_effort:
+            scored = law._score(full, noise, share, question.settings)
+        rows.append((states, scored))
     return rows
 
 
@@ -80,8 +87,18 @@ def drawn(law: Law, question: Question) -> Completed:
         cdf = scored.value.softmax(0).cumsum(0)
         pick = (cdf[:-1] <= (u[:, i, None] * cdf[-1])).sum(-1)
         x[:, i][:, batch.holes[i]] = states[pick]
-    kind = Kind.EXACT if rows[0][1].kind is Kind.EXACT else Kind.ESTIMATE
-    return Completed(x, "enumerated conditional", kind=kind)
+    if rows[0][1].kind is Kind.EXACT:
+        return Completed(x, "enumerated conditional")
+    size = torch.stack([_effective(scored, question.settings.particles) for _, scored in rows])
+    return Completed(x, "enumerated conditional, of drawn scores", ess=size, kind=Kind.ESTIMATE)
+
+
+def _effective(scored: Scored, most: int) -> Tensor:
+    """1 / sum_s p_s^2 r_s^2, r the relative error of each state's p: as many particles would tell the states apart."""
+    if scored.stderr is None:  # one draw each cannot tell how good it is
+        return scored.value.new_ones(())
+    p = scored.value.softmax(0)
+    return (p * scored.stderr).square().sum().clamp_min(1 / most).reciprocal()
 
 
 def best(law: Law, question: Question) -> Mode:
