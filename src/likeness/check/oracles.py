@@ -25,6 +25,7 @@ from likeness.nets.codec import Codec
 ROWS = 1000
 EXACT = 1e-8  # relative to 1 + |value|
 ODE = 0.05  # nats: what 32 steps from a noise of a thousandth leave
+FINE = 64  # steps of the solver, so that what is left is not its own error
 WIDER = 1.5  # a posterior's variance, to leave a known gap
 
 
@@ -198,7 +199,8 @@ def _denoised(cell: Cell) -> tuple[float, str]:
     model.preprocessor.scale.fill_(1.0)
     oracle = model.process.denoiser = KnownDenoiser(cell.world, model.process.path)
     few = batch[:40]
-    gap = float((model.log_prob(few, seed=0).value - cell.world.log_prob(few).value).abs().max())
+    found = model.log_prob(few, seed=0, settings={"steps": FINE})
+    gap = float((found.value - cell.world.log_prob(few).value).abs().max())
     if gap > ODE:
         return math.inf, f"log p along the oracle's ODE is {gap:.3g} nats from the truth"
     loss = _loss(model, batch)

@@ -104,8 +104,9 @@ class Autoregressive(Model):
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
-        """A quick model for checks."""
-        return {"hidden": (48,), "components": 4, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.99}
+        """A quick model for checks: few steps must teach it the law without a condition too."""
+        sizes = {"hidden": (48,), "components": 4, "context": 16}
+        return {**sizes, "drop_given": 0.5, "batch": 128, "lr": 1e-2, "ema": 0.99}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
