@@ -183,7 +183,8 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
         )
     rows = sizes.pop() if sizes else 1
     frame = pd.DataFrame({n: _column(values.get(n), rows) for n in names}, columns=list(names))
-    flat = vector(space.dims, _variables(space), names)
+    forms = space.written if len(space.shape) == 1 else None
+    flat = vector(space.dims, _variables(space), names).model_copy(update={"written": forms})
     batch = tables.encode(flat, frame)
     return Batch(batch.x, batch.observed).to(dtype=torch.float64)._each(lambda t: _laid_out(t, space))
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import likeness as lk
 from likeness.core.answers import Draws
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData, LikenessError
@@ -288,3 +289,34 @@ def test_draws_under_conditions_are_saved_flat(tmp_path):
 def test_unknown_suffixes_name_the_known():
     with pytest.raises(LikenessError, match=r"no writer for \.xyz; use one of .*\.csv.*\.npy"):
         draws(MIXED, MIXED_X).save("x.xyz")
+
+
+def test_what_was_loaded_is_conditioned_by_name_as_what_is_loaded_so():
+    frame = pd.DataFrame({
+        "x": np.random.default_rng(0).normal(size=60), "kind": ["a", "b", "c"] * 20, "ill": [True, False] * 30,
+    })  # fmt: skip
+    for name in ("kind", "ill", ["kind", "ill"]):
+        once, later = load(frame, given=name), load(load(frame), given=name)
+        assert (once.space, once.given_space) == (later.space, later.given_space)
+        for part in ("train", "test"):
+            a, b = once.parts[part].batch, later.parts[part].batch
+            assert torch.equal(a.x, b.x)
+            assert torch.equal(a.given.x, b.given.x)
+            assert torch.equal(a.ids, b.ids)
+        model = lk.fit("gaussian", load(frame), given=name)
+        assert model.given_space == once.given_space
+        assert lk.fit("gaussian", load(frame).train, given=name).given_space == once.given_space
+    with pytest.raises(BadData, match="no column 'kid'; did you mean 'kind'"):
+        lk.fit("gaussian", load(frame), given="kid")
+
+
+@pytest.mark.parametrize("name", ["label", "species"])
+def test_a_label_kept_aside_is_found_by_its_name(name):
+    data = load("iris")
+    assert "'species' of 3 classes is kept aside" in str(data)
+    later, once = load(data, given=name), load("iris", given=name)
+    assert (later.space, later.given_space) == (once.space, once.given_space)
+    assert torch.equal(later.train.batch.given.x, once.train.batch.given.x)
+    assert "kept aside" not in str(later)
+    model = lk.fit("gaussian", data, given=name)
+    assert model.classify(data.test).labels == ("setosa", "versicolor", "virginica")

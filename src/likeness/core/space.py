@@ -111,6 +111,8 @@ class Space(_Frozen):
         longest: The longest item known, for ragged spaces.
         rate: Sampling rate in Hz, for audio and series.
         source: How a reader saw the data ("table", "image", "text", ...): a hint for writers, never for models.
+        written: How users write each entry of the last axis (decimals, a date's format, truth values), None where
+            nothing is to be said: a hint for readers and writers, never for models.
     """
 
     axes: tuple[str, ...]
@@ -120,6 +122,7 @@ class Space(_Frozen):
     longest: int | None = None
     rate: float | None = None
     source: str | None = None
+    written: tuple[str | None, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Space:
@@ -131,6 +134,8 @@ class Space(_Frozen):
             raise ValueError(f"{len(self.variables)} variables for a last axis of {self.shape[-1]}")
         if self.names is not None and len(self.names) != self.shape[-1]:
             raise ValueError(f"{len(self.names)} names for a last axis of {self.shape[-1]}")
+        if self.written is not None and len(self.written) != self.shape[-1]:
+            raise ValueError(f"{len(self.written)} forms for a last axis of {self.shape[-1]}")
         return self
 
     @property

@@ -48,10 +48,11 @@ UNBOUNDED = "a density is unbounded on repeated values"
 
 @dataclass(frozen=True)
 class Inferred:
-    """A variable, and what was seen while choosing it: predicates, whose subject is the column."""
+    """A variable, what was seen while choosing it (predicates, whose subject is the column), and how it is written."""
 
     variable: Variable
     notes: tuple[str, ...] = ()
+    written: str | None = None
 
 
 def sentences(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from likeness.core.answers import FRAMES, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
-from likeness.data import arrays, audio, images, paths, tables, text
+from likeness.data import arrays, audio, images, paths, tables, text, written
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
 from likeness.data.tables import DAYS
@@ -217,7 +217,7 @@ def to_frame(space: Space, batch: Batch) -> pd.DataFrame:
     x, known = batch.x.detach().cpu(), batch.present.cpu()
     if len(space.shape) == 1:
         names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
-        return _columns(names, space.columns, x, known)
+        return _columns(names, space.columns, x, known, space.written)
     names = tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
     variables = space.columns * (space.dims // space.width)
     return _columns(names, variables, x.flatten(1), known.flatten(1))
@@ -236,28 +236,36 @@ def _long(space: Space, batch: Batch) -> pd.DataFrame:
     return frame
 
 
-def _columns(names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor, known: Tensor) -> pd.DataFrame:
-    held = zip(names, variables, x.double().numpy().T, known.numpy().T, strict=True)
-    return pd.DataFrame({name: _restored(variable, values, there) for name, variable, values, there in held})
+def _columns(
+    names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor, known: Tensor,
+    forms: tuple[str | None, ...] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    told = forms or (None,) * len(names)
+    held = zip(names, variables, x.double().numpy().T, known.numpy().T, told, strict=True)
+    return pd.DataFrame({name: _restored(v, values, there, form) for name, v, values, there, form in held})
 
 
-def _restored(variable: Variable, values: arrays.Array, known: arrays.Array) -> Any:
+def _restored(variable: Variable, values: arrays.Array, known: arrays.Array, form: str | None) -> Any:
     """A column in the user's own terms."""
+    if form == written.FLAG and variable.states == 2:
+        flags = np.where(known, values, 0) == 1
+        return flags if known.all() else pd.arrays.BooleanArray(flags, ~known)
     if variable.type == "nominal" and variable.labels is not None:
         labels = np.array(variable.labels, dtype=object)
         return pd.Series(np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str")
     if variable.type == "real":
-        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan))
+        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan), form)
     start = variable.start if variable.type == "ordinal" else 0
     whole = np.where(known, values, 0).astype(np.int64) + start
     return whole if known.all() else pd.arrays.IntegerArray(whole, ~known)
 
 
-def _real(unit: str | None, resolution: float | None, values: arrays.Array) -> Any:
+def _real(unit: str | None, resolution: float | None, values: arrays.Array, form: str | None) -> Any:
     if unit == DAYS:
-        return pd.to_datetime(values, unit="D", origin="unix").round("ms")
+        return pd.to_datetime(values, unit="D", origin="unix").round("D" if written.timeless(form) else "ms")
     whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
-    return values.astype(np.int64) if whole else values
+    digits = written.digits(form)
+    return values.astype(np.int64) if whole else values if digits is None else np.round(values, digits)
 
 
 def _csv(draws: Draws, path: Path) -> None:

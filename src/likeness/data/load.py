@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch, as_batch
@@ -75,7 +76,13 @@ class Data:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self.parts.items())
         shape = " x ".join("any" if s is None else str(s) for s in self.space.shape)
         kinds = ", ".join(sorted({v.type for v in self.space.variables}))
-        return "\n".join([f"{self.name}: {sizes}; {shape} of {kinds}", *self.notes])
+        aside = () if self.label_space is None else (_aside(self.label_space),)
+        return "\n".join([f"{self.name}: {sizes}; {shape} of {kinds}", *aside, *self.notes])
+
+
+def _aside(space: Space) -> str:
+    name = (space.names or ("label",))[0]
+    return f"the label {name!r} of {space.label} classes is kept aside: given={name!r} conditions on it"
 
 
 def load(
@@ -125,7 +132,7 @@ def load(
         BadConfig: If options exclude each other.
     """
     if isinstance(what, Data):
-        return what
+        return what if given is None else _again(what, given)
     what, condition = _pair(what, given)
     asked = Asked(
         name=name or _name(what), given=_names(condition, what), columns=columns, rounding=rounding,
@@ -167,6 +174,8 @@ def _columned(what: Any) -> bool:
         return catalog.SETS[what].table
     if isinstance(what, str | Path):
         return Path(what).exists() and paths.kind(Path(what)) == "table"
+    if isinstance(what, Table):
+        return what.space.names is not None
     return isinstance(what, pd.DataFrame | dict) or (
         isinstance(what, list) and bool(what) and isinstance(what[0], dict)
     )
@@ -286,7 +295,7 @@ def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:
     if asked.given and first.given_space is not None and set(first.given_space.names or ()) >= set(asked.given):
         return reading
     if asked.given:
-        raise BadData(f"nothing called {asked.given[0]!r} can be given", do="give an array with one row for each item")
+        return replace(reading, parts={part: tables.conditioned(t, asked.given) for part, t in reading.parts.items()})
     if "all" not in reading.parts:
         raise BadData("a set with an official split takes no array as given", do="name what is given")
     space, batch = arrays.given(condition) if not isinstance(condition, Table) else (condition.space, condition.batch)
@@ -294,6 +303,39 @@ def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:
         raise BadData(f"{len(first)} items but {len(batch)} conditions", do="give one condition for each item")
     table = replace(first, batch=first.batch.given_as(batch), given_space=space)
     return replace(reading, parts={"all": table}, aside=None)
+
+
+def _again(data: Data, given: Any) -> Data:
+    """What was loaded before, conditioned on its label, on columns of its table, or on an array for its training rows.
+
+    Raises:
+        BadData: If nothing of that name is there.
+    """
+    names = _names(given, data.train)
+    label = (data.label_space.names or ("label",))[0] if data.label_space is not None else None
+    if label is not None and data.label_space is not None and names in {("label",), (label,)}:
+        told = {part: _labelled(table, data.labels[part], data.label_space) for part, table in data.parts.items()}
+        return replace(_parted(data, told), labels={}, label_space=None)
+    if names:
+        return _parted(data, {p: tables.conditioned(_whole(table), names) for p, table in data.parts.items()})
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return replace(data, train=load((data.train, given), test=0.0).train, test=data.test.take(nothing), valid=None)
+
+
+def _parted(data: Data, parts: Mapping[str, Table]) -> Data:
+    return replace(data, train=parts["train"], test=parts["test"], valid=parts.get("valid"))
+
+
+def _labelled(source: Source, codes: Tensor, space: Space) -> Table:
+    table, known = _whole(source), (codes >= 0)[:, None]
+    told = Batch(codes.clamp_min(0)[:, None].double(), None if bool(known.all()) else known, index=table.batch.ids)
+    return replace(table, batch=table.batch.given_as(told), given_space=space)
+
+
+def _whole(source: Source) -> Table:
+    if not isinstance(source, Table):
+        raise BadConfig("pixels that are drawn anew take no condition afterwards", do="load them with given=")
+    return source
 
 
 def _grouped(reading: Reading, group: Any) -> Reading:

@@ -2,8 +2,8 @@
 
 A column is, in this order: what the user says; truth values -> binary; dates -> Real in days; whole numbers and other
 numbers by the rules of `arrays`, a coarse rounding becoming a resolution; text -> Nominal with its labels.
-Columns that only tell rows apart (distinct text in 95 % of at least 20 rows, row numbers, distinct numbers under a
-name that ends in "id") are left out, with a note.
+Text that holds amounts or dates as people write them is read as such. Columns that only tell rows apart (distinct text
+in 95 % of at least 20 rows; row numbers or distinct numbers under a name that says so) are left out, with a note.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Real, Space, Variable
+from likeness.data import written
 from likeness.data.arrays import Array, Inferred, Rounding, Wanted, is_whole, named, real, sentences, whole
 from likeness.data.source import Reading, Table
 
@@ -34,9 +35,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DAYS = "days since 1970-01-01"
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "<na>", "nat", "#n/a"})
+MISSING = frozenset({"", "?", "n/a", "nan", "null", "<na>", "nat", "#n/a"})
+NONE = frozenset({"na", "none"})  # categories among words, gaps among numbers and dates
+WORDS_FOR_NOTHING = sorted({"NaN", "NaT", *MISSING, *map(str.upper, MISSING), *map(str.title, MISSING)})
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|[+-]\d{2}:?\d{2})?")
 ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid)$|[a-z](Id|ID)$|^ID$")
+ROW_NAME = re.compile(
+    r"unnamed: ?\d+|index|level_\d+|#|n[or]\.?|(row|line|record)([ _.]?(n[or]?|num|number))?", re.IGNORECASE
+)
 ROWS_TO_TELL = 20
 MANY = 50
 NUMBERS_MOSTLY = 0.8
@@ -54,16 +60,20 @@ class Cells:
         values: float64 (N,), or objects (N,) for text.
         known: bool (N,).
         labels: The categories in their own order, where the column states them.
+        written: How they are written, as `written` says it.
+        said: What was seen while reading them.
     """
 
     kind: str
     values: Array
     known: Array
     labels: tuple[str, ...] | None = None
+    written: str | None = None
+    said: tuple[str, ...] = ()
 
 
-def cells(column: pd.Series[Any], name: str) -> Cells:
-    """What a column of a frame holds.
+def cells(column: pd.Series[Any], name: str, form: str | None = None) -> Cells:
+    """What a column of a frame holds; `form` is how it is known to be written, "" as plain numbers and ISO dates.
 
     Raises:
         BadData: If most cells are numbers and one is text, or a cell is a list.
@@ -74,23 +84,40 @@ def cells(column: pd.Series[Any], name: str) -> Cells:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return Cells("text", _texts(column), known, tuple(_texts(pd.Series(column.cat.categories))))
     if pd.api.types.is_bool_dtype(column.dtype):
-        return Cells("flag", _floats(column), known)
+        return Cells("flag", _floats(column), known, written=written.FLAG)
+    if isinstance(column.dtype, pd.PeriodDtype):
+        return _moments(column.dt.to_timestamp(), known)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return Cells("date", _days(column), known)
+        return _moments(column, known)
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        days = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
+        return Cells("number", days, known, said=("holds durations: read as numbers of days",))
     if pd.api.types.is_numeric_dtype(column.dtype):
         return Cells("number", _floats(column), known)
-    return _from_text(column, name)
+    return _from_text(column, name, form)
+
+
+def _moments(column: pd.Series[Any], known: Array) -> Cells:
+    """Moments as days; whether they are whole days, and whether a time zone is lost."""
+    days = _days(column)
+    zone = getattr(column.dtype, "tz", None)
+    said = (f"is in the time zone {zone}: kept in UTC",) if zone is not None and str(zone) != "UTC" else ()
+    return Cells("date", days, known, written=_day_form(days[known]), said=said)
+
+
+def _day_form(days: Array) -> str | None:
+    return written.DAY if len(days) and (days == np.round(days)).all() else None
 
 
 def _floats(column: pd.Series[Any]) -> Array:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _days(column: pd.Series[Any]) -> Array:
+def _days(column: Any) -> Array:
     """Days since 1970-01-01, UTC, as float64."""
     import pandas as pd
 
-    moments = pd.to_datetime(column, utc=True)
+    moments = pd.to_datetime(pd.Series(column), utc=True)
     days = (moments - pd.Timestamp("1970-01-01", tz="UTC")) / pd.Timedelta(days=1)
     return days.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -105,8 +132,11 @@ def _texts(column: Iterable[Any]) -> Array:
 
 
 def _there(column: pd.Series[Any], texts: Array) -> Array:
-    """Which cells hold more than a word for nothing."""
-    gone = {text for text in set(texts) if text.lower() in MISSING}
+    """Which cells hold more than a word for nothing; "none" and "na" are such words among numbers and dates only."""
+    distinct = set(texts)
+    words = [t for t in distinct if t.lower() not in MISSING | NONE]
+    none = NONE if words and all(_is_number(t) or DATE.fullmatch(t) for t in words) else frozenset()
+    gone = {text for text in distinct if text.lower() in MISSING | none}
     return column.notna().to_numpy() & np.array([text not in gone for text in texts], dtype=bool)
 
 
@@ -115,23 +145,56 @@ def _text(value: Any) -> str:
     return str(int(value)) if whole_number else str(value).strip()
 
 
-def _from_text(column: pd.Series[Any], name: str) -> Cells:
-    import pandas as pd
-
+def _from_text(column: pd.Series[Any], name: str, form: str | None) -> Cells:
     if column.dtype == object:
         _refuse_lists(column, name)
     texts = _texts(column)
     known = _there(column, texts)
-    if known.any() and all(isinstance(v, bool | np.bool_) for v in column[known]):
+    if not known.any():
+        return Cells("text", texts, known)
+    if all(isinstance(v, bool | np.bool_) for v in column[known]):
         flags = np.array([float(bool(v)) if k else np.nan for v, k in zip(column, known, strict=True)])
-        return Cells("flag", flags, known)
-    if known.any() and all(DATE.fullmatch(t) for t in texts[known]):
-        return Cells("date", _dates(texts, known, name), known)
-    numbers = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.isnan(numbers) & known
-    if not wrong.any() and known.any():
-        return Cells("number", numbers, known)
-    if known.any() and wrong.sum() <= (1 - NUMBERS_MOSTLY) * known.sum():
+        return Cells("flag", flags, known, written=written.FLAG)
+    return _dated(texts, known, name, form) or _amounts(texts, known, form) or _words(texts, known, name)
+
+
+def _dated(texts: Array, known: Array, name: str, form: str | None) -> Cells | None:
+    """Dates: of a known format, in ISO's order, or, where nothing is known of them, in the order that they share."""
+    given = form if written.is_format(form) and form != written.DAY else None
+    if all(DATE.fullmatch(t) for t in texts[known]):
+        days = _dates(texts, known, name)
+        zoned = any(t.endswith("Z") or re.search(r"[+-]\d{2}:?\d{2}$", t[10:]) for t in texts[known])
+        said = ("holds time zones: kept in UTC",) if zoned else ()
+        return Cells("date", days, known, written=_day_form(days[known]), said=said)
+    found = written.dates(texts[known], given) if given is not None or form is None else None
+    if found is None:
+        return None
+    moments, order, sentence = found
+    days = np.full(len(texts), np.nan)
+    days[known] = _days(moments)
+    return Cells("date", days, known, written=order, said=(sentence,) if sentence else ())
+
+
+def _amounts(texts: Array, known: Array, form: str | None) -> Cells | None:
+    """Numbers: plain ones, or amounts as people write them, where the column is not known to hold plain ones."""
+    import pandas as pd
+
+    mode = written.kind(form)
+    plain = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(dtype=np.float64)
+    if mode != "comma" and not (np.isnan(plain) & known).any():
+        return Cells("number", plain, known)
+    found = written.numbers(texts[known], mode) if form is None or mode is not None else None
+    if found is None:
+        return None
+    numbers = np.full(len(texts), np.nan)
+    numbers[known] = found[0]
+    return Cells("number", numbers, known, written=found[1], said=(written.SAID[found[1]],))
+
+
+def _words(texts: Array, known: Array, name: str) -> Cells:
+    """Text, unless most of it is numbers."""
+    wrong = known & ~_numeric(texts)
+    if wrong.sum() <= (1 - NUMBERS_MOSTLY) * known.sum():
         raise _not_a_number(texts, wrong, name)
     return Cells("text", texts, known)
 
@@ -191,16 +254,19 @@ def space_of(
             continue
         found[name] = _infer(held, name, wanted.get(name), rounding)
         notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
+        notes += [] if name in wanted else [(repr(name), note) for note in _counting(held, name)]
     if not found:
         raise BadData("no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}")
-    return table_space({name: f.variable for name, f in found.items()}), sentences(notes)
+    forms = {name: f.written for name, f in found.items()}
+    return table_space({name: f.variable for name, f in found.items()}, forms), sentences(notes)
 
 
-def table_space(variables: Mapping[str, Variable]) -> Space:
-    """The Space of a row with these columns."""
+def table_space(variables: Mapping[str, Variable], forms: Mapping[str, str | None] | None = None) -> Space:
+    """The Space of a row with these columns, which are written in these forms."""
+    said = tuple((forms or {}).get(name) for name in variables)
     return Space(
         axes=("column",), shape=(len(variables),), variables=tuple(variables.values()), names=tuple(variables),
-        source="table",
+        source="table", written=said if any(said) else None,
     )  # fmt: skip
 
 
@@ -259,25 +325,47 @@ def _identifier(held: Cells, name: str) -> str | None:
         return f"{distinct} distinct texts in {rows} rows" if distinct >= 0.95 * len(values) else None
     if distinct < rows or not is_whole(values):
         return None
-    if (np.diff(values) == 1).all():
-        return "the row's number"
-    return f"{distinct} distinct numbers in {rows} rows" if ID_NAME.search(name) else None
+    if not ID_NAME.search(name) and not (ROW_NAME.fullmatch(name) and _consecutive(values)):
+        return None
+    return "the row's number" if _consecutive(values) else f"{distinct} distinct numbers in {rows} rows"
+
+
+def _consecutive(values: Array) -> bool:
+    return bool((np.diff(values) == 1).all())
+
+
+def _counting(held: Cells, name: str) -> tuple[str, ...]:
+    """What is kept though it counts the rows: a time or a year may do that."""
+    values = held.values[held.known]
+    counts = held.kind == "number" and len(values) >= ROWS_TO_TELL and _consecutive(values)
+    return (f"counts the rows one by one: kept; columns={{{name!r}: 'skip'}} leaves it out",) if counts else ()
 
 
 def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) -> Inferred:
     where, values = f"column {name!r}", held.values[held.known]
     if isinstance(wanted, str):
-        return Inferred(_by_word(wanted, held, where))
+        return _formed(Inferred(_by_word(wanted, held, where)), held, rounding)
     if wanted is not None:
-        return Inferred(wanted)
+        return _formed(Inferred(wanted), held, rounding)
     if held.kind == "text":
         return _nominal(held)
     if held.kind == "flag":
-        return Inferred(Ordinal(levels=2), ("is constant",) if len(set(values)) == 1 else ())
+        return _formed(Inferred(Ordinal(levels=2), ("is constant",) if len(set(values)) == 1 else ()), held, rounding)
     if held.kind == "date":
         found = real(values, rounding=rounding, unit=DAYS)
-        return Inferred(found.variable, ("holds dates: read as days since 1970-01-01, UTC", *found.notes))
-    return (whole if is_whole(values) else real)(values, rounding=rounding)
+        notes = ("holds dates: read as days since 1970-01-01, UTC", *found.notes)
+        return _formed(Inferred(found.variable, notes), held, rounding)
+    return _formed((whole if is_whole(values) else real)(values, rounding=rounding), held, rounding)
+
+
+def _formed(found: Inferred, held: Cells, rounding: Rounding) -> Inferred:
+    """With how the column is written, and what was seen of that; draws of rounded numbers have as many decimals."""
+    form = held.written
+    if held.kind == "number" and found.variable.type == "real" and rounding == "bins":
+        values = held.values[held.known]
+        digits = written.decimals(values) if len(values) >= ROWS_TO_TELL and not is_whole(values) else None
+        form = form if digits is None else f"{form or 'point'}:{digits}"
+    return replace(found, notes=(*held.said, *found.notes), written=form)
 
 
 def _by_word(word: str, held: Cells, where: str) -> Variable:
@@ -329,17 +417,19 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     twice = next((n for n in own if names.count(n) > 1), None)
     if twice is not None:
         raise BadData(f"two columns are called {twice!r}", do="give each column a name of its own")
-    columns = [_codes(frame.iloc[:, find(n, names)], n, v) for n, v in zip(own, space.columns, strict=True)]
+    forms = space.written or ("",) * space.width
+    told = zip(own, space.columns, forms, strict=True)
+    columns = [_codes(frame.iloc[:, find(n, names)], n, v, form or "") for n, v, form in told]
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
     return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
 
 
-def _codes(column: pd.Series[Any], name: str, variable: Variable) -> Array:
+def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> Array:
     """A column in data units, float64 with NaN where it is missing."""
     if variable.type == "nominal" and variable.labels is not None:
         return _label_codes(column, name, variable.labels)
-    held = cells(column, name)
+    held = cells(_true_or_false(column, variable), name, form)
     if held.kind == "text" and variable.type == "real" and variable.unit == DAYS:
         return _dates(held.values, held.known, name)
     if held.kind == "text":
@@ -355,6 +445,13 @@ def _codes(column: pd.Series[Any], name: str, variable: Variable) -> Array:
             (values < 0) | (values != np.round(values)) & ~np.isnan(values), values, name, "a count 0, 1, 2, ..."
         )
     return values
+
+
+def _true_or_false(column: pd.Series[Any], variable: Variable) -> pd.Series[Any]:
+    """The words true and false as 1 and 0 where there are two levels."""
+    if variable.states != 2 or variable.type != "ordinal" or column.dtype.kind in "biuf":
+        return column
+    return column.map(lambda cell: {"true": 1, "false": 0}.get(str(cell).strip().lower(), cell))
 
 
 def _numeric(texts: Array) -> Array:
@@ -385,7 +482,8 @@ def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Ar
     values = column if isinstance(column, pd.Series) else pd.Series(list(column), dtype=object)
     place = {text: float(i) for i, text in enumerate(known)}
     texts = _texts(values)
-    strange = {text for text in set(texts) if text not in place and text.lower() not in MISSING}
+    gone = MISSING | NONE if all(map(_is_number, known)) else MISSING
+    strange = {text for text in set(texts) if text not in place and text.lower() not in gone}
     if strange:
         row = next(i for i, text in enumerate(texts) if text in strange)
         raise unknown_label(texts[row], known, f"row {row}, column {name!r}")
@@ -429,8 +527,9 @@ def read(
     wanted = {**(columns or {}), **({group: "skip"} if group and group not in given else {})}
     space, notes = space_of(frame, columns=wanted, rounding=rounding, keep=given)
     variables = dict(zip(space.names or (), space.columns, strict=True))
-    inner = table_space(_without(variables, given))
-    outer = table_space(_as_label(frame, {n: variables[n] for n in given}, wanted)) if given else None
+    forms = dict(zip(space.names or (), space.written or (None,) * space.width, strict=True))
+    inner = table_space(_without(variables, given), forms)
+    outer = table_space(_as_label(frame, {n: variables[n] for n in given}, wanted), forms) if given else None
     tables = {part: _table(rows.rename(columns=str), inner, outer, group, name) for part, rows in parts.items()}
     return Reading(tables, notes)
 
@@ -455,6 +554,45 @@ def _table(frame: pd.DataFrame, space: Space, outer: Space | None, group: str | 
     if outer is not None:
         batch = batch.given_as(encode(outer, frame))
     return Table(space, batch, given_space=outer, name=name, groups=None if group is None else groups(frame[group]))
+
+
+def conditioned(table: Table, given: Sequence[str]) -> Table:
+    """A table with some of its columns as what is given.
+
+    Raises:
+        BadData: If it has no such column, or no other.
+    """
+    space, names = table.space, table.space.names
+    if table.given_space is not None and set(given) <= set(table.given_space.names or ()):
+        return table
+    if names is None or len(space.shape) != 1 or space.ragged:
+        raise BadData(f"nothing called {given[0]!r} can be given", do="give an array with one row for each item")
+    if table.given_space is not None:
+        raise BadData("the rows have a condition already", do="load the table with all that is given")
+    at = [find(name, names) for name in given]
+    rest = [i for i in range(space.width) if i not in at]
+    if not rest:
+        raise BadData("every column is given: none is left to learn", do="give fewer columns")
+    inner, outer = _columns_of(space, rest), _columns_of(space, at)
+    alone = len(at) == 1 and outer.variables[0].type == "ordinal" and outer.variables[0].states == 2
+    outer = outer.model_copy(update={"variables": (_two_classes(outer),)}) if alone else outer
+    batch, seen = table.batch, table.batch.observed
+    told = Batch(batch.x[:, at], None if seen is None else seen[:, at], index=batch.ids)
+    kept = replace(batch, x=batch.x[:, rest], observed=None if seen is None else seen[:, rest], given=told)
+    return replace(table, space=inner, given_space=outer, batch=kept)
+
+
+def _columns_of(space: Space, at: Sequence[int]) -> Space:
+    names, forms, variables = space.names or (), space.written or (None,) * space.width, space.columns
+    return table_space({names[i]: variables[i] for i in at}, {names[i]: forms[i] for i in at}).model_copy(
+        update={"source": space.source}
+    )
+
+
+def _two_classes(space: Space) -> Nominal:
+    variable, flag = space.variables[0], (space.written or (None,))[0] == written.FLAG
+    start = variable.start if variable.type == "ordinal" else 0
+    return Nominal(categories=2, labels=("False", "True") if flag else (str(start), str(start + 1)))
 
 
 def groups(values: Iterable[Any]) -> Tensor:
@@ -497,7 +635,8 @@ def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
-                skipinitialspace=True, low_memory=False, dtype=str if verbatim else None, keep_default_na=not verbatim,
+                skipinitialspace=True, low_memory=False, dtype=str if verbatim else None, keep_default_na=False,
+                na_values=None if verbatim else WORDS_FOR_NOTHING,
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise BadData(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,13 +14,14 @@ from likeness.core.config import Settings
 from likeness.core.errors import BadConfig
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
-from likeness.data.load import load
+from likeness.data.load import Data, load
 from likeness.data.source import Table
 from likeness.learn.budget import Budget
 from likeness.learn.executor import Event
 from likeness.learn.progress import bar
 from likeness.learn.run import Run
 
+LOUD = ("left out", "leaves it out", "read as missing", "is constant", "is written with", "no day above 12")
 HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test part
 
 
@@ -66,9 +68,11 @@ def fit(
         BadData: For data that cannot be read.
     """
     chosen = fresh_seed() if seed is None else seed
-    table = training_table(data, given)
+    table, notes = read(data, given)
+    _say(() if isinstance(data, Data) else notes)
     train, held = parts(table, holdout, chosen)
     model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
+    model.facts = {**getattr(model, "facts", {}), "notes": list(notes)}
     run = Run(model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume)
     with bar(run, family, show=progress) as tick:
         return run.fit(lambda r, e: _watch(r, e, tick, watch))
@@ -99,10 +103,28 @@ def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
 
 def training_table(data: Any, given: Any = None) -> Table:
     """The rows to learn from: a Table as it is, Data's training part, or whatever `load` reads."""
-    table = getattr(data, "train", data)
-    if not isinstance(table, Table):
-        return cast("Table", load(data, given=given, test=0.0).train)
-    return table if given is None else cast("Table", load((table, given), test=0.0).train)
+    return read(data, given)[0]
+
+
+def read(data: Any, given: Any = None) -> tuple[Table, tuple[str, ...]]:
+    """The rows to learn from, and what was seen while reading them."""
+    if isinstance(data, Table) and given is None:
+        return data, ()
+    loaded = load((data, given) if isinstance(data, Table) else data, **_asked(data, given))
+    return cast("Table", loaded.train), loaded.notes
+
+
+def _asked(data: Any, given: Any) -> dict[str, Any]:
+    """What `load` is to be told: nothing is kept for a test, where that was not done before."""
+    held = {} if isinstance(data, Data) else {"test": 0.0}
+    return held if isinstance(data, Table) else {**held, "given": given}
+
+
+def _say(notes: Sequence[str]) -> None:
+    """Warn of what a user would want to know before the answers: what is left out, or read as something else."""
+    for note in notes:
+        if any(word in note for word in LOUD):
+            warnings.warn(note, stacklevel=3)
 
 
 def _refuse_reserved(options: dict[str, Any]) -> None:
