@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from likeness.core import registry
 from likeness.core.batch import Batch, as_batch, concat, missing
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Real, sequence, series, vector
@@ -52,3 +53,18 @@ def test_rows_keep_what_belongs_to_them() -> None:
 
 def test_missing_condition_has_nothing_observed() -> None:
     assert not bool(missing(sequence(3, 4), 2, torch.zeros(1)).present.any())
+
+
+def test_a_value_beyond_its_bounds_is_named() -> None:
+    space = vector(2, (Real(lower=0.0, upper=0.1), Real()))
+    as_batch(space, [[0.0, -5.0], [0.1, 7.0]])
+    with pytest.raises(BadData, match=r"-0.5 is not a number between its bounds, 0 and 0.1.*row 1"):
+        as_batch(space, [[0.0, 0.0], [-0.5, 0.0]])
+
+
+@pytest.mark.parametrize("family", ["independent", "autoregressive", "vae"])
+def test_families_whose_laws_reach_everywhere_refuse_bounds(family) -> None:
+    model = registry.load_all()[family]
+    answer = model.accepts(model.Config(), vector(1, Real(lower=0.0)))
+    assert not answer
+    assert "bounds" in answer.why

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from likeness.core.errors import BadData
-from likeness.core.space import Space
+from likeness.core.space import Real, Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +271,20 @@ def _fit_length(space: Space, batch: Batch) -> Batch:
     return replace(batch, x=torch.nn.functional.pad(batch.x, pad), observed=hidden, length=length)
 
 
+def _out_of_bounds(space: Space, x: Tensor) -> Tensor:
+    """Where a real lies outside what its variable may be."""
+    low = [v.lower if v.type == "real" and v.lower is not None else -torch.inf for v in space.columns]
+    high = [v.upper if v.type == "real" and v.upper is not None else torch.inf for v in space.columns]
+    return (x < torch.tensor(low).to(x)) | (x > torch.tensor(high).to(x))
+
+
+def _finite(column: Real) -> str:
+    if column.lower is None and column.upper is None:
+        return "a finite number"
+    low, high = (f"{edge:g}" if edge is not None else "any" for edge in (column.lower, column.upper))
+    return f"a number between its bounds, {low} and {high}"
+
+
 def _check_values(space: Space, batch: Batch) -> None:
     """Finite reals, whole codes within range; the first offending entry is named."""
     bad = ~torch.isfinite(batch.x)
@@ -279,6 +293,8 @@ def _check_values(space: Space, batch: Batch) -> None:
     if bool(coded.any()):
         outside = (batch.x < 0) | (batch.x > top) | (batch.x != batch.x.round())
         bad = bad | (outside & coded)
+    if any(v.type == "real" and (v.lower, v.upper) != (None, None) for v in space.variables):
+        bad = bad | _out_of_bounds(space, batch.x)
     bad = bad & batch.present
     if not bool(bad.any()):
         return
@@ -286,7 +302,7 @@ def _check_values(space: Space, batch: Batch) -> None:
     name = f"column {space.names[where[-1]]!r}" if space.names else f"entry {tuple(where[1:])}"
     value = float(batch.x[tuple(where)])
     column = space.columns[where[-1]] if len(space.columns) > 1 else space.columns[0]
-    wanted = "a finite number" if column.type == "real" else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+    wanted = _finite(cast("Real", column)) if column.type == "real" else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
     wanted = "a whole number 0, 1, 2, ..." if column.type == "count" else wanted
     raise BadData(
         f"{value:g} is not {wanted}", where=f"row {where[0]}, {name}", do="mend the value, or mark it as missing (NaN)"

@@ -20,7 +20,7 @@ from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.space import Space
-from likeness.heads.columns import Column, Columns
+from likeness.heads.columns import Column, Columns, bounds_refused
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.context import ContextNet
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
@@ -100,7 +100,7 @@ class Autoregressive(Model):
             return "a net of any order has no end of rows: take net=masked"
         if config.net == "sequence" and not space.ragged:
             return "a sequence net takes ragged rows: take net=masked"
-        return None
+        return bounds_refused(space)
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
 from likeness.core.space import Space
-from likeness.heads.columns import Columns, ColumnsLaw
+from likeness.heads.columns import Columns, ColumnsLaw, bounds_refused
 
 MEMORY = 256  # training conditions that stand for the law of a condition that is missing
 
@@ -79,6 +79,10 @@ class Independent(Model):
             self.summary = Summary(given_space)
             self.weight = nn.Parameter(torch.zeros(self.summary.size, start.numel()))
             self.register_buffer("memory", torch.zeros(1, self.summary.size))
+
+    @classmethod
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
+        return bounds_refused(space)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
 from likeness.core.space import Space, label
 from likeness.heads import seeding
-from likeness.heads.columns import Columns, rows
+from likeness.heads.columns import Columns, bounds_refused, rows
 from likeness.heads.gaussians import LOG_2PI, Covariance, Gaussians
 from likeness.heads.joint import Joint, View, split, under
 from likeness.heads.numeric import choose
@@ -75,9 +75,8 @@ class Mixture(Model):
     def __init__(self, config: MixtureConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.codes = label(config.components)
-        heads = not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
-        self.columns = Columns(space, kind="closed") if heads else None
-        self.preprocessor = None if heads else Reals(space)
+        self.columns = Columns(space, kind="closed") if _of_heads(config, space) else None
+        self.preprocessor = None if self.columns is not None else Reals(space)
         self.default_effort = 8 if self.preprocessor is not None and self.preprocessor.stochastic else 1
         self.summary = None if given_space is None else Summary(given_space)
         self.split = None if given_space is None else split(given_space, FULL)
@@ -88,6 +87,10 @@ class Mixture(Model):
         self.law = self._law()
         for name, value in self.law.blank().items():
             self.register_buffer(_buffer(name), value)
+
+    @classmethod
+    def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
+        return bounds_refused(space) if _of_heads(config, space) else None
 
     def _head(self) -> Drawn:
         """The law of x, and of the numbers that are given where one Gaussian holds both."""
@@ -291,6 +294,11 @@ class Mixture(Model):
         loc, factor = self.gaussians.conditional(*self._views(batch)["x"], k, under(now, "x"), self.dims)
         kind = Kind.LOWER_BOUND if self.preprocessor.stochastic else Kind.EXACT
         return Component(self.space, index, kind, "component", self.preprocessor, loc, factor)
+
+
+def _of_heads(config: MixtureConfig, space: Space) -> bool:
+    """Whether components are products of heads rather than Gaussians in model units."""
+    return not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
 
 
 @dataclass(frozen=True, eq=False)

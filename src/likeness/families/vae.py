@@ -23,7 +23,7 @@ from likeness.core.registry import Card, FamilyConfig, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Normal, RowLaw
 from likeness.core.space import Space, vector
-from likeness.heads.columns import Columns, rows
+from likeness.heads.columns import Columns, bounds_refused, rows
 from likeness.nets.codec import Codec, Flat, Grid, Steps
 from likeness.nets.context import ContextNet
 from likeness.nets.embed import Activation
@@ -130,8 +130,8 @@ class VAE(Model):
             return "a sequence net takes ragged rows: take net=mlp"
         if config.prior is not None:
             prior = registry.family(registry.name_of(config.prior))
-            return prior.accepts(config.prior, vector(config.latent), given_space).why or None
-        return None
+            return prior.accepts(config.prior, vector(config.latent), given_space).why or bounds_refused(space)
+        return bounds_refused(space)
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:

@@ -146,6 +146,14 @@ class Column:
     uniforms: slice
 
 
+def bounds_refused(space: Space) -> str | None:
+    """Why heads cannot have reals within bounds, or None where there are none: their laws reach everywhere."""
+    bounded = any(v.type == "real" and (v.lower, v.upper) != (None, None) for v in space.variables)
+    return (
+        "its law of a real reaches beyond bounds: take flow or diffusion, or leave the bounds out" if bounded else None
+    )
+
+
 class Columns(nn.Module):
     """The heads of a Space, over events x (..., *E).
 
