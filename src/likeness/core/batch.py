@@ -302,7 +302,11 @@ def _check_values(space: Space, batch: Batch) -> None:
     name = f"column {space.names[where[-1]]!r}" if space.names else f"entry {tuple(where[1:])}"
     value = float(batch.x[tuple(where)])
     column = space.columns[where[-1]] if len(space.columns) > 1 else space.columns[0]
-    wanted = _finite(cast("Real", column)) if column.type == "real" else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+    wanted = (
+        _finite(cast("Real", column))
+        if column.type == "real"
+        else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+    )
     wanted = "a whole number 0, 1, 2, ..." if column.type == "count" else wanted
     raise BadData(
         f"{value:g} is not {wanted}", where=f"row {where[0]}, {name}", do="mend the value, or mark it as missing (NaN)"
