@@ -253,9 +253,9 @@ def labels(case: Case) -> Row:
         found: Any = query(case.law, "classify", evidence=case.told(known, rows) or None, effort=case.effort, seed=5)
         row.asked.add(known)
         for x, p in zip(rows, found.probabilities, strict=True):
-            brutes = [b(x, known) for b in each]
-            truth = (prior.log() + tensor([b.log_p for b in brutes])).softmax(-1)
-            slack = max(b.error for b in brutes)
+            brutes = [b(x, known) for b in each] if known else []
+            truth = (prior.log() + tensor([b.log_p for b in brutes])).softmax(-1) if known else prior
+            slack = max((b.error for b in brutes), default=0.0)
             row.add(found.kind, (p - truth).abs().max()[None], None, tensor([slack]))
     return row
 
