@@ -130,7 +130,9 @@ class Law(Rows):
         route: str | None = None,
         settings: Any = None,
     ) -> Draws:
-        """N draws of what is hidden given what is observed, x (n, B, *E); observed entries come back bit-identical.
+        """N draws of what is hidden given what is observed, x (n, B, *E); observed entries come back as they are.
+
+        To the last bit of the law's own precision, which may be single.
 
         Raises:
             Unsupported: Where no route leads there, with the reasons.

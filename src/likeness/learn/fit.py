@@ -22,6 +22,7 @@ from likeness.learn.progress import bar
 from likeness.learn.run import Run
 
 LOUD = ("left out", "leaves it out", "read as missing", "is constant", "is written with", "no day above 12")
+COARSE = 1e-3  # of a column's deviation: what single precision may round its values by
 HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test part
 
 
@@ -90,7 +91,31 @@ def start(
     """A new model for a table's Spaces, on its device, in its type."""
     _refuse_reserved(options)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
-    return model.to(device=torch.device(device), dtype=dtype or type(model).natural_dtype)
+    return model.to(device=torch.device(device), dtype=dtype or _precise_enough(table, type(model).natural_dtype))
+
+
+def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
+    """Double precision where single would round a column's values by more than a share of their own spread."""
+    space = table.space
+    if natural is torch.float64 or all(v.type != "real" for v in space.variables):
+        return natural
+    for batch in table.chunks(65536):
+        real = torch.tensor([v.type == "real" for v in space.columns])
+        cells = torch.tensor([getattr(v, "resolution", None) or torch.inf for v in space.columns])
+        x, known = batch.x.double().unsqueeze(-1) if _narrow(table) else batch.x.double(), batch.present
+        known = known.unsqueeze(-1) if _narrow(table) else known
+        x, known = x.flatten(0, -2), known.flatten(0, -2)
+        count = known.sum(0).clamp(min=1)
+        mean = (x * known).sum(0) / count
+        spread = ((x - mean).square() * known).sum(0).div(count).sqrt()
+        step = (x.abs() * known).amax(0) * torch.finfo(natural).eps
+        if bool((real & (spread > 0) & ((step > COARSE * spread) | (step > cells / 4))).any()):
+            return torch.float64
+    return natural
+
+
+def _narrow(table: Table) -> bool:
+    return table.space.ragged and len(table.space.shape) == 1
 
 
 def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
