@@ -303,9 +303,9 @@ def test_what_was_loaded_is_conditioned_by_name_as_what_is_loaded_so():
             assert torch.equal(a.x, b.x)
             assert torch.equal(a.given.x, b.given.x)
             assert torch.equal(a.ids, b.ids)
-        model = lk.fit("gaussian", load(frame), given=name)
+        model = lk.fit("independent", load(frame), given=name)
         assert model.given_space == once.given_space
-        assert lk.fit("gaussian", load(frame).train, given=name).given_space == once.given_space
+        assert lk.fit("independent", load(frame).train, given=name).given_space == once.given_space
     with pytest.raises(BadData, match="no column 'kid'; did you mean 'kind'"):
         lk.fit("gaussian", load(frame), given="kid")
 
@@ -320,3 +320,54 @@ def test_a_label_kept_aside_is_found_by_its_name(name):
     assert "kept aside" not in str(later)
     model = lk.fit("gaussian", data, given=name)
     assert model.classify(data.test).labels == ("setosa", "versicolor", "virginica")
+
+
+KINDS = ["a", "b", "a", "c"] * 10
+X = np.random.default_rng(0).normal(size=(40, 2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pd.Series(KINDS, name="kind"), pd.Series(KINDS, name="kind", dtype="category"), pd.DataFrame({"kind": KINDS})],
+)
+def test_a_series_is_a_column(values):
+    data = load(values, test=0)
+    assert (data.space.names, data.space.variables[0]) == (("kind",), Nominal(categories=3, labels=("a", "b", "c")))
+    held = load(X, given=values, test=0)
+    assert held.given_space.names == ("kind",)
+    assert held.given_space.variables == data.space.variables
+    assert torch.equal(held.train.batch.given.x, data.train.batch.x)
+    numbers = load(pd.Series(X[:, 0], name="size"), test=0)
+    assert numbers.space.names == ("size",)
+
+
+def test_arrays_of_objects_and_records_are_tables():
+    rows = np.array([[1.25, "a"], [2.5, "b"], [0.75, None]] * 10, dtype=object)
+    record = np.array([(1.25, "a"), (2.5, "b"), (0.75, "b")] * 10, dtype=[("x", float), ("s", "U1")])
+    for what in (rows, rows.tolist(), record):
+        data = load(what, test=0)
+        assert [v.type for v in data.space.variables] == ["real", "nominal"]
+    assert load(record, test=0).space.names == ("x", "s")
+    numbers = load(np.array([[1.25, None], [2.5, 3.5]] * 10, dtype=object), test=0)
+    assert numbers.space.real
+    assert numbers.train.batch.present[:2].tolist() == [[True, False], [True, True]]
+    with pytest.raises(BadData, match=r"inf is not a finite number .row 1, entry"):
+        load(np.array([[0.0, 1.0], [1.0, np.inf]]))
+
+
+@pytest.mark.parametrize("wrap", [np.array, list, pd.Series, lambda v: pd.DataFrame({"y": v}), torch.tensor])
+@pytest.mark.parametrize("values", [[0, 1] * 20, [0.0, 1.0] * 20, [False, True] * 20, [0, 1, 2, 2] * 10])
+def test_classes_in_any_form_are_labels(wrap, values):
+    held = load(X, given=wrap(values), test=0)
+    assert held.given_space.label == len(set(values))
+    assert held.train.batch.given.x[:, 0].tolist() == [float(v) for v in values]
+
+
+@pytest.mark.parametrize("none", [None, np.nan])
+@pytest.mark.parametrize("wrap", [list, lambda v: np.array(v, dtype=object), pd.Series])
+@pytest.mark.parametrize("values", [["u", "v"], [0, 1], [3, 400]])
+def test_labels_may_be_missing(wrap, values, none):
+    held = load(X, given=wrap([*values * 19, none, none]), test=0)
+    assert held.given_space.label == 2
+    assert held.train.batch.given.present[:, 0].tolist() == [True] * 38 + [False] * 2
+    assert held.train.batch.given.x[:2, 0].tolist() == [0, 1]

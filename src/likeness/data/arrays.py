@@ -209,12 +209,13 @@ def infer(
         BadData: If the array is empty, holds no numbers, or holds a column of nothing but gaps.
     """
     if x.dtype.kind not in "buif":
-        raise BadData(f"an array of {x.dtype} holds no numbers", do="give numbers; name text as a list of strings")
+        raise BadData(f"an array of {x.dtype} holds no numbers", do="give a frame: pd.DataFrame(array)")
     if x.ndim == 0 or not x.size:
         raise BadData("the array is empty", do="give rows of numbers")
     x = x[:, None] if x.ndim == 1 else x
     x, axes = _axes(x)
     _not_all_missing(x)
+    _not_infinite(x)
     variable, notes = _variables(x, axes, columns, rounding)
     notes += ("read as series (time, channel): give images with 4 axes",) if axes == ("time", "channel") else ()
     source = "image" if axes[0] == "channel" else None
@@ -242,6 +243,15 @@ def _not_all_missing(x: Array) -> None:
         entry = tuple(int(i) for i in np.argwhere(gone)[0])
         where = f"column {entry[0]}" if len(entry) == 1 else f"entry {entry}"
         raise BadData("nothing but missing values", where=where, do="leave it out")
+
+
+def _not_infinite(x: Array) -> None:
+    found = np.argwhere(np.isinf(x)) if x.dtype.kind == "f" else np.empty((0, 1), dtype=np.int64)
+    if len(found):
+        row, *entry = (int(i) for i in found[0])
+        raise BadData(
+            "inf is not a finite number", where=f"row {row}, entry {tuple(entry)}", do="mend it, or put NaN there"
+        )
 
 
 def _variables(
@@ -329,28 +339,62 @@ def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
 def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:
     """A label for each row from whole numbers or strings, (N,): names sorted, 0..K-1 where the numbers are that.
 
+    None and NaN are missing.
+
     Raises:
-        BadData: If there are more than 256 classes.
+        BadData: If there are more than 256 classes, or none.
     """
-    array = plain(values)
-    distinct = np.unique(array)
-    if array.dtype.kind in "buif" and distinct.min() >= 0 and distinct.max() < LABELS_MOST:
+    array = plain(values).ravel()
+    known = _stated(array)
+    if not known.any():
+        raise BadData("every label is missing", do="give a label for some rows")
+    held = array[known] if array.dtype.kind != "O" else np.array(array[known].tolist())
+    numbers = held.dtype.kind in "buif"
+    held = held if numbers else np.array([str(v).strip() for v in held])
+    distinct = np.unique(held)
+    if numbers and distinct.min() >= 0 and distinct.max() < LABELS_MOST and is_whole(held):
         distinct = np.arange(int(distinct.max()) + 1)
     if len(distinct) > LABELS_MOST:
         raise BadData(f"{len(distinct)} classes are too many for a label", do="give them as a vector (N, 1) of reals")
-    names = tuple(str(int(v)) if array.dtype.kind in "buif" else str(v) for v in distinct)
-    codes = np.searchsorted(distinct, array).astype(np.float32)
+    names = tuple(str(int(v)) if numbers and float(v).is_integer() else str(v) for v in distinct)
+    codes = np.zeros(len(array), dtype=np.float32)
+    codes[known] = np.searchsorted(distinct, held)
     space = label(len(distinct), names).model_copy(update={"names": (name,)})
-    return space, Batch(torch.from_numpy(codes)[:, None])
+    observed = None if known.all() else torch.from_numpy(known)[:, None]
+    return space, Batch(torch.from_numpy(codes)[:, None], observed)
 
 
-def given(values: Any) -> tuple[Space, Batch]:
-    """What is given as an array: (N,) of whole numbers or strings is a label, anything else an array of its own."""
+def _stated(array: Array) -> Array:
+    """Which entries (N,) are neither None nor NaN."""
+    if array.dtype.kind == "O":
+        return np.array([v is not None and bool(v == v) for v in array], dtype=bool)
+    return ~np.isnan(array) if array.dtype.kind == "f" else np.ones(len(array), dtype=bool)
+
+
+def given(values: Any, name: str = "label") -> tuple[Space, Batch]:
+    """What is given as an array: (N,) of whole numbers, words or truth values is a label, anything else an array.
+
+    Among floating numbers 0 and 1 alone are labels.
+    """
     array = plain(values)
-    if array.ndim == 1 and array.dtype.kind in "buiUO":
-        return labels(array)
-    space, array, _ = infer(array)
+    array = np.array(values, dtype=object) if array.dtype.kind == "U" and isinstance(values, list | tuple) else array
+    if array.ndim == 1 and (array.dtype.kind in "buiU" or _classes(array)):
+        return labels(array, name)
+    array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    space, array, _ = infer(np.array(array))
     return space, as_batch(space, array)
+
+
+def _classes(array: Array) -> bool:
+    """Whether floats are 0 and 1, or whole numbers with gaps, or objects are words or whole numbers."""
+    stated = _stated(array) if array.dtype.kind in "fO" else np.zeros(len(array), dtype=bool)
+    held = array[stated]
+    if not len(held):
+        return False
+    if array.dtype.kind == "O":
+        return not any(isinstance(v, float) and not v.is_integer() for v in held)
+    few = not stated.all() and len(np.unique(held)) <= LABELS_MOST
+    return bool(np.isin(held, (0.0, 1.0)).all()) or (few and is_whole(held))
 
 
 def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from pathlib import Path
@@ -236,6 +237,17 @@ def _(what: pd.DataFrame, asked: Asked) -> Reading:
 
 
 @read.register
+def _(what: pd.Series, asked: Asked) -> Reading:
+    return catalog.read_frames(asked, {"all": _column(what)})
+
+
+@read.register
+def _(what: np.ndarray, asked: Asked) -> Reading:
+    frame = _records(what)
+    return _array(what, asked) if frame is None else read(frame, asked)
+
+
+@read.register
 def _(what: dict, asked: Asked) -> Reading:  # type: ignore[type-arg]
     try:
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
@@ -249,7 +261,32 @@ def _(what: list, asked: Asked) -> Reading:  # type: ignore[type-arg]
         return text.read(what, name=asked.name)
     if what and all(isinstance(item, dict) for item in what):
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
+    if what and all(isinstance(item, list | tuple) for item in what) and _mixed(what):
+        return read(np.array(what, dtype=object), asked)
     return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+
+
+def _mixed(rows: Sequence[Any]) -> bool:
+    """Whether rows of one width hold words or nothing at all among their numbers."""
+    one = len({len(row) for row in rows}) == 1
+    return one and any(cell is None or isinstance(cell, str) for row in rows for cell in row)
+
+
+def _column(series: pd.Series[Any]) -> pd.DataFrame:
+    return series.to_frame("x" if series.name is None else str(series.name))
+
+
+def _records(array: np.ndarray[Any, Any]) -> Any:
+    """Records, and rows of unlike things, as a frame; objects that are numbers as numbers; None for other arrays."""
+    if array.dtype.names is not None:
+        return pd.DataFrame(array)
+    if array.dtype.kind not in "OU" or array.ndim != 2:
+        return None
+    numbers = not any(isinstance(cell, str) for cell in array.flat)
+    if array.dtype.kind == "O" and numbers:
+        with suppress(TypeError, ValueError):
+            return torch.from_numpy(array.astype(np.float64))
+    return pd.DataFrame({f"x{i}": array[:, i] for i in range(array.shape[1])}).infer_objects()
 
 
 def _idx(path: Path, asked: Asked) -> Reading:
@@ -298,11 +335,28 @@ def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:
         return replace(reading, parts={part: tables.conditioned(t, asked.given) for part, t in reading.parts.items()})
     if "all" not in reading.parts:
         raise BadData("a set with an official split takes no array as given", do="name what is given")
-    space, batch = arrays.given(condition) if not isinstance(condition, Table) else (condition.space, condition.batch)
+    space, batch = _condition(condition)
     if len(batch) != len(first):
         raise BadData(f"{len(first)} items but {len(batch)} conditions", do="give one condition for each item")
     table = replace(first, batch=first.batch.given_as(batch), given_space=space)
     return replace(reading, parts={"all": table}, aside=None)
+
+
+def _condition(given: Any) -> tuple[Space, Batch]:
+    """What is given, a row for each item: a column of a frame is what a Series or an array of it is."""
+    if isinstance(given, Table):
+        return given.space, given.batch
+    given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) and given.shape[1] == 1 else given
+    one = isinstance(given, pd.Series)
+    if isinstance(given, pd.DataFrame) or (
+        one and (isinstance(given.dtype, pd.CategoricalDtype) or given.dtype.kind in "Mm")
+    ):
+        frame = _column(given) if one else given.rename(columns=str)
+        space, _ = tables.space_of(frame, keep=tuple(frame.columns))
+        return space, tables.encode(space, frame)
+    name = str(given.name) if one and given.name is not None else "label"
+    plain = given.to_numpy(dtype=object, na_value=None) if one and given.dtype.kind not in "biuf" else given
+    return arrays.given(plain, name)
 
 
 def _again(data: Data, given: Any) -> Data:
