@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -183,3 +184,26 @@ def test_the_face_keeps_its_function_once_the_module_is_imported():
     assert float(lk.query(law, "log_prob", evidence=fixed([0])).value) == pytest.approx(log_normal(law, X, [0]))
     assert callable(lk.compare)
     assert callable(lk.compare)
+
+
+def test_evidence_is_names_or_a_mask_and_nothing_else():
+    law, x = gaussian(), X[None]
+    truth = log_normal(law, X, [0, 1, 2, 3, 4]) - log_normal(law, X, [1])
+    for evidence in (["b"], "b", ("b",), [False, True, False, False, False], np.arange(5) == 1, torch.arange(5) == 1):
+        assert float(law.log_prob(x, evidence=evidence).value) == pytest.approx(truth, abs=1e-9)
+    for evidence in ([0, 1], [1], torch.tensor([0.0, 1, 0, 0, 0]), 1, {"b": 1.0}, []):
+        with pytest.raises(BadData, match="neither names nor a mask"):
+            law.log_prob(x, evidence=evidence)
+    with pytest.raises(BadData, match="no column 'bd'; the columns are a, b, c, d, e"):
+        law.log_prob(x, evidence="bd")
+    with pytest.raises(BadData, match="a mask of 4 for entries of 5"):
+        law.log_prob(x, evidence=[True] * 4)
+
+
+def test_evidence_names_columns_without_names_as_query_does():
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    model = lk.fit("gaussian", rows)
+    truth = query(model, "log_prob", evidence={"x1": rows[:, 1]}, given={"x0": rows[:, 0]}).value
+    assert torch.allclose(model.log_prob(rows, evidence=["x0"]).value, truth, atol=1e-9)
+    with pytest.raises(BadData, match="no column 'a'; the columns are x0, x1"):
+        model.log_prob(rows, evidence="a")

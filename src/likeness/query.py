@@ -23,6 +23,7 @@ from likeness.core.face import callable_module
 from likeness.core.law import Law
 from likeness.core.noise import fresh_seed
 from likeness.core.space import Space, Variable, vector
+from likeness.core.space import entry_names as names_of
 from likeness.data import tables
 
 Want = Literal["sample", "log_prob", "complete", "mode", "classify", "anomaly_score", "p_value"]
@@ -100,15 +101,6 @@ def query(
     importlib.import_module("likeness.routes")  # registers ways of answering what a law has no hook for
     chosen = fresh_seed() if seed is None else seed
     return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
-
-
-def names_of(space: Space, prefix: str = "x") -> tuple[str, ...]:
-    """The name of every entry: the columns' own, x0, x1, ... without any, channel_row_column for arrays."""
-    if space.ragged:
-        return ()
-    if len(space.shape) == 1:
-        return space.names or tuple(f"{prefix}{i}" for i in range(space.width))
-    return tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
 
 
 # ---- names to rows -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ from likeness.core.noise import Noise, fresh_seed
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
 from likeness.core.rows import Rows
+from likeness.core.space import entry_names
 
 STRICT_TILE = 8
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
@@ -366,20 +368,41 @@ class Law(Rows):
         return as_batch(self.given_space, given).to(dtype=self.dtype, device=self.device)
 
     def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
-        """Evidence as a mask (B, *E); entries by name are columns of the last axis."""
-        if isinstance(evidence, Sequence) and evidence and isinstance(evidence[0], str):
-            names = self.space.names or ()
-            unknown = [e for e in evidence if e not in names]
-            if unknown:
-                raise BadData(f"no column {unknown[0]!r}", do=f"the columns are {', '.join(names)}")
-            mask = torch.tensor([n in evidence for n in names]).expand(batch.x.shape)
+        """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.
+
+        Raises:
+            BadData: If it is neither names nor truth values, or names what is not there or is hidden.
+        """
+        names = (evidence,) if isinstance(evidence, str) else evidence
+        if isinstance(names, Sequence) and names and all(isinstance(e, str) for e in names):
+            mask = self._named(names)
         else:
-            mask = torch.as_tensor(evidence, dtype=torch.bool).expand(batch.x.shape)
+            mask = torch.as_tensor(evidence) if isinstance(evidence, Tensor | Sequence | np.ndarray) else torch.zeros(1)
+            if mask.dtype is not torch.bool:
+                raise BadData(
+                    "evidence is neither names nor a mask", do="give names of columns, or True for each entry"
+                )
+        try:
+            mask = mask.to(batch.x.device).expand(batch.x.shape)
+        except RuntimeError as error:
+            shape, wanted = " x ".join(map(str, mask.shape)), " x ".join(map(str, batch.x.shape[1:]))
+            raise BadData(f"a mask of {shape} for entries of {wanted}", do="give True or False for each") from error
         hidden = mask & batch.holes
         if bool(hidden.any()):
             row = int(torch.nonzero(hidden)[0, 0])
             raise BadData("a hidden entry cannot be evidence", where=f"row {row}", do="leave it out of the evidence")
         return mask
+
+    def _named(self, wanted: Sequence[str]) -> Tensor:
+        """A mask of the columns of these names, or of the entries."""
+        columns = self.space.names or ()
+        names = columns if set(wanted) <= set(columns) else entry_names(self.space)
+        unknown = [e for e in wanted if e not in names]
+        if unknown:
+            shown = ", ".join((columns or names)[:12]) or "without names"
+            raise BadData(f"no column {unknown[0]!r}", do=f"the columns are {shown}")
+        mask = torch.tensor([n in wanted for n in names])
+        return mask if names is columns or self.space.ragged else mask.reshape(self.space.layout)
 
     def _draws(
         self,

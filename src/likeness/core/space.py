@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, Literal
 
@@ -229,6 +230,15 @@ class Space(_Frozen):
         if tuple(_bare(v) for v in self.columns) != tuple(_bare(v) for v in other.columns):
             return "variables of other types than those that were learned"
         return None
+
+
+def entry_names(space: Space, prefix: str = "x") -> tuple[str, ...]:
+    """The name of every entry: the columns' own, x0, x1, ... without any, channel_row_column for arrays."""
+    if space.ragged:
+        return ()
+    if len(space.shape) == 1:
+        return space.names or tuple(f"{prefix}{i}" for i in range(space.width))
+    return tuple("_".join(map(str, place)) for place in itertools.product(*map(range, space.layout)))
 
 
 def _bare(variable: Variable) -> tuple[object, ...]:
