@@ -271,8 +271,18 @@ def test_a_linear_one_learns_a_linear_gaussian_world() -> None:
     gap = model.elbo(few, model.encode(few, effort=100, seed=0)).value - model.elbo(few, model.encode(few)).value
     assert abs(float(gap.mean())) < 0.02
     codes = model.encode(x)
-    assert int((codes.loc.var(0) > 0.01).sum()) == 2
+    assert int(model.active(x).sum()) == 2
     assert float(codes.std.mean(0).max()) > 0.05
+
+
+def test_a_code_that_nothing_needs_collapses_and_is_told() -> None:
+    """A world of two numbers leaves the other two of a code of four at the prior."""
+    truth = world("linear_gaussian", n=5, latents=2)
+    model = trained(truth.space, truth.source(20_000, 0), 900, latent=4, lr=0.02, ema=0.99, **LINEAR)
+    x = truth.source(500, 0, first=10**6).batch
+    used = model.active(x)
+    assert int(used.sum()) == 2
+    assert float(model.encode(x).std[:, ~used].mean()) == pytest.approx(1, abs=0.1)
 
 
 def test_an_infinite_mixture_of_gaussians_beats_one_on_moons_by_half_a_nat() -> None:

@@ -33,6 +33,7 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
 DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
 PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
+ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
 VALIDATED = 4  # draws that validation takes at least
 
 
@@ -330,6 +331,14 @@ class VAE(Model):
         return torch.logaddexp(ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED)))
 
     # ---- beyond the verbs ------------------------------------------------------------------------------------------
+
+    def active(self, x: Any, *, given: Any = None) -> Tensor:
+        """Which numbers of the code tell rows apart, bool (L,): the variance over rows of their means is above 0.01.
+
+        The others have collapsed onto the prior and say nothing (Burda et al. 2016, arXiv:1509.00519, section 5.2).
+        """
+        means: Tensor = self.encode(x, given=given, seed=0).mean
+        return means.var(0) > ACTIVE
 
     @torch.no_grad()
     def elbo(self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0) -> LogProb:
