@@ -28,7 +28,7 @@ CURED = {**PLAIN, "lr": 2e-3, "ema": 0.99, "loss": "relativistic", "r1": 0.1, "r
 GAMES = {
     "vanilla GAN": (600, VANILLA),
     "GAN, penalties": (1_000, {**CURED, "lr": 5e-3, "fall": 4.0}),
-    "GAN, codes and noise": (1_000, {**CURED, "codes": 16, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4}),
+    "GAN, codes and noise": (1_000, {**CURED, "codes": 64, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4}),
 }
 OTHERS = {
     "VAE": ("vae", {"hidden": (64, 64), "latent": 2, "ema": 0.99}),
