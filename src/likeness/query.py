@@ -20,7 +20,7 @@ from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
 from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.face import callable_module
-from likeness.core.law import Law
+from likeness.core.law import Law, whole
 from likeness.core.noise import fresh_seed
 from likeness.core.space import Space, Variable, vector
 from likeness.core.space import entry_names as names_of
@@ -99,7 +99,7 @@ def query(
     if want not in _ANSWERS:
         raise BadConfig(f"there is no question {want!r}", do=f"ask one of {', '.join(get_args(Want))}")
     importlib.import_module("likeness.routes")  # registers ways of answering what a law has no hook for
-    chosen = fresh_seed() if seed is None else seed
+    chosen = fresh_seed() if seed is None else whole(seed, "seed", least=None)
     return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
 
 

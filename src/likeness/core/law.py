@@ -6,6 +6,7 @@ and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which 
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +32,7 @@ from likeness.core.answers import (
 )
 from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.config import Settings as CoreSettings
-from likeness.core.errors import BadData, Unsupported
+from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
@@ -70,6 +71,7 @@ class Law(Rows):
         """
         self._need("sample")
         chosen, asked = self._seed(seed), self._settings(settings)
+        n, first = whole(n, "n"), whole(first, "first")
         if given is None:
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
             x, length, path = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
@@ -140,6 +142,7 @@ class Law(Rows):
             Unsupported: Where no route leads there, with the reasons.
         """
         chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, given)
+        n, first = whole(n, "n", least=1), whole(first, "first")
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
         parts = []
         for way, rows in self._ways("complete", route, batch):
@@ -225,7 +228,7 @@ class Law(Rows):
         answer = self._route("classify", route, batch)
         assert answer is not None
         noise = self._noise(chosen, batch.ids, "classify")
-        weights = self.class_prior() if prior is None else torch.as_tensor(prior, dtype=self.dtype)
+        weights = self.class_prior() if prior is None else self._prior(prior)
         asking = Question(batch, noise, asked, effort=effort, prior=weights / weights.sum())
         with torch.no_grad(), self.asking():
             posterior: Posterior = answer.function(self, asking)
@@ -341,7 +344,28 @@ class Law(Rows):
         return self.Settings.parse(chosen or {})
 
     def _seed(self, seed: int | None) -> int:
-        return fresh_seed() if seed is None else seed
+        return fresh_seed() if seed is None else whole(seed, "seed", least=None)
+
+    def _prior(self, prior: Any) -> Tensor:
+        """A weight for each class (K,), as the user says it.
+
+        Raises:
+            BadConfig: If these are not K weights from 0 on, one of them above 0.
+        """
+        k = (self.given_space.label if self.given_space else None) or 1
+        try:
+            weights = torch.as_tensor(prior, dtype=self.dtype, device=self.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadConfig("the prior is no list of numbers", do=f"give {k} weights, one for each class") from error
+        if weights.shape != (k,):
+            raise BadConfig(
+                f"a prior of {weights.numel()} weights for {k} classes", do="give one weight for each class"
+            )
+        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()) or float(weights.sum()) <= 0:
+            raise BadConfig(
+                "the prior's weights are not from 0 on", do="give shares of the classes, such as [0.2, 0.8]"
+            )
+        return weights
 
     def _noise(self, seed: int, index: Tensor, scope: str) -> Noise:
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
@@ -377,7 +401,7 @@ class Law(Rows):
         if isinstance(names, Sequence) and names and all(isinstance(e, str) for e in names):
             mask = self._named(names)
         else:
-            mask = torch.as_tensor(evidence) if isinstance(evidence, Tensor | Sequence | np.ndarray) else torch.zeros(1)
+            mask = _as_mask(evidence)
             if mask.dtype is not torch.bool:
                 raise BadData(
                     "evidence is neither names nor a mask", do="give names of columns, or True for each entry"
@@ -417,6 +441,29 @@ class Law(Rows):
         how, calls = self.how("sample", settings), self.evaluations(settings)
         path = None if path is None else path.movedim(x.dim() - len(self.space.shape), 0)
         return Draws(x, self.space, how, seed, first, length, given, calls, path=path, given_space=self.given_space)
+
+
+def whole(value: Any, name: str, least: int | None = 0) -> int:
+    """A whole number that a user gives, of any type that holds one.
+
+    Raises:
+        BadConfig: If it is none, or below the least.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise BadConfig(f"{name}={value!r} is not a whole number", do=f"write {name}=5, say") from None
+    if least is not None and number < least:
+        raise BadConfig(f"{name}={number} is below {least}", do=f"choose {name} >= {least}")
+    return number
+
+
+def _as_mask(evidence: Any) -> Tensor:
+    """Truth values as a tensor; anything else as a number, which is no mask."""
+    try:
+        return torch.as_tensor(evidence if isinstance(evidence, Tensor | Sequence | np.ndarray) else 0)
+    except (TypeError, ValueError, RuntimeError):
+        return torch.zeros(1)
 
 
 def _warn_if_few(ess: Tensor, kind: Kind) -> None:

@@ -107,8 +107,8 @@ def _(data: Draws, space: Space) -> Batch:
 
 @convert.register
 def _(data: str, space: Space) -> Batch:
-    variable = space.variables[0]
-    if space.label and variable.type == "nominal" and not Path(data).exists():
+    labels = getattr(space.variables[0], "labels", None) or ()
+    if space.label and (data.strip() in labels or not Path(data).is_file()):
         return tables.label_batch(space, [data])
     return convert(paths.exists(Path(data)), space)  # type: ignore[return-value]
 

@@ -151,7 +151,13 @@ def stack(found: list[Path], *, channels: int, size: tuple[int, int] | None = No
 
 
 def as_pixels(space: Space, found: list[Path]) -> Batch:
-    """Image files as items of an image Space."""
+    """Image files as items of an image Space.
+
+    Raises:
+        BadData: If the Space is none of images.
+    """
+    if len(space.shape) != 3 or space.ragged or space.variables[0].type != "ordinal":
+        raise BadData("image files where the items are no images", do="give items like those that were learned")
     channels, height, width = space.layout
     levels = int(space.variables[0].states)
     pixels = torch.from_numpy(stack(found, channels=channels, size=(height, width))).float()

@@ -166,6 +166,8 @@ def _names(condition: Any, what: Any) -> tuple[str, ...]:
     """Names of columns among what is given: a word, or a list of words where the items have columns."""
     if isinstance(condition, str):
         return (condition,)
+    if isinstance(condition, int) and _columned(what):
+        return (str(condition),)  # a frame's columns may be numbers
     words = isinstance(condition, list | tuple) and condition and all(isinstance(c, str) for c in condition)
     return tuple(condition) if words and _columned(what) else ()
 

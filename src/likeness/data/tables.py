@@ -43,6 +43,8 @@ ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid)$|[a-z](Id|ID)$|^ID$")
 ROW_NAME = re.compile(
     r"unnamed: ?\d+|index|level_\d+|#|n[or]\.?|(row|line|record)([ _.]?(n[or]?|num|number))?", re.IGNORECASE
 )
+NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)", re.ASCII)
+DAYS_MOST = 106_000  # either way of 1970: what timestamps hold
 ROWS_TO_TELL = 20
 MANY = 50
 NUMBERS_MOSTLY = 0.8
@@ -230,7 +232,7 @@ def _not_a_number(texts: Array, wrong: Array, name: str) -> BadData:
 
 
 def space_of(
-    frame: pd.DataFrame, *, columns: Mapping[str, Wanted] | None = None, rounding: Rounding = "bins",
+    frame: pd.DataFrame, *, columns: Mapping[Any, Wanted] | Wanted | None = None, rounding: Rounding = "bins",
     keep: Sequence[str] = (),
 ) -> tuple[Space, tuple[str, ...]]:  # fmt: skip
     """The Space of a frame's rows, and what was seen; `keep` names columns that are no identifiers.
@@ -239,7 +241,7 @@ def space_of(
         BadData: If there are no rows or columns, names repeat, or a column holds nothing.
     """
     names = _names(frame)
-    wanted = dict(columns or {})
+    wanted = _by_name(columns, names)
     for name in wanted:
         find(name, names)
     found: dict[str, Inferred] = {}
@@ -268,6 +270,13 @@ def table_space(variables: Mapping[str, Variable], forms: Mapping[str, str | Non
         axes=("column",), shape=(len(variables),), variables=tuple(variables.values()), names=tuple(variables),
         source="table", written=said if any(said) else None,
     )  # fmt: skip
+
+
+def _by_name(columns: Mapping[Any, Wanted] | Wanted | None, names: Sequence[str]) -> dict[str, Wanted]:
+    """The types that the user names, by the columns' names as text; one type alone is that of all."""
+    if columns is None or isinstance(columns, Mapping):
+        return {str(name): wanted for name, wanted in (columns or {}).items()}
+    return dict.fromkeys(names, columns)
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -371,6 +380,11 @@ def _formed(found: Inferred, held: Cells, rounding: Rounding) -> Inferred:
 def _by_word(word: str, held: Cells, where: str) -> Variable:
     if word == "nominal":
         return _nominal(held).variable
+    if word == "date" and held.kind == "number" and float(np.abs(held.values[held.known]).max()) > DAYS_MOST:
+        raise BadData(
+            f"{held.values[held.known].max():.0f} is no number of days since 1970", where=where,
+            do="write dates as YYYY-MM-DD, or make them with pd.to_datetime(column, format='%Y%m%d')",
+        )  # fmt: skip
     if word == "date" or (word == "real" and held.kind == "date"):
         return Real(unit=DAYS)
     if held.kind == "text":
@@ -390,7 +404,7 @@ def _nominal(held: Cells) -> Inferred:
 
 def _natural(text: str) -> tuple[bool, float, str]:
     """Numbers by size, before words by letter."""
-    number = text.lstrip("-").replace(".", "", 1).isdecimal()
+    number = bool(NUMBER.fullmatch(text))
     return (not number, float(text) if number else 0.0, text)
 
 
@@ -514,7 +528,7 @@ def label_batch(space: Space, values: Iterable[Any]) -> Batch:
 
 def read(
     parts: Mapping[str, pd.DataFrame], *, name: str, given: Sequence[str] = (), group: str | None = None,
-    columns: Mapping[str, Wanted] | None = None, rounding: Rounding = "bins",
+    columns: Mapping[Any, Wanted] | Wanted | None = None, rounding: Rounding = "bins",
 ) -> Reading:  # fmt: skip
     """The rows of frames of one kind; the columns `given` become what is given, `group` what splits keep whole."""
     import pandas as pd
@@ -524,7 +538,7 @@ def read(
     frame = frame.rename(columns=str)
     for name_ in (*given, *([group] if group else [])):
         find(name_, names)
-    wanted = {**(columns or {}), **({group: "skip"} if group and group not in given else {})}
+    wanted = {**_by_name(columns, names), **({group: "skip"} if group and group not in given else {})}
     space, notes = space_of(frame, columns=wanted, rounding=rounding, keep=given)
     variables = dict(zip(space.names or (), space.columns, strict=True))
     forms = dict(zip(space.names or (), space.written or (None,) * space.width, strict=True))

@@ -12,6 +12,7 @@ import torch
 from likeness.core import registry
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig
+from likeness.core.law import whole
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
 from likeness.data.load import Data, load
@@ -68,7 +69,7 @@ def fit(
         BadConfig: For an unknown family or option, or data that the family does not take, with the reason.
         BadData: For data that cannot be read.
     """
-    chosen = fresh_seed() if seed is None else seed
+    chosen = fresh_seed() if seed is None else whole(seed, "seed", least=None)
     table, notes = read(data, given)
     _say(() if isinstance(data, Data) else notes)
     train, held = parts(table, holdout, chosen)
