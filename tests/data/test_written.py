@@ -141,3 +141,14 @@ def test_time_zones_are_said():
     for column in (zoned, zoned.map(lambda t: t.isoformat(sep=" "))):
         assert any("time zone" in n for n in space_of(pd.DataFrame({"t": column}))[1])
     assert not any("time zone" in n for n in space_of(pd.DataFrame({"t": DAYS_OF}))[1])
+
+
+def test_what_is_known_is_not_rounded_in_completions():
+    frame = pd.DataFrame({"price": AMOUNTS, "born": DAYS_OF, "x": RNG.normal(size=60)})
+    model = lk.fit("gaussian", frame)
+    rows = pd.DataFrame({"price": [1.23456, np.nan], "born": [pd.NaT, pd.Timestamp("1960-01-02 03:04")], "x": 0.0})
+    full = model.complete(rows, n=2, seed=0).to_pandas()
+    assert full["price"][[0, 2]].tolist() == [1.23456] * 2
+    assert full["born"][[1, 3]].tolist() == [pd.Timestamp("1960-01-02 03:04")] * 2
+    assert (full["price"][[1, 3]].round(2) == full["price"][[1, 3]]).all()
+    assert (full["born"][[0, 2]] == full["born"][[0, 2]].dt.normalize()).all()

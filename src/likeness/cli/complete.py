@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from likeness.core.answers import Draws
     from likeness.core.model import Model as Fitted
 
-DAY = r"\s*\d{4}-\d{2}-\d{2}\s*"
 PLAIN = r"[-+]?\d*\.?\d+"  # a number without an exponent
 
 
@@ -81,25 +80,29 @@ def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -
     from likeness.data.frames import to_frame
 
     drawn = output.tidy(to_frame(model.space, part), model.dtype.itemsize < 8)
+    forms = model.space.written or (None,) * model.space.width
     hidden = found.batch.holes.cpu().numpy()
     for place, name in enumerate(model.space.names or written.columns):
         rows_ = hidden[:, place]
         if rows_.any():
             column = drawn.iloc[:, place]
             text = written[name].dtype.kind == "O" or str(written[name].dtype) in {"str", "string"}
-            written[name] = written[name].where(~rows_, _as_written(column, written[name][~rows_]) if text else column)
+            filled = _as_written(column, written[name][~rows_], forms[place]) if text else column
+            written[name] = written[name].where(~rows_, filled)
     return written
 
 
-def _as_written(drawn: pd.Series[Any], known: pd.Series[Any]) -> pd.Series[Any]:
-    """Drawn cells in the form of the known ones: dates without a time, numbers to as many decimals."""
+def _as_written(drawn: pd.Series[Any], known: pd.Series[Any], form: str | None) -> pd.Series[Any]:
+    """Drawn cells in the form of the known ones: dates in their order, numbers with their mark and decimals."""
     if drawn.dtype.kind == "M":
-        days = bool(known.str.fullmatch(DAY).all())
-        return drawn.dt.round("D").dt.strftime("%Y-%m-%d") if days else drawn.dt.strftime("%Y-%m-%d %H:%M:%S")
+        own = form is not None and "%" in form
+        return drawn.dt.strftime(form if own else "%Y-%m-%d %H:%M:%S")
+    comma = form is not None and form.startswith("comma")
+    known = known.str.replace(",", ".") if comma else known
     if drawn.dtype.kind != "f" or not bool(known.str.fullmatch(PLAIN).all()):
         return drawn.astype(str)
     decimals = int(known.str.partition(".")[2].str.len().max()) if len(known) else 0
-    return drawn.map(lambda value: f"{value:.{decimals}f}")
+    return drawn.map(lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else "."))
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

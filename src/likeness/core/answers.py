@@ -155,8 +155,8 @@ class LogProb:
 
 # The evaluate layer fills this with writers that draw pictures: suffix -> function of (draws, path).
 WRITERS: dict[str, Callable[[Draws, Path], None]] = {}
-# The data layer fills this with the way back to frames.
-FRAMES: list[Callable[[Space, Batch], Any]] = []
+# The data layer fills this with the way back to frames: a function of (space, batch, what was told or None).
+FRAMES: list[Callable[..., Any]] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +178,7 @@ class Draws:
         ess: The effective sample size of each row (B,), n where exact.
         path: Items along the way, (T, n, ...), where asked for.
         given_space: What `given` is.
+        told: In `complete` the entries that were observed, bool (B, *E): no frame rounds them.
     """
 
     x: Tensor
@@ -193,6 +194,7 @@ class Draws:
     ess: Tensor | None = None
     path: Tensor | None = None
     given_space: Space | None = None
+    told: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -214,14 +216,15 @@ class Draws:
         if not FRAMES:
             raise Unsupported("frames need likeness.data", do="import likeness.data")
         batch, columns = self.batch, self.given_space
-        frame: pd.DataFrame = FRAMES[0](self.space, batch)
+        kept = None if self.told is None else self.told.repeat(len(batch) // len(self.told), *[1] * (batch.x.dim() - 1))
+        frame: pd.DataFrame = FRAMES[0](self.space, batch, kept)
         if batch.given is None or columns is None or columns.ragged or len(columns.shape) != 1:
             return frame
-        told: pd.DataFrame = FRAMES[0](columns, batch.given)
-        told = told.rename(columns={name: f"given_{name}" for name in set(told) & set(frame)})
+        under: pd.DataFrame = FRAMES[0](columns, batch.given)
+        under = under.rename(columns={name: f"given_{name}" for name in set(under) & set(frame)})
         if self.space.ragged:  # a row a step
-            told = told.iloc[frame["item"] - int(batch.ids[0])].reset_index(drop=True)
-        return frame.join(told)
+            under = under.iloc[frame["item"] - int(batch.ids[0])].reset_index(drop=True)
+        return frame.join(under)
 
     def save(self, path: str | Path) -> Path:
         """Write the items as the path's suffix says: .csv, .parquet, .npy, .npz, .png, .wav, .txt."""

@@ -157,7 +157,7 @@ class Law(Rows):
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
             drawn, self.space, done.how, chosen, first, length, batch.given, done.evaluations, done.kind,
-            done.log_weight, size, given_space=self.given_space,
+            done.log_weight, size, given_space=self.given_space, told=batch.present,
         )  # fmt: skip
 
     def _completed(self, function: Callable[[Law, Question], Completed], asked: Question) -> Completed:

@@ -206,8 +206,11 @@ def _flagged(column: arrays.Array, variable: Variable) -> arrays.Array:
 # ---- out -----------------------------------------------------------------------------------------------------------
 
 
-def to_frame(space: Space, batch: Batch) -> pd.DataFrame:
+def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataFrame:
     """The items as a frame, with labels, dates and levels as the user knows them; what is hidden is missing.
+
+    Numbers and dates have the decimals and the precision that were learned, but where the user `told` them, bool
+    (B, *E).
 
     Rows of columns stay that; images and other arrays get a column an entry (channel_row_column); ragged items a row
     a step, with the columns item and step before.
@@ -217,7 +220,7 @@ def to_frame(space: Space, batch: Batch) -> pd.DataFrame:
     x, known = batch.x.detach().cpu(), batch.present.cpu()
     if len(space.shape) == 1:
         names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
-        return _columns(names, space.columns, x, known, space.written)
+        return _columns(names, space.columns, x, known, space.written, told)
     names = tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
     variables = space.columns * (space.dims // space.width)
     return _columns(names, variables, x.flatten(1), known.flatten(1))
@@ -238,14 +241,19 @@ def _long(space: Space, batch: Batch) -> pd.DataFrame:
 
 def _columns(
     names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor, known: Tensor,
-    forms: tuple[str | None, ...] | None = None,
+    forms: tuple[str | None, ...] | None = None, told: Tensor | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    told = forms or (None,) * len(names)
-    held = zip(names, variables, x.double().numpy().T, known.numpy().T, told, strict=True)
-    return pd.DataFrame({name: _restored(v, values, there, form) for name, v, values, there, form in held})
+    kept = torch.zeros_like(known) if told is None else told.cpu()
+    held = zip(
+        names, variables, x.double().numpy().T, known.numpy().T, forms or (None,) * len(names), kept.numpy().T,
+        strict=True,
+    )  # fmt: skip
+    return pd.DataFrame({name: _restored(*rest) for name, *rest in held})
 
 
-def _restored(variable: Variable, values: arrays.Array, known: arrays.Array, form: str | None) -> Any:
+def _restored(
+    variable: Variable, values: arrays.Array, known: arrays.Array, form: str | None, told: arrays.Array
+) -> Any:
     """A column in the user's own terms."""
     if form == written.FLAG and variable.states == 2:
         flags = np.where(known, values, 0) == 1
@@ -254,18 +262,22 @@ def _restored(variable: Variable, values: arrays.Array, known: arrays.Array, for
         labels = np.array(variable.labels, dtype=object)
         return pd.Series(np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str")
     if variable.type == "real":
-        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan), form)
+        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan), form, told)
     start = variable.start if variable.type == "ordinal" else 0
     whole = np.where(known, values, 0).astype(np.int64) + start
     return whole if known.all() else pd.arrays.IntegerArray(whole, ~known)
 
 
-def _real(unit: str | None, resolution: float | None, values: arrays.Array, form: str | None) -> Any:
+def _real(
+    unit: str | None, resolution: float | None, values: arrays.Array, form: str | None, told: arrays.Array
+) -> Any:
     if unit == DAYS:
-        return pd.to_datetime(values, unit="D", origin="unix").round("D" if written.timeless(form) else "ms")
+        days = np.where(told, values, np.round(values)) if written.timeless(form) else values
+        return pd.to_datetime(days, unit="D", origin="unix").round("ms")
     whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
     digits = written.digits(form)
-    return values.astype(np.int64) if whole else values if digits is None else np.round(values, digits)
+    rounded = values if digits is None else np.where(told, values, np.round(values, digits))
+    return values.astype(np.int64) if whole else rounded
 
 
 def _csv(draws: Draws, path: Path) -> None:
