@@ -31,8 +31,9 @@ SETS = ("nltcs", "plants", "dna")
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {"mixture": {}}
 
 
-def fitted(family: str, options: dict[str, Any], train: Table, budget: str, seed: int) -> Model:
-    run = Run(start(family, options, train, seed=seed), train, budget, seed)
+def fitted(family: str, options: dict[str, Any], train: Table, valid: Table, budget: str, seed: int) -> Model:
+    """The model of the step that the validation part likes best, where there are steps."""
+    run = Run(start(family, options, train, seed=seed), train, budget, seed, holdout=valid)
     while not run.done:
         run.step()
     return run.finish()
@@ -48,7 +49,7 @@ def measure(family: str, name: str, tries: list[dict[str, Any]], args: argparse.
     best, chosen, valid = None, {}, -math.inf
     begun = time.perf_counter()
     for options in tries:
-        model = fitted(family, options, data.train, args.budget, args.seed)
+        model = fitted(family, options, data.train, data.valid, args.budget, args.seed)
         height = scored(model, data.valid.batch)[0]
         if len(tries) > 1:
             print(f"    {name} valid {height:9.4f}  {json.dumps(options)}", flush=True)
