@@ -45,6 +45,8 @@ def test_whole_numbers_of_any_type_are_numbers(model):
         (lambda m: m.log_prob(FRAME, evidence=["x", 1]), "neither names nor a mask"),
         (lambda m: m.log_prob(FRAME, given=[["u", "v"]]), "u"),
         (lambda m: m.log_prob([["a", 1.0]]), "'a' is not a number"),
+        (lambda m: m.log_prob(5), "items of shape one number where 2 is expected"),
+        (lambda m: m.sample(2, given=0), "'0' is no category"),
         (lambda m: m.log_prob("nowhere.csv"), "no file or data set"),
         (lambda m: lk.fit("gaussian", FRAME, seed="x"), "seed='x' is not a whole number"),
         (lambda m: lk.load(FRAME[["x"]].assign(d=20240105), columns={"d": "date"}), "no number of days since 1970"),
@@ -77,3 +79,10 @@ def test_columns_may_be_called_by_numbers():
 def test_odd_categories_are_sorted():
     frame = pd.DataFrame({"s": ["--5", "a", "-5", "10", "9", "1.5.2", "\u00b2"] * 5})
     assert lk.load(frame, test=0).space.variables[0].labels == ("-5", "9", "10", "--5", "1.5.2", "a", "\u00b2")
+
+
+def test_one_number_is_one_label():
+    model = lk.fit("gaussian", FRAME[["x", "z"]], given=(LABELS == "u").astype(int))
+    truth = model.sample(5, given=[1], seed=0).x
+    for one in (1, 1.0, True, "1", torch.tensor(1), np.int64(1)):
+        assert torch.equal(model.sample(5, given=one, seed=0).x, truth)

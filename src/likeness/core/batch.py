@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -187,6 +187,8 @@ def from_array(space: Space, data: Any) -> Batch:
     if space.ragged and isinstance(data, list | tuple):
         return _from_ragged(space, data)
     x = _as_tensor(data)
+    if x.dim() == 0:
+        return from_array(space, x[None]) if space.dims == 1 else _refuse_shape(space, x[None])
     if x.dim() == len(space.shape) and not space.ragged and x.shape == space.layout:
         x = x[None]
     if x.dim() == 1 and space.dims == 1:
@@ -243,7 +245,7 @@ def check(space: Space, batch: Batch) -> Batch:
     return batch
 
 
-def _refuse_shape(space: Space, x: Tensor) -> None:
+def _refuse_shape(space: Space, x: Tensor) -> NoReturn:
     wanted = " x ".join("any" if s is None else str(s) for s in space.shape)
     raise BadData(
         f"items of shape {' x '.join(map(str, x.shape[1:])) or 'one number'} where {wanted} is expected",

@@ -101,6 +101,11 @@ def _(data: Tensor, space: Space) -> Batch | None:
 
 
 @convert.register
+def _(data: int | float, space: Space) -> Batch | None:
+    return _own(np.array([data]), space) if space.dims == 1 else None
+
+
+@convert.register
 def _(data: Draws, space: Space) -> Batch:
     return data.batch
 
