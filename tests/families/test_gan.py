@@ -203,3 +203,18 @@ def test_the_critic_moves_k_times_for_each_move_of_the_generator() -> None:
     run = fit(critic_steps=3)
     run.step()
     assert run.executor.moves == {"critic": 3, "generator": 1}
+
+
+@pytest.mark.parametrize("codes", [0, 3])
+def test_a_grid_of_inputs_becomes_the_items_that_sampling_makes_of_them(codes) -> None:
+    """x is a function of z alone, and it is the one that `sample` applies."""
+    model = fit(codes=codes, latent=2).fit()
+    noise = model._noise(0, torch.arange(6), "sample")
+    z = noise.normal("z", 2)
+    z = torch.cat([z, model._code(noise)[:, None].to(z)], -1) if codes else z
+    torch.testing.assert_close(model.decode(z).mode, model.sample(6, seed=0).x)
+    if not codes:
+        line = torch.linspace(-2, 2, 5)
+        items = model.decode(torch.cartesian_prod(line, line)).mode
+        assert items.shape == (25, 2)
+        assert len(items.unique(dim=0)) == 25

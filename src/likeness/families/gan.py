@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot, relu, softplus
 from torch.nn.utils import parametrizations
 
 from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Kind
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import Gradient, Phase
@@ -21,7 +22,8 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
-from likeness.core.space import Space
+from likeness.core.rowlaw import Delta, RowLaw
+from likeness.core.space import Space, vector
 from likeness.nets.context import ContextNet
 from likeness.nets.conv import Decoder, Encoder
 from likeness.nets.embed import Activation, Fourier
@@ -142,6 +144,7 @@ class GAN(Model):
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space, squash=False)
         self.out = self.preprocessor.out
+        self.codes = vector(config.latent + (config.codes > 0))
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.judge = ContextNet(given_space, config.context) if given_space is not None else None
         side = (config.context if self.context is not None else 0) + int(space.ragged)
@@ -184,6 +187,8 @@ class GAN(Model):
             "complete": "a GAN has no likelihood to weigh completions by",
             "classify": "a GAN has no likelihood to compare classes by",
         }
+        if verb == "decode" and self.space.ragged:
+            return "what a ragged row's generator starts from holds its length too"
         return reasons.get(verb)
 
     def _prepare(self, source: Source) -> None:
@@ -326,6 +331,19 @@ class GAN(Model):
         side = self._side(given, length, noise.rows, self.context)
         return self.generator(self._entry(noise), side).reshape(noise.rows, *self.out.layout)
 
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        """The item that the generator makes of the numbers z (B, latent) and, behind them, the code's number if any."""
+        assert self.preprocessor is not None
+        numbers, side = z[:, : self.config.latent], self._side(given, None, len(z), self.context)
+        entry = numbers if self.code_logits is None else self._beside(numbers, z[:, -1].long())
+        y = self.generator(entry, side).reshape(len(z), *self.out.layout)
+        return Delta(self.space, index, Kind.EXACT, "generator", self.preprocessor.inverse(y))
+
+    def _beside(self, z: Tensor, code: Tensor) -> Tensor:
+        """Numbers and a one-hot code of unit variance, like theirs: codes would else be one point for the critic."""
+        many = self.config.codes
+        return torch.cat([z, math.sqrt(many) * one_hot(code, many).to(z)], -1)
+
     def _entry(self, noise: Noise) -> Tensor:
         """The generator's input: continuous numbers and, if asked, a one-hot code."""
         c: GANConfig = self.config
@@ -334,10 +352,7 @@ class GAN(Model):
         else:
             z = 2 * noise.uniform("z", c.latent) - 1
             z = z.sign() if c.noise == "discrete" else z * math.sqrt(3.0)
-        if self.code_logits is None:
-            return z
-        # a one-hot vector scaled to unit variance, like z: codes would start as one point for the critic otherwise
-        return torch.cat([z, math.sqrt(c.codes) * one_hot(self._code(noise), c.codes).to(z)], -1)
+        return z if self.code_logits is None else self._beside(z, self._code(noise))
 
     def _code(self, noise: Noise) -> Tensor:
         """Each row's code, int64 (B,)."""
