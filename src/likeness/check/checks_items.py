@@ -25,7 +25,7 @@ ITEMS, ORDERED = 64, 16
 RESUMED = ("reals2", "none")
 PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # rows, first
 ROWS = PARTS[:4]  # of rows that are asked about
-WIDE, FEW = 100, ((1, 0), (3, 2))  # entries from which fillings are dear, and the parts of them that are asked about
+WIDE, FEW = 100, ((1, 0), (2, 0))  # entries from which fillings are dear, and the parts of them that are asked about
 
 Ask = Callable[[Cell, Batch, Any], Tensor]
 Parts = tuple[tuple[int, int], ...]
