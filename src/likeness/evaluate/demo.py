@@ -24,7 +24,20 @@ QUICK = {"batch": 128, "ema": 0.99}
 MOONS = (
     ("mixture", {"components": 12}),
     ("autoregressive", {"hidden": (64, 64), **QUICK, "lr": 5e-3}),
-    ("vae", {"latent": 2, "hidden": (64, 64), **QUICK, "lr": 5e-3}),
+    (
+        "vae",
+        {
+            "latent": 2,
+            "hidden": (64, 64),
+            "activation": "tanh",
+            "kl_warmup": 0.4,
+            "draws": 8,
+            "draws_from": 0.5,
+            "hide": 0.0,
+            **QUICK,
+            "lr": 1e-2,
+        },
+    ),
     ("gan", {"hidden": (64, 64), **QUICK}),
     ("flow", {"layers": 3, "hidden": (64,), **QUICK, "lr": 5e-3}),
     ("diffusion", {"width": 96, **QUICK, "lr": 5e-3}),
@@ -32,11 +45,11 @@ MOONS = (
 DIGITS = (
     ("mixture", {"components": 20}),
     ("autoregressive", {"hidden": (128,), "components": 5, **QUICK, "lr": 1e-2}),
-    ("vae", {"latent": 12, "width": 16, **QUICK, "lr": 5e-3}),
+    ("vae", {"latent": 12, "net": "mlp", "hidden": (256, 128), "hide": 0.0, **QUICK, "lr": 5e-3}),
     ("gan", {"width": 16, **QUICK}),
     ("flow", {"layers": 3, "hidden": (96,), **QUICK, "lr": 5e-3}),
-    ("diffusion", {**QUICK, "lr": 3e-3}),
-)
+    ("diffusion", {"net": "mlp", "width": 256, **QUICK, "lr": 3e-3}),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
