@@ -55,7 +55,7 @@ demo: .venv/.ready ## fit the families side by side and print what each can say
 	$(BIN)/likeness demo
 
 .PHONY: test
-test: .venv/.ready ## the tests, within a quarter of an hour on two cores
+test: .venv/.ready ## the tests, within twelve minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not contract and not slow"
 
 .PHONY: contract
