@@ -29,8 +29,8 @@ from likeness.metrics.intervals import Interval, crossed_mean, paired_difference
 
 INTRODUCTION = """# Options
 
-What every option of every family moves, measured by `python -m bench.options` (one thread; rows
-may be of different runs): the number at the base and with that one option changed, each with its standard error, and their difference, paired over
+What every option of every family moves, measured by `python -m bench.options` (one thread; rows may be of different
+runs): the number at the base and with that one option changed, each with its error, and their difference, paired over
 seeds and fresh rows. Experiments are small, so that they show a direction, not the best that can be reached. *Noise*
 marks a difference whose 95 % interval holds 0. Meanings are the families' own words (`likeness families NAME`)."""
 HEAD = "| option | meaning | number | base | changed | difference | what it says | experiment |"
