@@ -29,7 +29,7 @@ def misses(found: Outcome, even: float) -> list[str]:
     return [name for name, met in asked.items() if not met]
 
 
-NARROW = pytest.mark.xfail(reason="single modes of the grid come out up to 14 % narrower than the truth")
+NARROW = pytest.mark.xfail(reason="single modes of the grid come out up to 14 % narrower than the truth", strict=False)
 
 
 @pytest.mark.slow
