@@ -5,6 +5,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from likeness.core.learner import EM
 from likeness.core.model import Model
 from likeness.core.registry import CARDS, FAMILIES, Card, register
 from likeness.data.worlds import world
-from likeness.evaluate.columns import COLUMNS
+from likeness.evaluate.columns import COLUMNS, absent, measured
+from likeness.evaluate.ranking import rank
+from likeness.evaluate.report import page
+from likeness.metrics.intervals import normal_interval
 
 QUICK = {"rows": 600, "draws": 60, "batch": 50, "pictures": 60}
 
@@ -164,11 +168,11 @@ class Cells(HTMLParser):
 
 
 def test_the_page_holds_the_json_numbers_and_nothing_from_a_network(compared, tmp_path):
-    page = compared.save(tmp_path / "report.html").read_text(encoding="utf-8")
+    html = compared.save(tmp_path / "report.html").read_text(encoding="utf-8")
     facts = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert facts == json.loads(compared.to_json())
     seen = Cells()
-    seen.feed(page)
+    seen.feed(html)
     assert json.loads(seen.facts) == facts
     told = [
         (k, n["value"], n["low"], n["high"])
@@ -177,10 +181,36 @@ def test_the_page_holds_the_json_numbers_and_nothing_from_a_network(compared, tm
     ]  # fmt: skip
     assert sorted(seen.cells, key=repr) == sorted(told, key=repr)
     assert all(a.startswith("data:image/png;base64,") for a in seen.addresses)
-    assert not re.search(r"https?://", page)
+    assert not re.search(r"https?://", html)
     for sentence in compared.sentences:
-        assert sentence.replace("'", "&#x27;") in page
-    assert "the toy broke" in page
+        assert sentence.replace("'", "&#x27;") in html
+    assert "the toy broke" in html
+
+
+def test_every_triangle_says_its_three_numbers_with_their_intervals(compared):
+    section = page(compared).split('id="trilemma"', 1)[1].split("</section>", 1)[0]
+    number = r"-?[\d,.]+ \(\S+ to \S+\)"
+    said = re.findall(rf"density {number} · coverage {number} · {number} samples/s", section)
+    drawn = [r for r in compared.rows if r.cells["density"] and r.cells["rate_many"]]
+    assert len(said) == len(drawn) == section.count("<svg") >= 6
+    assert section.count('stroke-width="5"') == 3 * len(drawn)  # a stroke over each interval
+
+
+def test_the_best_depends_on_the_question():
+    def row(name: str, log_p: float, coverage: float, rate: float) -> SimpleNamespace:
+        cells = {c.key: absent("not asked") for c in COLUMNS}
+        ends = {"log_prob": (log_p, 0.01), "coverage": (coverage, 0.01), "c2st": (1.2 - coverage, 0.01),
+                "rate_many": (rate, 1.0)}  # fmt: skip
+        cells |= {k: measured(normal_interval(value, error)) for k, (value, error) in ends.items()}
+        items = log_p + torch.linspace(-1, 1, 100)[None].double()
+        return SimpleNamespace(name=name, role="family", failure="", kind=Kind.EXACT, measure="lebesgue^2",
+                               cells=cells, copies=False, log_prob=items)  # fmt: skip
+
+    rows = [row("flow", -1.0, 0.8, 900.0), row("wide", -2.0, 0.9, 500.0), row("quick", -3.0, 0.2, 9000.0)]
+    orders = {g.column: g.order for g in rank(rows, 0.95).groups}
+    assert orders["log_prob"] == ("flow", "wide", "quick")
+    assert orders["coverage"] == orders["c2st"] == ("wide", "flow", "quick")
+    assert orders["rate_many"] == ("quick", "flow", "wide")
 
 
 def test_the_machine_has_no_name(compared):

@@ -63,3 +63,11 @@ def test_discrete_data_cover_themselves():
 def test_too_few_items_are_refused():
     with pytest.raises(BadData, match="at least 30"):
         coverage.prdc(normal(0, 29, 2), normal(1, 100, 2))
+
+
+def test_groups_that_agree_at_one_leave_the_share_unsure():
+    # All of 60 items covered says at the 95 % level that at least 60 / (60 + 1.96^2) of such items are (Wilson 1927).
+    x = normal(8, 60, 2)
+    got = coverage.prdc(x, x + 1e-6).coverage
+    assert got.value == got.high == 1
+    assert abs(got.low - 60 / (60 + 1.959964**2)) < 1e-6

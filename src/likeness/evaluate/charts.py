@@ -145,8 +145,10 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def triangle(quality: float, diversity: float, speed: float, colour: str, title: str) -> str:
-    """Quality, diversity and speed, each from 0 (middle) to 1 (corner), as a filled triangle in an outlined one."""
+def triangle(
+    quality: Sequence[float], diversity: Sequence[float], speed: Sequence[float], colour: str, title: str
+) -> str:
+    """Quality, diversity and speed, each (value, low, high) from 0 (middle) to 1 (corner): a triangle with whiskers."""
     width, height, cx, cy, radius = 230, 200, 115, 112, 72
     corners = [(-90, "quality"), (30, "speed"), (150, "diversity")]
 
@@ -157,15 +159,17 @@ def triangle(quality: float, diversity: float, speed: float, colour: str, title:
     def outline(shares: Sequence[float]) -> str:
         return " ".join("{:.1f},{:.1f}".format(*at(c[0], s)) for c, s in zip(corners, shares, strict=True))
 
-    shares = [min(max(v, 0.02), 1.0) for v in (quality, speed, diversity)]
+    reaches = [[min(max(v, 0.02), 1.0) for v in part] for part in (quality, speed, diversity)]
+    shares = [reach[0] for reach in reaches]
     parts = [f'<polygon points="{outline([s] * 3)}" fill="none" stroke="{RULE}"/>' for s in (1.0, 2 / 3, 1 / 3)]
     parts += [_line(cx, cy, *at(d, 1.0)) for d, _ in corners]
     parts.append(
         f'<polygon points="{outline(shares)}" fill="{colour}" fill-opacity="0.25" stroke="{colour}" stroke-width="2"/>'
     )
-    for (d, words), share in zip(corners, shares, strict=True):
+    for (d, words), (share, low, high) in zip(corners, reaches, strict=True):
         x, y = at(d, 1.0)
         px, py = at(d, share)
+        parts.append(_line(*at(d, low), *at(d, high), colour, 5))
         parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>')
         parts.append(_text(x, y - 8 if d < 0 else y + 18, words, anchor="middle", size=12, colour=SOFT))
     return _svg(width, height, title, parts)

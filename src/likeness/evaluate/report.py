@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,9 @@ DRAWS = {
 }
 UNCHOSEN = "Drawn by the first seed, none chosen."
 TRILEMMA = (
-    "Quality (precision), diversity (coverage) and speed (samples a second in large batches, on a scale of ratios from "
-    "the slowest row to the fastest). A good row fills its triangle; one that copies does too."
+    "Quality (density, full at 1), diversity (coverage) and speed (samples a second in large batches, on a scale of "
+    "ratios from the slowest row to the fastest); thick strokes reach over the intervals. A good row fills its "
+    "triangle; one that copies does too."
 )
 LEARNING = (
     "What validation minimised, over steps; a line a seed. Each family's criterion is its own: heights do not compare "
@@ -338,24 +339,37 @@ def _as_text(space: Space, batch: Batch) -> str:
 
 
 def _trilemma(facts: Facts, hues: dict[str, str]) -> str:
-    keys = ("precision", "coverage", "rate_many")
+    keys = ("density", "coverage", "rate_many")
     rows = [r for r in facts["rows"] if all("value" in r["numbers"][k] for k in keys)]
     if not rows:
         return ""
     rates = [math.log10(r["numbers"]["rate_many"]["value"]) for r in rows]
     low, span = min(rates), (max(rates) - min(rates)) or 1.0
-    shares = [0.1 + 0.9 * (rate - low) / span for rate in rates]
-    cards = [
-        _triangle(r, [r["numbers"][k] for k in keys], s, hues[r["name"]]) for r, s in zip(rows, shares, strict=True)
-    ]
+
+    def share(rate: float) -> float:
+        return 0.1 + 0.9 * (math.log10(rate) - low) / span
+
+    cards = [_triangle(r, [r["numbers"][k] for k in keys], share, hues[r["name"]]) for r in rows]
     return section("Quality, diversity, speed", TRILEMMA, tag("div", *cards, class_="cards"), "trilemma")
 
 
-def _triangle(row: Facts, cells: list[Facts], speed: float, colour: str) -> str:
-    art = charts.triangle(cells[0]["value"], cells[1]["value"], speed, colour, f"trilemma of {row['name']}")
-    precision, coverage, rate = (shown(c)[0] for c in cells)
-    words = f"precision {precision} · coverage {coverage} · {rate} samples/s"
+def _triangle(row: Facts, cells: list[Facts], share: Callable[[float], float], colour: str) -> str:
+    density, coverage, rate = (_reach(c) for c in cells)
+    art = charts.triangle(density, coverage, [share(v) for v in rate], colour, f"trilemma of {row['name']}")
+    said = [_with_interval(c) for c in cells]
+    words = "density {} · coverage {} · {} samples/s".format(*said)
     return figure(art, tag("b", escape(row["name"])) + "<br>" + words)
+
+
+def _reach(cell: Facts) -> list[float]:
+    """Value, low and high; the value alone where one run cannot tell."""
+    ends = (cell["value"] if cell[k] is None else cell[k] for k in ("low", "high"))
+    return [cell["value"], *ends]
+
+
+def _with_interval(cell: Facts) -> str:
+    number, interval = shown(cell)
+    return f"{number} ({interval})" if interval else number
 
 
 def _curves(facts: Facts, hues: dict[str, str]) -> str:

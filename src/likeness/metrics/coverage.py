@@ -7,7 +7,7 @@ from torch import Tensor
 
 from likeness.core.errors import BadData
 from likeness.metrics.distance import aligned, nearest, squared_blocks
-from likeness.metrics.intervals import Interval, normal_interval
+from likeness.metrics.intervals import Interval, normal_interval, proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def prdc(real: Tensor, generated: Tensor, *, k: int = 5, groups: int = 5, level:
     Both sets are noisy, and a bootstrap would put copies among the neighbours; so the standard error is the spread of
     the score over disjoint interleaved groups of both sets, over sqrt(groups) (Politis & Romano 1994,
     doi:10.1214/aos/1176325770). On Gaussians it is 0.7 to 1.4 times the spread over
-    samples, and more than that for shares next to 1.
+    samples, and more than that for shares next to 1. A share's interval is at least Wilson's (`proportion`).
 
     Args:
         real: Real features, (B, *E).
@@ -82,7 +82,8 @@ def prdc(real: Tensor, generated: Tensor, *, k: int = 5, groups: int = 5, level:
     stderr = parts.std(0) / groups**0.5
     rows = zip(whole.tolist(), stderr.tolist(), strict=True)
     precision, recall, density, coverage = (normal_interval(v, s, level=level, degrees=groups - 1) for v, s in rows)
-    return Coverage(_share(precision), _share(recall), density, _share(coverage))
+    m, b = len(generated), len(real)
+    return Coverage(_share(precision, m), _share(recall, b), density, _share(coverage, b))
 
 
 def _means(scores: Membership) -> Tensor:
@@ -90,6 +91,8 @@ def _means(scores: Membership) -> Tensor:
     return torch.stack([scores.precision.mean(), scores.recall.mean(), scores.density.mean(), scores.coverage.mean()])
 
 
-def _share(interval: Interval) -> Interval:
-    low, high = max(interval.low, 0.0), min(interval.high, 1.0)
+def _share(interval: Interval, n: int) -> Interval:
+    """Within 0 and 1, and no narrower than Wilson's interval of n items: groups that agree at 1 do not make it sure."""
+    least = proportion(interval.value * n, n, level=interval.level)
+    low, high = max(min(interval.low, least.low), 0.0), min(max(interval.high, least.high), 1.0)
     return Interval(interval.value, interval.stderr, low, high, interval.level)
