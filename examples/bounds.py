@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _page import BLUE, GREEN, GREY, ORANGE, RED, command, mark, page, write
+from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
 from likeness.core.answers import Kind, log_mean_exp
@@ -68,6 +69,24 @@ def importance(k: int, repeats: int) -> tuple[float, float]:
     return float(bounds.mean()), float(bounds.std()) / math.sqrt(repeats)
 
 
+def codes(n: int, draws: int) -> tuple[float, float, float]:
+    """log p(1.3) for n fair bits z and x | z ~ N(w z, 1): by all 2^n codes, by weighted draws, and their s.e.
+
+    Draws are of independent bits, each as likely as the linear-Gaussian posterior would have it, weighted p / q.
+    """
+    rng = np.random.default_rng(0)
+    w, means = rng.normal(size=n), np.zeros(1)
+    for weight in w:
+        means = np.concatenate([means, means + weight])
+    exact = float(logsumexp(norm(means, 1).logpdf(1.3)) - n * math.log(2))
+    q = expit((1.3 - w.sum() / 2) * w / (1 + (w**2).sum() / 4))
+    z = rng.random((draws, n)) < q
+    log_q = (z * np.log(q) + (~z) * np.log1p(-q)).sum(-1)
+    log_w = torch.as_tensor(norm(z @ w, 1).logpdf(1.3) - n * math.log(2) - log_q)
+    value, error = log_mean_exp(log_w[:, None])
+    return exact, float(value), float(error)
+
+
 def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     """The identity at one q, at the posterior, at a thousand others; the q found by ascent; more draws."""
     evidence = float(WORLD.log_prob(X).value)
@@ -108,6 +127,11 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     assert all(bounds[a][0] < bounds[b][0] + 4 * bounds[a][1] for a, b in itertools.pairwise(draws))
     assert abs(bounds[500][0] - evidence) < 1e-4 + 4 * bounds[500][1]
 
+    # A code of bits: 2^20 terms can be summed and draws agree with the sum; 2^100 terms only draws could stand for.
+    exact, drawn, unsure = codes(20, 20_000 if quick else 100_000)
+    assert abs(drawn - exact) < 2 * unsure < 0.05
+    assert 2**100 == 1_267_650_600_228_229_401_496_703_205_376
+
     figure, (laws, landscape, more, penalty) = page(2, 2)
     at = np.linspace(-3, 3.5, 400)
     laws.plot(at, norm(0, 1).pdf(at), color=GREY, label="prior N(0, 1)")
@@ -140,7 +164,8 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
             "best variance": variance,
             "KL at m = 1, s = 1": divergence(1, 1), "KL at m = 0.5, s = 0.8": divergence(0.5, 0.64),
             "wrong KL at m = 1, s = 1": wrong(1, 1), "wrong KL at m = 0.5, s = 0.8": wrong(0.5, 0.64),
-            "bound of 1 draw": bounds[1][0], "bound of 500 draws": bounds[500][0]}  # fmt: skip
+            "bound of 1 draw": bounds[1][0], "bound of 500 draws": bounds[500][0],
+            "log p by 2^20 codes": exact, "log p by draws of codes": drawn, "its s.e.": unsure}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 import likeness as lk
 from likeness.metrics.distance import kl_gaussians
+from likeness.metrics.intervals import mean_with_stderr
 
 WEIGHT, MEAN, STD = np.array([0.7, 0.3]), np.array([-3.0, 3.0]), np.array([0.7, 0.7])
 GRID = np.linspace(-16, 16, 6401)
@@ -84,6 +85,20 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     half = float(kl_gaussians(one, one[None], 0 * one, one[None]))
     assert math.isclose(half, 0.5) and math.isclose(half, float(kl_gaussians(0 * one, one[None], one, one[None])))
 
+    # By draws: the mean of log p - log q over draws of p. Unequal variances: the two orders differ.
+    drawn = torch.as_tensor(rng.normal(1, 1, 20_000 if quick else 100_000))
+    by_draws = mean_with_stderr(torch.as_tensor(norm(1, 1).logpdf(drawn) - norm(0, 1).logpdf(drawn)))
+    assert abs(by_draws.value - half) < 4 * by_draws.stderr and math.isclose(half, 0.5)
+    wide = 4 * one[None]
+    there, back = float(kl_gaussians(one, one[None], 0 * one, wide)), float(kl_gaussians(0 * one, wide, one, one[None]))
+    assert math.isclose(there, (math.log(4) - 0.5) / 2) and math.isclose(back, 2 - math.log(2))
+    assert float(kl_gaussians(one, wide, one, wide)) == 0
+
+    # In bits, from logarithms to the base 2, it is 1.4427 times what it is in nats.
+    base_two = float((norm(1, 1).pdf(GRID) * ((norm(1, 1).logpdf(GRID) - norm(0, 1).logpdf(GRID)) / math.log(2))).sum())
+    bits = base_two * STEP
+    assert math.isclose(bits, half * math.log2(math.e), rel_tol=1e-9)
+
     figure, (left, right) = page(2)
     left.fill_between(GRID, P, color=GREY, alpha=0.35, lw=0, label="p, the mixture")
     for (name, (at, wide)), colour in zip(fits.items(), (BLUE, RED, ORANGE, GREEN), strict=True):
@@ -99,7 +114,16 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     mark(right, "Best value for each mean, scaled to 0..1", "mean of q", "divergence, scaled")
     write(figure, out, "divergences")
     numbers = {f"{name} {what}": v for name, fit in fits.items() for what, v in zip(("mean", "std"), fit, strict=True)}
-    return {**numbers, "KL(N(1, 1) || N(0, 1))": half, "least of the random KLs": min(random)}
+    return {
+        **numbers,
+        "KL(N(1, 1) || N(0, 1))": half,
+        "the same, bits": bits,
+        "the same, by draws": by_draws.value,
+        "its s.e.": by_draws.stderr,
+        "KL(N(1, 1) || N(0, 4))": there,
+        "KL(N(0, 4) || N(1, 1))": back,
+        "least of the random KLs": min(random),
+    }
 
 
 if __name__ == "__main__":

@@ -59,7 +59,11 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     likelihood = FLIPS[0] * np.log(theta) + FLIPS[1] * np.log(1 - theta)
     divergence = bernoulli_kl(FLIPS[0] / sum(FLIPS), theta)
     assert likelihood.argmax() == divergence.argmin() == abs(theta - 0.7).argmin()
-    posterior = (FLIPS[0] + 1) / (sum(FLIPS) + 2)  # the mean of Beta(1 + 7, 1 + 3)
+    # A uniform prior over coins is one imagined flip of each side: the next flip is heads with the mean of Beta(8, 4).
+    flips = np.repeat([1, 0], FLIPS)[:, None]
+    coin = lk.fit("independent", flips, holdout=0.0, smoothing=1.0, progress=False)
+    posterior = math.exp(float(coin.log_prob([[1]]).value))
+    assert math.isclose(posterior, 8 / 12, abs_tol=1e-9)
 
     # A die: 5 free numbers; or its first three and its last three faces tied, one number, each face a third of a half.
     rolled = np.repeat(np.arange(6), ROLLS)[:, None]

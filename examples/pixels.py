@@ -7,7 +7,9 @@ one pass, so densities are parallel; only drawing goes pixel by pixel. Classes 1
 
 import itertools
 import math
+import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ import likeness as lk
 from likeness.core.model import Model
 from likeness.core.space import image
 from likeness.metrics.intervals import paired_difference
+from likeness.nets.masked import MaskedNet, MaskedStepper
 
 TRAIN = 1400
 BITS = 64 * math.log(2)  # nats of one bit a pixel
@@ -58,6 +61,27 @@ def summed(train: np.ndarray) -> float:
     return float(model.log_prob(table).value.double().exp().sum())
 
 
+def passes(model: Model, images: np.ndarray) -> tuple[int, int, float]:
+    """Calls of the net for all densities at once, its steps for a draw, and the time of as many draws over the first's.
+
+    A draw's steps come one after the other, each with the pixels before it, though together they are the work of one
+    pass.
+    """
+    with mock.patch.object(MaskedNet, "forward", autospec=True, side_effect=MaskedNet.forward) as calls:
+        model.log_prob(images)
+    with mock.patch.object(MaskedStepper, "params", autospec=True, side_effect=MaskedStepper.params) as steps:
+        model.sample(1, seed=0)
+    spent = []
+    for asked in (lambda: model.log_prob(images), lambda: model.sample(len(images), seed=0)):
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            asked()
+            times.append(time.process_time() - start)
+        spent.append(min(times))
+    return calls.call_count, steps.call_count, spent[1] / spent[0]
+
+
 def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     """Fit, score on held-out digits, draw."""
     frequencies, chance = dice(1_000_000)
@@ -81,6 +105,10 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     gain = paired_difference(scores["deep"].value, scores["logistic"].value)
     assert gain.value > 3 * gain.stderr
 
+    # All densities take one pass, a draw one step for each pixel.
+    one, drawing, slower = passes(models["deep"], test)
+    assert one == 1 and drawing == 64 and slower > 1
+
     figure, plots = page(3, 2)
     names = list(models)
     plots[0].bar(names, [nll[n] for n in names], color=[GREY, GREY, GREY, BLUE],
@@ -98,6 +126,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     write(figure, out, "pixels")
     return {**{f"{n}, nats": v for n, v in nll.items()}, **{f"{n}, bits a pixel": v for n, v in bits.items()},
             "deep over logistic": gain.value, "its s.e.": gain.stderr, "sum over 2^9 images": mass,
+            "passes for densities": one, "steps for a draw": drawing, "time of a draw over a density's": slower,
             "linear 4 x 4 to 8 x 8": 17.0 * images,
             "four 2s and a 3": chance, "digits of 2^784 - 1": len(str(table))}  # fmt: skip
 

@@ -30,6 +30,23 @@ def test_fit_says_what_it_saw_and_what_to_do_next(fitted):
         assert f"likeness {verb} {folder}" in said.out
 
 
+def test_copies_and_new_draws_are_told_by_fit_sample_show_and_the_card(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    source, folder = tmp_path / "coins.csv", tmp_path / "m"
+    pd.DataFrame({"a": rng.integers(0, 2, 400), "b": rng.integers(0, 2, 400)}).to_csv(source, index=False)
+    said = cli(f"fit independent {source} --out {folder}").out
+    held = len(parts(lk.load(source, test=0.0).train, 0.1, 0)[1])
+    line = next(line for line in said.splitlines() if line.startswith("copies:"))
+    # All four rows there are were seen: every draw repeats one, and so does every held-out row.
+    assert line.startswith(
+        f"copies: 100.0 % of {held} draws equal a training row and 0.0 % are new; 100.0 % of held-out"
+    )
+    assert "no sign of copying" in line
+    assert line in cli(f"sample {folder} -n 2").err
+    assert line.removeprefix("copies: ") in " ".join(cli(f"show {folder}").out.split())
+    assert f"0.0 % of {held} draws were new and 100.0 % equalled a training row" in (folder / "card.md").read_text()
+
+
 def test_the_held_out_score_is_that_of_rows_held_out(fitted, people):
     folder, said = fitted
     model, data = model_of(folder), lk.load(people, given="smoker", test=0.0)

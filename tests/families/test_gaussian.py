@@ -37,6 +37,9 @@ def test_heights_have_their_maximum_likelihood() -> None:
     lp = model.log_prob(np.array(HEIGHTS)[:, None])
     assert lp.kind is Kind.EXACT
     assert float(lp.value.sum()) == pytest.approx(14.98976, abs=1e-5)
+    assert float(lp.value.sum()) == pytest.approx(lp.mean().n * lp.mean().value, abs=1e-12)
+    assert str(lp.mean()).startswith("1.4990 ± ")
+    assert str(lp.mean()).endswith(" nats a row, the mean of 10 (exact)")
     assert float(model.preprocessor.shift) == pytest.approx(1.683, abs=1e-12)
     assert float(model.preprocessor.scale**2 * model.cov) == pytest.approx(0.00292100, rel=1e-6)
 

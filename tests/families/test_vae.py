@@ -281,6 +281,19 @@ def test_a_code_that_does_not_move_with_the_row_is_not_in_use() -> None:
     assert model.active(x).tolist() == [True, True]
     model.codec.encoder.last.linear.weight.data[1] = 0
     assert model.active(x).tolist() == [True, False]
+    assert model.remarks(x) == ("1 of 2 numbers of the code in use",)
+    model.codec.encoder.last.linear.weight.data.zero_()
+    assert model.remarks(x)[0].startswith("0 of 2 numbers of the code in use: it has collapsed")
+
+
+def test_the_card_says_how_much_of_the_code_is_in_use(tmp_path) -> None:
+    truth = world("linear_gaussian", n=4, latents=2)
+    held = truth.source(300, 1)
+    model = registry.build("vae", {"latent": 3, "lr": 0.02, **LINEAR}, truth.space)
+    model = Run(model, truth.source(1000, 0), 60, out=tmp_path / "m", holdout=held).fit()
+    used = int(model.active(held.batch).sum())
+    assert used > 0
+    assert f"- {used} of 3 numbers of the code in use\n" in (tmp_path / "m" / "card.md").read_text()
 
 
 def test_an_infinite_mixture_of_gaussians_beats_one_on_moons_by_half_a_nat() -> None:

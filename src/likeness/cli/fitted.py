@@ -80,6 +80,7 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
 
     from likeness.core.errors import LikenessError
     from likeness.evaluate.scores import copied
+    from likeness.learn.run import evenly
 
     if run is None or run.held is None or len(run.held) < FEWEST_AUDITED or not model.support("sample"):
         return None
@@ -93,19 +94,13 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
     return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
 
 
-def evenly(rows: int, most: int) -> Tensor:
-    """At most so many places, evenly spaced."""
-    import torch
-
-    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
-
-
 def copies_in_words(found: Score) -> str:
     """The audit in one line."""
     verdict = "training rows were COPIED" if found["copies"] else "no sign of copying"
+    again, own = 100 * found["duplicates"], 100 * found["duplicates_held_out"]
     return (
-        f"copies: {100 * found['duplicates']:.1f} % of {found['draws']} draws equal a training row, and "
-        f"{100 * found['duplicates_held_out']:.1f} % of held-out rows do: {verdict} (p = {found['p_value']:.2g})"
+        f"copies: {again:.1f} % of {found['draws']} draws equal a training row and {100 - again:.1f} % are new; "
+        f"{own:.1f} % of held-out rows equal one: {verdict} (p = {found['p_value']:.2g})"
     )
 
 
@@ -137,6 +132,8 @@ def tell(model: Model, place: Path, score: Score | None, audit: Score | None, da
     say(words(score) if score else "nothing was held out, so there is no score")
     if audit is not None:
         say(copies_in_words(audit))
+    for remark in model.facts.get("remarks", ()):
+        say(remark)
     steps = plural(int(model.facts["iterations"]), "step")
     size = f"{plural(model.count(), 'parameter')}, " if model.count() else ""
     say(f"saved in {place} ({size}{steps})")

@@ -10,6 +10,7 @@ import typer
 
 from likeness.cli import options, output, rows
 from likeness.cli.arguments import Device, Model, Out, Seed, SettingsWords
+from likeness.cli.fitted import copies_in_words
 from likeness.cli.text import plural, remark, say
 from likeness.core.errors import BadConfig
 
@@ -49,6 +50,8 @@ def sample(
     draws = _drawn(fitted, n, condition, fixed, first, seed, rows.settings(fitted, settings))
     write(draws)
     remark(f"{plural(n, 'item')} drawn with --seed {draws.seed}: {draws.how}")
+    if fitted.facts.get("copies"):
+        remark(copies_in_words(fitted.facts["copies"]))
 
 
 def _condition(model: Fitted, words: list[str]) -> dict[str, str]:

@@ -58,6 +58,8 @@ def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str
         yield "parameters", f"{model.count():,}"
     if facts.get("score"):
         yield "score", words(facts["score"])
+    for remark in facts.get("remarks", ()):
+        yield "remark", remark
     if facts.get("copies"):
         yield "copies", copies_in_words(facts["copies"]).removeprefix("copies: ")
     for name, decided in facts.get("decisions", {}).items():

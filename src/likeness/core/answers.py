@@ -77,16 +77,17 @@ class Scored:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of log p over items, with the standard error of that mean, in nats."""
+    """The mean of log p over n items (their sum is n times it), with the standard error of that mean, in nats."""
 
     value: float
     stderr: float
     kind: Kind
     measure: str
+    n: int
 
     def __str__(self) -> str:
         """As reports print it."""
-        return f"{self.value:.4f} ± {self.stderr:.4f} nats ({self.kind})"
+        return f"{self.value:.4f} ± {self.stderr:.4f} nats a row, the mean of {self.n} ({self.kind})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +119,9 @@ class LogProb:
 
     def mean(self) -> Mean:
         """The mean over items and its standard error."""
-        n = max(len(self), 1)
+        n = len(self)
         spread = float(self.value.double().std()) / math.sqrt(n) if n > 1 else math.nan
-        return Mean(float(self.value.double().mean()), spread, self.kind, self.measure)
+        return Mean(float(self.value.double().mean()), spread, self.kind, self.measure, n)
 
     @property
     def bits_per_dim(self) -> Tensor:

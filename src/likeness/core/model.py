@@ -156,6 +156,10 @@ class Model(Law, nn.Module):
         """A phase's loss terms, each (B,): the one door for compilation."""
         raise NotImplementedError(f"{type(self).__name__} has no phase {phase!r}")
 
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """What a family has to say of itself once it is fitted, in sentences for its card; `batch` are rows of data."""
+        return ()
+
     def fill_holes(self, batch: Batch) -> bool:
         """Whether a training batch's holes are drawn from the filler."""
         return self.filler is not None and not batch.full

@@ -194,6 +194,17 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
         raise BadStore("the weights do not fit the config", where=where, do="save the model again") from error
 
 
+def _novelty(copies: dict[str, Any] | None) -> list[str]:
+    """What the audit of a fitted model found, where there was one."""
+    if not copies:
+        return []
+    again, own = 100 * copies["duplicates"], 100 * copies["duplicates_held_out"]
+    return [
+        f"- {100 - again:.1f} % of {copies['draws']} draws were new and {again:.1f} % equalled a training row, "
+        f"as did {own:.1f} % of held-out rows (p of copying {copies['p_value']:.2g})"
+    ]
+
+
 CARD_PARTS: list[Callable[[Model, dict[str, Any]], str]] = []
 
 
@@ -206,7 +217,8 @@ def card(model: Model, config: dict[str, Any]) -> str:
         verbs.append(f"| {verb} | {', '.join(answer.routes) if answer else 'no: ' + answer.why} |")
     lines = [
         f"# {about.title}", "", f"{about.summary} ({about.reference}, {about.year})", "",
-        f"- over {model.space.measure}, shape {model.space.shape}", f"- {model.count():,} parameters", "",
+        f"- over {model.space.measure}, shape {model.space.shape}", f"- {model.count():,} parameters",
+        *[f"- {remark}" for remark in config.get("remarks", ())], *_novelty(config.get("copies")), "",
         "| question | answered by |", "|---|---|", *verbs, "", *[part(model, config) for part in CARD_PARTS],
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -340,6 +340,12 @@ class VAE(Model):
         means: Tensor = self.encode(x, given=given, seed=0).mean
         return means.var(0) > ACTIVE
 
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """How much of the code is in use."""
+        used, n = int(self.active(batch, given=batch.given).sum()), self.config.latent
+        collapsed = "" if used else ": it has collapsed onto the prior and rows are told apart by nothing"
+        return (f"{used} of {n} numbers of the code in use{collapsed}",)
+
     @torch.no_grad()
     def elbo(self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0) -> LogProb:
         """E_q log p(x | z) - KL(q || p(z)) for any q that `encode` answered with, nats, (B,).
@@ -370,8 +376,8 @@ def _gridded(space: Space) -> bool:
 def _gate(columns: Columns) -> Tensor:
     """0 at the log deviations of real entries, which codes shall not move, 1 elsewhere, (S,)."""
     gate = torch.ones(columns.size)
-    for group in columns.groups:
-        if columns.space.columns[group.entries[0]].type == "real":
+    for group, head in zip(columns.groups, columns.parts, strict=True):
+        if columns.space.columns[group.entries[0]].type == "real" and head.size == 2:  # a normal law
             gate[group.params][1::2] = 0
     return gate
 

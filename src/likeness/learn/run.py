@@ -203,7 +203,7 @@ class Run:
         self.model.eval()
         self.model.source = None
         self._keep_scores()
-        self.model.facts = {**getattr(self.model, "facts", {}), **self._facts()}
+        self.model.facts = {**getattr(self.model, "facts", {}), **self._facts(), "remarks": self._remarks()}
         if self.out is not None:
             store.save(self.model, self.out)
             (self.out / CHECKPOINT).unlink(missing_ok=True)
@@ -220,10 +220,17 @@ class Run:
     def _held_evenly(self, most: int) -> Batch:
         """Held-out rows, evenly spaced, since files may be sorted."""
         assert self.held is not None
-        return self.held.rows(torch.linspace(0, len(self.held) - 1, min(len(self.held), most)).round().long())
+        return self.held.rows(evenly(len(self.held), most))
 
     def _scores(self, batch: Batch) -> Tensor:
         return self.model.anomaly_score(batch, given=batch.given, seed=self.seed).detach().double().sort().values
+
+    def _remarks(self) -> list[str]:
+        """What the model says of itself, looking at held-out rows, or at its own where none are held out."""
+        seen = self.task.source if self.held is None else self.held
+        if seen is None or len(seen) < 2:
+            return []
+        return list(self.model.remarks(seen.rows(evenly(len(seen), ALONE_ROWS))))
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source
@@ -284,6 +291,11 @@ class Run:
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()[: self.iteration]
             store.write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def evenly(rows: int, most: int) -> Tensor:
+    """At most so many places, evenly spaced."""
+    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
