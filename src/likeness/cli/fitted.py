@@ -14,8 +14,6 @@ from likeness.cli.text import plural, say
 from likeness.core.errors import Unsupported
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from likeness.core.batch import Batch
     from likeness.core.model import Model
     from likeness.data.source import Source, Table
