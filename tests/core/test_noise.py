@@ -3,9 +3,16 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 
-from likeness.core.noise import Noise, mix
+from likeness.core.noise import Noise, mix, mix_each
+
+
+@pytest.mark.parametrize("seed", [0, 7, -3, 2**70])
+def test_many_seeds_at_once_are_those_one_by_one(seed):
+    words = torch.tensor([0, 1, 2, 63, 2**40 + 5, -1, -(2**63), 2**63 - 1])
+    assert mix_each(seed, words).tolist() == [mix(seed, int(w)) for w in words]
 
 
 def test_rows_do_not_depend_on_their_neighbours() -> None:

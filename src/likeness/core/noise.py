@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,11 +29,26 @@ def mix(*words: int) -> int:
     """One 63-bit seed from several words: SplitMix64's finaliser (Steele et al. 2014) over their running sum."""
     state = 0x9E3779B97F4A7C15
     for word in words:
-        state = (state + word * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & _MASK
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-        state ^= state >> 31
+        state = _absorbed(state, word)
     return state >> 1
+
+
+def _absorbed(state: int, word: int) -> int:
+    state = (state + word * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & _MASK
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+    return state ^ (state >> 31)
+
+
+def mix_each(seed: int, words: Tensor) -> Tensor:
+    """`mix(seed, word)` of every word, int64 (N,): the same numbers, many at once."""
+    state = np.uint64(_absorbed(0x9E3779B97F4A7C15, seed))
+    word = words.detach().cpu().numpy().astype(np.int64).view(np.uint64)
+    state = state + word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap at 2^64
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state = state ^ (state >> np.uint64(31))
+    return torch.from_numpy((state >> np.uint64(1)).astype(np.int64))
 
 
 def generator(seed: int, *words: int) -> torch.Generator:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
-from likeness.core.noise import mix
+from likeness.core.noise import mix_each
 from likeness.core.space import Space
 
 
@@ -63,10 +63,10 @@ def held_out(ids: Tensor, groups: Tensor | None, holdout: float, seed: int) -> T
 
     Where that leaves one side without a row, the row (or group) of smallest hash is held out.
     """
-    keys = (ids if groups is None else groups).tolist()
-    values = torch.tensor([mix(seed, int(k)) for k in keys], dtype=torch.float64) / 2.0**63
+    keys = ids if groups is None else groups
+    values = mix_each(seed, keys).double() / 2.0**63
     out = values < holdout
-    if holdout > 0 and len(set(keys)) >= 2 and not 0 < int(out.sum()) < len(out):
+    if holdout > 0 and len(keys) and bool((keys != keys[0]).any()) and not 0 < int(out.sum()) < len(out):
         out = values <= values.min()
     return out
 

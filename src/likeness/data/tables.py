@@ -611,7 +611,9 @@ def _two_classes(space: Space) -> Nominal:
 
 def groups(values: Iterable[Any]) -> Tensor:
     """A number for each row's group, int64 (N,)."""
-    return torch.tensor([_key(v) for v in values], dtype=torch.int64)
+    known: dict[tuple[type, Any], int] = {}
+    keys = ((type(value), value) for value in values)
+    return torch.tensor([known.get(k) or known.setdefault(k, _key(k[1])) for k in keys], dtype=torch.int64)
 
 
 def _key(value: Any) -> int:
