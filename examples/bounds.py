@@ -103,7 +103,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     z = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None]
     log_prior, log_fit = torch.as_tensor(norm(0, 1).logpdf(z[:, 0])), WORLD.decode(z).log_prob(X)
     inside = torch.stack([posterior.log_prob(row[None])[0] for row in z])
-    assert torch.allclose(log_prior + log_fit - inside, torch.full((9,), evidence, dtype=torch.float64), atol=1e-10)
+    assert torch.allclose(
+        log_prior + log_fit - inside, torch.full((9,), evidence, dtype=torch.float64), rtol=0, atol=1e-10
+    )
 
     # The ELBO = E log p(x | z) - KL(q || prior): two terms that add up. No q of a thousand exceeds log p.
     fit = float(norm(1, 0.5).logpdf(1.3)) - 0.3 / (2 * 0.25)

@@ -9,7 +9,8 @@ import likeness.routes  # noqa: F401 - registers them
 from likeness.core import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
-from likeness.core.space import Nominal, binary, image, sequence, vector
+from likeness.core.errors import LikenessError
+from likeness.core.space import Nominal, Real, binary, image, sequence, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
 from tests.families.test_independent import digits
@@ -64,7 +65,7 @@ def test_holes_are_summed_over_exactly_or_bounded() -> None:
             x = rows.clone()
             x[:, 1], x[:, 4] = a, b
             parts.append(model.log_prob(x).value)
-    assert torch.allclose(whole.value, torch.logsumexp(torch.stack(parts), 0), atol=1e-9)
+    assert torch.allclose(whole.value, torch.logsumexp(torch.stack(parts), 0), rtol=0, atol=1e-9)
     late = torch.zeros(8, dtype=torch.bool)
     late[5:] = True
     assert model.log_prob(Batch(rows).hide(late)).kind is Kind.EXACT
@@ -111,7 +112,7 @@ def test_walks_draw_what_one_pass_scores(net: str) -> None:
     from likeness.core.noise import Noise
 
     _, weight, _ = model._walk(batch, Noise(0, batch.ids, dtype=torch.float64))
-    assert torch.allclose(weight, model.log_prob(batch).value, atol=1e-9)
+    assert torch.allclose(weight, model.log_prob(batch).value, rtol=0, atol=1e-9)
 
 
 def test_markov_and_logistic_pixels_of_digits() -> None:
@@ -151,7 +152,7 @@ def test_any_order_is_the_law_of_its_declared_order_for_every_subset() -> None:
             [torch.logsumexp(joint.value[(states[:, ~hidden] == s[~hidden]).all(-1)], 0) for s in states]
         )
         assert answer.kind is Kind.EXACT
-        assert torch.allclose(answer.value, truth, atol=1e-9)
+        assert torch.allclose(answer.value, truth, rtol=0, atol=1e-9)
     row = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     drawn = model.complete(Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0)
     assert drawn.kind is Kind.EXACT
@@ -179,3 +180,38 @@ def test_any_order_weighs_what_it_proposes_for_reals_by_the_law_of_its_order() -
         drawn = model.complete(row, n=4000, seed=1, settings={"particles": 4000})
         error = std * math.sqrt(1 / 4000 + 1 / float(drawn.ess))
         assert abs(float((drawn.x[:, 0, 0] ** power).mean()) - mean) < 4 * error
+
+
+def test_probabilities_of_all_images_in_patches_sum_to_one_and_draws_follow_them() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = (torch.rand(500, 1, 4, 4, generator=g) < torch.rand(500, 1, 1, 1, generator=g)).double()
+    model = fit(Table(image(1, 4, 4, levels=2), Batch(x)), 40, net="pixel", patch=2, width=8, depth=2)
+    states = torch.cartesian_prod(*[torch.arange(2.0)] * 16).reshape(-1, 1, 4, 4)
+    p = model.log_prob(states).value.exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    draws = model.sample(20_000, seed=0).x.flatten(1)
+    exact, error = p @ states.flatten(1).double(), 0.5 / math.sqrt(20_000)
+    assert float((draws.mean(0) - exact).abs().max()) < 5 * error
+    half = Batch(draws[:50].reshape(-1, 1, 4, 4)).hide(
+        (torch.arange(16) >= 10).reshape(1, 1, 4, 4).expand(50, -1, -1, -1)
+    )
+    filled = model.complete(half, n=1, seed=0).x[0].flatten(1)
+    assert torch.equal(filled[:, :10], draws[:50, :10])
+
+
+@pytest.mark.parametrize("net", ["masked", "any_order"])
+def test_reals_within_bounds_stay_there(net: str) -> None:
+    """A share, a length and a number: log p integrates to 1 within the bounds, and no draw leaves them."""
+    g = torch.Generator().manual_seed(0)
+    u = torch.rand(2000, 2, generator=g).double()
+    space = vector(2, (Real(lower=0.0, upper=1.0), Real(lower=0.0)))
+    data = Table(space, Batch(torch.stack([u[:, 0], -u[:, 1].log() * (0.5 + u[:, 0])], -1)))
+    model = fit(data, 60, net=net)
+    draws = model.sample(5000, seed=0).x
+    assert bool((draws >= 0).all())
+    assert float(draws[:, 0].max()) <= 1
+    a, b = (torch.arange(400).double() + 0.5) / 400, (torch.arange(3000).double() + 0.5) / 100
+    lp = model.log_prob(torch.cartesian_prod(a, b)).value
+    assert float(lp.exp().sum() / 400 / 100) == pytest.approx(1, abs=2e-3)
+    with pytest.raises(LikenessError, match="bound"):
+        model.log_prob([[1.2, 0.3]])
