@@ -105,6 +105,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "grid": lambda: _of("grid", 10_000),
     "banana": lambda: _of("banana", 5000),
     "funnel": lambda: _of("funnel", 5000, n=4),
+    "checkerboard": lambda: _of("checkerboard", 20_000),
     "moons": lambda: _of("moons", 5000, fresh=600),
     "pinwheel": lambda: _of("pinwheel", 5000),
     "gaussian": lambda: _of("gaussian", 2000),

@@ -171,7 +171,20 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("net", "any_order", "stderr", "answers any subset directly, but orders of one net disagree by so much"),
         ),
         *_at(Setting("chain of 300", MASKED.options), ("window", 1, "KL", "a chain's true memory: less to learn")),
-        *_at(PIXELS, ("width", 4, "bits", "narrower"), ("depth", 1, "bits", "sees fewer neighbours")),
+        *_at(
+            PIXELS,
+            ("width", 4, "bits", "narrower"),
+            ("depth", 1, "bits", "sees fewer neighbours"),
+            ("patch", 2, "ms", "a quarter of the places, each with four pixels"),
+        ),
+        *_at(
+            Setting("checkerboard", {"hidden": [64, 64], "ema": 0.99}, 400),
+            ("real", "spline", "KL", "squares have edges, which normal laws blur"),
+        ),
+        *_at(
+            Setting("checkerboard", {"hidden": [64, 64], "ema": 0.99, "real": "spline"}, 400),
+            ("bins", 2, "KL", "too few pieces for two squares with a gap between them"),
+        ),
         *_at(
             Setting("banana", {"hidden": [32], "components": 1, "ema": 0.99}, 500),
             ("order", "reverse", "KL", "x_1 given x_2 has two peaks, which one component cannot hold"),

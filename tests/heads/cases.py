@@ -14,6 +14,7 @@ from likeness.heads import (
     NegativeBinomial,
     NormalMixture,
     Poisson,
+    Spline,
 )
 
 
@@ -104,6 +105,18 @@ def histogram():
     return Case(head, head.start() + 0.5 * normals(2, 3, 18), None)
 
 
+def spline():
+    head = fitted(Spline(3, bins=6), reals())
+    return Case(head, head.start() + 0.7 * normals(2, 3, 19), None)
+
+
+def bounded():
+    """A share in [0, 1], a length from 0 on, a debt up to 0."""
+    x = torch.stack([uniforms(500).square(), -uniforms(500, seed=1).log(), -50 * uniforms(500, seed=2)], -1)
+    head = fitted(Spline(3, bins=5, bounds=[(0.0, 1.0), (0.0, None), (None, 0.0)]), x)
+    return Case(head, head.start() + 0.7 * normals(2, 3, 16), None)
+
+
 def rounded_histogram():
     x = torch.stack([(5 + 3 * normals(500)).round(), (normals(500, seed=2) * 10).round() / 5 + 0.03], -1)
     head = fitted(Histogram(2, bins=12, resolution=[1.0, 0.2]), x)
@@ -115,7 +128,7 @@ CASES = {
     f.__name__: f
     for f in (
         *(bernoulli, categorical, wide_categorical, logistic, poisson, negative_binomial),
-        *(normal, mixture, rounded, histogram, rounded_histogram),
+        *(normal, mixture, rounded, histogram, rounded_histogram, spline, bounded),
     )
 }
 

@@ -16,6 +16,7 @@ from likeness.heads import (
     NegativeBinomial,
     NormalMixture,
     Poisson,
+    Spline,
 )
 from likeness.heads.normal import truncated_moments
 from likeness.heads.numeric import log_interval, soft_choice
@@ -211,3 +212,24 @@ def test_starts_are_the_marginals():
     variance = float((law.probabilities[0] * (k - law.mean).square()).sum())
     assert abs(float(law.mean) - float(levels.mean())) < 0.2
     assert abs(math.sqrt(variance) / float(levels.std()) - 1) < 0.02
+
+
+def test_a_spline_keeps_its_bounds_and_says_how_far_it_goes():
+    """No mass beyond a bound, and 1 / (N + 1) beyond an end that is none."""
+    x = torch.stack([uniforms(99).square(), -uniforms(99, seed=1).log(), normals(99)], -1)
+    head = fitted(Spline(3, bins=5, bounds=[(0.0, 1.0), (0.0, None), (None, None)]), x)
+    law = head.law(head.start() + normals(3, 16))
+    same(law.cdf(torch.tensor([0.0, 0.0, float(x[:, 2].min())]).double()), [0.0, 0.0, 0.01])
+    same(law.cdf(x.amax(0).where(torch.tensor([False, True, True]), 1.0)), [1.0, 0.99, 0.99])
+    assert bool(law.log_prob(torch.tensor([1.1, -0.1, 9.0]).double()).isinf().eq(torch.tensor([1, 1, 0])).all())
+    draws = law.draw(uniforms(5000, 3, 1))
+    assert bool((draws.amin(0)[:2] >= 0).all())
+    assert float(draws[:, 0].max()) <= 1
+
+
+def test_a_spline_starts_with_its_knots_at_quantiles_of_the_data():
+    x = torch.stack([normals(20_000), torch.where(normals(20_000, seed=1) > 0, 1.0, -1.0) * uniforms(20_000)], -1)
+    head = fitted(Spline(2, bins=16), x)
+    p = torch.arange(1, 16, dtype=torch.float64) / 16
+    found = head.law(head.start()).quantile(p.unsqueeze(-1).expand(-1, 2))
+    assert float((found - x.quantile(p, dim=0)).abs().max()) < 1e-2

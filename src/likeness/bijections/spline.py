@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from likeness.bijections.base import Step
 from likeness.core.errors import BadConfig
+from likeness.heads.numeric import piece, solve
 
 _HUGE = 30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
 
@@ -50,22 +51,19 @@ class SplineStep(Step):
         near = F.hardtanh(x, -self.bound, self.bound)  # no gradient is lost or infinite far out
         x0, per_width, y0, h, d0, d1 = self._bin(near, params, 0)
         s = h * per_width
-        rise, ladj = _piece((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
+        rise, ladj = piece((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
         outside = x.abs() >= self.bound
         return torch.where(outside, x, y0 + h * rise), ladj.masked_fill(outside, 0)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The source x and log dx/dy: a root of (s - b) xi^2 + b xi - s v, in a form without cancellation."""
+        """The source x and log dx/dy."""
         near = F.hardtanh(y, -self.bound, self.bound)
         y0, per_height, x0, w, d0, d1 = self._bin(near, params, 1)
         v, s = (near - y0) * per_height, (w * per_height).reciprocal()
-        bend, vs = (d0 - s) + (d1 - s), v * s
-        b = d0 - v * bend
-        size = b.abs()
-        root = size + torch.addcmul(b * b, vs, s - b, value=4).clamp(min=1e-30).sqrt()
-        xi = torch.where(b > 0, (vs + vs) / root, 0.5 * root / (s + size))
+        bend = (d0 - s) + (d1 - s)
+        xi = solve(v, s, d0, bend)
         outside = y.abs() >= self.bound
-        return torch.where(outside, y, x0 + w * xi), -_piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
+        return torch.where(outside, y, x0 + w * xi), -piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
 
     def _bin(self, near: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
         """The bin where a number lies along x (side 0) or y (side 1).
@@ -89,12 +87,3 @@ class SplineStep(Step):
         slopes = self.least + F.softplus(raw.gather(-2, inner) + self._unit_slope)
         d0, d1 = slopes.masked_fill(ends, 1).unbind(-2)
         return begin[side], size[side].reciprocal(), begin[1 - side], size[1 - side], d0, d1
-
-
-def _piece(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor, bend: Tensor) -> tuple[Tensor, Tensor]:
-    """How far up its bin a piece is at xi, as a part of the bin, and the log of its slope there (eqs. 4 and 5)."""
-    eta = 1 - xi
-    both, d0_eta = xi * eta, d0 * eta
-    per_below = (s + bend * both).reciprocal()  # of at least s / 2
-    slope = (d1 * xi * xi + (s + s) * both + d0_eta * eta) * (s * per_below).square()
-    return xi * (s * xi + d0_eta) * per_below, slope.log()

@@ -41,11 +41,16 @@ class AutoregressiveConfig(GradientConfig):
     hidden: tuple[int, ...] = option((256, 256), "widths of a masked net's hidden layers; () is logistic")
     width: int = option(64, "channels of a pixel or sequence net", ge=2)
     depth: int = option(6, "layers of a pixel or sequence net", ge=1)
+    patch: int = option(1, "side of the squares of pixels that a pixel net takes together, one after the other", ge=1)
     order: tuple[int, ...] | Literal["natural", "reverse"] = option("natural", "the order of a masked net's variables")
     window: int | None = option(
         None, "previous variables that each one sees: none for all, 0 independent, 1 Markov", ge=0
     )
     components: int = option(8, "components of a mixture for one real or many-levelled variable", ge=1)
+    real: Literal["mixture", "spline"] = option(
+        "mixture", "law of a real variable given those before it; spline: with edges and gaps, always so within bounds"
+    )
+    bins: int = option(16, "pieces of a spline", ge=2)
     end: bool = option(False, "whether ragged rows model their own end, so that log p speaks of the length too")
     l2: float = option(0.0, "penalty on the weights of a logistic model (hidden=())", "objective", ge=0)
     context: int = option(64, "numbers that stand for what is given", ge=1)
@@ -73,7 +78,9 @@ class Autoregressive(Model):
 
     def __init__(self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        self.columns = Columns(space, components=config.components, presence=not self._logistic)
+        self.columns = Columns(
+            space, components=config.components, real=config.real, bins=config.bins, presence=not self._logistic
+        )
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.ends, self.agnostic = config.end and space.ragged, config.net == "any_order"
         side = (config.context if self.context is not None else 0) + int(space.ragged and not self.ends)
@@ -96,6 +103,8 @@ class Autoregressive(Model):
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         if config.net == "pixel" and (len(space.shape) != 3 or not space.homogeneous):
             return "a pixel net takes images (C, H, W) of one variable: take net=masked"
+        if config.patch > 1 and (len(space.shape) != 3 or any(side % config.patch for side in space.shape[1:])):
+            return f"patch={config.patch} does not divide an image's height and width: take patch=1"
         if config.net == "any_order" and config.end:
             return "a net of any order has no end of rows: take net=masked"
         if config.net == "sequence" and not space.ragged:
@@ -346,7 +355,8 @@ def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, 
     if kind == "pixel":
         c_, h, w = space.layout
         dilations = tuple((1, 2, 1, 3, 1, 2)[i % 6] for i in range(c.depth))
-        return Pixel((c_, h, w), inputs[0], outputs[0], width=c.width, dilations=dilations, context=side)
+        sizes = {"width": c.width, "context": side, "patch": c.patch}
+        return Pixel((c_, h, w), inputs[0], outputs[0], dilations=dilations, **sizes)
     if kind == "sequence":
         sizes = {"width": c.width, "depth": c.depth, "context": side}
         return Steps(places, space.width, inputs[0], outputs[0] + int(ends), **sizes)

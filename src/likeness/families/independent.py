@@ -82,7 +82,7 @@ class Independent(Model):
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        return bounds_refused(space)
+        return bounds_refused(space, closed=True)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

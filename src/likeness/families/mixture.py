@@ -90,7 +90,7 @@ class Mixture(Model):
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        return bounds_refused(space) if _of_heads(config, space) else None
+        return bounds_refused(space, closed=True) if _of_heads(config, space) else None
 
     def _head(self) -> Drawn:
         """The law of x, and of the numbers that are given where one Gaussian holds both."""

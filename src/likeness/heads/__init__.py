@@ -8,6 +8,7 @@ from likeness.heads.histogram import Histogram
 from likeness.heads.logistic import DiscretisedLogistic
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
+from likeness.heads.spline import Spline
 
 __all__ = [
     "Bernoulli",
@@ -23,5 +24,6 @@ __all__ = [
     "NegativeBinomial",
     "NormalMixture",
     "Poisson",
+    "Spline",
     "rows",
 ]

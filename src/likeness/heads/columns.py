@@ -25,8 +25,9 @@ from likeness.heads.histogram import Histogram
 from likeness.heads.logistic import DiscretisedLogistic
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
+from likeness.heads.spline import Spline
 
-RealLaw = Literal["mixture", "normal", "histogram"]
+RealLaw = Literal["mixture", "normal", "histogram", "spline"]
 CountName = Literal["negative_binomial", "poisson"]
 
 _FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
@@ -44,7 +45,7 @@ class Choice:
         components: Components of a mixture for one entry.
         real: The law of real entries.
         count: The law of counts.
-        bins: The largest number of bins of a histogram.
+        bins: The largest number of bins of a histogram, or the pieces of a spline.
         presence: Whether numbers are embedded with a bit of presence.
     """
 
@@ -65,6 +66,8 @@ class _Key:
 
 
 def _real(variable: Real, choice: Choice) -> _Key:
+    if not choice.closed and variable.resolution is None and (_bounded(variable) or choice.real == "spline"):
+        return _Key("spline")
     return _Key("histogram" if choice.real == "histogram" else "normal", int(variable.resolution is not None))
 
 
@@ -92,6 +95,10 @@ def _resolutions(variables: Sequence[Variable]) -> list[float] | None:
     return None if widths[0] is None else [cast(float, w) for w in widths]
 
 
+def _bounds(variables: Sequence[Variable]) -> list[tuple[float | None, float | None]]:
+    return [(real.lower, real.upper) for real in cast("Sequence[Real]", variables)]
+
+
 def _make_normal(variables: Sequence[Variable], choice: Choice) -> Head:
     return NormalMixture(
         len(variables),
@@ -114,6 +121,7 @@ MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
     "logistic": lambda v, c: DiscretisedLogistic(_states(v), components=c.components, presence=c.presence),
     "normal": _make_normal,
     "histogram": lambda v, c: Histogram(len(v), bins=c.bins, resolution=_resolutions(v), presence=c.presence),
+    "spline": lambda v, c: Spline(len(v), bins=c.bins, bounds=_bounds(v), presence=c.presence),
     "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
     "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
 }
@@ -146,12 +154,21 @@ class Column:
     uniforms: slice
 
 
-def bounds_refused(space: Space) -> str | None:
-    """Why heads cannot have reals within bounds, or None where there are none: their laws reach everywhere."""
-    bounded = any(v.type == "real" and (v.lower, v.upper) != (None, None) for v in space.variables)
-    return (
-        "its law of a real reaches beyond bounds: take flow or diffusion, or leave the bounds out" if bounded else None
-    )
+def _bounded(variable: Variable) -> bool:
+    return variable.type == "real" and (variable.lower, variable.upper) != (None, None)
+
+
+def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
+    """Why heads cannot have these reals within bounds, or None where they can.
+
+    Heads of a net keep bounds by splines, which know no rounding; those in closed form reach everywhere.
+    """
+    kept = [cast(Real, v) for v in space.variables if _bounded(v)]
+    if kept and closed:
+        return "its law of a real reaches beyond bounds: take autoregressive or flow, or leave the bounds out"
+    if any(v.resolution is not None for v in kept):
+        return "its law of a rounded real reaches beyond bounds: take flow, or leave out the bounds or the resolution"
+    return None
 
 
 class Columns(nn.Module):
@@ -169,7 +186,7 @@ class Columns(nn.Module):
         components: Components of a mixture for one entry.
         real: The law of real entries; a mixture for nets, one normal in closed form.
         count: The law of counts.
-        bins: The largest number of bins of a histogram.
+        bins: The largest number of bins of a histogram, or the pieces of a spline.
         presence: Whether numbers are embedded with a bit that tells a missing one from an average one.
     """
 
