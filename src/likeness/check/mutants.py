@@ -415,8 +415,7 @@ def _evenly() -> AbstractContextManager[Any]:
     original = enumerate_states._table
 
     def wrong(of: Law, question: Any) -> Any:
-        rows = original(of, question)
-        return [(states, replace(scored, value=torch.zeros_like(scored.value))) for states, scored in rows or []]
+        return [replace(p, value=torch.zeros_like(p.value)) for p in original(of, question)]
 
     return patch.object(enumerate_states, "_table", wrong)
 

@@ -42,9 +42,9 @@ def _absorbed(state: int, word: int) -> int:
 
 def mix_each(seed: int, words: Tensor) -> Tensor:
     """`mix(seed, word)` of every word, int64 (N,): the same numbers, many at once."""
-    state = np.uint64(_absorbed(0x9E3779B97F4A7C15, seed))
+    start = np.uint64(_absorbed(0x9E3779B97F4A7C15, seed))
     word = words.detach().cpu().numpy().astype(np.int64).view(np.uint64)
-    state = state + word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap at 2^64
+    state = start + word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap at 2^64
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     state = state ^ (state >> np.uint64(31))

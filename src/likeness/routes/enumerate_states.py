@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Completed, Kind, Mode, Scored, weakest
 from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.routes import Question, route
 
 MOST_STATES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The rows whose holes are the same, and what each state of the holes scores.
+
+    Args:
+        rows: Which rows, int64 (R,).
+        holes: Their holes, bool (*E).
+        states: Every joint state of the holes, (S, number of holes).
+        value: log p of each row in each state, (R, S).
+        stderr: Its standard error, (R, S), or None.
+        kind: How the values stand to log p.
+    """
+
+    rows: Tensor
+    holes: Tensor
+    states: Tensor
+    value: Tensor
+    stderr: Tensor | None
+    kind: Kind
 
 
 def states_of(law: Law, holes: Tensor) -> Tensor | None:
@@ -25,7 +47,12 @@ def states_of(law: Law, holes: Tensor) -> Tensor | None:
     sizes = [columns[int(w[-1]) if len(columns) > 1 else 0].states for w in where]
     if not all(map(math.isfinite, sizes)) or math.prod(sizes) > MOST_STATES:
         return None
-    return torch.tensor(list(itertools.product(*[range(int(s)) for s in sizes])), dtype=law.dtype)
+    return _product(tuple(int(s) for s in sizes)).to(law.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _product(sizes: tuple[int, ...]) -> Tensor:
+    return torch.tensor(list(itertools.product(*map(range, sizes))), dtype=torch.float64)
 
 
 def _needs_few(law: Law) -> str | None:
@@ -34,32 +61,40 @@ def _needs_few(law: Law) -> str | None:
     return None
 
 
-def _filled(batch: Batch, row: int, states: Tensor) -> Batch:
-    """One row with its holes in every state, (S, *E)."""
-    one = batch[torch.full((len(states),), row)]
-    x = one.x.clone()
-    x[:, batch.holes[row]] = states
-    return replace(one, x=x, observed=None, index=torch.arange(len(states)))
+def _filled(batch: Batch, rows: Tensor, holes: Tensor, states: Tensor) -> Batch:
+    """Each of the rows with its holes in every state, row by row, (R * S, *E)."""
+    each = batch[rows.repeat_interleave(len(states))]
+    x = each.x.clone()
+    x[:, holes] = states.repeat(len(rows), 1)
+    return replace(each, x=x, observed=None, index=torch.arange(len(states)).repeat(len(rows)))
 
 
-def _table(law: Law, question: Question) -> list[tuple[Tensor, Scored]] | None:
-    """For each row the states of its holes and the score of each; None where some row has too many.
+def _table(law: Law, question: Question) -> list[Pattern]:
+    """Rows by their holes, with the score of every state: many rows at once, as many as `settings.rows` allows."""
+    holes = question.batch.holes
+    patterns, of = holes.flatten(1).unique(dim=0, return_inverse=True)
+    each = [torch.nonzero(of == k).flatten() for k in range(len(patterns))]
+    return [_scored(law, question, rows, h.reshape(holes.shape[1:])) for rows, h in zip(each, patterns, strict=True)]
 
-    Scores that are drawn share `particles` draws among the states, so that what is picked follows the law.
-    """
-    batch, rows = question.batch, []
-    for i in range(len(batch)):
-        states = states_of(law, batch.holes[i])
-        if states is None:
-            return None
-        full = _filled(batch, i, states)
-        noise = replace(question.noise, draw=0)[torch.full((len(states),), i)]  # one table for all draws
-        scored = law._score(full, noise, question.effort, question.settings)
-        share = -(-question.settings.particles // len(states))
-        if scored.kind is not Kind.EXACT and question.effort is None and share > law.default_effort:
-            scored = law._score(full, noise, share, question.settings)
-        rows.append((states, scored))
-    return rows
+
+def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Pattern:
+    """Every state of the rows' holes scored; scores that are drawn share `particles` draws among the states."""
+    states = states_of(law, holes)
+    assert states is not None
+    noise = replace(question.noise, draw=0)  # one table for all draws
+    share, effort = -(-question.settings.particles // len(states)), question.effort
+
+    def score(part: Tensor, of: Tensor) -> Scored:
+        full = _filled(question.batch, part, holes, of)
+        return law._score(full, noise[part.repeat_interleave(len(of))], effort, question.settings)
+
+    if effort is None and share > law.default_effort and score(rows[:1], states[:1]).kind is not Kind.EXACT:
+        effort = share  # so that what is picked follows the law
+    size = max(1, question.settings.rows // len(states))
+    found = Scored.cat([score(part, states) for part in rows.split(size)])
+    shape = (len(rows), len(states))
+    stderr = None if found.stderr is None else found.stderr.reshape(shape)
+    return Pattern(rows, holes, states, found.value.reshape(shape), stderr, found.kind)
 
 
 def few(law: Law, batch: Batch) -> bool:
@@ -69,46 +104,48 @@ def few(law: Law, batch: Batch) -> bool:
 
 def summed(law: Law, question: Question) -> Scored:
     """Log of the sum of p over all states of the holes, exact where p is."""
-    rows = _table(law, question)
-    assert rows is not None
-    value = torch.stack([torch.logsumexp(s.value, 0) for _, s in rows])
-    kind = rows[0][1].kind
-    return Scored(value, kind, f"summed over {max(len(r[0]) for r in rows)} states")
+    patterns = _table(law, question)
+    value = torch.empty(len(question.batch), dtype=patterns[0].value.dtype, device=patterns[0].value.device)
+    for p in patterns:
+        value[p.rows] = torch.logsumexp(p.value, -1)
+    return Scored(value, weakest(patterns), f"summed over {max(len(p.states) for p in patterns)} states")
 
 
 def drawn(law: Law, question: Question) -> Completed:
     """Draws of the holes from their exact conditional, by inverse CDF."""
-    rows = _table(law, question)
-    assert rows is not None
-    n, batch = question.n, question.batch
+    patterns, n, batch = _table(law, question), question.n, question.batch
     u = question.noise.draws(n).uniform("state", 1).reshape(n, len(batch))
     x = batch.x.repeat(n, *[1] * batch.x.dim()).reshape(n, *batch.x.shape).clone()
-    for i, (states, scored) in enumerate(rows):
-        cdf = scored.value.softmax(0).cumsum(0)
-        pick = (cdf[:-1] <= (u[:, i, None] * cdf[-1])).sum(-1)
-        x[:, i][:, batch.holes[i]] = states[pick]
-    if rows[0][1].kind is Kind.EXACT:
+    size = batch.x.new_ones(len(batch))
+    for p in patterns:
+        cdf = p.value.softmax(-1).cumsum(-1)
+        at = (u[:, p.rows].T * cdf[:, -1:]).contiguous()  # (R, n)
+        pick = torch.searchsorted(cdf[:, :-1].contiguous(), at, right=True)
+        filled = x[:, p.rows]
+        filled[:, :, p.holes] = p.states[pick.T]
+        x[:, p.rows] = filled
+        size[p.rows] = _effective(p, question.settings.particles)
+    if weakest(patterns) is Kind.EXACT:
         return Completed(x, "enumerated conditional")
-    size = torch.stack([_effective(scored, question.settings.particles) for _, scored in rows])
     return Completed(x, "enumerated conditional, of drawn scores", ess=size, kind=Kind.ESTIMATE)
 
 
-def _effective(scored: Scored, most: int) -> Tensor:
+def _effective(p: Pattern, most: int) -> Tensor:
     """1 / sum_s p_s^2 r_s^2, r the relative error of each state's p: as many particles would tell the states apart."""
-    if scored.stderr is None:  # one draw each cannot tell how good it is
-        return scored.value.new_ones(())
-    p = scored.value.softmax(0)
-    return (p * scored.stderr).square().sum().clamp_min(1 / most).reciprocal()
+    if p.stderr is None:  # one draw each cannot tell how good it is
+        return p.value.new_ones(len(p.rows))
+    return (p.value.softmax(-1) * p.stderr).square().sum(-1).clamp_min(1 / most).reciprocal()
 
 
 def best(law: Law, question: Question) -> Mode:
     """The most probable state of the holes."""
-    rows = _table(law, question)
-    assert rows is not None
+    patterns = _table(law, question)
     x = question.batch.x.clone()
-    for i, (states, scored) in enumerate(rows):
-        x[i][question.batch.holes[i]] = states[int(scored.value.argmax())]
-    kind = Kind.EXACT if rows[0][1].kind is Kind.EXACT else Kind.ESTIMATE
+    for p in patterns:
+        filled = x[p.rows]
+        filled[:, p.holes] = p.states[p.value.argmax(-1)].to(x.dtype)
+        x[p.rows] = filled
+    kind = Kind.EXACT if weakest(patterns) is Kind.EXACT else Kind.ESTIMATE
     return Mode(question.batch.with_x(x), kind, "enumerated")
 
 
