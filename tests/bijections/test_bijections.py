@@ -1,5 +1,7 @@
 """Every bijection: log-determinants against the Jacobian, inverses, and a start at the identity."""
 
+import math
+
 import pytest
 import torch
 
@@ -14,7 +16,12 @@ from likeness.bijections import (
     Permutation,
     SplineStep,
 )
+from likeness.bijections.preprocess import Reals
+from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, Unsupported
+from likeness.core.noise import Noise
+from likeness.core.space import Real, vector
+from likeness.data.source import Table
 from likeness.nets.masked import MaskedNet
 from likeness.nets.mlp import MLP
 
@@ -185,3 +192,20 @@ def test_sizes_that_do_not_fit_are_refused():
         Coupling(MLP(2, 2), [True, True], AffineStep())
     with pytest.raises(BadConfig, match="order"):
         Permutation([0, 0])
+
+
+@pytest.mark.parametrize("bounds", [(0.0, None), (None, 1.0), (0.0, 1.0)])
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
+def test_bounded_reals_know_no_unit(bounds, size):
+    """Values in other units have the same places in model units, and log p moves by the log of the unit."""
+    x = torch.rand(500, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for unit in (1.0, size):
+        lower, upper = (None if b is None else b * unit for b in bounds)
+        space = vector(1, Real(lower=lower, upper=upper))
+        reals = Reals(space).double()
+        reals.fit(Table(space, Batch(x * unit)))
+        y, ladj, _ = reals(Batch(x * unit), Noise(0, torch.arange(500), dtype=torch.float64))
+        torch.testing.assert_close(reals.inverse(y.x) / unit, x, rtol=0, atol=1e-9)
+        found.append((y.x, ladj + math.log(unit)))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-7)

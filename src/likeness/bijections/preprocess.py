@@ -17,7 +17,7 @@ from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
 from likeness.heads.normal import bin_offset, snap
 
-EDGE = 1e-6  # dequantised values keep this far from the edges of their cell
+EDGE = 1e-6  # how far values keep from edges, as a share: dequantised ones of their cell, bounded ones of their scale
 
 
 class Reals(Preprocessor):
@@ -38,6 +38,7 @@ class Reals(Preprocessor):
     scale: Tensor
     cells: Tensor
     offset: Tensor
+    edges: Tensor
 
     def __init__(self, space: Space, *, squash: bool = True) -> None:
         super().__init__()
@@ -54,6 +55,7 @@ class Reals(Preprocessor):
         cells = [v.resolution or 1.0 if v.type == "real" else 1.0 for v in self.columns]
         self.register_buffer("cells", torch.tensor(cells, dtype=torch.float64), persistent=False)
         self.register_buffer("offset", torch.zeros(len(cells), dtype=torch.float64))
+        self.register_buffer("edges", torch.full((2, len(cells)), EDGE))  # nearest to a lower and to an upper bound
         kinds: dict[Variable, list[int]] = {}
         for i, v in enumerate(self.columns):
             kinds.setdefault(v, []).append(i)
@@ -74,6 +76,8 @@ class Reals(Preprocessor):
         total = first = second = torch.zeros(())
         seen = False
         for batch in source.chunks(65536):
+            if not seen:
+                self.edges = self._edges(batch).to(self.edges)
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
             y, _, present = self._steps(batch, noise)
             axes = list(range(y.dim() if self.single else y.dim() - 1))
@@ -89,6 +93,14 @@ class Reals(Preprocessor):
         std = torch.where(std > 1e-12 * mean.abs().clamp_min(1e-30), std, torch.ones_like(std))
         self.shift = mean.reshape(self.shift.shape).to(self.shift)
         self.scale = std.reshape(self.scale.shape).to(self.scale)
+
+    def _edges(self, batch: Batch) -> Tensor:
+        """A millionth of the mean distance of values from their column's lower and upper bound, (2, columns)."""
+        x, known = self._columns(batch.x).flatten(0, -2).double(), self._columns(batch.present).flatten(0, -2)
+        ends = [(getattr(v, "lower", None), getattr(v, "upper", None)) for v in self.columns]
+        bounds = torch.tensor([[e if e is not None else math.nan for e in pair] for pair in ends]).double().T.to(x)
+        far = ((x - bounds[:, None]).abs() * known).sum(1) / known.sum(0).clamp(min=1)  # NaN where there is no bound
+        return EDGE * torch.where(far > 0, far, torch.ones_like(far))
 
     def _offset(self, batch: Batch) -> Tensor:
         """Where the bins of rounded reals lie, as the data say; 0 for everything else."""
@@ -140,7 +152,8 @@ class Reals(Preprocessor):
         parts = []
         for v, step, columns, targets in self.groups:
             u = cells[..., targets].unflatten(-1, (len(columns), _width(v))) if v.counted else None
-            value, change = step.forward(x[..., columns], None if u is None else u.clamp(EDGE, 1 - EDGE))
+            within = None if u is None else u.clamp(EDGE, 1 - EDGE)
+            value, change = step.forward(x[..., columns], within, self.edges[:, columns])
             parts.append(value.flatten(-2))
             ladj = ladj + (change * known[..., columns]).flatten(1).sum(-1)
         y = torch.cat(parts, -1)[..., self.back]
@@ -153,12 +166,15 @@ class Reals(Preprocessor):
 
 
 class Step:
-    """One variable's map x (..., n) <-> y (..., n, width), with log|dy/dx| - log q entrywise (..., n)."""
+    """One variable's map x (..., n) <-> y (..., n, width), with log|dy/dx| - log q entrywise (..., n).
+
+    `u` are places within cells, where there are any; `edges` how near values come to the bounds, (2, n).
+    """
 
     def __init__(self, variable: Variable) -> None:
         self.variable = variable
 
-    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Y and its share of log p."""
         raise NotImplementedError
 
@@ -170,11 +186,11 @@ class Step:
 class _Real(Step):
     """A real, by log or logit where bounded; rounded ones are spread over their bin first."""
 
-    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         v, extra = cast("Real", self.variable), torch.zeros_like(x)
         if u is not None and v.resolution is not None:
             x, extra = x + v.resolution * (u.squeeze(-1) - 0.5), extra + math.log(v.resolution)
-        y, ladj = _unbound(x, v.lower, v.upper)
+        y, ladj = _unbound(x, v.lower, v.upper, edges)
         return y[..., None], ladj + extra
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -187,7 +203,7 @@ class _Ordinal(Step):
 
     squash = True
 
-    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         assert u is not None
         levels = self.variable.states
         v = (x + u.squeeze(-1)) / levels
@@ -210,7 +226,7 @@ class _Linear(_Ordinal):
 class _Count(Step):
     """v = count + u > 0, then log."""
 
-    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         assert u is not None
         y = (x + u.squeeze(-1)).log()
         return y[..., None], -y
@@ -222,7 +238,7 @@ class _Count(Step):
 class _Nominal(Step):
     """K reals with the code as their argmax: the winner T ~ N(0,1), the others T - softplus(T - e)."""
 
-    def forward(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         assert u is not None
         e = torch.special.ndtri(u)
         code = x.long()[..., None]
@@ -256,17 +272,18 @@ def _out_space(space: Space, width: int) -> Space:
     return Space(axes=space.axes, shape=shape, variables=(Real(),), longest=space.longest)
 
 
-def _unbound(x: Tensor, lower: float | None, upper: float | None) -> tuple[Tensor, Tensor]:
-    """A bounded real to the line, and log|dy/dx|."""
-    if lower is None and upper is None:
-        return x, torch.zeros_like(x)
-    if lower is not None and upper is not None:
-        v = ((x - lower) / (upper - lower)).clamp(EDGE, 1 - EDGE)
-        y = v.log() - torch.log1p(-v)
-        return y, -logsigmoid(y) - logsigmoid(-y) - torch.tensor(upper - lower).log()
-    sign, edge = (1.0, lower) if lower is not None else (-1.0, upper)
-    y = (sign * (x - (edge or 0.0))).clamp_min(EDGE).log()
-    return y, -y
+def _unbound(x: Tensor, lower: float | None, upper: float | None, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """A bounded real to the line, and log|dy/dx|; nearer to a bound than `edges` it counts as there."""
+    above = None if lower is None else torch.maximum(x - lower, edges[0]).log()
+    below = None if upper is None else torch.maximum(upper - x, edges[1]).log()
+    if above is not None and below is not None:
+        assert lower is not None
+        assert upper is not None
+        y = above - below
+        return y, -logsigmoid(y) - logsigmoid(-y) - math.log(upper - lower)
+    if above is not None:
+        return above, -above
+    return (x, torch.zeros_like(x)) if below is None else (below, -below)
 
 
 def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
