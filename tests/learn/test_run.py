@@ -81,6 +81,36 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path) -> None:
         Run(model("flow"), table(), 12, out=tmp_path, resume=True)
 
 
+def test_a_checkpoint_of_other_options_family_or_budget_is_refused(tmp_path) -> None:
+    run = Run(model("flow"), table(), 12, out=tmp_path)
+    run.step()
+    run.save()
+    other = registry.build("flow", {**model("flow").config.model_dump(), "lr": 0.5}, vector(2))
+    with pytest.raises(BadStore, match="other options"):
+        Run(other, table(), 12, out=tmp_path, resume=True)
+    with pytest.raises(BadStore, match="another family"):
+        Run(model("gan"), table(), 12, out=tmp_path, resume=True)
+    with pytest.raises(BadStore, match="another budget"):
+        Run(model("flow"), table(), "2 epochs", out=tmp_path, resume=True)
+    assert Run(model("flow"), table(), 20, out=tmp_path, resume=True).iteration == 1  # more of the same is no other fit
+
+
+def test_a_finished_fit_is_not_begun_again(tmp_path) -> None:
+    first = Run(model("flow"), table(), 12, holdout=table(40, 1), out=tmp_path).fit()
+    log = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.warns(UserWarning, match="is finished"):
+        run = Run(model("flow", seed=9), table(), 12, holdout=table(40, 1), out=tmp_path, resume=True)
+    again = run.fit()
+    assert run.iteration == 12
+    assert again.facts["iterations"] == 12
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in first.state_dict().items())
+    assert (tmp_path / "metrics.jsonl").read_text() == log
+    with pytest.raises(BadStore, match="other data"):
+        Run(model("flow"), table(seed=5), 12, out=tmp_path, resume=True)
+    with pytest.raises(BadStore, match="another budget"):
+        Run(model("flow"), table(), 24, out=tmp_path, resume=True)
+
+
 def test_a_tampered_model_is_refused(tmp_path) -> None:
     store.save(Run(model("gaussian"), table(), 1).fit(), tmp_path)
     assert store.open_model(tmp_path).log_prob([[0.0, 0.0]]).value.isfinite()

@@ -48,6 +48,11 @@ class Budget:
             return Budget(steps=max(1, round(self.steps * part)))
         return Budget(epochs=self.epochs * part) if self.epochs else Budget(seconds=(self.seconds or 0.0) * part)
 
+    @property
+    def kind(self) -> str:
+        """What it is counted in."""
+        return "steps" if self.steps is not None else "epochs" if self.epochs is not None else "wall time"
+
     def __str__(self) -> str:
         """As it was written."""
         if self.steps is not None:

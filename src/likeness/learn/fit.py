@@ -54,7 +54,7 @@ def fit(
         holdout: The share of rows held out for validation and p-values.
         given: What to condition on, aligned with the rows, or a column's name.
         out: A folder for the model, its metrics and checkpoints.
-        resume: Go on from the folder's checkpoint.
+        resume: Go on from the folder's checkpoint; where that fit is finished, its model is returned.
         decisions: Another run's decisions, to be replayed.
         device: Where to compute.
         dtype: The type to compute in; float32 for nets and float64 for closed forms unless told.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,7 @@ CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
 CONFORMAL_ROWS, ALONE_ROWS = 10_000, 1_000  # held-out rows scored with and without their condition
+OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
     Gradient: GradientExecutor,
@@ -68,10 +70,10 @@ class Run:
         holdout: The held-out part that validation and p-values use, or None.
         out: A folder for checkpoints, metrics and the model, or None.
         decisions: What the clock decided in an earlier run, to be replayed.
-        resume: Go on from the folder's checkpoint, if it has one.
+        resume: Go on from the folder's checkpoint, if it has one; a fit that is finished there is not begun again.
 
     Raises:
-        BadStore: If the checkpoint is truncated or belongs to other data or another seed.
+        BadStore: If what is in the folder is truncated, or of other data, another seed, family, options or budget.
     """
 
     def __init__(
@@ -96,8 +98,11 @@ class Run:
         self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
         self.executor = execute(self.task, model.learner())
         self.best, self.events, self.saved_at = Best(), list[Event](), time.perf_counter()
+        self.finished = resume and not resuming and self.out is not None and (self.out / store.CONFIG).exists()
         if resuming:
             self._resume()
+        elif self.finished:
+            self._reopen()
         elif self.out is not None:
             self._start_anew()
 
@@ -197,6 +202,8 @@ class Run:
 
     def finish(self) -> Model:
         """The averaged, best state in the model, with held-out scores for p-values."""
+        if self.finished:
+            return self.model.eval()
         self.executor.finish()
         if self.best.state is not None and self.best.iteration < self.iteration:
             self.model.load_state_dict(self.best.state)
@@ -257,17 +264,17 @@ class Run:
             "since": self.best.since,
         }
         meta = {"executor": facts, "best": best, "decisions": self.decisions, "seed": self.seed,
-                "budget": str(self.task.budget), "data": _hash(self.task.source)}  # fmt: skip
+                "budget": str(self.task.budget), "counted": self.task.budget.kind, "data": _hash(self.task.source),
+                "model": type(self.model).__name__, "options": self._options()}  # fmt: skip
         store.write_atomic(self.out / CHECKPOINT, store.pack(kept, meta))
         self.saved_at = time.perf_counter()
 
     def _resume(self) -> None:
         assert self.out is not None
         tensors, meta = store.unpack(self.out / CHECKPOINT)
-        if meta["data"] != _hash(self.task.source) or meta["seed"] != self.seed:
-            raise BadStore(
-                "the checkpoint belongs to other data or another seed", where=str(self.out), do="choose another folder"
-            )
+        mine = {"family": type(self.model).__name__, "options": self._options(), "budget": self.task.budget.kind}
+        theirs = {"family": meta.get("model"), "options": meta.get("options"), "budget": meta.get("counted")}
+        self._refuse_others(meta["data"], meta["seed"], mine, theirs)
         store.load_state(self.model, _under(tensors, "model."), str(self.out))
         self.task.decisions.clear()
         self.task.decisions.update(meta["decisions"])
@@ -277,6 +284,40 @@ class Run:
         best = meta["best"]
         self.best = Best(best["value"], best["iteration"], best["since"], state) if state else Best()
         self._trim_log()
+
+    def _options(self) -> Any:
+        """The model's options, as JSON keeps them."""
+        return json.loads(json.dumps(self.model.config.sections()))
+
+    def _refuse_others(self, data: str, seed: int, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+        """What is in the folder must be this very fit.
+
+        Raises:
+            BadStore: Saying what of it is not.
+        """
+        same = data == _hash(self.task.source) and seed == self.seed
+        unlike = [OTHER[name] for name in mine if mine[name] != theirs[name]]
+        if same and not unlike:
+            return
+        what = unlike[0] if same else "other data or another seed"
+        raise BadStore(
+            f"the fit in this folder is of {what}", where=str(self.out),
+            do="ask for what it was begun with, or choose another folder",
+        )  # fmt: skip
+
+    def _reopen(self) -> None:
+        """The finished model of this very fit, which needs no more steps."""
+        assert self.out is not None
+        config = store.read_config(self.out)
+        mine = {"family": type(self.model).__name__, "options": self._options(), "budget": str(self.task.budget)}
+        sections = {k: config[k] for k in mine["options"]}
+        model = store.open_model(self.out)
+        theirs = {"family": type(model).__name__, "options": sections, "budget": config.get("budget")}
+        self._refuse_others(config.get("data", {}).get("hash", ""), config.get("seed", self.seed), mine, theirs)
+        store.load_state(self.model, model.state_dict(), str(self.out))
+        self.model.facts, self.model.source = model.facts, None
+        self.executor.iteration, self.executor.done = int(config.get("iterations", 0)), True
+        warnings.warn(f"the fit in {self.out} is finished: its model is returned as it is", stacklevel=4)
 
     def _log(self, event: Event) -> None:
         if self.out is None:
