@@ -39,9 +39,7 @@ from likeness.core.rowlaw import RowLaw
 from likeness.core.rows import Rows
 from likeness.core.space import entry_names
 
-STRICT_TILE = 8
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
-CLASSES_SUMMED = 64
 FEW = 50
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

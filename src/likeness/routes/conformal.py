@@ -8,6 +8,7 @@ from torch import Tensor
 from likeness.core.answers import Kind
 from likeness.core.law import Law
 from likeness.core.routes import Question, route, routes_for
+from likeness.metrics.conformal import conformal_p_value
 
 
 def _refuse(law: Law) -> str | None:
@@ -33,10 +34,7 @@ def conformal(law: Law, question: Question) -> Tensor:
 
 
 def _rank(held: Tensor, scores: Tensor) -> Tensor:
-    below = torch.searchsorted(held, scores - _slack(scores), right=False)
-    return (1 + held.numel() - below).to(scores) / (held.numel() + 1)
-
-
-def _slack(scores: Tensor) -> Tensor:
-    """Equal rows must tie although kernels round differently for other numbers of rows."""
-    return 1e-6 * (1 + scores.abs())
+    """Scores a little lower than they are: equal rows must tie although kernels round differently for other counts."""
+    if not len(scores):
+        return scores
+    return conformal_p_value(scores - 1e-6 * (1 + scores.abs()), held)
