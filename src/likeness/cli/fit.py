@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -24,10 +24,10 @@ from likeness.core.errors import BadData, LikenessError
 if TYPE_CHECKING:
     from likeness.core.model import Model
     from likeness.data.load import Data
+    from likeness.data.source import Table
     from likeness.learn.run import Run
 
 SHOWN = 40  # columns
-HOLDOUT = 0.1
 
 
 @dataclass
@@ -59,8 +59,11 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the first weights and the training noise.")] = 0,
     holdout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of rows held out: for the score and for p-values.")
-    ] = HOLDOUT,
+        float | None,
+        typer.Option(
+            min=0, max=0.9, help="Share of rows held out for the score and p-values: 0.1, or what the set holds out."
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated.")
     ] = None,
@@ -142,13 +145,9 @@ def _no_constants(loaded: Data) -> None:
     Raises:
         BadData: With what leaves them out.
     """
-    space, batch = loaded.space, loaded.train.batch
-    if space.source != "table" or space.names is None or len(loaded.train) < 2:
-        return
-    flat, known = batch.x, batch.present
-    low = flat.masked_fill(~known, float("inf")).amin(0)
-    high = flat.masked_fill(~known, float("-inf")).amax(0)
-    names = [name for name, same in zip(space.names, (low >= high).tolist(), strict=True) if same]
+    from likeness.learn.fit import constant_columns
+
+    names = constant_columns(cast("Table", loaded.train))
     if names:
         do = " ".join(f"--columns {shlex.quote(f'{name}=skip')}" for name in names)
         raise BadData(f"one value in all rows of {', '.join(map(repr, names))}", do=f"leave that out: {do}")

@@ -31,7 +31,7 @@ from torch import Tensor
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Ordinal, Real, Space, Variable, label, sequence, series
-from likeness.data.source import Reading, Table
+from likeness.data.source import Loud, Reading, Table
 
 Rounding = Literal["bins", "note"]
 Array = NDArray[Any]
@@ -60,7 +60,7 @@ def sentences(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     subjects: dict[str, list[str]] = {}
     for subject, predicate in found:
         subjects.setdefault(predicate, []).append(subject)
-    return tuple(f"{_listed(names)} {predicate}" for predicate, names in subjects.items())
+    return tuple(Loud.as_is(predicate, f"{_listed(names)} {predicate}") for predicate, names in subjects.items())
 
 
 def _listed(names: list[str]) -> str:
@@ -116,7 +116,7 @@ def _even(distinct: Array) -> float | None:
 def real(values: Array, *, rounding: Rounding, unit: str | None = None) -> Inferred:
     """A real variable; a coarse rounding becomes its resolution, or is noted."""
     if len(values) and (values == values[0]).all():
-        return Inferred(Real(unit=unit), (f"is constant: {UNBOUNDED}",))
+        return Inferred(Real(unit=unit), (Loud(f"is constant: {UNBOUNDED}"),))
     width = step(values)
     if width is None:
         return Inferred(Real(unit=unit), _repeats(values))
@@ -138,7 +138,7 @@ def _repeats(values: Array) -> tuple[str, ...]:
 def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inferred:
     """A variable for whole numbers by the rules above; `start` fixes the Ordinal's first level."""
     lo, hi = int(values.min()), int(values.max())
-    said = (f"is constant ({lo})",) if lo == hi else ()
+    said = (Loud(f"is constant ({lo})"),) if lo == hi else ()
     if lo >= 0 and hi <= 1 and (start == 0 or lo < hi):
         return Inferred(Ordinal(levels=2), said)
     if _counted(values, lo, hi):
@@ -293,9 +293,9 @@ def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[
         return _reals(x, rounding)
     if known.min() == -1 < known.max() <= 1:
         return (Ordinal(levels=3, start=-1),), ()  # spins, votes, differences
-    gaps = ("-1 is read as missing",) if (x == -1).any() and known.min() >= 0 else ()
+    gaps = (Loud("-1 is read as missing"),) if (x == -1).any() and known.min() >= 0 else ()
     found = whole(known, rounding="bins", start=0)  # an array holds codes, which count from 0
-    return (found.variable,), gaps + tuple(f"the array {note}" for note in found.notes)
+    return (found.variable,), gaps + tuple(Loud.as_is(note, f"the array {note}") for note in found.notes)
 
 
 def _known(x: Array) -> Array:

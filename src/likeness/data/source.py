@@ -144,6 +144,17 @@ def inside(place: object) -> Iterator[None]:
         ) from error
 
 
+class Loud(str):
+    """A note that a user should hear before any answer: something is left out, or read as something else."""
+
+    __slots__ = ()
+
+    @classmethod
+    def as_is(cls, note: str, text: str) -> str:
+        """A text that says what the note says, as loud as it."""
+        return cls(text) if isinstance(note, cls) else text
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What a reader found.

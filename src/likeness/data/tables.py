@@ -29,7 +29,7 @@ from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Real, Space, Variable
 from likeness.data import written
 from likeness.data.arrays import Array, Inferred, Rounding, Wanted, is_whole, named, real, sentences, whole
-from likeness.data.source import Reading, Table
+from likeness.data.source import Loud, Reading, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,7 +252,8 @@ def space_of(
         held = _present(cells_for(column, name, wanted.get(name)), name)
         reason = None if name in wanted or name in keep or len(names) == 1 else _identifier(held, name)
         if reason:
-            notes.append((repr(name), f"looks like an identifier ({reason}): left out; name it in columns to keep it"))
+            said = Loud(f"looks like an identifier ({reason}): left out; name it in columns to keep it")
+            notes.append((repr(name), said))
             continue
         found[name] = _infer(held, name, wanted.get(name), rounding)
         notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
@@ -347,7 +348,7 @@ def _counting(held: Cells, name: str) -> tuple[str, ...]:
     """What is kept though it counts the rows: a time or a year may do that."""
     values = held.values[held.known]
     counts = held.kind == "number" and len(values) >= ROWS_TO_TELL and _consecutive(values)
-    return (f"counts the rows one by one: kept; columns={{{name!r}: 'skip'}} leaves it out",) if counts else ()
+    return (Loud(f"counts the rows one by one: kept; columns={{{name!r}: 'skip'}} leaves it out"),) if counts else ()
 
 
 def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) -> Inferred:
@@ -359,7 +360,9 @@ def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) ->
     if held.kind == "text":
         return _nominal(held)
     if held.kind == "flag":
-        return _formed(Inferred(Ordinal(levels=2), ("is constant",) if len(set(values)) == 1 else ()), held, rounding)
+        return _formed(
+            Inferred(Ordinal(levels=2), (Loud("is constant"),) if len(set(values)) == 1 else ()), held, rounding
+        )
     if held.kind == "date":
         found = real(values, rounding=rounding, unit=DAYS)
         notes = ("holds dates: read as days since 1970-01-01, UTC", *found.notes)
@@ -394,7 +397,7 @@ def _by_word(word: str, held: Cells, where: str) -> Variable:
 
 def _nominal(held: Cells) -> Inferred:
     distinct = held.labels or tuple(sorted(set(held.values[held.known].tolist()), key=_natural))
-    notes = [f"is constant ({distinct[0]!r})"] if len(distinct) == 1 else []
+    notes: list[str] = [Loud(f"is constant ({distinct[0]!r})")] if len(distinct) == 1 else []
     if held.labels is not None and len(distinct) > 2:
         notes.append("has categories whose order, if they have one, is not used")
     if len(distinct) > MANY:

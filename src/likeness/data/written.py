@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likeness.data.source import Loud
+
 Array = NDArray[Any]
 
 FLAG, DAY = "flag", "%Y-%m-%d"
@@ -22,8 +24,8 @@ COMMA = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d
 PARTS = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[ T](\d{1,2}:\d{2})(:\d{2})?)?")
 DIGITS_MOST = 6
 SAID = {
-    "point": "is written with thousands marks or units: read as numbers such as 1234.5",
-    "comma": "is written with decimal commas: 1.234,5 is read as 1234.5",
+    "point": Loud("is written with thousands marks or units: read as numbers such as 1234.5"),
+    "comma": Loud("is written with decimal commas: 1.234,5 is read as 1234.5"),
 }
 
 
@@ -78,7 +80,8 @@ def _order(texts: Array) -> tuple[str, str] | None:
     days_first = max(map(int, first)) > 12 or (not told and mark != "/")
     order, words = ("%d{0}%m{0}%Y", "day, month, year") if days_first else ("%m{0}%d{0}%Y", "month, day, year")
     doubt = "" if told or mark == "." else " (no day above 12 tells: write YYYY-MM-DD if that is wrong)"
-    return order.format(mark) + clock, f"holds dates written {words}{doubt}"
+    said = f"holds dates written {words}{doubt}"
+    return order.format(mark) + clock, Loud(said) if doubt else said
 
 
 def decimals(values: Array) -> int | None:

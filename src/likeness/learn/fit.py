@@ -11,19 +11,19 @@ import torch
 
 from likeness.core import registry
 from likeness.core.config import Settings
-from likeness.core.errors import BadConfig
+from likeness.core.errors import BadConfig, BadData
 from likeness.core.law import whole
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
 from likeness.data.load import Data, load
-from likeness.data.source import Table
+from likeness.data.source import Loud, Table
 from likeness.learn.budget import Budget
 from likeness.learn.executor import Event
 from likeness.learn.progress import bar
 from likeness.learn.run import Run
 
-LOUD = ("left out", "leaves it out", "read as missing", "is constant", "is written with", "no day above 12")
 COARSE = 1e-3  # of a column's deviation: what single precision may round its values by
+HELD_SHARE = 0.1
 HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test part
 
 
@@ -33,7 +33,7 @@ def fit(
     *,
     budget: str | int | Budget = "1m",
     seed: int | None = 0,
-    holdout: float = 0.1,
+    holdout: float | None = None,
     given: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -51,7 +51,8 @@ def fit(
         data: What `lk.load` takes, or what it returned: then its training part is used.
         budget: "2m", "90s", "500 steps", "10 epochs", or a number of steps.
         seed: Of the split, the initial weights, the row order and the training noise; None takes fresh entropy.
-        holdout: The share of rows held out for validation and p-values.
+        holdout: The share of rows held out for validation and p-values; None takes the data's own part for choices
+            (`Data.valid`), or a tenth where there is none.
         given: What to condition on, aligned with the rows, or a column's name.
         out: A folder for the model, its metrics and checkpoints.
         resume: Go on from the folder's checkpoint; where that fit is finished, its model is returned.
@@ -67,12 +68,18 @@ def fit(
 
     Raises:
         BadConfig: For an unknown family or option, or data that the family does not take, with the reason.
-        BadData: For data that cannot be read.
+        BadData: For data that cannot be read, or that hold a column of one value.
     """
     chosen = fresh_seed() if seed is None else whole(seed, "seed", least=None)
-    table, notes = read(data, given)
+    table, valid, notes = _read(data, given)
+    if names := constant_columns(table):
+        do = "load it without: lk.load(data, columns={" + ", ".join(f"{name!r}: 'skip'" for name in names) + "})"
+        raise BadData(f"one value in all rows of {', '.join(map(repr, names))}", do=do)
     _say(() if isinstance(data, Data) else notes)
-    train, held = parts(table, holdout, chosen)
+    if holdout is None and valid is not None:
+        train, held = table, valid
+    else:
+        train, held = parts(table, HELD_SHARE if holdout is None else holdout, chosen)
     model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
     model.facts = {**getattr(model, "facts", {}), "notes": list(notes)}
     run = Run(model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume)
@@ -115,6 +122,16 @@ def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
     return natural
 
 
+def constant_columns(table: Table) -> list[str]:
+    """The columns of a table that hold one value: they tell nothing, and the density of a real one has no bound."""
+    space, batch = table.space, table.batch
+    if space.source != "table" or space.names is None or space.ragged or len(space.shape) != 1 or len(table) < 2:
+        return []
+    low = batch.x.masked_fill(~batch.present, torch.inf).amin(0)
+    high = batch.x.masked_fill(~batch.present, -torch.inf).amax(0)
+    return [name for name, same in zip(space.names, (low >= high).tolist(), strict=True) if same]
+
+
 def _narrow(table: Table) -> bool:
     return table.space.ragged and len(table.space.shape) == 1
 
@@ -129,15 +146,16 @@ def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
 
 def training_table(data: Any, given: Any = None) -> Table:
     """The rows to learn from: a Table as it is, Data's training part, or whatever `load` reads."""
-    return read(data, given)[0]
+    return _read(data, given)[0]
 
 
-def read(data: Any, given: Any = None) -> tuple[Table, tuple[str, ...]]:
-    """The rows to learn from, and what was seen while reading them."""
+def _read(data: Any, given: Any = None) -> tuple[Table, Table | None, tuple[str, ...]]:
+    """The rows to learn from, those for choices where the data have a part of them, and what was seen on the way."""
     if isinstance(data, Table) and given is None:
-        return data, ()
+        return data, None, ()
     loaded = load((data, given) if isinstance(data, Table) else data, **_asked(data, given))
-    return cast("Table", loaded.train), loaded.notes
+    valid = loaded.valid if loaded.valid is not None and len(loaded.valid) else None
+    return cast("Table", loaded.train), valid, loaded.notes
 
 
 def _asked(data: Any, given: Any) -> dict[str, Any]:
@@ -149,7 +167,7 @@ def _asked(data: Any, given: Any) -> dict[str, Any]:
 def _say(notes: Sequence[str]) -> None:
     """Warn of what a user would want to know before the answers: what is left out, or read as something else."""
     for note in notes:
-        if any(word in note for word in LOUD):
+        if isinstance(note, Loud):
             warnings.warn(note, stacklevel=3)
 
 
