@@ -12,6 +12,7 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.law import Law
 from likeness.core.space import binary, label, vector
+from likeness.data.worlds import world
 
 
 class Standard(Law):
@@ -127,3 +128,15 @@ def test_log_mean_exp_has_the_right_error() -> None:
     value, stderr = log_mean_exp(values)
     assert float(value.std()) == pytest.approx(float(stderr.mean()), rel=0.05)
     assert log_mean_exp(values[:1])[1] is None
+
+
+def test_what_a_density_is_against_says_how_many_entries_it_speaks_of():
+    law = world("gaussian", rho=0.5)
+    x = torch.zeros(3, 2)
+    holed = torch.tensor([[0.0, math.nan], [0.0, 0.0], [0.0, 0.0]])
+    assert law.log_prob(x).measure == "lebesgue^2"
+    assert law.log_prob(holed).measure == "lebesgue^2, of 1 to 2 entries"
+    assert law.log_prob(holed).mean().measure == "lebesgue^2, of 1 to 2 entries"
+    assert law.log_prob(x, evidence=[True, False]).measure == "lebesgue^2, of 1 entry"
+    with pytest.raises(Unsupported, match="cannot be compared"):
+        law.log_prob(holed) - law.log_prob(x)

@@ -458,3 +458,11 @@ def test_three_planted_components_are_found() -> None:
     shares = model.encode(x).mean
     torch.testing.assert_close(shares.sum(-1), torch.ones(3000, dtype=torch.float64), rtol=0, atol=1e-12)
     assert (apart.argmin(1)[shares.argmax(-1)].numpy() == own).mean() > 0.99
+
+
+def test_no_rows_give_no_answers():
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    model = fit(vector(1), x[:, :1], vector(1), x[:, 1:], components=2)
+    none = np.zeros((0, 1))
+    assert model.log_prob(none, given=none).value.shape == (0,)
+    assert model.sample(3, given=none, seed=0).x.shape == (3, 0, 1)

@@ -38,7 +38,9 @@ class _Closed(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"])) or "options"
-            raise BadConfig(f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}") from error
+            alone = first["type"] == "tuple_type" and isinstance(first["input"], int | float | str)
+            do = f"write {name}=({first['input']!r},)" if alone else None
+            raise BadConfig(f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}", do=do) from error
 
 
 class Config(_Closed):

@@ -58,7 +58,7 @@ class Summary(nn.Module):
             column = flat[:, i]
             hot = nn.functional.one_hot(column.long().clamp(0, _width(v) - 1), _width(v)).to(flat)
             parts.append(hot if v.type == "nominal" else column[:, None])
-        return torch.cat(parts, -1).reshape(len(given), -1)
+        return torch.cat(parts, -1).reshape(len(given), self.size)
 
     def mask(self, given: Batch) -> Tensor:
         """Which entries of the summary are known, 0 or 1, (B, C)."""
@@ -67,7 +67,7 @@ class Summary(nn.Module):
             return known.to(given.x.dtype).expand(-1, self.size)
         flat = given.present.reshape(-1, self.space.width).to(given.x.dtype)
         widths = torch.tensor([_width(v) for v in self.space.columns], device=flat.device)
-        return flat.repeat_interleave(widths, -1).reshape(len(given), -1)
+        return flat.repeat_interleave(widths, -1).reshape(len(given), self.size)
 
     def _ragged(self, given: Batch) -> Tensor:
         present = given.present
