@@ -19,14 +19,9 @@ KNOWN = 1e-5  # the most that brute force's own error may add
 ERRORS, BEYOND = 5.0, 0.02  # the suite's own bound; and the share that may lie beyond 3, where 0.003 is expected
 QUICK = (
     "gaussian/truth", "mixture5/truth", "bayes_net/truth", "gaussian/gaussian", "mixture5/mixture", "bayes_net/mixture",
-    "bayes_net/autoregressive", "gaussian/gaussian/label",
+    "bayes_net/autoregressive", "bayes_net/diffusion", "gaussian/gaussian/label",
 )  # fmt: skip
 DEAR = tuple(name for name in questions.plan() if name not in QUICK)
-# What fails today: a line here is a debt, not a licence.
-DEBTS = {
-    "bayes_net/diffusion": "holes come last in every order: marginals of a few entries are off by more than they say",
-    "gaussian/flow": "particles come from one Gaussian: in the flow's heavier tail a few may outweigh the rest",
-}
 
 
 @functools.cache
@@ -52,8 +47,7 @@ def judge(case: Case, row: Row) -> None:
 
 
 def dear(name: str):
-    owed = [pytest.mark.xfail(reason=DEBTS[name], strict=False)] if name in DEBTS else []
-    return pytest.param(name, marks=[pytest.mark.slow, *owed])
+    return pytest.param(name, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [*QUICK, *map(dear, DEAR)])

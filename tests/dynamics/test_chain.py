@@ -67,6 +67,15 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_model(power):
     assert power == 1 or (bound < model - 1e-4).any()
 
 
+@pytest.mark.parametrize("law", [TableLaw((2, 2, 2, 2), power=0.6), UNEVEN], ids=["wrong", "uneven"])
+def test_the_mean_over_all_orders_by_sets_is_that_by_orders(law):
+    """2^D passes say what D! walks do, and what is drawn one by one sums to 1."""
+    value = masked(law).mixture(law, law.states, lambda _n: None, noise(len(law.states)))
+    exact = ordered_log_probs(law, law.states).exp().mean(0).log()
+    assert torch.allclose(value, exact, rtol=0, atol=1e-12)
+    assert float(value.exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
 @pytest.mark.parametrize("power", [1.0, 0.6])
 def test_draws_of_the_bound_have_the_expected_mean_and_error(power):
     law = TableLaw((2, 3, 4, 2), seed=3, power=power)

@@ -7,6 +7,7 @@ item does not) and `evidence` which are given and so never hidden. Time runs fro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -166,6 +167,27 @@ class Masked:
 
         values = torch.stack([drawn(i) for i in range(draws)])
         return Estimate(values.mean(0), standard_error(values))
+
+    def mixture(self, denoiser: MaskedDenoiser, x: Tensor, repeat: Callable[[int], Given], noise: Noise) -> Tensor:
+        """Log of the mean of p(x) over all D! orders, exact, in nats, (B,): what `unmask` draws from, one at a time.
+
+        f(S) = 1 / |S| sum over i in S of f(S - i) p(x_i | x of S - i), f of nothing 1, over the 2^D sets S, each of
+        which the net is asked about once; `repeat` gives the context of that many copies of the rows.
+        """
+        rows, size = len(x), math.prod(x.shape[1:])
+        sets = torch.arange(2**size - 1, device=x.device)  # of all entries nothing is asked
+        within = (sets[:, None] >> torch.arange(size, device=x.device) & 1).bool()
+        visible = within.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
+        many = x.repeat(len(sets), *[1] * (x.dim() - 1))
+        hidden = 1 - within.sum(-1).to(noise.dtype).repeat_interleave(rows) / size
+        logits = denoiser(torch.where(visible, many, 0), visible, hidden, repeat(len(sets)), noise.draws(len(sets)))
+        log_p = pick(self.categories.log_probs(logits), many).reshape(len(sets), rows, size)
+        found = [x.new_zeros(rows, dtype=log_p.dtype)]
+        for s in range(1, 2**size):
+            members = [i for i in range(size) if s >> i & 1]
+            ways = torch.stack([found[s - (1 << i)] + log_p[s - (1 << i), :, i] for i in members])
+            found.append(ways.logsumexp(0) - math.log(len(members)))
+        return found[-1]
 
     def unmask(
         self,

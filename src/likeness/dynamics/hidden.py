@@ -17,6 +17,7 @@ from likeness.dynamics.chain import Categories, Masked
 from likeness.dynamics.process import DRAWN, Process, Watch, many
 from likeness.nets.timed import Timed, Told
 
+MOST_SUMS = 4096  # joint states times sets of entries up to which log p is summed over all orders
 MOST_STEPS = 64  # steps in which codes are revealed where nobody asks for another number
 
 
@@ -26,16 +27,16 @@ def most_states(space: Space) -> int:
 
 
 class Hidden(Process):
-    """Items are drawn from the mean over orders of the net's any-order law; log p is a LOWER_BOUND on its logarithm.
+    """Items are drawn from the mean over orders of the net's any-order law.
 
-    It is the mean over orders of the log. Where rows have holes these come last in every order: an ESTIMATE.
+    Few entries of few states: log p is that law's, by the sum over all sets of entries, EXACT. Else it is the mean over
+    orders of the log, a LOWER_BOUND; where rows have holes these come last in every order: an ESTIMATE.
 
     Args:
         net: Any-order conditionals, as many logits for each entry as the most categories.
         space: What is hidden.
     """
 
-    holes = True
     sizes: Tensor
 
     def __init__(self, net: Timed, space: Space) -> None:
@@ -43,6 +44,9 @@ class Hidden(Process):
         self.net, self.shape, self.states = net, space.layout, net.per
         states = torch.tensor([int(v.states) for v in space.columns])
         self.register_buffer("sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone())
+        sums = math.prod(2 * n for n in self.sizes.flatten().tolist())
+        self.summed = not space.ragged and sums <= MOST_SUMS
+        self.holes = not self.summed
 
     @property
     def masked(self) -> Masked:
@@ -70,15 +74,18 @@ class Hidden(Process):
         return {"nll": -self.masked.bound(self, batch.x.long(), told, noise=noise, present=batch.present).value}
 
     def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
-        """The bound; with holes the same of what is observed."""
+        """The sum over orders where it is short; else the bound, with holes the same of what is observed."""
+        if self.summed:
+            value = self.masked.mixture(self, batch.x.long(), told.repeat, noise)
+            return Scored(value, Kind.EXACT, "mean over all orders")
         draws = effort or DRAWN
         found = self.masked.bound(self, batch.x.long(), told, noise=noise, draws=draws, present=batch.present)
         kind, last = (Kind.LOWER_BOUND, "") if batch.full else (Kind.ESTIMATE, ", holes last")
         return Scored(found.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", found.stderr)
 
     def effort(self, settings: Any) -> int:
-        """Draws of the bound."""
-        return DRAWN
+        """Draws of the bound, where it is taken."""
+        return 0 if self.summed else DRAWN
 
     def steps(self, settings: Any) -> int:
         """Steps in which codes are revealed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,9 +22,11 @@ class Process(nn.Module):
 
     Attributes:
         holes: Whether `score` answers rows with holes.
+        summed: Whether `score` is exact and its states so few that sums over them answer all questions about holes.
     """
 
-    holes: ClassVar[bool] = False
+    holes: bool = False
+    summed: bool = False
 
     @abstractmethod
     def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:

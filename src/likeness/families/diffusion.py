@@ -21,6 +21,7 @@ from likeness.core.model import CRITERION_DRAWS, Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
+from likeness.core.routes import Question
 from likeness.core.rowlaw import Delta, RowLaw
 from likeness.core.space import Space, vector
 from likeness.dynamics import grid as grids
@@ -31,6 +32,7 @@ from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path
 from likeness.dynamics.process import Process
 from likeness.nets.context import ContextNet
 from likeness.nets.timed import Body, Timed, Told
+from likeness.routes.enumerate_states import drawn
 
 LARGE = 400  # entries from which images and signals get a U-Net
 FEW_LEVELS = 16  # ordered levels up to which an entry is a code
@@ -214,6 +216,8 @@ class Diffusion(Model):
         return torch.stack(seen, 1)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        if self.process.summed and settings.corrected and settings.guidance == 1:
+            return drawn(self, Question(batch, noise, settings, n=n))
         cov = self.filler.cov if isinstance(self.filler, GaussianFiller) else None
         told = self._told(batch.given, batch.length, len(batch), settings)
         return self.process.complete(batch, noise, told, n, settings, cov)
