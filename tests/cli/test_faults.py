@@ -56,8 +56,8 @@ def model(cli, tmp_path_factory):
         (column(["1.5"] * 30), ["one value in all rows of 'a'", "--columns a=skip"]),
         (column(["7"] * 30), ["one value in all rows of 'a'", "--columns a=skip"]),
         (column([""] * 30), ["'a' holds nothing but missing values", "--columns a=skip"]),
-        (column(numbers("inf")), ["infinite", "row 7", "'a'"]),
-        (column(numbers("oops")), ["'oops' is not a number", "row 7", "'a'", "--columns a=nominal"]),
+        (column(numbers("inf")), ["infinite", "data row 8", "'a'"]),
+        (column(numbers("oops")), ["'oops' is not a number", "data row 8", "'a'", "--columns a=nominal"]),
         ("a,b\n1,2\n1,2,3\n", ["line 3 has 3 cells where 2"]),
         ("a,a\n1,2\n3,4\n", ["two columns are called 'a'"]),
     ],
@@ -83,8 +83,8 @@ def test_an_unreadable_image_is_named(cli, tmp_path):
     ("text", "words"),
     [
         ("a\n1\n2\n", ["no column 'b'"]),
-        ("a,b\n1,oops\n", ["'oops' is not a number", "row 0", "'b'"]),
-        ("a,b\n1,inf\n", ["inf", "row 0", "'b'"]),
+        ("a,b\n1,oops\n", ["'oops' is not a number", "data row 1", "'b'"]),
+        ("a,b\n1,inf\n", ["inf", "data row 1", "'b'"]),
         ("", ["the file is empty"]),
     ],
 )

@@ -249,8 +249,8 @@ def write(path, content):
         (b"a,b\nM\xfcller,2\nx,3\n", "byte 5 is not UTF-8"),
         ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells where 2 are expected"),
         ("a,b\n1,\n3,\n", "column 'b' holds nothing but missing values"),
-        ("a,b\n1.5,2\ninf,3\n2.5,3\n", r"an infinite value .*row 1, column 'a'"),
-        ("a,b\n" + "1.5,2\n" * 9 + "abc,3\n", r"'abc' is not a number .*row 9, column 'a'.*'nominal'"),
+        ("a,b\n1.5,2\ninf,3\n2.5,3\n", r"an infinite value .*data row 2, column 'a'"),
+        ("a,b\n" + "1.5,2\n" * 9 + "abc,3\n", r"'abc' is not a number .*data row 10, column 'a'.*'nominal'"),
     ],
 )
 def test_each_fault_of_a_file_has_its_sentence(tmp_path, content, said):
@@ -283,7 +283,7 @@ def test_a_file_of_the_same_columns_is_read_into_the_space(tmp_path):
     FRAME.to_csv(tmp_path / "x.csv", index=False)
     torch.testing.assert_close(as_batch(space, tmp_path / "x.csv").x, as_batch(space, FRAME).x)
     FRAME.assign(kind="oak").to_csv(tmp_path / "y.csv", index=False)
-    with pytest.raises(BadData, match=r"y.csv, row 0, column 'kind'"):
+    with pytest.raises(BadData, match=r"y.csv, data row 1, column 'kind'"):
         as_batch(space, str(tmp_path / "y.csv"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -133,15 +134,14 @@ class Table:
 
 @contextmanager
 def inside(place: object) -> Iterator[None]:
-    """Every refusal of data says in which file it arose."""
+    """Every refusal of data says in which file it arose, and counts its rows from 1, as whoever opens it does."""
     try:
         yield
     except BadData as error:
         if str(place) in (error.where or ""):
             raise
-        raise BadData(
-            error.what, where=f"{place}, {error.where}" if error.where else str(place), do=error.do
-        ) from error
+        row = re.sub(r"\brow (\d+)\b", lambda found: f"data row {int(found[1]) + 1}", error.where or "")
+        raise BadData(error.what, where=f"{place}, {row}" if row else str(place), do=error.do) from error
 
 
 class Loud(str):
