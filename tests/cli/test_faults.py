@@ -105,7 +105,8 @@ def test_an_unknown_label_is_named_with_its_neighbour(cli, fitted, people, tmp_p
     at = next(i for i, line in enumerate(lines) if "Bern" in line)
     lines[at] = lines[at].replace("Bern", "Berne")
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-    refused(cli(f"score {folder} {tmp_path / 'rows.csv'}"), "'Berne'", f"row {at - 1}", "'city'", "did you mean 'Bern'")
+    said = cli(f"score {folder} {tmp_path / 'rows.csv'}")
+    refused(said, "'Berne'", f"data row {at}", "'city'", "did you mean 'Bern'")
 
 
 # ---- saved models ----------------------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Ordinal, Real
-from likeness.data import load, tables
+from likeness.data import load
+from likeness.data.columns import DAYS, space_of
+from likeness.data.files import read_csv, read_parquet
 from likeness.data.frames import to_frame
-from likeness.data.tables import DAYS, encode, read_csv, space_of
+from likeness.data.tables import encode
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = st.sampled_from(["ja", "nein", "vielleicht", "A b", "ü", "3x"])
@@ -91,10 +93,10 @@ def test_parquet_keeps_a_frame(tmp_path):
         {"a": [1.5, None, 2.25], "word": ["x", "y", None], "day": pd.date_range("2020-01-01", periods=3)}
     )
     frame.to_parquet(tmp_path / "x.parquet")
-    same(tables.read_parquet(tmp_path / "x.parquet"), frame)
+    same(read_parquet(tmp_path / "x.parquet"), frame)
     (tmp_path / "y.parquet").write_bytes(b"")
     with pytest.raises(BadData, match=r"y\.parquet"):
-        tables.read_parquet(tmp_path / "y.parquet")
+        read_parquet(tmp_path / "y.parquet")
 
 
 def rng(seed=0):

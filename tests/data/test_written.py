@@ -7,8 +7,9 @@ import pytest
 import likeness as lk
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Real, Space
+from likeness.data.columns import DAYS, space_of
 from likeness.data.frames import to_frame
-from likeness.data.tables import DAYS, encode, space_of
+from likeness.data.tables import encode
 
 RNG = np.random.default_rng(0)
 AMOUNTS = np.round(RNG.lognormal(9, 1, 60), 2)

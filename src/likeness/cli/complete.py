@@ -68,11 +68,12 @@ def _parts(draws: Draws) -> list[Any]:
 
 def _written(source: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The table's cells as they were written, in text where the file is text."""
-    from likeness.data import paths, tables
+    from likeness.data import paths
+    from likeness.data.files import read_csv
 
     path = Path(source)
     text = path.exists() and paths.kind(path) == "table" and path.suffix.lower() not in {".parquet", ".pq"}
-    return tables.read_csv(path, verbatim=True) if text else frame.copy()
+    return read_csv(path, verbatim=True) if text else frame.copy()
 
 
 def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -> pd.DataFrame:

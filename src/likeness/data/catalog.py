@@ -17,6 +17,7 @@ from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
 from likeness.data import arrays, tables, text
 from likeness.data.arrays import Array, Rounding, read_idx
+from likeness.data.files import read_csv
 from likeness.data.source import Reading, Table
 
 VARIABLE = "LIKENESS_DATA"
@@ -186,7 +187,7 @@ def _adult(asked: Asked) -> Reading:
 
 
 def _csv(file: str) -> Callable[[Asked], Reading]:
-    return lambda asked: read_frames(asked, {"all": tables.read_csv(_file(asked.name, file))})
+    return lambda asked: read_frames(asked, {"all": read_csv(_file(asked.name, file))})
 
 
 def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:

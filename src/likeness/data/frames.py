@@ -18,9 +18,10 @@ from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
 from likeness.data import arrays, audio, images, paths, tables, text, written
+from likeness.data.columns import DAYS
+from likeness.data.files import decode
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
-from likeness.data.tables import DAYS
 
 
 def register() -> None:
@@ -141,7 +142,7 @@ def _held(path: Path, kind: str) -> Any:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in tables.decode(path).splitlines() if line]
+    return [line for line in decode(path).splitlines() if line]
 
 
 def _words(words: list[Any], space: Space) -> Batch:

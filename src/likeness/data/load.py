@@ -21,6 +21,8 @@ from likeness.core.space import Space
 from likeness.data import arrays, audio, catalog, images, paths, tables, text
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
+from likeness.data.columns import space_of
+from likeness.data.files import decode
 from likeness.data.images import Dynamic
 from likeness.data.source import Reading, Source, Table, inside
 
@@ -313,7 +315,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "idx": _idx,
     "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
     "audio": lambda path, asked: audio.read(path, name=asked.name),
-    "text": lambda path, asked: text.read(text.pieces(tables.decode(path), asked.width), name=asked.name),
+    "text": lambda path, asked: text.read(text.pieces(decode(path), asked.width), name=asked.name),
 }
 
 
@@ -354,7 +356,7 @@ def _condition(given: Any) -> tuple[Space, Batch]:
         one and (isinstance(given.dtype, pd.CategoricalDtype) or given.dtype.kind in "Mm")
     ):
         frame = _column(given) if one else given.rename(columns=str)
-        space, _ = tables.space_of(frame, keep=tuple(frame.columns))
+        space, _ = space_of(frame, keep=tuple(frame.columns))
         return space, tables.encode(space, frame)
     name = str(given.name) if one and given.name is not None else "label"
     plain = given.to_numpy(dtype=object, na_value=None) if one and given.dtype.kind not in "biuf" else given

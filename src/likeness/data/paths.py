@@ -9,7 +9,7 @@ from pathlib import Path
 
 from likeness.core.errors import BadData
 from likeness.data import images
-from likeness.data.tables import numbers_only, read_csv, read_parquet
+from likeness.data.files import numbers_only, read_csv, read_parquet
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio"}

@@ -1,0 +1,118 @@
+"""Files of tables: CSV and its kin, gzipped or not, and Parquet, as frames."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from likeness.core.errors import BadData
+from likeness.data.cells import MISSING, is_number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORDS_FOR_NOTHING = sorted({"NaN", "NaT", *MISSING, *map(str.upper, MISSING), *map(str.title, MISSING)})
+
+
+def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
+    """A table of text: comma, semicolon, tab or blanks between cells, with or without a line of names.
+
+    The first line is data if one of its cells is a number. With `verbatim` all cells are the text that stands there.
+
+    Raises:
+        BadData: If the file is empty, is not UTF-8, has two columns of one name or lines of unlike length.
+    """
+    import pandas as pd
+
+    text = decode(path)
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    if not lines:
+        raise BadData("the file is empty", where=str(path))
+    delimiter = _delimiter(lines)
+    head = _split(lines[0], delimiter)
+    titled = not any(is_number(c) for c in head)
+    if titled and len(set(head)) < len(head):
+        twice = next(c for c in head if head.count(c) > 1)
+        raise BadData(f"two columns are called {twice!r}", where=str(path), do="give each column a name of its own")
+    names = None if titled else [f"column {i}" for i in range(len(head))]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
+                skipinitialspace=True, low_memory=False, dtype=str if verbatim else None, keep_default_na=False,
+                na_values=None if verbatim else WORDS_FOR_NOTHING,
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise BadData(
+            _line_fault(str(error)), where=str(path), do="give every line the same number of cells"
+        ) from error
+    frame.columns = [str(c).strip() for c in frame.columns]
+    if not len(frame):
+        raise BadData("the file holds a line of names and no rows", where=str(path))
+    return frame
+
+
+def decode(path: Path) -> str:
+    """The text in a file, gzipped or not.
+
+    Raises:
+        BadData: If it is not UTF-8.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadData(f"byte {error.start} is not UTF-8", where=str(path), do="save the file as UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData("the file cannot be read, or its gzip is broken", where=str(path)) from error
+
+
+def _delimiter(lines: list[str]) -> str:
+    """The mark that splits the first lines into the most cells, alike in each; blanks where all cells are numbers."""
+    most, best = 1, ","
+    for mark in (",", ";", "\t"):
+        counts = {len(_split(line, mark)) for line in lines}
+        if len(counts) == 1 and max(counts) > most:
+            most, best = max(counts), mark
+    blank = all(len(line.split()) > 1 and all(is_number(c) for c in line.split()) for line in lines[1:] or lines)
+    return r"\s+" if most == 1 and blank else best
+
+
+def _split(line: str, mark: str) -> list[str]:
+    if mark == r"\s+":
+        return line.split()
+    return [c.strip() for c in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
+
+
+def numbers_only(path: Path) -> bool:
+    """Whether the first lines of a text file are numbers and marks between them."""
+    lines = [line for line in decode(path).splitlines()[:20] if line.strip()]
+    mark = _delimiter(lines) if lines else ","
+    return bool(lines) and all(is_number(c) for line in lines for c in _split(line, mark))
+
+
+def _line_fault(said: str) -> str:
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
+    return f"line {found[2]} has {found[3]} cells where {found[1]} are expected" if found else "lines of unlike length"
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet table.
+
+    Raises:
+        BadData: If the file is empty or no Parquet file.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, OSError, ValueError) as error:
+        raise BadData("the file is empty, broken or no Parquet file", where=str(path), do="write it again") from error
