@@ -1,10 +1,12 @@
 """KL(world || model) in nats on fresh points of worlds whose density is known.
 
     python -m bench.density --family mixture --world ring [--rows 100000] [--fresh 100000] [--seed 0]
-                            [--budget 3m] [--set components=8] ...
+                            [--budget 3m] [--set components=8] ... [--given label|vector|image|tokens]
     python -m bench.density --family mixture --all
+    python -m bench.density --family diffusion --world moons --fresh 2000 --probes 16
 
-Prints the mean of log p - log q with its standard error, and the seconds that the fit took.
+Prints the mean of log p - log q with its standard error, and the seconds that the fit took; under a condition that of
+p(x | y). With --probes also how far the ODE's log p by that many probes of the trace lies from that by the exact one.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.arguments import assignment
 from likeness.core import registry
+from likeness.core.answers import LogProb
+from likeness.core.batch import Batch
+from likeness.core.model import Model
 from likeness.data.worlds import world
 from likeness.learn.fit import start
 from likeness.learn.run import Run
@@ -43,7 +48,7 @@ FRESH_FROM = 10_000_000  # fresh points are items of the same seed that no fit h
 
 
 def measure(family: str, name: str, options: dict[str, Any], args: argparse.Namespace) -> str:
-    truth = world(name)
+    truth = world(name, given=args.given) if args.given else world(name)
     train = truth.source(args.rows, args.seed)
     chosen = PRESETS.get(family, {}).get(name, {}) | options
     begun, used = time.perf_counter(), time.process_time()
@@ -54,12 +59,28 @@ def measure(family: str, name: str, options: dict[str, Any], args: argparse.Name
     run.finish()
     wall, processor = time.perf_counter() - begun, time.process_time() - used
     fresh = truth.source(args.fresh, args.seed, first=FRESH_FROM).batch
-    gap = truth.log_prob(fresh, seed=0).value.double() - model.log_prob(fresh, seed=0).value.double()
+    exact = model.log_prob(fresh, given=fresh.given, seed=0)
+    gap = truth.log_prob(fresh, given=fresh.given, seed=0).value.double() - exact.value.double()
     error = float(gap.std()) / math.sqrt(len(gap))
     told = json.dumps(chosen) if chosen else "defaults"
+    under = f" given {args.given}" if args.given else ""
+    probed = f"\n    {traces(model, fresh, exact, args.probes)}" if args.probes else ""
     return (
-        f"{family:14} {name:14} KL {float(gap.mean()):8.5f} ± {error:.5f}   {wall:6.1f} s, {processor:6.1f} s of "
-        f"processor, {run.iteration} iterations   {told}"
+        f"{family:14} {name + under:14} KL {float(gap.mean()):8.5f} ± {error:.5f}   {wall:6.1f} s, "
+        f"{processor:6.1f} s of processor, {run.iteration} iterations   {told}{probed}"
+    )
+
+
+def traces(model: Model, x: Batch, exact: LogProb, probes: int) -> str:
+    """Log p by the ODE with its trace probed, beside the exact one."""
+    probed = model.log_prob(x, given=x.given, effort=probes, seed=0, settings={"exact_trace": 0})
+    assert probed.stderr is not None
+    gap, within = probed.value.double() - exact.value.double(), 3 * probed.stderr.double()
+    error = float(gap.std()) / math.sqrt(len(gap))
+    return (
+        f"trace by {probes} probes: {float(gap.mean()):+.5f} ± {error:.5f} nats from the exact one in the mean, "
+        f"{100 * float((gap.abs() <= within).double().mean()):.1f} % within 3 of their own standard errors "
+        f"({float(probed.stderr.mean()):.4f} on average)"
     )
 
 
@@ -71,6 +92,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--fresh", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--given", choices=("label", "vector", "image", "tokens"))
+    parser.add_argument("--probes", type=int, default=0)
     parser.add_argument("--budget", default="3m")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], type=assignment, metavar="NAME=VALUE")

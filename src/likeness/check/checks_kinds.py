@@ -24,7 +24,7 @@ KNOWN = {
     "vae": "B B B B B B B B B B B B",
     "gan": "- - - - - - - - - - - -",
     "flow": "E E B B B B B B B B E E",
-    "diffusion": "SB SB B B B B B B B B SB SB",
+    "diffusion": "SB SB B E B B B B B B SB SB",
 }
 COMPLETES_EXACTLY = {TRUTH, "independent", "gaussian", "mixture"}
 
