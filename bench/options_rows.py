@@ -269,6 +269,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("pace", 0.2, "energy", "a slow generator"),
             ("lr", 1e-3, "energy", "too small for so few steps"),
             ("settling", 3.0, "energy", "an earlier rest does not help so short a game"),
+            ("critic_settling", 0.0, "energy", "no difference here"),
             ("activation", "leaky_relu", "energy", "no difference that three seeds show"),
             ("beta2", 0.9, "energy", "no difference here"),
             ("ema", 0.0, "energy", "once the rate has fallen there is little to average"),

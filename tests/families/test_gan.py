@@ -198,6 +198,27 @@ def test_noise_and_penalties_fall_and_then_rest() -> None:
     assert left == pytest.approx([1.0, 0.1, 0.01, 0.01])
 
 
+def test_penalties_fall_as_noise_does() -> None:
+    run = fit(r1=2.0, r2=0.5, fall=100.0)
+    batch, noise = run.executor._rows(0)
+    inside, _ = run.model.inputs(batch, noise)
+    terms = []
+    for run.model.progress in (0.0, 1.0):
+        terms.append(run.model(inside, noise, "critic"))
+    for name in ("r1", "r2"):
+        torch.testing.assert_close(terms[1][name], terms[0][name] / 100)
+
+
+def test_the_generator_comes_to_rest_while_the_critic_keeps_its_rate() -> None:
+    """The generator's rate is the critic's times pace times (1 + cos(pi t))^2 / 4."""
+    run = fit(8, settling=2.0, critic_settling=0.0, pace=0.4, lr=1e-3, warmup=0)
+    for done in range(8):
+        run.step()
+        rates = {name: o.param_groups[0]["lr"] for name, o in run.executor.optimisers.items()}
+        assert rates["critic"] == pytest.approx(1e-3)
+        assert rates["generator"] == pytest.approx(4e-4 * (0.5 + 0.5 * math.cos(math.pi * done / 8)) ** 2)
+
+
 def test_the_critic_moves_k_times_for_each_move_of_the_generator() -> None:
     """Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1."""
     run = fit(critic_steps=3)
