@@ -9,7 +9,7 @@ import likeness as lk
 import likeness.routes
 from likeness.core import registry
 from likeness.core.batch import Batch
-from likeness.core.space import Nominal, binary, label, vector
+from likeness.core.space import Nominal, Real, binary, label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
 
@@ -72,3 +72,22 @@ def test_a_missing_condition_is_one_of_those_of_all_rows() -> None:
     drawn = model.sample(4000, seed=0).x
     assert float(drawn.mean()) == pytest.approx(0, abs=0.5)
     assert float(drawn.std()) == pytest.approx(26**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, None), (None, 0.0), (0.0, 1.0)])
+def test_bounds_are_kept_and_the_mass_within_them_is_one(bounds) -> None:
+    lower, upper = bounds
+    space = vector(1, Real(lower=lower, upper=upper))
+    u = torch.rand(2000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = u**2 if upper == 1 else -u.log() if upper is None else u.log()
+    x[:5] = 0.0  # values at the bound itself
+    model = fit(Table(space, Batch(x)))
+    drawn = model.sample(20_000, seed=0).x
+    assert lower is None or float(drawn.min()) >= lower
+    assert upper is None or float(drawn.max()) <= upper
+    grid = torch.linspace(-40 if lower is None else lower, 40 if upper is None else upper, 400_001).double()[:, None]
+    p = model.log_prob(grid).value.exp()
+    assert float(torch.trapezoid(p, grid[:, 0])) == pytest.approx(1, abs=2e-3)
+    values, held = drawn[:, 0].sort().values, x[:, 0].sort().values  # two samples of one law
+    share = torch.searchsorted(held, values).double() / 2000
+    assert float((share - torch.arange(20_000) / 20_000).abs().max()) < 0.03

@@ -155,6 +155,7 @@ def classifier_in_words(space: Space) -> str:
 
 
 def _audit(view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options) -> Audit:
+    """Of the items alone, whatever is given: a training item handed out under another condition is a copy too."""
     near = (view.items(drawn), view.items(split.train.batch), view.items(held))
     return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
 

@@ -82,7 +82,8 @@ class Independent(Model):
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        return bounds_refused(space, closed=True)
+        labelled = given_space is None or given_space.label is not None
+        return bounds_refused(space, closed=config.real == "normal" and labelled)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,9 @@ MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
     "categorical": lambda v, c: Categorical(_states(v), ordered=[x.type == "ordinal" for x in v]),
     "logistic": lambda v, c: DiscretisedLogistic(_states(v), components=c.components, presence=c.presence),
     "normal": _make_normal,
-    "histogram": lambda v, c: Histogram(len(v), bins=c.bins, resolution=_resolutions(v), presence=c.presence),
+    "histogram": lambda v, c: Histogram(
+        len(v), bins=c.bins, resolution=_resolutions(v), bounds=_bounds(v), presence=c.presence
+    ),
     "spline": lambda v, c: Spline(len(v), bins=c.bins, bounds=_bounds(v), presence=c.presence),
     "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
     "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
@@ -161,7 +163,8 @@ def _bounded(variable: Variable) -> bool:
 def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
     """Why heads cannot have these reals within bounds, or None where they can.
 
-    Heads of a net keep bounds by splines, which know no rounding; those in closed form reach everywhere.
+    Heads of a net keep bounds by splines and histograms by a last bin, which know no rounding; others in closed form
+    reach everywhere.
     """
     kept = [cast(Real, v) for v in space.variables if _bounded(v)]
     if kept and closed:

@@ -101,15 +101,18 @@ class HistogramLaw(EntryLaw):
 class Histogram(Head):
     """Real entries by up to `bins` bins of equal mass and two exponential tails; parameters are log-masses.
 
-    Edges and tails are buffers, set by `fit`: about 2 N^(1/3) bins for N rows; the rest of the room stays empty.
+    Edges and tails are buffers, set by `fit`: about 2 N^(1/3) bins for N rows; the rest of the room stays empty. Where
+    an entry has a bound, a last bin reaches to it in place of the tail.
 
     Args:
         entries: The number of entries.
         bins: The largest number of bins.
         resolution: The bin width of each entry's own values, or None where they are points.
+        bounds: The lower and upper bound of each entry, or None where there are none; for points alone.
         presence: Whether `embed` adds a bit of presence.
     """
 
+    bounds: Tensor
     location: Tensor
     scale: Tensor
     resolution: Tensor
@@ -122,11 +125,15 @@ class Histogram(Head):
     marginal: Tensor
 
     def __init__(
-        self, entries: int, *, bins: int = 64, resolution: Sequence[float] | None = None, presence: bool = True
-    ) -> None:
+        self, entries: int, *, bins: int = 64, resolution: Sequence[float] | None = None,
+        bounds: Sequence[tuple[float | None, float | None]] | None = None, presence: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(entries=entries, size=bins + 2, features=1 + presence, presence=presence)
         self.bins, self.binned = bins, resolution is not None
         widths = torch.ones(entries) if resolution is None else torch.tensor(list(resolution), dtype=torch.float64)
+        told = bounds or [(None, None)] * entries
+        ends = [[-torch.inf if a is None else a, torch.inf if b is None else b] for a, b in told]
+        self.register_buffer("bounds", torch.tensor(ends, dtype=torch.float64))
         self.register_buffer("location", torch.zeros(entries, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(entries, dtype=torch.float64))
         self.register_buffer("resolution", widths.double())
@@ -144,7 +151,7 @@ class Histogram(Head):
     @property
     def free(self) -> int:
         """One less than the masses, the edges between them, and the scale of each tail."""
-        return int(2 * self.exists.sum())
+        return int(2 * self.exists.sum() - self.bounds.isfinite().sum())
 
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Edges at quantiles, between the values' own bins; tails by the mean excess beyond the ends."""
@@ -165,6 +172,8 @@ class Histogram(Head):
         if self.binned:
             start = ((self.offset - self.location) / self.scale + 0.5 * self.cell).unsqueeze(-1)
             edges = start + ((edges - start) / self.cell.unsqueeze(-1)).round() * self.cell.unsqueeze(-1)
+        lower, upper = self._bounds()
+        edges = edges.masked_fill((edges - lower < _NARROW) | (upper - edges < _NARROW), torch.inf).sort(-1).values
         close = torch.cat([torch.zeros_like(edges[:, :1], dtype=torch.bool), edges.diff(dim=-1) < _NARROW], -1)
         kept = edges.masked_fill(close | ~torch.isfinite(edges), torch.inf).sort(-1).values
         few = (kept[:, 1].isinf() | (total == 0)).unsqueeze(-1)
@@ -177,7 +186,15 @@ class Histogram(Head):
         if self.binned:
             middle, reach = (self.offset - self.location) / self.scale, ((1 / self.cell).ceil() + 0.5) * self.cell
             alone[:, 0], alone[:, 1] = middle - reach, middle + reach
+            return alone
+        lower, upper = self._bounds()
+        alone[:, :2] = alone[:, :2].maximum(lower / 2).minimum(upper / 2)  # the mean, 0, lies between
         return alone
+
+    def _bounds(self) -> tuple[Tensor, Tensor]:
+        """The bounds in standardised units, (n, 1) each."""
+        lower, upper = ((self.bounds.T - self.location) / self.scale).unsqueeze(-1).unbind(0)
+        return lower, upper
 
     def _tails(self, z: Tensor, w: Tensor, edges: Tensor) -> Tensor:
         """Mean excess below the first and above the last edge, (2, n)."""
@@ -194,11 +211,16 @@ class Histogram(Head):
         region = torch.arange(self.bins + 2, device=edges.device)
         low = edges.gather(-1, (region - 1).clamp(min=0).minimum(count - 1))
         high = edges.gather(-1, region.clamp(max=self.bins).minimum(count - 1))
-        self.side = (region == count).to(torch.float64) - (region == 0).to(torch.float64)
+        lower, upper = self._bounds()
+        first, last = region == 0, region == count
+        shut = first & lower.isfinite() | last & upper.isfinite()
+        self.side = (last.to(torch.float64) - first.to(torch.float64)).masked_fill(shut, 0.0)
         tail = torch.where(region == 0, tails[0].unsqueeze(-1), tails[1].unsqueeze(-1)).to(edges)
         self.exists = region <= count
-        self.anchor = low
-        self.extent = torch.where(self.side == 0, torch.where(self.exists, high - low, 1.0), tail)
+        self.anchor = low = torch.where(first & shut, lower, low)
+        high = torch.where(last & shut, upper, high)
+        width = torch.where(self.exists, (high - low).clamp(min=_NARROW), 1.0)
+        self.extent = torch.where(self.side == 0, width, tail)
 
     def standard(self, x: Tensor) -> Tensor:
         """(x - location) / scale."""
@@ -209,8 +231,10 @@ class Histogram(Head):
         return self.location.to(z.dtype) + self.scale.to(z.dtype) * z
 
     def snap(self, v: Tensor) -> Tensor:
-        """The middle of the bin of width `resolution` that v lies in; v itself where values are points."""
-        return snap(v, self.resolution, self.offset) if self.binned else v
+        """The middle of the bin of width `resolution` that v lies in; points themselves, within bounds."""
+        if self.binned:
+            return snap(v, self.resolution, self.offset)
+        return v.maximum(self.bounds[:, 0].to(v.dtype)).minimum(self.bounds[:, 1].to(v.dtype))
 
     def region(self, z: Tensor) -> Tensor:
         """Which region standardised values (..., n) lie in, int64 (..., n)."""
