@@ -81,7 +81,7 @@ def test_without_out_a_table_goes_to_stdout_and_remarks_do_not(cli, fitted, peop
     lines = said.out.splitlines()
     assert len(lines) == 161
     assert lines[0] == "id,income,city,signup,kids,smoker,log_prob,kind,stderr,anomaly_score,p_value"
-    assert "mean log_prob" in said.err
+    assert " nats a row, the mean of " in said.err
 
 
 def test_a_condition_that_the_table_lacks_is_summed_out(cli, fitted, people, tmp_path):

@@ -50,7 +50,7 @@ def _log_prob(model: Fitted, found: rows.Rows, effort: int | None, seed: int | N
         remark(f"note: no log_prob: {able.why}")
         return {}
     answer = model.log_prob(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
-    remark(f"mean log_prob {answer.mean()} over {plural(len(answer), 'row')}, against {answer.measure}: {answer.how}")
+    remark(f"log_prob {answer.mean()}, against {answer.measure}: {answer.how}")
     stderr = None if answer.stderr is None else _numbers(answer.stderr)
     return {"log_prob": _numbers(answer.value), "kind": str(answer.kind), "stderr": stderr}
 
