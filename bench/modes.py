@@ -27,7 +27,7 @@ POINTS, FEW, MANY = 100_000, 2_500, 100_000
 PLAIN = {"latent": 2, "r1": 0.0, "r2": 0.0, "beta2": 0.999, "loss": "non_saturating"}
 WORLDS = {"ring": ring(sigma=0.01), "grid": grid(sigma=0.05)}
 # Steps that take less than a minute of one quiet core.
-STEPS = 1_700
+STEPS = 1_600
 GAMES = ("non_saturating", "minimax", "hinge", "wasserstein")
 METHODS: dict[str, tuple[int, dict[str, Any]]] = {
     "codes": (STEPS, modes()),
