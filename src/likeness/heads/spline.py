@@ -1,4 +1,4 @@
-"""Real entries by monotone rational-quadratic splines: densities with edges, gaps and bounds."""
+"""Real entries by monotone rational-quadratic splines of their rank: densities with edges, gaps, tails and bounds."""
 
 from __future__ import annotations
 
@@ -13,57 +13,59 @@ from torch import Tensor
 from likeness.heads.base import EntryLaw, Head
 from likeness.heads.numeric import moments, open_unit, piece, solve, spread
 
-_LEAST_WIDTH = 1e-3  # smallest part of a bin in the line, relative to the bins' mean
+_LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 _LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
-_FINEST = 0.05  # narrowest bin that the start has, relative to the mean: from there nets make what they need
+_MARGINAL = 64  # pieces of the marginal law
+_EVEN, _TAIL, _ROWS = 48, 7, 8  # its even ones at most, its halvings towards each end, and rows that each has at least
+_NARROW = 2e-5  # its narrowest piece in standard deviations: narrower ones would only chase repeated values
 _SEARCHED = 8  # points a bin from which the mode is searched
-_NODES = 8  # of the quadrature of the mean, a bin
+_NODES = 8  # of the quadrature of the mean, a piece of the marginal law
 _SOFTPLUS_ONE = math.log(math.e - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class SplineLaw(EntryLaw):
-    """CDF F(x) = m_- + (1 - m_- - m_+) S((x - low) / (high - low)), S a spline from [0, 1] to [0, 1] of K pieces.
+    """CDF F(x) = m_- + (1 - m_- - m_+) S(R(x)), R the marginal law's rank, S a spline from [0, 1] to [0, 1].
 
     Beyond an end that is no bound the law is exponential, of mass 1 / (N + 1): that of a row outside of N others.
-    Durkan et al. 2019, arXiv:1906.04032, eqs. 4 and 5.
+    Durkan et al. 2019, arXiv:1906.04032, eqs. 4 and 5; densities of ranks as of a copula (Sklar 1959).
     """
 
     head: Spline
 
     @cached_property
     def knots(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Places and masses below the knots, both from 0 to 1, and slopes there, each (..., n, K + 1)."""
+        """Ranks and masses below the knots, both from 0 to 1, and slopes there, each (..., n, K + 1)."""
         widths, heights, raw = self.params.split([self.head.bins, self.head.bins, self.head.bins + 1], -1)
         slopes = _LEAST_MASS + torch.nn.functional.softplus(raw + _SOFTPLUS_ONE)
         return _ladder(widths, _LEAST_WIDTH), _ladder(heights, _LEAST_MASS), slopes
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log of the spline's slope, or the exponential law's terms."""
+        """The log of both splines' slopes, or the exponential law's terms."""
         low, high, reach = self._ends(x.dtype)
-        beyond = torch.maximum(low - x, x - high).clamp(min=0)
-        z = ((x - low) / (high - low)).clamp(0, 1)
-        inside = self._inner_log_mass(x.dtype) + self._spline(z)[1] - (high - low).log()
-        below, above = (tail.to(x.dtype).log() for tail in (self.head.below, self.head.above))
-        outside = torch.where(x < low, below, above) - reach.log() - beyond / reach
+        below, above = self._tails(x.dtype)
+        rank, log_density = self.head.rank(x)
+        inside = torch.log1p(-(below + above)) + _rise(rank, *self.knots)[1] + log_density
+        beyond = torch.maximum(low - x, x - high).clamp(min=0) / reach
+        outside = torch.where(x < low, below.log(), above.log()) - reach.log() - beyond
         return torch.where((x < low) | (x > high), outside, inside)
 
     def cdf(self, x: Tensor) -> Tensor:
-        """The spline, scaled to what the tails leave."""
+        """The splines, scaled to what the tails leave."""
         low, high, reach = self._ends(x.dtype)
-        below, above = self.head.below.to(x.dtype), self.head.above.to(x.dtype)
-        inside = below + (1 - below - above) * self._spline(((x - low) / (high - low)).clamp(0, 1))[0]
+        below, above = self._tails(x.dtype)
+        inside = below + (1 - below - above) * _rise(self.head.rank(x)[0], *self.knots)[0]
         left = below * (-(low - x).clamp(min=0) / reach).exp()
         right = 1 - above * (-(x - high).clamp(min=0) / reach).exp()
         return torch.where(x < low, left, torch.where(x > high, right, inside))
 
     def draw(self, u: Tensor) -> Tensor:
-        """Inverse CDF: a root of a quadratic within the spline, logarithms in the tails."""
+        """Inverse CDF: roots of quadratics within the splines, logarithms in the tails."""
         u = open_unit(u.squeeze(-1))
         low, high, reach = self._ends(u.dtype)
-        below, above = self.head.below.to(u.dtype), self.head.above.to(u.dtype)
+        below, above = self._tails(u.dtype)
         part = ((u - below) / (1 - below - above)).clamp(0, 1)
-        inside = low + (high - low) * self._inverse(part)
+        inside = self.head.quantile(_fall(part, *self.knots))
         left = low + reach * (u / below.clamp(min=1e-30)).clamp(max=1).log()
         right = high - reach * ((1 - u) / above.clamp(min=1e-30)).clamp(max=1).log()
         return torch.where(u < below, left, torch.where(u > 1 - above, right, inside))
@@ -74,61 +76,49 @@ class SplineLaw(EntryLaw):
 
     @property
     def mode(self) -> Tensor:
-        """The highest of a fine grid of points in every bin, moved to the top nearby by a search of thirds."""
-        place = self.knots[0]
-        step = torch.linspace(0, 1, _SEARCHED + 1, dtype=place.dtype, device=place.device)
-        grid = (place[..., :-1, None] + place.diff(dim=-1)[..., None] * step).flatten(-2)
-        best = self._spline(grid.movedim(-1, 0))[1].argmax(0).unsqueeze(-1)
+        """The highest of fine grids of both splines' pieces, moved to the top nearby by a search of thirds."""
+        own, marginal = (_grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1]))
+        grid = torch.cat([own, marginal.expand(*own.shape[:-1], -1)], -1).sort(-1).values
+        best = self._height(grid.movedim(-1, 0)).argmax(0).unsqueeze(-1)
         left, right = (grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1))
         for _ in range(40):
             third = (right - left) / 3
             a, b = left + third, right - third
-            rises = self._spline(a)[1] < self._spline(b)[1]
+            rises = self._height(a) < self._height(b)
             left, right = torch.where(rises, a, left), torch.where(rises, right, b)
         ends = torch.stack([grid.gather(-1, best).squeeze(-1), 0.5 * (left + right)])
-        low, high, _ = self._ends(ends.dtype)
-        top = ends.gather(0, self._spline(ends)[1].argmax(0, keepdim=True)).squeeze(0)
-        return low + (high - low) * top
+        return self.head.quantile(ends.gather(0, self._height(ends).argmax(0, keepdim=True)).squeeze(0))
 
     @property
     def mean(self) -> Tensor:
-        """High less the integral of the spline, by Gauss and Legendre in every bin; the tails' means beside it."""
-        place = self.knots[0]
+        """The upper end less the integral of the CDF, by Gauss and Legendre in every piece; the tails' means beside."""
+        place = self.head.tables(self.params.dtype)[0]
         nodes, weights = _gauss(_NODES, place)
-        grid = place[..., :-1, None] + place.diff(dim=-1)[..., None] * nodes
-        below = self._spline(grid.flatten(-2).movedim(-1, 0))[0].movedim(0, -1).unflatten(-1, grid.shape[-2:])
+        x = (place[..., :-1, None] + place.diff(dim=-1)[..., None] * nodes).flatten(-2)  # (n, pieces * nodes)
+        room = x.movedim(-1, 0).reshape(-1, *[1] * (self.params.dim() - 2), x.shape[0])
+        below = _rise(self.head.rank(room)[0], *self.knots)[0].movedim(0, -1).unflatten(-1, (-1, _NODES))
         area = ((below * weights).sum(-1) * place.diff(dim=-1)).sum(-1)
         low, high, reach = self._ends(place.dtype)
-        left, right = self.head.below.to(place.dtype), self.head.above.to(place.dtype)
-        inside = (1 - left - right) * (high - (high - low) * area)
-        return inside + left * (low - reach) + right * (high + reach)
+        left, right = self._tails(place.dtype)
+        return (1 - left - right) * (high - area) + left * (low - reach) + right * (high + reach)
+
+    def _height(self, rank: Tensor) -> Tensor:
+        """Log density at a rank, up to a constant."""
+        return _rise(rank, *self.knots)[1] + self.head.rank(self.head.quantile(rank))[1]
 
     def _ends(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        return self.head.low.to(dtype), self.head.high.to(dtype), self.head.scale.to(dtype)
+        place = self.head.place.to(dtype)
+        return place[..., 0], place[..., -1], self.head.scale.to(dtype)
 
-    def _inner_log_mass(self, dtype: torch.dtype) -> Tensor:
-        return torch.log1p(-(self.head.below + self.head.above)).to(dtype)
-
-    def _spline(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """S and log S' at z in [0, 1], each (..., n)."""
-        place, mass, slope = self.knots
-        x0, w, y0, h, d0, d1 = _bin(z, place, mass, slope)
-        s = h / w
-        rise, log_slope = piece((z - x0) / w, s, d0, d1, (d0 - s) + (d1 - s))
-        return y0 + h * rise, log_slope
-
-    def _inverse(self, v: Tensor) -> Tensor:
-        """Where S is v."""
-        place, mass, slope = self.knots
-        y0, h, x0, w, d0, d1 = _bin(v, mass, place, slope)
-        s = h / w
-        return x0 + w * solve((v - y0) / h, s, d0, (d0 - s) + (d1 - s)).clamp(0, 1)
+    def _tails(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return self.head.below.to(dtype), self.head.above.to(dtype)
 
 
 class Spline(Head):
-    """Real entries by a spline of `bins` pieces between the ends of the data, or between their bounds.
+    """Real entries by a spline of `bins` pieces over their rank in the data, between the data's ends or their bounds.
 
-    Parameters are K logits of widths, K of masses and K + 1 raw slopes. A bound is kept exactly: no mass beyond it.
+    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law. Nets see the rank
+    as a normal score. A bound is kept exactly: no mass beyond it.
 
     Args:
         entries: The number of entries.
@@ -139,11 +129,13 @@ class Spline(Head):
 
     location: Tensor
     scale: Tensor
-    low: Tensor
-    high: Tensor
+    lower: Tensor
+    upper: Tensor
+    place: Tensor
+    mass: Tensor
+    slope: Tensor
     below: Tensor
     above: Tensor
-    marginal: Tensor
 
     def __init__(
         self,
@@ -156,63 +148,96 @@ class Spline(Head):
         super().__init__(entries=entries, size=3 * bins + 1, features=1 + presence, presence=presence)
         self.bins = bins
         ends = bounds or [(None, None)] * entries
-        lower, upper = ([math.nan if b[i] is None else b[i] for b in ends] for i in (0, 1))
-        self.register_buffer("lower", torch.tensor(lower, dtype=torch.float64))
-        self.register_buffer("upper", torch.tensor(upper, dtype=torch.float64))
-        for name, value in (("location", 0.0), ("scale", 1.0), ("low", -2.0), ("high", 2.0)):
+        for name, side in (("lower", 0), ("upper", 1)):
+            values = [math.nan if b[side] is None else b[side] for b in ends]
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
+        for name, value in (("location", 0.0), ("scale", 1.0), ("below", 0.01), ("above", 0.01)):
             self.register_buffer(name, torch.full((entries,), value, dtype=torch.float64))
-        for name in ("below", "above"):
-            self.register_buffer(name, torch.full((entries,), 0.01, dtype=torch.float64))
-        self.register_buffer("marginal", torch.zeros(entries, self.size, dtype=torch.float64))
-
-    lower: Tensor
-    upper: Tensor
+        even = torch.linspace(0, 1, _MARGINAL + 1, dtype=torch.float64).expand(entries, -1)
+        for name, table in (("place", 4 * even - 2), ("mass", even), ("slope", torch.full_like(even, 0.25))):
+            self.register_buffer(name, table.clone())
 
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
-        """Ends at the bounds or else at the least and largest value, and bins of equal mass to start from."""
+        """The marginal law: pieces between quantiles, finer towards the ends, from end to end or bound to bound."""
         x, seen = x.double(), present & (weight > 0).unsqueeze(-1)
         total, self.location, std = moments(x, present, weight)
         self.scale = spread(std, self.location, x.dtype)
-        least = x.masked_fill(~seen, torch.inf).amin(0)
-        most = x.masked_fill(~seen, -torch.inf).amax(0)
-        alone = ~(most - least > 1e-6 * self.scale)  # one value, or none: an interval about it
-        least, most = (
-            torch.where(alone, self.location - self.scale, least),
-            torch.where(alone, self.location + self.scale, most),
-        )
-        self.low = torch.where(self.lower.isnan(), least, self.lower)
-        self.high = torch.where(self.upper.isnan(), most, self.upper)
         self.below, self.above = (end.isnan() / (1 + total.clamp(min=1)) for end in (self.lower, self.upper))
-        self.marginal = self._marginal(x, seen)
+        tables = [self._marginal(x[seen[:, i], i], i) for i in range(self.entries)]
+        self.place, self.mass, self.slope = (torch.stack(t) for t in zip(*tables, strict=True))
 
-    def _marginal(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Bins of equal mass between quantiles, none much narrower than the others, slopes in between."""
-        columns = []
-        part = torch.arange(1, self.bins, dtype=torch.float64, device=x.device) / self.bins
-        for i in range(self.entries):
-            z = ((x[seen[:, i], i] - self.low[i]) / (self.high[i] - self.low[i])).clamp(0, 1).sort().values
-            inner = z[(part * len(z)).long().clamp(max=len(z) - 1)] if len(z) else part
-            widths = torch.cat([inner.new_zeros(1), inner, inner.new_ones(1)]).diff().clamp(min=_FINEST / self.bins)
-            widths = widths / widths.sum()
-            density = 1 / (self.bins * widths)
-            ends = torch.cat([density[:1], (density[:-1] * density[1:]).sqrt(), density[-1:]])
-            raw = (ends.clamp(min=1e-3)).expm1().log() - _SOFTPLUS_ONE
-            raw = torch.where(ends > 30, ends - _SOFTPLUS_ONE, raw)
-            columns.append(torch.cat([widths.log() + math.log(self.bins), torch.zeros_like(widths), raw]))
-        return torch.stack(columns)
+    def _marginal(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Knots of one entry's marginal law (pieces + 1,): values, ranks, and slopes between those of their pieces."""
+        middle, wide = self.location[i], self.scale[i]
+        ends = torch.stack([x.amin(), x.amax()]) if len(x) else torch.stack([middle, middle])
+        if not ends[1] - ends[0] > 1e-6 * wide:  # one value, or none: an interval about it
+            ends = torch.stack([middle - wide, middle + wide])
+        low, high = (e if b.isnan() else b for e, b in zip(ends, (self.lower[i], self.upper[i]), strict=True))
+        known = _levels(len(x)).to(x)
+        values = x.quantile(known) if len(x) else low + (high - low) * known
+        values[0], values[-1] = low, high
+        levels = _filled(known, _MARGINAL + 1)
+        widths = _interpolated(levels, known, values.clamp(low, high)).diff().clamp(min=_NARROW * wide)
+        widths = widths / widths.sum() * (high - low)
+        place = torch.cat([low[None], low + widths.cumsum(0)[:-1], high[None]])
+        secant = levels.diff() / widths
+        inner = (secant[:-1] * secant[1:]).sqrt()
+        first, last = (s * (s / t).clamp(1e-3, 1).sqrt() for s, t in ((secant[0], secant[1]), (secant[-1], secant[-2])))
+        return place, levels, torch.cat([first[None], inner, last[None]])
+
+    def tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, ranks and slopes at the marginal law's knots, (n, pieces + 1)."""
+        return self.place.to(dtype), self.mass.to(dtype), self.slope.to(dtype)
+
+    def rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Which part of the marginal law lies below x, and the log of its density there, (..., n)."""
+        place = self.place.to(x.dtype)
+        return _rise(torch.maximum(torch.minimum(x, place[..., -1]), place[..., 0]), *self.tables(x.dtype))
+
+    def quantile(self, rank: Tensor) -> Tensor:
+        """The value of that rank in the marginal law, (..., n)."""
+        return _fall(rank, *self.tables(rank.dtype))
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
-        """(x - location) / scale."""
-        value = (x - self.location.to(x.dtype)) / self.scale.to(x.dtype)
-        return self._marked(value.unsqueeze(-1), present)
+        """The normal score of the rank, Phi^-1(R(x))."""
+        return self._marked(torch.special.ndtri(self.rank(x)[0].clamp(1e-5, 1 - 1e-5)).unsqueeze(-1), present)
 
     def law(self, params: Tensor) -> SplineLaw:
         """The law with these logits and slopes (..., n, 3 bins + 1)."""
         return SplineLaw(params, self)
 
     def start(self) -> Tensor:
-        """Bins of equal mass."""
-        return self.marginal
+        """The marginal law."""
+        return torch.zeros(self.entries, self.size, dtype=torch.float64)
+
+
+def _levels(rows: int) -> Tensor:
+    """Ranks at which quantiles of so many rows are taken: even ones, then halved towards both ends."""
+    even = min(_EVEN, max(2, round(2 * rows ** (1 / 3))))
+    halvings = [2.0**-j / even for j in range(_TAIL, 0, -1) if rows * 2.0**-j / even >= _ROWS]
+    inner = [k / even for k in range(1, even)]
+    return torch.tensor([0.0, *halvings, *inner, *(1 - h for h in reversed(halvings)), 1.0], dtype=torch.float64)
+
+
+def _filled(levels: Tensor, count: int) -> Tensor:
+    """The levels and more of them, each in the middle of the widest gap that is left, `count` in all."""
+    while len(levels) < count:
+        at = int(levels.diff().argmax())
+        levels = torch.cat([levels[: at + 1], levels[at : at + 2].mean()[None], levels[at + 1 :]])
+    return levels
+
+
+def _interpolated(at: Tensor, known: Tensor, values: Tensor) -> Tensor:
+    """Values at levels between known ones, by straight lines."""
+    right = torch.searchsorted(known, at.contiguous()).clamp(1, len(known) - 1)
+    part = (at - known[right - 1]) / (known[right] - known[right - 1])
+    return values[right - 1].lerp(values[right], part)
+
+
+def _grid(knots: Tensor, points: int) -> Tensor:
+    """Knots (..., K + 1) and points between them, (..., K * (points + 1))."""
+    step = torch.linspace(0, 1, points + 1, dtype=knots.dtype, device=knots.device)
+    return (knots[..., :-1, None] + knots.diff(dim=-1)[..., None] * step).flatten(-2)
 
 
 def _ladder(logits: Tensor, least: float) -> Tensor:
@@ -223,18 +248,30 @@ def _ladder(logits: Tensor, least: float) -> Tensor:
     return torch.cat([torch.zeros_like(inner[..., :1]), inner, torch.ones_like(inner[..., :1])], -1)
 
 
+def _rise(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """A spline through knots (..., n, K + 1) at v (..., n), and the log of its slope."""
+    x0, w, y0, h, d0, d1 = _bin(v, place, mass, slope)
+    s = h / w
+    rise, log_slope = piece((v - x0) / w, s, d0, d1, (d0 - s) + (d1 - s))
+    return y0 + h * rise, log_slope
+
+
+def _fall(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> Tensor:
+    """Where that spline is v."""
+    y0, h, x0, w, d0, d1 = _bin(v, mass, place, slope)
+    s = h / w
+    return x0 + w * solve((v - y0) / h, s, d0, (d0 - s) + (d1 - s)).clamp(0, 1)
+
+
 def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
     """Where v's bin begins along its own ladder, its size there, the same along the other, slopes at its ends."""
-    v, own, other, slope = v.unsqueeze(-1), *(t.expand(*_shape(v, t), t.shape[-1]) for t in (own, other, slope))
+    shape = torch.broadcast_shapes(v.shape, own.shape[:-1])
+    v, own, other, slope = v.unsqueeze(-1), *(t.expand(*shape, t.shape[-1]) for t in (own, other, slope))
     at = (own[..., 1:-1] <= v).sum(-1, keepdim=True)
     (a0, a1), (b0, b1), (d0, d1) = (
         (t.gather(-1, at).squeeze(-1), t.gather(-1, at + 1).squeeze(-1)) for t in (own, other, slope)
     )
     return a0, a1 - a0, b0, b1 - b0, d0, d1
-
-
-def _shape(v: Tensor, table: Tensor) -> torch.Size:
-    return torch.broadcast_shapes(v.shape, table.shape[:-1])
 
 
 def _gauss(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
