@@ -182,6 +182,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("real", "spline", "KL", "squares have edges, which normal laws blur"),
         ),
         *_at(
+            Setting("funnel", {"hidden": [64, 64], "ema": 0.99, "order": "reverse"}, 400),
+            ("real", "log", "KL", "lengths over orders of magnitude: what scales then only shifts"),
+        ),
+        *_at(
             Setting("checkerboard", {"hidden": [64, 64], "ema": 0.99, "real": "spline"}, 400),
             ("bins", 2, "KL", "too few pieces for two squares with a gap between them"),
         ),

@@ -11,6 +11,7 @@ from likeness.heads import (
     DiscretisedLogistic,
     Head,
     Histogram,
+    Magnitude,
     NegativeBinomial,
     NormalMixture,
     Poisson,
@@ -110,6 +111,14 @@ def spline():
     return Case(head, head.start() + 0.7 * normals(2, 3, 19), None)
 
 
+def magnitude():
+    """Two clusters, money over four orders, and a normal law far from 0."""
+    e = normals(2000, 3)
+    x = torch.stack([torch.where(e[:, 0] > 0, e[:, 0] + 40, -e[:, 0]), (2 * e[:, 1]).exp(), -200 + 0.01 * e[:, 2]], -1)
+    head = fitted(Magnitude(3, components=3), x)
+    return Case(head, head.start() + 0.3 * normals(2, 3, 9), None)
+
+
 def bounded():
     """A share in [0, 1], a length from 0 on, a debt up to 0."""
     x = torch.stack([uniforms(500).square(), -uniforms(500, seed=1).log(), -50 * uniforms(500, seed=2)], -1)
@@ -128,7 +137,7 @@ CASES = {
     f.__name__: f
     for f in (
         *(bernoulli, categorical, wide_categorical, logistic, poisson, negative_binomial),
-        *(normal, mixture, rounded, histogram, rounded_histogram, spline, bounded),
+        *(normal, mixture, rounded, histogram, rounded_histogram, spline, bounded, magnitude),
     )
 }
 

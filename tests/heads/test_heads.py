@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from likeness.heads import Spline
+from likeness.heads import Magnitude, Spline
 from tests.heads.cases import CASES, chi2_bound, normals, uniforms
 
 POINTS = ("normal", "mixture", "histogram")
-OPEN = ("logistic", "mixture", "rounded", "spline", "bounded")
+OPEN = ("logistic", "mixture", "rounded", "spline", "bounded", "magnitude")
 CLOSED = tuple(name for name in CASES if name not in OPEN)
 
 
@@ -23,7 +23,11 @@ def line(case, count=200_001):
     t = (torch.arange(count, dtype=torch.float64) + 0.5) / count * math.pi - math.pi / 2
     z, dz = 0.5 * t.tan(), 0.5 / t.cos().square() * (math.pi / count)
     scale, location = case.head.scale, case.head.location
-    return location + z.unsqueeze(-1) * scale, dz.unsqueeze(-1) * scale
+    x, dx = location + z.unsqueeze(-1) * scale, dz.unsqueeze(-1) * scale
+    if isinstance(case.head, Magnitude):  # of its logarithmic axis
+        x = x.clamp(-300, 300)
+        return case.head.value(x), dx * case.head.log_slope(x).exp()
+    return x, dx
 
 
 def weighed(case):
@@ -45,6 +49,8 @@ def test_all_mass_is_one(case):
 def test_the_mean_is_the_sum_over_all_values(case):
     if case.head.__class__.__name__ == "Categorical" and not bool(case.head.ordered.any()):
         pytest.skip("nominal codes have no mean")
+    if isinstance(case.head, Magnitude):
+        pytest.skip("tails so long that a grid does not see the mean: test_laws.py asks for it")
     law = case.head.law(case.params)
     x, p = weighed(case)
     scale = getattr(case.head, "scale", torch.tensor(1.0))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import special, stats
@@ -13,6 +14,7 @@ from likeness.heads import (
     Categorical,
     DiscretisedLogistic,
     Histogram,
+    Magnitude,
     NegativeBinomial,
     NormalMixture,
     Poisson,
@@ -233,3 +235,27 @@ def test_a_spline_starts_with_its_knots_at_quantiles_of_the_data():
     p = torch.arange(1, 16, dtype=torch.float64) / 16
     found = head.law(head.start()).quantile(p.unsqueeze(-1).expand(-1, 2))
     assert float((found - x.quantile(p, dim=0)).abs().max()) < 1e-2
+
+
+def test_magnitudes_are_normal_laws_of_the_arcsinh():
+    """Draws, mean and density against scipy's by quadrature over y; lengths over four orders keep their shape."""
+    x = (2 * normals(4000, 1)).exp()
+    head = fitted(Magnitude(1, components=1), x)
+    law = head.law(torch.tensor([[0.2, -1.0]], dtype=torch.float64))
+    centre, unit = float(head.centre), float(head.unit)
+    y = stats.norm(float(head.location + 0.2 * head.scale), float(head.scale) * math.exp(-1))
+    u = uniforms(500, 1, 1)
+    same(law.draw(u)[:, 0], centre + unit * torch.as_tensor(y.ppf(u[:, 0, 0].numpy())).sinh(), atol=1e-9, rtol=1e-9)
+    v = np.linspace(y.ppf(1e-12), y.mean() + y.std() * (y.std() + 9), 200_001)  # where v * e^v is heaviest, and around
+    same(law.mean[0], centre + unit * np.trapezoid(np.sinh(v) * y.pdf(v), v), atol=0, rtol=1e-6)
+    grid = torch.linspace(0.01, 500, 300, dtype=torch.float64).unsqueeze(-1)
+    far = (grid - centre) / unit
+    exact = y.logpdf(far.asinh().numpy()) - 0.5 * np.log(unit**2 * (1 + far.numpy() ** 2))
+    same(law.log_prob(grid), exact, atol=1e-9, rtol=0)
+
+
+def test_entries_without_long_tails_stay_linear():
+    x = torch.cat([normals(4000, 1), (2 * normals(4000, 1, seed=1)).exp()], -1)
+    magnitude, plain = fitted(Magnitude(2, components=2), x), fitted(NormalMixture(2, components=2), x)
+    same(magnitude.embed(x[:, :1].expand(-1, 2))[:, 0, 0], plain.embed(x)[:, 0, 0], atol=1e-3, rtol=0)
+    assert float(magnitude.embed(x)[:, 1, 0].abs().max()) < 5 < float(plain.embed(x)[:, 1, 0].abs().max())

@@ -47,8 +47,10 @@ class AutoregressiveConfig(GradientConfig):
         None, "previous variables that each one sees: none for all, 0 independent, 1 Markov", ge=0
     )
     components: int = option(8, "components of a mixture for one real or many-levelled variable", ge=1)
-    real: Literal["mixture", "spline"] = option(
-        "mixture", "law of a real variable given those before it; spline: with edges and gaps, always so within bounds"
+    real: Literal["mixture", "spline", "log"] = option(
+        "mixture",
+        "law of a real variable given those before it; spline: with edges and gaps, always so within bounds; "
+        "log: a mixture on a logarithmic axis, for values of many orders of magnitude",
     )
     bins: int = option(16, "pieces of a spline", ge=2)
     end: bool = option(False, "whether ragged rows model their own end, so that log p speaks of the length too")

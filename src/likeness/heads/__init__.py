@@ -6,6 +6,7 @@ from likeness.heads.categorical import Categorical
 from likeness.heads.columns import Column, Columns, ColumnsLaw, HeadRows, rows
 from likeness.heads.histogram import Histogram
 from likeness.heads.logistic import DiscretisedLogistic
+from likeness.heads.magnitude import Magnitude
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
 from likeness.heads.spline import Spline
@@ -21,6 +22,7 @@ __all__ = [
     "Head",
     "HeadRows",
     "Histogram",
+    "Magnitude",
     "NegativeBinomial",
     "NormalMixture",
     "Poisson",

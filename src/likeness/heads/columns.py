@@ -23,11 +23,12 @@ from likeness.heads.bernoulli import Bernoulli
 from likeness.heads.categorical import Categorical
 from likeness.heads.histogram import Histogram
 from likeness.heads.logistic import DiscretisedLogistic
+from likeness.heads.magnitude import Magnitude
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
 from likeness.heads.spline import Spline
 
-RealLaw = Literal["mixture", "normal", "histogram", "spline"]
+RealLaw = Literal["mixture", "normal", "histogram", "spline", "log"]
 CountName = Literal["negative_binomial", "poisson"]
 
 _FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
@@ -68,6 +69,8 @@ class _Key:
 def _real(variable: Real, choice: Choice) -> _Key:
     if not choice.closed and variable.resolution is None and (_bounded(variable) or choice.real == "spline"):
         return _Key("spline")
+    if choice.real == "log" and variable.resolution is None:
+        return _Key("magnitude")
     return _Key("histogram" if choice.real == "histogram" else "normal", int(variable.resolution is not None))
 
 
@@ -124,6 +127,7 @@ MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
         len(v), bins=c.bins, resolution=_resolutions(v), bounds=_bounds(v), presence=c.presence
     ),
     "spline": lambda v, c: Spline(len(v), bins=c.bins, bounds=_bounds(v), presence=c.presence),
+    "magnitude": lambda v, c: Magnitude(len(v), components=c.components, presence=c.presence),
     "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
     "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
 }

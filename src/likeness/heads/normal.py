@@ -84,12 +84,16 @@ class NormalMixtureLaw(EntryLaw):
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """A soft choice of component; rounding to a bin passes gradients through."""
+        smooth = self.soft(u, temperature)
+        return self.head.embed(straight_through(self.head.snap(smooth), smooth))
+
+    def soft(self, u: Tensor, temperature: float) -> Tensor:
+        """A draw before rounding, of components mixed softly, (..., n)."""
         log_w, mean, log_std = self.parts
         value = mean + log_std.exp() * torch.special.ndtri(open_unit(u[..., -1]))
         if log_w is not None:
             value = value * soft_choice(log_w.movedim(0, -1), u[..., 0], temperature).movedim(-1, 0)
-        smooth = value.sum(0)
-        return self.head.embed(straight_through(self.head.snap(smooth), smooth))
+        return value.sum(0)
 
     @property
     def mode(self) -> Tensor:

@@ -150,6 +150,20 @@ def bisect(increasing: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, 
     return 0.5 * (low + high)
 
 
+def highest(height: Callable[[Tensor], Tensor], grid: Tensor) -> Tensor:
+    """Where a function of (..., n) is highest: at the best of points (..., n, P), or near it by a search of thirds."""
+    grid = grid.sort(-1).values
+    best = height(grid.movedim(-1, 0)).argmax(0).unsqueeze(-1)
+    left, right = (grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1))
+    for _ in range(40):
+        third = (right - left) / 3
+        a, b = left + third, right - third
+        rises = height(a) < height(b)
+        left, right = torch.where(rises, a, left), torch.where(rises, right, b)
+    ends = torch.stack([grid.gather(-1, best).squeeze(-1), 0.5 * (left + right)])
+    return ends.gather(0, height(ends).argmax(0, keepdim=True)).squeeze(0)
+
+
 def piece(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor, bend: Tensor) -> tuple[Tensor, Tensor]:
     """How far up its bin a rational-quadratic piece is at xi in [0, 1], as a part of the bin, and the log of its slope.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.heads.numeric import moments, open_unit, piece, solve, spread
+from likeness.heads.numeric import highest, moments, open_unit, piece, solve, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 _LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
@@ -78,16 +78,8 @@ class SplineLaw(EntryLaw):
     def mode(self) -> Tensor:
         """The highest of fine grids of both splines' pieces, moved to the top nearby by a search of thirds."""
         own, marginal = (_grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1]))
-        grid = torch.cat([own, marginal.expand(*own.shape[:-1], -1)], -1).sort(-1).values
-        best = self._height(grid.movedim(-1, 0)).argmax(0).unsqueeze(-1)
-        left, right = (grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1))
-        for _ in range(40):
-            third = (right - left) / 3
-            a, b = left + third, right - third
-            rises = self._height(a) < self._height(b)
-            left, right = torch.where(rises, a, left), torch.where(rises, right, b)
-        ends = torch.stack([grid.gather(-1, best).squeeze(-1), 0.5 * (left + right)])
-        return self.head.quantile(ends.gather(0, self._height(ends).argmax(0, keepdim=True)).squeeze(0))
+        grid = torch.cat([own, marginal.expand(*own.shape[:-1], -1)], -1)
+        return self.head.quantile(highest(self._height, grid))
 
     @property
     def mean(self) -> Tensor:

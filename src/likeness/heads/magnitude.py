@@ -1,0 +1,113 @@
+"""Real entries over many orders of magnitude: mixtures of normal laws on an axis that is logarithmic on both sides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likeness.heads.normal import NormalMixture, NormalMixtureLaw
+from likeness.heads.numeric import highest, moments, spread
+
+_LINEAR, _STRAIGHT = 1e-3, 1e3  # half of what stays linear about the centre: of long tails, of others; in quartiles
+_LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3
+_REACH, _POINTS = 4.0, 25  # deviations about each component, and points among them, that the mode is searched from
+
+
+@dataclass(frozen=True, eq=False)
+class MagnitudeLaw(NormalMixtureLaw):
+    """x = centre + unit sinh(y) with y from a mixture of normal laws; p(x) = p(y) / (unit cosh y)."""
+
+    head: Magnitude
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The mixture's log-density at y, less the log of dx/dy."""
+        y = self.head.axis(x)
+        return super().log_prob(y) - self.head.log_slope(y)
+
+    def draw(self, u: Tensor) -> Tensor:
+        """A draw of y, and what it stands for."""
+        return self.head.value(super().draw(u))
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """The mixture's, at y."""
+        return super().cdf(self.head.axis(x))
+
+    def quantile(self, p: Tensor) -> Tensor:
+        """The mixture's, and what it stands for."""
+        return self.head.value(super().quantile(p))
+
+    def relaxed(self, u: Tensor, temperature: float) -> Tensor:
+        """A soft choice of component."""
+        return self.head.embed(self.head.value(self.soft(u, temperature)))
+
+    @property
+    def mode(self) -> Tensor:
+        """The highest of points about every component, moved to the top nearby."""
+        _, mean, log_std = self.parts
+        step = torch.linspace(-_REACH, _REACH, _POINTS, dtype=mean.dtype, device=mean.device)
+        grid = (mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * step).movedim(0, -2).flatten(-2)
+        return self.head.value(highest(lambda y: NormalMixtureLaw.log_prob(self, y) - self.head.log_slope(y), grid))
+
+    @property
+    def mean(self) -> Tensor:
+        """Centre + unit sum_m w_m exp(s_m^2 / 2) sinh(mu_m)."""
+        log_w, mean, log_std = self.parts
+        each = (0.5 * (2 * log_std).exp()).exp() * mean.sinh()
+        inner = each.squeeze(0) if log_w is None else (log_w.exp() * each).sum(0)
+        return self.head.centre.to(inner.dtype) + self.head.unit.to(inner.dtype) * inner
+
+
+class Magnitude(NormalMixture):
+    """Real entries as y = arcsinh((x - centre) / unit), linear within a thousandth of the quartile distance.
+
+    Nets see y standardised and say a mixture of normal laws of it: scales that differ by factors lie side by side.
+    Entries without long tails stay linear.
+
+    Args:
+        entries: The number of entries.
+        components: The number of normal laws.
+        presence: Whether `embed` adds a bit of presence.
+    """
+
+    centre: Tensor
+    unit: Tensor
+
+    def __init__(self, entries: int, *, components: int = 5, presence: bool = True) -> None:
+        super().__init__(entries, components=components, presence=presence)
+        self.register_buffer("centre", torch.zeros(entries, dtype=torch.float64))
+        self.register_buffer("unit", torch.ones(entries, dtype=torch.float64))
+
+    def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
+        """The centre at the median, the unit by quartiles and tails, then location and scale of y."""
+        _, mean, std = moments(x, present, weight)
+        seen = present & (weight > 0).unsqueeze(-1)
+        levels = torch.tensor([0.001, 0.25, 0.5, 0.75, 0.999], dtype=torch.float64, device=x.device)
+        least, low, middle, high, most = x.double().masked_fill(~seen, torch.nan).nanquantile(levels, 0)
+        wide = torch.where(high > low, high - low, spread(std, mean, x.dtype)).nan_to_num(1.0)
+        linear = torch.where(most - least > _LONG * wide, _LINEAR, _STRAIGHT)
+        self.centre, self.unit = middle.nan_to_num(0.0), linear * wide
+        super().fit(self.axis(x.double()), present, weight)
+
+    def axis(self, x: Tensor) -> Tensor:
+        """Y for x, (..., n)."""
+        return torch.asinh((x - self.centre.to(x.dtype)) / self.unit.to(x.dtype))
+
+    def value(self, y: Tensor) -> Tensor:
+        """X for y, (..., n)."""
+        return self.centre.to(y.dtype) + self.unit.to(y.dtype) * y.sinh()
+
+    def log_slope(self, y: Tensor) -> Tensor:
+        """Log dx/dy, (..., n)."""
+        size = y.abs()
+        return self.unit.to(y.dtype).log() + size + torch.log1p((-2 * size).exp()) - math.log(2)
+
+    def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """(y - location) / scale."""
+        return super().embed(self.axis(x), present)
+
+    def law(self, params: Tensor) -> MagnitudeLaw:
+        """The law with logits, standardised means and log deviations of y (..., n, size)."""
+        return MagnitudeLaw(params, self)
