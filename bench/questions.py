@@ -73,6 +73,12 @@ def envelope(name: str, family: str) -> Normals:
     return Normals(torch.zeros_like(w[:1]), mean[None], cov[None])
 
 
+def drawn_moments(law: Any, y: float) -> Normals:
+    """The Gaussian that a class's draws look like."""
+    x = law.sample(20_000, seed=0, given=[y]).x.double().reshape(-1, D)
+    return Normals(torch.zeros(1, dtype=x.dtype), x.mean(0)[None], x.T.cov()[None])
+
+
 def net() -> Joint:
     """Rain, sprinkler, wet, slippery, dog in: the product of their chances."""
 
@@ -109,7 +115,7 @@ def fineness(family: str) -> Fineness:
         return lambda known: FINE
     if "flow" in family:
         return lambda known: ROUGH
-    return lambda known: (1, 801, 161, 51, 18, 12) if known == frozenset(range(len(known))) else ROUGH
+    return lambda known: (1, 801, 161, 51, 22, 15) if known == frozenset(range(len(known))) else ROUGH
 
 
 def source(name: str, rows: int, labelled: bool) -> Table:
@@ -159,7 +165,10 @@ def labelled_case(name: str, family: str, *, rows: int = 3) -> Case:
     law = fitted(name, family, labelled=True)
     prior = law.class_prior().double()
     near, fine = ENVELOPES[name](), fineness(family)  # classes are as narrow as the world's own parts
-    each: list[Brute] = [Lattice(own(law, float(y)), near, fine) for y in range(len(prior))]
+    one = family == "gaussian"  # but for these, whose classes are Gaussians of several parts
+    each: list[Brute] = [
+        Lattice(own(law, float(y)), drawn_moments(law, float(y)) if one else near, fine) for y in range(len(prior))
+    ]
     case = Case(name, f"{family}, under a label", law, each[0], asked_rows(name, rows), effort=FAMILIES[family][3])
     return replace(case, classes=(prior, each))
 
