@@ -50,6 +50,7 @@ class Tree(ClassWorld):
         exact = {id(table): table.double().log_softmax(-1) for table in tables}  # shared tables stay shared
         self.parents, self.tables = parents, tuple(exact[id(table)] for table in tables)
         self._stairs = {id(table): _staircase(table) for table in exact.values()}
+        self._probabilities = {id(table): table.exp() for table in exact.values()}
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
         x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
@@ -76,9 +77,11 @@ class Tree(ClassWorld):
     def _messages(self, x: Tensor, known: Tensor, y: Tensor, best: bool = False) -> list[Tensor]:
         """Log p(what is known at j and below | x_j), (B, K_j) for each j; with `best` the maximum over what is not."""
         up = [self._shown(x[:, j], known[:, j], table.shape[-1]) for j, table in enumerate(self.tables)]
-        for j in reversed(range(len(up))):
-            if self.parents[j] >= 0:
-                up[self.parents[j]] = up[self.parents[j]] + self._message(up[j], self.tables[j], y, best)
+        x = torch.minimum(x, torch.tensor([table.shape[-1] - 1 for table in self.tables]))
+        for j, parent in reversed(list(enumerate(self.parents))):
+            if parent >= 0:
+                pair = (x[:, j], x[:, parent]), (known[:, j], known[:, parent])
+                up[parent] = up[parent] + self._message(up[j], self.tables[j], y, best, *pair)
         return up
 
     @staticmethod
@@ -86,16 +89,32 @@ class Tree(ClassWorld):
         """0 at what a known entry is and -inf elsewhere, (B, K)."""
         return torch.where((x[:, None] == torch.arange(states)) | ~known[:, None], 0.0, -torch.inf).double()
 
-    @staticmethod
-    def _message(up: Tensor, table: Tensor, y: Tensor, best: bool) -> Tensor:
-        """Log of the sum (or maximum) over x_j of p(x_j | parent) e^up, (B, K_parent)."""
+    def _message(
+        self, up: Tensor, table: Tensor, y: Tensor, best: bool, x: tuple[Tensor, Tensor], known: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Log of the sum (or maximum) over x_j of p(x_j | parent) e^up, (B, K_parent): one term where x_j is known.
+
+        x and known are of j and of its parent; where all rows know both, only what the parent is is asked for, (B, 1).
+        """
+        (own, above), (seen, told) = x, known
+        term = up.gather(-1, own[:, None])
+        if bool((seen & told).all()):
+            return table[y, above, own][:, None] + term
+        one = table[y, :, own] + term
+        if bool(seen.all()):
+            return one
         if best:
-            return torch.stack([(t + u).amax(-1) for t, u in zip(table[y], up[:, None], strict=True)])
+            many = torch.stack([(t + u).amax(-1) for t, u in zip(table[y], up[:, None], strict=True)])
+        else:
+            many = self._sum(up, table, y)
+        return torch.where(seen[:, None], one, many)
+
+    def _sum(self, up: Tensor, table: Tensor, y: Tensor) -> Tensor:
         top = up.amax(-1, keepdim=True)
         top = top.where(top > -torch.inf, 0.0)
         weight, total = (up - top).exp(), up.new_zeros((len(up), table.shape[1]))
-        for c in range(len(table)):  # a product for every class keeps a row's arithmetic its own
-            total = torch.where((y == c)[:, None], weight @ table[c].exp().T, total)
+        for c in y.unique().tolist():  # a product for every class keeps a row's arithmetic its own
+            total = torch.where((y == c)[:, None], weight @ self._probabilities[id(table)][c].T, total)
         return total.log() + top
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
