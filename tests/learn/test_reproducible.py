@@ -25,10 +25,6 @@ ALL = [
     (f, s, g) for (f, s, g), answer in ANSWERS.items() if answer and g in ("none", "label") and (f, s, g) not in CELLS
 ]
 
-# What fails today, and by how much: a line here is a debt, not a licence.
-LAST_BIT = "the last bit of an answer moves by two threads in the suite's process, not in one of its own"
-UNSTEADY = {(f, "reals2", "label"): LAST_BIT for f in ("autoregressive", "gaussian", "mixture")}
-
 
 @contextmanager
 def threads(count):
@@ -117,9 +113,7 @@ def test_an_item_knows_no_batch_by_two_threads(cell):
 
 
 @pytest.mark.parametrize("cell", [*shared(CELLS), *shared(ALL, pytest.mark.slow)])
-def test_an_items_bits_know_no_batch_under_strict_by_two_threads(cell, request):
-    if cell in UNSTEADY:
-        request.applymarker(pytest.mark.xfail(reason=UNSTEADY[cell], strict=False))
+def test_an_items_bits_know_no_batch_under_strict_by_two_threads(cell):
     law = fitted(*cell)
     with threads(2):
         assert _largest(law, law.held(ITEMS), strict=True) == 0

@@ -108,11 +108,13 @@ def _completion(cell: Cell) -> None:
 
 
 def _classes(cell: Cell) -> None:
-    """Bayes' rule is exact where log p is."""
+    """Bayes' rule is exact where log p of the same rows is."""
     if cell.law.support("classify"):
-        found = cell.law.classify(cell.held(2), seed=1, effort=2).kind
-        wanted = Kind.EXACT if cell.exact else Kind.ESTIMATE
-        demand(found is wanted, f"classes are {found} where log p is {cell.kind}")
+        rows = cell.held(2)
+        found = cell.law.classify(rows, seed=1, effort=2).kind
+        held = cell.law.log_prob(rows, given=rows.given, seed=1, effort=2).kind
+        wanted = Kind.EXACT if held is Kind.EXACT else Kind.ESTIMATE
+        demand(found is wanted, f"classes are {found} where log p is {held}")
 
 
 def _codes(cell: Cell) -> None:

@@ -79,7 +79,9 @@ class Law(Rows):
         assert batch is not None
         flat = batch.repeat(n)
         noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
-        drawn = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked))
+        drawn = self._tiled(
+            noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked), alike=flat
+        )
         x, length, path = drawn
         x = x.reshape(n, len(batch), *x.shape[1:])
         length = None if length is None else length.reshape(n, len(batch))
@@ -166,6 +168,7 @@ class Law(Rows):
             asked.batch.ids,
             asked.settings,
             lambda rows: Filled.of(function(self, replace(asked, batch=asked.batch[rows], noise=asked.noise[rows]))),
+            alike=asked.batch,
         ).completed
 
     @final
@@ -176,7 +179,9 @@ class Law(Rows):
         answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
         function = Law._mode_rows if answer is None else answer.function
-        return self._tiled(batch.ids, asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)))
+        return self._tiled(
+            batch.ids, asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)), alike=batch
+        )
 
     @final
     def encode(
@@ -197,7 +202,7 @@ class Law(Rows):
             inside, _, _ = self._inside(batch[rows], noise[rows])
             return self._encode(inside, noise[rows], effort, asked)
 
-        return self._tiled(batch.ids, asked, f)
+        return self._tiled(batch.ids, asked, f, alike=batch)
 
     @final
     def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowLaw:

@@ -27,16 +27,19 @@ T = TypeVar("T")
 class Rows(Hooks, ABC):
     """A law's hooks in tiles of rows, without gradients: what the verbs of `Law` rest on."""
 
-    def _tiled(self, place: Tensor, settings: Asked, f: Callable[[Tensor], T], cost: int = 1) -> T:
+    def _tiled(
+        self, place: Tensor, settings: Asked, f: Callable[[Tensor], T], cost: int = 1, *, alike: Batch | None = None
+    ) -> T:
         """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
-        A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw.
+        A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw;
+        and on how many rows there are, so a strict tile's rows are of one kind: laws part them by holes and classes.
         """
         rows = torch.arange(len(place))
         with torch.no_grad(), self.asking():
             if not settings.strict or not len(place):
                 return join([f(part) for part in rows.split(max(1, settings.rows // cost))])
-            tiles, where = aligned(place.cpu(), STRICT_TILE)
+            tiles, where = aligned(place.cpu(), STRICT_TILE, None if alike is None else alike.kinds().cpu())
             return take(join([f(tile) for tile in tiles]), where)
 
     def _sample_rows(
@@ -99,7 +102,7 @@ class Rows(Hooks, ABC):
         cost = effort or self.default_effort
         return self._tiled(
             batch.ids, settings,
-            lambda rows: function(self, Question(batch[rows], noise[rows], settings, effort=effort)), cost,
+            lambda rows: function(self, Question(batch[rows], noise[rows], settings, effort=effort)), cost, alike=batch,
         )  # fmt: skip
 
     def _score_rows(self, question: Question) -> Scored:

@@ -18,18 +18,29 @@ def take(value: T, rows: Tensor | slice) -> T:
     return taken
 
 
-def aligned(place: Tensor, size: int) -> tuple[list[Tensor], Tensor]:
-    """Tiles of `size` rows in which each row stands at slot place % size, empty slots filled with another row.
+def aligned(place: Tensor, size: int, kind: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+    """Tiles of `size` rows of one kind in which each row stands at slot place % size, others filling empty slots.
 
     Returns:
         The rows of each tile, int64 (size,), and where in all tiles each row stands, int64 (rows,).
     """
     slot = place % size
-    tile = torch.nn.functional.one_hot(slot, size).cumsum(0).gather(1, slot[:, None]).squeeze(1) - 1
-    table = torch.full((int(tile.max()) + 1, size), -1)
+    kind = torch.zeros_like(slot) if kind is None else kind
+    turn = _turns(kind * size + slot)
+    tiles = torch.zeros(int(kind.max()) + 1, dtype=turn.dtype).scatter_reduce(0, kind, turn + 1, "amax")
+    tile = tiles.cumsum(0)[kind] - tiles[kind] + turn
+    table = torch.full((int(tiles.sum()), size), -1)
     table[tile, slot] = torch.arange(len(place))
     table = torch.where(table < 0, table.amax(1, keepdim=True), table)
     return list(table), tile * size + slot
+
+
+def _turns(key: Tensor) -> Tensor:
+    """How many rows of the same key come before each, int64 (rows,)."""
+    order = key.argsort(stable=True)
+    _, count = key[order].unique_consecutive(return_counts=True)
+    rank = torch.arange(len(key)) - (count.cumsum(0) - count).repeat_interleave(count)
+    return torch.empty_like(rank).scatter(0, order, rank)
 
 
 def join(parts: Sequence[T]) -> T:

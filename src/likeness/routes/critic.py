@@ -21,4 +21,4 @@ def critic_score(law: Law, question: Question) -> Tensor:
         noise = question.noise[rows]
         return law._critic_score(law._inside(question.batch[rows], noise)[0], noise)
 
-    return law._tiled(question.batch.ids, question.settings, scored)
+    return law._tiled(question.batch.ids, question.settings, scored, alike=question.batch)

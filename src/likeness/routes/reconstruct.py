@@ -17,7 +17,7 @@ def _error(law: Law, question: Question) -> Tensor:
         back = law._decode(code.mode, inside.given, batch.ids).mean
         return (back - batch.x).square() * batch.present
 
-    return law._tiled(question.batch.ids, question.settings, error)
+    return law._tiled(question.batch.ids, question.settings, error, alike=question.batch)
 
 
 @route("anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2)
