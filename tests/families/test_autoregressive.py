@@ -215,3 +215,9 @@ def test_reals_within_bounds_stay_there(net: str) -> None:
     assert float(lp.exp().sum() / 400 / 100) == pytest.approx(1, abs=2e-3)
     with pytest.raises(LikenessError, match="bound"):
         model.log_prob([[1.2, 0.3]])
+
+
+@pytest.mark.parametrize(("net", "size"), [("masked", 4), ("pixel", 6), ("auto", 4)])
+def test_patches_that_nothing_would_use_are_refused(net: str, size: int) -> None:
+    with pytest.raises(LikenessError, match="patch=4"):
+        registry.build("autoregressive", {"net": net, "patch": 4}, image(1, size, size, levels=2))

@@ -259,3 +259,40 @@ def test_entries_without_long_tails_stay_linear():
     magnitude, plain = fitted(Magnitude(2, components=2), x), fitted(NormalMixture(2, components=2), x)
     same(magnitude.embed(x[:, :1].expand(-1, 2))[:, 0, 0], plain.embed(x)[:, 0, 0], atol=1e-3, rtol=0)
     assert float(magnitude.embed(x)[:, 1, 0].abs().max()) < 5 < float(plain.embed(x)[:, 1, 0].abs().max())
+
+
+@pytest.mark.parametrize("make", [lambda: Spline(1, bins=4), lambda: Magnitude(1, components=2)], ids=["spline", "log"])
+def test_weights_count_as_rows_do(make):
+    x = (normals(60, 1) * 3).round() + 0.1 * normals(60, 1, seed=1)
+    times = (uniforms(60, seed=2) * 4).floor() + 1
+    weighed, repeated = make(), fitted(make(), x.repeat_interleave(times.long(), 0))
+    weighed.fit(x, torch.ones_like(x, dtype=torch.bool), times)
+    for name, own in repeated.named_buffers():
+        if name not in {"mass", "place", "slope"} and name in dict(weighed.named_buffers()):
+            same(dict(weighed.named_buffers())[name].nan_to_num(0), own.nan_to_num(0), atol=1e-9, rtol=1e-9)
+    middle = torch.tensor([[0.5]], dtype=torch.float64)
+    assert (
+        abs(float(weighed.law(weighed.start()).quantile(middle) - repeated.law(repeated.start()).quantile(middle)))
+        < 0.3
+    )
+
+
+@pytest.mark.parametrize("make", [lambda: Spline(1, bins=8), lambda: Magnitude(1, components=2)], ids=["spline", "log"])
+def test_values_far_from_zero_and_piled_up_stay_finite_in_single_precision(make):
+    """Around 1,000, half of them one value, a third at the top."""
+    x = 1000 + torch.cat([normals(300, 1), torch.full((500, 1), 0.25).double(), torch.full((400, 1), 3.0).double()])
+    head = fitted(make(), x.float())
+    law = head.law((head.start() + 0.1 * normals(1, head.size)).float())
+    u = torch.linspace(0, 1, 4001).reshape(-1, 1, 1).expand(-1, 1, head.uniforms)
+    draws = law.draw(u)
+    grid = torch.linspace(990, 1010, 2001).unsqueeze(-1)
+    for value in (draws, law.log_prob(x.float()), law.log_prob(grid), law.log_prob(draws), law.mode, law.mean):
+        assert bool(torch.isfinite(value).all())
+
+
+def test_the_mode_of_a_wide_law_of_magnitudes_lies_deviations_below_its_mean():
+    head = Magnitude(1, components=1)
+    law = head.law(torch.tensor([[30.0, math.log(5.0)]], dtype=torch.float64))
+    y = torch.linspace(-20, 60, 80_001, dtype=torch.float64).unsqueeze(-1)
+    best = law.log_prob(head.value(y)).max()
+    assert float(law.log_prob(law.mode)) >= float(best) - 1e-6

@@ -118,10 +118,12 @@ class LogProb:
         return int(self.value.shape[0])
 
     def mean(self) -> Mean:
-        """The mean over items and its standard error."""
+        """The mean over items and its standard error; its measure says where items have unlike numbers of entries."""
         n = len(self)
         spread = float(self.value.double().std()) / math.sqrt(n) if n > 1 else math.nan
-        return Mean(float(self.value.double().mean()), spread, self.kind, self.measure, n)
+        low, high = (0, 0) if self.dims is None or not n else (int(self.dims.min()), int(self.dims.max()))
+        measure = self.measure if low == high else f"{self.measure}, of {low} to {high} entries"
+        return Mean(float(self.value.double().mean()), spread, self.kind, measure, n)
 
     @property
     def bits_per_dim(self) -> Tensor:
@@ -138,10 +140,14 @@ class LogProb:
         """The log-ratio of two laws' probabilities of the same items.
 
         Raises:
-            Unsupported: If the two are against unlike measures.
+            Unsupported: If the two are against unlike measures, or of unlike entries.
         """
         if self.measure != other.measure:
             raise Unsupported(f"log p against {self.measure} and against {other.measure} cannot be compared")
+        if self.dims is not None and other.dims is not None and not torch.equal(self.dims, other.dims):
+            raise Unsupported(
+                "log p of unlike numbers of entries cannot be compared", do="ask both about the same items"
+            )
         errors = [e for e in (self.stderr, other.stderr) if e is not None]
         stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt() if errors else None
         return LogProb(

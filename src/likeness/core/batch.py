@@ -85,14 +85,13 @@ class Batch:
         """Some rows, with all that belongs to them."""
         return self._each(lambda t: t[rows])
 
-    def kinds(self) -> Tensor:
-        """A number for each row, shared by rows of one pattern of holes, length and given (a lone value too), (B,)."""
-        parts = [self.present.flatten(1)] + ([] if self.length is None else [self.length[:, None]])
+    def kinds(self, *, classes: bool = False) -> Tensor:
+        """A number for each row, shared by rows of one pattern of holes, in `given` too, and of one class, (B,)."""
+        parts = [self.holes.flatten(1)]
         if self.given is not None:
-            seen = self.given.present.flatten(1)
-            parts += [seen, self.given.x.flatten(1) * seen] if seen.shape[1] == 1 else [seen]
-        told = torch.cat([part.double() for part in parts], -1)
-        return told.unique(dim=0, return_inverse=True)[1]
+            holes = self.given.holes.flatten(1)
+            parts += [holes, self.given.x.flatten(1).masked_fill(holes, 0.0)] if classes else [holes]
+        return torch.cat([part.double() for part in parts], -1).unique(dim=0, return_inverse=True)[1]
 
     def repeat(self, n: int) -> Batch:
         """The rows n times over, draw-major (n*B,)."""

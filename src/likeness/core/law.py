@@ -118,10 +118,8 @@ class Law(Rows):
             scored, known = _ratio(scored, base), known & ~mask
         drew = chosen if scored.stderr is not None or scored.kind is not Kind.EXACT else None
         dims = known.flatten(1).sum(-1)
-        all_of_it = batch.full and evidence is None
-        measure = self.measure if all_of_it or not len(batch) else f"{self.measure}, {_entries(dims)}"
         return LogProb(
-            scored.value, scored.kind, measure, scored.how, scored.stderr, scored.terms, dims=dims, seed=drew
+            scored.value, scored.kind, self.measure, scored.how, scored.stderr, scored.terms, dims=dims, seed=drew
         )
 
     @final
@@ -461,13 +459,6 @@ def whole(value: Any, name: str, least: int | None = 0) -> int:
     if least is not None and number < least:
         raise BadConfig(f"{name}={number} is below {least}", do=f"choose {name} >= {least}")
     return number
-
-
-def _entries(dims: Tensor) -> str:
-    """How many entries of each row are scored, where these are not all: unlike dimensions do not compare."""
-    low, high = int(dims.min()), int(dims.max())
-    one = "entry" if high == 1 else "entries"
-    return f"of {low} {one}" if low == high else f"of {low} to {high} entries"
 
 
 def _as_mask(evidence: Any) -> Tensor:

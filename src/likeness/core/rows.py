@@ -33,13 +33,15 @@ class Rows(Hooks, ABC):
         """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
         A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw;
-        and on how many rows there are, so a strict tile's rows are of one kind: laws part them by holes and classes.
+        and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
         """
         rows = torch.arange(len(place))
         with torch.no_grad(), self.asking():
             if not settings.strict or not len(place):
                 return join([f(part) for part in rows.split(max(1, settings.rows // cost))])
-            tiles, where = aligned(place.cpu(), STRICT_TILE, None if alike is None else alike.kinds().cpu())
+            classes = self.given_space is not None and self.given_space.label is not None
+            kinds = None if alike is None else alike.kinds(classes=classes).cpu()
+            tiles, where = aligned(place.cpu(), STRICT_TILE, kinds)
             return take(join([f(tile) for tile in tiles]), where)
 
     def _sample_rows(

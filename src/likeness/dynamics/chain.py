@@ -23,6 +23,7 @@ from likeness.dynamics.likelihood import Estimate, standard_error, total
 from likeness.dynamics.path import expand
 
 Watch = Callable[[int, Tensor, Tensor], None]
+TOGETHER = 8192  # rows times sets that a net sees at once
 
 
 class MaskedDenoiser(Protocol):
@@ -177,11 +178,16 @@ class Masked:
         rows, size = len(x), math.prod(x.shape[1:])
         sets = torch.arange(2**size - 1, device=x.device)  # of all entries nothing is asked
         within = (sets[:, None] >> torch.arange(size, device=x.device) & 1).bool()
-        visible = within.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
-        many = x.repeat(len(sets), *[1] * (x.dim() - 1))
-        hidden = 1 - within.sum(-1).to(noise.dtype).repeat_interleave(rows) / size
-        logits = denoiser(torch.where(visible, many, 0), visible, hidden, repeat(len(sets)), noise.draws(len(sets)))
-        log_p = pick(self.categories.log_probs(logits), many).reshape(len(sets), rows, size)
+
+        def asked(part: Tensor) -> Tensor:
+            """Log p of every entry given those of each set, (sets, B, D)."""
+            visible = part.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
+            many = x.repeat(len(part), *[1] * (x.dim() - 1))
+            hidden = 1 - part.sum(-1).to(noise.dtype).repeat_interleave(rows) / size
+            logits = denoiser(torch.where(visible, many, 0), visible, hidden, repeat(len(part)), noise.draws(len(part)))
+            return pick(self.categories.log_probs(logits), many).reshape(len(part), rows, size)
+
+        log_p = torch.cat([asked(part) for part in within.split(max(1, TOGETHER // max(rows, 1)))])
         found = [x.new_zeros(rows, dtype=log_p.dtype)]
         for s in range(1, 2**size):
             members = [i for i in range(size) if s >> i & 1]

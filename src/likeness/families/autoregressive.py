@@ -50,7 +50,7 @@ class AutoregressiveConfig(GradientConfig):
     real: Literal["mixture", "spline", "log"] = option(
         "mixture",
         "law of a real variable given those before it; spline: with edges and gaps, always so within bounds; "
-        "log: a mixture on a logarithmic axis, for values of many orders of magnitude",
+        "log: a mixture on a logarithmic axis, for values of many orders of magnitude; of rounded ones a mixture",
     )
     bins: int = option(16, "pieces of a spline", ge=2)
     end: bool = option(False, "whether ragged rows model their own end, so that log p speaks of the length too")
@@ -105,7 +105,9 @@ class Autoregressive(Model):
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         if config.net == "pixel" and (len(space.shape) != 3 or not space.homogeneous):
             return "a pixel net takes images (C, H, W) of one variable: take net=masked"
-        if config.patch > 1 and (len(space.shape) != 3 or any(side % config.patch for side in space.shape[1:])):
+        if config.patch > 1 and _kind(config, space) != "pixel":
+            return f"patch={config.patch} is of a pixel net: take net=pixel, or patch=1"
+        if config.patch > 1 and any(side % config.patch for side in space.layout[1:]):
             return f"patch={config.patch} does not divide an image's height and width: take patch=1"
         if config.net == "any_order" and config.end:
             return "a net of any order has no end of rows: take net=masked"
@@ -343,12 +345,17 @@ class Autoregressive(Model):
         return "ancestral" if verb == "sample" else super().how(verb, settings)
 
 
+def _kind(c: AutoregressiveConfig, space: Space) -> str:
+    """The kind of net that the Config names, or that the size calls for."""
+    if c.net != "auto":
+        return c.net
+    image = len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE
+    return "pixel" if image else "sequence" if space.ragged and space.dims >= LARGE else "masked"
+
+
 def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, ends: bool) -> CausalNet:
     """The net that the Config names, or that the size calls for."""
-    kind = c.net
-    if kind == "auto":
-        image = len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE
-        kind = "pixel" if image else "sequence" if space.ragged and space.dims >= LARGE else "masked"
+    kind = _kind(c, space)
     heads = [columns.column(v).head for v in range(space.width)]
     inputs, outputs = [h.features for h in heads], [h.size for h in heads]
     places = space.dims // space.width

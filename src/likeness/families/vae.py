@@ -34,6 +34,7 @@ LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, ed
 DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
 PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
 ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
+BINS = 16  # pieces of the law of a real within bounds
 VALIDATED = 4  # draws that validation takes at least
 
 
@@ -111,7 +112,7 @@ class VAE(Model):
         numbers = any(v.type != "nominal" and v.states > 2 for v in space.variables)  # the others are 0 where absent
         real: Literal["mixture", "normal"] = "mixture" if config.real == "mixture" else "normal"
         self.default_effort = config.effort
-        self.columns = Columns(space, components=config.components, real=real, presence=numbers)
+        self.columns = Columns(space, components=config.components, real=real, bins=BINS, presence=numbers)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.codec = _codec(config, space, self.columns, config.context if self.context is not None else 0)
         self.bias = nn.Parameter(torch.zeros(self.columns.size))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from likeness.core.errors import Unsupported
 from likeness.heads.normal import NormalMixture, NormalMixtureLaw
-from likeness.heads.numeric import highest, moments, spread
+from likeness.heads.numeric import highest, moments, quantiles, spread
 
 _LINEAR, _STRAIGHT = 1e-3, 1e3  # half of what stays linear about the centre: of long tails, of others; in quartiles
 _LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3
@@ -48,14 +49,19 @@ class MagnitudeLaw(NormalMixtureLaw):
         """The highest of points about every component, moved to the top nearby."""
         _, mean, log_std = self.parts
         step = torch.linspace(-_REACH, _REACH, _POINTS, dtype=mean.dtype, device=mean.device)
-        grid = (mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * step).movedim(0, -2).flatten(-2)
+        variance = (2 * log_std).exp()
+        shrunk = torch.stack([mean - variance, mean + variance, torch.zeros_like(mean)], -1)  # of e^-|y| p(y), and 0
+        around = torch.cat([mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * step, shrunk], -1)
+        grid = around.movedim(0, -2).flatten(-2)
         return self.head.value(highest(lambda y: NormalMixtureLaw.log_prob(self, y) - self.head.log_slope(y), grid))
 
     @property
     def mean(self) -> Tensor:
-        """Centre + unit sum_m w_m exp(s_m^2 / 2) sinh(mu_m)."""
+        """Centre + unit sum_m w_m exp(s_m^2 / 2) sinh(mu_m), each term as large as a number can be at most."""
         log_w, mean, log_std = self.parts
-        each = (0.5 * (2 * log_std).exp()).exp() * mean.sinh()
+        most = _largest(mean.dtype)
+        up, down = (((0.5 * (2 * log_std).exp() + m).clamp(max=most)).exp() for m in (mean, -mean))
+        each = 0.5 * (up - down)
         inner = each.squeeze(0) if log_w is None else (log_w.exp() * each).sum(0)
         return self.head.centre.to(inner.dtype) + self.head.unit.to(inner.dtype) * inner
 
@@ -85,10 +91,15 @@ class Magnitude(NormalMixture):
         _, mean, std = moments(x, present, weight)
         seen = present & (weight > 0).unsqueeze(-1)
         levels = torch.tensor([0.001, 0.25, 0.5, 0.75, 0.999], dtype=torch.float64, device=x.device)
-        least, low, middle, high, most = x.double().masked_fill(~seen, torch.nan).nanquantile(levels, 0)
-        wide = torch.where(high > low, high - low, spread(std, mean, x.dtype)).nan_to_num(1.0)
+        zero = levels.new_zeros(5)
+        columns = [
+            quantiles(x[own, i].double(), weight[own].double(), levels) if bool(own.any()) else zero
+            for i, own in enumerate(seen.T)
+        ]
+        least, low, middle, high, most = torch.stack(columns, 1)
+        wide = torch.where(high > low, high - low, spread(std, mean, x.dtype))
         linear = torch.where(most - least > _LONG * wide, _LINEAR, _STRAIGHT)
-        self.centre, self.unit = middle.nan_to_num(0.0), linear * wide
+        self.centre, self.unit = middle, linear * wide
         super().fit(self.axis(x.double()), present, weight)
 
     def axis(self, x: Tensor) -> Tensor:
@@ -97,7 +108,8 @@ class Magnitude(NormalMixture):
 
     def value(self, y: Tensor) -> Tensor:
         """X for y, (..., n)."""
-        return self.centre.to(y.dtype) + self.unit.to(y.dtype) * y.sinh()
+        most = _largest(y.dtype)
+        return self.centre.to(y.dtype) + self.unit.to(y.dtype) * y.clamp(-most, most).sinh()
 
     def log_slope(self, y: Tensor) -> Tensor:
         """Log dx/dy, (..., n)."""
@@ -111,3 +123,18 @@ class Magnitude(NormalMixture):
     def law(self, params: Tensor) -> MagnitudeLaw:
         """The law with logits, standardised means and log deviations of y (..., n, size)."""
         return MagnitudeLaw(params, self)
+
+    def estimate(
+        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+    ) -> Tensor:
+        """None: only nets put its parameters out.
+
+        Raises:
+            Unsupported: Always.
+        """
+        raise Unsupported("Magnitude has no closed-form estimate", do='use Columns(kind="closed")')
+
+
+def _largest(dtype: torch.dtype) -> float:
+    """The largest y whose exponential leaves room for factors and sums."""
+    return math.log(torch.finfo(dtype).max) - 10

@@ -122,6 +122,14 @@ def spread(std: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(constant | (std == 0), 1.0, std)
 
 
+def quantiles(x: Tensor, weight: Tensor, levels: Tensor) -> Tensor:
+    """Weighted quantiles of values x (N,): the first whose share of all weight (N,) at or below it reaches a level."""
+    ordered, index = x.sort()
+    share = weight[index].cumsum(0)
+    at = torch.searchsorted(share, (levels * share[-1]).contiguous())
+    return ordered[at.clamp(max=len(x) - 1)]
+
+
 def tabulate(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """How much weight each component gives to each distinct value of each entry.
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.heads.numeric import highest, moments, open_unit, piece, solve, spread
+from likeness.heads.numeric import highest, moments, open_unit, piece, quantiles, solve, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 _LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
 _MARGINAL = 64  # pieces of the marginal law
 _EVEN, _TAIL, _ROWS = 48, 7, 8  # its even ones at most, its halvings towards each end, and rows that each has at least
 _NARROW = 2e-5  # its narrowest piece in standard deviations: narrower ones would only chase repeated values
+_FAR = 8.0  # deviations that nets see at most; the rank tells the rest
 _SEARCHED = 8  # points a bin from which the mode is searched
 _NODES = 8  # of the quadrature of the mean, a piece of the marginal law
 _SOFTPLUS_ONE = math.log(math.e - 1)
@@ -42,6 +43,7 @@ class SplineLaw(EntryLaw):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log of both splines' slopes, or the exponential law's terms."""
+        x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)
         rank, log_density = self.head.rank(x)
@@ -52,6 +54,7 @@ class SplineLaw(EntryLaw):
 
     def cdf(self, x: Tensor) -> Tensor:
         """The splines, scaled to what the tails leave."""
+        x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)
         inside = below + (1 - below - above) * _rise(self.head.rank(x)[0], *self.knots)[0]
@@ -68,7 +71,7 @@ class SplineLaw(EntryLaw):
         inside = self.head.quantile(_fall(part, *self.knots))
         left = low + reach * (u / below.clamp(min=1e-30)).clamp(max=1).log()
         right = high - reach * ((1 - u) / above.clamp(min=1e-30)).clamp(max=1).log()
-        return torch.where(u < below, left, torch.where(u > 1 - above, right, inside))
+        return self.head.back(torch.where(u < below, left, torch.where(u > 1 - above, right, inside)))
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """The draw, which has a gradient in the parameters."""
@@ -79,7 +82,7 @@ class SplineLaw(EntryLaw):
         """The highest of fine grids of both splines' pieces, moved to the top nearby by a search of thirds."""
         own, marginal = (_grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1]))
         grid = torch.cat([own, marginal.expand(*own.shape[:-1], -1)], -1)
-        return self.head.quantile(highest(self._height, grid))
+        return self.head.back(self.head.quantile(highest(self._height, grid)))
 
     @property
     def mean(self) -> Tensor:
@@ -92,7 +95,7 @@ class SplineLaw(EntryLaw):
         area = ((below * weights).sum(-1) * place.diff(dim=-1)).sum(-1)
         low, high, reach = self._ends(place.dtype)
         left, right = self._tails(place.dtype)
-        return (1 - left - right) * (high - area) + left * (low - reach) + right * (high + reach)
+        return self.head.back((1 - left - right) * (high - area) + left * (low - reach) + right * (high + reach))
 
     def _height(self, rank: Tensor) -> Tensor:
         """Log density at a rank, up to a constant."""
@@ -109,8 +112,8 @@ class SplineLaw(EntryLaw):
 class Spline(Head):
     """Real entries by a spline of `bins` pieces over their rank in the data, between the data's ends or their bounds.
 
-    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law. Nets see the rank
-    as a normal score. A bound is kept exactly: no mass beyond it.
+    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law. Nets see the value
+    and its rank as a normal score. A bound is kept exactly: no mass beyond it.
 
     Args:
         entries: The number of entries.
@@ -137,7 +140,7 @@ class Spline(Head):
         bounds: Sequence[tuple[float | None, float | None]] | None = None,
         presence: bool = True,
     ) -> None:
-        super().__init__(entries=entries, size=3 * bins + 1, features=1 + presence, presence=presence)
+        super().__init__(entries=entries, size=3 * bins + 1, features=2 + presence, presence=presence)
         self.bins = bins
         ends = bounds or [(None, None)] * entries
         for name, side in (("lower", 0), ("upper", 1)):
@@ -155,18 +158,23 @@ class Spline(Head):
         total, self.location, std = moments(x, present, weight)
         self.scale = spread(std, self.location, x.dtype)
         self.below, self.above = (end.isnan() / (1 + total.clamp(min=1)) for end in (self.lower, self.upper))
-        tables = [self._marginal(x[seen[:, i], i], i) for i in range(self.entries)]
+        weights = [weight.double()[seen[:, i]] for i in range(self.entries)]
+        tables = [self._marginal(x[seen[:, i], i] - self.location[i], weights[i], i) for i in range(self.entries)]
         self.place, self.mass, self.slope = (torch.stack(t) for t in zip(*tables, strict=True))
 
-    def _marginal(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Knots of one entry's marginal law (pieces + 1,): values, ranks, and slopes between those of their pieces."""
-        middle, wide = self.location[i], self.scale[i]
-        ends = torch.stack([x.amin(), x.amax()]) if len(x) else torch.stack([middle, middle])
+    def _marginal(self, x: Tensor, weight: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Knots of one entry's marginal law (pieces + 1,): values, ranks, and slopes between those of their pieces.
+
+        Values are apart from the location, so that knots close to each other stay so in single precision.
+        """
+        wide = self.scale[i]
+        ends = torch.stack([x.amin(), x.amax()]) if len(x) else torch.zeros(2, dtype=torch.float64, device=wide.device)
         if not ends[1] - ends[0] > 1e-6 * wide:  # one value, or none: an interval about it
-            ends = torch.stack([middle - wide, middle + wide])
-        low, high = (e if b.isnan() else b for e, b in zip(ends, (self.lower[i], self.upper[i]), strict=True))
+            ends = ends.mean() + torch.stack([-wide, wide])
+        bounds = (self.lower[i] - self.location[i], self.upper[i] - self.location[i])
+        low, high = (e if b.isnan() else b for e, b in zip(ends, bounds, strict=True))
         known = _levels(len(x)).to(x)
-        values = x.quantile(known) if len(x) else low + (high - low) * known
+        values = quantiles(x, weight, known) if len(x) else low + (high - low) * known
         values[0], values[-1] = low, high
         levels = _filled(known, _MARGINAL + 1)
         widths = _interpolated(levels, known, values.clamp(low, high)).diff().clamp(min=_NARROW * wide)
@@ -177,22 +185,33 @@ class Spline(Head):
         first, last = (s * (s / t).clamp(1e-3, 1).sqrt() for s, t in ((secant[0], secant[1]), (secant[-1], secant[-2])))
         return place, levels, torch.cat([first[None], inner, last[None]])
 
+    def apart(self, x: Tensor) -> Tensor:
+        """How far values lie from the location, (..., n)."""
+        return x - self.location.to(x.dtype)
+
+    def back(self, apart: Tensor) -> Tensor:
+        """Values that lie so far from the location, and within the bounds to the last bit, (..., n)."""
+        value = apart + self.location.to(apart.dtype)
+        return torch.fmin(torch.fmax(value, self.lower.to(value.dtype)), self.upper.to(value.dtype))
+
     def tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Values, ranks and slopes at the marginal law's knots, (n, pieces + 1)."""
         return self.place.to(dtype), self.mass.to(dtype), self.slope.to(dtype)
 
     def rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Which part of the marginal law lies below x, and the log of its density there, (..., n)."""
+        """Which part of the marginal law lies below x, apart from the location, and its log density there, (..., n)."""
         place = self.place.to(x.dtype)
         return _rise(torch.maximum(torch.minimum(x, place[..., -1]), place[..., 0]), *self.tables(x.dtype))
 
     def quantile(self, rank: Tensor) -> Tensor:
-        """The value of that rank in the marginal law, (..., n)."""
+        """The value of that rank in the marginal law, apart from the location, (..., n)."""
         return _fall(rank, *self.tables(rank.dtype))
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
-        """The normal score of the rank, Phi^-1(R(x))."""
-        return self._marked(torch.special.ndtri(self.rank(x)[0].clamp(1e-5, 1 - 1e-5)).unsqueeze(-1), present)
+        """(x - location) / scale, at most 8 of it, and the normal score of the rank, Phi^-1(R(x))."""
+        apart = self.apart(x)
+        score = torch.special.ndtri(self.rank(apart)[0].clamp(1e-5, 1 - 1e-5))
+        return self._marked(torch.stack([(apart / self.scale.to(x.dtype)).clamp(-_FAR, _FAR), score], -1), present)
 
     def law(self, params: Tensor) -> SplineLaw:
         """The law with these logits and slopes (..., n, 3 bins + 1)."""
@@ -227,9 +246,10 @@ def _interpolated(at: Tensor, known: Tensor, values: Tensor) -> Tensor:
 
 
 def _grid(knots: Tensor, points: int) -> Tensor:
-    """Knots (..., K + 1) and points between them, (..., K * (points + 1))."""
-    step = torch.linspace(0, 1, points + 1, dtype=knots.dtype, device=knots.device)
-    return (knots[..., :-1, None] + knots.diff(dim=-1)[..., None] * step).flatten(-2)
+    """Knots (..., K + 1) and points between them, (..., K * points + 1)."""
+    step = torch.arange(points, dtype=knots.dtype, device=knots.device) / points
+    inner = (knots[..., :-1, None] + knots.diff(dim=-1)[..., None] * step).flatten(-2)
+    return torch.cat([inner, knots[..., -1:]], -1)
 
 
 def _ladder(logits: Tensor, least: float) -> Tensor:
