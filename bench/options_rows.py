@@ -275,6 +275,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("settling", 3.0, "energy", "an earlier rest does not help so short a game"),
             ("critic_settling", 0.0, "energy", "no difference here"),
             ("activation", "leaky_relu", "energy", "no difference that three seeds show"),
+            ("beta1", 0.9, "quality", "momentum makes the two players circle each other"),
             ("beta2", 0.9, "energy", "no difference here"),
             ("ema", 0.0, "energy", "once the rate has fallen there is little to average"),
             ("clip", 0.1, "energy", "no difference here"),

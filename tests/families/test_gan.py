@@ -45,6 +45,21 @@ def test_the_saturating_gradient_vanishes_where_the_critic_wins() -> None:
     assert float(slopes["non_saturating"].abs()) > 0.99
 
 
+def test_the_critic_moves_as_often_as_asked_and_with_the_momentum_asked() -> None:
+    """Algorithm 1 of Goodfellow et al. 2014: k steps of the critic, one of the generator, by any gradient rule."""
+    run = fit(critic_steps=3, beta1=0.5)
+    run.step()
+    assert run.executor.moves == {"critic": 3, "generator": 1}
+    assert all(o.param_groups[0]["betas"] == (0.5, 0.99) for o in run.executor.optimisers.values())
+    still, moving = (fit(beta1=beta1) for beta1 in (0.0, 0.9))
+    weights = []
+    for other in (still, moving):
+        for _ in range(3):
+            other.step()
+        weights.append(torch.cat([p.detach().flatten() for p in other.model.generator.parameters()]))
+    assert not torch.equal(*weights)
+
+
 @pytest.mark.parametrize("loss", sorted(CRITICS))
 def test_the_critic_descends_towards_telling_apart(loss: str) -> None:
     real, fake = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)

@@ -67,7 +67,8 @@ class GANConfig(GradientConfig):
     critic_settling: float = option(
         1.0, "power of the schedule that the critic follows: 0 keeps its learning rate", "optimiser", ge=0
     )
-    beta2: float = option(0.99, "decay of Adam's second moment; its first is 0", "optimiser", gt=0, lt=1)
+    beta1: float = option(0.0, "decay of Adam's first moment: momentum", "optimiser", ge=0, lt=1)
+    beta2: float = option(0.99, "decay of Adam's second moment", "optimiser", gt=0, lt=1)
     ema: float = option(
         0.995, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
     )
@@ -204,7 +205,7 @@ class GAN(Model):
         c: GANConfig = self.config
         critic = [*self._judging().values(), *(self.judge.parameters() if self.judge is not None else ())]
         generator = [*self.generator.parameters(), *(self.context.parameters() if self.context is not None else ())]
-        betas = (0.0, c.beta2)
+        betas = (c.beta1, c.beta2)
         play, answer, weigh = (partial(self.__call__, phase=name) for name in ("critic", "generator", "codes"))
         phases = (
             Phase("critic", play, critic, repeat=c.critic_steps, settling=c.critic_settling, betas=betas),
