@@ -296,3 +296,16 @@ def test_the_mode_of_a_wide_law_of_magnitudes_lies_deviations_below_its_mean():
     y = torch.linspace(-20, 60, 80_001, dtype=torch.float64).unsqueeze(-1)
     best = law.log_prob(head.value(y)).max()
     assert float(law.log_prob(law.mode)) >= float(best) - 1e-6
+
+
+def test_values_at_their_bounds_are_possible_in_single_precision():
+    """Differences from the location round, also those of the bounds: a value at its bound must not fall beyond it."""
+    for seed in range(20):
+        lower = float(normals(1, seed=seed))
+        u = uniforms(300, 1, seed=seed)
+        x = (lower + 0.3 * torch.cat([torch.zeros(20, 1).double(), u, torch.ones(20, 1).double()])).float()
+        ends = (float(x.min()), float(x.max()))
+        head = fitted(Spline(1, bins=4, bounds=[ends]), x)
+        law = head.law(head.start().float())
+        assert bool(torch.isfinite(law.log_prob(x)).all())
+        assert bool(law.log_prob(torch.tensor([[ends[0] - 0.01], [ends[1] + 0.01]])).isneginf().all())

@@ -42,15 +42,17 @@ class SplineLaw(EntryLaw):
         return _ladder(widths, _LEAST_WIDTH), _ladder(heights, _LEAST_MASS), slopes
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log of both splines' slopes, or the exponential law's terms."""
+        """The log of both splines' slopes, or the exponential law's terms; -inf beyond a bound."""
+        forbidden = (x < self.head.lower.to(x.dtype)) | (x > self.head.upper.to(x.dtype))  # never where there is none
         x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)
         rank, log_density = self.head.rank(x)
         inside = torch.log1p(-(below + above)) + _rise(rank, *self.knots)[1] + log_density
         beyond = torch.maximum(low - x, x - high).clamp(min=0) / reach
-        outside = torch.where(x < low, below.log(), above.log()) - reach.log() - beyond
-        return torch.where((x < low) | (x > high), outside, inside)
+        outside = torch.where(x < low, below, above).clamp(min=1e-30).log() - reach.log() - beyond
+        tail = ((x < low) & (below > 0)) | ((x > high) & (above > 0))  # at a bound rounding may seem to lie beyond it
+        return torch.where(tail, outside, inside).masked_fill(forbidden, -torch.inf)
 
     def cdf(self, x: Tensor) -> Tensor:
         """The splines, scaled to what the tails leave."""
