@@ -11,7 +11,8 @@ from likeness.check.contract import checks, verdicts
 from likeness.check.spaces import GIVENS, SPACES
 from tests.contract.families import ANSWERS, CELLS, FAMILIES, TRUTHS, quick
 
-MOST_SECONDS = 6.0
+MOST_SECONDS = 12.0  # of processor time a cell
+DEAR = {"image_8bit": 30.0, "symbols": 20.0}  # 192 entries of 256 levels; sums over words of every length
 NUMBERS = [c.number for c in checks() if c.number != 19]  # two processes are started once for all families
 
 
@@ -31,7 +32,7 @@ def test_cell(cell, record_property):
     failed = [f"({o.number}) {o.detail}" for o in found if o.state == "failed"]
     assert not failed, "\n".join(failed)
     dearest = ", ".join(f"({o.number}) {o.seconds:.1f} s" for o in sorted(found, key=lambda o: -o.seconds)[:4])
-    if seconds > MOST_SECONDS:
+    if seconds > DEAR.get(cell[1], MOST_SECONDS):
         told = f"{'-'.join(cell)}: {seconds:.1f} s of processor time; {dearest}"
         assert os.environ.get("LIKENESS_COST") != "fail", told
         warnings.warn(told, stacklevel=1)

@@ -206,12 +206,11 @@ class _Ordinal(Step):
 
     def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         assert u is not None
-        levels = self.variable.states
-        v = (x + u.squeeze(-1)) / levels
-        size = torch.full_like(x, -float(torch.tensor(levels).log()))
+        levels, within = self.variable.states, u.squeeze(-1)
+        size = torch.full_like(x, -math.log(levels))
         if not self.squash:
-            return v[..., None], size
-        y = v.log() - torch.log1p(-v)
+            return ((x + within) / levels)[..., None], size
+        y = (x + within).log() - (levels - 1 - x + (1 - within)).log()  # 1 - v would round to 0 beside the last level
         return y[..., None], size - logsigmoid(y) - logsigmoid(-y)
 
     def inverse(self, y: Tensor) -> Tensor:

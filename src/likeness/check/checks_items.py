@@ -23,9 +23,10 @@ from likeness.core.law import Law
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
 ITEMS, ORDERED = 64, 16
 RESUMED = ("reals2", "none")
-PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # rows, first
-ROWS = PARTS[:4]  # of rows that are asked about
-WIDE, FEW = 100, ((1, 0), (2, 0))  # entries from which fillings are dear, and the parts of them that are asked about
+PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # items of a series: how many, first
+ROWS = ((1, 0), (7, 5), (17, 17))  # rows of a batch: one, some beside a tile's edge, several tiles
+WIDE, FEW = 100, ((1, 0), (7, 5))  # entries from which answers are dear, and the parts of a batch that are asked about
+ALONE = 3  # rows that are asked about with one row, where that is dear 16, computed at a time
 
 Ask = Callable[[Cell, Batch, Any], Tensor]
 Parts = tuple[tuple[int, int], ...]
@@ -209,11 +210,8 @@ def items(cell: Cell) -> Result:
 
 def _largest(cell: Cell, batch: Batch, *, strict: bool) -> float:
     """The largest change of an item over all verbs."""
-    dear = cell.law.space.dims > WIDE
-    rows = [
-        _parts(cell, ask, batch, FEW if dear and verb == "complete" else ROWS, strict=strict)
-        for verb, ask in askable(cell)
-    ]
+    parts = FEW if cell.law.space.dims > WIDE else ROWS
+    rows = [_parts(cell, ask, batch, parts, strict=strict) for _, ask in askable(cell)]
     return max(rows + _series(cell, strict=strict), default=0.0)
 
 
@@ -229,19 +227,19 @@ def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) ->
         largest = max(largest, gap(part, whole[first : first + rows]))
     if not strict:
         with poisoned(2):
-            few = min(8, parts[1][0])
-            single = ask(cell, batch[:few], cell.asked(rows=1))
-        largest = max(largest, gap(single, whole[:few]))
+            single = ask(cell, batch[:ALONE], cell.asked(rows=1 if parts is ROWS else 16))
+        largest = max(largest, gap(single, whole[:ALONE]))
     return largest
 
 
 def _series(cell: Cell, *, strict: bool) -> list[float]:
     """Items first..first+n-1 of `sample`, and draws first.. of rows, against one long series."""
     law, changes, settings = cell.law, list[float](), cell.asked(strict=strict)
+    parts = PARTS[:3] if law.space.dims > WIDE else PARTS
     if law.support("sample"):
         with poisoned(1):
-            whole = law.sample(ITEMS + 17, seed=cell.seed, settings=settings)
-        for rows, first in PARTS:
+            whole = law.sample(max(sum(part) for part in parts), seed=cell.seed, settings=settings)
+        for rows, first in parts:
             with poisoned(rows):
                 part = law.sample(rows, seed=cell.seed, first=first, settings=settings)
             changes.append(gap(part.x, whole.x[first : first + rows]))
@@ -349,9 +347,9 @@ def _rearranged(cell: Cell, ask: Callable[[Batch], Tensor], batch: Batch) -> dic
 
 def _asked(cell: Cell) -> Iterator[tuple[str, Ask, Batch]]:
     """Each verb with its rows; completion and log p also of rows of which every other one has many holes."""
-    batch = cell.held(ORDERED)
+    batch = cell.held(ORDERED if cell.law.space.dims <= WIDE else ORDERED // 2)
     yield from ((verb, ask, batch) for verb, ask in askable(cell))
-    odd = (torch.arange(ORDERED) % 2 == 1).reshape(-1, *[1] * (batch.x.dim() - 1))
+    odd = (torch.arange(len(batch)) % 2 == 1).reshape(-1, *[1] * (batch.x.dim() - 1))
     known = torch.where(odd, hiding(cell, batch, 0.5).present, cell.holed(batch, 1).present)
     patchy = batch.hide(~known & batch.present)
     for verb, ask in (("complete", _complete_as_is), ("log_prob", _log_prob)):

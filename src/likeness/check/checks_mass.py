@@ -20,6 +20,7 @@ from likeness.core.space import Variable
 MASS = 1e-3
 COARSE, FINE, FINEST, LINE = 160, 320, 600, 4000  # points along an axis of a plane, and of a line
 SEEDS = 4  # draws of a bound, whose spread tells its error
+DRAWN = 1024  # states that are added up where each costs several draws
 CONDITIONS = 2
 
 
@@ -70,6 +71,8 @@ def _masses(cell: Cell) -> Iterator[Mass]:
         if planar(cell):
             yield _on_plane(cell, given, name)
         for points in listed(cell.law.space, cell.law.dtype):
+            if not cell.exact and len(points.x) > DRAWN:
+                break
             length = "" if points.length is None else f", length {int(points.length[0])}"
             yield total(cell, points, given, f"{len(points.x)} states, {name}{length}")
 

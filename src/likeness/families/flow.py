@@ -38,8 +38,10 @@ class FlowConfig(GradientConfig):
     """Options of `flow`."""
 
     transform: Literal["spline", "affine"] = option("spline", "the map of each variable: rational-quadratic or affine")
-    net: Literal["autoregressive", "coupling"] = option(
-        "autoregressive", "autoregressive: every variable after those before it; coupling: one half after the other"
+    net: Literal["auto", "autoregressive", "coupling"] = option(
+        "auto",
+        "autoregressive: every variable after those before it; coupling: one half after the other; auto: coupling for "
+        "images, else autoregressive",
     )
     layers: int = option(4, "maps one after the other", ge=1)
     hidden: tuple[int, ...] = option((96, 96), "widths of each conditioner's hidden layers")
@@ -74,6 +76,8 @@ class Flow(Model):
         self.preprocessor = LearnedReals(space) if learned else Reals(space)
         self.filler = GaussianFiller(self.preprocessor.out)
         self.dims = self.preprocessor.out.dims
+        images = "coupling" if len(space.shape) == 3 and self.dims > 1 else "autoregressive"
+        self.net = images if config.net == "auto" else config.net
         self.codes = vector(self.dims)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.side = (config.context if self.context is not None else 0) + int(space.ragged)
@@ -82,8 +86,8 @@ class Flow(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick flow for checks: few steps must teach it the law without a condition too."""
-        sizes = {"layers": 2, "hidden": (32,), "bins": 6, "context": 16}
-        return {**sizes, "drop_given": 0.5, "batch": 128, "lr": 5e-3, "ema": 0.99}
+        small = {"layers": 2, "hidden": (32,), "bins": 6, "context": 16, "drop_given": 0.5, "lr": 5e-3, "ema": 0.99}
+        return {**small, "batch": 128} if len(space.shape) < 3 else {**small, "batch": 32, "lr": 2e-3}
 
     def _layer(self, k: int) -> list[Bijection]:
         """A mixing map and a conditioned one; one variable alone has nothing to mix."""
@@ -99,7 +103,7 @@ class Flow(Model):
     def _conditioned(self, k: int, order: list[int] | None = None) -> Bijection:
         c: FlowConfig = self.config
         step: Step = SplineStep(c.bins, c.bound) if c.transform == "spline" else AffineStep()
-        if c.net == "autoregressive" or self.dims == 1:
+        if self.net == "autoregressive" or self.dims == 1:
             ins, outs = [1] * self.dims, [step.size] * self.dims
             return Autoregressive(MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.side), step)
         moved = [(i + k) % 2 == 0 for i in range(self.dims)]

@@ -83,10 +83,11 @@ def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Patter
     assert states is not None
     noise = replace(question.noise, draw=0)  # one table for all draws
     share, effort = -(-question.settings.particles // len(states)), question.effort
+    settings = question.settings.model_copy(update={"strict": False})  # the rows of a tile have their slots already
 
     def score(part: Tensor, of: Tensor) -> Scored:
         full = _filled(question.batch, part, holes, of)
-        return law._score(full, noise[part.repeat_interleave(len(of))], effort, question.settings)
+        return law._score(full, noise[part.repeat_interleave(len(of))], effort, settings)
 
     if effort is None and share > law.default_effort and score(rows[:1], states[:1]).kind is not Kind.EXACT:
         effort = share  # so that what is picked follows the law
