@@ -1,5 +1,6 @@
 """A causal convolutional net for images: every output sees the pixels before it in raster order, and no other."""
 
+import math
 from collections import deque
 from typing import cast, final
 
@@ -20,8 +21,9 @@ class PixelCNN(nn.Module):
     """Outputs for every variable of an image from those before it: row by row, pixel by pixel, channels innermost.
 
     Two streams leave no blind spot: v at (r, c) sees rows above r only, h sees v and the pixels left of c in row r.
-    p = K_v * silu(v), v <- v + p, h <- h + W silu(K_h * silu(h) + L p), with kernels of 2x3 and 1x2 pixels at the
-    layer's dilation; a map of biases tells v where it is. A grouped head orders the channels of one pixel.
+    h starts from both; then p = K_v * silu(v), v <- v + p, h <- h + W silu(K_h * silu(h) + L p), with kernels of 2x3
+    and 1x2 pixels at the layer's dilation; maps of biases tell where they are. A grouped head orders the channels of
+    one pixel.
     van den Oord et al. 2016, arXiv:1606.05328, section 2.3, with plain residual blocks in place of gates.
 
     x: features (B, inputs, H, W), inputs / C for each channel, grouped by channel; context: (B, C) or None
@@ -45,8 +47,11 @@ class PixelCNN(nn.Module):
         self.shape, self.inputs, self.width, self.context = shape, inputs, width, context
         self.above = nn.Conv2d(inputs, width, (REACH, 2 * REACH + 1))
         self.left = nn.Conv2d(inputs, width, (1, REACH))
-        self.place = nn.Parameter(torch.zeros(width, height, columns))
+        self.down = nn.Conv2d(width, width, 1, bias=False)
+        self.place = nn.Parameter(torch.zeros(2, width, height, columns))  # of v and of h
         self.layers = nn.ModuleList(CausalLayer(width, dilation, context=context) for dilation in dilations)
+        for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
+            conv.weight.data.mul_(math.sqrt(3))  # torch starts with variance 1 / (3 fan-in), which fades on the way
         self.head = GroupedHead(width, outputs, groups=channels, features=inputs, hidden=width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -54,7 +59,9 @@ class PixelCNN(nn.Module):
         context = matched(context, self.context)
         v = channels_last(self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]))
         h = channels_last(self.left(pad(x, (REACH, 0))[..., :-1]))
-        v = v + channels_last(self.place[None]).to(v.dtype)  # in v's own precision, which autocast may have lowered
+        of_v, of_h = (channels_last(p[None]).to(v.dtype) for p in self.place)  # as autocast may have lowered v
+        v = v + of_v
+        h = h + of_h + self.down(v)
         for layer in self.layers:
             v, h = layer(v, h, context)
         return self.head(h.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -109,6 +116,7 @@ class PixelStepper(Stepper):
         self._rows: deque[Tensor] = deque([blank] * REACH, maxlen=REACH)
         self._pixels: deque[Tensor] = deque([blank[..., 0]] * REACH, maxlen=REACH)
         self._left = net.left.weight[:, :, 0].permute(0, 2, 1).flatten(1)
+        self._entering = blank
         self._line: list[Tensor] = []
 
     def _advance(self, place: Tensor | None) -> Tensor:
@@ -116,7 +124,7 @@ class PixelStepper(Stepper):
             self._take(place)
         if not self._line:
             self._start_row()
-        h = linear(torch.cat(list(self._pixels), -1), self._left, self._net.left.bias)
+        h = linear(torch.cat(list(self._pixels), -1), self._left) + self._entering[len(self._line)]
         for cache in self._layers:
             h = cache.pixel(h, len(self._line))
         return h
@@ -135,7 +143,9 @@ class PixelStepper(Stepper):
         net = self._net
         if self._row == net.shape[1]:
             raise IndexError(f"all {self._row} rows of the image have been taken: start another stepper")
-        v = net.above(pad(torch.stack(list(self._rows), 2), (REACH, REACH)))[:, :, 0] + net.place[:, self._row]
+        of_v, of_h = net.place[:, :, self._row]
+        v = net.above(pad(torch.stack(list(self._rows), 2), (REACH, REACH)))[:, :, 0] + of_v
+        self._entering = linear(v.permute(2, 0, 1), net.down.weight[:, :, 0, 0], net.left.bias) + of_h.t()[:, None]
         for cache in self._layers:
             v = cache.row(v)
 
