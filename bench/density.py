@@ -3,7 +3,7 @@
     python -m bench.density --family mixture --world ring [--rows 100000] [--fresh 100000] [--seed 0]
                             [--budget 3m] [--set components=8] ... [--given label|vector|image|tokens]
     python -m bench.density --family mixture --all
-    python -m bench.density --family diffusion --world moons --fresh 2000 --probes 16
+    python -m bench.density --family diffusion --world mixture43 --fresh 2000 --probes 16
 
 Prints the mean of log p - log q with its standard error, and the seconds that the fit took; under a condition that of
 p(x | y). With --probes also how far the ODE's log p by that many probes of the trace lies from that by the exact one.
@@ -23,7 +23,6 @@ import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.arguments import assignment
 from likeness.core import registry
-from likeness.core.answers import LogProb
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.data.worlds import world
@@ -64,16 +63,18 @@ def measure(family: str, name: str, options: dict[str, Any], args: argparse.Name
     error = float(gap.std()) / math.sqrt(len(gap))
     told = json.dumps(chosen) if chosen else "defaults"
     under = f" given {args.given}" if args.given else ""
-    probed = f"\n    {traces(model, fresh, exact, args.probes)}" if args.probes else ""
+    probed = f"\n    {traces(model, fresh, args.probes)}" if args.probes else ""
     return (
         f"{family:14} {name + under:14} KL {float(gap.mean()):8.5f} ± {error:.5f}   {wall:6.1f} s, "
         f"{processor:6.1f} s of processor, {run.iteration} iterations   {told}{probed}"
     )
 
 
-def traces(model: Model, x: Batch, exact: LogProb, probes: int) -> str:
+def traces(model: Model, x: Batch, probes: int) -> str:
     """Log p by the ODE with its trace probed, beside the exact one."""
-    probed = model.log_prob(x, given=x.given, effort=probes, seed=0, settings={"exact_trace": 0})
+    exact = model.log_prob(x, given=x.given, seed=0, settings={"likelihood": "ode", "exact_trace": model.space.dims})
+    few = {"likelihood": "ode", "exact_trace": 0}
+    probed = model.log_prob(x, given=x.given, effort=probes, seed=0, settings=few)
     assert probed.stderr is not None
     gap, within = probed.value.double() - exact.value.double(), 3 * probed.stderr.double()
     error = float(gap.std()) / math.sqrt(len(gap))

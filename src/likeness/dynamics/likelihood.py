@@ -22,6 +22,7 @@ from likeness.dynamics.path import DDPM, Path, expand
 Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
 AT_ONCE = 1 << 12  # numbers in all probes
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x, t) -> velocity, divergences
+Probes = Callable[[int], Tensor]  # number of the step -> (n, B, *E)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,44 @@ def gaussian(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
     return -((x - mean) / std).square() / 2 - std.log() - math.log(2 * math.pi) / 2
 
 
-def rademacher(noise: Noise, n: int, x: Tensor) -> Tensor:
-    """Signs to probe a Jacobian with, n for each item of x (B, *E), (n, B, *E); probe i does not depend on n."""
-    signs = [noise.uniform(f"probe-{i}", *x.shape[1:]) for i in range(n)]
-    return 2 * (torch.stack(signs) < 0.5).to(x) - 1
+def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
+    """Signs to probe a Jacobian with, n for each item of x (B, *E), anew at each step; probe i does not depend on n.
+
+    Probes are random signs times rows of a Hadamard matrix of order P, the least power of 2 from the item's size,
+    in random order without return: each is a vector of independent signs, and P of them in a row are orthogonal, so
+    that together they give the trace exactly. Fewer err less than independent ones would: see `without_return`. Other
+    signs at each step let the errors of many steps cancel (with the same ones they add up).
+    """
+    size = x[0].numel()
+    order = _order(size)
+    blocks = [_block(noise, k, min(order, n - first), order, size) for k, first in enumerate(range(0, n, order))]
+    rows = torch.cat(blocks).to(x).unflatten(-1, x.shape[1:])
+
+    def at(step: int) -> Tensor:
+        return rows * (1 - 2 * (noise.uniform(f"probe-signs-{step}", *x.shape[1:]) < 0.5).to(x))
+
+    return at
+
+
+def _order(size: int) -> int:
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def without_return(n: int, size: int) -> float:
+    """By how much n probes of an item of `size` entries err less than independent ones: sqrt(1 - n / P), n <= P.
+
+    The variance of a mean of n out of P (Cochran 1977, Sampling Techniques, theorem 2.2).
+    """
+    return math.sqrt(max(0.0, 1 - n / _order(size)))
+
+
+def _block(noise: Noise, number: int, n: int, order: int, size: int) -> Tensor:
+    """The first n rows of one round of a Hadamard matrix's (n, B, size); H_ij is -1 to the bits that i and j share."""
+    rows = noise.uniform(f"probe-row-{number}", order).argsort(-1).t()[:n]
+    shared = rows[..., None] & torch.arange(size, device=rows.device)
+    for half in (32, 16, 8, 4, 2, 1):
+        shared = shared ^ (shared >> half)  # the last bit becomes the parity of all
+    return 1 - 2 * (shared & 1)
 
 
 def _axes(x: Tensor) -> Tensor:
@@ -109,7 +144,7 @@ def ode_log_prob(
     context: Given = None,
     *,
     grid: Tensor,
-    probes: Tensor | None = None,
+    probes: Probes | None = None,
     prior: Callable[[Tensor], Tensor] | None = None,
     present: Tensor | None = None,
 ) -> Estimate:
@@ -127,18 +162,19 @@ def ode_log_prob(
         x: Data, (B, *E).
         context: What the denoiser is given.
         grid: Increasing times, such as `likelihood_grid`.
-        probes: None for the exact trace, by one product for each of the D entries; or (n, B, *E) of mean 0 and
-            covariance I for Hutchinson's estimate, whose n values give the standard error. See `rademacher`.
+        probes: None for the exact trace, by one product for each of the D entries; or for each step (n, B, *E) of
+            mean 0 and covariance I for Hutchinson's estimate, whose n values give the standard error: see `rademacher`.
         prior: The log-density of x at grid[-1], (B, *E) -> (B,); by default N(0, prior_std^2 I).
         present: Which entries exist, bool (B, *E).
     """
     mask = torch.ones_like(x) if present is None else present.to(x)
-    directions = _axes(x) if probes is None else probes * mask
-    slope, times = _slope(denoiser, path, context, directions, mask), grid.detach().double().cpu().unbind()
+    times, axes = grid.detach().double().cpu().unbind(), _axes(x) if probes is None else None
     scale = path.alpha(times[0])
-    x, grown = x * scale, x.new_zeros(len(directions), len(x))
-    for t, s in pairwise(times):
-        x, divergence = _runge_kutta(slope, x, t, s)
+    x, grown = x * scale, torch.zeros((), dtype=x.dtype, device=x.device)
+    for step, (t, s) in enumerate(pairwise(times)):
+        directions = axes if probes is None else probes(step) * mask
+        assert directions is not None
+        x, divergence = _runge_kutta(_slope(denoiser, path, context, directions, mask), x, t, s)
         grown = grown + divergence
     end = prior(x) if prior else total(gaussian(x, 0, path.prior_std), present)
     values = end + total(mask * scale.log()) + (grown.sum(0, keepdim=True) if probes is None else grown)

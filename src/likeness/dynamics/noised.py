@@ -114,14 +114,15 @@ class Noised(Process):
         return Scored(found.value, Kind.LOWER_BOUND, how, found.stderr, found.terms)
 
     def _ode(self, batch: Batch, noise: Noise, told: Told, probes: int, settings: Any) -> Scored:
-        exact, steps = self.dims <= settings.exact_trace, settings.steps or self.steps
+        exact, steps = self.dims <= max(settings.exact_trace, probes), settings.steps or self.steps
         found = likelihood.ode_log_prob(
             self.denoiser, self.path, batch.x, told, grid=likelihood.likelihood_grid(self.path, steps),
             present=told.present, probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
         )  # fmt: skip
         trace = "exact trace" if exact else many(probes, "probe")
         how = f"probability-flow ODE, {steps} steps, {trace}"
-        return Scored(found.value, Kind.ESTIMATE, how, found.stderr)
+        error = None if found.stderr is None else found.stderr * likelihood.without_return(probes, self.dims)
+        return Scored(found.value, Kind.ESTIMATE, how, error)
 
     def flow(self, x: Tensor, told: Told, *, back: bool) -> Tensor:
         """Data to noise of standard deviation 1 along the ODE, or back, by as many steps as log p takes."""
