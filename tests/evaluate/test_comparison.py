@@ -112,6 +112,13 @@ def test_equal_laws_are_not_separable_and_unlike_ones_are(compared):
     assert any(s.startswith("Best by exact log p: ") and "not separable from it" in s for s in compared.sentences)
 
 
+def test_the_frechet_distance_of_a_shifted_law_is_the_square_of_the_shift(compared):
+    """In units of the training rows' own spread, which is 1: 1 in each of two columns, beside a bias of some 1 / 60."""
+    apart = compared.row("toy shift=1.0").cells["frechet"]
+    assert apart.low <= 2.0 <= apart.high + 0.3
+    assert compared.row("truth").cells["frechet"].value < 0.5 < apart.low
+
+
 def test_unlike_kinds_are_never_in_one_ranking(compared):
     by_kind = {g.kind: set(g.order) for g in compared.ranking.groups if g.column == "log_prob"}
     assert by_kind["lower bound"] == {"toy kind=1"}

@@ -57,6 +57,9 @@ COLUMNS = (
            "How often a classifier tells drawn items from held-out ones: 0.5 is a coin's toss, 1 is always.", "0.5"),
     Column("energy", "energy distance", "both", "lower", "units of the features",
            "2 E|X-Y| - E|X-X'| - E|Y-Y'| between drawn and held-out items, without bias: 0 for equal laws.", "0"),
+    Column("frechet", "Fréchet distance", "both", "lower", "squared units of the features",
+           "Between Gaussians with the means and covariances of drawn and of held-out items. It grows as items get "
+           "fewer, so that only rows of one table compare.", "0"),
     Column("rate_1", "samples/s, batch 1", "speed", "higher", "1/s", "Items drawn a second, one at a time."),
     Column("rate_many", "samples/s, large batch", "speed", "higher", "1/s", "Items drawn a second, many at once."),
     Column("evaluations", "net evaluations", "speed", "lower", "passes",

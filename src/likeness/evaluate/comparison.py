@@ -365,7 +365,7 @@ def _samples(scores: list[Scores], level: float) -> dict[str, Cell]:
         top = None if key == "density" else (0.0, 1.0)
         values = [getattr(s.coverage, key) for s in scores] if gone is None else []
         found[key] = over_seeds(values, level, within=top) if gone is None else gone
-    for key, within in (("c2st", (0.0, 1.0)), ("energy", None)):
+    for key, within in (("c2st", (0.0, 1.0)), ("energy", None), ("frechet", None)):
         parts = [getattr(s, key) for s in scores]
         without = _gone(parts)
         found[key] = over_seeds(parts, level, within=within) if without is None else without

@@ -499,8 +499,8 @@ def _protocol_lines(p: Facts) -> dict[str, str]:
         "Budget": f"{p['budget']} for every fit of every family",
         "Draws": f"{min(s['draws'], d['test']):,} of each row and seed beside as many held-out items, "
         "under their conditions and with their holes",
-        "Distances": f"precision, recall, density, coverage ({s['neighbours']} neighbours) and energy distance on "
-        f"{p['features']}",
+        "Distances": f"precision, recall, density, coverage ({s['neighbours']} neighbours), energy and Fréchet "
+        f"distance on {p['features']}",
         "Entries": f"the classifier (C2ST: {p['classifier']}, 5 folds) sees {p['entries']}; the audit {p['items']}",
         "Intervals": f"{100 * s['level']:g} %; log p: items and seeds both random (crossed), Student's law; "
         "draws: the spread between seeds plus their own error; timings: on the log scale",

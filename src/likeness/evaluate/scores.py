@@ -22,6 +22,7 @@ from likeness.evaluate.protocol import Options, Split
 from likeness.metrics.audit import Audit, memorisation_audit
 from likeness.metrics.coverage import Coverage, prdc
 from likeness.metrics.distance import energy_distance
+from likeness.metrics.frechet import frechet_interval
 from likeness.metrics.intervals import Interval
 from likeness.metrics.two_sample import boosted_trees, c2st, small_network
 
@@ -50,6 +51,7 @@ class Scores:
         coverage: Precision, recall, density, coverage.
         c2st: Accuracy of a classifier.
         energy: Energy distance.
+        frechet: Fréchet distance.
         audit: What the nearest training items say.
         rates: Items a second at batch 1 and at the large batch, a number a timing.
         evaluations: Network evaluations that one drawn item costs.
@@ -61,6 +63,7 @@ class Scores:
     coverage: Coverage | Absent
     c2st: Interval | Absent
     energy: Interval | Absent
+    frechet: Interval | Absent
     audit: Audit | Absent
     rates: tuple[list[float] | Absent, list[float] | Absent]
     evaluations: int | Absent
@@ -95,6 +98,7 @@ def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Sc
         coverage=then(near, lambda xy: prdc(*xy, k=options.neighbours, level=options.level)),
         c2st=then(drawn, lambda made: _told_apart(split.train.space, view, held, made, seed, options)),
         energy=then(near, lambda xy: energy_distance(*xy, level=options.level)),
+        frechet=then(near, lambda xy: frechet_interval(*xy, level=options.level)),
         audit=then(drawn, lambda made: _audit(view, split, held, made, seed, options)),
         rates=(_rate(law, held, 1, seed), _rate(law, held, options.batch, seed)),
         evaluations=found if isinstance(found, Absent) else found[1],
