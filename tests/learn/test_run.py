@@ -44,6 +44,49 @@ def test_budgets(text: str | Budget) -> None:
         Budget.parse("a while")
 
 
+class Clock:
+    """A clock on which a step takes `pace` seconds."""
+
+    def __init__(self) -> None:
+        self.now, self.pace = 0.0, 1.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def ticking(monkeypatch: pytest.MonkeyPatch, clock: Clock, paces: dict[int, float], **options) -> Run:
+    """A fit of 400 seconds whose pace changes at the steps that `paces` names."""
+    monkeypatch.setattr("likeness.learn.gradient.time", clock)
+    run = Run(model("autoregressive"), table(), Budget(seconds=400.0), seed=3, **options)
+    while not run.done:
+        clock.now += clock.pace
+        run.step()
+        clock.pace = paces.get(run.iteration, clock.pace)
+    return run
+
+
+@pytest.mark.parametrize("paces", [{}, {100: 3.0}, {100: 0.3}, {60: 10.0}, {40: 5.0, 60: 0.5}])
+def test_a_budget_in_seconds_holds_where_the_pace_changes(monkeypatch, paces) -> None:
+    clock = Clock()
+    run = ticking(monkeypatch, clock, paces)
+    assert 0.8 * 400 < clock.now < 1.2 * 400
+    assert run.decisions["revised"]
+    rates = [e.facts["lr"] for e in run.events][30:]
+    assert all(after <= before for before, after in itertools.pairwise(rates))
+    assert max(before - after for before, after in itertools.pairwise(rates)) < 0.2 * rates[0]  # no jump
+    assert rates[-1] < 0.1 * rates[0]
+
+
+def test_a_replay_ends_where_a_changing_pace_had_moved_the_end(monkeypatch) -> None:
+    first = ticking(monkeypatch, Clock(), {100: 3.0, 150: 1.0})
+    assert first.decisions["revised"]
+    state = first.finish().state_dict()
+    again = ticking(monkeypatch, Clock(), {50: 7.0}, decisions=first.decisions)
+    assert again.iteration == first.iteration
+    assert all(torch.equal(v, state[k]) for k, v in again.finish().state_dict().items())
+    assert again.decisions == first.decisions
+
+
 @pytest.mark.parametrize("family", ["flow", "gan", "gaussian", "autoregressive", "independent"])
 def test_two_fits_of_one_seed_have_equal_bits(family: str) -> None:
     states = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ ORDER = zlib.crc32(b"row order")
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
 SLOW = 3  # first steps, which pay for allocations and are not those that the rest will cost
 VALIDATING = 0.1  # share of a wall budget that validation may cost
+MARKS = 8  # times in a wall budget that the pace is looked at again
+SLACK = 0.1  # share of the steps left by which the end must have moved to be decided anew
 
 
 class GradientExecutor(Executor):
@@ -39,6 +42,7 @@ class GradientExecutor(Executor):
         self.shadow = [p.detach().clone() for _, p in self.averaged] if config.ema > 0 else []
         self.started = time.perf_counter()
         self.spent = self.warm = 0.0
+        self.mark = (0.0, 0)  # seconds spent and steps done when the pace was last looked at
         self._orders: dict[int, Tensor] = {}
         inputs = task.model.preprocessor
         self.learned_inputs = inputs is not None and any(p.requires_grad for p in inputs.parameters())
@@ -50,8 +54,14 @@ class GradientExecutor(Executor):
 
     @property
     def total(self) -> int | None:
-        """The steps there will be, once decided."""
-        return self.task.decisions.get("steps")
+        """The steps there will be, once decided, as last decided by now."""
+        return self._plan()[-1][1]
+
+    def _plan(self) -> list[tuple[int, int | None]]:
+        """What was decided by now: when, and on how many steps."""
+        decided = self.task.decisions
+        first = (decided.get("decided_at", self.iteration), decided.get("steps"))
+        return [first, *((at, steps) for at, steps in decided.get("revised", ()) if at <= self.iteration)]
 
     def _precision(self) -> str:
         """The Config's choice; auto measures where the budget is a time, so that a budget in steps replays itself."""
@@ -169,11 +179,12 @@ class GradientExecutor(Executor):
         return self._orders[key]
 
     def _done(self) -> float:
-        """The share of the steps that is done, counted from when their number was decided: 0 before."""
-        start = self.task.decisions.get("decided_at", self.iteration)
-        if self.total is None:
-            return 0.0
-        return min(1.0, max(0.0, (self.iteration - start) / max(self.total - start, 1)))
+        """The share of the schedule that is done: 0 until its end is decided, and without a jump where that moves."""
+        left, plan = 1.0, self._plan()
+        for (at, steps), (until, _) in pairwise([*plan, (self.iteration, None)]):
+            if steps is not None:
+                left *= 1 - min(1.0, max(0.0, (until - at) / max(steps - at, 1)))
+        return 1 - left
 
     def _lr(self, settling: float = 1.0) -> float:
         """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
@@ -199,7 +210,9 @@ class GradientExecutor(Executor):
             s.copy_(kept)
 
     def finish(self) -> None:
-        """The averages stay in the model."""
+        """The averages stay in the model; what the clock decided is settled, so that it can be replayed."""
+        if self.task.budget.seconds is not None:
+            self.task.decisions["settled"] = True
         if self.shadow:
             self.answering(True)
             self.shadow = []
@@ -209,9 +222,12 @@ class GradientExecutor(Executor):
     def _decide(self) -> None:
         """Turn a wall budget into a number of steps, once, after a first few per cent of it."""
         seconds = self.task.budget.seconds
-        if self.total is not None or seconds is None:
+        if seconds is None:
             return
         elapsed = self.spent + time.perf_counter() - self.started
+        if self.total is not None:
+            self._revise(seconds, elapsed)
+            return
         if self.iteration == SLOW:
             self.warm = elapsed
         if self.iteration < 2 * SLOW or elapsed < CALIBRATE * seconds:
@@ -220,6 +236,22 @@ class GradientExecutor(Executor):
         left = max(0.0, seconds * (1 - VALIDATING) - elapsed)
         self.task.decisions["steps"] = self.iteration + int(left / pace)
         self.task.decisions["decided_at"] = self.iteration
+        self.mark = (elapsed, self.iteration)
+
+    def _revise(self, seconds: float, elapsed: float) -> None:
+        """Move the end where the pace of late, validation included, would miss the budget by more than the slack."""
+        (start, _), total = self._plan()[0], self.total
+        assert total is not None
+        part, took, steps = (total - start) // MARKS, elapsed - self.mark[0], self.iteration - self.mark[1]
+        soon = steps < part and (took < seconds / MARKS or steps < SLOW)
+        if self.task.decisions.get("settled") or soon:
+            return
+        pace = took / steps
+        self.mark = (elapsed, self.iteration)
+        ahead, left = total - self.iteration, max(int((seconds - elapsed) / pace), part // 4)
+        if ahead > 0 and abs(left - ahead) > SLACK * ahead:
+            before = self.task.decisions.get("revised", [])
+            self.task.decisions["revised"] = [*before, [self.iteration, self.iteration + left]]
 
     # ---- state -----------------------------------------------------------------------------------------------------
 
@@ -236,7 +268,7 @@ class GradientExecutor(Executor):
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.iteration, self.moves, self.spent = facts["iteration"], dict(facts["moves"]), facts["spent"]
-        self.started = time.perf_counter()
+        self.started, self.mark = time.perf_counter(), (self.spent, self.iteration)
         for i, s in enumerate(self.shadow):
             s.copy_(tensors[f"shadow.{i}"])
         for name, optimiser in self.optimisers.items():

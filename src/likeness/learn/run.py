@@ -69,7 +69,7 @@ class Run:
         seed: Of row order and training noise.
         holdout: The held-out part that validation and p-values use, or None.
         out: A folder for checkpoints, metrics and the model, or None.
-        decisions: What the clock decided in an earlier run, to be replayed.
+        decisions: What the clock decided in an earlier run, once finished, to be replayed.
         resume: Go on from the folder's checkpoint, if it has one; a fit that is finished there is not begun again.
 
     Raises:
