@@ -12,6 +12,7 @@ from likeness.cli.errors import spoken
 from likeness.cli.spaces import flat
 from likeness.cli.text import plural, say
 from likeness.core.errors import Unsupported
+from likeness.core.words import copies_in_words
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
@@ -90,16 +91,6 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
         return None
     shares = {"duplicates": found.duplicates.value, "duplicates_held_out": found.duplicates_held_out.value}
     return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
-
-
-def copies_in_words(found: Score) -> str:
-    """The audit in one line."""
-    verdict = "training rows were COPIED" if found["copies"] else "no sign of copying"
-    again, own = 100 * found["duplicates"], 100 * found["duplicates_held_out"]
-    return (
-        f"copies: {again:.1f} % of {found['draws']} draws equal a training row and {100 - again:.1f} % are new; "
-        f"{own:.1f} % of held-out rows equal one: {verdict} (p = {found['p_value']:.2g})"
-    )
 
 
 def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:

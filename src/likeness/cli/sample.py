@@ -10,9 +10,9 @@ import typer
 
 from likeness.cli import options, output, rows
 from likeness.cli.arguments import Device, Model, Out, Seed, SettingsWords
-from likeness.cli.fitted import copies_in_words
 from likeness.cli.text import plural, remark, say
 from likeness.core.errors import BadConfig
+from likeness.core.words import copies_in_words
 
 if TYPE_CHECKING:
     from likeness.core.answers import Draws

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from likeness.cli import rows
 from likeness.cli.arguments import Model
 from likeness.cli.errors import spoken
-from likeness.cli.fitted import copies_in_words, words
+from likeness.cli.fitted import words
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, say, table
+from likeness.core.words import copies_in_words
 
 if TYPE_CHECKING:
     from likeness.core.model import Model as Fitted

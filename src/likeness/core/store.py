@@ -20,6 +20,7 @@ from likeness.core import registry
 from likeness.core.errors import BadStore, LikenessError
 from likeness.core.model import Model
 from likeness.core.space import Space
+from likeness.core.words import copies_in_words
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.md"
@@ -194,15 +195,8 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
         raise BadStore("the weights do not fit the config", where=where, do="save the model again") from error
 
 
-def _novelty(copies: dict[str, Any] | None) -> list[str]:
-    """What the audit of a fitted model found, where there was one."""
-    if not copies:
-        return []
-    again, own = 100 * copies["duplicates"], 100 * copies["duplicates_held_out"]
-    return [
-        f"- {100 - again:.1f} % of {copies['draws']} draws were new and {again:.1f} % equalled a training row, "
-        f"as did {own:.1f} % of held-out rows (p of copying {copies['p_value']:.2g})"
-    ]
+def _copies(config: dict[str, Any]) -> list[str]:
+    return [f"- {copies_in_words(config['copies'])}"] if config.get("copies") else []
 
 
 CARD_PARTS: list[Callable[[Model, dict[str, Any]], str]] = []
@@ -218,7 +212,7 @@ def card(model: Model, config: dict[str, Any]) -> str:
     lines = [
         f"# {about.title}", "", f"{about.summary} ({about.reference}, {about.year})", "",
         f"- over {model.space.measure}, shape {model.space.shape}", f"- {model.count():,} parameters",
-        *[f"- {remark}" for remark in config.get("remarks", ())], *_novelty(config.get("copies")), "",
+        *[f"- {remark}" for remark in config.get("remarks", ())], *_copies(config), "",
         "| question | answered by |", "|---|---|", *verbs, "", *[part(model, config) for part in CARD_PARTS],
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -1,0 +1,15 @@
+"""What a fitted model's facts say in words; light enough for a command line that has not loaded a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def copies_in_words(found: dict[str, Any]) -> str:
+    """What an audit of drawn rows found, in one line."""
+    verdict = "training rows were COPIED" if found["copies"] else "no sign of copying"
+    again, own = 100 * found["duplicates"], 100 * found["duplicates_held_out"]
+    return (
+        f"copies: {again:.1f} % of {found['draws']} draws equal a training row and {100 - again:.1f} % are new; "
+        f"{own:.1f} % of held-out rows equal one: {verdict} (p = {found['p_value']:.2g})"
+    )
