@@ -129,7 +129,7 @@ class GradientExecutor(Executor):
         parameters = list(phase.parameters)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
-            p.grad = torch.zeros_like(p) if g is None else g
+            p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
         _sum_over_processes(parameters)
         facts = self._clipped([p.grad for p in parameters if p.grad is not None]) if self.config.clip else {}
         for group in self.optimisers[phase.name].param_groups:
@@ -278,6 +278,13 @@ class GradientExecutor(Executor):
                 if kept:
                     optimiser.state[p] = kept
         self.done = self.total is not None and self.iteration >= self.total
+
+
+def _laid_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the parameter's own memory layout: a fused Adam reads both as they lie, whatever their strides."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _adam(phase: Phase, config: GradientConfig) -> torch.optim.Optimizer:
