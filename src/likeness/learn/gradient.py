@@ -281,7 +281,7 @@ class GradientExecutor(Executor):
 
 
 def _laid_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in the parameter's own memory layout: a fused Adam reads both as they lie, whatever their strides."""
+    """The gradient in the parameter's own memory layout: a fused Adam reads both as they lie and not by strides."""
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
