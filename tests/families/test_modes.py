@@ -30,12 +30,7 @@ def misses(found: Outcome, even: float) -> list[str]:
     return [name for name, met in asked.items() if not met]
 
 
-UNSURE = pytest.mark.xfail(
-    reason="97.3 % of 2,500 draws of the ring's first seed are near a mode where 97.5 % are asked, and the narrowest "
-    "mode of the grid comes out between 0.87 and 0.91 where 0.9 is asked; ten seeds were not measured",
-    strict=False,
-)
-OWED = {"quality", "width", "seconds"}
+NARROW = pytest.mark.xfail(reason="the narrowest mode is 0.86 to 0.88 wide on five of ten seeds", strict=True)
 
 
 @functools.cache
@@ -47,13 +42,12 @@ def missed(world: str) -> dict[int, tuple[list[str], str]]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("modes")
 @pytest.mark.parametrize("world", sorted(EVEN))
-def test_all_modes_are_covered_evenly_from_every_seed(world: str) -> None:
-    assert not {seed: m for seed, m in missed(world).items() if set(m[0]) - OWED}
+def test_all_modes_are_covered_evenly_and_sharply_from_every_seed(world: str) -> None:
+    assert not {seed: m for seed, m in missed(world).items() if set(m[0]) - {"width"}}
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("modes")
-@UNSURE
-@pytest.mark.parametrize("world", sorted(EVEN))
-def test_all_modes_are_sharp_and_of_their_width_from_every_seed(world: str) -> None:
-    assert not {seed: m for seed, m in missed(world).items() if m[0]}
+@pytest.mark.parametrize("world", ["ring", pytest.param("grid", marks=NARROW)])
+def test_all_modes_have_their_width_from_every_seed(world: str) -> None:
+    assert not {seed: m for seed, m in missed(world).items() if "width" in m[0]}
