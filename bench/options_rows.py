@@ -209,7 +209,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             CODES,
             ("latent", 2, "nats", "too short a code"),
-            ("net", "conv", "nats", "no difference on 8x8 pixels in so few steps"),
+            ("net", "conv", "nats", "convolutions know which pixels are neighbours"),
             ("hidden", [], "nats", "affine nets: little more than principal components"),
             ("activation", "tanh", "nats", "no difference in so few steps"),
         ),
@@ -230,7 +230,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             CONV,
             ("width", 32, "nats", "more channels"),
-            ("depth", 2, "nats", "no difference in so few steps"),
+            ("depth", 2, "nats", "more blocks"),
             ("norm", True, "nats", "group norm, at a step size that needs none"),
         ),
         *_at(
