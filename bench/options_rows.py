@@ -231,7 +231,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
             CONV,
             ("width", 32, "nats", "more channels"),
             ("depth", 2, "nats", "more blocks"),
-            ("norm", True, "nats", "group norm, at a step size that needs none"),
+            ("norm", True, "nats", "group norm helps in few steps"),
         ),
         *_at(
             Setting("unlike", {"latent": 2, "hidden": [32], "ema": 0.99}, 300),
