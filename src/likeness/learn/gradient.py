@@ -220,7 +220,7 @@ class GradientExecutor(Executor):
     # ---- what the clock decides ------------------------------------------------------------------------------------
 
     def _decide(self) -> None:
-        """Turn a wall budget into a number of steps after a first few per cent of it, and look at the pace again later."""
+        """Turn a wall budget into steps after a first few per cent of it, and look at the pace again later."""
         seconds = self.task.budget.seconds
         if seconds is None:
             return
