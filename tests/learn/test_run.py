@@ -361,3 +361,45 @@ def test_what_choices_rest_on_is_its_share_although_the_same_seed_chose_a_test_p
     train, held = parts(data.train, 0.1, 0)
     assert 120 < len(held) < 240  # 180 expected, 13 the standard deviation
     assert len(train) + len(held) == len(data.train)
+
+
+class Switch(torch.autograd.Function):
+    """The identity, which notes how fp32 products are computed on the way there and on the way back."""
+
+    seen: list[str] = []  # noqa: RUF012
+
+    @staticmethod
+    def forward(ctx, x):
+        Switch.seen.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Switch.seen.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return gradient
+
+
+@pytest.mark.parametrize("precision", ["fp32", "onednn"])
+def test_products_are_computed_alike_on_the_way_there_and_back(precision: str) -> None:
+    """Two thirds of a step's products are gradients: they were once left to the slower path."""
+
+    class Watched(Model):
+        Config = GradientConfig
+
+        def __init__(self, config, space, given_space=None):
+            super().__init__(config, space, given_space)
+            self.weight = nn.Parameter(torch.ones(2))
+
+        def learner(self):
+            return Gradient((Phase("a", self.loss, [self.weight]),))
+
+        def loss(self, batch, noise):
+            return {"a": Switch.apply(self.weight).square().sum() * torch.ones(len(batch))}
+
+    Switch.seen.clear()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    Run(Watched(GradientConfig(precision=precision), vector(2)), table(), 1, seed=0).step()
+    there, back = Switch.seen
+    assert there == back
+    assert (there != before) == (precision == "onednn")
+    assert torch.backends.mkldnn.matmul.fp32_precision == before

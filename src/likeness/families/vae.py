@@ -35,6 +35,7 @@ DOUBTED = 8  # one particle in so many comes from the prior, so that no weight i
 PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
 ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
 BINS = 16  # pieces of the law of a real within bounds
+TOGETHER = 512  # codes decoded at once where many are asked for: more would leave the cache, at half the speed
 VALIDATED = 4  # draws that validation takes at least
 
 
@@ -228,6 +229,11 @@ class VAE(Model):
         present = None if seen is None else seen.expand(k, *seen.shape)
         return self.columns.law(params).total(batch.x.expand(k, *batch.x.shape), present)
 
+    def _likelihoods(self, batch: Batch, code: Code, z: Tensor, most: int) -> Tensor:
+        """The same with at most so many codes decoded at once, (k, B)."""
+        parts = z.split(max(1, most // len(batch)))
+        return torch.cat([self._likelihood(batch, code, some) for some in parts])
+
     def _log_prior(self, z: Tensor, given: Batch | None, noise: Noise) -> Tensor:
         """Log p(z) - log N(z; 0, I) for k codes a row, z (k, B, L): 0 but for a prior of its own, (k, B)."""
         if self.prior is None:
@@ -251,7 +257,7 @@ class VAE(Model):
         """The importance-weighted bound; its terms are the plain bound's two and what the weights gain on it."""
         k, code = effort or self.default_effort, self._posterior(batch)
         eps = self._eps(noise, k)
-        log_p = self._likelihood(batch, code, code.at(eps))
+        log_p = self._likelihoods(batch, code, code.at(eps), TOGETHER)
         gain = self._log_prior(code.at(eps), code.given, noise)
         value, stderr = log_mean_exp(log_p - code.log_ratio(eps) + gain)
         fit, kl = log_p.mean(0), code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
@@ -316,8 +322,7 @@ class VAE(Model):
         eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))
         z = code.at(eps)
         z[::DOUBTED] = eps[::DOUBTED]
-        part = max(1, settings.rows // len(batch))
-        log_p = torch.cat([self._likelihood(batch, code, some) for some in z.split(part)])
+        log_p = self._likelihoods(batch, code, z, min(settings.rows, TOGETHER))
         log_w = log_p + self._log_prior(z, code.given, noise) - self._log_mix(code, z)
         done = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
         wide = batch.repeat(n)

@@ -18,7 +18,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.learner import Gradient, Phase
 from likeness.core.noise import Noise, generator
 from likeness.learn.executor import Event, Executor, Task, terms_of
-from likeness.learn.precision import arithmetic, fastest
+from likeness.learn.precision import arithmetic, backwards, fastest
 
 ORDER = zlib.crc32(b"row order")
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
@@ -127,7 +127,8 @@ class GradientExecutor(Executor):
 
     def _descend(self, phase: Phase, loss: Tensor) -> dict[str, float]:
         parameters = list(phase.parameters)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        with backwards(self.task.decisions["precision"]):
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
         _sum_over_processes(parameters)

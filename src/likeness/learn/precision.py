@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,13 @@ def arithmetic(name: str, device: torch.device) -> Iterator[None]:
         with _onednn():
             yield
     else:
+        yield
+
+
+@contextmanager
+def backwards(name: str) -> Iterator[None]:
+    """The same for the way back: autograd replays what autocast chose, but oneDNN's switch is read at every product."""
+    with _onednn() if name == "onednn" else nullcontext():
         yield
 
 

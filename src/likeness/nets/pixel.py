@@ -21,9 +21,9 @@ class PixelCNN(nn.Module):
     """Outputs for every variable of an image from those before it: row by row, pixel by pixel, channels innermost.
 
     Two streams leave no blind spot: v at (r, c) sees rows above r only, h sees v and the pixels left of c in row r.
-    h starts from both; then p = K_v * a(v), v <- v + p, h <- h + W silu(K_h * a(h) + L p), with kernels of 2x3 and 1x2
-    pixels at the layer's dilation and a = silu after each pixel's own layer norm; maps of biases tell where they are.
-    A grouped head orders the channels of one pixel.
+    h starts from both; then p = K_v * silu(v), v <- v + p, h <- h + W silu(K_h * silu(h) + L p), with kernels of 2x3
+    and 1x2 pixels at the layer's dilation; what each of n layers adds is scaled by 1/sqrt(n) at first, in place of
+    norms. Maps of biases tell pixels where they are. A grouped head orders the channels of one pixel.
     van den Oord et al. 2016, arXiv:1606.05328, section 2.3, with plain residual blocks in place of gates.
 
     x: features (B, inputs, H, W), inputs / C for each channel, grouped by channel; context: (B, C) or None
@@ -48,11 +48,12 @@ class PixelCNN(nn.Module):
         self.above = nn.Conv2d(inputs, width, (REACH, 2 * REACH + 1))
         self.left = nn.Conv2d(inputs, width, (1, REACH))
         self.down = nn.Conv2d(width, width, 1, bias=False)
-        self.norm = nn.LayerNorm(width)
         self.place = nn.Parameter(torch.zeros(2, width, height, columns))  # of v and of h
         self.layers = nn.ModuleList(CausalLayer(width, dilation, context=context) for dilation in dilations)
         for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
             conv.weight.data.mul_(math.sqrt(3))  # torch starts with variance 1 / (3 fan-in), which fades on the way
+        for layer in self.layers:
+            cast(CausalLayer, layer).scale(1 / math.sqrt(len(dilations)))
         self.head = GroupedHead(width, outputs, groups=channels, features=inputs, hidden=width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -65,7 +66,7 @@ class PixelCNN(nn.Module):
         h = h + of_h + self.down(v)
         for layer in self.layers:
             v, h = layer(v, h, context)
-        return self.head(self.norm(h.permute(0, 2, 3, 1)), x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.head(h.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def stepper(self, rows: int, context: Tensor | None = None) -> "PixelStepper":
         """A walk through `rows` images at once, for sampling and completion."""
@@ -82,8 +83,12 @@ class CausalLayer(nn.Module):
         self.horizontal = nn.Conv2d(width, width, (1, 2), dilation=dilation)
         self.link = nn.Conv2d(width, width, 1, bias=False)
         self.last = nn.Conv2d(width, width, 1)
-        self.norm_v, self.norm_h = nn.LayerNorm(width), nn.LayerNorm(width)
         self.side = nn.Linear(context, 2 * width, bias=False) if context else None
+
+    def scale(self, gain: float) -> None:
+        """Multiply what the layer adds to both streams."""
+        for conv in (self.vertical, self.last):
+            conv.weight.data.mul_(gain)
 
     def shifts(self, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """What the context adds to the vertical and to the horizontal stream, each (B, width)."""
@@ -95,16 +100,11 @@ class CausalLayer(nn.Module):
     def forward(self, v: Tensor, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both streams after this layer."""
         d, shifts = self.dilation, self.shifts(context)
-        p = self.vertical(pad(_active(self.norm_v, v), (d, d, d, 0)))
-        u = self.horizontal(pad(_active(self.norm_h, h), (d, 0))) + self.link(p)
+        p = self.vertical(pad(silu(v), (d, d, d, 0)))
+        u = self.horizontal(pad(silu(h), (d, 0))) + self.link(p)
         if shifts is not None:
             p, u = p + shifts[0][:, :, None, None], u + shifts[1][:, :, None, None]
         return v + p, h + self.last(silu(u))
-
-
-def _active(norm: nn.Module, h: Tensor) -> Tensor:
-    """Silu of h (B, C, ...), each pixel's channels normalised: streams that only add grow from layer to layer."""
-    return silu(norm(h.movedim(1, -1)).movedim(-1, 1))
 
 
 @final
@@ -134,8 +134,7 @@ class PixelStepper(Stepper):
         h = linear(torch.cat(list(self._pixels), -1), self._left) + self._entering[len(self._line)]
         for cache in self._layers:
             h = cache.pixel(h, len(self._line))
-        normed: Tensor = self._net.norm(h)
-        return normed
+        return h
 
     def _take(self, place: Tensor) -> None:
         """Put the features of a finished pixel where the rest of its row and the next rows look for them."""
@@ -174,7 +173,7 @@ class _LayerCache:
     def row(self, v: Tensor) -> Tensor:
         """The next row (B, width, W) of v, from this layer's input row."""
         layer, d = self._layer, self._layer.dilation
-        self._above.append(_active(layer.norm_v, v))
+        self._above.append(silu(v))
         pair = torch.stack([self._above[0], self._above[-1]], 2)
         p = conv2d(pad(pair, (d, d)), layer.vertical.weight, layer.vertical.bias, dilation=(1, d))[:, :, 0]
         linked = linear(p.permute(2, 0, 1), layer.link.weight[:, :, 0, 0], layer.horizontal.bias)
@@ -184,7 +183,7 @@ class _LayerCache:
 
     def pixel(self, h: Tensor, column: int) -> Tensor:
         """The next pixel (B, width) of h, from this layer's input pixel."""
-        near = _active(self._layer.norm_h, h)
+        near = silu(h)
         u = torch.addmm(self._linked[column], near, self._near)
         if column >= self._layer.dilation:
             u = torch.addmm(u, self._passed[column - self._layer.dilation], self._far)
