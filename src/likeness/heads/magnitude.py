@@ -69,7 +69,8 @@ class MagnitudeLaw(NormalMixtureLaw):
 class Magnitude(NormalMixture):
     """Real entries as y = arcsinh((x - centre) / unit), linear within a thousandth of the quartile distance.
 
-    Nets see y standardised and say a mixture of normal laws of it: scales that differ by factors lie side by side.
+    Nets see y and |y|, both standardised, and say a mixture of normal laws of y: scales that differ by factors lie side
+    by side, and what follows from sizes alone (a scale that entries share) need not be learned on each side of 0.
     Entries without long tails stay linear.
 
     Args:
@@ -80,9 +81,14 @@ class Magnitude(NormalMixture):
 
     centre: Tensor
     unit: Tensor
+    size_location: Tensor
+    size_scale: Tensor
 
     def __init__(self, entries: int, *, components: int = 5, presence: bool = True) -> None:
         super().__init__(entries, components=components, presence=presence)
+        self.features += 1
+        self.register_buffer("size_location", torch.zeros(entries, dtype=torch.float64))
+        self.register_buffer("size_scale", torch.ones(entries, dtype=torch.float64))
         self.register_buffer("centre", torch.zeros(entries, dtype=torch.float64))
         self.register_buffer("unit", torch.ones(entries, dtype=torch.float64))
 
@@ -100,7 +106,10 @@ class Magnitude(NormalMixture):
         wide = torch.where(high > low, high - low, spread(std, mean, x.dtype))
         linear = torch.where(most - least > _LONG * wide, _LINEAR, _STRAIGHT)
         self.centre, self.unit = middle, linear * wide
-        super().fit(self.axis(x.double()), present, weight)
+        y = self.axis(x.double())
+        super().fit(y, present, weight)
+        _, self.size_location, std = moments(y.abs(), present, weight)
+        self.size_scale = spread(std, self.size_location, x.dtype)
 
     def axis(self, x: Tensor) -> Tensor:
         """Y for x, (..., n)."""
@@ -117,8 +126,11 @@ class Magnitude(NormalMixture):
         return self.unit.to(y.dtype).log() + size + torch.log1p((-2 * size).exp()) - math.log(2)
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
-        """(y - location) / scale."""
-        return super().embed(self.axis(x), present)
+        """(y - location) / scale, and the same of |y|."""
+        y = self.axis(x)
+        value = (y - self.location.to(x.dtype)) / self.scale.to(x.dtype)
+        size = (y.abs() - self.size_location.to(x.dtype)) / self.size_scale.to(x.dtype)
+        return self._marked(torch.stack([value, size], -1), present)
 
     def law(self, params: Tensor) -> MagnitudeLaw:
         """The law with logits, standardised means and log deviations of y (..., n, size)."""
