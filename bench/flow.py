@@ -2,8 +2,8 @@
 
 One thread, processor time, ours and the peer's in turns, medians; `python -m bench.flow 6 63` names the dimensions. The
 peer trains in fp32, ours in each arithmetic that a Run chooses among: fp32, oneDNN's fp32 (whose accuracy is checked)
-and bf16. `python -m bench.flow --held-out affine` trains each on the same batches of a 43-D mixture and prints held-out means
-of log p with the standard error of their paired difference from the peer's.
+and bf16. `python -m bench.flow --held-out affine` trains each on the same batches of a 43-D mixture and prints held-out
+means of log p with the standard error of their paired difference from the peer's.
 """
 
 import argparse
