@@ -16,8 +16,8 @@ import torch
 import zuko
 
 from likeness.bijections import AffineStep, Autoregressive, Chain, SplineStep, Step
+from likeness.core.precision import arithmetic, backwards, exact
 from likeness.data.worlds.gaussian import mixture43
-from likeness.learn.precision import arithmetic, backwards, exact
 from likeness.nets.masked import MaskedNet
 
 LAYERS, HIDDEN, ROWS, PEER_ROWS = 5, (512, 512), 512, 64

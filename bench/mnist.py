@@ -45,17 +45,18 @@ class Preset:
 
 
 PRESETS = {
-    "autoregressive": Preset("autoregressive", {"batch": 32, "lr": 3e-3, "precision": "bf16"}),
+    "autoregressive": Preset("autoregressive", {"batch": 32, "lr": 5e-3, "precision": "bf16"}),
     "vae": Preset(
         "vae",
-        {"latent": 40, "width": 32, "batch": 64, "lr": 2e-3, "hide": 0.0, "kl_warmup": 0.05, "draws": 5,
-         "draws_from": 0.7, "precision": "bf16"},
+        {"latent": 40, "width": 24, "batch": 64, "lr": 2e-3, "hide": 0.0, "kl_warmup": 0.05, "precision": "bf16",
+         "prior": {"family": "flow", "transform": "affine", "net": "coupling", "layers": 6, "hidden": [128],
+                   "batch": 64, "precision": "bf16"}},
         longer=5000,
     ),
     "burda": Preset(
         "vae",
         {"latent": 50, "net": "mlp", "hidden": (200, 200), "activation": "tanh", "batch": 128, "lr": 2e-3, "hide": 0.0,
-         "kl_warmup": 0.02},
+         "kl_warmup": 0.02, "precision": "onednn"},
         longer=5000,
     ),
     "flow": Preset("flow", {"batch": 64, "precision": "bf16"}, binary=False),

@@ -19,9 +19,9 @@ from pythae.trainers.training_callbacks import TrainingCallback
 import likeness.families.vae  # noqa: F401 - enters its family
 from likeness.core import registry
 from likeness.core.batch import Batch
+from likeness.core.precision import exact
 from likeness.core.space import binary, vector
 from likeness.data.source import Table
-from likeness.learn.precision import exact
 from likeness.learn.run import Run
 
 PIXELS, HIDDEN, BATCH, STEPS, EPOCHS = 784, 512, 128, 50, 9

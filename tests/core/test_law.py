@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-import likeness.routes  # noqa: F401 - registers them
+import likeness as lk
+import likeness.routes
 from likeness.core.answers import Kind, Scored, log_mean_exp, minus, plus
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.law import Law
+from likeness.core.precision import exact
 from likeness.core.space import binary, label, vector
 from likeness.data.worlds import world
 
@@ -140,3 +142,18 @@ def test_densities_of_unlike_numbers_of_entries_are_told_apart():
     assert law.log_prob(x, evidence=[True, False]).dims.tolist() == [1, 1, 1]
     with pytest.raises(Unsupported, match="cannot be compared"):
         law.log_prob(holed) - law.log_prob(x)
+
+
+@pytest.mark.parametrize("family", ["mixture", "flow", "vae"])
+def test_onednn_answers_what_torch_does_and_leaves_its_switch_as_it_was(family):
+    switch = torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    model = lk.fit(family, x, budget=5, holdout=0, progress=False, seed=0)
+    plain = model.log_prob(x, seed=0).value
+    if not exact():
+        with pytest.raises(Unsupported, match="half the digits"):
+            model.log_prob(x, settings={"precision": "onednn"})
+        return
+    assert torch.allclose(model.log_prob(x, seed=0, settings={"precision": "onednn"}).value, plain, rtol=0, atol=1e-4)
+    assert switch.fp32_precision == before

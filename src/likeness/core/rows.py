@@ -16,6 +16,7 @@ from likeness.core.config import Settings as Asked
 from likeness.core.errors import Unsupported
 from likeness.core.hooks import Hooks
 from likeness.core.noise import Noise
+from likeness.core.precision import answering
 from likeness.core.routes import Question, routes_for
 from likeness.core.tree import aligned, join, take
 
@@ -36,7 +37,7 @@ class Rows(Hooks, ABC):
         and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
         """
         rows = torch.arange(len(place))
-        with torch.no_grad(), self.asking():
+        with torch.no_grad(), self.asking(), answering(settings.precision):
             if not settings.strict or not len(place):
                 return join([f(part) for part in rows.split(max(1, settings.rows // cost))])
             classes = self.given_space is not None and self.given_space.label is not None

@@ -17,8 +17,8 @@ from likeness.core.config import GradientConfig
 from likeness.core.errors import LikenessError
 from likeness.core.learner import Gradient, Phase
 from likeness.core.noise import Noise, generator
+from likeness.core.precision import arithmetic, backwards, fastest
 from likeness.learn.executor import Event, Executor, Task, terms_of
-from likeness.learn.precision import arithmetic, backwards, fastest
 
 ORDER = zlib.crc32(b"row order")
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided

@@ -1,13 +1,16 @@
-"""The arithmetic of a training step, chosen by measurement and never left switched on behind the user's back."""
+"""The arithmetic of a step or an answer: chosen, never left switched on behind the user's back."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
+
+from likeness.core.errors import Unsupported
 
 TRIALS = 3
 WORST_ERROR = 1e-5  # relative; a path named fp32 must be as exact as fp32
@@ -34,6 +37,19 @@ def backwards(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def answering(name: str) -> Iterator[None]:
+    """Of an answer: fp32 or onednn.
+
+    Raises:
+        Unsupported: Where oneDNN's products would lose digits.
+    """
+    if name == "onednn" and not exact():
+        raise Unsupported("oneDNN computes in half the digits on this processor", do="leave settings precision at fp32")
+    with backwards(name):
+        yield
+
+
+@contextmanager
 def _onednn() -> Iterator[None]:
     switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = switch.fp32_precision
@@ -44,6 +60,7 @@ def _onednn() -> Iterator[None]:
         switch.fp32_precision = before
 
 
+@cache
 def exact() -> bool:
     """Whether oneDNN's path keeps fp32 accuracy here: on CPUs with AMX it may really compute in bf16."""
     source = torch.Generator().manual_seed(0)
