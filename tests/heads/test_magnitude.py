@@ -1,3 +1,10 @@
+"""The head of values of many orders of magnitude: what nets see of them."""
+
+import torch
+
+from likeness.heads.magnitude import Magnitude
+
+
 def test_nets_see_a_size_that_both_sides_of_the_centre_share() -> None:
     g = torch.Generator().manual_seed(0)
     x = 2 + torch.randn(2000, 1, generator=g, dtype=torch.float64) ** 3
