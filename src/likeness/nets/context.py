@@ -35,8 +35,8 @@ class Context:
 class ContextNet(nn.Module):
     """`given` to a Context vector (B, size); a condition missing whole gives a learned null vector.
 
-    A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net,
-    tokens are embedded, masked, and pooled with their length.
+    A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net; of tokens the
+    MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present, so that their order counts too.
 
     Args:
         space: The Space of `given`.
@@ -48,12 +48,17 @@ class ContextNet(nn.Module):
         self.space, self.size = space, size
         self.summary = Summary(space)
         self.image = len(space.shape) == 3
+        self.tokens = space.ragged and space.variables[0].type == "nominal"
         self.null = nn.Parameter(torch.zeros(size))
         if self.image:
             shape = (2 * space.layout[0], *space.layout[1:])
             self.net: nn.Module = Encoder(shape, size, width=16)
         else:
-            self.net = MLP(2 * self.summary.size, size, hidden=(max(size, 64),))
+            self.net = MLP(2 * self.summary.size + size * self.tokens, size, hidden=(max(size, 64),))
+        if self.tokens:
+            longest, symbols = space.layout[0], int(space.variables[0].states)
+            self.places = nn.Parameter(torch.randn(longest, size))
+            self.symbols = nn.Parameter(torch.randn(symbols, size) / longest**0.5)
 
     def fit(self, source: Source) -> None:
         """Location and scale of the condition's real entries, from the training split."""
@@ -66,6 +71,12 @@ class ContextNet(nn.Module):
             shape = (len(given), *self.space.layout)
             features = torch.cat([values.reshape(shape), mask.reshape(shape)], 1)
         else:
-            features = torch.cat([values, mask], -1)
+            features = torch.cat([values, mask, *([self._read(given)] if self.tokens else [])], -1)
         known = mask.any(-1, keepdim=True)
         return torch.where(known, self.net(features), self.null)
+
+    def _read(self, given: Batch) -> Tensor:
+        """What the tokens that are present say at their places, (B, size)."""
+        x, present = given.x.flatten(1), given.present.flatten(1)
+        said = self.symbols[x.long().clamp(0, len(self.symbols) - 1)] * self.places[: x.shape[1]]
+        return (said * present[..., None]).sum(1)
