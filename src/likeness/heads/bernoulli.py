@@ -64,7 +64,7 @@ class BernoulliLaw(EntryLaw):
 
 
 class Bernoulli(Head):
-    """Entries 0 or 1; embedded as -1 and 1.
+    """Entries 0 or 1; embedded as twice their distance from the marginal chance, -1 and 1 before `fit`.
 
     Args:
         entries: The number of entries.
@@ -83,8 +83,8 @@ class Bernoulli(Head):
         self.marginal = torch.log((mean * total + 0.5) / ((1 - mean) * total + 0.5))
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
-        """-1 or 1."""
-        return self._marked((2 * x - 1).unsqueeze(-1), present)
+        """Twice the distance from the marginal chance: nets learn slowly from inputs whose mean is far from 0."""
+        return self._marked(2 * (x - torch.sigmoid(self.marginal).to(x.dtype)).unsqueeze(-1), present)
 
     def law(self, params: Tensor) -> BernoulliLaw:
         """The law with these logits (..., n, 1)."""
