@@ -16,7 +16,7 @@ import torch
 import zuko
 
 from likeness.bijections import AffineStep, Autoregressive, Chain, SplineStep, Step
-from likeness.core.precision import arithmetic, backwards, exact
+from likeness.core.precision import arithmetic, exact, products
 from likeness.data.worlds.gaussian import mixture43
 from likeness.nets.masked import MaskedNet
 
@@ -57,7 +57,7 @@ class Trainer:
         self.optimiser.zero_grad()
         with arithmetic(self.precision, CPU):
             loss = self.loss(x).mean()
-        with backwards(self.precision):
+        with products(self.precision):
             loss.backward()
         self.optimiser.step()
 

@@ -144,6 +144,23 @@ def test_densities_of_unlike_numbers_of_entries_are_told_apart():
         law.log_prob(holed) - law.log_prob(x)
 
 
+def test_products_while_answering_take_the_path_that_settings_name():
+    seen, switch = [], torch.backends.mkldnn.matmul
+
+    class Watched(Standard):
+        def _log_prob(self, batch, noise, effort, settings):
+            seen.append(switch.fp32_precision)
+            return super()._log_prob(batch, noise, effort, settings)
+
+    before, x = switch.fp32_precision, torch.zeros(2, 2)
+    Watched().log_prob(x)
+    if exact():
+        Watched().log_prob(x, settings={"precision": "onednn"})
+    assert seen[0] == before
+    assert all(s != before for s in seen[1:])
+    assert switch.fp32_precision == before
+
+
 @pytest.mark.parametrize("family", ["mixture", "flow", "vae"])
 def test_onednn_answers_what_torch_does_and_leaves_its_switch_as_it_was(family):
     switch = torch.backends.mkldnn.matmul

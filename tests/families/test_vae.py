@@ -398,3 +398,20 @@ def test_answers_of_a_table_of_one_row() -> None:
     space = vector(2)
     model = trained(space, Table(space, Batch(torch.zeros(1, 2))), 3, latent=1, hidden=(4,))
     assert bool(torch.isfinite(model.log_prob(torch.zeros(1, 2), seed=0).value).all())
+
+
+def test_codes_decoded_in_parts_say_what_they_say_together(monkeypatch) -> None:
+    space = vector(3)
+    model = registry.build("vae", {"latent": 2, "hidden": (8,)}, space, seed=0).double()
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model.prepare(Table(space, Batch(x)))
+    whole = model.log_prob(x, effort=37, seed=0)
+    monkeypatch.setattr("likeness.families.vae.TOGETHER", 12)
+    parts = model.log_prob(x, effort=37, seed=0)
+    assert torch.allclose(parts.value, whole.value, rtol=0, atol=1e-12)
+    assert torch.allclose(parts.stderr, whole.stderr, rtol=0, atol=1e-12)
+
+
+def test_no_rows_have_no_log_prob() -> None:
+    model = registry.build("vae", {"latent": 2, "hidden": (8,)}, vector(3), seed=0)
+    assert model.log_prob(torch.zeros(0, 3), seed=0).value.shape == (0,)

@@ -22,16 +22,14 @@ def arithmetic(name: str, device: torch.device) -> Iterator[None]:
     if name == "bf16":
         with torch.autocast(device.type, dtype=torch.bfloat16):
             yield
-    elif name == "onednn":
-        with _onednn():
-            yield
     else:
-        yield
+        with products(name):
+            yield
 
 
 @contextmanager
-def backwards(name: str) -> Iterator[None]:
-    """The same for the way back: autograd replays what autocast chose, but oneDNN's switch is read at every product."""
+def products(name: str) -> Iterator[None]:
+    """What torch reads at every product, of gradients too: oneDNN's switch. Autograd replays autocast by itself."""
     with _onednn() if name == "onednn" else nullcontext():
         yield
 
@@ -45,7 +43,7 @@ def answering(name: str) -> Iterator[None]:
     """
     if name == "onednn" and not exact():
         raise Unsupported("oneDNN computes in half the digits on this processor", do="leave settings precision at fp32")
-    with backwards(name):
+    with products(name):
         yield
 
 

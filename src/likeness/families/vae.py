@@ -231,7 +231,7 @@ class VAE(Model):
 
     def _likelihoods(self, batch: Batch, code: Code, z: Tensor, most: int) -> Tensor:
         """The same with at most so many codes decoded at once, (k, B)."""
-        parts = z.split(max(1, most // len(batch)))
+        parts = z.split(max(1, most // max(len(batch), 1)))
         return torch.cat([self._likelihood(batch, code, some) for some in parts])
 
     def _log_prior(self, z: Tensor, given: Batch | None, noise: Noise) -> Tensor:

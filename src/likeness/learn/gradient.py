@@ -17,7 +17,7 @@ from likeness.core.config import GradientConfig
 from likeness.core.errors import LikenessError
 from likeness.core.learner import Gradient, Phase
 from likeness.core.noise import Noise, generator
-from likeness.core.precision import arithmetic, backwards, fastest
+from likeness.core.precision import arithmetic, fastest, products
 from likeness.learn.executor import Event, Executor, Task, terms_of
 
 ORDER = zlib.crc32(b"row order")
@@ -127,7 +127,7 @@ class GradientExecutor(Executor):
 
     def _descend(self, phase: Phase, loss: Tensor) -> dict[str, float]:
         parameters = list(phase.parameters)
-        with backwards(self.task.decisions["precision"]):
+        with products(self.task.decisions["precision"]):
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
