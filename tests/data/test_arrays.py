@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays as np_arrays
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Ordinal, Real
-from likeness.data import arrays
+from likeness.data import arrayfiles, arrays
 from likeness.data.arrays import infer, real, step, whole
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -32,7 +32,7 @@ def idx_bytes(x):
 def test_idx_files_give_back_what_they_hold(tmp_path_factory, x, zipped):
     path = tmp_path_factory.mktemp("idx") / ("x.idx.gz" if zipped else "x.idx")
     path.write_bytes(gzip.compress(idx_bytes(x)) if zipped else idx_bytes(x))
-    np.testing.assert_array_equal(arrays.read_idx(path), x)
+    np.testing.assert_array_equal(arrayfiles.read_idx(path), x)
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b"", lambda b: b"\1" + b[1:], lambda b: b + b"\0"])
@@ -40,14 +40,14 @@ def test_broken_idx_files_are_named(tmp_path, spoil):
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(spoil(idx_bytes(np.zeros((2, 3, 3), np.uint8))))
     with pytest.raises(BadData, match="t10k-images"):
-        arrays.read_idx(path)
+        arrayfiles.read_idx(path)
 
 
 def test_truncated_gzip_is_named(tmp_path):
     path = tmp_path / "x.idx.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.arange(99, dtype=np.uint8)))[:-9])
     with pytest.raises(BadData, match="cut short"):
-        arrays.read_idx(path)
+        arrayfiles.read_idx(path)
 
 
 @QUICK
@@ -215,9 +215,9 @@ def test_ragged_items_keep_their_lengths():
 def test_numpy_files(tmp_path):
     x = np.random.default_rng(0).normal(size=(6, 2))
     np.save(tmp_path / "x.npy", x)
-    np.testing.assert_array_equal(arrays.read_npy(tmp_path / "x.npy"), x)
+    np.testing.assert_array_equal(arrayfiles.read_npy(tmp_path / "x.npy"), x)
     np.savez(tmp_path / "x.npz", X=x, y=np.array([0, 1, 1, 0, 1, 1]))
-    reading = arrays.from_npz(tmp_path / "x.npz", None, "note", None, "x")
+    reading = arrayfiles.from_npz(tmp_path / "x.npz", None, "note", None, "x")
     assert reading.aside == "y"
     torch.testing.assert_close(reading.parts["all"].batch.x, torch.from_numpy(x))
 
@@ -228,13 +228,13 @@ def test_broken_numpy_files_are_named(tmp_path, suffix, content):
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(content)
     with pytest.raises(BadData, match=f"x.{suffix}"):
-        arrays.read_npy(path) if suffix == "npy" else arrays.read_npz(path)
+        arrayfiles.read_npy(path) if suffix == "npy" else arrayfiles.read_npz(path)
 
 
 def test_objects_are_not_read(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{}, []], dtype=object), allow_pickle=True)
     with pytest.raises(BadData, match="not read"):
-        arrays.read_npy(tmp_path / "x.npy")
+        arrayfiles.read_npy(tmp_path / "x.npy")
     np.savez(tmp_path / "x.npz", a=np.ones(2), b=np.ones(2))
     with pytest.raises(BadData, match="which array holds the items: a, b"):
-        arrays.from_npz(tmp_path / "x.npz", None, "note", None, "x")
+        arrayfiles.from_npz(tmp_path / "x.npz", None, "note", None, "x")

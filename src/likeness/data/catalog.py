@@ -16,7 +16,8 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
 from likeness.data import arrays, tables, text
-from likeness.data.arrays import Array, Rounding, read_idx
+from likeness.data.arrayfiles import read_idx
+from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
 from likeness.data.source import Reading, Table
 

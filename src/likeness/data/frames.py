@@ -17,7 +17,7 @@ from likeness.core.answers import FRAMES, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
-from likeness.data import arrays, audio, images, paths, tables, text, written
+from likeness.data import arrayfiles, arrays, audio, images, paths, tables, text, written
 from likeness.data.columns import DAYS
 from likeness.data.files import decode
 from likeness.data.images import Dynamic
@@ -131,13 +131,13 @@ def _(data: Path, space: Space) -> Batch:
 def _held(path: Path, kind: str) -> Any:
     """What a file holds, in a type that `convert` or the core reads."""
     if kind == "npz":
-        found = arrays.read_npz(path)
+        found = arrayfiles.read_npz(path)
         return found["x"] if "x" in found else next(iter(found.values()))
     if kind == "audio":
         files = [path] if path.is_file() else sorted(path.rglob("*.wav"))
         sounds = [audio.read_wav(f)[0] for f in files]
         return np.stack(sounds)[:, None] if len({len(s) for s in sounds}) == 1 else [s[:, None] for s in sounds]
-    readers = {"table": paths.frame, "npy": arrays.read_npy, "idx": arrays.read_idx, "text": _lines}
+    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": _lines}
     return readers[kind](path)
 
 

@@ -18,7 +18,7 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.noise import mix
 from likeness.core.space import Space
-from likeness.data import arrays, audio, catalog, images, paths, tables, text
+from likeness.data import arrayfiles, arrays, audio, catalog, images, paths, tables, text
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
@@ -297,11 +297,11 @@ def _idx(path: Path, asked: Asked) -> Reading:
     """A folder of MNIST's form, or one file with the labels that lie beside it."""
     if path.is_dir():
         return catalog.read_idx_folder(path, name=asked.name)
-    reading = _array(arrays.read_idx(path), asked)
+    reading = _array(arrayfiles.read_idx(path), asked)
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.exists():
         return reading
-    return arrays.with_label(reading, arrays.read_idx(beside).astype(np.int64), "label", where=str(beside))
+    return arrays.with_label(reading, arrayfiles.read_idx(beside).astype(np.int64), "label", where=str(beside))
 
 
 def _array(x: Any, asked: Asked) -> Reading:
@@ -310,8 +310,10 @@ def _array(x: Any, asked: Asked) -> Reading:
 
 FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "table": lambda path, asked: catalog.read_frames(asked, {"all": paths.frame(path)}),
-    "npy": lambda path, asked: _array(arrays.read_npy(path), asked),
-    "npz": lambda path, asked: arrays.from_npz(path, asked.key, asked.rounding or "note", asked.columns, asked.name),
+    "npy": lambda path, asked: _array(arrayfiles.read_npy(path), asked),
+    "npz": lambda path, asked: arrayfiles.from_npz(
+        path, asked.key, asked.rounding or "note", asked.columns, asked.name
+    ),
     "idx": _idx,
     "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
     "audio": lambda path, asked: audio.read(path, name=asked.name),

@@ -154,7 +154,7 @@ class Comparison:
 
     def table(self) -> RichTable:
         """The main columns for a terminal: `rich.print(comparison.table())`."""
-        from likeness.evaluate.report import terminal_table
+        from likeness.evaluate.terminal import terminal_table
 
         return terminal_table(self.facts())
 

@@ -17,7 +17,8 @@ from likeness.core.store import write_atomic
 from likeness.data.load import load
 from likeness.evaluate.comparison import compare
 from likeness.evaluate.figures import sheet
-from likeness.evaluate.report import panels, terminal_table
+from likeness.evaluate.report import panels
+from likeness.evaluate.terminal import terminal_table
 
 QUICK = {"batch": 128, "ema": 0.99}
 # Nets small enough that every family learns within seconds; `gaussian` and `independent` are always there.

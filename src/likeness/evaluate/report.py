@@ -1,4 +1,4 @@
-"""One self-contained page, one JSON text, one table for a terminal: three views of the same facts.
+"""One self-contained page and one JSON text: two views of the same facts (the table for a terminal is a third).
 
 The page's numbers are the JSON's: every cell is made from it, carries its value, and the JSON itself is embedded.
 """
@@ -12,11 +12,9 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from likeness.core.answers import FRAMES
 from likeness.evaluate import charts
 from likeness.evaluate.charts import Mark
+from likeness.evaluate.closest import as_text, closest_pairs, form_of
 from likeness.evaluate.columns import COLUMNS, Column
 from likeness.evaluate.markup import (
     KINDS,
@@ -24,9 +22,7 @@ from likeness.evaluate.markup import (
     Facts,
     chip,
     copies_chip,
-    decimals,
     figure,
-    fixed,
     image,
     number_cell,
     pairs,
@@ -35,16 +31,13 @@ from likeness.evaluate.markup import (
     table,
     tag,
 )
+from likeness.evaluate.terminal import seeds
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from likeness.core.batch import Batch
-    from likeness.core.space import Space
     from likeness.evaluate.comparison import Comparison
 
 ROLES = {"family": "", "baseline": "baseline", "truth": "of this world"}
-PAIRS_SHOWN, VALUES_SHOWN, LINES_SHOWN = 5, 8, 6
 GREY = "#5b6675"
 TIE = (
     "Two rows are <em>not separable</em> where the interval of their difference holds 0: "
@@ -79,10 +72,6 @@ LEARNING = (
     "What validation minimised, over steps; a line a seed. Each family's criterion is its own: heights do not compare "
     "across panels. Closed forms take one step and have no curve."
 )
-CLOSEST = (
-    "The drawn items that lie closest to a training item, relative to the second closest one (ratio 0: the very item). "
-    "Held-out items have close neighbours too; whether these are closer than chance allows is the audit's question."
-)
 ANSWERS = "By which route, best first; where it cannot, hover over the dash for the reason."
 GROUPS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("Likelihood", "likelihood", ("likelihood",), ""),
@@ -90,9 +79,6 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("Speed and cost", "cost", ("speed", "cost"), ""),
     ("Was anything copied?", "audit", ("audit",), AUDIT),
 )
-TERMINAL = {
-    "log_prob": "log p", "precision": "prec.", "coverage": "cover", "c2st": "C2ST", "rate_many": "draws/s",
-}  # fmt: skip
 
 
 def to_json(facts: Facts) -> str:
@@ -108,58 +94,6 @@ def _finite(value: Any) -> Any:
     return None if type(value) is float and not math.isfinite(value) else value
 
 
-# ---- the terminal --------------------------------------------------------------------------------------------------
-
-
-def terminal_table(facts: Facts) -> Table:
-    """The main columns, a line a row; why a row failed is among the comparison's sentences."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    p = facts["protocol"]
-    words = f"{_seeds(p)}, {p['budget']} each; ± is one standard error; log p in nats an item"
-    made = Table(
-        title=p["data"]["name"],
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-        caption=words,
-        title_justify="left",
-    )
-    made.add_column("", no_wrap=True)
-    for words in TERMINAL.values():
-        made.add_column(words, justify="right", no_wrap=True)
-    made.add_column("kind", no_wrap=True)
-    made.add_column("copies", no_wrap=True)
-    for row in facts["rows"]:
-        made.add_row(*_terminal_row(row), style="dim" if row["role"] != "family" else None)
-    return made
-
-
-def _terminal_row(row: Facts) -> list[str]:
-    if row["failure"]:
-        return [row["name"], *[NONE] * len(TERMINAL), "failed", ""]
-    copies = {True: "yes", False: "no", None: NONE}[row["copies"]]
-    cells = [_terse(row["numbers"][k], error=k == "log_prob") for k in TERMINAL]
-    return [row["name"], *cells, row["kind"] or "none", copies]
-
-
-def _terse(cell: Facts, *, error: bool) -> str:
-    if cell.get("value") is None:
-        return NONE
-    if error and cell["stderr"]:
-        return f"{shown(cell)[0]} ±{fixed(cell['stderr'], decimals(cell))}"
-    value = cell["value"]
-    size = next(((v, u) for v, u in ((1e6, "M"), (1e3, "k")) if value >= v), (1.0, ""))
-    return f"{value / size[0]:.3g}{size[1]}"
-
-
-def _seeds(protocol: Facts) -> str:
-    n = len(protocol["seeds"])
-    return f"{n} seed{'s' if n > 1 else ''}"
-
-
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
@@ -169,8 +103,8 @@ def page(comparison: Comparison) -> str:
     hues = charts.colours([(r["name"], r["role"]) for r in facts["rows"]])
     sections = [
         _header(facts), _in_short(facts), _likelihood(facts, hues), _tables(facts), _pictures(comparison, hues),
-        _trilemma(facts, hues), _curves(facts, hues), _closest(comparison, facts), _answers(facts), _protocol(facts),
-        _glossary(),
+        _trilemma(facts, hues), _curves(facts, hues), closest_pairs(comparison, facts), _answers(facts),
+        _protocol(facts), _glossary(),
     ]  # fmt: skip
     title = escape(f"{facts['protocol']['data']['name']}: families compared")
     style = resources.files("likeness.evaluate").joinpath("report.css").read_text(encoding="utf-8")
@@ -186,7 +120,7 @@ def _header(facts: Facts) -> str:
     p, d = facts["protocol"], facts["protocol"]["data"]
     line = (
         f"{d['train']:,} training items, {d['valid']:,} for choices while learning, {d['test']:,} scored; "
-        f"{d['space']}. {_seeds(p)}, {p['budget']} for every fit."
+        f"{d['space']}. {seeds(p)}, {p['budget']} for every fit."
     )
     top = tag("p", "Families compared on", class_="kicker")
     return tag("header", top, tag("h1", escape(d["name"])), tag("p", escape(line)))
@@ -297,12 +231,6 @@ def _row(row: Facts, columns: Sequence[Column], key: str, bold: set[tuple[str, s
 # ---- pictures ------------------------------------------------------------------------------------------------------
 
 
-def _form(comparison: Comparison) -> str:
-    from likeness.evaluate.figures import form
-
-    return form(comparison.split.train.space)
-
-
 def panels(comparison: Comparison, hues: dict[str, str] | None = None) -> list[tuple[str, bytes, Batch]]:
     """A picture of the held-out data and one of what each row drew: names, PNGs and items."""
     from likeness.evaluate.figures import beside
@@ -318,24 +246,13 @@ def panels(comparison: Comparison, hues: dict[str, str] | None = None) -> list[t
 
 
 def _pictures(comparison: Comparison, hues: dict[str, str]) -> str:
-    shape, space = _form(comparison), comparison.split.train.space
+    shape, space = form_of(comparison), comparison.split.train.space
     cards = [
-        figure(image(png, f"items: {name}", shape) + _as_text(space, batch), tag("b", escape(name)))
+        figure(image(png, f"items: {name}", shape) + as_text(space, batch), tag("b", escape(name)))
         for name, png, batch in panels(comparison, hues)
     ]
     body = tag("div", *cards, class_=f"cards {shape}")
     return section("Draws beside data", DRAWS.get(shape, UNCHOSEN), body, "draws")
-
-
-def _as_text(space: Space, batch: Batch) -> str:
-    """Sequences whose symbols have names, as words."""
-    names = getattr(space.variables[0], "labels", None)
-    if not space.ragged or len(space.shape) != 1 or names is None:
-        return ""
-    join = "" if all(len(x) == 1 for x in names) else " "
-    items = zip(batch.x[:LINES_SHOWN], batch.present[:LINES_SHOWN], strict=True)
-    lines = [join.join(names[int(c)] for c in item[known].tolist())[:80] for item, known in items]
-    return tag("pre", escape("\n".join(lines)))
 
 
 def _trilemma(facts: Facts, hues: dict[str, str]) -> str:
@@ -387,77 +304,6 @@ def _curve(row: Facts, colour: str) -> str:
         return ""
     art = charts.curves(lines, colour, f"training of {row['name']}", "steps", up)
     return figure(art, tag("b", escape(row["name"])))
-
-
-# ---- closest pairs -------------------------------------------------------------------------------------------------
-
-
-def _closest(comparison: Comparison, facts: Facts) -> str:
-    images = _form(comparison) == "image"
-    show = _closest_images if images else _closest_words
-    rows = [r for r in facts["rows"] if r["closest"] and r["name"] in comparison.drawn]
-    cards = [show(comparison, r, _pairs_of(comparison, r)) for r in rows]
-    body = tag("div", *cards, class_="cards pairs" if images else "cards wide") if cards else ""
-    return section("Nearest training items", CLOSEST, body, "closest")
-
-
-def _pairs_of(comparison: Comparison, row: Facts) -> list[Facts]:
-    """The pairs whose drawn item was kept."""
-    return [p for p in row["closest"] if p["drawn"] < len(comparison.drawn[row["name"]])]
-
-
-def _closest_images(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
-    from likeness.evaluate.figures import image_grid
-
-    if not found:
-        return ""
-    space, train = comparison.split.train.space, comparison.split.train.batch.x
-    drawn = comparison.drawn[row["name"]].x[[p["drawn"] for p in found]]
-    near = train[[p["train"] for p in found]].to(drawn)
-    png = image_grid(space, torch.cat([drawn, near]), columns=len(found), least=360)
-    ratios = ", ".join(f"{p['ratio']:.2f}" for p in found)
-    words = (
-        f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}<br>above drawn, below nearest; ratios {ratios}"
-    )
-    return figure(image(png, f"closest pairs of {row['name']}", "image"), words)
-
-
-def _closest_words(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
-    """Values, distances and ratios of the worst pairs."""
-    space, train = comparison.split.train.space, comparison.split.train.batch
-    drawn = comparison.drawn[row["name"]]
-    lines = [
-        tag("tr", _item(space, drawn, p["drawn"]), _item(space, train, p["train"]), tag("td", f"{p['distance']:.3g}"),
-            tag("td", f"{p['ratio']:.3f}"))
-        for p in found[:PAIRS_SHOWN]
-    ]  # fmt: skip
-    head = "<th>drawn</th><th>nearest training item</th><th>distance</th><th>ratio</th>"
-    caption = f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}"
-    return table(head, "".join(lines), class_="pairs", caption=caption)
-
-
-def _item(space: Space, batch: Batch, i: int) -> str:
-    """One item in words."""
-    one = batch[[i]]
-    text = _as_text(space, one)
-    return tag("td", text or escape(_values(space, one)), class_="item")
-
-
-def _values(space: Space, one: Batch) -> str:
-    if len(space.shape) == 1 and not space.ragged:
-        row = FRAMES[0](space, one).iloc[0]
-        words = [f"{k} {_value(v)}" for k, v in row.items() if v is not None and v == v]
-    else:
-        words = [_value(v) for v in one.x[0][one.present[0]].flatten().tolist()]
-    return ", ".join(words[:VALUES_SHOWN]) + (", \u2026" if len(words) > VALUES_SHOWN else "")
-
-
-def _value(value: Any) -> str:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    return fixed(number, 0) if abs(number) >= 1000 else f"{number:.3g}".replace("-", "\u2212")
 
 
 # ---- answers, protocol, glossary -----------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
 from likeness.core.space import Space
-from likeness.heads.columns import Columns, ColumnsLaw, bounds_refused
+from likeness.heads.choice import bounds_refused
+from likeness.heads.columns import Columns, ColumnsLaw
 
 MEMORY = 256  # training conditions that stand for the law of a condition that is missing
 

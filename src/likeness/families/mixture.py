@@ -22,7 +22,8 @@ from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
 from likeness.core.space import Space, label
 from likeness.heads import seeding
-from likeness.heads.columns import Columns, bounds_refused, rows
+from likeness.heads.choice import bounds_refused
+from likeness.heads.columns import Columns, rows
 from likeness.heads.gaussians import LOG_2PI, Covariance, Gaussians
 from likeness.heads.joint import Joint, View, split, under
 from likeness.heads.numeric import choose

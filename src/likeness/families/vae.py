@@ -23,7 +23,8 @@ from likeness.core.registry import Card, FamilyConfig, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Normal, RowLaw
 from likeness.core.space import Space, vector
-from likeness.heads.columns import Columns, bounds_refused, rows
+from likeness.heads.choice import bounds_refused
+from likeness.heads.columns import Columns, rows
 from likeness.nets.codec import Codec, Flat, Grid, Steps
 from likeness.nets.context import ContextNet
 from likeness.nets.embed import Activation

@@ -1,11 +1,11 @@
 """One law for a whole event: a head for each type of variable, over the entries of the last axis that have it.
 
-This file holds the one dictionary from variable types to heads.
+Which head that is, choice.py decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast
@@ -17,120 +17,13 @@ from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.rowlaw import RowLaw
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, Variable
+from likeness.core.space import Space
 from likeness.heads.base import EntryLaw, Head
-from likeness.heads.bernoulli import Bernoulli
-from likeness.heads.categorical import Categorical
-from likeness.heads.histogram import Histogram
-from likeness.heads.logistic import DiscretisedLogistic
-from likeness.heads.magnitude import Magnitude
-from likeness.heads.normal import NormalMixture
-from likeness.heads.poisson import NegativeBinomial, Poisson
-from likeness.heads.spline import Spline
+from likeness.heads.choice import MAKERS, Choice, CountName, RealLaw, grouped
 
-RealLaw = Literal["mixture", "normal", "histogram", "spline", "log"]
-CountName = Literal["negative_binomial", "poisson"]
-
-_FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
 _FIT_ROWS = 2**16  # rows that location, scale and marginals are taken from; more would move no digit that matters
 _FIT_NUMBERS = 2**24
 _EACH_NUMBERS = 2**24  # statistics held at a time when many laws score many rows
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What decides between the heads that one type of variable may have.
-
-    Args:
-        closed: Whether parameters are estimated in closed form rather than put out by a net.
-        components: Components of a mixture for one entry.
-        real: The law of real entries.
-        count: The law of counts.
-        bins: The largest number of bins of a histogram, or the pieces of a spline.
-        presence: Whether numbers are embedded with a bit of presence.
-    """
-
-    closed: bool
-    components: int
-    real: RealLaw
-    count: CountName
-    bins: int
-    presence: bool
-
-
-@dataclass(frozen=True)
-class _Key:
-    """Entries with equal keys share a head: its maker's name, and what keeps unlike entries apart."""
-
-    maker: str
-    room: int = 0
-
-
-def _real(variable: Real, choice: Choice) -> _Key:
-    if not choice.closed and variable.resolution is None and (_bounded(variable) or choice.real == "spline"):
-        return _Key("spline")
-    if choice.real == "log" and variable.resolution is None:
-        return _Key("magnitude")
-    return _Key("histogram" if choice.real == "histogram" else "normal", int(variable.resolution is not None))
-
-
-def _codes(states: int) -> _Key:
-    """Categorical with room for 16, 32, 64, ... codes: entries that share a head are padded to the largest."""
-    return _Key("categorical", max(16, 1 << (states - 1).bit_length()))
-
-
-def _ordinal(variable: Ordinal, choice: Choice) -> _Key:
-    if variable.levels == 2:
-        return _Key("bernoulli")
-    return _codes(variable.levels) if choice.closed or variable.levels <= _FEW else _Key("logistic")
-
-
-def _nominal(variable: Nominal, choice: Choice) -> _Key:
-    return _codes(variable.categories)
-
-
-def _count(variable: Count, choice: Choice) -> _Key:
-    return _Key(choice.count)
-
-
-def _resolutions(variables: Sequence[Variable]) -> list[float] | None:
-    widths = [cast(Real, v).resolution for v in variables]
-    return None if widths[0] is None else [cast(float, w) for w in widths]
-
-
-def _bounds(variables: Sequence[Variable]) -> list[tuple[float | None, float | None]]:
-    return [(real.lower, real.upper) for real in cast("Sequence[Real]", variables)]
-
-
-def _make_normal(variables: Sequence[Variable], choice: Choice) -> Head:
-    return NormalMixture(
-        len(variables),
-        components=1 if choice.real == "normal" else choice.components,
-        resolution=_resolutions(variables),
-        floor=1e-3 if choice.closed else 1e-4,
-        presence=choice.presence,
-    )
-
-
-def _states(variables: Sequence[Variable]) -> list[int]:
-    return [int(v.states) for v in variables]
-
-
-# The one dictionary from variable types to heads: which key a variable has, and how a key's head is made.
-KEYS: dict[str, Callable[..., _Key]] = {"real": _real, "ordinal": _ordinal, "nominal": _nominal, "count": _count}
-MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
-    "bernoulli": lambda v, c: Bernoulli(len(v), presence=c.presence),
-    "categorical": lambda v, c: Categorical(_states(v), ordered=[x.type == "ordinal" for x in v]),
-    "logistic": lambda v, c: DiscretisedLogistic(_states(v), components=c.components, presence=c.presence),
-    "normal": _make_normal,
-    "histogram": lambda v, c: Histogram(
-        len(v), bins=c.bins, resolution=_resolutions(v), bounds=_bounds(v), presence=c.presence
-    ),
-    "spline": lambda v, c: Spline(len(v), bins=c.bins, bounds=_bounds(v), presence=c.presence),
-    "magnitude": lambda v, c: Magnitude(len(v), components=c.components, presence=c.presence),
-    "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
-    "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
-}
 
 
 @dataclass(frozen=True)
@@ -158,24 +51,6 @@ class Column:
     params: slice
     features: slice
     uniforms: slice
-
-
-def _bounded(variable: Variable) -> bool:
-    return variable.type == "real" and (variable.lower, variable.upper) != (None, None)
-
-
-def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
-    """Why heads cannot have these reals within bounds, or None where they can.
-
-    Heads of a net keep bounds by splines and histograms by a last bin, which know no rounding; others in closed form
-    reach everywhere.
-    """
-    kept = [cast(Real, v) for v in space.variables if _bounded(v)]
-    if kept and closed:
-        return "its law of a real reaches beyond bounds: take autoregressive or flow, or leave the bounds out"
-    if any(v.resolution is not None for v in kept):
-        return "its law of a rounded real reaches beyond bounds: take flow, or leave out the bounds or the resolution"
-    return None
 
 
 class Columns(nn.Module):
@@ -214,7 +89,7 @@ class Columns(nn.Module):
         self.space = space
         self.width, self.event = space.width, len(space.shape)
         self.narrow = not space.shape or (space.ragged and self.event == 1)
-        shared = _grouped(space.columns, choice)
+        shared = grouped(space.columns, choice)
         self.heads = nn.ModuleList(
             MAKERS[key.maker]([space.columns[i] for i in e], choice) for key, e in shared.items()
         )
@@ -439,16 +314,6 @@ class HeadRows(RowLaw):
 def rows(columns: Columns, params: Tensor, index: Tensor, *, kind: Kind = Kind.EXACT, how: str = "heads") -> HeadRows:
     """The laws that a decoder's parameters (B, *E[:-1], S) stand for, row by row."""
     return HeadRows(columns.space, index, kind, how, columns, params)
-
-
-def _grouped(variables: Sequence[Variable], choice: Choice) -> dict[_Key, list[int]]:
-    """Which entries share a head, in the order in which the heads are first needed."""
-    shared: dict[_Key, list[int]] = {}
-    known: dict[Variable, _Key] = {}
-    for i, variable in enumerate(variables):
-        key = known.get(variable) or known.setdefault(variable, KEYS[variable.type](variable, choice))
-        shared.setdefault(key, []).append(i)
-    return shared
 
 
 def _laid_out(entries: Sequence[Sequence[int]], heads: Sequence[Head]) -> list[Group]:

@@ -1,0 +1,101 @@
+"""The array files .npy, .npz and idx."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from likeness.core.batch import Batch
+from likeness.core.errors import BadData
+from likeness.core.space import Space
+from likeness.data.arrays import Array, Rounding, read, with_label
+from likeness.data.source import Reading, Table
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def read_npy(path: Path) -> Array:
+    """The array in a .npy file.
+
+    Raises:
+        BadData: If the file is empty, broken, or holds pickled objects.
+    """
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """The arrays in a .npz file by name.
+
+    Raises:
+        BadData: If the file is empty, broken, or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BadData:
+    if not path.stat().st_size:
+        return BadData("the file is empty", where=str(path))
+    if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        return BadData("the file holds pickled objects, which are not read", where=str(path), do="save plain arrays")
+    return BadData("the file is broken or no numpy file", where=str(path), do="save it again with numpy.save or savez")
+
+
+def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name: str) -> Reading:
+    """Items, labels and Space of a .npz: as Draws.save wrote it, or under x, X, data, images, or one array alone.
+
+    Raises:
+        BadData: If it does not say which array holds the items.
+    """
+    arrays = read_npz(path)
+    main = key or next((k for k in ("x", "X", "data", "images") if k in arrays), None)
+    main = main or (next(iter(arrays)) if len(arrays) == 1 else None)
+    if main is None or main not in arrays:
+        raise BadData(
+            f"which array holds the items: {', '.join(sorted(arrays)) or 'none'}?",
+            where=str(path),
+            do="name it by key=",
+        )
+    aside = next((k for k in ("y", "label", "labels", "target") if k in arrays and arrays[k].ndim == 1), None)
+    if "space" in arrays:
+        space = Space.from_json(str(arrays["space"]))
+        length = torch.from_numpy(arrays["length"]) if "length" in arrays else None
+        reading = Reading({"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)})
+    else:
+        reading = read(arrays[main], name=name, columns=columns, rounding=rounding)
+    return reading if aside is None else with_label(reading, arrays[aside], aside, where=str(path))
+
+
+def read_idx(path: Path) -> Array:
+    """The array in an idx file, gzipped or not: 0 0 type rank, the sizes as big-endian int32, then the values.
+
+    Raises:
+        BadData: If the file is no idx file, or is cut short.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData("the gzip file is broken or cut short", where=str(path), do="fetch it again") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
+        raise BadData("the file is empty or no idx file", where=str(path), do="give an idx file, plain or gzipped")
+    kind, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
+    start = 4 + 4 * rank
+    sizes = struct.unpack(f">{rank}I", raw[4:start]) if len(raw) >= start else (0,)
+    if len(raw) < start or len(raw) - start != math.prod(sizes) * kind.itemsize:
+        raise BadData("the idx file does not hold what its head says", where=str(path), do="fetch it again")
+    return np.frombuffer(raw, kind, offset=start).reshape(sizes).astype(kind.newbyteorder("="))

@@ -1,0 +1,109 @@
+"""The part of a report that shows drawn items beside their nearest training items."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from likeness.core.answers import FRAMES
+from likeness.evaluate.markup import Facts, copies_chip, figure, fixed, image, section, table, tag
+
+if TYPE_CHECKING:
+    from likeness.core.batch import Batch
+    from likeness.core.space import Space
+    from likeness.evaluate.comparison import Comparison
+
+PAIRS_SHOWN, VALUES_SHOWN, LINES_SHOWN = 5, 8, 6
+CLOSEST = (
+    "The drawn items that lie closest to a training item, relative to the second closest one (ratio 0: the very item). "
+    "Held-out items have close neighbours too; whether these are closer than chance allows is the audit's question."
+)
+
+
+def closest_pairs(comparison: Comparison, facts: Facts) -> str:
+    """The section of the page that shows drawn items beside the training items they lie nearest to."""
+    images = form_of(comparison) == "image"
+    show = _closest_images if images else _closest_words
+    rows = [r for r in facts["rows"] if r["closest"] and r["name"] in comparison.drawn]
+    cards = [show(comparison, r, _pairs_of(comparison, r)) for r in rows]
+    body = tag("div", *cards, class_="cards pairs" if images else "cards wide") if cards else ""
+    return section("Nearest training items", CLOSEST, body, "closest")
+
+
+def _pairs_of(comparison: Comparison, row: Facts) -> list[Facts]:
+    """The pairs whose drawn item was kept."""
+    return [p for p in row["closest"] if p["drawn"] < len(comparison.drawn[row["name"]])]
+
+
+def _closest_images(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
+    from likeness.evaluate.figures import image_grid
+
+    if not found:
+        return ""
+    space, train = comparison.split.train.space, comparison.split.train.batch.x
+    drawn = comparison.drawn[row["name"]].x[[p["drawn"] for p in found]]
+    near = train[[p["train"] for p in found]].to(drawn)
+    png = image_grid(space, torch.cat([drawn, near]), columns=len(found), least=360)
+    ratios = ", ".join(f"{p['ratio']:.2f}" for p in found)
+    words = (
+        f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}<br>above drawn, below nearest; ratios {ratios}"
+    )
+    return figure(image(png, f"closest pairs of {row['name']}", "image"), words)
+
+
+def _closest_words(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
+    """Values, distances and ratios of the worst pairs."""
+    space, train = comparison.split.train.space, comparison.split.train.batch
+    drawn = comparison.drawn[row["name"]]
+    lines = [
+        tag("tr", _item(space, drawn, p["drawn"]), _item(space, train, p["train"]), tag("td", f"{p['distance']:.3g}"),
+            tag("td", f"{p['ratio']:.3f}"))
+        for p in found[:PAIRS_SHOWN]
+    ]  # fmt: skip
+    head = "<th>drawn</th><th>nearest training item</th><th>distance</th><th>ratio</th>"
+    caption = f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}"
+    return table(head, "".join(lines), class_="pairs", caption=caption)
+
+
+def _item(space: Space, batch: Batch, i: int) -> str:
+    """One item in words."""
+    one = batch[[i]]
+    text = as_text(space, one)
+    return tag("td", text or escape(_values(space, one)), class_="item")
+
+
+def _values(space: Space, one: Batch) -> str:
+    if len(space.shape) == 1 and not space.ragged:
+        row = FRAMES[0](space, one).iloc[0]
+        words = [f"{k} {_value(v)}" for k, v in row.items() if v is not None and v == v]
+    else:
+        words = [_value(v) for v in one.x[0][one.present[0]].flatten().tolist()]
+    return ", ".join(words[:VALUES_SHOWN]) + (", \u2026" if len(words) > VALUES_SHOWN else "")
+
+
+def _value(value: Any) -> str:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return fixed(number, 0) if abs(number) >= 1000 else f"{number:.3g}".replace("-", "\u2212")
+
+
+def form_of(comparison: Comparison) -> str:
+    """How items of this Space are drawn: plane, table, strips, image."""
+    from likeness.evaluate.figures import form
+
+    return form(comparison.split.train.space)
+
+
+def as_text(space: Space, batch: Batch) -> str:
+    """Sequences whose symbols have names, as words."""
+    names = getattr(space.variables[0], "labels", None)
+    if not space.ragged or len(space.shape) != 1 or names is None:
+        return ""
+    join = "" if all(len(x) == 1 for x in names) else " "
+    items = zip(batch.x[:LINES_SHOWN], batch.present[:LINES_SHOWN], strict=True)
+    lines = [join.join(names[int(c)] for c in item[known].tolist())[:80] for item, known in items]
+    return tag("pre", escape("\n".join(lines)))
