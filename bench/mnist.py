@@ -45,7 +45,9 @@ class Preset:
 
 
 PRESETS = {
-    "autoregressive": Preset("autoregressive", {"batch": 32, "lr": 5e-3, "precision": "bf16"}),
+    "autoregressive": Preset(
+        "autoregressive", {"depth": 8, "width": 56, "batch": 16, "lr": 5e-3, "muon": 0.01, "precision": "bf16"}
+    ),
     "vae": Preset(
         "vae",
         {"latent": 40, "width": 24, "batch": 64, "lr": 2e-3, "hide": 0.0, "kl_warmup": 0.05, "precision": "bf16",

@@ -76,6 +76,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
             MASKED,
             ("batch", 16, "bits", "fewer rows a step see less"),
         ),
+        *_at(
+            replace(PIXELS.with_(width=32, batch=64), steps=200),
+            ("muon", 0.02, "bits", "kernels learn in fewer steps where all their directions move alike"),
+        ),
         *_at(Setting("100 digits", MASKED.options, 300), ("weight_decay", 3.0, "bits", "holds an overfit back")),
         *_at(
             Setting("funnel", {"hidden": [32], "components": 1, "lr": 0.03, "clip": 1000.0, "ema": 0.99}, 150),

@@ -108,11 +108,7 @@ def test_gradients_reach_their_own_weights_however_they_lie_in_memory(monkeypatc
     registry.load_all()
     states = []
     for fused in (True, False):
-
-        def adam(phase: Phase, config: GradientConfig, fused: bool = fused) -> torch.optim.Optimizer:
-            return torch.optim.AdamW(list(phase.parameters), lr=config.lr, betas=phase.betas, fused=fused)
-
-        monkeypatch.setattr("likeness.learn.gradient._adam", adam)
+        monkeypatch.setattr("likeness.learn.optimisers.FUSED", fused)
         made = registry.build(family, {"batch": 16, "ema": 0.0, "lr": 0.01, **options}, data.space, seed=0)
         states.append(Run(made, data, 4).fit().state_dict())
     for name, value in states[0].items():

@@ -164,7 +164,7 @@ def _moments() -> AbstractContextManager[Any]:
     original = GradientExecutor.load
 
     def wrong(self: GradientExecutor, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        original(self, {k: v for k, v in tensors.items() if not k.startswith("adam.")}, facts)
+        original(self, {k: v for k, v in tensors.items() if not k.startswith("moments.")}, facts)
 
     return patch.object(GradientExecutor, "load", wrong)
 

@@ -66,6 +66,10 @@ class GradientConfig(Config):
     """Options of every family that learns by stochastic gradients."""
 
     lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
+    muon: float = option(
+        0.0, "peak learning rate of Muon, which moves matrices of at least 32 by 32 in place of Adam; 0: none",
+        "optimiser", ge=0,
+    )  # fmt: skip
     batch: int = option(256, "rows a step", "optimiser", ge=1)
     weight_decay: float = option(0.0, "decoupled weight decay", "optimiser", ge=0)
     clip: float = option(1.0, "largest gradient norm, 0 for none", "optimiser", ge=0)

@@ -1,10 +1,11 @@
-"""Stochastic gradients: Adam on each phase in turn, averages of the weights, one or several processes."""
+"""Stochastic gradients: steps of each phase in turn, averages of the weights, one or several processes."""
 
 from __future__ import annotations
 
 import math
 import time
 import zlib
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.noise import Noise, generator
 from likeness.core.precision import arithmetic, fastest, products
 from likeness.learn.executor import Event, Executor, Task, terms_of
+from likeness.learn.optimisers import optimisers
 
 ORDER = zlib.crc32(b"row order")
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
@@ -37,7 +39,7 @@ class GradientExecutor(Executor):
         self.config: GradientConfig = config
         self.phases = {p.name: p for p in learner.phases}
         self.moves = dict.fromkeys(self.phases, 0)
-        self.optimisers = {p.name: _adam(p, config) for p in learner.phases}
+        self.optimisers = {p.name: optimisers(list(p.parameters), config, p.betas) for p in learner.phases}
         self.averaged = list(task.model.named_parameters())
         self.shadow = [p.detach().clone() for _, p in self.averaged] if config.ema > 0 else []
         self.started = time.perf_counter()
@@ -133,9 +135,11 @@ class GradientExecutor(Executor):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
         _sum_over_processes(parameters)
         facts = self._clipped([p.grad for p in parameters if p.grad is not None]) if self.config.clip else {}
-        for group in self.optimisers[phase.name].param_groups:
-            group["lr"] = self._lr(phase.settling) * phase.lr
-        self.optimisers[phase.name].step()
+        share = self._lr(phase.settling) * phase.lr / self.config.lr
+        for optimiser in self.optimisers[phase.name]:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * share
+            optimiser.step()
         for p in parameters:
             p.grad = None
         return facts
@@ -256,13 +260,19 @@ class GradientExecutor(Executor):
 
     # ---- state -----------------------------------------------------------------------------------------------------
 
+    def _moved(self) -> Iterator[tuple[str, str, torch.optim.Optimizer, Tensor]]:
+        """Every parameter with the phase and the optimiser that moves it, and a name for its place."""
+        for name, made in self.optimisers.items():
+            for i, optimiser in enumerate(made):
+                members = (p for group in optimiser.param_groups for p in group["params"])
+                yield from ((name, f"{i}.{j}", optimiser, p) for j, p in enumerate(members))
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Adam's moments, averages, counters."""
+        """The optimisers' moments, averages, counters."""
         tensors = {f"shadow.{i}": s for i, s in enumerate(self.shadow)}
-        for name, optimiser in self.optimisers.items():
-            for i, p in enumerate(self.phases[name].parameters):
-                for key, value in optimiser.state.get(p, {}).items():
-                    tensors[f"adam.{name}.{i}.{key}"] = torch.as_tensor(value)
+        for name, place, optimiser, p in self._moved():
+            for key, value in optimiser.state.get(p, {}).items():
+                tensors[f"moments.{name}.{place}.{key}"] = torch.as_tensor(value)
         spent = self.spent + time.perf_counter() - self.started
         return tensors, {"iteration": self.iteration, "moves": self.moves, "spent": spent}
 
@@ -272,12 +282,11 @@ class GradientExecutor(Executor):
         self.started, self.mark = time.perf_counter(), (self.spent, self.iteration)
         for i, s in enumerate(self.shadow):
             s.copy_(tensors[f"shadow.{i}"])
-        for name, optimiser in self.optimisers.items():
-            for i, p in enumerate(self.phases[name].parameters):
-                prefix = f"adam.{name}.{i}."
-                kept = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
-                if kept:
-                    optimiser.state[p] = kept
+        for name, place, optimiser, p in self._moved():
+            prefix = f"moments.{name}.{place}."
+            kept = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+            if kept:
+                optimiser.state[p] = kept
         self.done = self.total is not None and self.iteration >= self.total
 
 
@@ -286,11 +295,6 @@ def _laid_as(parameter: Tensor, gradient: Tensor) -> Tensor:
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def _adam(phase: Phase, config: GradientConfig) -> torch.optim.Optimizer:
-    parameters, decay = list(phase.parameters), config.weight_decay
-    return torch.optim.AdamW(parameters, lr=config.lr, betas=phase.betas, weight_decay=decay, fused=True)
 
 
 def _everywhere(batch: Batch) -> Tensor | int:
