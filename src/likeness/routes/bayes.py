@@ -10,12 +10,19 @@ from likeness.core.answers import Kind, Posterior
 from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.routes import Question, route
+from likeness.core.space import entry_names
 
 
 def _refuse(law: Law) -> str | None:
-    if law.given_space is None or law.given_space.label is None:
-        return "classes need a nominal `given` of one entry: fit with given=labels"
-    return None
+    given = law.given_space
+    if given is not None and given.label is not None:
+        return None
+    if given is not None and given.shape == (1,) and given.variables[0].type == "ordinal":
+        name = entry_names(given, "given")[0]
+        return (
+            f"classes need a nominal `given`, and {name!r} has ordered levels: fit with columns={{{name!r}: 'nominal'}}"
+        )
+    return "classes need a nominal `given` of one entry: fit with given=labels"
 
 
 @route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
