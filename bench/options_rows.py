@@ -137,6 +137,25 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(Setting("gaussian of 60", seeds=10), ("shrinkage", 0.1, "KL", "steadies a covariance from few rows")),
         *_at(Setting("gaussian with holes", seeds=10), ("passes", 1, "KL", "one pass of EM is not enough with holes")),
     ),
+    "pca": (
+        *_at(
+            Setting("directions", {"components": 3}),
+            ("components", 1, "KL", "one direction of three"),
+            ("scale", False, "KL", "noise that is alike in data units is not once columns are scaled"),
+        ),
+        *_at(
+            Setting("directions of 40", {"components": 3, "scale": False}, seeds=10),
+            ("noise", "diagonal", "KL", "a variance for each number costs rows, where one is the truth"),
+        ),
+        *_at(
+            Setting("directions with holes", {"components": 3, "noise": "diagonal"}, 500),
+            ("passes", 1, "KL", "one pass of EM is not enough with holes"),
+        ),
+        *_at(
+            Setting("directions with holes", {"components": 3, "noise": "diagonal"}, 500, seeds=10),
+            ("tolerance", 0.001, "steps", "stops earlier"),
+        ),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(

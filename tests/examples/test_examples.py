@@ -16,6 +16,7 @@ NAMES = [p.stem for p in FILES]
 CHEAP = (
     "bounds",
     "classes",
+    "directions",
     "divergences",
     "gradients",
     "heights",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, missing
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.space import Space, Variable
 
@@ -87,6 +89,65 @@ class Summary(nn.Module):
             return torch.ones(self.size, dtype=torch.bool)
         flags = [v.type != "nominal" for v in self.space.columns for _ in range(_width(v))]
         return torch.tensor(flags).repeat(self.space.dims // self.space.width)
+
+
+class Joined(nn.Module):
+    """X and what is given as one vector v = (x, summary), and a label as classes that rows belong to.
+
+    Args:
+        space: What x is, in model units.
+        given_space: What is given, or None.
+        per_class: Whether a label stands for classes rather than for numbers of v.
+
+    Attributes:
+        dims: How many numbers of v are x.
+        size: How many it has in all.
+        classes: How many classes there are, 1 without a label.
+    """
+
+    def __init__(self, space: Space, given_space: Space | None, *, per_class: bool) -> None:
+        super().__init__()
+        self.given_space, self.per_class = given_space, per_class
+        self.summary = Summary(given_space) if given_space is not None and not per_class else None
+        self.dims = space.dims
+        self.size = self.dims + (self.summary.size if self.summary else 0)
+        self.classes = (given_space.label or 1) if given_space is not None and per_class else 1
+
+    def fit(self, source: Source) -> None:
+        """Location and scale of what is given."""
+        if self.summary is not None:
+            self.summary.fit(source)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """V and what of it is known, (B, size)."""
+        x, present = batch.x.flatten(1), batch.present.flatten(1)
+        if self.summary is None:
+            return x, present
+        given = self.given(batch)
+        return torch.cat([x, self.summary(given)], -1), torch.cat([present, self.summary.mask(given) > 0], -1)
+
+    def alone(self, known: Tensor) -> Tensor:
+        """What is known of the condition alone."""
+        return known & (torch.arange(known.shape[-1], device=known.device) >= self.dims)
+
+    def given(self, batch: Batch) -> Batch:
+        """What is given, all hidden where nothing is."""
+        assert self.given_space is not None
+        return batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+
+    def hot(self, batch: Batch, prior: Callable[[], Tensor]) -> Tensor:
+        """Which class each row is of, one-hot (B, K); a missing label belongs to all by the prior (K,)."""
+        if not self.per_class:
+            return batch.x.new_ones(len(batch), 1)
+        given = self.given(batch)
+        code = given.x.flatten(1)[:, 0].long().clamp(0, self.classes - 1)
+        hot = nn.functional.one_hot(code, self.classes).to(batch.x)
+        return torch.where(given.present.flatten(1)[:, :1], hot, prior().to(batch.x))
+
+    def whole(self, batch: Batch) -> bool:
+        """Whether no entry and no class is missing."""
+        classed = not self.per_class or (batch.given is not None and batch.given.full)
+        return classed and bool(self(batch)[1].all())
 
 
 def _width(variable: Variable) -> int:

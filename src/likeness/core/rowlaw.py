@@ -123,6 +123,36 @@ class Normal(RowLaw):
 
 
 @dataclass(frozen=True, eq=False)
+class Correlated(RowLaw):
+    """A Gaussian N(loc, factor factor') for each row, loc (B, Q), factor lower triangular (B, Q, Q)."""
+
+    loc: Tensor
+    factor: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Loc."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        """Loc."""
+        return self.loc
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The log-density, (B,)."""
+        u = torch.linalg.solve_triangular(self.factor, (z - self.loc)[..., None], upper=False).squeeze(-1)
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return (-0.5 * u.square() - 0.9189385332046727).sum(-1) - log_det
+
+    def draw(self, noise: Noise) -> Tensor:
+        """Loc + factor eps."""
+        n = noise.rows // len(self.loc)
+        eps = noise.normal("z", self.loc.shape[-1])
+        return self.loc.repeat(n, 1) + (self.factor.repeat(n, 1, 1) * eps[:, None]).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
 class Categorical(RowLaw):
     """One of K codes for each row, given normalised log-probabilities (B, K)."""
 

@@ -13,7 +13,7 @@ from likeness.core import gaussian
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
-from likeness.core.context import Summary
+from likeness.core.context import Joined
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -56,14 +56,10 @@ class Gaussian(Model):
     def __init__(self, config: GaussianConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
-        self.dims = self.preprocessor.out.dims
-        self.per_class = self._sums_classes()
-        self.summary = Summary(given_space) if given_space is not None and not self.per_class else None
-        size = self.dims + (self.summary.size if self.summary else 0)
-        classes = (given_space.label or 1) if given_space is not None and self.per_class else 1
-        own = classes if config.classes == "own" else 1
-        self.register_buffer("mean", torch.zeros(classes, size))
-        self.register_buffer("cov", torch.eye(size).repeat(own, 1, 1))
+        self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
+        own = self.joined.classes if config.classes == "own" else 1
+        self.register_buffer("mean", torch.zeros(self.joined.classes, self.joined.size))
+        self.register_buffer("cov", torch.eye(self.joined.size).repeat(own, 1, 1))
         self.holes = False
 
     @classmethod
@@ -76,14 +72,8 @@ class Gaussian(Model):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
-        if self.summary is not None:
-            self.summary.fit(source)
-        self.holes = any(not self._whole(b) for b in source.chunks(65536))
-
-    def _whole(self, batch: Batch) -> bool:
-        """Whether a single pass of sums is enough: no entry and no class is missing."""
-        classed = not self.per_class or (batch.given is not None and batch.given.full)
-        return classed and bool(self._joint_present(batch).all())
+        self.joined.fit(source)
+        self.holes = any(not self.joined.whole(b) for b in source.chunks(65536))
 
     def learner(self) -> EM:
         """One pass of sums where nothing is missing, EM where something is."""
@@ -98,7 +88,7 @@ class Gaussian(Model):
 
     def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
         """Sums of 1, E[v], E[v v'] over rows, for each class."""
-        v, known = self._joint(batch)
+        v, known = self.joined(batch)
         v, weight = v.double(), batch.weights.double()
         hot = self._shares(v, known, batch, parameters)
         sums: list[Tensor] = []
@@ -138,37 +128,11 @@ class Gaussian(Model):
         own = d * (d + 1) // 2 if self.config.covariance == "full" else d
         return k * d + len(self.cov) * own + k - 1
 
-    # ---- the joint of x and what is given --------------------------------------------------------------------------
-
-    def _joint(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """V = (x, summary) and what of it is known, (B, D + C)."""
-        x, present = batch.x.flatten(1), batch.present.flatten(1)
-        if self.summary is None:
-            return x, present
-        given = self._given_of(batch)
-        return torch.cat([x, self.summary(given)], -1), torch.cat([present, self.summary.mask(given) > 0], -1)
-
-    def _joint_present(self, batch: Batch) -> Tensor:
-        if self.summary is None:
-            return batch.present
-        return torch.cat([batch.present.flatten(1), self.summary.mask(self._given_of(batch)) > 0], -1)
-
-    def _given_of(self, batch: Batch) -> Batch:
-        assert self.given_space is not None
-        return batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
-
-    def _hot(self, batch: Batch) -> Tensor:
-        """Which class each row is of, one-hot (B, K); a missing label belongs to all by the class prior."""
-        if not self.per_class:
-            return batch.x.new_ones(len(batch), 1)
-        given = self._given_of(batch)
-        code = given.x.flatten(1)[:, 0].long().clamp(0, len(self.mean) - 1)
-        hot = torch.nn.functional.one_hot(code, len(self.mean)).to(batch.x)
-        return torch.where(given.present.flatten(1)[:, :1], hot, self.class_prior().to(batch.x))
+    # ---- classes ---------------------------------------------------------------------------------------------------
 
     def _shares(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
         """p(class | row) under the parameters where the class is missing, its own class elsewhere, (B, K)."""
-        hot = self._hot(batch).double()
+        hot = self.joined.hot(batch, self.class_prior).double()
         unknown = (hot.amax(-1) < 1) & (len(self.mean) > 1)
         if bool(unknown.any()):
             joint = self._log_classes(v[unknown], known[unknown], parameters) + hot[unknown].log()
@@ -183,11 +147,11 @@ class Gaussian(Model):
 
     def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean (B, D + C) and covariance of each row's class."""
-        k = self._hot(batch).argmax(-1)
+        k = self.joined.hot(batch, self.class_prior).argmax(-1)
         return self.mean[k], self.cov[0] if len(self.cov) == 1 else self.cov[k]
 
     def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
-        prior = self._hot(batch).double().clamp_min(1e-300).log()
+        prior = self.joined.hot(batch, self.class_prior).double().clamp_min(1e-300).log()
         return torch.logsumexp(self._log_classes(v, known, parameters) + prior, -1)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
@@ -197,14 +161,12 @@ class Gaussian(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log p(x, s) - log p(s)."""
-        v, known = self._joint(batch)
+        v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         everything = bool(known.all()) and cov.dim() == 2
         value = gaussian.log_density(v, mean, cov, None if everything else known)
-        if self.summary is not None:
-            only = known.clone()
-            only[:, : self.dims] = False
-            value = value - gaussian.log_density(v, mean, cov, only)
+        if self.joined.summary is not None:
+            value = value - gaussian.log_density(v, mean, cov, self.joined.alone(known))
         return Scored(value, Kind.EXACT, "closed form")
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
@@ -217,15 +179,15 @@ class Gaussian(Model):
         return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
-        v, known = self._joint(batch)
+        v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))
-        return drawn[:, : self.dims].reshape(batch.x.shape)
+        return drawn[:, : self.joined.dims].reshape(batch.x.shape)
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak."""
-        v, known = self._joint(batch)
+        v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
-        x = gaussian.conditional_mean(v, mean, cov, known)[:, : self.dims]
+        x = gaussian.conditional_mean(v, mean, cov, known)[:, : self.joined.dims]
         kind = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
         return Mode(batch.with_x(x.reshape(batch.x.shape)), kind, "conditional mean")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -16,7 +16,7 @@ from likeness.core.context import Summary
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.preprocessor import Preprocessor, Source, standardised
+from likeness.core.preprocessor import Source, standardised
 from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
@@ -24,7 +24,8 @@ from likeness.core.space import Space, label
 from likeness.heads import seeding
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
-from likeness.heads.gaussians import LOG_2PI, Covariance, Gaussians
+from likeness.heads.component import Component
+from likeness.heads.gaussians import Covariance, Gaussians
 from likeness.heads.joint import Joint, View, split, under
 from likeness.heads.numeric import choose
 from likeness.heads.parts import Drawn, Multinomials, Part, Products
@@ -300,49 +301,6 @@ class Mixture(Model):
 def _of_heads(config: MixtureConfig, space: Space) -> bool:
     """Whether components are products of heads rather than Gaussians in model units."""
     return not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
-
-
-@dataclass(frozen=True, eq=False)
-class Component(RowLaw):
-    """One Gaussian for each row, in a preprocessor's model units: what `decode` answers with.
-
-    Args:
-        preprocessor: Between model units and data units.
-        loc: (B, D).
-        factor: Lower triangular, (B, D, D).
-    """
-
-    preprocessor: Preprocessor
-    loc: Tensor
-    factor: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        """The middle, in data units."""
-        return self._outside(self.loc)
-
-    @property
-    def mode(self) -> Tensor:
-        """The middle, in data units."""
-        return self._outside(self.loc)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log p of values in data units, nats, (B,)."""
-        noise = Noise(0, self.index, scope="component", dtype=z.dtype)
-        inside, correction, _ = self.preprocessor.forward(Batch(z, index=self.index), noise)
-        gap = (inside.x.flatten(1).to(self.loc) - self.loc)[..., None]
-        u = torch.linalg.solve_triangular(self.factor, gap, upper=False).squeeze(-1)
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return correction - 0.5 * (u.square().sum(-1) + u.shape[-1] * LOG_2PI) - log_det
-
-    def draw(self, noise: Noise) -> Tensor:
-        """Middle + factor eps, in data units."""
-        n = noise.rows // len(self.loc)
-        eps = noise.normal("z", self.loc.shape[-1]).unflatten(0, (n, len(self.loc)))
-        return self._outside((self.loc + (self.factor * eps[..., None, :]).sum(-1)).flatten(0, 1))
-
-    def _outside(self, y: Tensor) -> Tensor:
-        return self.preprocessor.inverse(y.reshape(len(y), *self.preprocessor.out.layout))
 
 
 def _buffer(name: str) -> str:

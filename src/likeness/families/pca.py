@@ -1,0 +1,299 @@
+"""Probabilistic PCA and factor analysis: a Gaussian of few directions, in closed form and by EM with holes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config, option
+from likeness.core.context import Joined
+from likeness.core.gaussian import LOG_2PI
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.rowlaw import Correlated, RowLaw
+from likeness.core.space import Space, vector
+from likeness.heads.component import Component
+
+FLOOR = 1e-9  # least variance of the noise, in units of the data's own
+ROOM = 1 << 24  # numbers in a chunk's second moments of codes
+
+
+class PCAConfig(Config):
+    """Options of `pca`."""
+
+    components: int = option(2, "directions, at most one fewer than the numbers that x has", ge=1)
+    noise: Literal["isotropic", "diagonal"] = option(
+        "isotropic", "isotropic: one variance for all (probabilistic PCA); diagonal: one each (factor analysis)"
+    )
+    scale: bool = option(True, "whether columns are brought to unit variance first, so that units do not matter")
+    passes: int = option(500, "most passes of EM, where no closed form is: factor analysis, holes", "optimiser", ge=1)
+    tolerance: float = option(1e-7, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "pca", "Probabilistic PCA and factor analysis", "classical",
+        "Tipping & Bishop, Probabilistic principal component analysis", 1999,
+        "The few directions in which data vary, with exact answers to every question.",
+    )
+)  # fmt: skip
+class PCA(Model):
+    """v = mean + W z + e with z ~ N(0, I) and e ~ N(0, psi), of v = (x, summary of given); a label has its own mean.
+
+    W is the data's leading directions: columns orthogonal in units of the noise, the largest first.
+    """
+
+    Config = PCAConfig
+    natural_dtype = torch.float64
+    mean: Tensor
+    weight: Tensor
+    psi: Tensor
+
+    def __init__(self, config: PCAConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.preprocessor = Reals(space)
+        self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
+        self.components = min(config.components, self.joined.dims - 1)
+        self.codes = vector(self.components)
+        self.register_buffer("mean", torch.zeros(self.joined.classes, self.joined.size))
+        self.register_buffer("weight", torch.zeros(self.joined.size, self.components))
+        self.register_buffer("psi", torch.ones(self.joined.size))
+        self.holes = False
+
+    @classmethod
+    def _refuse(cls, config: PCAConfig, space: Space, given_space: Space | None) -> str | None:
+        if any(v.type in {"nominal", "count"} or v.states == 2 for v in space.variables):
+            return "directions of named categories are no Gaussian's: take `mixture`, or `autoregressive`"
+        return "one number has no directions: take `gaussian`" if space.dims < 2 else None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"components": 1 if space.dims < 4 else 3, "passes": 30}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        assert isinstance(self.preprocessor, Reals)
+        if not self.config.scale:
+            self.preprocessor.scale.fill_(float(self.preprocessor.scale.square().mean().sqrt()))
+        self.joined.fit(source)
+        self.holes = any(not self.joined.whole(b) for b in source.chunks(65536))
+
+    @property
+    def _closed(self) -> bool:
+        return not self.holes and self.config.noise == "isotropic" and self.joined.summary is None
+
+    def learner(self) -> EM:
+        """The eigenvectors of the covariance, which are the answer where the noise is isotropic; else EM from there."""
+        config: PCAConfig = self.config
+        rows = max(64, ROOM // (self.components + self.joined.classes) ** 2)
+        passes = 1 if self._closed else config.passes
+        return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=rows)
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:
+        """W = U (L - s^2)^1/2 of the leading eigenvalues, s^2 the mean of the others (Tipping & Bishop, eq. 7 and 8).
+
+        Holes count as their column's mean.
+        """
+        total = first = torch.zeros(self.mean.shape, dtype=torch.float64)
+        second = torch.zeros(self.mean.shape[1:] * 2, dtype=torch.float64)
+        for batch, _ in task.everything(8192):
+            v, known = self.joined(batch)
+            hot = self.joined.hot(batch, self.class_prior).double() * batch.weights.double()[:, None]
+            v, seen = v.double() * known, known.double()
+            total, first = total + hot.T @ seen, first + hot.T @ v
+            second = second + (v * batch.weights.double()[:, None]).T @ v
+        mean = first / total.clamp_min(1e-12)
+        cov = (second - (mean * total).T @ mean) / total.sum(0).amax()
+        values, vectors = torch.linalg.eigh(cov)
+        rest = values[: -self.components].mean().clamp_min(FLOOR)
+        weight = (vectors * (values - rest).clamp_min(0).sqrt())[:, -self.components :].flip(1)
+        diagonal = (cov.diagonal() - weight.square().sum(-1)).clamp_min(1e-2 * cov.diagonal().clamp_min(FLOOR))
+        psi = rest.expand_as(diagonal) if self._closed else diagonal
+        return {"mean": mean, "weight": weight, "psi": psi}
+
+    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+        """For every number of v the sums of h h', h v and v^2 of its regression on h = (z, class)."""
+        v, known = self.joined(batch)
+        shares, value = self._shares(v.double(), known, self.joined.hot(batch, self.class_prior).double(), now)
+        weight = batch.weights.double()
+        if self._closed:  # the start is the answer
+            return {"objective": (value * weight).sum(), "weight": weight.sum()}
+        sums = [self._sums(v.double(), known, shares[:, k] * weight, k, now) for k in range(self.joined.classes)]
+        outer, cross, square = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        seen = known.double().T @ weight
+        return {"outer": outer, "cross": cross, "square": square, "seen": seen,
+                "objective": (value * weight).sum(), "weight": weight.sum()}  # fmt: skip
+
+    def _sums(self, v: Tensor, known: Tensor, share: Tensor, k: int, now: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+        loc, factor = self._posterior(v - now["mean"][k], known, now)
+        hot = torch.nn.functional.one_hot(torch.tensor(k), self.joined.classes).to(v)
+        h = torch.cat([loc, hot.expand(len(v), -1)], -1)
+        second = h[:, :, None] * h[:, None, :]
+        second[:, : self.components, : self.components] += factor @ factor.mT
+        seen = known.double() * share[:, None]
+        v = v * known
+        outer = (seen.T @ second.flatten(1)).unflatten(-1, h.shape[-1:] * 2)
+        return outer, (v * share[:, None]).T @ h, (v.square() * share[:, None]).sum(0)
+
+    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Each number's regression on codes and class, and what it leaves (Rubin & Thayer 1982, eq. 6 and 7)."""
+        if self._closed:
+            return before
+        outer = sums["outer"]
+        ridge = 1e-12 * outer.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + 1e-30
+        outer = outer + ridge * torch.eye(outer.shape[-1]).to(outer)
+        slope = torch.linalg.solve(outer, sums["cross"][..., None]).squeeze(-1)
+        left = sums["square"] - (slope * sums["cross"]).sum(-1)
+        psi = (left / sums["seen"].clamp_min(1e-12)).clamp_min(FLOOR)
+        if self.config.noise == "isotropic":
+            own = self.joined.dims
+            shared = (left[:own].sum() / sums["seen"][:own].sum()).clamp_min(FLOOR)
+            psi = torch.cat([shared.expand(own), psi[own:]])
+        return {"mean": slope[:, self.components :].T, "weight": slope[:, : self.components], "psi": psi}
+
+    def _assign(self, parameters: Parameters) -> None:
+        """The same law with its directions turned to be the principal ones, the largest loading of each positive."""
+        root = parameters["psi"].sqrt()[:, None]
+        u, s, _ = torch.linalg.svd(parameters["weight"] / root, full_matrices=False)
+        turned = root * u * s
+        turned = turned * turned.gather(0, turned.abs().argmax(0, keepdim=True)).sign()
+        self.mean, self.weight = parameters["mean"].to(self.mean).contiguous(), turned.to(self.weight).contiguous()
+        self.psi = parameters["psi"].to(self.psi)
+
+    def count(self) -> int:
+        """Means, noise, and the directions less their rotations."""
+        (k, d), q = self.mean.shape, self.components
+        noise = 1 + d - self.joined.dims if self.config.noise == "isotropic" else d
+        return k * d + d * q - q * (q - 1) // 2 + noise + k - 1
+
+    # ---- codes -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> Parameters:
+        return {"mean": self.mean.double(), "weight": self.weight.double(), "psi": self.psi.double()}
+
+    def _precision(self, known: Tensor, now: Parameters) -> Tensor:
+        """Cholesky factors of M = I + W' psi^-1 W over what is known, (B, Q, Q), or (1, Q, Q) where all is."""
+        weight, eye = now["weight"], torch.eye(self.components).to(now["weight"])
+        if bool(known.all()):
+            return torch.linalg.cholesky(eye + weight.T @ (weight / now["psi"][:, None]))[None]
+        outer = (weight[:, :, None] * weight[:, None, :] / now["psi"][:, None, None]).flatten(1)
+        return torch.linalg.cholesky(eye + (known.double() @ outer).unflatten(-1, (self.components,) * 2))
+
+    def _posterior(self, gap: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+        """Mean (B, Q) and a factor (B, Q, Q), F F' the covariance, of z given the known of v - mean."""
+        factor = self._precision(known, now).expand(len(gap), -1, -1)
+        pull = (gap * known / now["psi"]) @ now["weight"]
+        loc = torch.cholesky_solve(pull[..., None], factor).squeeze(-1)
+        eye = torch.eye(self.components).to(factor).expand_as(factor)
+        return loc, torch.linalg.solve_triangular(factor, eye, upper=False).mT
+
+    def _log_density(self, gap: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        """Log N(v; mean, W W' + psi) of what is known, by Woodbury's identity: O(D Q^2) a row."""
+        factor, psi, known = self._precision(known, now), now["psi"], known.to(gap)
+        pull = ((gap * known / psi) @ now["weight"])[..., None]
+        u = torch.linalg.solve_triangular(factor.expand(len(gap), -1, -1), pull, upper=False).squeeze(-1)
+        square = (gap.square() * known / psi).sum(-1) - u.square().sum(-1)
+        log_det = known @ psi.log() + 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * (square + log_det + known.sum(-1) * LOG_2PI)
+
+    def _shares(self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+        """p(class | row), its own where it is known, (B, K), and log p of the row, (B,)."""
+        of = [self._log_density(v - mean, known, now) for mean in now["mean"]]
+        joint = torch.stack(of, -1) + hot.clamp_min(1e-300).log()
+        return joint.softmax(-1), joint.logsumexp(-1)
+
+    def _mean_of(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
+        """The mean of each row's class, or of its likeliest one, (B, D)."""
+        hot = self.joined.hot(batch, self.class_prior)
+        if len(self.mean) > 1 and bool((hot.amax(-1) < 1).any()):
+            hot = self._shares(v, known, hot.double(), self._now)[0]
+        return self._now["mean"][hot.argmax(-1)]
+
+    def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """V less its mean, what of it is known, the mean."""
+        v, known = self.joined(batch)
+        v = v.double()
+        mean = self._mean_of(batch, v, known)
+        return v - mean, known, mean
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """Log p(x, s) - log p(s)."""
+        gap, known, _ = self._read(batch)
+        value = self._log_density(gap, known, self._now)
+        if self.joined.summary is not None:
+            value = value - self._log_density(gap, self.joined.alone(known), self._now)
+        return Scored(value.to(self.dtype), Kind.EXACT, "closed form")
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        assert self.preprocessor is not None
+        hidden = missing(self.preprocessor.out, noise.rows, self.mean)
+        return self._draw(replace(hidden, given=given, index=noise.index), noise)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        x = self._draw(batch.repeat(n), noise.draws(n))
+        return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
+
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        """A code given what is known, then what is hidden given the code."""
+        gap, known, mean = self._read(batch)
+        loc, factor = self._posterior(gap, known, self._now)
+        z = loc + (factor * noise.normal("z", self.components).double()[:, None]).sum(-1)
+        eps = noise.normal("x", self.joined.size).double()
+        drawn = mean + z @ self._now["weight"].T + self._now["psi"].sqrt() * eps
+        return self._as_x(torch.where(known, gap + mean, drawn), batch)
+
+    def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
+        return v[:, : self.joined.dims].reshape(batch.x.shape).to(self.dtype)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The conditional mean, which is the peak."""
+        gap, known, mean = self._read(batch)
+        filled = mean + self._posterior(gap, known, self._now)[0] @ self._now["weight"].T
+        kind = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        x = self._as_x(torch.where(known, gap + mean, filled), batch)
+        return Mode(batch.with_x(x), kind, "conditional mean")
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        """The posterior of z given what is known: N(M^-1 W' psi^-1 (v - mean), M^-1)."""
+        assert self.codes is not None
+        gap, known, _ = self._read(batch)
+        loc, factor = self._posterior(gap, known, self._now)
+        drawn = self.preprocessor is not None and self.preprocessor.stochastic
+        exact = not drawn and (not self.joined.per_class or self.joined.whole(_seen(batch)))
+        lower = torch.linalg.cholesky(factor @ factor.mT)
+        return Correlated(
+            self.codes, batch.ids, Kind.EXACT if exact else Kind.ESTIMATE, "posterior", loc.to(self.dtype),
+            lower.to(self.dtype),
+        )  # fmt: skip
+
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+        """N(mean + W z, psi), in data units."""
+        assert self.preprocessor is not None
+        batch = replace(missing(self.preprocessor.out, len(z), self.mean), given=given, index=index)
+        mean = self._mean_of(batch, *self.joined(batch))
+        loc = (mean + z.double() @ self._now["weight"].T)[:, : self.joined.dims].to(self.dtype)
+        factor = torch.diag_embed(self.psi[: self.joined.dims].sqrt().expand_as(loc)).to(self.dtype)
+        kind = Kind.LOWER_BOUND if self.preprocessor.stochastic else Kind.EXACT
+        return Component(self.space, index, kind, "linear", self.preprocessor, loc, factor)
+
+
+def _seen(batch: Batch) -> Batch:
+    """The row as if nothing of x were hidden: what is asked is whether its class is known."""
+    return replace(batch, observed=None)
