@@ -156,6 +156,17 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("tolerance", 0.001, "steps", "stops earlier"),
         ),
     ),
+    "kde": (
+        *_at(Setting("directions"), ("bandwidth", "one", "KL", "one width for numbers that vary unlike")),
+        *_at(
+            Setting("ring"),
+            ("width", 0.5, "KL", "too wide: the ring fills"),
+            ("rows", 200, "KL", "fewer rows kept, wider kernels"),
+            ("passes", 1, "KL", "a search that has hardly begun"),
+            ("tolerance", 0.1, "steps", "stops earlier"),
+        ),
+        *_at(Setting("chain of 300"), ("blur", 0.9, "KL", "codes blurred until they say little of each other")),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(

@@ -1,0 +1,359 @@
+"""Kernel density estimation: every training row with a little noise, as much as makes left-out rows likeliest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Scored
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config, option
+from likeness.core.context import Joined
+from likeness.core.gaussian import LOG_2PI
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Inside, Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source, standardised
+from likeness.core.registry import Card, register
+from likeness.core.space import Space
+
+CODES = 32  # ordered levels up to which each is a code of its own
+ROWS, CENTRES = 64, 4096  # kernels computed at once: what a core's cache holds
+NEVER = -1e30  # the log weight of a centre that does not count: finite, so that 0 times it is 0
+LEAST = -80.0  # exponents below it are no normal numbers, and slow
+SEARCHED = 1000  # rows that bandwidths are chosen on
+LEAST_WIDTH, LEAST_BLUR = 1e-3, 1e-4
+
+
+class KDEConfig(Config):
+    """Options of `kde`."""
+
+    bandwidth: Literal["each", "one"] = option(
+        "each", "each: one for every number; one: the same for all, in deviations"
+    )
+    width: float = option(0.0, "bandwidth in deviations of the data; 0: found by held-out likelihood", ge=0)
+    blur: float = option(
+        0.0, "share of a code's mass spread over all its codes; 0: found as the bandwidth is", ge=0, le=1
+    )
+    rows: int = option(20_000, "most rows kept, evenly spaced over all", ge=2)
+    passes: int = option(60, "most passes of the search for bandwidths", "optimiser", ge=1)
+    tolerance: float = option(1e-4, "the search stops where a pass gains less, in nats a row", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "kde", "Kernel density estimate", "classical",
+        "Parzen, On estimation of a probability density function and mode", 1962,
+        "No shape is assumed and nothing is learned but a width: sharp where rows are many and numbers are few.",
+    )
+)  # fmt: skip
+class KDE(Model):
+    """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
+
+    A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A row's hole is N(0, 1),
+    or any code alike.
+    """
+
+    Config = KDEConfig
+    natural_dtype = torch.float64
+    centres: Tensor
+    known: Tensor
+    log_share: Tensor
+    place: Tensor
+    width: Tensor
+    blur: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: KDEConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.preprocessor = Reals(space) if not any(_coded(v) for v in space.variables) else None
+        inside = space if self.preprocessor is None else self.preprocessor.out
+        self.joined = Joined(inside, given_space, per_class=self._sums_classes())
+        states = [_states(v) for v in inside.columns] * (inside.dims // inside.width)
+        states += [0] * (self.joined.size - self.joined.dims)
+        self.numbers = torch.tensor([i for i, s in enumerate(states) if not s], dtype=torch.int64)
+        self.coded = torch.tensor([i for i, s in enumerate(states) if s], dtype=torch.int64)
+        self.states = torch.tensor([s for s in states if s], dtype=torch.int64)
+        self.register_buffer("centres", torch.zeros(0, self.joined.size))
+        self.register_buffer("known", torch.zeros(0, self.joined.size, dtype=torch.bool))
+        self.register_buffer("log_share", torch.zeros(self.joined.classes, 0))
+        self.register_buffer("place", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("width", torch.ones(len(self.numbers)))
+        self.register_buffer("blur", torch.ones(len(self.coded)))
+        self.register_buffer("shift", torch.zeros(len(self.numbers)))
+        self.register_buffer("scale", torch.ones(len(self.numbers)))
+
+    @classmethod
+    def _refuse(cls, config: KDEConfig, space: Space, given_space: Space | None) -> str | None:
+        if any(v.type == "count" for v in space.variables):
+            return "counts have no kernel here: take `mixture`"
+        mixed = any(_coded(v) for v in space.variables)
+        plain = all(v.type != "real" or v.resolution is v.lower is v.upper is None for v in space.variables)
+        if mixed and not (plain and all(v.type == "real" or _coded(v) for v in space.variables)):
+            return "beside codes it takes plain reals only: take `mixture`, or leave out bounds and resolutions"
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"rows": 400, "passes": 15}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        """Keep the rows."""
+        self.joined.fit(source)
+        stride = -(-len(source) // self.config.rows)
+        places = torch.arange(0, len(source), stride)
+        rows = Inside(self, source).rows(places)
+        rows = rows[rows.ids.argsort()]
+        v, known = self.joined(rows)
+        numbers = v[:, self.numbers]
+        if self.preprocessor is None and len(self.numbers):
+            mean, std = standardised(numbers.double(), known[:, self.numbers].double(), rows.weights.double())
+            self.shift, self.scale = mean.to(self.shift), std.to(self.scale)
+        share = rows.weights.log()[None] + self.joined.hot(rows, self.class_prior).log().T
+        self.centres = torch.where(known, self._scaled(v), 0.0).to(self.centres)
+        self.known, self.place = known.contiguous(), rows.ids.clone()
+        self.log_share = share.log_softmax(-1).to(self.log_share).contiguous()
+
+    def learner(self) -> EM:
+        """EM for the kernels' widths, each row explained by all others: its likelihood is the left-out one's."""
+        config: KDEConfig = self.config
+        fixed = (config.width or not len(self.numbers)) and (config.blur or not len(self.coded))
+        passes = 1 if fixed else config.passes
+        return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=1 << 16)
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:
+        """Scott's width for a Gaussian of so many numbers and rows, as the data are, in deviations."""
+        config, n, d = self.config, len(self.centres), len(self.numbers)
+        width = config.width or (4 / ((d + 2) * n)) ** (1 / (d + 4))
+        return {
+            "width": torch.full((d,), width).double(),
+            "blur": torch.full((len(self.coded),), config.blur or 0.3).double(),
+        }
+
+    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+        """Squares between rows and those that explain them, and how often codes differ."""
+        chosen = torch.isin(batch.ids, self.place[:: -(-len(self.place) // SEARCHED)])
+        batch = batch[chosen.nonzero().flatten()]
+        v, known = self._read(batch)
+        left, right = self._factors(batch, v, known, now)
+        totals: Parameters = {
+            "square": v.new_zeros(len(self.numbers)), "pairs": v.new_zeros(len(self.numbers)),
+            "other": v.new_zeros(len(self.coded)), "met": v.new_zeros(len(self.coded)),
+            "objective": v.new_zeros(()), "weight": v.new_zeros(()),
+        }  # fmt: skip
+        own = torch.searchsorted(self.place, batch.ids)[:, None]
+        rest = torch.log1p(-self.log_share.double().exp()[self._class_of(batch)].gather(1, own).clamp(max=1 - 1e-12))
+        for rows in _blocks(len(v), ROWS):
+            total, r = _exponentials((left[rows] @ right.T).scatter_(1, own[rows], NEVER))
+            weight = batch.weights[rows].double() * (total > NEVER / 2)  # but for rows alone in their class
+            totals["weight"] += weight.sum()
+            totals["objective"] += ((total - rest[rows, 0]) * weight).sum()
+            self._add(totals, v[rows], known[rows], r * (weight / r.double().sum(-1))[:, None].float())
+        return totals
+
+    def _add(self, totals: Parameters, v: Tensor, known: Tensor, r: Tensor) -> None:
+        """Add what rows say of the widths, r (B, M) being how much of each row every centre explains."""
+        centres, there = self.centres.float(), self.known.float()
+        if len(self.numbers):
+            x, k = v[:, self.numbers], known[:, self.numbers].double()
+            c, o = centres[:, self.numbers], there[:, self.numbers]
+            met, first, second = (r @ torch.cat([o, c, c.square()], 1)).double().split(len(self.numbers), 1)
+            totals["square"] += (k * (x.square() * met - 2 * x * first + second)).sum(0)
+            totals["pairs"] += (k * met).sum(0)
+        if len(self.coded):
+            met = known[:, self.coded] * (r @ there[:, self.coded]).double()
+            hot = self._hot(centres[:, self.coded], self.known[:, self.coded])
+            mine = self._hot(v[:, self.coded], known[:, self.coded])
+            same = torch.zeros_like(met).index_add_(1, self._entry(), mine * (r @ hot).double())
+            totals["other"] += (met - same).sum(0)
+            totals["met"] += met.sum(0)
+
+    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """h^2 = the mean square between a row and what explains it; b from the share of codes that differ."""
+        config: KDEConfig = self.config
+        width, blur = before["width"], before["blur"]
+        if not config.width and len(width):
+            square, pairs = sums["square"], sums["pairs"]
+            if config.bandwidth == "one":
+                square, pairs = square.sum().expand_as(square), pairs.sum().expand_as(pairs)
+            width = (square / pairs.clamp_min(1e-12)).clamp_min(0).sqrt().clamp_min(LEAST_WIDTH)
+        if not config.blur and len(blur):
+            states = self.states.double()
+            blur = sums["other"] / sums["met"].clamp_min(1e-12) * states / (states - 1).clamp_min(1)
+            blur = blur.clamp(LEAST_BLUR, 1.0)
+        return {"width": width, "blur": blur}
+
+    def _assign(self, parameters: Parameters) -> None:
+        self.width, self.blur = parameters["width"].to(self.width), parameters["blur"].to(self.blur)
+
+    def count(self) -> int:
+        """The numbers kept and the widths."""
+        return self.centres.numel() + self.width.numel() + self.blur.numel()
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """That the model holds its rows."""
+        return (f"keeps {len(self.centres):,} rows as they are: whoever has this model has them",)
+
+    # ---- kernels ---------------------------------------------------------------------------------------------------
+
+    def _scaled(self, v: Tensor) -> Tensor:
+        """Numbers in deviations; codes as they are."""
+        v = v.double().clone()
+        v[:, self.numbers] = (v[:, self.numbers] - self.shift.double()) / self.scale.double()
+        return v
+
+    def _read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        v, known = self.joined(batch)
+        return self._scaled(v) * known, known
+
+    def _class_of(self, batch: Batch) -> Tensor:
+        return self.joined.hot(batch, self.class_prior).argmax(-1)
+
+    @property
+    def _now(self) -> Parameters:
+        return {"width": self.width.double(), "blur": self.blur.double()}
+
+    def _factors(self, batch: Batch, v: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+        """(B, F) and (M, F) whose products are log w K of what is known of each row about every centre, (B, M)."""
+        parts = [self._of_class(batch)]
+        if len(self.numbers):
+            x, k = v[:, self.numbers], known[:, self.numbers].double()
+            whole = bool(self.known[:, self.numbers].all())
+            parts.append((self._alike if whole else self._apart)(x, k, now["width"]))
+        if len(self.coded):
+            parts.append((self._hot(v[:, self.coded], known[:, self.coded]), self._table(now["blur"])))
+        left, right = zip(*parts, strict=True)
+        return torch.cat(left, -1), torch.cat(right, -1)
+
+    def _of_class(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log weights of the centres under each row's class."""
+        hot = one_hot(self._class_of(batch), self.joined.classes).double()
+        return hot, self.log_share.double().clamp_min(NEVER).T
+
+    def _alike(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """-((x - c) / h)^2 / 2 in three parts, of rows alone, of both, and of centres alone where no row has a hole."""
+        centres, x = self.centres.double()[:, self.numbers] / width, x * k / width
+        own = -0.5 * (x.square() + k * (2 * width.log() + LOG_2PI)).sum(-1, keepdim=True)
+        far, one = -0.5 * centres.square(), torch.ones_like(own)
+        ones = own.new_ones(len(centres), 1)
+        if bool(k.all()):
+            return torch.cat([own, x, one], -1), torch.cat([ones, centres, far.sum(-1, keepdim=True)], -1)
+        return torch.cat([own, x, k], -1), torch.cat([ones, centres, far], -1)
+
+    def _apart(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where centres have holes, whose own law is the data's Gaussian."""
+        centres, there = self.centres.double()[:, self.numbers], self.known[:, self.numbers]
+        spread = torch.where(there, width, 1.0)
+        inverse = spread.square().reciprocal()
+        own = -0.5 * (centres.square() * inverse + 2 * spread.log() + LOG_2PI)
+        return torch.cat([k * x.square(), k * x, k], -1), torch.cat([-0.5 * inverse, centres * inverse, own], -1)
+
+    def _table(self, blur: Tensor) -> Tensor:
+        """Log p of every code about every centre, (M, sum of C)."""
+        entry = self._entry()
+        b, states = blur[entry], self.states.double()[entry]
+        hot = self._hot(self.centres.double()[:, self.coded], self.known[:, self.coded])
+        there = self.known[:, self.coded][:, entry]
+        p = torch.where(there, (1 - b) * hot + b / states, 1 / states)
+        return p.log()
+
+    def _entry(self) -> Tensor:
+        """Which entry each one-hot number belongs to, (sum of C,)."""
+        return torch.arange(len(self.states)).repeat_interleave(self.states)
+
+    def _hot(self, codes: Tensor, known: Tensor) -> Tensor:
+        """Codes (B, E) one-hot side by side, 0 where hidden, (B, sum of C)."""
+        first = self.states.cumsum(0) - self.states
+        hot = codes.new_zeros(len(codes), int(self.states.sum()))
+        return hot.scatter_(1, (codes.long().clamp_min(0).minimum(self.states - 1) + first), known.to(hot))
+
+    def _log_sum(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
+        """Log sum_m w_m K(v, c_m) over what is known, (B,), block by block within a core's cache."""
+        left, right = self._factors(batch, v, known, self._now)
+        sums = [
+            torch.stack([_exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]).logsumexp(0)
+            for r in _blocks(len(left), ROWS)
+        ]
+        return torch.cat(sums) if sums else v.new_zeros(0)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """Log sum_m K(x, s) - log sum_m K(s), in the units that came in."""
+        v, known = self._read(batch)
+        value = self._log_sum(batch, v, known)
+        if self.joined.summary is not None:
+            value = value - self._log_sum(batch, v, self.joined.alone(known))
+        own = known[:, self.numbers] & (self.numbers < self.joined.dims)
+        value = value - own.double() @ self.scale.double().log()
+        return Scored(value.to(self.dtype), Kind.EXACT, f"{len(self.centres):,} kernels")
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        space = self.space if self.preprocessor is None else self.preprocessor.out
+        batch = replace(missing(space, noise.rows, self.centres), given=given, index=noise.index)
+        return self._drawn(batch, noise, 1)[0]
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        return Completed(self._drawn(batch, noise.draws(n), n), "exact conditional of the kernels")
+
+    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
+        """N times a centre for each row given what is known, and what is hidden from its kernel, (n, B, *E)."""
+        v, known = self._read(batch)
+        u = noise.uniform("centre", 1).double().reshape(n, -1)
+        left, right = self._factors(batch, v, known, self._now)
+        picked = torch.empty(n, len(v), dtype=torch.int64)
+        for rows in _blocks(len(v), ROWS):
+            log_k = left[rows] @ right.T
+            cdf = (log_k - log_k.amax(-1, keepdim=True)).exp().cumsum(-1)
+            wanted = (u[:, rows].T * cdf[:, -1:]).contiguous()
+            picked[:, rows] = torch.searchsorted(cdf, wanted, right=True).clamp(max=len(self.centres) - 1).T
+        filled = torch.where(known.repeat(n, 1), v.repeat(n, 1), self._about(picked.flatten(), noise))
+        filled[:, self.numbers] = filled[:, self.numbers] * self.scale.double() + self.shift.double()
+        x = filled[:, : self.joined.dims].to(self.dtype)
+        return x.reshape(n, *batch.x.shape)
+
+    def _about(self, m: Tensor, noise: Noise) -> Tensor:
+        """A draw from the kernel about each chosen centre, (B, size)."""
+        drawn, there = self.centres.double()[m], self.known[m]
+        if len(self.numbers):
+            eps = noise.normal("x", len(self.numbers)).double()
+            drawn[:, self.numbers] += torch.where(there[:, self.numbers], self.width.double(), 1.0) * eps
+        if len(self.coded):
+            u = noise.uniform("code", len(self.coded)).double()
+            blur = torch.where(there[:, self.coded], self.blur.double(), 1.0)
+            fresh = (u / blur * self.states).floor().minimum(self.states.double() - 1)
+            drawn[:, self.coded] = torch.where(u < blur, fresh, drawn[:, self.coded])
+        return drawn
+
+
+def _blocks(rows: int, size: int) -> Iterator[slice]:
+    yield from (slice(i, i + size) for i in range(0, rows, size))
+
+
+def _exponentials(log_k: Tensor) -> tuple[Tensor, Tensor]:
+    """Log of the sum of exponentials (B,), and each over the largest in single precision, (B, M); uses `log_k` up."""
+    top = log_k.detach().amax(-1, keepdim=True)
+    e = log_k.sub_(top).float().clamp_(min=LEAST).exp_()
+    return e.sum(-1).double().log_() + top[:, 0], e
+
+
+def _coded(variable: Any) -> bool:
+    """Whether values are codes with a kernel of their own rather than numbers."""
+    return variable.type == "nominal" or (variable.type == "ordinal" and variable.states <= CODES)
+
+
+def _states(variable: Any) -> int:
+    return int(variable.states) if _coded(variable) else 0
