@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-PEERS = ("flow", "vae", "mixture")
+PEERS = ("flow", "vae", "mixture", "classical")
 
 
 def main() -> None:

@@ -78,17 +78,21 @@ class Reals(Preprocessor):
         total = first = second = torch.zeros(())
         seen = False
         for batch in source.chunks(65536):
-            if not seen:
+            if not seen and not self.plain:
                 self.edges = self._edges(batch).to(self.edges)
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
             y, _, present = self._steps(batch, noise)
-            axes = list(range(y.dim() if self.single else y.dim() - 1))
-            w = present.double() * batch.weights.double().reshape(-1, *[1] * (y.dim() - 1))
-            total = total + w.sum(axes)
-            first = first + (w * y.double()).sum(axes)
-            second = second + (w * y.double().square()).sum(axes)
-            if not seen:
-                self.offset, seen = self._offset(batch), True
+            axes, y = list(range(y.dim() if self.single else y.dim() - 1)), y.double()
+            if batch.weight is None and self._affine(batch):
+                w = torch.ones_like(y[:1]).sum(axes) * len(batch)
+                sums = w, y.sum(axes), torch.linalg.vector_norm(y, dim=axes).square()
+            else:
+                w = present.double() * batch.weights.double().reshape(-1, *[1] * (y.dim() - 1))
+                sums = w.sum(axes), (w * y).sum(axes), (w * y.square()).sum(axes)
+            total, first, second = total + sums[0], first + sums[1], second + sums[2]
+            if not seen and not self.plain:
+                self.offset = self._offset(batch)
+            seen = True
         total = total.clamp_min(1e-12)
         mean = first / total
         std = (second / total - mean.square()).clamp_min(0).sqrt()
@@ -114,6 +118,10 @@ class Reals(Preprocessor):
 
     def forward(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor, Kind]:
         """The batch in model units, log|dy/dx| - log q (B,), and its kind."""
+        if self._affine(batch):
+            y = (self._columns(batch.x) - self.shift).div_(self.scale)
+            shrinks = -self.scale.log().expand(self.out.layout).sum()
+            return replace(batch, x=y, observed=None), shrinks.expand(len(batch)), Kind.EXACT
         y, ladj, present = self._steps(batch, noise)
         y = ((y - self.shift) / self.scale) * present
         scaling = (self.scale.log() * present).flatten(1).sum(-1)
@@ -132,6 +140,10 @@ class Reals(Preprocessor):
             x[..., columns] = snap(part, self.cells[columns], self.offset[columns]) if rounded else part
         return x.squeeze(-1) if self.flat_time else x
 
+    def _affine(self, batch: Batch) -> bool:
+        """Whether one scale serves: nothing is hidden or absent, and no column needs a step of its own."""
+        return self.plain and batch.length is None and batch.full
+
     def _columns(self, t: Tensor) -> Tensor:
         return t[..., None] if self.flat_time else t
 
@@ -146,7 +158,7 @@ class Reals(Preprocessor):
         """Every group's own step: values before scaling, log-correction (B,), what is present."""
         x, known = self._columns(batch.x), self._columns(batch.present)
         if self.plain:  # nothing but an affine map: no column needs a step of its own
-            return x * known, x.new_zeros(len(batch)), known
+            return x if batch.full and batch.length is None else x * known, x.new_zeros(len(batch)), known
         y = x.new_zeros((*x.shape[:-1], sum(self.widths)))
         present = self._spread(batch.present)
         cells, minus_log_q = self._cells(batch, noise) if self.stochastic else (y, y)

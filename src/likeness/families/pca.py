@@ -89,15 +89,11 @@ class PCA(Model):
         self.joined.fit(source)
         self.holes = any(not self.joined.whole(b) for b in source.chunks(65536))
 
-    @property
-    def _closed(self) -> bool:
-        return not self.holes and self.config.noise == "isotropic" and self.joined.summary is None
-
     def learner(self) -> EM:
-        """The eigenvectors of the covariance, which are the answer where the noise is isotropic; else EM from there."""
+        """From the covariance alone where rows are whole, which takes one pass; EM over rows where they have holes."""
         config: PCAConfig = self.config
         rows = max(64, ROOM // (self.components + self.joined.classes) ** 2)
-        passes = 1 if self._closed else config.passes
+        passes = config.passes if self.holes else 1
         return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=rows)
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
@@ -110,25 +106,70 @@ class PCA(Model):
         for batch, _ in task.everything(8192):
             v, known = self.joined(batch)
             hot = self.joined.hot(batch, self.class_prior).double() * batch.weights.double()[:, None]
-            v, seen = v.double() * known, known.double()
-            total, first = total + hot.T @ seen, first + hot.T @ v
-            second = second + (v * batch.weights.double()[:, None]).T @ v
+            v = v.double() if not self.holes else v.double() * known
+            total = total + (hot.T @ known.double() if self.holes else hot.sum(0)[:, None])
+            first = first + hot.T @ v
+            second = second + (v if batch.weight is None else v * batch.weight.double()[:, None]).T @ v
         mean = first / total.clamp_min(1e-12)
         cov = (second - (mean * total).T @ mean) / total.sum(0).amax()
         values, vectors = torch.linalg.eigh(cov)
         rest = values[: -self.components].mean().clamp_min(FLOOR)
-        weight = (vectors * (values - rest).clamp_min(0).sqrt())[:, -self.components :].flip(1)
-        diagonal = (cov.diagonal() - weight.square().sum(-1)).clamp_min(1e-2 * cov.diagonal().clamp_min(FLOOR))
-        psi = rest.expand_as(diagonal) if self._closed else diagonal
-        return {"mean": mean, "weight": weight, "psi": psi}
+        weight = (vectors * (values - rest).clamp_min(0).sqrt())[:, -self.components :]
+        if not self.holes and self.config.noise == "isotropic" and self.joined.summary is None:
+            return self._told({"mean": mean, "weight": weight, "psi": rest.expand(len(cov))}, cov, total)
+        left = (cov.diagonal() - weight.square().sum(-1)).clamp_min(1e-2 * cov.diagonal().clamp_min(FLOOR))
+        now = {"mean": mean, "weight": weight, "psi": self._alike(left, torch.ones_like(left))}
+        return now if self.holes else self._told(self._settled(now, cov), cov, total)
+
+    def _settled(self, now: Parameters, cov: Tensor) -> Parameters:
+        """W at its best under psi, then psi by EM under that W, in turn, from the covariance of whole rows.
+
+        W = psi^1/2 U (L - 1)^1/2 of psi^-1/2 cov psi^-1/2 (Jöreskog 1967, eq. 15).
+        """
+        before = torch.tensor(-torch.inf)
+        for _ in range(self.config.passes):
+            root = now["psi"].sqrt()
+            values, vectors = torch.linalg.eigh(cov / root / root[:, None])
+            values, vectors = values[-self.components :], vectors[:, -self.components :]
+            now = now | {"weight": root[:, None] * vectors * (values - 1).clamp_min(0).sqrt()}
+            value = self._height(now, cov)
+            if value - before < self.config.tolerance:
+                break
+            before, weight = value, now["weight"]
+            factor = self._precision(torch.ones(1, len(cov), dtype=torch.bool), now)[0]
+            gain = torch.cholesky_solve((weight / now["psi"][:, None]).T, factor)
+            second = torch.cholesky_inverse(factor) + gain @ cov @ gain.T
+            left = cov.diagonal() + ((weight @ second - 2 * cov @ gain.T) * weight).sum(-1)
+            now = now | {"psi": self._alike(left, torch.ones_like(left))}
+        return now
+
+    def _height(self, now: Parameters, cov: Tensor) -> Tensor:
+        """The mean of log N(v; mean, W W' + psi) over whole rows of that covariance."""
+        factor = self._precision(torch.ones(1, len(cov), dtype=torch.bool), now)[0]
+        scaled = now["weight"] / now["psi"][:, None]
+        told = torch.cholesky_solve(scaled.T @ cov @ scaled, factor).diagonal().sum()
+        log_det = now["psi"].log().sum() + 2 * factor.diagonal().log().sum()
+        return -0.5 * ((cov.diagonal() / now["psi"]).sum() - told + log_det + len(cov) * LOG_2PI)
+
+    def _told(self, now: Parameters, cov: Tensor, total: Tensor) -> Parameters:
+        """The same with its mean log p, classes included, which the pass over the rows then need not compute."""
+        share = total[:, 0] / total[:, 0].sum()
+        return now | {"height": self._height(now, cov) + torch.special.xlogy(share, share).sum()}
+
+    def _alike(self, left: Tensor, seen: Tensor) -> Tensor:
+        """Variances of the noise from squares left and how many were seen: one for all of x where it is isotropic."""
+        psi, own = left / seen.clamp_min(1e-12), self.joined.dims
+        if self.config.noise == "isotropic":
+            psi = torch.cat([(left[:own].sum() / seen[:own].sum()).expand(own), psi[own:]])
+        return psi.clamp_min(FLOOR)
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         """For every number of v the sums of h h', h v and v^2 of its regression on h = (z, class)."""
+        weight = batch.weights.double()
+        if not self.holes:
+            return {"objective": now["height"] * weight.sum(), "weight": weight.sum()}
         v, known = self.joined(batch)
         shares, value = self._shares(v.double(), known, self.joined.hot(batch, self.class_prior).double(), now)
-        weight = batch.weights.double()
-        if self._closed:  # the start is the answer
-            return {"objective": (value * weight).sum(), "weight": weight.sum()}
         sums = [self._sums(v.double(), known, shares[:, k] * weight, k, now) for k in range(self.joined.classes)]
         outer, cross, square = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
         seen = known.double().T @ weight
@@ -148,18 +189,13 @@ class PCA(Model):
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Each number's regression on codes and class, and what it leaves (Rubin & Thayer 1982, eq. 6 and 7)."""
-        if self._closed:
+        if not self.holes:
             return before
         outer = sums["outer"]
         ridge = 1e-12 * outer.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + 1e-30
         outer = outer + ridge * torch.eye(outer.shape[-1]).to(outer)
         slope = torch.linalg.solve(outer, sums["cross"][..., None]).squeeze(-1)
-        left = sums["square"] - (slope * sums["cross"]).sum(-1)
-        psi = (left / sums["seen"].clamp_min(1e-12)).clamp_min(FLOOR)
-        if self.config.noise == "isotropic":
-            own = self.joined.dims
-            shared = (left[:own].sum() / sums["seen"][:own].sum()).clamp_min(FLOOR)
-            psi = torch.cat([shared.expand(own), psi[own:]])
+        psi = self._alike(sums["square"] - (slope * sums["cross"]).sum(-1), sums["seen"])
         return {"mean": slope[:, self.components :].T, "weight": slope[:, : self.components], "psi": psi}
 
     def _assign(self, parameters: Parameters) -> None:

@@ -1,0 +1,122 @@
+"""Times the classical families beside scikit-learn's, on the same rows and with answers compared.
+
+    python -m bench.classical [--case kde2] ... [--repeats 5]
+
+The two run in turn, one thread each, processor time; the median ratio over repeats and its range are printed, then how
+far apart the answers are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.neighbors import KernelDensity
+
+from likeness.core import registry
+from likeness.core.batch import Batch
+from likeness.core.model import Model
+from likeness.core.space import vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+
+Timed = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Our way, theirs, and how far apart their answers are, in words."""
+
+    title: str
+    ours: Timed
+    theirs: Timed
+    gap: Callable[[Any, Any], str]
+
+
+def rows(n: int, d: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
+    """Correlated numbers of mean 0 and variance 1."""
+    g = np.random.default_rng(seed)
+    x = g.normal(size=(n, rank or d)) @ g.normal(size=(rank or d, d)) + 0.5 * g.normal(size=(n, d))
+    return (x - x.mean(0)) / x.std(0)
+
+
+def fitted(family: str, x: np.ndarray, **options: Any) -> Model:
+    """A model in double precision of plain rows."""
+    data = Table(vector(x.shape[1]), Batch(torch.from_numpy(x)))
+    return Run(registry.build(family, options, data.space).double(), data, 10_000).fit()
+
+
+def kde(d: int, kept: int = 20_000, asked: int = 2_000, width: float = 0.2) -> Case:
+    x = rows(kept, d)
+    fresh = x[:asked] + 0.1 * np.random.default_rng(1).normal(size=(asked, d))
+    mine = fitted("kde", x, width=width, bandwidth="one")
+    peer = KernelDensity(bandwidth=width).fit(x)
+    return Case(
+        f"KDE, {asked:,} rows under {kept:,} kernels, d = {d}",
+        lambda: np.asarray(mine.log_prob(fresh).value),
+        lambda: peer.score_samples(fresh),
+        lambda a, b: f"log p a row at most {np.abs(a - b).max():.1e} apart",
+    )
+
+
+def pca(n: int = 100_000, d: int = 50, q: int = 10) -> Case:
+    x = rows(n, d, rank=q)
+    return Case(
+        f"PCA, {n:,} x {d}, {q} directions, fit",
+        lambda: fitted("pca", x, components=q),
+        lambda: PCA(q).fit(x),
+        lambda a, b: f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart",
+    )
+
+
+def factors(n: int = 20_000, d: int = 30, q: int = 5) -> Case:
+    x = rows(n, d, rank=q) * 1.0
+    return Case(
+        f"factor analysis, {n:,} x {d}, {q} factors, fit",
+        lambda: fitted("pca", x, components=q, noise="diagonal", tolerance=1e-6),
+        lambda: FactorAnalysis(q, tol=1e-6 * n, svd_method="lapack").fit(x),
+        lambda a, b: f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart",
+    )
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "kde2": lambda: kde(2),
+    "kde10": lambda: kde(10),
+    "pca": pca,
+    "factors": factors,
+}
+
+
+def seconds(f: Timed) -> tuple[float, Any]:
+    begun = time.process_time()
+    answer = f()
+    return time.process_time() - begun, answer
+
+
+def main() -> None:
+    """Run the cases that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=[*CASES])
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    registry.load_all()
+    for name in asked.case or CASES:
+        case = CASES[name]()
+        pairs = [(seconds(case.ours), seconds(case.theirs)) for _ in range(asked.repeats + 1)][1:]
+        ratios = [b[0] / a[0] for a, b in pairs]
+        mine, peer = (statistics.median(p[i][0] for p in pairs) for i in (0, 1))
+        gap = case.gap(pairs[-1][0][1], pairs[-1][1][1])
+        spread = f"{statistics.median(ratios):6.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{case.title:52} {mine:8.3f} s, scikit-learn {peer:8.3f} s: {spread}; {gap}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
