@@ -13,17 +13,20 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KernelDensity
 
 from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
-from likeness.core.space import vector
+from likeness.core.space import label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
 
@@ -86,11 +89,35 @@ def factors(n: int = 20_000, d: int = 30, q: int = 5) -> Case:
     )
 
 
+def classes(kind: str, peer: Any, n: int = 100_000, d: int = 20, k: int = 10) -> Case:
+    g = np.random.default_rng(0)
+    y = g.integers(0, k, n)
+    x = rows(n, d) + g.normal(size=(k, d))[y]
+    space, labels = vector(d), label(k)
+    batch = Batch(torch.from_numpy(x), given=Batch(torch.from_numpy(y[:, None].astype(float))))
+    data, prior = Table(space, batch, labels), np.bincount(y) / n
+
+    def ours() -> np.ndarray:
+        model = registry.build("discriminant", {"kind": kind}, space, labels).double()
+        return np.asarray(Run(model, data, 100).fit().classify(x[:20_000], prior=prior).probabilities)
+
+    def close(a: np.ndarray, b: np.ndarray) -> str:
+        return f"probabilities at most {np.abs(a - b).max():.1e} apart"
+
+    return Case(
+        f"{kind}, {n:,} x {d}, {k} classes, fit and 20,000 rows", ours,
+        lambda: peer(priors=prior).fit(x, y).predict_proba(x[:20_000]), close,
+    )  # fmt: skip
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "kde2": lambda: kde(2),
     "kde10": lambda: kde(10),
     "pca": pca,
     "factors": factors,
+    "lda": lambda: classes("lda", partial(LinearDiscriminantAnalysis, solver="lsqr")),
+    "qda": lambda: classes("qda", QuadraticDiscriminantAnalysis),
+    "naive": lambda: classes("naive", GaussianNB),
 }
 
 

@@ -116,6 +116,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "directions with holes": lambda: _of("linear_gaussian", 1000, n=8, latents=3, hidden=0.4),
     "unlike": lambda: _of("mixture5", 2000),
     "unlike classes": lambda: _of("mixture5", 2000, given="label"),
+    "few of unlike classes": lambda: _of("mixture5", 150, given="label"),
     "regression": lambda: _of("regression", 3000),
     "pictured": lambda: _of("ring", 200, given="image"),
     "chain": lambda: _of("chain", 2000),

@@ -167,6 +167,18 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(Setting("chain of 300"), ("blur", 0.9, "KL", "codes blurred until they say little of each other")),
     ),
+    "discriminant": (
+        *_at(
+            Setting("unlike classes", {"kind": "qda"}),
+            ("kind", "lda", "KL", "classes of unlike shape want a shape each"),
+            ("kind", "naive", "KL", "features that go together are no evidence of their own"),
+            ("law", {"family": "mixture", "components": 3}, "KL", "more than these Gaussian classes need"),
+        ),
+        *_at(
+            Setting("few of unlike classes", {"kind": "qda"}, seeds=10),
+            ("shrinkage", 0.1, "KL", "steadies covariances from few rows"),
+        ),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(

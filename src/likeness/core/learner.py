@@ -91,10 +91,17 @@ class FullBatch:
 
 @dataclass(frozen=True, eq=False)
 class Staged:
-    """Learners one after the other; a stage may be made only when the one before has ended."""
+    """Learners one after the other; a stage may be made only when the one before has ended.
+
+    Args:
+        stages: A name for each, and how its learner is made.
+        shares: Of the budget; equal where none are told.
+        rows: What each stage learns from, as a part of the source; all where nothing is told.
+    """
 
     stages: Sequence[tuple[str, Callable[[], Learner]]]
     shares: Sequence[float] = field(default=())
+    rows: Callable[[int, Any], Any] = field(default=lambda _stage, source: source)
 
 
 Learner = Gradient | EM | FullBatch | Staged

@@ -43,7 +43,7 @@ class Model(Law, nn.Module):
     """
 
     Config: ClassVar[type[Config]] = Config
-    natural_dtype: ClassVar[torch.dtype] = torch.float32
+    natural_dtype: torch.dtype = torch.float32
     progress: float = 0.0
     source: Source | None = None
     facts: dict[str, Any]

@@ -52,6 +52,36 @@ class Mapped:
         return self.codes(batch, Noise(self.seed, batch.ids, scope="codes", dtype=batch.x.dtype))
 
 
+class Chosen:
+    """Some items of a source, as a source of their own: what one class's law learns from.
+
+    Args:
+        source: Where they come from.
+        index: Which ones, int64 (N,).
+    """
+
+    def __init__(self, source: Any, index: Tensor) -> None:
+        self.source, self.index = source, index
+        self.space, self.given_space = source.space, source.given_space
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, index: Tensor) -> Batch:
+        """Some items."""
+        batch: Batch = self.source.rows(self.index[index])
+        return batch
+
+    def epoch(self, k: int) -> Chosen:
+        """The same, as pass k sees it."""
+        return Chosen(self.source.epoch(k), self.index)
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """All items."""
+        for part in self.index.split(size):
+            yield self.source.rows(part)
+
+
 def through(model: Model, codes: Codes) -> Learner:
     """A nested model's learner, shown codes of the outer batches and led by the nested Config.
 

@@ -99,7 +99,7 @@ def start(
     """A new model for a table's Spaces, on its device, in its type."""
     _refuse_reserved(options)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
-    return model.to(device=torch.device(device), dtype=dtype or _precise_enough(table, type(model).natural_dtype))
+    return model.to(device=torch.device(device), dtype=dtype or _precise_enough(table, model.natural_dtype))
 
 
 def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:

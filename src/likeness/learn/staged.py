@@ -26,7 +26,8 @@ class StagedExecutor(Executor):
         name, make = self.learner.stages[stage]
         budget: Budget = self.task.budget.share(self.shares[stage])
         decisions = self.task.decisions.setdefault(name, {})
-        child = Task(self.task.model, self.task.source, budget, self.task.seed + stage, decisions)
+        source = self.learner.rows(stage, self.task.source)
+        child = Task(self.task.model, source, budget, self.task.seed + stage, decisions)
         return self.start(child, make())
 
     @property

@@ -1,0 +1,221 @@
+"""Discriminant analysis: a law for each class and a prior; classes by Bayes' rule, missing features integrated out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core import registry
+from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
+from likeness.core.batch import Batch
+from likeness.core.config import Config, option
+from likeness.core.errors import BadData
+from likeness.core.law import Law
+from likeness.core.learner import Learner, Staged
+from likeness.core.model import Model
+from likeness.core.nested import Chosen, through
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, FamilyConfig, register
+from likeness.core.routes import Question
+from likeness.core.space import Space
+from likeness.core.tree import join, take
+
+T = TypeVar("T")
+FEW = 32
+NAMED = {"qda": ("gaussian", {}), "naive": ("independent", {"real": "normal"})}
+
+
+class DiscriminantConfig(Config):
+    """Options of `discriminant`."""
+
+    kind: Literal["auto", "lda", "qda", "naive"] = option(
+        "auto", "lda: Gaussians of one covariance; qda: of one each; naive: independent features; auto: qda, or naive "
+        "where a Gaussian has no density",
+    )  # fmt: skip
+    law: FamilyConfig = option(None, "a family whose law each class gets instead, such as law=mixture law.components=5")
+    shrinkage: float = option(
+        0.0, "of lda and qda: share of the covariance replaced by its mean variance times the identity", "objective",
+        ge=0, le=1,
+    )  # fmt: skip
+
+
+@register(
+    Card(
+        "discriminant", "Discriminant analysis", "classical",
+        "Fisher, The use of multiple measurements in taxonomic problems", 1936,
+        "A classifier that knows what its classes look like: it answers rows with holes, and draws from each class.",
+    )
+)  # fmt: skip
+class Discriminant(Model):
+    """p(x | y) = p_y(x) of a family's models, one for each class: p(y | x) is in proportion to p(y) p_y(x).
+
+    Rows without a label teach the prior and the classes nothing.
+    """
+
+    Config = DiscriminantConfig
+
+    def __init__(self, config: DiscriminantConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        assert given_space is not None
+        name, options = _inner(config, space)
+        self.shared = config.kind == "lda" and config.law is None
+        count = 1 if self.shared else given_space.label or 1
+        condition = given_space if self.shared else None
+        self.laws = nn.ModuleList(registry.build(name, options, space, condition, seed=k) for k in range(count))
+        self.natural_dtype = self._law(0).natural_dtype
+        self.default_effort = self._law(0).default_effort
+
+    @classmethod
+    def _refuse(cls, config: DiscriminantConfig, space: Space, given_space: Space | None) -> str | None:
+        if given_space is None or given_space.label is None:
+            return "it tells classes apart: give it a label of named categories (given=...)"
+        name, options = _inner(config, space)
+        inner = registry.family(name)
+        chosen = options if isinstance(options, Config) else inner.Config.parse(options)
+        return (
+            inner.accepts(chosen, space, given_space if config.kind == "lda" and config.law is None else None).why
+            or None
+        )
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second, of a smooth density."""
+        return {} if space.real else {"kind": "naive"}
+
+    def _law(self, k: int) -> Model:
+        """The model of class k, or the one of all."""
+        return cast(Model, self.laws[0 if self.shared else k])
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        if self.shared:
+            self._law(0).prepare(source)
+            return
+        for k in range(len(self.laws)):
+            self._law(k).prepare(self._rows_of(k, source))
+
+    def learner(self) -> Learner:
+        """Each class's own learner on that class's rows, one after the other."""
+        stages = tuple((f"class {k}", self._stage(k)) for k in range(len(self.laws)))
+        return Staged(stages, rows=(lambda _stage, source: source) if self.shared else self._rows_of)
+
+    def _stage(self, k: int) -> Any:
+        inner = self._law(k)
+
+        def codes(batch: Batch, noise: Noise) -> Batch:
+            return inner.inputs(batch if self.shared else batch.given_as(None), noise)[0]
+
+        return lambda: through(inner, codes)
+
+    def _rows_of(self, k: int, source: Any) -> Chosen:
+        """The rows of class k."""
+        labels = [
+            torch.where(b.given.present.flatten(1)[:, 0], b.given.x.flatten(1)[:, 0], -1)
+            for b in source.chunks(65536) if b.given is not None
+        ]  # fmt: skip
+        index = (torch.cat(labels).long() == k).nonzero().flatten()
+        if not len(index):
+            assert self.given_space is not None
+            names = getattr(self.given_space.variables[0], "labels", None)
+            raise BadData(f"class {names[k] if names else k!r} has no rows to learn from", do="leave the class out")
+        return Chosen(source, index)
+
+    def count(self) -> int:
+        """Those of all classes' laws, and one less than the classes."""
+        classes = len(self.classes)
+        return sum(self._law(k).count() for k in range(len(self.laws))) + (0 if self.shared else classes - 1)
+
+    # ---- hooks: each row asks the law of its class ----------------------------------------------------------------
+
+    def _why_not(self, verb: str) -> str | None:
+        if verb not in {"sample", "log_prob", "complete", "mode"}:
+            return None
+        return self._law(0).support(verb).why or None
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _each(self, batch: Batch, settings: Any, ask: Callable[[Model, Tensor], T]) -> list[tuple[Tensor, T]]:
+        """What the law of each class that rows are of says of those rows: their places, its answer.
+
+        Where bits shall not depend on the rows beside, or few are asked about, whose products round otherwise, every
+        law answers for all rows of the tile.
+        """
+        assert batch.given is not None
+        everything, code = torch.arange(len(batch)), batch.given.x.flatten(1)[:, 0].long()
+        if self.shared:
+            return [(everything, ask(self._law(0), everything))]
+        answers = []
+        for k in code.unique().tolist():
+            rows = (code == k).nonzero().flatten()
+            whole = len(rows) < (len(batch) if settings.strict else min(len(batch), FEW))
+            answers.append((rows, take(ask(self._law(k), everything), rows) if whole else ask(self._law(k), rows)))
+        return answers
+
+    def _own(self, batch: Batch) -> Batch:
+        """The rows as their class's law sees them."""
+        return batch if self.shared else batch.given_as(None)
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        def ask(law: Model, rows: Tensor) -> Scored:
+            return law._score(self._own(batch[rows]), noise[rows], effort, law._settings(settings))
+
+        return _in_order(self._each(batch, settings, ask))
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        assert given is not None
+        batch = Batch(noise.uniform("blank", *self.space.layout), given=given, index=noise.index)
+
+        def ask(law: Model, rows: Tensor) -> Tensor:
+            own = None if length is None else length[rows]
+            condition = given[rows] if self.shared else None
+            return law._outside(law._sample(noise[rows], condition, own, law._settings(settings)), own)
+
+        return _in_order(self._each(batch, settings, ask))
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        def ask(law: Model, rows: Tensor) -> Filled:
+            own, asked, parts = self._own(batch[rows]), law._settings(settings), []
+            for way, some in law._ways("complete", None, own):
+                function = Law._complete_rows if way is None else way.function
+                parts.append((some, function(law, Question(own[some], noise[rows][some], asked, n=n))))
+            return Filled.of(parts[0][1] if len(parts) == 1 else regrouped(parts))
+
+        return _in_order(self._each(batch, settings, ask)).completed
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        def ask(law: Model, rows: Tensor) -> Mode:
+            return law.mode(self._own(batch[rows]), settings=law._settings(settings))
+
+        found = self._each(batch, settings, ask)
+        x = _in_order([(rows, mode.batch.x) for rows, mode in found])
+        return Mode(batch.with_x(x), weakest([mode for _, mode in found]), ways([mode for _, mode in found]))
+
+    def how(self, verb: str, settings: Any) -> str:
+        """As the classes' laws do."""
+        return self._law(0).how(verb, self._law(0)._settings(settings))
+
+
+def _in_order(parts: list[tuple[Tensor, T]]) -> T:
+    """Answers about several sets of rows as one, the rows in their own order."""
+    if len(parts) == 1:
+        return parts[0][1]
+    return take(join([answer for _, answer in parts]), torch.cat([rows for rows, _ in parts]).argsort())
+
+
+def _inner(config: DiscriminantConfig, space: Space) -> tuple[str, Any]:
+    """The family of the classes' laws, and its options."""
+    if config.law is not None:
+        return registry.name_of(config.law), config.law
+    kind = config.kind
+    if kind == "auto":
+        kind = "qda" if registry.family("gaussian").accepts(registry.family("gaussian").Config(), space) else "naive"
+    if kind == "lda":
+        return "gaussian", {"classes": "shared", "shrinkage": config.shrinkage}
+    name, options = NAMED[kind]
+    return name, options | ({"shrinkage": config.shrinkage} if kind == "qda" else {})

@@ -1,0 +1,162 @@
+"""Discriminant analysis against scikit-learn, closed forms and quadrature."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris, load_wine
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
+
+import likeness as lk
+from likeness.core.answers import Kind
+from likeness.core.batch import Batch, as_batch
+from likeness.core.errors import LikenessError
+from likeness.core.registry import build, load_all
+from likeness.core.space import label, vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+
+load_all()
+
+
+def fit(x, y, space=None, classes=None, **options):
+    space, given_space = space or vector(x.shape[1]), label(classes or int(np.nanmax(y)) + 1)
+    batch, condition = as_batch(space, x), as_batch(given_space, np.asarray(y, dtype=float)[:, None])
+    data = Table(space, Batch(batch.x, batch.observed, given=condition), given_space)
+    return Run(build("discriminant", options, space, given_space).double(), data, 300).fit()
+
+
+def shares(y) -> list[float]:
+    return (np.bincount(y) / len(y)).tolist()
+
+
+PEERS = {
+    "lda": lambda prior: LinearDiscriminantAnalysis(solver="lsqr", priors=prior),
+    "qda": lambda prior: QuadraticDiscriminantAnalysis(priors=prior),
+    "naive": lambda prior: GaussianNB(priors=prior, var_smoothing=0),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(PEERS))
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_posteriors_are_scikit_learns(kind, load) -> None:
+    x, y = load(return_X_y=True)
+    prior = shares(y)
+    mine, theirs = fit(x, y, kind=kind), PEERS[kind](prior).fit(x, y)
+    p = mine.classify(x, prior=prior)
+    assert p.kind is Kind.EXACT
+    # Covariances of 59 rows in 13 columns: scikit-learn's quadratic one divides by one row less.
+    off = {"lda": 1e-4, "naive": 1e-4, "qda": 0.05}[kind]
+    np.testing.assert_allclose(p.probabilities.numpy(), theirs.predict_proba(x), rtol=0, atol=off)
+    assert (p.best.numpy() == theirs.predict(x)).mean() > 0.99
+
+
+def test_quadratic_posteriors_are_those_of_the_likeliest_gaussians() -> None:
+    x, y = load_wine(return_X_y=True)
+    model, prior = fit(x, y, kind="qda"), shares(y)
+    laws = [
+        torch.distributions.MultivariateNormal(
+            torch.tensor(x[y == k].mean(0)), torch.tensor(np.cov(x[y == k].T, bias=True))
+        )
+        for k in range(3)
+    ]
+    joint = torch.stack([law.log_prob(torch.tensor(x)) for law in laws], -1) + torch.tensor(prior).log()
+    assert torch.allclose(model.classify(x, prior=prior).probabilities, joint.softmax(-1), rtol=0, atol=1e-5)
+
+
+def test_a_missing_feature_is_integrated_out() -> None:
+    x, y = load_iris(return_X_y=True)
+    model, prior = fit(x, y), [1 / 3] * 3
+    row = x[70:71].copy()
+    row[0, 3] = np.nan
+    grid = np.linspace(-4, 8, 4001)
+    rows = np.repeat(x[70:71], len(grid), 0)
+    rows[:, 3] = grid
+    each = [model.log_prob(rows, given=np.full((len(grid), 1), float(k))).value.logsumexp(0) for k in range(3)]
+    want = torch.stack(each).softmax(0)
+    assert torch.allclose(model.classify(row, prior=prior).probabilities[0], want, rtol=0, atol=1e-8)
+
+
+def test_priors_are_changed_after_training() -> None:
+    x, y = load_iris(return_X_y=True)
+    model = fit(x, y)
+    even, tilted = (model.classify(x[50:], prior=p).logits for p in ([1, 1, 1], [1, 1, 9]))
+    moved = (tilted[:, 2] - tilted[:, 1]) - (even[:, 2] - even[:, 1])
+    np.testing.assert_allclose(moved.numpy(), np.log(9.0), rtol=0, atol=1e-9)
+
+
+def test_irises_without_petals_are_told_apart_where_filled_in_means_mislead() -> None:
+    x, y = load_iris(return_X_y=True)
+    right = np.zeros(2)
+    for train, test in StratifiedKFold(10, shuffle=True, random_state=0).split(x, y):
+        seen, mended = x[test].copy(), x[test].copy()
+        seen[:, 2:], mended[:, 2:] = np.nan, x[train].mean(0)[2:]
+        line = LogisticRegression(C=1e6, max_iter=20_000).fit(x[train], y[train])
+        right += (
+            (fit(x[train], y[train], kind="qda").classify(seen).best.numpy() == y[test]).sum(),
+            (line.predict(mended) == y[test]).sum(),
+        )
+    mine, theirs = right / len(y)
+    assert mine == pytest.approx(0.767, abs=0.01)
+    assert theirs < 0.4
+
+
+def test_any_family_may_stand_inside() -> None:
+    x, y = load_wine(return_X_y=True)
+    some = np.random.default_rng(0).permutation(len(x))
+    train, test = some[:120], some[120:]
+    for law in ({"family": "mixture", "components": 2}, {"family": "pca", "components": 3}, {"family": "kde"}):
+        model = fit(x[train], y[train], law=law)
+        assert float((model.classify(x[test]).best.numpy() == y[test]).mean()) > 0.9
+    nets = fit(x[train][:, :2], y[train] % 2, law={"family": "flow", "layers": 1, "hidden": [16]})
+    assert nets.classify(x[:5, :2]).kind is Kind.EXACT
+
+
+def test_named_features_are_told_apart_by_independent_ones() -> None:
+    bits = lk.load("digits", binarize="threshold", given="label")
+    model = lk.fit("discriminant", bits, holdout=0, progress=False)
+    test = bits.test.batch
+    assert model.config.kind == "auto"
+    assert float((model.classify(test.given_as(None)).best == test.given.x[:, 0].long()).double().mean()) > 0.8
+
+
+def test_draws_of_a_class_look_like_it_and_holes_are_filled_within_it() -> None:
+    x, y = load_iris(return_X_y=True)
+    model = fit(x, y)
+    drawn = model.sample(3000, given=np.array([[0.0], [2.0]]), seed=0).x
+    for i, k in enumerate((0, 2)):
+        error = torch.tensor(x[y == k].std(0)) / np.sqrt(3000)
+        assert ((drawn[:, i].mean(0) - torch.tensor(x[y == k].mean(0))).abs() < 5 * error).all()
+    row = np.array([[5.0, 3.4, np.nan, np.nan]])
+    filled = model.complete(row, n=500, seed=0, given=np.array([[0.0]])).x[:, 0, 2]
+    assert float(filled.mean()) == pytest.approx(1.46, abs=0.1)
+
+
+def test_a_class_without_rows_and_data_without_classes_are_named() -> None:
+    x, y = load_iris(return_X_y=True)
+    with pytest.raises(LikenessError, match="class 3 has no rows"):
+        fit(x, y, classes=4)
+    with pytest.raises(LikenessError, match="give it a label"):
+        lk.fit("discriminant", x)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stop) -> None:
+    x, y = load_iris(return_X_y=True)
+    space, given_space = vector(4), label(3)
+    batch = as_batch(space, x)
+    data = Table(space, Batch(batch.x, given=as_batch(given_space, y[:, None].astype(float))), given_space)
+
+    def run(**options) -> Run:
+        return Run(
+            build("discriminant", {"law": {"family": "kde"}}, space, given_space).double(), data, 30, 1, **options
+        )
+
+    whole, first = run().fit(), run(out=tmp_path)
+    for _ in range(stop):
+        first.step()
+    first.save()
+    resumed = run(out=tmp_path, resume=True).fit().state_dict()
+    assert all(torch.equal(v, resumed[k]) for k, v in whole.state_dict().items())
