@@ -20,6 +20,7 @@ CHEAP = (
     "divergences",
     "gradients",
     "heights",
+    "kernels",
     "mixtures",
     "strangeness",
 )  # whole within a few seconds

@@ -91,3 +91,20 @@ def test_bounds_are_kept_and_the_mass_within_them_is_one(bounds) -> None:
     values, held = drawn[:, 0].sort().values, x[:, 0].sort().values  # two samples of one law
     share = torch.searchsorted(held, values).double() / 2000
     assert float((share - torch.arange(20_000) / 20_000).abs().max()) < 0.03
+
+
+@pytest.mark.parametrize("strength", [0.1, 10.0])
+def test_a_label_given_features_is_multinomial_logistic_regression(strength: float) -> None:
+    from sklearn.datasets import load_wine
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = load_wine(return_X_y=True)
+    z, n = (x - x.mean(0)) / x.std(0), len(y)
+    features = vector(x.shape[1])
+    data = Table(label(3), Batch(torch.tensor(y[:, None]).double(), given=Batch(torch.tensor(x))), features)
+    registry.load_all()
+    model = registry.build("independent", {"l2": 1 / (strength * n), "iterations": 2000}, label(3), features).double()
+    model = Run(model, data, 2000).fit()
+    theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(z, y).predict_proba(z)
+    mine = np.stack([model.log_prob(np.full((n, 1), k), given=x).value.exp().numpy() for k in range(3)], 1)
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
