@@ -128,7 +128,7 @@ class Table:
         sha = hashlib.sha256(self.space.to_json().encode())
         for part in (self.batch, self.batch.given):
             for t in () if part is None else (part.x, part.observed, part.length, part.weight):
-                sha.update(b"-" if t is None else t.detach().cpu().contiguous().numpy().tobytes())
+                sha.update(b"-" if t is None else t.detach().cpu().contiguous().numpy().data)
         return sha.hexdigest()[:16]
 
 

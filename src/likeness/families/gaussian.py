@@ -87,26 +87,33 @@ class Gaussian(Model):
         }
 
     def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
-        """Sums of 1, E[v], E[v v'] over rows, for each class."""
+        """Sums of 1, E[v], E[v v'] over rows, for each class; the last all in the first class where that is enough."""
         v, known = self.joined(batch)
         v, weight = v.double(), batch.weights.double()
-        hot = self._shares(v, known, batch, parameters)
-        sums: list[Tensor] = []
-        firsts: list[Tensor] = []
-        seconds: list[Tensor] = []
-        for k in range(len(self.mean)):
-            w = weight * hot[:, k]
-            cov = parameters["cov"][min(k, len(self.cov) - 1)]
-            first, second = self._sums(v, parameters["mean"][k], cov, known, w)
-            sums, firsts, seconds = [*sums, w.sum()], [*firsts, first], [*seconds, second]
+        hot = self._shares(v, known, batch, parameters) * weight[:, None]
+        sums = self._moments(v, known, hot, parameters) if self.holes else self._whole(v, hot)
         objective = (self._log_joint(v, known, batch, parameters) * weight).sum() if self.holes else weight.sum() * 0
-        return {"n": torch.stack(sums), "first": torch.stack(firsts), "second": torch.stack(seconds),
-                "weight": weight.sum(), "objective": objective}  # fmt: skip
+        return {"n": hot.sum(0), "first": sums[0], "second": sums[1], "weight": weight.sum(), "objective": objective}
 
-    def _sums(self, v: Tensor, mean: Tensor, cov: Tensor, known: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        if self.holes:
-            return gaussian.moments(v, mean, cov, known, w)
-        return (w[:, None] * v).sum(0), (w[:, None] * v).T @ v
+    def _moments(self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+        """Those of every class's rows, holes filled by its own law."""
+        covs = [now["cov"][min(k, len(self.cov) - 1)] for k in range(len(self.mean))]
+        of = [gaussian.moments(v, m, c, known, w) for m, c, w in zip(now["mean"], covs, hot.T, strict=True)]
+        first, second = zip(*of, strict=True)
+        return torch.stack(first), torch.stack(second)
+
+    def _whole(self, v: Tensor, hot: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of whole rows, each row in the one product of its class or in the one of all."""
+        first, second = hot.T @ v, v.new_zeros(len(self.mean), v.shape[1], v.shape[1])
+        weight, code = hot.amax(-1, keepdim=True), hot.argmax(-1)
+        weighed = v if bool((weight == 1).all()) else v * weight
+        if len(self.cov) == 1:
+            second[0] = weighed.T @ v
+            return first, second
+        for k in code.unique().tolist():
+            rows = (code == k).nonzero().flatten()
+            second[k] = weighed[rows].T @ v[rows]
+        return first, second
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Means and covariances that maximise the expected log-density, shrunk as asked."""
