@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -14,7 +14,7 @@ from likeness.core.answers import Completed, Kind, Mode
 from likeness.core.batch import Batch, missing
 from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.noise import Noise, generator
-from likeness.core.rowlaw import Normal, RowLaw
+from likeness.core.rowlaw import Correlated, Normal
 from likeness.core.space import Space, vector
 from likeness.data.worlds.base import HALF_LOG_2PI, HALF_LOG_2PI_E, ClassWorld, Condition, World
 from likeness.data.worlds.conditions import condition
@@ -148,35 +148,6 @@ def _observed_block(cov: Tensor, known: Tensor) -> Tensor:
     return torch.where(both, cov, torch.eye(cov.shape[-1], dtype=cov.dtype))
 
 
-@dataclass(frozen=True, eq=False)
-class Correlated(RowLaw):
-    """A Gaussian N(loc, tril tril^T) for each row: loc (B, D), tril (B, D, D)."""
-
-    loc: Tensor
-    tril: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        """Loc."""
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        """Loc."""
-        return self.loc
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """The Gaussian log-density, (B,)."""
-        u = torch.linalg.solve_triangular(self.tril, (z - self.loc)[..., None], upper=False)[..., 0]
-        return -(0.5 * u.square() + self.tril.diagonal(dim1=-2, dim2=-1).log() + HALF_LOG_2PI).sum(-1)
-
-    def draw(self, noise: Noise) -> Tensor:
-        """Loc + tril eps."""
-        n = noise.rows // len(self.loc)
-        eps = noise.normal("z", self.loc.shape[1])
-        return self.loc.repeat(n, 1) + torch.einsum("bde,be->bd", self.tril.repeat(n, 1, 1), eps)
-
-
 @final
 class LinearGaussian(ClassWorld):
     """z ~ N(0, I_L), x | z ~ N(W z + b, sigma^2 I_D): evidence, posterior and every ELBO in closed form.
@@ -203,16 +174,18 @@ class LinearGaussian(ClassWorld):
         """E_q[log p(x, z) - log q(z)] in closed form, x (B, D), (B,); log p(x) where q is the posterior."""
         d, latents = self.weight.shape
         rest = x.double() - self.bias - q.loc @ self.weight.T
-        squares = rest.square().sum(-1) + (self.weight @ q.tril).square().sum((-2, -1))
+        squares = rest.square().sum(-1) + (self.weight @ q.factor).square().sum((-2, -1))
         fit = -squares / (2 * self.sigma**2) - d * (HALF_LOG_2PI + math.log(self.sigma))
-        prior = -0.5 * (q.loc.square().sum(-1) + q.tril.square().sum((-2, -1))) - latents * HALF_LOG_2PI
-        own = q.tril.diagonal(dim1=-2, dim2=-1).log().sum(-1) + latents * HALF_LOG_2PI_E
+        prior = -0.5 * (q.loc.square().sum(-1) + q.factor.square().sum((-2, -1))) - latents * HALF_LOG_2PI
+        own = q.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + latents * HALF_LOG_2PI_E
         return fit + prior + own
 
     def widened(self, x: Tensor, scale: float = 1.5) -> Correlated:
         """The law N(m, scale S), whose ELBO is log p(x) - `gap(scale)`."""
         q = self._posterior(Batch(x.double()))
-        return replace(q, tril=q.tril * math.sqrt(scale), kind=Kind.ESTIMATE, how=f"posterior widened {scale} times")
+        return replace(
+            q, factor=q.factor * math.sqrt(scale), kind=Kind.ESTIMATE, how=f"posterior widened {scale} times"
+        )
 
     def gap(self, scale: float = 1.5) -> float:
         """KL(N(m, scale S) || N(m, S)) = L (scale - 1 - log scale) / 2, nats: 0.0473 for scale 1.5 and one latent."""
