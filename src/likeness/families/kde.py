@@ -136,8 +136,8 @@ class KDE(Model):
         config, n, d = self.config, len(self.centres), len(self.numbers)
         width = config.width or (4 / ((d + 2) * n)) ** (1 / (d + 4))
         return {
-            "width": torch.full((d,), width).double(),
-            "blur": torch.full((len(self.coded),), config.blur or 0.3).double(),
+            "width": torch.full((d,), width, dtype=torch.float64),
+            "blur": torch.full((len(self.coded),), config.blur or 0.3, dtype=torch.float64),
         }
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
