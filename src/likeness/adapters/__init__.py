@@ -1,1 +1,1 @@
-"""Adapters: fitted models in the clothes of other libraries' estimators and formats; none is shipped yet."""
+"""Adapters: fitted models in the clothes of other libraries' estimators and formats."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
+ROUNDING = 1e-12
 ROOM = 1 << 23  # numbers in a chunk's batched covariances
 
 
@@ -108,8 +109,13 @@ def _split(t: Tensor, x: Tensor) -> list[Tensor]:
 
 
 def shrunk(cov: Tensor, shrinkage: float) -> Tensor:
-    """(1 - s) cov + s tr(cov)/D I, with a floor of 1e-9 of the mean variance so that it can be inverted."""
+    """(1 - s) cov + s tr(cov)/D I, with a floor of 1e-9 of the mean variance so that it can be inverted.
+
+    Variances at the rounding of standardised numbers are none: of one row, however heavy.
+    """
     d = cov.shape[-1]
     scale = cov.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(d, dtype=cov.dtype, device=cov.device)
-    return (1 - shrinkage) * cov + (shrinkage + 1e-9) * torch.where(scale > 0, scale, torch.ones_like(scale)) * eye
+    return (1 - shrinkage) * cov + (shrinkage + 1e-9) * torch.where(
+        scale > ROUNDING, scale, torch.ones_like(scale)
+    ) * eye
