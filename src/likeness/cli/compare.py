@@ -21,7 +21,7 @@ def compare(
         list[str] | None,
         typer.Argument(metavar="[FAMILY.NAME=VALUE]...", help="Options of a family, such as flow.layers=6."),
     ] = None,
-    families: Annotated[str, typer.Option(help="Names between commas; all that are shipped unless told.")] = "",
+    families: Annotated[str, typer.Option(help="Names between commas; all that take the data unless told.")] = "",
     budget: Annotated[str, typer.Option(help="Of every fit: 1m, '500 steps', '10 epochs'.")] = "1m",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each family is fitted with.")] = 3,
     out: Annotated[
@@ -59,6 +59,8 @@ def compare(
         options.config(name, chosen)
     read = lk.load(data, given=condition, columns=wanted(types))
     say(str(read))
+    if not families:
+        entrants = _fitting(entrants, read)
     found = lk.compare(read, entrants, budget=budget, seeds=seeds, holdout=holdout, progress=remark, options=how)
     rich.print(found.table())
     for sentence in found.sentences:
@@ -66,6 +68,21 @@ def compare(
     if out is not None:
         found.save(out)
         say(f"report: {out}, numbers: {out.with_suffix('.json')}")
+
+
+def _fitting(entrants: list[tuple[str, dict[str, Any]]], data: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Those that take the data; of the others it says why they stay away, for nobody asked for them by name."""
+    from likeness.core import registry
+
+    kept = []
+    for name, chosen in entrants:
+        family = registry.family(name)
+        answer = family.accepts(family.Config.parse(chosen), data.train.space, data.train.given_space)
+        if answer:
+            kept.append((name, chosen))
+        else:
+            say(f"{name} stays away: {answer.why}")
+    return kept
 
 
 def _entrants(families: str, words: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
