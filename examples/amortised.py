@@ -44,7 +44,7 @@ def mean_field() -> tuple[Correlated, Tensor]:
 def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     """What independence costs in closed form; then a VAE of the moons, its answers refined row by row."""
     posterior, variance = mean_field()
-    cov = posterior.tril[0] @ posterior.tril[0].T
+    cov = posterior.factor[0] @ posterior.factor[0].T
     share = 1 - float(cov[0, 1] ** 2 / (cov[0, 0] * cov[1, 1]))  # 1 - rho^2
     assert torch.allclose(variance / cov.diagonal(), torch.full((2,), share, dtype=cov.dtype), rtol=1e-4)
     lost = -0.5 * math.log(share)  # KL(q || posterior) at that q

@@ -50,7 +50,7 @@ def test_the_critic_moves_as_often_as_asked_and_with_the_momentum_asked() -> Non
     run = fit(critic_steps=3, beta1=0.5)
     run.step()
     assert run.executor.moves == {"critic": 3, "generator": 1}
-    assert all(o.param_groups[0]["betas"] == (0.5, 0.99) for o in run.executor.optimisers.values())
+    assert all(o.param_groups[0]["betas"] == (0.5, 0.99) for (o,) in run.executor.optimisers.values())
     still, moving = (fit(beta1=beta1) for beta1 in (0.0, 0.9))
     weights = []
     for other in (still, moving):
@@ -229,7 +229,7 @@ def test_the_generator_comes_to_rest_while_the_critic_keeps_its_rate() -> None:
     run = fit(8, settling=2.0, critic_settling=0.0, pace=0.4, lr=1e-3, warmup=0)
     for done in range(8):
         run.step()
-        rates = {name: o.param_groups[0]["lr"] for name, o in run.executor.optimisers.items()}
+        rates = {name: o.param_groups[0]["lr"] for name, (o,) in run.executor.optimisers.items()}
         assert rates["critic"] == pytest.approx(1e-3)
         assert rates["generator"] == pytest.approx(4e-4 * (0.5 + 0.5 * math.cos(math.pi * done / 8)) ** 2)
 
