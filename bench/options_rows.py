@@ -172,6 +172,9 @@ ROWS: dict[str, tuple[Row, ...]] = {
             Setting("unlike classes", {"kind": "qda"}),
             ("kind", "lda", "KL", "classes of unlike shape want a shape each"),
             ("kind", "naive", "KL", "features that go together are no evidence of their own"),
+        ),
+        *_at(
+            Setting("unlike classes"),
             ("law", {"family": "mixture", "components": 3}, "KL", "more than these Gaussian classes need"),
         ),
         *_at(

@@ -106,3 +106,8 @@ def test_what_a_family_refuses_is_said_and_nothing_of_a_copy_is_learned() -> Non
     copy = clone(original).fit(load_iris().data)
     assert not hasattr(original, "model_")
     assert copy.model_.dtype is torch.float64
+
+
+def test_codes_that_are_no_categories_are_no_clusters() -> None:
+    with pytest.raises(ValueError, match="codes of pca are no clusters"):
+        Clusters(2, family="pca").fit(load_iris().data)

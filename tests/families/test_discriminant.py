@@ -142,6 +142,14 @@ def test_a_class_without_rows_and_data_without_classes_are_named() -> None:
         lk.fit("discriminant", x)
 
 
+def test_options_that_would_say_nothing_are_refused() -> None:
+    x, y = load_iris(return_X_y=True)
+    with pytest.raises(LikenessError, match="leave out kind="):
+        fit(x, y, law={"family": "kde"}, kind="lda")
+    with pytest.raises(LikenessError, match="shrinkage is of covariances"):
+        fit(x, y, kind="naive", shrinkage=0.1)
+
+
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stop) -> None:
     x, y = load_iris(return_X_y=True)

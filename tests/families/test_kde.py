@@ -198,3 +198,14 @@ def test_it_beats_one_gaussian_on_a_ring_and_comes_near_the_truth() -> None:
 def test_counts_are_refused_with_the_way_out() -> None:
     with pytest.raises(LikenessError, match="take `mixture`"):
         lk.fit("kde", lk.load(np.random.default_rng(0).poisson(4, size=(500, 2)), space=vector(2, Count())))
+
+
+def test_a_class_that_no_row_has_gets_the_law_of_all_rows() -> None:
+    x, y = load_iris(return_X_y=True)
+    model = fit(x, y[:, None], label(4), width=0.3)
+    every = fit(x, width=0.3)
+    unseen = model.log_prob(x[:9], given=np.full((9, 1), 3.0)).value
+    assert torch.allclose(unseen, every.log_prob(x[:9]).value, rtol=0, atol=1e-9)
+    p = model.classify(x).probabilities
+    assert torch.isfinite(p).all()
+    assert float((p.argmax(-1).numpy() == y).mean()) > 0.95

@@ -37,7 +37,7 @@ Array = NDArray[Any]
 STEPS = "500 steps"  # of gradients; the most passes of EM, which stops earlier
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]
+class _Estimator(BaseEstimator):
     """What all share: how a family is chosen and fitted.
 
     Args:
@@ -66,8 +66,15 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         )
         return found
 
-    def _learn(self, x: Array, weight: Any = None, classes: Array | None = None, names: int = 0) -> Self:
-        """A model of the rows, under classes where there are any."""
+    def _learn(
+        self,
+        x: Array,
+        weight: Any = None,
+        classes: Array | None = None,
+        names: int = 0,
+        more: dict[str, Any] | None = None,
+    ) -> Self:
+        """A model of the rows, under classes where there are any; `more` options than the user's own."""
         weights = None if weight is None else torch.from_numpy(_check_sample_weight(weight, x, dtype=np.float64))
         given = None if classes is None else Batch(torch.from_numpy(classes[:, None].astype(np.float64)))
         data = Table(
@@ -75,7 +82,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             None if classes is None else label(names), name="X",
         )  # fmt: skip
         try:
-            model = start(self.family, dict(self.options or {}), data, seed=self.seed)
+            model = start(self.family, {**(self.options or {}), **(more or {})}, data, seed=self.seed)
             self.model_ = Run(model, data, self.budget, self.seed).fit()
         except LikenessError as error:
             raise ValueError(f"{error} (n_features={x.shape[1]}, n_samples={len(x)})") from error
@@ -95,7 +102,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.model_.encode(rows, seed=self.seed).mean.flatten(1), dtype=np.float64)
 
 
-class Density(DensityMixin, _Estimator):  # type: ignore[misc]
+class Density(DensityMixin, _Estimator):
     """A density: `score_samples` is log p of each row in nats, exact or a bound as the family has it (`model_`)."""
 
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -117,7 +124,7 @@ class Density(DensityMixin, _Estimator):  # type: ignore[misc]
         return np.asarray(drawn, dtype=np.float64)
 
 
-class Clusters(ClusterMixin, _Estimator):  # type: ignore[misc]
+class Clusters(ClusterMixin, _Estimator):
     """Clusters by a family whose codes are categories: a mixture's components, the likeliest for each row.
 
     Args:
@@ -137,14 +144,12 @@ class Clusters(ClusterMixin, _Estimator):  # type: ignore[misc]
 
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows (n, d)."""
-        seen, kept = self._seen(x, reset=True), self.options
+        seen = self._seen(x, reset=True)
         if len(seen) < self.n_clusters:
             raise ValueError(f"n_samples={len(seen)} should be >= n_clusters={self.n_clusters}")
-        self.options = {**(kept or {}), "components": self.n_clusters}
-        try:
-            self._learn(seen, sample_weight)
-        finally:
-            self.options = kept
+        self._learn(seen, sample_weight, more={"components": self.n_clusters})
+        if self.model_.codes is None or self.model_.codes.label is None:
+            raise ValueError(f"codes of {self.family} are no clusters: take family='mixture'")
         self.labels_ = self.predict(x)
         return self
 
@@ -157,7 +162,7 @@ class Clusters(ClusterMixin, _Estimator):  # type: ignore[misc]
         return self.predict_proba(x).argmax(-1)
 
 
-class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, _Estimator):
     """Classes by Bayes' rule: p(y | x) is in proportion to p(y) p(x | y); missing features are integrated out.
 
     Args:
@@ -207,7 +212,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return chosen
 
 
-class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):  # type: ignore[misc]
+class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
     """Codes of rows: the mean of what `encode` answers, such as principal components or a VAE's latent code.
 
     Args:
@@ -243,7 +248,7 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):  # t
         return np.asarray(self.model_.decode(np.asarray(z, dtype=np.float64)).mean, dtype=np.float64)
 
 
-class Anomalies(OutlierMixin, _Estimator):  # type: ignore[misc]
+class Anomalies(OutlierMixin, _Estimator):
     """Rows of low density: `decision_function` is log p less the level below which `contamination` of the rows lie.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from likeness.core import registry
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.errors import BadData
 from likeness.core.law import Law
@@ -25,7 +26,7 @@ from likeness.core.space import Space
 from likeness.core.tree import join, take
 
 T = TypeVar("T")
-FEW = 32
+FEW = 32  # rows to a class below which every law answers for all rows: products of a few round otherwise
 NAMED = {"qda": ("gaussian", {}), "naive": ("independent", {"real": "normal"})}
 
 
@@ -62,24 +63,26 @@ class Discriminant(Model):
         super().__init__(config, space, given_space)
         assert given_space is not None
         name, options = _inner(config, space)
-        self.shared = config.kind == "lda" and config.law is None
+        self.shared = config.kind == "lda"
         count = 1 if self.shared else given_space.label or 1
         condition = given_space if self.shared else None
         self.laws = nn.ModuleList(registry.build(name, options, space, condition, seed=k) for k in range(count))
         self.natural_dtype = self._law(0).natural_dtype
         self.default_effort = self._law(0).default_effort
+        self.places: list[Tensor] = []  # the rows of each class while it learns
 
     @classmethod
     def _refuse(cls, config: DiscriminantConfig, space: Space, given_space: Space | None) -> str | None:
         if given_space is None or given_space.label is None:
             return "it tells classes apart: give it a label of named categories (given=...)"
+        if config.law is not None and (config.kind != "auto" or config.shrinkage):
+            return "law= says what each class gets: leave out kind= and shrinkage=, or law="
         name, options = _inner(config, space)
         inner = registry.family(name)
+        if config.shrinkage and name != "gaussian":
+            return "shrinkage is of covariances, which independent features have none of: leave it out"
         chosen = options if isinstance(options, Config) else inner.Config.parse(options)
-        return (
-            inner.accepts(chosen, space, given_space if config.kind == "lda" and config.law is None else None).why
-            or None
-        )
+        return inner.accepts(chosen, space, given_space if config.kind == "lda" else None).why or None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -96,6 +99,7 @@ class Discriminant(Model):
         if self.shared:
             self._law(0).prepare(source)
             return
+        self.places = self._parted(source)
         for k in range(len(self.laws)):
             self._law(k).prepare(self._rows_of(k, source))
 
@@ -114,16 +118,23 @@ class Discriminant(Model):
 
     def _rows_of(self, k: int, source: Any) -> Chosen:
         """The rows of class k."""
+        return Chosen(source, self.places[k])
+
+    def _parted(self, source: Source) -> list[Tensor]:
+        """Where the rows of each class are, by one look at the labels."""
         labels = [
             torch.where(b.given.present.flatten(1)[:, 0], b.given.x.flatten(1)[:, 0], -1)
             for b in source.chunks(65536) if b.given is not None
         ]  # fmt: skip
-        index = (torch.cat(labels).long() == k).nonzero().flatten()
-        if not len(index):
+        code = torch.cat(labels).long()
+        places = [(code == k).nonzero().flatten() for k in range(len(self.laws))]
+        empty = [k for k, rows in enumerate(places) if not len(rows)]
+        if empty:
             assert self.given_space is not None
             names = getattr(self.given_space.variables[0], "labels", None)
-            raise BadData(f"class {names[k] if names else k!r} has no rows to learn from", do="leave the class out")
-        return Chosen(source, index)
+            said = names[empty[0]] if names else repr(empty[0])
+            raise BadData(f"class {said} has no rows to learn from", do="leave the class out")
+        return places
 
     def count(self) -> int:
         """Those of all classes' laws, and one less than the classes."""
@@ -169,7 +180,7 @@ class Discriminant(Model):
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         assert given is not None
-        batch = Batch(noise.uniform("blank", *self.space.layout), given=given, index=noise.index)
+        batch = replace(missing(self.space, noise.rows, self._anchor), given=given, index=noise.index)
 
         def ask(law: Model, rows: Tensor) -> Tensor:
             own = None if length is None else length[rows]

@@ -37,7 +37,7 @@ class KDEConfig(Config):
     bandwidth: Literal["each", "one"] = option(
         "each", "each: one for every number; one: the same for all, in deviations"
     )
-    width: float = option(0.0, "bandwidth in deviations of the data; 0: found by held-out likelihood", ge=0)
+    width: float = option(0.0, "bandwidth in deviations of the data; 0: found by the likelihood of rows left out", ge=0)
     blur: float = option(
         0.0, "share of a code's mass spread over all its codes; 0: found as the bandwidth is", ge=0, le=1
     )
@@ -119,7 +119,9 @@ class KDE(Model):
         if self.preprocessor is None and len(self.numbers):
             mean, std = standardised(numbers.double(), known[:, self.numbers].double(), rows.weights.double())
             self.shift, self.scale = mean.to(self.shift), std.to(self.scale)
-        share = rows.weights.log()[None] + self.joined.hot(rows, self.class_prior).log().T
+        weight = rows.weights.log()
+        share = weight + self.joined.hot(rows, self.class_prior).log().T
+        share = torch.where(share.isneginf().all(-1, keepdim=True), weight, share)  # a class that no row has: all rows
         self.centres = torch.where(known, self._scaled(v), 0.0).to(self.centres)
         self.known, self.place = known.contiguous(), rows.ids.clone()
         self.log_share = share.log_softmax(-1).to(self.log_share).contiguous()
