@@ -3,8 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import likeness as lk
+from likeness.core.batch import Batch
+from likeness.core.registry import build, load_all
+from likeness.core.space import vector
+from likeness.data.source import Table
+from likeness.learn.run import Run
+
+load_all()
 
 
 def small(p):
@@ -37,6 +45,33 @@ def test_a_sorted_file_is_ranked_by_all_of_it():
     fresh = np.concatenate([0.1 * source.normal(size=(2000, 2)), 3 * source.normal(size=(2000, 2)) + 50])
     model = lk.fit("independent", rows, holdout=0.7, progress=False)
     assert small(model.p_value(fresh)) == pytest.approx(0.05, abs=0.02)
+
+
+def test_scores_of_a_dear_law_cost_a_share_of_a_wall_budget_and_a_replay_keeps_as_many(monkeypatch):
+    rows = Table(
+        vector(2), Batch(torch.randn(9000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    )
+    train, held = rows.take(torch.arange(1000)), rows.take(torch.arange(1000, 9000))
+    cheap = Run._scores
+    clock = [0.0]
+    monkeypatch.setattr("likeness.learn.run.time.perf_counter", lambda: clock[0])
+
+    def dear(self: Run, batch: Batch) -> torch.Tensor:
+        clock[0] += 0.01 * len(batch)
+        return cheap(self, batch)
+
+    monkeypatch.setattr(Run, "_scores", dear)
+
+    def run(budget: str, **more) -> Run:
+        return Run(build("gaussian", {}, rows.space).double(), train, budget, 0, holdout=held, **more)
+
+    first = run("20s")
+    model = first.fit()
+    assert len(model.held_out) == first.decisions["scored"] == 500  # 5 of 20 s at 10 ms a row
+    assert len(run("1s").fit().held_out) == 200  # no fewer
+    assert len(run("3 steps").fit().held_out) == 8000  # a budget in steps asks no clock
+    replay = run("20s", decisions=first.decisions).fit()
+    assert torch.equal(replay.held_out, model.held_out)
 
 
 def test_epochs_are_passes_of_em():

@@ -33,6 +33,7 @@ CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
 CONFORMAL_ROWS, ALONE_ROWS = 10_000, 1_000  # held-out rows scored with and without their condition
+SCORING, TRIED, LEAST_SCORED = 0.25, 50, 200  # share of a wall budget that scores may cost, rows that tell their cost
 OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
@@ -220,9 +221,24 @@ class Run:
         """Held-out anomaly scores, by the default route, for conformal p-values."""
         if self.held is None or not self.model.support("anomaly_score"):
             return
-        self.model.held_out = self._scores(self._held_evenly(CONFORMAL_ROWS))
+        most = self._most_scored(len(self.held))
+        self.model.held_out = self._scores(self._held_evenly(most))
         if self.model.given_space is not None:
-            self.model.held_out_alone = self._scores(replace(self._held_evenly(ALONE_ROWS), given=None))
+            alone = self._held_evenly(min(ALONE_ROWS, most))
+            self.model.held_out_alone = self._scores(replace(alone, given=None))
+
+    def _most_scored(self, rows: int) -> int:
+        """How many held-out rows are scored: as a share of a wall budget allows by the pace of a few, 200 at least."""
+        seconds = self.task.budget.seconds
+        if seconds is None or rows <= LEAST_SCORED:
+            return CONFORMAL_ROWS
+        if "scored" not in self.decisions:
+            begun = time.perf_counter()
+            self._scores(self._held_evenly(TRIED))
+            pace = (time.perf_counter() - begun) / TRIED
+            self.decisions["scored"] = int(min(CONFORMAL_ROWS, max(LEAST_SCORED, SCORING * seconds / pace)))
+        most: int = self.decisions["scored"]
+        return most
 
     def _held_evenly(self, most: int) -> Batch:
         """Held-out rows, evenly spaced, since files may be sorted."""
