@@ -97,7 +97,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("digits", {"hidden": [1024, 1024], "batch": 512, "lr": 1e-3, "ema": 0.9}, 8),
-            ("precision", "onednn", "ms", "no faster at this size"),
+            ("precision", "onednn", "ms", "faster where the processor's oneDNN is"),
             ("precision", "bf16", "ms", "faster still in half the bits"),
             ("precision", "bf16", "bits", "at no cost that is seen"),
         ),
