@@ -210,7 +210,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "autoregressive": (
         *_at(
             MASKED,
-            ("net", "pixel", "bits", "a small convolutional net learns slower than a masked one"),
+            ("net", "pixel", "bits", "a small convolutional net is level with a masked one"),
             ("hidden", [], "bits", "logistic, learned to the end by L-BFGS: so few steps of a net do not beat it"),
             ("window", 0, "bits", "independent pixels"),
             ("lr", 3e-4, "bits", "too small for so few steps"),
@@ -318,7 +318,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("spectral", True, "slope", "bounds the critic's slope"),
             ("fourier", 8, "quality", "lets the critic see fine detail"),
             ("packing", 4, "uneven", "judges several rows at once, and so their variety"),
-            ("activation", "leaky_relu", "ms", "no cheaper at this size"),
+            ("activation", "leaky_relu", "ms", "a little cheaper"),
             ("pace", 0.2, "energy", "a slow generator"),
             ("lr", 1e-3, "energy", "too small for so few steps"),
             ("settling", 3.0, "energy", "an earlier rest does not help so short a game"),
