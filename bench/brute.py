@@ -151,21 +151,23 @@ class Lattice(Brute):
         near = self.envelope.conditional(x, sorted(known))
         count, many = self.fine(known)[len(hidden)], range(len(near.log_w))
         parts = [self._around(x, hidden, near, k, shift, count) for k in many for shift in (0.0, 0.5)]
-        rows, volume, half = (torch.cat(p) for p in zip(*parts, strict=True))
+        rows, volume, half, rim = (torch.cat(p) for p in zip(*parts, strict=True))
         log_joint, error = self.joint(rows)
         total = log_joint + volume
         weight = total.softmax(0)
         one, two = (total[h].logsumexp(0) + math.log(2) for h in (half, ~half)) if hidden else (total[0], total[0])
         slack = 0.0 if error is None else float((weight * error).norm())
-        off, heavy = abs(float(one - two)) / 2 + slack, weight > LIGHT * weight.max()
+        cut = float(weight[rim].sum())  # what lies outside, which neither lattice sees, weighs about as much
+        off, heavy = abs(float(one - two)) / 2 + slack + cut, weight > LIGHT * weight.max()
         return Found(float(total.logsumexp(0)), off, rows[heavy], weight[heavy], log_joint[heavy], half[heavy])
 
     def _around(
         self, x: Tensor, hidden: list[int], near: Normals, k: int, shift: float, count: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The lattice around component k: rows, log volumes (half of them, for there are two), which lattice."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The lattice around component k: rows, log volumes (half, for there are two), which lattice, its rim."""
         if not hidden:
-            return x[None], torch.full((1,), -math.log(2 * len(near.log_w)), dtype=x.dtype), torch.tensor([shift == 0])
+            volume = torch.full((1,), -math.log(2 * len(near.log_w)), dtype=x.dtype)
+            return x[None], volume, torch.tensor([shift == 0]), torch.tensor([False])
         axis = torch.linspace(-EDGE, EDGE, count, dtype=x.dtype)
         step = float(axis[1] - axis[0])
         u = torch.cartesian_prod(*[axis + shift * step] * len(hidden)).reshape(-1, len(hidden))
@@ -175,7 +177,7 @@ class Lattice(Brute):
         inside = Normals(near.log_w, near.mean, near.cov)
         share = _share(inside, rows[:, hidden], k)
         volume = len(hidden) * math.log(step) + tril.diagonal().log().sum() - math.log(2) + share
-        return rows, volume, torch.full((len(u),), shift == 0)
+        return rows, volume, torch.full((len(u),), shift == 0), u.abs().amax(-1) > EDGE - step
 
 
 def _share(near: Normals, x: Tensor, k: int) -> Tensor:
