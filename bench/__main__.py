@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-PEERS = ("flow", "vae", "mixture", "classical")
+PEERS = ("flow", "vae", "mixture", "classical", "hmm")
 
 
 def main() -> None:

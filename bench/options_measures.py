@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.space import sequence
+from likeness.core.space import Count, sequence, series
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.worlds import World, world
@@ -98,7 +99,38 @@ def _words(rows: int, longest: int = 10) -> Data:
     return Data(words, lambda seed: Table(sequence(4, longest), draw(rows, seed)), draw(FRESH, 1000))
 
 
+def _regimes(
+    rows: int, topology: str = "full", kind: Literal["reals", "counts", "symbols"] = "reals", steps: int = 30
+) -> Data:
+    """Series of a hidden Markov model of four states whose numbers are drawn once for all."""
+    g = torch.Generator().manual_seed(4)
+    spaces = {"reals": series(2, steps), "counts": series(1, steps, Count()), "symbols": sequence(8, steps)}
+    law: Any = registry.build("hmm", {"states": 4, "topology": topology}, spaces[kind]).double()
+    stay = torch.where(law.allowed, 1.0, 0.0).double()
+    law.log_step = ((stay / stay.sum(-1, keepdim=True) + 3 * torch.eye(4).double()) / 4).log()
+    law.lengths[-1] = 1
+    if kind == "reals":
+        law.x_mean = 1.5 * torch.randn(4, 2, generator=g).double()
+        root = torch.randn(4, 2, 2, generator=g).double()
+        law.x_cov = root @ root.mT * 0.5 + 0.1 * torch.eye(2).double()
+    elif kind == "counts":
+        law.x_table = torch.tensor([0.0, 1.2, 2.0, 2.8]).double()[:, None]
+    else:
+        law.x_table = (1.5 * torch.randn(4, 8, generator=g)).double().log_softmax(-1)
+    words = f"{rows:,} series of {steps} steps ({kind}), four states behind them"
+
+    def draw(count: int, first: int, seed: int) -> Batch:
+        return law.sample(count, seed=seed, first=first).batch
+
+    return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
+
+
 DATA: dict[str, Callable[[], Data]] = {
+    "regimes": lambda: _regimes(300),
+    "regimes, few": lambda: _regimes(12),
+    "regimes in a cycle, few": lambda: _regimes(6, "cycle"),
+    "regimes of counts": lambda: _regimes(60, kind="counts"),
+    "regimes of symbols": lambda: _regimes(40, kind="symbols"),
     "ring": lambda: _of("ring", 5000),
     "ring of 100": lambda: _of("ring", 100),
     "narrow ring": lambda: _of("ring", 20_000, sigma=0.02),

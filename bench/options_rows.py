@@ -182,6 +182,44 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("shrinkage", 0.1, "KL", "steadies covariances from few rows"),
         ),
     ),
+    "hmm": (
+        *_at(
+            Setting("regimes", {"states": 4}, 200),
+            ("states", 2, "KL", "too few for four regimes"),
+            ("covariance", "diagonal", "KL", "loses correlations within a state"),
+            ("covariance", "tied", "KL", "one shape for states of unlike shape"),
+            ("covariance", "spherical", "KL", "the crudest shape"),
+            ("components", 3, "KL", "more than these Gaussian states need"),
+            ("tolerance", 0.1, "steps", "stops earlier"),
+        ),
+        *_at(
+            Setting("regimes", {"states": 4, "trial": 0, "restarts": 1}, 200, seeds=10),
+            ("passes", 2, "KL", "stopped before the states have settled"),
+        ),
+        *_at(
+            Setting("regimes", {"states": 4}, 200, seeds=30),
+            ("restarts", 1, "KL", "the first start may lead to a worse peak"),
+            ("trial", 0, "KL", "starts are told apart by what they lead to"),
+        ),
+        *_at(
+            Setting("regimes in a cycle, few", {"states": 4}, 200, seeds=40),
+            ("topology", "cycle", "KL", "what cannot follow need not be learned"),
+            ("allowed", [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], "KL", "the same, said in full"),
+        ),
+        *_at(
+            Setting("regimes, few", {"states": 4}, 200, seeds=10),
+            ("floor", 0.03, "KL", "too wide for the narrowest state"),
+        ),
+        *_at(
+            Setting("regimes of counts", {"states": 4}, 200, seeds=10),
+            ("count", "negative_binomial", "KL", "a second number a state, which Poisson counts do not need"),
+        ),
+        *_at(
+            Setting("regimes of symbols", {"states": 4}, 200, seeds=10),
+            ("smoothing", 0.0, "KL", "symbols that a state never said rule it out"),
+            ("smoothing", 10.0, "KL", "too much makes states alike"),
+        ),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(

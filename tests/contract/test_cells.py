@@ -52,8 +52,9 @@ def test_a_refusal_is_a_sentence():
 
 
 NAMED = {"binary8", "nominal4", "counts4", "table", "image_binary", "symbols"}
-REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}}
-CONDITIONS = {"discriminant": {"label"}}
+TIMED = {"symbols", "series", "audio"}
+REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED}
+CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,18 +1,21 @@
 """What a saved model's config.json says: each option once, under what it is for."""
 
+import itertools
 import json
 
 import pytest
 
+from likeness.check.spaces import GIVENS, SPACES
 from likeness.core import registry, store
-from likeness.core.space import label, vector
 
 FAMILIES = sorted(name for name, model in registry.load_all().items() if model.__module__.startswith("likeness."))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_objective_and_optimiser_are_told_apart(family, tmp_path):
-    model = registry.build(family, {}, vector(2), label(3))
+    chosen, cells = registry.family(family), itertools.product(SPACES.values(), GIVENS.values())
+    space, given = next((s(), g()) for s, g in cells if chosen.accepts(chosen.Config(), s(), g()))
+    model = registry.build(family, {}, space, given)
     config = json.loads((store.save(model, tmp_path) / "config.json").read_text(encoding="utf-8"))
     parts = [config[section] for section in ("family", "objective", "optimiser")]
     assert sorted(name for part in parts for name in part) == sorted(type(model.config).model_fields)

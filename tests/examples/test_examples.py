@@ -20,6 +20,7 @@ CHEAP = (
     "divergences",
     "gradients",
     "heights",
+    "hidden_states",
     "kernels",
     "mixtures",
     "strangeness",

@@ -23,10 +23,15 @@ LONG = {
     ("diffusion", "table"),
     ("autoregressive", "table"),
 }
-CELLS = [
-    (f, s, g) for f in FAMILIES for s, g in (("reals2", "label"), ("table", "none"))
-    if ANSWERS[f, s, g] and (f, s) not in LONG
-]  # fmt: skip
+USUAL = (("reals2", "label"), ("table", "none"))
+
+
+def usual(family):
+    """A condition and every type of variable, or a series where a family takes none of these."""
+    return [pair for pair in USUAL if ANSWERS[(family, *pair)]] or [("series", "none")]
+
+
+CELLS = [(f, s, g) for f in FAMILIES for s, g in usual(f) if (f, s) not in LONG]
 ALL = [
     (f, s, g) for (f, s, g), answer in ANSWERS.items() if answer and g in ("none", "label") and (f, s, g) not in CELLS
 ]
@@ -44,7 +49,7 @@ def threads(count):
 
 def run_of(family, budget, **options):
     """A short run with holes where the family takes them, and a part held out to choose the best state by."""
-    world = world_of("reals2", "label")
+    world = world_of(*usual(family)[0])
     world.hidden = 0.2
     source = world.source(500, 0)
     train, held = source.split(0.2, 0)

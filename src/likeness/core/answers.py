@@ -218,6 +218,20 @@ class Draws:
         rows = torch.arange(flat.shape[0]) + (self.first if len(leading) == 1 else 0)
         return Batch(flat, length=length, given=given, index=rows)
 
+    def quantiles(self, *levels: float) -> Tensor:
+        """Each entry's quantiles over the draws, weighted where draws have weights, (len(levels), [B,] *E), data units.
+
+        For quantities; what hides behind the codes of categories has no order.
+        """
+        x = self.x.double()
+        if self.log_weight is None:
+            return torch.quantile(x, torch.tensor(levels, dtype=x.dtype, device=x.device), dim=0)
+        weight = self.log_weight.double().softmax(0).reshape(*self.log_weight.shape, *[1] * (x.dim() - 2)).expand_as(x)
+        value, order = x.sort(0)
+        cdf = weight.gather(0, order).cumsum(0)
+        place = [(cdf < level * cdf[-1:]).sum(0, keepdim=True).clamp(max=len(x) - 1) for level in levels]
+        return torch.cat([value.gather(0, p) for p in place])
+
     def to_pandas(self) -> pd.DataFrame:
         """The items as a frame with the Space's column names and labels, and behind them the columns of `given`."""
         if not FRAMES:

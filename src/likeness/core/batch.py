@@ -157,6 +157,15 @@ def missing(space: Space, rows: int, like: Tensor) -> Batch:
     return Batch(x, observed=torch.zeros_like(x, dtype=torch.bool), length=length)
 
 
+def after(batch: Batch, steps: int) -> Batch:
+    """The items of a ragged Space with so many more steps behind each, which are hidden."""
+    assert batch.length is not None
+    size = int(max(batch.length.tolist(), default=0)) + steps - batch.x.shape[1]
+    pad = (0, 0) * (batch.x.dim() - 2) + (0, size)  # less than nothing where items were laid out to a longer one
+    x, present = (torch.nn.functional.pad(t, pad) for t in (batch.x, batch.present))
+    return replace(batch, x=x.masked_fill(~present, 0.0), length=batch.length + steps, observed=present)
+
+
 # Readers of other types (frames, paths) are filled in by the data layer: core knows tensors and arrays only.
 CONVERTERS: list[Callable[[Space, Any], Batch | None]] = []
 # And so are readers of a condition that stands beside the items: functions of (space, given space, data).
@@ -188,6 +197,16 @@ def as_batch(space: Space, data: Any) -> Batch:
         if batch is not None:
             return check(space, batch)
     return check(space, from_array(space, data))
+
+
+def lengths_of(space: Space, data: Any) -> set[int]:
+    """The lengths of items whose first axis may be of any, none where only a reader could tell."""
+    if isinstance(data, Batch):
+        return {int(data.x.shape[1])} if data.length is None else set(data.length.tolist())
+    if isinstance(data, list | tuple):
+        return {len(item) for item in data if hasattr(item, "__len__")}
+    shape: tuple[int, ...] = tuple(getattr(data, "shape", ()))
+    return {shape[1]} if len(shape) == len(space.shape) + 1 else set()
 
 
 def from_array(space: Space, data: Any) -> Batch:

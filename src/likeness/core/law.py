@@ -30,14 +30,14 @@ from likeness.core.answers import (
     no,
     regrouped,
 )
-from likeness.core.batch import Batch, as_batch, beside, missing
+from likeness.core.batch import Batch, after, as_batch, beside, lengths_of, missing
 from likeness.core.config import Settings as CoreSettings
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
 from likeness.core.rows import Rows
-from likeness.core.space import entry_names
+from likeness.core.space import Space, entry_names
 
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 FEW = 50
@@ -158,6 +158,41 @@ class Law(Rows):
         return Draws(
             drawn, self.space, done.how, chosen, first, length, batch.given, done.evaluations, done.kind,
             done.log_weight, size, given_space=self.given_space, told=batch.present,
+        )  # fmt: skip
+
+    @final
+    def forecast(
+        self,
+        x: Any,
+        steps: int,
+        *,
+        n: int = 100,
+        given: Any = None,
+        seed: int | None = None,
+        first: int = 0,
+        settings: Any = None,
+    ) -> Draws:
+        """N draws of what comes next after each item that goes through time, x (n, B, steps, ...).
+
+        It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are an interval.
+
+        Raises:
+            Unsupported: Where items do not begin with time, or the law goes no further than their one length.
+            BadData: Where the law knows no items as long as that.
+        """
+        steps = whole(steps, "steps", least=1)
+        if self.space.axes[0] != "time" or not (self.space.ragged or self.unbounded):
+            raise Unsupported("items of one fixed length have nothing behind them", do="fit on items of any lengths")
+        batch = self._batch(x, given)
+        length = torch.full_like(batch.ids, batch.x.shape[1]) if batch.length is None else batch.length
+        longer = after(replace(batch, length=length), steps)
+        done = self.complete(longer, n=n, given=longer.given, seed=seed, first=first, settings=settings)
+        ahead = length[:, None] + torch.arange(steps, device=batch.x.device)
+        place = ahead.reshape(*ahead.shape, *[1] * (batch.x.dim() - 2)).expand(-1, -1, *batch.x.shape[2:])
+        return replace(
+            done, x=done.x.gather(2, place.expand(n, *place.shape)), how=f"{steps} steps ahead, {done.how}",
+            space=self.space.model_copy(update={"shape": (None, *self.space.shape[1:]), "longest": steps}), told=None,
+            length=torch.full_like(length, steps).expand(n, -1),
         )  # fmt: skip
 
     def _completed(self, function: Callable[[Law, Question], Completed], asked: Question) -> Completed:
@@ -374,11 +409,21 @@ class Law(Rows):
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
 
     def _batch(self, x: Any, given: Any) -> Batch:
-        batch = as_batch(self.space, x).to(dtype=self.dtype, device=self.device)
+        batch = as_batch(self._roomy(x), x).to(dtype=self.dtype, device=self.device)
         condition = self._own_condition(x, batch) if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
         return replace(batch, given=None if self.given_space is None else condition)
+
+    def _roomy(self, x: Any) -> Space:
+        """The Space, laid out to the longest of these items where the law goes on to any length."""
+        if not self.unbounded or self.space.axes[0] != "time":
+            return self.space
+        lengths = lengths_of(self.space, x)
+        if not self.space.ragged and lengths <= {self.space.layout[0]}:
+            return self.space
+        longest = max({self.space.layout[0], *lengths})
+        return self.space.model_copy(update={"shape": (None, *self.space.shape[1:]), "longest": longest})
 
     def _own_condition(self, x: Any, batch: Batch) -> Batch | None:
         """The condition that rows bring along: a Batch's own, or a table's columns of its names."""

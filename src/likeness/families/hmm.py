@@ -1,0 +1,502 @@
+"""Hidden Markov models: states that follow each other, each with a law of its own, exact and fitted by EM."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, concat, missing
+from likeness.core.config import Config, option
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise, generator
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.routes import Question
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Nominal, Space
+from likeness.heads import seeding
+from likeness.heads.choice import bounds_refused
+from likeness.heads.columns import Columns
+from likeness.heads.gaussians import Covariance, Gaussians
+from likeness.heads.joint import COARSE, NEVER, under
+from likeness.heads.numeric import choose
+from likeness.heads.parts import Drawn, Products
+from likeness.heads.paths import LEAST, Paths, smoothed
+from likeness.heads.states import StateLaw, Steering
+from likeness.heads.steps import StepNoise, Steps, timed
+from likeness.routes import enumerate_states
+
+FULL = 50  # numbers a step up to which "auto" lets every state have its own covariance
+START_STEPS = 50_000  # steps that starts are tried on
+START_NUMBERS = 1 << 22  # numbers that distances between steps are taken from
+ROOM = 1 << 24  # numbers of a chunk's states
+BLUR = 0.5  # of a start's shares of codes, so that a state may still take to any of them
+LLOYD = 10
+FEW = 4096  # values of a step that are looked at once each, rather than step by step
+WIDE = 512  # numbers of a step's features beyond which a start is random
+
+
+class HMMConfig(Config):
+    """Options of `hmm`."""
+
+    states: int = option(5, "hidden states", ge=1)
+    components: int = option(1, "components of each state's law: above 1 it is a mixture", ge=1)
+    covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
+        "auto", f"of Gaussian states; auto: full up to {FULL} numbers a step, beyond that one for all (tied)"
+    )
+    count: Literal["poisson", "negative_binomial"] = option("poisson", "the law of counts in a state")
+    topology: Literal["full", "left_right", "cycle"] = option(
+        "full", "which states follow which; left_right: itself or the next, from the first on; cycle: the same, round"
+    )
+    allowed: tuple[tuple[int, ...], ...] | None = option(
+        None, "which states follow which, a row of 0s and 1s for each state, in place of topology"
+    )
+    smoothing: float = option(
+        0.1, "weight added to every step between states, first state and category", "objective", ge=0
+    )
+    floor: float = option(1e-4, "added to every variance, as a share of the data's own", "objective", ge=1e-12)
+    restarts: int = option(5, "starts, of which the likeliest after `trial` passes goes on", "optimiser", ge=1)
+    trial: int = option(10, "passes of EM that a start is judged by", "optimiser", ge=0)
+    passes: int = option(200, "most passes of EM", "optimiser", ge=1)
+    tolerance: float = option(1e-6, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "hmm", "Hidden Markov model", "classical",
+        "Rabiner, A tutorial on hidden Markov models and selected applications in speech recognition", 1989,
+        "States behind a series, which follow each other; exact answers at any length and with holes anywhere.",
+    )
+)  # fmt: skip
+class HMM(Model):
+    """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
+
+    `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the likeliest path.
+    """
+
+    Config = HMMConfig
+    natural_dtype = torch.float64
+    unbounded = True
+
+    def __init__(self, config: HMMConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.columns: Columns | None = None
+        if _of_heads(config, space):
+            self.steps = Steps(space)
+            self.columns = Columns(self.steps.space, kind="closed", count=config.count)
+        else:
+            self.preprocessor = Reals(space)
+            self.default_effort = 8 if self.preprocessor.stochastic else 1
+            self.steps = Steps(self.preprocessor.out)
+        self.dims = self.steps.space.dims
+        self.part = self._part()
+        self.codes = Space(axes=("time",), shape=(None if space.ragged else self.steps.longest,), longest=space.longest,
+                           variables=(Nominal(categories=config.states),))  # fmt: skip
+        self.register_buffer("allowed", _allowed(config), persistent=False)
+        for name, value in self._blank(torch.ones(self.dims, dtype=torch.float64)).items():
+            self.register_buffer(name.replace(".", "_"), value)
+
+    allowed: Tensor
+
+    @classmethod
+    def _refuse(cls, config: HMMConfig, space: Space, given_space: Space | None) -> str | None:
+        if not timed(space):
+            return "states follow each other in time, which these data have no axis of: take `mixture`"
+        if given_space is not None:
+            return "its states know of no condition: take `discriminant` with law=hmm for classes, or `autoregressive`"
+        if config.allowed is not None and {len(config.allowed), *map(len, config.allowed)} != {config.states}:
+            return f"allowed= is not a row of {config.states} numbers for each of {config.states} states"
+        if config.allowed is not None and not all(any(row) for row in config.allowed):
+            return "allowed= lets a state be followed by none: let it be followed by itself"
+        return bounds_refused(space, closed=True) if _of_heads(config, space) else None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"states": 5, "restarts": 1, "passes": 40}
+
+    def _part(self) -> Drawn:
+        """The law of a step in each component of each state, K * M of them, those of a state side by side."""
+        config: HMMConfig = self.config
+        many = config.states * config.components
+        if self.columns is not None:
+            return Products(self.columns, config.smoothing, many)
+        auto: Covariance = "full" if self.dims <= FULL else "tied"
+        return Gaussians(many, auto if config.covariance == "auto" else config.covariance, config.floor)
+
+    def _blank(self, variance: Tensor) -> Parameters:
+        config: HMMConfig = self.config
+        k, m = config.states, config.components
+        first = torch.zeros(k, dtype=torch.float64)
+        if config.topology == "left_right" and config.allowed is None:
+            first[1:] = NEVER
+        step = torch.where(_allowed(config), 0.0, NEVER).double().log_softmax(-1)
+        share = torch.full((k, m), -math.log(m), dtype=torch.float64)
+        made = {"log_first": first.log_softmax(-1), "log_step": step.clamp(min=NEVER), "log_share": share}
+        never = torch.tensor(NEVER, dtype=torch.float64)
+        emission = {f"x.{name}": t for name, t in self.part.blank(variance).items()}
+        return made | emission | {"reached": never, "gain": -never}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        if self.columns is not None:
+            self.columns.fit(self._flat(b.to(dtype=self.dtype)) for b in source.chunks(65536))
+
+    def _flat(self, batch: Batch) -> Batch:
+        """The steps of all items as items of their own."""
+        view = self._view(batch)
+        return Batch(view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each)
+
+    def learner(self) -> EM:
+        """Baum-Welch from the best of several starts; heads are maximised on all items at once."""
+        config: HMMConfig = self.config
+        numbers = self.steps.longest * config.states * config.components
+        rows = 1 << 40 if self.columns is not None else max(1, ROOM // numbers)
+        return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
+
+    def _view(self, batch: Batch) -> View:
+        """Steps within their items, one item after the other."""
+        there = self.steps.there(batch)
+        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        if there is None:
+            length = torch.full((len(v),), v.shape[1], dtype=torch.int64, device=v.device)
+            v, known = v.flatten(0, 1), known.flatten(0, 1)
+        else:
+            assert batch.length is not None
+            v, known, length = v[there], known[there], batch.length
+        weight = batch.weights.double()
+        return View(v, known, length, weight, None if batch.weight is None else weight.repeat_interleave(length))
+
+    def _seen(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False) -> Sighted:
+        """What N steps tell of the states; where a step takes few values each is looked at once."""
+        table = None if self.columns is None else self._table
+        if table is None or len(v) <= len(table.v):
+            return self._sight(v, known, now, draft=draft)
+        code = (((v.long() + 1) * known) * table.radix).sum(-1)
+        few = self._sight(table.v, table.known, now, draft=draft)
+
+        def sums(r: Tensor) -> Parameters:
+            return few.sums(r.new_zeros(len(table.v), r.shape[-1]).index_add_(0, code, r))
+
+        within = None if few.within is None else few.within[code]
+        return Sighted(few.unary[code], within, sums)
+
+    def _sight(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool) -> Sighted:
+        part = self.part.sight(under(now, "x"), draft=draft)(v, known)
+        each = part.log_p.T.double().unflatten(-1, now["log_share"].shape)
+
+        def sums(r: Tensor) -> Parameters:
+            return part.sums(r.T.contiguous())
+
+        if each.shape[-1] == 1:
+            return Sighted(each[..., 0].contiguous(), None, sums)
+        joint = each + now["log_share"]
+        return Sighted(joint.logsumexp(-1), joint.softmax(-1), sums)
+
+    @cached_property
+    def _table(self) -> Table | None:
+        """Every value that a step may take, hidden entries too, or None where they are many."""
+        sizes = [v.states + 1 for v in self.steps.space.columns]
+        if math.prod(sizes) > FEW:
+            return None
+        v = torch.cartesian_prod(*[torch.arange(int(s)) for s in sizes]).reshape(-1, len(sizes)) - 1
+        radix = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))]).long()
+        return Table(v.clamp(min=0).double(), v >= 0, radix)
+
+    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+        """Forward and backward over every item; shares of the states for each step's own statistics."""
+        view, k = self._view(batch), self.config.states
+        seen = self._seen(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
+        done = smoothed(now["log_first"], now["log_step"], seen.unary, view.length, view.weight)
+        r = done.gamma if view.each is None else done.gamma * view.each[:, None]
+        r = r if seen.within is None else (seen.within * r[..., None]).flatten(1)
+        emission = {f"x.{name}": t for name, t in seen.sums(r).items()}
+        return emission | {
+            "first": done.first, "pairs": done.pairs, "share": r.sum(0).reshape(k, -1),
+            "objective": done.log_z @ view.weight, "weight": view.weight.sum(),
+        }  # fmt: skip
+
+    def _maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Shares of expected counts, smoothed where a step is allowed at all (Rabiner 1989, eq. 40)."""
+        smoothing: float = self.config.smoothing
+        first = sums["first"] + smoothing * (before["log_first"] > NEVER / 2)
+        pairs = sums["pairs"] + smoothing * self.allowed
+        stuck = pairs.sum(-1, keepdim=True) <= 0
+        step = torch.where(stuck, before["log_step"].exp(), pairs / pairs.sum(-1, keepdim=True).clamp(min=1e-300))
+        step = torch.where(self.allowed, step.clamp(min=10 * LEAST).log(), NEVER)
+        share = sums["share"] + 1e-12
+        reached = sums["objective"] / sums["weight"]
+        part = self.part.maximise(under(sums, "x"), under(before, "x"), least=least)
+        return {
+            "log_first": (first / first.sum()).clamp(min=1e-300).log().where(before["log_first"] > NEVER / 2, NEVER),
+            "log_step": step, "log_share": (share / share.sum(-1, keepdim=True)).log(),
+            "reached": reached, "gain": reached - before["reached"],
+        } | {f"x.{name}": t for name, t in part.items()}  # fmt: skip
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:
+        """The likeliest of several starts after a few passes over some of the items."""
+        config: HMMConfig = self.config
+        stride = max(1, task.rows * self.steps.longest // START_STEPS)
+        batch = concat([b[::stride] for b, _ in task.everything(1 << 30)])
+        best, height = Parameters(), -math.inf
+        for i in range(config.restarts):
+            now = self._guess(batch, noise[:1], i)
+            reached = -math.inf
+            for _ in range(config.trial):
+                sums = self._expect(batch, now)
+                now, reached = self._maximise(sums, now), float(sums["objective"] / sums["weight"])
+            if not best or reached > height:
+                best, height = now, reached
+        return best
+
+    def _guess(self, batch: Batch, noise: Noise, i: int) -> Parameters:
+        """States about k-means++ seeds, codes shared out half at random, steps as they then follow each other."""
+        config: HMMConfig = self.config
+        view, k, m = self._view(batch), config.states, config.components
+        blank = self._blank(_variances(view))
+        own = _in_order(view.length, k) if config.topology == "left_right" else self._clusters(view, noise, i)
+        if not bool(self.allowed.all()):
+            own = _renamed(_followed(one_hot(own, k).double(), view.length)[1], self.allowed)[own]
+        r = one_hot(own, k).double()
+        random = torch.empty(len(r), k * m, dtype=torch.float64)
+        random.exponential_(generator=generator(noise.seed, i))
+        if self.columns is not None:
+            r = (1 - BLUR) * r + BLUR * random[:, :k] / random[:, :k].sum(-1, keepdim=True)
+        parts = random.unflatten(-1, (k, m)) / random.unflatten(-1, (k, m)).sum(-1, keepdim=True)
+        r = r if view.each is None else r * view.each[:, None]
+        shared = (r[..., None] * parts).flatten(1)
+        seen = self._seen(view.v, view.known, blank)
+        sums = {f"x.{name}": t for name, t in seen.sums(shared).items()}
+        first, pairs = _followed(r, view.length)
+        sums |= {"share": shared.sum(0).reshape(k, m), "first": first + 1, "pairs": (pairs + 1) * self.allowed,
+                 "objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}  # fmt: skip
+        return self._maximise(sums, blank, least=1e-3) | {"gain": blank["gain"]}
+
+    def _clusters(self, view: View, noise: Noise, i: int) -> Tensor:
+        """The nearest of K k-means++ centres to each step, int64 (N,); whole items in turn where that cannot be."""
+        k = self.config.states
+        if self.columns is not None and self.columns.features > WIDE:
+            return torch.arange(len(view.length), device=view.v.device).repeat_interleave(view.length) % k
+        features = self._features(view)
+        some = features[:: max(1, features.numel() // START_NUMBERS)]
+        u = noise.uniform(f"seeds {i}", k, seeding.candidates(k)).double()[0]
+        if len(some) < k:
+            return _in_order(view.length, k)
+        centres, _ = seeding.lloyd(some, seeding.seeds(some, k, u), LLOYD)
+        return seeding.distances(features, centres).argmin(-1)
+
+    def _features(self, view: View) -> Tensor:
+        """Steps as numbers of like scale, 0 where hidden, (N, F)."""
+        if self.columns is None:
+            return view.v * view.known
+        x = view.v.reshape(-1, *self.steps.space.layout)
+        return self.columns.embed(x.to(self.dtype), view.known).flatten(1).double()
+
+    def _assign(self, parameters: Parameters) -> None:
+        for name, value in parameters.items():
+            buffer = name.replace(".", "_")
+            setattr(self, buffer, value.to(getattr(self, buffer)))
+
+    @property
+    def fitted(self) -> Parameters:
+        """The parameters, by the names that EM knows them by."""
+        names = ["log_first", "log_step", "log_share", *(f"x.{n}" for n in self.part.blank(torch.ones(self.dims)))]
+        return {name: getattr(self, name.replace(".", "_")).double() for name in names}
+
+    def count(self) -> int:
+        """Steps that are allowed, first states and components less one each, and those of the states' laws."""
+        k, m = self.config.states, self.config.components
+        firsts = int((self.log_first > NEVER / 2).sum()) - 1
+        return firsts + int(self.allowed.sum()) - k + k * (m - 1) + self.part.free(under(self.fitted, "x"))
+
+    log_first: Tensor
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """How long each state lasts."""
+        stay = self.fitted["log_step"].diagonal().exp().clamp(max=1 - 1e-12)
+        lasts = ", ".join(f"{1 / (1 - s):.3g}" for s in stay.tolist())
+        return (f"States last {lasts} steps on average.",)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _paths(self, batch: Batch, now: Parameters) -> Paths:
+        """The law of the states of each row."""
+        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        unary = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).unary
+        return Paths(now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        return Scored(self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion")
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        assert self.codes is not None
+        now = self.fitted
+        exact = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        length = torch.full_like(batch.ids, self.steps.split(batch.x).shape[1])
+        length = length if batch.length is None else batch.length
+        chain = Steering(now["log_first"], now["log_step"])
+        unary = self._paths(batch, now).unary
+        return StateLaw(self.codes, batch.ids, exact, "forward and backward", chain, unary, length)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        space = self.space if self.preprocessor is None else self.preprocessor.out
+        batch = replace(missing(space, noise.rows, self.log_first), length=length, index=noise.index)
+        more = 0 if length is None or not len(length) else int(length.max()) - self.steps.longest
+        if more > 0:
+            x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
+            batch = replace(batch, x=x, observed=torch.zeros_like(x, dtype=torch.bool))
+        return self._drawn(batch, noise, 1)[0]
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")
+
+    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
+        """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+        now, v = self.fitted, self.steps.split(batch.x).double()
+        known, (rows, length) = self.steps.split(batch.present), v.shape[:2]
+        many = StepNoise.of(noise, length)
+        u = many.uniform("state").double().reshape(n, rows, length)
+        state = self._paths(batch, now).draw(u).flatten()
+        if self.config.components > 1:
+            within = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).within
+            assert within is not None
+            share = within.repeat(n, 1, 1)[torch.arange(len(state)), state].clamp(min=1e-300).log()
+            state = state * self.config.components + choose(share, many.uniform("component").double())
+        values, seen = (t.flatten(0, 1).repeat(n, 1) for t in (v, known))
+        x = self.part.draw(values, seen, state, under(now, "x"), many)
+        return self._joined(x, rows * n, length).reshape(n, *batch.x.shape)
+
+    def _joined(self, x: Tensor, rows: int, length: int) -> Tensor:
+        return self.steps.join(x.reshape(rows, length, -1)).to(self.dtype)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The sum over what is hidden where its states are few, else each step's peak along the likeliest path."""
+        if self.space.discrete and enumerate_states.few(self, batch):
+            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
+            found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
+            return found
+        now, v = self.fitted, self.steps.split(batch.x).double()
+        known = self.steps.split(batch.present).flatten(0, 1)
+        path = self._paths(batch, now).best()[0].flatten()
+        prior = torch.full((len(path), *now["log_share"].shape), NEVER, dtype=torch.float64)
+        prior[torch.arange(len(path)), path] = now["log_share"][path]
+        x = self.part.peak(v.flatten(0, 1), known, ~known, prior.flatten(1), under(now, "x"))
+        return Mode(batch.with_x(self._joined(x, *v.shape[:2])), Kind.ESTIMATE, "peaks along the likeliest path")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Steps of B items, one item after the other.
+
+    Args:
+        v: Values (N, C).
+        known: Which of them are known, bool (N, C).
+        length: Steps of each item, int64 (B,).
+        weight: Of each item, (B,).
+        each: Of each step, (N,), or None where all items weigh 1.
+    """
+
+    v: Tensor
+    known: Tensor
+    length: Tensor
+    weight: Tensor
+    each: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Sighted:
+    """What N steps tell of K states of M components each.
+
+    Args:
+        unary: Log p of each step in each state, (N, K).
+        within: Shares of a state's components, (N, K, M), or None where each has one.
+        sums: Responsibilities (N, K * M) -> additive statistics.
+    """
+
+    unary: Tensor
+    within: Tensor | None
+    sums: Callable[[Tensor], Parameters]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Every value of a step, (S, C), what of it is known, and what a unit of each entry counts in the value's place."""
+
+    v: Tensor
+    known: Tensor
+    radix: Tensor
+
+
+def _of_heads(config: HMMConfig, space: Space) -> bool:
+    """Whether a state is a product of heads rather than Gaussian in model units."""
+    return not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
+
+
+def _allowed(config: HMMConfig) -> Tensor:
+    """Which states may follow which, bool (K, K)."""
+    k = config.states
+    if config.allowed is not None:
+        return torch.tensor(config.allowed, dtype=torch.bool).reshape(k, -1)
+    if config.topology == "full":
+        return torch.ones(k, k, dtype=torch.bool)
+    here = torch.arange(k)
+    after = (here + 1) % k if config.topology == "cycle" else (here + 1).clamp(max=k - 1)
+    return torch.eye(k, dtype=torch.bool) | (here == after[:, None])
+
+
+def _variances(view: View) -> Tensor:
+    """Variances of each entry over the known steps, 1 where nothing varies, (C,)."""
+    weight = view.known.double() if view.each is None else view.known * view.each[:, None]
+    total = weight.sum(0).clamp(min=1e-12)
+    mean = (view.v * weight).sum(0) / total
+    variance = ((view.v - mean).square() * weight).sum(0) / total
+    return torch.where(variance > 0, variance, 1.0)
+
+
+def _in_order(length: Tensor, k: int) -> Tensor:
+    """Each step's state where an item goes through all of them, each for as long, int64 (N,)."""
+    start = (length.cumsum(0) - length).repeat_interleave(length)
+    place = torch.arange(len(start), device=length.device) - start
+    return place * k // length.repeat_interleave(length).clamp(min=1)
+
+
+def _followed(r: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """First states (K,) and steps from state to state (K, K) of steps that are shared out as r (N, K)."""
+    start = length.cumsum(0) - length
+    begins = torch.zeros(len(r) + 1, dtype=torch.bool, device=r.device)
+    begins[start[length > 0]] = True
+    inner = ~begins[1:-1]
+    return r[begins[:-1]].sum(0), r[:-1][inner].T @ r[1:][inner]
+
+
+def _renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
+    """New names of K states, int64 (K,), under which most steps are allowed, as swaps of two find them."""
+    names, others = torch.arange(len(pairs), device=pairs.device), list(itertools.combinations(range(len(pairs)), 2))
+
+    def fits(one: Tensor) -> float:
+        return float((pairs * allowed[one][:, one]).sum())
+
+    improved = True
+    while improved:
+        improved = False
+        for i, j in others:
+            swapped = names.clone()
+            swapped[[i, j]] = names[[j, i]]
+            if fits(swapped) > fits(names):
+                names, improved = swapped, True
+    return names

@@ -1,0 +1,430 @@
+"""Laws over paths of K states, p(z) in proportion to first[z_1] prod_t step[z_t-1, z_t] prod_t exp(unary[t, z_t]).
+
+Sums over all paths, marginals, the best path and draws, each in time linear in the length. Hidden Markov models,
+chains with holes and conditional random fields all come down to them.
+
+Legend: B rows, L steps, K states. Inside, tensors are laid out step by step, (L, B, K).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NEVER = -1e30  # the logarithm of what cannot be: finite, so that differences are no NaN
+LEAST = 1e-100  # ratio of steps down to which sums of scaled probabilities lose nothing that a double would show
+FAINT = 1e-150  # a state's least share of a step, far below LEAST and far above numbers that are slow to multiply
+ROOM = 1 << 24  # numbers held at a time where all pairs of states are laid out for all steps
+CALL, FLOPS, BYTES = 8e-6, 2e10, 1e10  # what a step of a loop costs: seconds a call, products and bytes a second
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """What scaled forward and backward recursions leave (Rabiner 1989, section V.A).
+
+    Args:
+        alpha: p(z_t | what came up to t), (L, B, K).
+        log_c: Log of what each step adds to the sum over paths, 0 past a row's end, (L, B).
+        ahead: exp(unary) / c, 0 past the end, (L, B, K).
+    """
+
+    alpha: Tensor
+    log_c: Tensor
+    ahead: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """The law of each row's path of states.
+
+    Args:
+        log_first: (K,), up to a constant.
+        log_step: From row to column, (K, K), up to a constant.
+        unary: What each state is worth at each step, (B, L, K), nats.
+        length: Steps of each row, int64 (B,), or None where all have L.
+    """
+
+    log_first: Tensor
+    log_step: Tensor
+    unary: Tensor
+    length: Tensor | None = None
+
+    # ---- what the recursions run on ----------------------------------------------------------------------------------
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Which steps are there, (L, B, 1), or None where all are."""
+        if self.length is None:
+            return None
+        steps = torch.arange(self.unary.shape[1], device=self.unary.device)
+        return (steps[:, None] < self.length)[..., None]
+
+    @cached_property
+    def _scaled(self) -> bool:
+        """Whether probabilities may be summed as such.
+
+        Each step leads from every state to every other at a rate of LEAST or more, so that what a state's share loses
+        by underflow is restored, to far below rounding, with the next step; with rates of 0 it would be lost for good.
+        """
+        return float(self.log_step.min() - self.log_step.max()) > math.log(LEAST)
+
+    @cached_property
+    def _lit(self) -> tuple[Tensor, Tensor]:
+        """Unary over each step's largest, as probabilities (L, B, K), and the logarithm of the largest (L, B)."""
+        unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        unary[0] += self.log_first
+        top = unary.amax(-1)
+        return unary.sub_(top[..., None]).clamp_(min=math.log(FAINT)).exp_(), top
+
+    @cached_property
+    def _stochastic(self) -> bool:
+        """Whether steps add up to 1, so that steps past a row's end change nothing."""
+        return float((self.log_step.exp().sum(-1) - 1).abs().max()) < 1e-12
+
+    @cached_property
+    def _blocks(self) -> int:
+        """Into how many blocks of steps, each as fast as one row, a few long rows are cut; 1 where that gains nothing.
+
+        A block costs K times as many products, for all states that it may begin in.
+        """
+        rows, steps, k = self.unary.shape
+        blocks = max(1, math.isqrt(steps))
+        serial = steps * (5 * CALL + 2 * rows * k * k / FLOPS)
+        folded = 5 * blocks * 5 * CALL + steps * rows * k * k * (2 * k / FLOPS + 32 / BYTES)
+        fits = self.inside is None or self._stochastic
+        return blocks if fits and steps >= 64 and folded < serial else 1
+
+    @cached_property
+    def messages(self) -> Messages:
+        """The forward recursion over all steps, in blocks where rows are few and long."""
+        e, top = self._lit
+        step = self.log_step.exp()
+        if self.inside is not None:
+            e = torch.where(self.inside, e, 1.0)
+        alpha, c = _forward(e, step) if self._blocks == 1 else self._folded.forward()
+        log_c = c.log() + top
+        ahead = e / c[..., None]
+        if self.inside is not None:
+            alpha, log_c, ahead = alpha * self.inside, log_c * self.inside[..., 0], ahead * self.inside
+        return Messages(alpha, log_c, ahead)
+
+    @cached_property
+    def _folded(self) -> _Folded:
+        e = self._lit[0] if self.inside is None else torch.where(self.inside, self._lit[0], 1.0)
+        return _Folded(e, self.log_step.exp(), self._blocks)
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def log_z(self) -> Tensor:
+        """The logarithm of the sum over all paths, (B,), with its gradient."""
+        laid = (self.log_first, self.log_step, self.unary)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in laid):
+            value: Tensor = _LogZ.apply(*laid, self.length)
+            return value
+        return self.messages.log_c.sum(0) if self._scaled else self._log_alpha[1]
+
+    def smooth(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state (K, K).
+
+        The numbers are sums over rows of that weight (B,), the marginals are not.
+        """
+        if not self._scaled:
+            return self._log_smooth(weight)
+        m, step = self.messages, self.log_step.exp()
+        ended = None if self.inside is None else (~self.inside).to(step)
+        folded = self._blocks > 1
+        beta, w = self._folded.backward(m.ahead, ended) if folded else _backward(m.ahead, step, ended)
+        left = m.alpha if weight is None else m.alpha * weight.to(step)[:, None]
+        pairs = step * (left[:-1].flatten(0, 1).T @ w[1:].flatten(0, 1))
+        return (m.alpha * beta).transpose(0, 1), pairs
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""
+        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        now, came = unary[0], []
+        for t in range(1, len(unary)):
+            value, state = (now[:, :, None] + step).max(1)
+            now = self._kept(t, value + unary[t], now)
+            came.append(state)
+        value, state = now.max(-1)
+        path = [state]
+        for t in range(len(unary) - 1, 0, -1):
+            before = came[t - 1].gather(1, state[:, None])[:, 0]
+            state = before if self.inside is None else torch.where(self.inside[t, :, 0], before, state)
+            path.append(state)
+        return torch.stack(path[::-1], 1), value
+
+    def draw(self, u: Tensor) -> Tensor:
+        """Paths drawn from the last step to the first, int64 (n, B, L) for uniform numbers u (n, B, L)."""
+        log_alpha = self._log_filtered
+        step, u = self.log_step.clamp(min=NEVER), u.permute(2, 0, 1)
+        last = log_alpha[-1].softmax(-1).cumsum(-1).expand(*u.shape[1:], -1)
+        state = _picked(last, u[-1])
+        path, rows = [state], torch.arange(len(self.unary), device=u.device)
+        block = max(1, ROOM // log_alpha[0].numel() // log_alpha.shape[-1])
+        for end in range(len(u) - 1, 0, -block):
+            part = slice(max(0, end - block), end)
+            came = (log_alpha[part][:, :, None] + step.T).softmax(-1).cumsum(-1)  # (block, B, K after, K before)
+            for t in range(end - 1, part.start - 1, -1):
+                before = _picked(came[t - part.start][rows, state], u[t])
+                if self.inside is not None:  # the draw of a row's last state is that step's own
+                    before = torch.where(self.inside[t + 1, :, 0], before, _picked(last, u[t]))
+                state = before
+                path.append(state)
+        return torch.stack(path[::-1], -1)
+
+    def score(self, path: Tensor) -> Tensor:
+        """The logarithm of the weight of a path (B, L) of each row, (B,)."""
+        each = self.unary.gather(-1, path[..., None])[..., 0]
+        step = self.log_step.clamp(min=NEVER)[path[:, :-1], path[:, 1:]]
+        moved = torch.cat([self.log_first.clamp(min=NEVER)[path[:, :1]], step], 1)
+        if self.inside is not None:
+            each, moved = each * self.inside[..., 0].T, moved * self.inside[..., 0].T
+        return (each + moved).sum(1)
+
+    # ---- where steps may be impossible: sums of logarithms -----------------------------------------------------------
+
+    @cached_property
+    def _log_unary(self) -> Tensor:
+        """Unary, the first step's law in it, (L, B, K)."""
+        unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        unary[0] += self.log_first.clamp(min=NEVER)
+        return unary
+
+    def _kept(self, t: int, new: Tensor, old: Tensor) -> Tensor:
+        """The new messages where step t is there, the old ones past a row's end."""
+        return new if self.inside is None else torch.where(self.inside[t], new, old)
+
+    @cached_property
+    def _log_alpha(self) -> tuple[Tensor, Tensor]:
+        """Forward messages (L, B, K), unnormalised, and the sum over all paths (B,)."""
+        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        alpha = [unary[0]]
+        for t in range(1, len(unary)):
+            moved = (alpha[-1][:, :, None] + step).logsumexp(1) + unary[t]
+            alpha.append(self._kept(t, moved, alpha[-1]))
+        return torch.stack(alpha), alpha[-1].logsumexp(-1)
+
+    @cached_property
+    def _log_filtered(self) -> Tensor:
+        """Log p(z_t | what came up to t), up to a constant, (L, B, K); past the end the last one's."""
+        if not self._scaled:
+            return self._log_alpha[0]
+        alpha = self.messages.alpha
+        if self.length is not None:
+            last = torch.minimum(torch.arange(len(alpha), device=alpha.device)[:, None], self.length - 1).clamp(min=0)
+            alpha = alpha.gather(0, last[..., None].expand_as(alpha))
+        return alpha.clamp(min=torch.finfo(alpha.dtype).tiny).log()
+
+    def _log_smooth(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        alpha, log_z = self._log_alpha
+        beta, pairs = torch.zeros_like(alpha[0]), torch.zeros_like(step)
+        gamma = [(alpha[-1] - log_z[:, None]).exp()]
+        for t in range(len(unary) - 1, 0, -1):
+            ahead = unary[t] + beta
+            both = alpha[t - 1][:, :, None] + step + (ahead - log_z[:, None])[:, None]
+            share = both.exp() if self.inside is None else both.exp() * self.inside[t][..., None]
+            pairs = pairs + (share if weight is None else share * weight.to(step)[:, None, None]).sum(0)
+            beta = self._kept(t, (step + ahead[:, None]).logsumexp(2), beta)
+            gamma.append((alpha[t - 1] + beta - log_z[:, None]).exp())
+        marginals = torch.stack(gamma[::-1])
+        return (marginals if self.inside is None else marginals * self.inside).transpose(0, 1), pairs
+
+
+class _LogZ(torch.autograd.Function):
+    """The sum over all paths, whose gradient is what paths are expected to do: no graph through time."""
+
+    @staticmethod
+    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor | None) -> Tensor:
+        ctx.paths = Paths(log_first.detach(), log_step.detach(), unary.detach(), length)
+        value: Tensor = ctx.paths.log_z
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (slope,) = slopes
+        gamma, pairs = ctx.paths.smooth(slope)
+        gamma = gamma * slope[:, None, None]
+        return gamma[:, 0].sum(0), pairs, gamma, None
+
+
+# ---- scaled recursions -----------------------------------------------------------------------------------------------
+
+
+def _forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """p(z_t | up to t), (L, B, K), and each step's factor (L, B), from predictions `now` of the first step (all 1)."""
+    alpha, c = torch.empty_like(e), e.new_empty(*e.shape[:-1], 1)
+    now = torch.ones_like(e[0]) if now is None else now
+    for here, lit, factor in zip(alpha, e, c, strict=True):
+        torch.mul(now, lit, out=here)
+        torch.sum(here, -1, keepdim=True, out=factor)
+        here.div_(factor)
+        now = here @ step
+    return alpha, c[..., 0]
+
+
+def _backward(ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """p(what comes | z_t) / p(what comes | what came), (L, B, K), and the same times `ahead`; 1 past the end."""
+    out, w, back = torch.empty_like(ahead), torch.empty_like(ahead), step.T.contiguous()
+    beta = torch.ones_like(ahead[0]) if beta is None else beta
+    for t in range(len(ahead) - 1, -1, -1):
+        out[t] = beta
+        torch.mul(ahead[t], beta, out=w[t])
+        beta = w[t] @ back
+        if ended is not None:
+            beta = beta + ended[t]
+    return out, w
+
+
+class _Folded:
+    """The same recursions with a few long rows cut into S blocks of M steps, all of which go ahead together.
+
+    A first sweep finds what each block makes of every state that it may begin in (K as many rows); a walk over the
+    blocks then says with which law each begins, and a second sweep runs from there.
+
+    Args:
+        e: (L, B, K), 1 where nothing is said.
+        step: (K, K), rows that add up to 1.
+        blocks: S.
+    """
+
+    def __init__(self, e: Tensor, step: Tensor, blocks: int) -> None:
+        self.steps, self.rows, self.k = e.shape
+        self.step, self.blocks = step, blocks
+        self.size = -(-self.steps // blocks)
+        self.e = self._fold(e)
+        self.transfer, self.scale = self._transfers()
+        self.ends = self._walk()
+
+    def _fold(self, t: Tensor) -> Tensor:
+        """(L, B, ...) as (M, S * B, ...), 1 where steps were added."""
+        pad = t.new_ones(self.size * self.blocks - self.steps, *t.shape[1:])
+        return torch.cat([t, pad]).unflatten(0, (self.blocks, self.size)).transpose(0, 1).flatten(1, 2)
+
+    def _unfold(self, t: Tensor) -> Tensor:
+        return t.unflatten(1, (self.blocks, self.rows)).transpose(0, 1).flatten(0, 1)[: self.steps]
+
+    def _transfers(self) -> tuple[Tensor, Tensor]:
+        """Each block's last law for every state before it, (S, B, K, K), and log of what it weighs (S, B, K)."""
+        now = self.step.expand(self.blocks, self.rows, -1, -1).clone()
+        now[0] = 1.0  # nothing is before the first block, whose first step holds its own law
+        now, scale = now.flatten(0, 1), self.e.new_zeros(self.blocks * self.rows, self.k)
+        then = torch.empty_like(now)
+        for m, lit in enumerate(self.e):
+            if m:
+                torch.mm(now.view(-1, self.k), self.step, out=then.view(-1, self.k))
+                now, then = then, now
+            now.mul_(lit[:, None])
+            if m % 2 or m == self.size - 1:  # two steps leave LEAST squared at least
+                total = now.sum(-1)
+                now.div_(total[..., None])
+                scale.add_(total.log_())
+        parts = (self.blocks, self.rows)
+        return now.unflatten(0, parts), scale.unflatten(0, parts)
+
+    def _from(self, s: int) -> Tensor:
+        """What block s makes of each state before it, up to a constant of the row, (B, K, K)."""
+        scale = self.scale[s]
+        return self.transfer[s] * (scale - scale.amax(-1, keepdim=True)).exp()[..., None]
+
+    def _walk(self) -> Tensor:
+        """The law of each block's last state given what came, (S, B, K)."""
+        ends = [self.transfer[0, :, 0]]
+        for s in range(1, self.blocks):
+            now = (ends[-1][:, None] @ self._from(s))[:, 0]
+            ends.append(now / now.sum(-1, keepdim=True))
+        return torch.stack(ends)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """As `_forward` does."""
+        start = torch.cat([torch.ones_like(self.ends[:1]), self.ends[:-1] @ self.step])
+        alpha, c = _forward(self.e, self.step, start.flatten(0, 1))
+        return self._unfold(alpha), self._unfold(c)
+
+    def backward(self, ahead: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `_backward` does."""
+        last = [torch.ones_like(self.ends[0])]
+        for s in range(self.blocks - 1, 0, -1):
+            now = (self._from(s) @ last[-1][..., None])[..., 0]
+            last.append(now / (self.ends[s - 1] * now).sum(-1, keepdim=True))
+        start = torch.stack(last[::-1]).flatten(0, 1)
+        over = self._fold(ahead) if ended is None else self._fold(ahead + ended)
+        beta, w = _backward(over, self.step, None, start)
+        w = self._unfold(w)
+        return self._unfold(beta), w if ended is None else w * (1 - ended)
+
+
+def _picked(cdf: Tensor, u: Tensor) -> Tensor:
+    """A state by inverse CDF, int64 (...), for cdf (..., K) and u (...)."""
+    return (cdf[..., :-1] <= (u * cdf[..., -1]).unsqueeze(-1)).sum(-1)
+
+
+# ---- rows of many lengths, one after the other -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """What EM asks of paths.
+
+    Args:
+        gamma: Marginals of every step, (N, K).
+        pairs: Expected steps from state to state, (K, K).
+        first: Expected first states, (K,).
+        log_z: (B,).
+    """
+
+    gamma: Tensor
+    pairs: Tensor
+    first: Tensor
+    log_z: Tensor
+
+
+def smoothed(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor, weight: Tensor) -> Smoothed:
+    """All rows' steps under one chain, rows of like lengths together, so that little is spent past their ends.
+
+    Args:
+        log_first: (K,).
+        log_step: (K, K).
+        unary: Steps of all rows, one row after the other, (N, K).
+        length: Steps of each row, int64 (B,).
+        weight: Of each row, (B,).
+    """
+    if int(length.min()) == int(length.max()) > 0:
+        paths = Paths(log_first, log_step, unary.unflatten(0, (len(length), -1)))
+        share, moved = paths.smooth(weight)
+        return Smoothed(share.flatten(0, 1), moved, weight.to(share) @ share[:, 0], paths.log_z)
+    start = length.cumsum(0) - length
+    gamma, log_z = torch.zeros_like(unary), unary.new_zeros(len(length))
+    pairs, first = torch.zeros_like(log_step), torch.zeros_like(log_first)
+    order = length.argsort(descending=True, stable=True)
+    for rows in _alike(length[order]):
+        chosen = order[rows]
+        longest, shortest = int(length[chosen].max()), int(length[chosen].min())
+        steps = torch.arange(longest, device=unary.device)
+        place = (start[chosen][:, None] + steps).clamp(max=max(len(unary) - 1, 0))
+        paths = Paths(log_first, log_step, unary[place], length[chosen] if shortest < longest else None)
+        share, moved = paths.smooth(weight[chosen])
+        inside = steps < length[chosen][:, None]
+        gamma[place[inside]] = share[inside]
+        pairs, first = pairs + moved, first + weight[chosen].to(share) @ share[:, 0]
+        log_z[chosen] = paths.log_z
+    return Smoothed(gamma, pairs, first, log_z)
+
+
+def _alike(length: Tensor) -> list[slice]:
+    """Rows in falling order of length cut where an eighth of the steps would be idle; rows of no steps left out."""
+    parts, start, sizes = [], 0, [n for n in length.tolist() if n > 0]
+    held = 0
+    for i, n in enumerate(sizes):
+        held += n
+        if held < 0.875 * sizes[start] * (i - start + 1):
+            parts.append(slice(start, i))
+            start, held = i, n
+    return [*parts, slice(start, len(sizes))] if sizes else []

@@ -1,0 +1,83 @@
+"""Events seen as steps in time: which axis that is, what one step is, and noise for every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.space import Space
+
+BLOCK = 16  # steps whose noise is drawn together
+
+
+def timed(space: Space) -> bool:
+    """Whether events go through time, each step over the same variables."""
+    if "time" not in space.axes:
+        return False
+    return space.axes[-1] != "time" or len(space.variables) == 1
+
+
+class Steps:
+    """Events (B, *E) as steps (B, L, C), each an event of `space`.
+
+    Args:
+        events: A Space with a time axis.
+    """
+
+    def __init__(self, events: Space) -> None:
+        self.axis = events.axes.index("time")
+        self.shape = tuple(s for i, s in enumerate(events.layout) if i != self.axis)
+        self.longest = events.layout[self.axis]
+        width = events.dims // self.longest
+        last = self.axis == len(events.axes) - 1
+        columns = events.variables if last or len(events.variables) == 1 else events.columns * (width // events.width)
+        names = None if last or len(self.shape) > 1 else events.names
+        self.space = Space(axes=("column",), shape=(width,), variables=columns, names=names)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Entries (B, *E) by step, (B, L, C)."""
+        return x.movedim(1 + self.axis, 1).reshape(len(x), x.shape[1 + self.axis], -1)
+
+    def join(self, x: Tensor) -> Tensor:
+        """Steps (B, L, C) as entries (B, *E)."""
+        return x.reshape(*x.shape[:2], *self.shape).movedim(1, 1 + self.axis)
+
+    def there(self, batch: Batch) -> Tensor | None:
+        """Which steps lie within their item, bool (B, L), or None where all do."""
+        if batch.length is None:
+            return None
+        return torch.arange(batch.x.shape[1 + self.axis], device=batch.x.device) < batch.length[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class StepNoise(Noise):
+    """The noise of every step of every row: numbers are (B * L, *shape), those of a step do not depend on L.
+
+    Args:
+        steps: L.
+    """
+
+    steps: int = 1
+
+    @classmethod
+    def of(cls, noise: Noise, steps: int) -> StepNoise:
+        """That of so many steps of the rows of another."""
+        return cls(noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps)
+
+    def normal(self, use: str, *shape: int) -> Tensor:
+        """Standard normal numbers (B * L, *shape)."""
+        return self._laid([super(StepNoise, self).normal(name, BLOCK, *shape) for name in self._blocks(use)])
+
+    def uniform(self, use: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (B * L, *shape)."""
+        return self._laid([super(StepNoise, self).uniform(name, BLOCK, *shape) for name in self._blocks(use)])
+
+    def _blocks(self, use: str) -> list[str]:
+        return [f"{use} from {t}" for t in range(0, self.steps, BLOCK)]
+
+    def _laid(self, blocks: list[Tensor]) -> Tensor:
+        return torch.cat(blocks, 1)[:, : self.steps].flatten(0, 1)
