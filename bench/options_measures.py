@@ -16,7 +16,7 @@ from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.space import Count, sequence, series
+from likeness.core.space import Count, Nominal, Space, sequence, series
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.worlds import World, world
@@ -125,7 +125,35 @@ def _regimes(
     return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
 
 
+def _tags(rows: int, *, longest: int = 12, words: int = 200) -> Data:
+    """Tags that follow the word, the word before and the tag before."""
+    g = torch.Generator().manual_seed(5)
+    own, before = (torch.randn(words, 4, generator=g) * s for s in (1.5, 1.0))
+    stay, often = 2 * torch.eye(4), 1 / torch.arange(1, words + 1)
+    given = Space(axes=("time", "column"), shape=(None, 1), variables=(Nominal(categories=words),), names=("word",),
+                  longest=longest)  # fmt: skip
+
+    def draw(count: int, seed: int) -> Batch:
+        chance = torch.Generator().manual_seed(seed)
+        word = torch.multinomial(often.expand(count, -1), longest, replacement=True, generator=chance)
+        noise = -torch.empty(count, longest, 4).exponential_(generator=chance).log()
+        tag = [(own[word[:, 0]] + noise[:, 0]).argmax(-1)]
+        for t in range(1, longest):
+            worth = own[word[:, t]] + before[word[:, t - 1]] + stay[tag[-1]]
+            tag.append((worth + noise[:, t]).argmax(-1))
+        length = torch.randint(1, longest + 1, (count,), generator=chance)
+        inside = torch.arange(longest) < length[:, None]
+        told = Batch((word * inside).float()[..., None], length=length)
+        return Batch((torch.stack(tag, 1) * inside).float(), length=length, given=told)
+
+    text = f"{rows:,} items of up to {longest} words of {words}, each with one of 4 tags"
+    space = sequence(4, longest)
+    return Data(text, lambda seed: Table(space, draw(rows, seed), given), draw(FRESH, 1000))
+
+
 DATA: dict[str, Callable[[], Data]] = {
+    "tags": lambda: _tags(1000),
+    "tags, few": lambda: _tags(150),
     "regimes": lambda: _regimes(300),
     "regimes, few": lambda: _regimes(12),
     "regimes in a cycle, few": lambda: _regimes(6, "cycle"),

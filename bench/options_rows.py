@@ -182,6 +182,25 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("shrinkage", 0.1, "KL", "steadies covariances from few rows"),
         ),
     ),
+    "crf": (
+        *_at(
+            Setting("tags", {"window": 1}),
+            ("window", 0, "nats", "the word before says something too"),
+            ("templates", ["word[0]"], "nats", "the same, said by hand"),
+            ("iterations", 5, "nats", "stopped early"),
+            ("tolerance", 0.001, "steps", "stops earlier"),
+        ),
+        *_at(
+            Setting("tags, few", {"window": 1}, seeds=10),
+            ("least", 5, "nats", "rare indicators are known badly, and missed where they are left out"),
+            ("pairs", "all", "nats", "what was never seen together counts against it"),
+            ("l2", 0.01, "nats", "too little holds nothing back"),
+        ),
+        *_at(
+            Setting("tags, few", {"window": 1, "l2": 0.01}, seeds=10),
+            ("l1", 0.5, "nats", "leaves indicators out"),
+        ),
+    ),
     "hmm": (
         *_at(
             Setting("regimes", {"states": 4}, 200),

@@ -24,6 +24,7 @@ CHEAP = (
     "kernels",
     "mixtures",
     "strangeness",
+    "tagging",
 )  # whole within a few seconds
 ROW = re.compile(r"^\| (?P<topic>[^|]+) \| (?P<claim>[^|]+) \| (?P<numbers>[^|]+) \| \[(?P<name>\w+)\.py\]", re.M)
 NUMBER = re.compile(r"`([^`]+)` (-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?)(?: ± (\d[\d.]*))?")

@@ -24,11 +24,13 @@ LONG = {
     ("autoregressive", "table"),
 }
 USUAL = (("reals2", "label"), ("table", "none"))
+OTHERS = (("series", "none"), ("symbols", "label"))
 
 
 def usual(family):
     """A condition and every type of variable, or a series where a family takes none of these."""
-    return [pair for pair in USUAL if ANSWERS[(family, *pair)]] or [("series", "none")]
+    found = [pair for pair in USUAL if ANSWERS[(family, *pair)]]
+    return found or [next(pair for pair in OTHERS if ANSWERS[(family, *pair)])]
 
 
 CELLS = [(f, s, g) for f in FAMILIES for s, g in usual(f) if (f, s) not in LONG]

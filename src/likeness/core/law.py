@@ -208,7 +208,7 @@ class Law(Rows):
     def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:
         """The most probable values of what is hidden (all, where x is None), given the rest."""
         asked = self._settings(settings)
-        batch = self._batch(missing(self.space, 1, torch.zeros(1)) if x is None else x, given)
+        batch = self._batch(x, given)
         answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
         function = Law._mode_rows if answer is None else answer.function
@@ -409,21 +409,31 @@ class Law(Rows):
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
 
     def _batch(self, x: Any, given: Any) -> Batch:
-        batch = as_batch(self._roomy(x), x).to(dtype=self.dtype, device=self.device)
+        x = self._unseen(self._given(given)) if x is None else x
+        batch = as_batch(self._roomy(self.space, x), x).to(dtype=self.dtype, device=self.device)
         condition = self._own_condition(x, batch) if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
         return replace(batch, given=None if self.given_space is None else condition)
 
-    def _roomy(self, x: Any) -> Space:
+    def _unseen(self, given: Batch | None) -> Batch:
+        """An item of which nothing is known for each condition, one without; as long as it says, or as they come."""
+        rows = 1 if given is None else len(given)
+        batch = missing(self.space, rows, torch.zeros(1, dtype=self.dtype, device=self.device))
+        if not self.space.ragged:
+            return batch
+        length = self.draw_length(self._noise(0, batch.ids, "blank"), given)
+        return batch if length is None else replace(batch, length=length)
+
+    def _roomy(self, space: Space, x: Any) -> Space:
         """The Space, laid out to the longest of these items where the law goes on to any length."""
-        if not self.unbounded or self.space.axes[0] != "time":
-            return self.space
-        lengths = lengths_of(self.space, x)
-        if not self.space.ragged and lengths <= {self.space.layout[0]}:
-            return self.space
-        longest = max({self.space.layout[0], *lengths})
-        return self.space.model_copy(update={"shape": (None, *self.space.shape[1:]), "longest": longest})
+        if not self.unbounded or space.axes[0] != "time":
+            return space
+        lengths = lengths_of(space, x)
+        if not space.ragged and lengths <= {space.layout[0]}:
+            return space
+        longest = max({space.layout[0], *lengths})
+        return space.model_copy(update={"shape": (None, *space.shape[1:]), "longest": longest})
 
     def _own_condition(self, x: Any, batch: Batch) -> Batch | None:
         """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
@@ -437,7 +447,7 @@ class Law(Rows):
             return None
         if self.given_space is None:
             raise Unsupported("this law was fitted without `given`", do="fit again with lk.fit(..., given=...)")
-        return as_batch(self.given_space, given).to(dtype=self.dtype, device=self.device)
+        return as_batch(self._roomy(self.given_space, given), given).to(dtype=self.dtype, device=self.device)
 
     def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
         """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.

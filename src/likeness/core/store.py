@@ -183,7 +183,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
-    """Load a state whose buffers may have other sizes than a new model's (held-out scores, histograms)."""
+    """Load a state whose tensors may have other sizes than a new model's (held-out scores, histograms, indicators)."""
+    for name, parameter in model.named_parameters():
+        saved = state.get(name)
+        if saved is not None and saved.shape != parameter.shape:
+            parameter.data = torch.empty_like(saved)
     for name, value in list(model.named_buffers()):
         saved = state.get(name)
         if saved is not None and saved.shape != value.shape:

@@ -15,7 +15,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
-from likeness.data import arrays, tables, text
+from likeness.data import arrays, conll, tables, text
 from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
@@ -204,6 +204,17 @@ def _shakespeare(asked: Asked) -> Reading:
     return text.read(lines if asked.width is None else text.pieces("\n".join(lines), asked.width), name=asked.name)
 
 
+def _chunks(asked: Asked) -> Reading:
+    """Words, their parts of speech, and the phrases that they begin, go on with or stand outside of."""
+    files = {part: _file(asked.name, f"{part}.txt") for part in ("train", "test")}
+    return conll.read(files, name=asked.name, names=("word", "pos"))
+
+
+def _entities(asked: Asked) -> Reading:
+    names = {"train": "wnut17train.conll", "valid": "emerging.dev.conll", "test": "emerging.test.annotated"}
+    return conll.read({part: _file(asked.name, file) for part, file in names.items()}, name=asked.name)
+
+
 def _density(name: str, title: str) -> Entry:
     get = f"{name}.train.data, {name}.valid.data and {name}.test.data of the binary density estimation benchmark"
     return Entry(title, _binary, get, places=(name, f"binary_density/{name}"))
@@ -225,5 +236,7 @@ SETS: Mapping[str, Entry] = {
         "20,640 districts, 10 mixed columns", _csv("housing.csv"), "the table housing.csv of the 1990 census", True,
         ("california-housing", "california_housing"),
     ),
+    "conll2000": Entry("10,948 sentences whose phrases are tagged", _chunks, "train.txt and test.txt of CoNLL-2000"),
+    "wnut17": Entry("5,690 posts whose names are tagged", _entities, "the three files of the WNUT-17 shared task"),
     "tinyshakespeare": Entry("32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"),
 }  # fmt: skip

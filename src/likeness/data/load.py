@@ -18,7 +18,7 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.noise import mix
 from likeness.core.space import Space
-from likeness.data import arrayfiles, arrays, audio, catalog, images, paths, tables, text
+from likeness.data import arrayfiles, arrays, audio, catalog, conll, images, paths, tables, text
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
@@ -317,6 +317,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "idx": _idx,
     "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
     "audio": lambda path, asked: audio.read(path, name=asked.name),
+    "tags": lambda path, asked: conll.read({"all": path}, name=asked.name),
     "text": lambda path, asked: text.read(text.pieces(decode(path), asked.width), name=asked.name),
 }
 

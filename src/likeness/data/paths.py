@@ -12,13 +12,13 @@ from likeness.data import images
 from likeness.data.files import numbers_only, read_csv, read_parquet
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
-ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio"}
+ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags"}
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
-KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .wav, or a folder of images"
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .wav, .conll, or a folder of images"
 
 
 def kind(path: Path) -> str:
-    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text".
+    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text", "tags".
 
     Raises:
         BadData: If nothing here reads it.

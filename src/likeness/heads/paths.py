@@ -418,6 +418,31 @@ def smoothed(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor,
     return Smoothed(gamma, pairs, first, log_z)
 
 
+class _LogSums(torch.autograd.Function):
+    """The sums over all paths of rows one after the other, with what EM asks for kept as the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor) -> Tensor:
+        ctx.laid = log_first.detach(), log_step.detach(), unary.detach(), length
+        ctx.done = smoothed(log_first, log_step, unary, length, unary.new_ones(len(length)))
+        value: Tensor = ctx.done.log_z
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (slope,), done, (first, step, unary, length) = slopes, ctx.done, ctx.laid
+        if bool((slope == slope[:1]).all()):
+            return done.first * slope[0], done.pairs * slope[0], done.gamma * slope[0], None
+        own = smoothed(first, step, unary, length, slope)
+        return own.first, own.pairs, own.gamma * slope.repeat_interleave(length)[:, None], None
+
+
+def log_sums(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor) -> Tensor:
+    """The logarithm of each row's sum over all paths, (B,), with its gradient; arguments as of `smoothed`."""
+    value: Tensor = _LogSums.apply(log_first, log_step, unary, length)
+    return value
+
+
 def _alike(length: Tensor) -> list[slice]:
     """Rows in falling order of length cut where an eighth of the steps would be idle; rows of no steps left out."""
     parts, start, sizes = [], 0, [n for n in length.tolist() if n > 0]

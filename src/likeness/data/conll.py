@@ -1,0 +1,133 @@
+"""Tagged sentences in columns (CoNLL): a word a line with its features and, last, its label; an empty line between.
+
+The labels are the items, the other columns are given step by step; of the first column its lower case, its first and
+last three letters and its shape are columns too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from likeness.core.batch import Batch
+from likeness.core.errors import BadData
+from likeness.core.space import Nominal, Space
+from likeness.data.files import decode
+from likeness.data.source import Reading, Table
+from likeness.data.tables import unknown_label
+
+Sentence = list[tuple[str, ...]]
+SPELT = ("lower", "prefix", "suffix", "shape")
+STEPS_MOST = 1000  # a longer sentence is a file without empty lines
+
+
+def sentences(path: Path) -> list[Sentence]:
+    """The sentences of a file, each a list of its lines' columns.
+
+    Raises:
+        BadData: Naming the line that has other columns than the first, or a sentence without end.
+    """
+    found: list[Sentence] = []
+    now: Sentence = []
+    width = 0
+    for number, line in enumerate(decode(path).splitlines(), 1):
+        fields = tuple(line.split("\t") if "\t" in line else line.split())
+        if not any(f.strip() for f in fields) or fields[0] == "-DOCSTART-":
+            found += [now] if now else []
+            now = []
+            continue
+        width = width or len(fields)
+        if len(fields) != width or width < 2:
+            wanted = f"{width} columns as the first line has" if width > 1 else "a word and its label at least"
+            raise BadData(
+                f"{len(fields)} columns where there should be {wanted}", where=f"line {number}", do="mend the line"
+            )
+        now.append(fields)
+        if len(now) > STEPS_MOST:
+            raise BadData(
+                f"a sentence of over {STEPS_MOST:,} words", where=f"line {number}", do="put empty lines between"
+            )
+    if now:
+        found.append(now)
+    if not found:
+        raise BadData("there are no sentences", do="give lines of a word, its features and its label")
+    return found
+
+
+def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = None) -> Reading:
+    """Parts of one set, the codes of all its words and labels taken together.
+
+    Args:
+        files: A file for each part ("train", "test", ...), or one under "all".
+        name: What reports call it.
+        names: Names of the columns before the label; word, c1, c2, ... unless told.
+    """
+    parts = {part: sentences(path) for part, path in files.items()}
+    everything = [s for part in parts.values() for s in part]
+    width = len(everything[0][0]) - 1
+    named = tuple(names or ("word", *(f"c{i}" for i in range(1, width))))
+    if len(named) != width:
+        raise BadData(f"{len(named)} names for {width} columns before the label", do="name each of them")
+    longest = max(map(len, everything))
+    label = _categories(fields[-1] for s in everything for fields in s)
+    columns = [_categories(values) for values in zip(*(_features(f) for s in everything for f in s), strict=True)]
+    space = Space(axes=("time",), shape=(None,), variables=(label,), longest=longest, source="tags")
+    given = Space(
+        axes=("time", "column"), shape=(None, len(columns)), variables=tuple(columns), names=(*named, *SPELT),
+        longest=longest, source="tags",
+    )  # fmt: skip
+    tables = {part: Table(space, encode(space, given, s), given, name) for part, s in parts.items()}
+    notes = (f"{len(label.labels or ())} labels of steps, told from {len(columns)} columns given with them",)
+    return Reading(tables, notes)
+
+
+def encode(space: Space, given_space: Space, items: Sequence[Sentence]) -> Batch:
+    """Sentences as codes; a word that is not known is hidden, a line without a label (one column less) hides it.
+
+    Raises:
+        BadData: If a label was never learned.
+    """
+    places = [_places(v) for v in (*given_space.variables, space.variables[0])]
+    longest, width = max([space.longest or 0, *map(len, items)]), len(given_space.variables)
+    x = torch.full((len(items), longest, width + 1), -1.0)
+    for row, item in enumerate(items):
+        codes = [_codes(fields, places, width, row, step) for step, fields in enumerate(item)]
+        x[row, : len(item)] = torch.tensor(codes)
+    length = torch.tensor([len(item) for item in items], dtype=torch.int64)
+    known, x = x >= 0, x.clamp(min=0)
+    given = Batch(x[..., :width], observed=known[..., :width], length=length)
+    return Batch(x[..., width], observed=known[..., width], length=length, given=given)
+
+
+def _codes(
+    fields: tuple[str, ...], places: Sequence[Mapping[str, int]], width: int, row: int, step: int
+) -> list[float]:
+    told = len(fields) > width - len(SPELT)
+    seen = [float(place.get(value, -1)) for place, value in zip(places, _features(fields, told), strict=False)]
+    if told and fields[-1] not in places[-1]:
+        raise unknown_label(fields[-1], tuple(places[-1]), f"row {row}, word {step + 1}")
+    return [*seen, float(places[-1][fields[-1]]) if told else -1.0]
+
+
+def _features(fields: tuple[str, ...], told: bool = True) -> tuple[str, ...]:
+    """The columns before the label, and how the first is spelt."""
+    word = fields[0]
+    return (*(fields[:-1] if told else fields), word.lower(), word[:3], word[-3:], shape(word))
+
+
+def shape(word: str) -> str:
+    """Capitals as X, small letters as x, digits as 9; runs of more than two as two."""
+    kinds = ("9" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word)
+    return re.sub(r"(.)\1{2,}", r"\1\1", "".join(kinds))
+
+
+def _categories(values: Iterable[str]) -> Nominal:
+    found = tuple(sorted(set(values)))
+    return Nominal(categories=len(found), labels=found)
+
+
+def _places(variable: object) -> dict[str, int]:
+    return {label: i for i, label in enumerate(getattr(variable, "labels", None) or ())}

@@ -1,0 +1,356 @@
+"""Linear-chain conditional random fields: labels of steps told from their features, and from each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch
+from likeness.core.config import Config, option
+from likeness.core.errors import BadData
+from likeness.core.learner import FullBatch
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source, standardised
+from likeness.core.registry import Card, register
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Space
+from likeness.heads.indicators import Indicators, Sparse, SparseProduct
+from likeness.heads.paths import NEVER, Paths, log_sums
+from likeness.heads.states import StateLaw, Steering
+from likeness.heads.steps import StepNoise
+
+CHUNK = 8192
+MEMORY = 30  # steps that L-BFGS remembers: indicators that rarely occur take it many, with 10 as many again
+
+
+class CRFConfig(Config):
+    """Options of `crf`."""
+
+    window: int = option(2, "steps before and after whose features a label is told by", ge=0)
+    templates: tuple[str, ...] | None = option(
+        None, 'which codes make an indicator together, such as "word[-1]|word[0]"; none: each column at each offset of '
+        "the window, and with its neighbours",
+    )  # fmt: skip
+    least: int = option(1, "times that an indicator must occur in the training part", ge=1)
+    pairs: Literal["seen", "all"] = option(
+        "seen", "which indicators go with which labels: those seen together, or all with all"
+    )
+    l2: float = option(1.0, "l2 |w|^2 is added to the sum of -log p over the items", "objective", ge=0)
+    l1: float = option(0.0, "l1 |w| is added to the sum of -log p over the items", "objective", ge=0)
+    iterations: int = option(200, "most iterations of L-BFGS", "optimiser", ge=1)
+    tolerance: float = option(1e-6, "L-BFGS stops where no slope of the mean objective is steeper", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "crf", "Conditional random field", "classical",
+        "Lafferty, McCallum & Pereira, Conditional random fields", 2001,
+        "Tags of words, phases of a series: p(labels | features), discriminative, with exact marginals and best path.",
+    )
+)  # fmt: skip
+class CRF(Model):
+    """p(y | g) in proportion to exp(sum_t w[y_t] . f(g, t) + step[y_t-1, y_t]): labels y of steps, features f of steps.
+
+    It is discriminative: it says nothing of the features. Without them (no `given`, or a label alone) it is a chain of
+    labels under weights. `encode` is the law of the labels that are hidden, its `mean` what each of them may be.
+    """
+
+    Config = CRFConfig
+    natural_dtype = torch.float64
+    unbounded = True
+    seen: Tensor
+    linked: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: CRFConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.codes, self.k = space, int(space.variables[0].states)
+        self.stepwise = given_space is not None and given_space.ragged
+        self.indicators: Indicators | None = None
+        self.numbers: list[int] = []
+        if given_space is not None and self.stepwise:
+            self.indicators = Indicators(given_space, config.templates, config.window)
+            self.numbers = [i for i, v in enumerate(given_space.columns) if v.type in {"real", "count"}]
+        shifts = 2 * config.window + 1
+        wide = 2 * shifts * len(self.numbers) if self.stepwise else (given_space.label or 0) if given_space else 0
+        self.offsets = range(-config.window, config.window + 1)
+        self.weight = nn.Parameter(torch.zeros(0))
+        self.slope = nn.Parameter(torch.zeros(1 + wide, self.k))
+        self.step = nn.Parameter(torch.zeros(self.k, self.k))
+        self.register_buffer("seen", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("linked", torch.ones(self.k, self.k))
+        self.register_buffer("mean", torch.zeros(len(self.numbers)))
+        self.register_buffer("std", torch.ones(len(self.numbers)))
+        self.items = 1.0
+        self.kept: dict[tuple[int, int, int], Sparse] = {}
+
+    @classmethod
+    def _refuse(cls, config: CRFConfig, space: Space, given_space: Space | None) -> str | None:
+        if not space.ragged or len(space.shape) > 1 or not space.discrete:
+            return "it labels the steps of sequences: give it sequences of labels, or take `autoregressive`"
+        if given_space is None or given_space.label is not None:
+            return None
+        if not given_space.ragged or given_space.longest != space.longest:
+            return "what is given goes step by step with its labels: give features of the same steps, as many as labels"
+        if config.templates is not None:
+            Indicators(given_space, config.templates, config.window)
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"iterations": 60}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        """Which indicators there are, which label each was seen with, and which label follows which."""
+        self.items, codes, labels = 0.0, [], []
+        linked = torch.zeros(self.k, self.k, dtype=torch.float64)
+        for batch in source.chunks(CHUNK):
+            view = self._view(batch.to(dtype=self.dtype))
+            self.items += float(batch.weights.sum())
+            linked += _followed(view, self.k)
+            labels.append(torch.where(view.known, view.y, -1))
+            if self.indicators is not None:
+                codes.append(self.indicators.codes(view.features, view.told, view.length))
+        everything = self.config.pairs == "all"
+        self.linked = torch.ones_like(self.linked) if everything else (linked > 0).to(self.linked)
+        if self.indicators is not None:
+            self.indicators.fit(codes, self.config.least)
+            self.seen = self._pairs(codes, labels)
+            self.weight.data = torch.zeros(len(self.seen), dtype=self.dtype)
+        if self.numbers:
+            self._scale(source)
+
+    def _pairs(self, codes: list[Tensor], labels: list[Tensor]) -> Tensor:
+        """Indicator * K + label of every pair that has a weight, in order."""
+        assert self.indicators is not None
+        if self.config.pairs == "all":
+            return torch.arange(self.indicators.size * self.k)
+        found = []
+        for code, label in zip(codes, labels, strict=True):
+            step, indicator = self.indicators.place(code)
+            pair = indicator * self.k + label[step]
+            found.append(pair[label[step] >= 0].unique())
+        return torch.cat(found).unique()
+
+    def _scale(self, source: Source) -> None:
+        """Location and scale of the numbers among the features."""
+        views = [self._view(batch.to(dtype=self.dtype)) for batch in source.chunks(CHUNK)]
+        x, known = (torch.cat([getattr(v, name)[:, self.numbers] for v in views]) for name in ("features", "told"))
+        mean, std = standardised(x, known.to(x), x.new_ones(len(x)))
+        self.mean, self.std = mean.to(self.mean), std.to(self.std)
+
+    def learner(self) -> FullBatch:
+        """L-BFGS on all items; penalties are counted as CRFsuite counts them, on the sum over items."""
+        config: CRFConfig = self.config
+        return FullBatch(
+            partial(self.__call__, phase="full"), [self.weight, self.slope, self.step], l1=config.l1 / self.items,
+            l2=2 * config.l2 / self.items, iterations=config.iterations, tolerance=config.tolerance,
+            memory=MEMORY,
+        )  # fmt: skip
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """-log p(labels that are known | features) of each item, (B,)."""
+        view = self._view(batch)
+        unary, step, first = self._unary(view, batch), self._steps, self.step.new_zeros(self.k)
+        whole = log_sums(first, step, unary, view.length)
+        if bool(view.known.all()):
+            return {"nll": whole - _score(unary, step, view)}
+        return {"nll": whole - log_sums(first, step, self._held(unary, view.y, view.known), view.length)}
+
+    def train(self, mode: bool = True) -> CRF:
+        """Learning keeps the indicators of its rows; asking lets go of them."""
+        if not mode:
+            self.kept = {}
+        super().train(mode)
+        return self
+
+    def count(self) -> int:
+        """Pairs of indicators and labels, steps from label to label, and what goes with numbers and the label's own."""
+        return len(self.seen) + int(self.linked.sum()) + self.slope.numel()
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """That it is discriminative."""
+        return ("Discriminative: it says how likely labels are given their features, and nothing of the features.",)
+
+    # ---- features --------------------------------------------------------------------------------------------------
+
+    def _view(self, batch: Batch) -> View:
+        """Labels and features of all steps, one item after the other.
+
+        Raises:
+            BadData: If an item has not as many labels as steps of features.
+        """
+        assert batch.length is not None
+        inside = batch.within
+        assert inside is not None
+        features, told = batch.x.new_zeros(int(batch.length.sum()), 0), None
+        if self.stepwise and batch.given is not None and batch.given.length is not None:
+            odd = (batch.given.length != batch.length).nonzero().flatten().tolist()
+            if odd:
+                steps, labels = int(batch.given.length[odd[0]]), int(batch.length[odd[0]])
+                do = "give as many of both" if steps else "it tells labels from features: give them"
+                raise BadData(f"{labels} labels but {steps} steps of features", where=f"row {odd[0]}", do=do)
+            given = batch.given
+            within, flat = given.within, (given.x if given.x.dim() > 2 else given.x[..., None])
+            assert within is not None
+            rows = within if within.dim() == 2 else within[..., 0]
+            seen = given.present if given.x.dim() > 2 else given.present[..., None]
+            features, told = flat[rows], seen[rows]
+        told = torch.ones_like(features, dtype=torch.bool) if told is None else told
+        return View(batch.x[inside].long(), batch.present[inside], batch.length, features, told)
+
+    def _dense(self, view: View, batch: Batch) -> Tensor:
+        """A one, and the numbers of the features at every offset with what of them is known, or the label's own."""
+        one = view.features.new_ones(len(view.y), 1)
+        if self.stepwise and self.numbers:
+            known = view.told[:, self.numbers].to(one)
+            x = torch.cat([(view.features[:, self.numbers] - self.mean) / self.std * known, known], -1)
+            return torch.cat([one, *(view.shifted(x, offset) for offset in self.offsets)], -1)
+        if self.stepwise or batch.given is None:
+            return one
+        hot = nn.functional.one_hot(batch.given.x.flatten(1)[:, 0].long(), self.slope.shape[0] - 1)
+        return torch.cat([one, hot.to(one).repeat_interleave(view.length, 0)], -1)
+
+    def _unary(self, view: View, batch: Batch) -> Tensor:
+        """What the features are worth to each label of each step, (N, K)."""
+        unary = self._dense(view, batch) @ self.slope
+        if self.indicators is None or not len(self.seen):
+            return unary
+        table = self.weight.new_zeros(self.indicators.size * self.k).index_copy(0, self.seen, self.weight)
+        product: Tensor = SparseProduct.apply(table.unflatten(0, (-1, self.k)), self._sparse(view, batch))
+        return unary + product
+
+    def _sparse(self, view: View, batch: Batch) -> Sparse:
+        """Indicators of the steps; those of rows to learn from are kept from one iteration to the next."""
+        assert self.indicators is not None
+        ids = batch.ids
+        name = (int(ids[0]), int(ids[-1]), len(ids)) if self.training and len(ids) else None
+        if name is not None and name in self.kept:
+            return self.kept[name]
+        found = self.indicators.sparse(self.indicators.codes(view.features, view.told, view.length), self.dtype)
+        if name is not None:
+            self.kept[name] = found
+        return found
+
+    @property
+    def _steps(self) -> Tensor:
+        """What each step from label to label is worth, (K, K)."""
+        return self.step * self.linked
+
+    def _held(self, unary: Tensor, y: Tensor, known: Tensor) -> Tensor:
+        """The same with known labels alone allowed where they are known, (..., K)."""
+        other = torch.arange(self.k, device=y.device) != y[..., None]
+        return unary.masked_fill(known[..., None] & other, NEVER)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _paths(self, batch: Batch) -> tuple[Paths, Paths]:
+        """The law of each row's labels given its features, and given the labels that are known too."""
+        view = self._view(batch)
+        inside = batch.within
+        assert inside is not None
+        unary = view.features.new_zeros(*batch.x.shape, self.k)
+        unary[inside] = self._unary(view, batch)
+        first = self.step.new_zeros(self.k)
+        held = self._held(unary, batch.x.long(), batch.present)
+        return Paths(first, self._steps, unary, batch.length), Paths(first, self._steps, held, batch.length)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
+        """As many labels as there are steps of features."""
+        return given.length if self.stepwise and given is not None else super().draw_length(noise, given)
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        whole, held = self._paths(batch)
+        top = held.score(batch.x.long()) if batch.full else held.log_z
+        return Scored(top - whole.log_z, Kind.EXACT, "forward recursion")
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        assert batch.length is not None
+        held = self._paths(batch)[1]
+        chain = Steering(held.log_first, held.log_step)
+        return StateLaw(self.space, batch.ids, Kind.EXACT, "forward and backward", chain, held.unary, batch.length)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        assert length is not None
+        steps = max(self.space.layout[0], int(length.max()) if len(length) else 0)
+        x = self.step.new_zeros(noise.rows, steps)
+        batch = Batch(x, torch.zeros_like(x, dtype=torch.bool), length, given=given, index=noise.index)
+        return self._drawn(batch, noise, 1)[0]
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        return Completed(self._drawn(batch, noise.draws(n), n), "labels drawn backwards")
+
+    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
+        """N times the labels of each row from their law, (n, B, L)."""
+        u = StepNoise.of(noise, batch.x.shape[1]).uniform("label").reshape(n, *batch.x.shape)
+        return self._paths(batch)[1].draw(u.to(self.step)).to(self.dtype)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The best path that holds the known labels (Viterbi 1967)."""
+        return Mode(batch.with_x(self._paths(batch)[1].best()[0].to(self.dtype)), Kind.EXACT, "best path")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Steps of B items, one item after the other.
+
+    Args:
+        y: Labels, int64 (N,).
+        known: Which of them are known, bool (N,).
+        length: Steps of each item, int64 (B,).
+        features: (N, C).
+        told: Which of them are known, bool (N, C).
+    """
+
+    y: Tensor
+    known: Tensor
+    length: Tensor
+    features: Tensor
+    told: Tensor
+
+    @property
+    def item(self) -> Tensor:
+        """Which item each step is of, int64 (N,)."""
+        return torch.arange(len(self.length), device=self.y.device).repeat_interleave(self.length)
+
+    def shifted(self, x: Tensor, offset: int) -> Tensor:
+        """What stands so many steps on in the same item, 0 outside, (N, C)."""
+        there = torch.arange(len(x), device=x.device) + offset
+        inside = (there >= 0) & (there < len(x))
+        there = there.clamp(0, max(len(x) - 1, 0))
+        item = self.item
+        return x[there] * (inside & (item[there] == item)).to(x)[:, None]
+
+    @property
+    def inner(self) -> Tensor:
+        """Whether the next step is of the same item, bool (N - 1,)."""
+        item = self.item
+        return item[1:] == item[:-1]
+
+
+def _score(unary: Tensor, step: Tensor, view: View) -> Tensor:
+    """What each item's own labels are worth, (B,)."""
+    each = unary.gather(-1, view.y[:, None])[:, 0]
+    moved = step[view.y[:-1], view.y[1:]] * view.inner
+    total = unary.new_zeros(len(view.length)).index_add(0, view.item, each)
+    return total.index_add(0, view.item[1:], moved)
+
+
+def _followed(view: View, k: int) -> Tensor:
+    """How often each label follows each, (K, K)."""
+    both = view.inner & view.known[:-1] & view.known[1:]
+    pair = (view.y[:-1] * k + view.y[1:])[both]
+    return torch.bincount(pair, minlength=k * k).reshape(k, k).double()
