@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 
 import likeness as lk
 from likeness.core.batch import Batch
-from likeness.core.model import Model
+from likeness.core.space import Nominal, Space
+from likeness.data.source import Table
 from likeness.learn.fit import start
 from likeness.learn.run import Run
 from likeness.metrics.spans import compared
@@ -40,10 +42,20 @@ TEMPLATES = {
 }  # fmt: skip
 
 
-def tags(model: Model, x: torch.Tensor, length: torch.Tensor) -> list[list[str]]:
+def tags(space: Space, x: torch.Tensor, length: torch.Tensor) -> list[list[str]]:
     """Codes as the names of their labels."""
-    labels = getattr(model.space.variables[0], "labels", None) or ()
+    labels = getattr(space.variables[0], "labels", None) or ()
     return [[labels[int(c)] for c in row[:n]] for row, n in zip(x.tolist(), length.tolist(), strict=True)]
+
+
+def learned(train: Table) -> Table:
+    """The training part over the labels that occur in it alone, as CRFsuite knows no others."""
+    variable, kept = train.space.variables[0], train.batch.x[train.batch.present].unique().long()
+    labels = getattr(variable, "labels", None) or ()
+    code = torch.zeros(len(labels)).index_copy(0, kept, torch.arange(float(len(kept))))
+    own = Nominal(categories=len(kept), labels=tuple(labels[int(k)] for k in kept))
+    space = train.space.model_copy(update={"variables": (own,)})
+    return replace(train, space=space, batch=replace(train.batch, x=code[train.batch.x.long()]))
 
 
 def attributes(model: Any, batch: Batch) -> list[list[list[str]]]:
@@ -75,7 +87,7 @@ def theirs(model: Any, train: Batch, test: Batch, c2: float, iterations: int) ->
     assert train.length is not None
     trainer = pycrfsuite.Trainer(verbose=False)
     trainer.set_params({"c1": 0.0, "c2": c2, "max_iterations": iterations, "epsilon": 1e-9, "delta": 1e-9})
-    for x, y in zip(attributes(model, train), tags(model, train.x, train.length), strict=True):
+    for x, y in zip(attributes(model, train), tags(model.space, train.x, train.length), strict=True):
         trainer.append(x, y)
     with tempfile.TemporaryDirectory() as folder:
         begun, file = time.process_time(), str(Path(folder) / "model")
@@ -102,17 +114,19 @@ def main() -> None:
     data = lk.load(asked.set)
     options = {"l2": asked.c2, "iterations": asked.iterations, "tolerance": 1e-9, "pairs": asked.pairs}
     options |= {} if asked.usual else {"templates": TEMPLATES[asked.set]}
-    model: Any = start("crf", options, data.train, seed=0)
+    assert isinstance(data.train, Table)
+    part = learned(data.train)
+    model: Any = start("crf", options, part, seed=0)
     begun = time.process_time()
-    run = Run(model, data.train, asked.iterations)
+    run = Run(model, part, asked.iterations)
     run.fit()
     seconds = time.process_time() - begun
-    test, train = data.test.batch.to(dtype=torch.float64), data.train.batch.to(dtype=torch.float64)
+    test, train = data.test.batch.to(dtype=torch.float64), part.batch.to(dtype=torch.float64)
     assert test.length is not None
-    there = tags(model, test.x, test.length)
-    best = model.mode(test.hide(torch.ones_like(test.x, dtype=torch.bool))).x
+    there = tags(data.space, test.x, test.length)
+    best = model.mode(given=test.given).x
     objective = run.events[-1].loss * len(data.train)
-    report(f"likeness, {len(run.events)} iterations", seconds, objective, tags(model, best, test.length), there)
+    report(f"likeness, {len(run.events)} iterations", seconds, objective, tags(model.space, best, test.length), there)
     if not asked.alone:
         spent, loss, found = theirs(model, train, test, asked.c2, asked.iterations)
         report("CRFsuite", spent, loss, found, there)

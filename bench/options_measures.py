@@ -156,7 +156,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "tags, few": lambda: _tags(150),
     "regimes": lambda: _regimes(300),
     "regimes, few": lambda: _regimes(12),
-    "regimes in a cycle, few": lambda: _regimes(6, "cycle"),
+    "regimes in a cycle": lambda: _regimes(40, "cycle"),
     "regimes of counts": lambda: _regimes(60, kind="counts"),
     "regimes of symbols": lambda: _regimes(40, kind="symbols"),
     "ring": lambda: _of("ring", 5000),
@@ -185,6 +185,8 @@ DATA: dict[str, Callable[[], Data]] = {
     "100 digits": lambda: _digits(100),
     "digits and class": lambda: _digits(given="label"),
     "words": lambda: _words(2000),
+    "words of 40": lambda: _words(40),
+    "chain with holes": lambda: _of("chain", 500, hidden=0.4),
 }
 
 

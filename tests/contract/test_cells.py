@@ -54,13 +54,10 @@ def test_a_refusal_is_a_sentence():
 NAMED = {"binary8", "nominal4", "counts4", "table", "image_binary", "symbols"}
 TIMED = {"symbols", "series", "audio"}
 REFUSED = {
-    "gaussian": NAMED,
-    "pca": NAMED,
-    "kde": {"counts4", "table"},
-    "hmm": set(SPACES) - TIMED,
-    "crf": set(SPACES) - {"symbols"},
-}
-CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "crf": {"none", "label"}}
+    "gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
+    "crf": set(SPACES) - {"symbols"}, "markov": set(SPACES) - {"binary8", "nominal4", "image_binary", "symbols"},
+}  # fmt: skip
+CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "crf": {"none", "label"}, "markov": {"none"}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,6 +15,7 @@ FILES = sorted(p for p in (ROOT / "examples").glob("*.py") if not p.name.startsw
 NAMES = [p.stem for p in FILES]
 CHEAP = (
     "bounds",
+    "chains",
     "classes",
     "directions",
     "divergences",

@@ -24,7 +24,7 @@ LONG = {
     ("autoregressive", "table"),
 }
 USUAL = (("reals2", "label"), ("table", "none"))
-OTHERS = (("series", "none"), ("symbols", "label"))
+OTHERS = (("series", "none"), ("symbols", "label"), ("symbols", "none"))
 
 
 def usual(family):

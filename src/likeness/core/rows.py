@@ -191,6 +191,8 @@ class Rows(Hooks, ABC):
         mode = self._mode(inside, question.settings)
         x = mode.batch.x if self.preprocessor is None else self.preprocessor.inverse(mode.batch.x)
         x = torch.where(question.batch.present, question.batch.x, x)
+        within = question.batch.within
+        x = x if within is None else x.masked_fill(~within, 0.0)
         return replace(mode, batch=question.batch.with_x(x))
 
 

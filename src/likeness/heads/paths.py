@@ -44,7 +44,7 @@ class Paths:
 
     Args:
         log_first: (K,), up to a constant.
-        log_step: From row to column, (K, K), up to a constant.
+        log_step: From row to column, (K, K), up to a constant; or (L - 1, K, K), where steps differ.
         unary: What each state is worth at each step, (B, L, K), nats.
         length: Steps of each row, int64 (B,), or None where all have L.
     """
@@ -71,7 +71,7 @@ class Paths:
         Each step leads from every state to every other at a rate of LEAST or more, so that what a state's share loses
         by underflow is restored, to far below rounding, with the next step; with rates of 0 it would be lost for good.
         """
-        return float(self.log_step.min() - self.log_step.max()) > math.log(LEAST)
+        return self.log_step.dim() == 2 and float(self.log_step.min() - self.log_step.max()) > math.log(LEAST)
 
     @cached_property
     def _lit(self) -> tuple[Tensor, Tensor]:
@@ -130,9 +130,9 @@ class Paths:
         return self.messages.log_c.sum(0) if self._scaled else self._log_alpha[1]
 
     def smooth(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state (K, K).
+        """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state.
 
-        The numbers are sums over rows of that weight (B,), the marginals are not.
+        The numbers are shaped as `log_step` and sums over rows of that weight (B,), the marginals are not.
         """
         if not self._scaled:
             return self._log_smooth(weight)
@@ -146,10 +146,10 @@ class Paths:
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""
-        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        unary, step = self._log_unary, self._log_steps
         now, came = unary[0], []
         for t in range(1, len(unary)):
-            value, state = (now[:, :, None] + step).max(1)
+            value, state = (now[:, :, None] + step[t - 1]).max(1)
             now = self._kept(t, value + unary[t], now)
             came.append(state)
         value, state = now.max(-1)
@@ -163,14 +163,16 @@ class Paths:
     def draw(self, u: Tensor) -> Tensor:
         """Paths drawn from the last step to the first, int64 (n, B, L) for uniform numbers u (n, B, L)."""
         log_alpha = self._log_filtered
-        step, u = self.log_step.clamp(min=NEVER), u.permute(2, 0, 1)
+        step, u = self._log_steps, u.permute(2, 0, 1)
         last = log_alpha[-1].softmax(-1).cumsum(-1).expand(*u.shape[1:], -1)
         state = _picked(last, u[-1])
         path, rows = [state], torch.arange(len(self.unary), device=u.device)
         block = max(1, ROOM // log_alpha[0].numel() // log_alpha.shape[-1])
         for end in range(len(u) - 1, 0, -block):
             part = slice(max(0, end - block), end)
-            came = (log_alpha[part][:, :, None] + step.T).softmax(-1).cumsum(-1)  # (block, B, K after, K before)
+            came = (
+                (log_alpha[part][:, :, None] + step[part].mT[:, None]).softmax(-1).cumsum(-1)
+            )  # ..., K after, K before
             for t in range(end - 1, part.start - 1, -1):
                 before = _picked(came[t - part.start][rows, state], u[t])
                 if self.inside is not None:  # the draw of a row's last state is that step's own
@@ -182,7 +184,8 @@ class Paths:
     def score(self, path: Tensor) -> Tensor:
         """The logarithm of the weight of a path (B, L) of each row, (B,)."""
         each = self.unary.gather(-1, path[..., None])[..., 0]
-        step = self.log_step.clamp(min=NEVER)[path[:, :-1], path[:, 1:]]
+        steps = torch.arange(path.shape[1] - 1, device=path.device)
+        step = self._log_steps[steps, path[:, :-1], path[:, 1:]]
         moved = torch.cat([self.log_first.clamp(min=NEVER)[path[:, :1]], step], 1)
         if self.inside is not None:
             each, moved = each * self.inside[..., 0].T, moved * self.inside[..., 0].T
@@ -197,6 +200,11 @@ class Paths:
         unary[0] += self.log_first.clamp(min=NEVER)
         return unary
 
+    @cached_property
+    def _log_steps(self) -> Tensor:
+        """What leads to each step but the first, (L - 1, K, K)."""
+        return self.log_step.clamp(min=NEVER).expand(max(self.unary.shape[1] - 1, 1), -1, -1)
+
     def _kept(self, t: int, new: Tensor, old: Tensor) -> Tensor:
         """The new messages where step t is there, the old ones past a row's end."""
         return new if self.inside is None else torch.where(self.inside[t], new, old)
@@ -204,10 +212,10 @@ class Paths:
     @cached_property
     def _log_alpha(self) -> tuple[Tensor, Tensor]:
         """Forward messages (L, B, K), unnormalised, and the sum over all paths (B,)."""
-        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        unary, step = self._log_unary, self._log_steps
         alpha = [unary[0]]
         for t in range(1, len(unary)):
-            moved = (alpha[-1][:, :, None] + step).logsumexp(1) + unary[t]
+            moved = (alpha[-1][:, :, None] + step[t - 1]).logsumexp(1) + unary[t]
             alpha.append(self._kept(t, moved, alpha[-1]))
         return torch.stack(alpha), alpha[-1].logsumexp(-1)
 
@@ -223,19 +231,25 @@ class Paths:
         return alpha.clamp(min=torch.finfo(alpha.dtype).tiny).log()
 
     def _log_smooth(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        unary, step = self._log_unary, self.log_step.clamp(min=NEVER)
+        gamma, moves = self._log_moves(weight)
+        return gamma, moves.sum(0) if self.log_step.dim() == 2 else moves
+
+    def _log_moves(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Marginals (B, L, K), and expected numbers of steps from state to state at each step, (L - 1, K, K)."""
+        unary, step = self._log_unary, self._log_steps
         alpha, log_z = self._log_alpha
-        beta, pairs = torch.zeros_like(alpha[0]), torch.zeros_like(step)
+        beta, moves = torch.zeros_like(alpha[0]), [torch.zeros_like(step[0])][: int(len(unary) < 2)]
         gamma = [(alpha[-1] - log_z[:, None]).exp()]
         for t in range(len(unary) - 1, 0, -1):
             ahead = unary[t] + beta
-            both = alpha[t - 1][:, :, None] + step + (ahead - log_z[:, None])[:, None]
+            both = alpha[t - 1][:, :, None] + step[t - 1] + (ahead - log_z[:, None])[:, None]
             share = both.exp() if self.inside is None else both.exp() * self.inside[t][..., None]
-            pairs = pairs + (share if weight is None else share * weight.to(step)[:, None, None]).sum(0)
-            beta = self._kept(t, (step + ahead[:, None]).logsumexp(2), beta)
+            moves.append((share if weight is None else share * weight.to(step)[:, None, None]).sum(0))
+            beta = self._kept(t, (step[t - 1] + ahead[:, None]).logsumexp(2), beta)
             gamma.append((alpha[t - 1] + beta - log_z[:, None]).exp())
         marginals = torch.stack(gamma[::-1])
-        return (marginals if self.inside is None else marginals * self.inside).transpose(0, 1), pairs
+        marginals = marginals if self.inside is None else marginals * self.inside
+        return marginals.transpose(0, 1), torch.stack(moves[::-1])
 
 
 class _LogZ(torch.autograd.Function):
