@@ -1,5 +1,6 @@
 """One seed, one model: fits replay each other, and an item's answer knows neither batch nor threads beside it."""
 
+import copy
 import random
 from contextlib import contextmanager
 
@@ -51,7 +52,7 @@ def threads(count):
 
 def run_of(family, budget, **options):
     """A short run with holes where the family takes them, and a part held out to choose the best state by."""
-    world = world_of(*usual(family)[0])
+    world = copy.copy(world_of(*usual(family)[0]))  # others ask the same world, without holes
     world.hidden = 0.2
     source = world.source(500, 0)
     train, held = source.split(0.2, 0)

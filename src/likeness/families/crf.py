@@ -34,15 +34,19 @@ class CRFConfig(Config):
 
     window: int = option(2, "steps before and after whose features a label is told by", ge=0)
     templates: tuple[str, ...] | None = option(
-        None, 'which codes make an indicator together, such as "word[-1]|word[0]"; none: each column at each offset of '
-        "the window, and with its neighbours",
+        None, "which codes make an indicator together, each a column[offset], joined by bars; none: each column, each "
+        "offset of the window, and neighbours in pairs",
     )  # fmt: skip
     least: int = option(1, "times that an indicator must occur in the training part", ge=1)
     pairs: Literal["seen", "all"] = option(
         "seen", "which indicators go with which labels: those seen together, or all with all"
     )
-    l2: float = option(1.0, "l2 |w|^2 is added to the sum of -log p over the items", "objective", ge=0)
-    l1: float = option(0.0, "l1 |w| is added to the sum of -log p over the items", "objective", ge=0)
+    l2: float = option(
+        1.0, "l2 times the sum of squared weights is added to the sum of -log p over the items", "objective", ge=0
+    )
+    l1: float = option(
+        0.0, "l1 times the sum of absolute weights is added to the sum of -log p over the items", "objective", ge=0
+    )
     iterations: int = option(200, "most iterations of L-BFGS", "optimiser", ge=1)
     tolerance: float = option(1e-6, "L-BFGS stops where no slope of the mean objective is steeper", "optimiser", ge=0)
 
