@@ -1,9 +1,11 @@
 """Each check fails on the bugs that are planted for it, and is blind to those of others."""
 
 import warnings
+from collections import Counter
 
 import pytest
 
+from likeness.check import mutants_chains  # noqa: F401 - plants more of them
 from likeness.check.contract import checks
 from likeness.check.mutants import MUTANTS, judged
 
@@ -22,7 +24,9 @@ def grouped(mutant):
 
 
 def test_every_check_has_two_planted_bugs():
-    assert sorted(m.check for m in MUTANTS) == sorted([*NUMBERS, *NUMBERS])
+    planted = Counter(m.check for m in MUTANTS)
+    assert set(planted) == set(NUMBERS)
+    assert min(planted.values()) >= 2
 
 
 @pytest.mark.parametrize("mutant", [grouped(m) for m in MUTANTS if m.check != 19])
