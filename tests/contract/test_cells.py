@@ -55,7 +55,7 @@ NAMED = {"binary8", "nominal4", "counts4", "table", "image_binary", "symbols"}
 TIMED = {"symbols", "series", "audio"}
 REFUSED = {
     "gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
-    "crf": set(SPACES) - {"symbols"}, "markov": set(SPACES) - {"binary8", "nominal4", "image_binary", "symbols"},
+    "crf": set(SPACES) - {"symbols"}, "markov": {"counts4", "table", "image_8bit"},
 }  # fmt: skip
 CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "crf": {"none", "label"}, "markov": {"none"}}
 

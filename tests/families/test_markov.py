@@ -41,16 +41,16 @@ def run_of(items, space=None, **options) -> Run:
 
 def by_hand(model, word: tuple[int, ...]) -> float:
     """Log p of a word, code by code, and of its end."""
-    table, past, total = model.log_p, [0] * model.order, 0.0
+    table, past, total = model.log_p, [0] * model.config.order, 0.0
     for code in word:
         window = 0
-        for c in past[len(past) - model.order :]:
+        for c in past[len(past) - model.config.order :]:
             window = window * (S + 1) + c
         total += float(table[0, window, code])
         past.append(code + 1)
     if model.ends and len(word) < LONGEST:
         window = 0
-        for c in past[len(past) - model.order :]:
+        for c in past[len(past) - model.config.order :]:
             window = window * (S + 1) + c
         total += float(table[0, window, S])
     return total
@@ -166,14 +166,104 @@ def test_many_windows_are_counted_but_no_holes_summed_over() -> None:
         run_of([np.where(items[0] > 20, -1.0, items[0])], space, order=2).fit()
 
 
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def swings(rows: int = 300, steps: int = 9, seed: int = 0, hidden: float = 0.0) -> list[np.ndarray]:
+    """x_t = 1 + A x_t-1 + B x_t-2 + e of two numbers, lengths from 3 on."""
+    g = np.random.default_rng(seed)
+    a, b = np.array([[0.6, 0.3], [-0.2, 0.5]]), np.array([[-0.3, 0.0], [0.1, 0.2]])
+    root, items = np.array([[0.5, 0.0], [0.2, 0.4]]), []
+    for length in g.integers(3, steps + 1, rows):
+        x = [g.normal(size=2), g.normal(size=2)]
+        for _ in range(length):
+            x.append(np.array([1.0, 0.0]) + a @ x[-1] + b @ x[-2] + root @ g.normal(size=2))
+        item = np.stack(x[2:])
+        items.append(np.where(g.random(item.shape) < hidden, np.nan, item))
+    return items
+
+
+def conditioned(mean, cov, x, known):
+    """Mean and covariance of what is hidden, by linear algebra."""
+    o, h = known.nonzero().flatten(), (~known).nonzero().flatten()
+    gain = cov[h][:, o] @ torch.linalg.inv(cov[o][:, o])
+    return mean[h] + gain @ (x[o] - mean[o]), cov[h][:, h] - gain @ cov[o][:, h]
+
+
+@pytest.mark.parametrize("steps", ["tied", "free"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_numbers_are_one_gaussian_step_by_step(order: int, steps: str) -> None:
+    items = swings(hidden=0.15)
+    model = run_of(items, series(2, 9), order=order, steps=steps, passes=20).fit()
+    draws = model.sample(60_000, seed=0, settings={"length": 9}).x.flatten(1)
+    shift, scale = (getattr(model.preprocessor, n).double().repeat(9) for n in ("shift", "scale"))
+    mean, cov = model.chain.lags.joint(9, model.fitted)
+    mean, cov = mean * scale + shift, cov * scale * scale[:, None]
+    error = (cov.diagonal() / len(draws)).sqrt()
+    assert bool(((draws.mean(0) - mean).abs() < 5 * error).all())
+    assert torch.allclose(torch.cov(draws.T), cov, atol=0.05, rtol=0.05)
+    batch = as_batch(model.space, items)[:20]
+    law = torch.distributions.MultivariateNormal
+    found, best = model.log_prob(batch).value, model.mode(batch).x
+    for i in range(20):
+        known = batch.present[i].flatten()
+        own = law(mean[known], cov[known][:, known]).log_prob(batch.x[i].flatten()[known].double())
+        assert float(found[i]) == pytest.approx(float(own), abs=1e-8)
+        hidden = batch.holes[i].flatten()
+        if bool(hidden.any()):
+            middle, _ = conditioned(mean, cov, batch.x[i].flatten().double(), known)
+            there = torch.full((18,), torch.nan, dtype=torch.float64)
+            there[~known] = middle
+            assert torch.allclose(best[i].flatten()[hidden].double(), there[hidden], atol=1e-8)
+
+
+def test_completions_of_numbers_have_the_conditional_law() -> None:
+    model = run_of(swings(), series(2, 9), order=2).fit()
+    shift, scale = (getattr(model.preprocessor, n).double().repeat(9) for n in ("shift", "scale"))
+    mean, cov = model.chain.lags.joint(9, model.fitted)
+    mean, cov = mean * scale + shift, cov * scale * scale[:, None]
+    x = torch.from_numpy(np.stack([i for i in swings() if len(i) == 9][:2]))
+    for mask in (torch.arange(9) >= 5, (torch.arange(9) == 3) | (torch.arange(9) == 4)):  # ahead, and a gap
+        drawn = model.complete(Batch(x, length=torch.tensor([9, 9])).hide(mask[:, None]), n=20_000, seed=0).x
+        hidden = mask.repeat_interleave(2)
+        for i in range(2):
+            middle, spread = conditioned(mean, cov, x[i].flatten(), ~hidden)
+            own = drawn[:, i].flatten(1)[:, hidden]
+            assert bool(((own.mean(0) - middle).abs() < 5 * (spread.diagonal() / 20_000).sqrt()).all())
+            assert torch.allclose(torch.cov(own.T), spread, atol=0.02, rtol=0.05)
+
+
+def test_planted_regressions_are_found_and_em_never_falls_back() -> None:
+    model = run_of(swings(3000), series(2, 9), order=2).fit()
+    scale = model.preprocessor.scale.double()
+    coef = model.fitted["coef"][-1] * scale / torch.cat([torch.ones(1), scale, scale])[:, None]
+    assert torch.allclose(coef[1:3].T, torch.tensor([[0.6, 0.3], [-0.2, 0.5]]).double(), atol=0.04)
+    assert torch.allclose(coef[3:].T, torch.tensor([[-0.3, 0.0], [0.1, 0.2]]).double(), atol=0.04)
+    run = run_of(swings(hidden=0.3), series(2, 9), order=2)
+    run.fit()
+    assert min(a.loss - b.loss for a, b in itertools.pairwise(run.events)) > -1e-9
+    assert len(run.events) > 3
+
+
+def test_numbers_go_on_to_any_length() -> None:
+    model = run_of(swings(), series(2, 9), order=2).fit()
+    ahead = model.forecast(swings(4), 300, n=200, seed=0)
+    assert ahead.x.shape == (200, 4, 300, 2)
+    far = ahead.x[:, :, 200:].mean((0, 1, 2))
+    a, b = torch.tensor([[0.6, 0.3], [-0.2, 0.5]]).double(), torch.tensor([[-0.3, 0.0], [0.1, 0.2]]).double()
+    still = torch.linalg.solve(torch.eye(2).double() - a - b, torch.tensor([1.0, 0.0]).double())
+    assert torch.allclose(far, still, atol=0.15)
+    with pytest.raises(LikenessError, match="linear_dynamical"):
+        model.log_prob([np.where(np.arange(2000)[:, None] == 7, np.nan, np.zeros((2000, 2)))])
+
+
 def test_what_it_cannot_take_is_said() -> None:
     for space, given, options, words_ in (
-        (series(2, 5), None, {}, "counts codes"),
         (image(1, 4, 4), None, {}, "up to 64"),
         (sequence(3, 5), label(2), {}, "law=markov"),
         (sequence(60, 5), None, {"order": 4}, "take a lower order"),
         (vector(2, (binary(), Nominal(categories=3))), None, {"steps": "tied"}, "leave out steps=tied"),
-        (vector(3, binary()), None, {"end": True}, "do not end"),
+        (vector(3, binary()), None, {"end": True}, "leave out end="),
     ):
         answer = family("markov").accepts(family("markov").Config.parse(options), space, given)
         assert words_ in answer.why
