@@ -11,7 +11,7 @@ covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
@@ -19,9 +19,6 @@ import torch
 from torch import Tensor
 
 from likeness.core.gaussian import LOG_2PI, masked
-from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
-from likeness.heads.steps import StepNoise
 
 FEW = 8  # rows up to which each keeps covariances of its own, so that its bits do not depend on the rows beside it
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
@@ -179,7 +176,8 @@ class Track:
         s, groups = self.system, self.code.shape[1]
         eye = torch.eye(len(s.step)).to(s.step)
         changed = (self.code[1:] != self.code[:-1]).any(-1).tolist()
-        ahead, rests = s.first_cov.expand(groups, -1, -1), torch.zeros(groups, dtype=torch.bool, device=s.step.device)
+        ahead = then = s.first_cov.expand(groups, -1, -1)
+        rests = torch.zeros(groups, dtype=torch.bool, device=s.step.device)
         place, roots, covs, dets, codes = [], list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         resting = False
         for t, code in enumerate(self.code):
@@ -240,7 +238,7 @@ class Track:
         return self._back(None)[:, :, 0].transpose(0, 1)
 
     def draw(self, eps: Tensor) -> Tensor:
-        """Whole paths given x from standard normal numbers (n, B, L, Q), of that shape, from the last step to the first.
+        """Whole paths given x from standard normal numbers (n, B, L, Q), from the last step to the first.
 
         Forward filtering, backward sampling (Frühwirth-Schnatter 1994).
         """
@@ -278,13 +276,16 @@ class Track:
             here = self._by(mean[steps], own, d) + self._of(push, d)
             return here if eps is None or behind is None else here + self._by(eps[steps], behind, d)
 
-        start = mean[last:]
-        if eps is not None:
-            start = start + self._by(eps[last:], f.root.mT, f.place[last])
-        return self._walk(start, range(last - 1, -1, -1), gain, drive)
+        if eps is None:
+            return self._walk(mean[last:], range(last - 1, -1, -1), gain, drive)
+        ends = mean + torch.cat([self._by(eps[t : t + 1], f.root.mT, d) for t, d in enumerate(f.place)])
+        return self._walk(ends[last:], range(last - 1, -1, -1), gain, drive, None if self.length is None else ends)
 
-    def _walk(self, start: Tensor, order: range, gain: Tensor, drive: Callable[[int, slice], Tensor]) -> Tensor:
-        """z_t = gain' z + drive_t along `order`, from the one step `start` (1, B, n, Q)."""
+    def _walk(
+        self, start: Tensor, order: range, gain: Tensor, drive: Callable[[int, slice], Tensor],
+        ends: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """z_t = gain' z + drive_t along `order`, from the one step `start` (1, B, n, Q); at rows' last steps `ends`."""
         out = start.new_empty(self.steps, *start.shape[1:])
         fused, flat = (torch.addmm, out.flatten(1, 2)) if self.one else (torch.baddbmm, out)
         now = start.flatten(1, 2)[0] if self.one else start[0]
@@ -296,8 +297,16 @@ class Track:
             given = given.flatten(1, 2) if self.one else given
             for t in run:
                 now = fused(given[t - lo], now, at)
+                if ends is not None:
+                    now = self._begun(now, ends[t], t)
                 flat[t] = now
         return out
+
+    def _begun(self, now: Tensor, ends: Tensor, t: int) -> Tensor:
+        """A step of rows that go on, and the last of those that do not: what is past an end has no part in a draw."""
+        assert self.length is not None
+        over = (self.length <= t + 1)[:, None, None]
+        return torch.where(over, ends, now.view_as(ends)).view_as(now)
 
     def _runs(self, order: range) -> Iterator[tuple[int, list[int]]]:
         """Steps that go together: those of like covariances where all rows share them, else one by one."""
@@ -327,22 +336,26 @@ class Track:
         """
         f = self.filtered
         log_det = f.log_det[torch.tensor(f.place, device=f.log_det.device)].sum(0)[self.group]
-        return self.seen(self.mean) - 0.5 * (self._squares(self.mean).sum(-1) + log_det)
+        return self.seen(self.mean) - 0.5 * (self._summed_within(self._squares(self.mean)) + log_det)
 
     def score(self, z: Tensor) -> Tensor:
         """Log p(x, z) of paths z (B, L, Q), what is past a row's end left out, (B,)."""
         s, q = self.system, z.shape[-1]
         log_det = [2 * torch.linalg.cholesky(c).diagonal().log().sum() for c in (s.first_cov, s.step_cov)]
-        each = self._squares(z) + q * LOG_2PI + torch.cat([log_det[0][None], log_det[1].expand(self.steps - 1)])
-        if self.length is not None:
-            each = each * (torch.arange(self.steps, device=z.device) < self.length[:, None])
-        return self.seen(z) - 0.5 * each.sum(-1)
+        constant = q * LOG_2PI + torch.cat([log_det[0][None], log_det[1].expand(self.steps - 1)])
+        return self.seen(z) - 0.5 * self._summed_within(self._squares(z) + constant)
 
     def _squares(self, z: Tensor) -> Tensor:
         """Squared distances of each step from where it was bound, in units of its covariance, (B, L)."""
         s = self.system
         first = _whitened(z[:, :1] - s.first_mean, s.first_cov)
         return torch.cat([first, _whitened(z[:, 1:] - z[:, :-1] @ s.step.T - s.drift, s.step_cov)], 1)
+
+    def _summed_within(self, each: Tensor) -> Tensor:
+        """The sum of numbers (B, L) over the steps within their row, (B,)."""
+        if self.length is None:
+            return each.sum(-1)
+        return (each * (torch.arange(self.steps, device=each.device) < self.length[:, None])).sum(-1)
 
     # ---- x given z ---------------------------------------------------------------------------------------------------
 
@@ -397,72 +410,3 @@ def _whitened(gap: Tensor, cov: Tensor) -> Tensor:
     flat = gap.flatten(0, 1).T
     u = torch.linalg.solve_triangular(torch.linalg.cholesky(cov), flat, upper=False)
     return u.square().sum(0).reshape(gap.shape[:2])
-
-
-# ---- the law of latents ----------------------------------------------------------------------------------------------
-
-
-class Shared:
-    """Parameters that all rows share: no tensor, so that rows may be taken."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-
-
-@dataclass(frozen=True, eq=False)
-class TrackLaw(RowLaw):
-    """p(latents | row): Gaussian paths, 0 past a row's end.
-
-    Args:
-        shared: The parameters.
-        v: Steps (B, L, C).
-        known: Which entries are there and known, bool (B, L, C).
-        length: (B,).
-    """
-
-    shared: Shared
-    v: Tensor
-    known: Tensor
-    length: Tensor
-
-    @property
-    def track(self) -> Track:
-        """The same, with what can be asked of it."""
-        return Track(self.shared.system, self.v, self.known, self.length)
-
-    @property
-    def mean(self) -> Tensor:
-        """E[z_t | row], the smoothed path, (B, L, Q)."""
-        return self._within(self.track.mean)
-
-    @property
-    def mode(self) -> Tensor:
-        """The likeliest path, which is the mean."""
-        return self.mean
-
-    @property
-    def filtered(self) -> Tensor:
-        """E[z_t | what came up to t], (B, L, Q): what was known then."""
-        return self._within(self.track.filtered_mean)
-
-    @property
-    def cov(self) -> Tensor:
-        """Cov(z_t | row), (B, L, Q, Q)."""
-        track = self.track
-        return track.smoothed.cov[track.smoothed.place][:, track.group].transpose(0, 1)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(path z (B, L, Q) | row), (B,)."""
-        track = self.track
-        return track.score(z.to(self.v)) - track.log_z
-
-    def draw(self, noise: Noise) -> Tensor:
-        """A path for each row of the noise, (n*B, L, Q)."""
-        rows, steps = self.v.shape[:2]
-        q = len(self.shared.system.step)
-        eps = StepNoise.of(replace(noise, dtype=self.v.dtype), steps).normal("z", q).reshape(-1, rows, steps, q)
-        return self._within(self.track.draw(eps)).flatten(0, 1)
-
-    def _within(self, path: Tensor) -> Tensor:
-        steps = torch.arange(path.shape[-2], device=path.device)
-        return path.masked_fill((steps >= self.length[:, None])[..., None], 0.0)
