@@ -27,8 +27,8 @@ ROOM = 1 << 24  # numbers of a chunk's second moments
 START_STEPS = 50_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
-TRIAL = 10  # passes of EM that a start is judged by
-LOOSE = 1e-2  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
+TRIAL = 20  # passes of EM that a start is judged by
+LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
 HALVINGS = 12  # of a step of EM that would leave the stable systems
 NAMES = ("first_mean", "first_cov", "step", "drift", "step_cov", "load", "offset", "noise")
 
@@ -282,9 +282,9 @@ class LinearDynamical(Model):
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
         """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
         track = self._track(batch)
-        many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps)
+        many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps, track.since)
         eps, own = (
-            many.normal(use, size).reshape(n, track.rows, track.steps, size)
+            many.normal(use, size).reshape(n, track.rows, track.steps - track.since, size)
             for use, size in (("state", self.load.shape[1]), ("x", self.dims))
         )
         return self._joined(track.filled(track.draw(eps), own).flatten(0, 1)).reshape(n, *batch.x.shape)

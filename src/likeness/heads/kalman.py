@@ -150,12 +150,13 @@ class Track:
         return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(-1, load.shape[1:] * 2)
 
     def weighed(self, gap: Tensor) -> Tensor:
-        """R^-1 gap over what is known, (B, L, C), 0 elsewhere."""
+        """R^-1 gap over what is known, 0 elsewhere, for the last M steps (B, M, C)."""
+        since = self.steps - gap.shape[1]
         if self.system.diagonal:
-            return gap * self.known / self.system.noise
+            return gap * self.known[:, since:] / self.system.noise
         if len(self.mask) == 1:
             return gap @ self.weight[0]
-        which = self.code.T[self.group]
+        which = self.code[since:].T[self.group]
         return (self.weight[which] @ gap[..., None]).squeeze(-1)
 
     def seen(self, z: Tensor) -> Tensor:
@@ -238,7 +239,7 @@ class Track:
         return self._back(None)[:, :, 0].transpose(0, 1)
 
     def draw(self, eps: Tensor) -> Tensor:
-        """Whole paths given x from standard normal numbers (n, B, L, Q), from the last step to the first.
+        """The last M steps of paths given x from standard normal numbers (n, B, M, Q), from the last to the first.
 
         Forward filtering, backward sampling (Frühwirth-Schnatter 1994).
         """
@@ -270,26 +271,31 @@ class Track:
         mean, last = self._forward, self.steps - 1
         own = (torch.eye(len(s.step)).to(s.step) - f.back @ s.step).mT.contiguous()
         push, gain = -(f.back @ s.drift), f.back.mT.contiguous()
-        behind = None if eps is None else self.behind.mT.contiguous()
+        if eps is None:
+            return self._walk(
+                mean[last:], range(last - 1, -1, -1), gain, lambda d, t: self._by(mean[t], own, d) + self._of(push, d)
+            )
+        since, behind, ends = self.steps - len(eps), self.behind.mT.contiguous(), f.root.mT.contiguous()
 
         def drive(d: int, steps: slice) -> Tensor:
-            here = self._by(mean[steps], own, d) + self._of(push, d)
-            return here if eps is None or behind is None else here + self._by(eps[steps], behind, d)
+            here = eps[steps.start - since : steps.stop - since]
+            return self._by(mean[steps], own, d) + self._of(push, d) + self._by(here, behind, d)
 
-        if eps is None:
-            return self._walk(mean[last:], range(last - 1, -1, -1), gain, drive)
-        ends = mean + torch.cat([self._by(eps[t : t + 1], f.root.mT, d) for t, d in enumerate(f.place)])
-        return self._walk(ends[last:], range(last - 1, -1, -1), gain, drive, None if self.length is None else ends)
+        def begin(t: int) -> Tensor:
+            return mean[t] + self._by(eps[t - since][None], ends, f.place[t])[0]
+
+        return self._walk(begin(last)[None], range(last - 1, since - 1, -1), gain, drive, begin)
 
     def _walk(
         self, start: Tensor, order: range, gain: Tensor, drive: Callable[[int, slice], Tensor],
-        ends: Tensor | None = None,
+        begin: Callable[[int], Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
-        """z_t = gain' z + drive_t along `order`, from the one step `start` (1, B, n, Q); at rows' last steps `ends`."""
-        out = start.new_empty(self.steps, *start.shape[1:])
+        """z_t = gain' z + drive_t along `order`, from one step `start` (1, B, n, Q); rows that end there `begin`."""
+        out = start.new_empty(len(order) + 1, *start.shape[1:])
         fused, flat = (torch.addmm, out.flatten(1, 2)) if self.one else (torch.baddbmm, out)
         now = start.flatten(1, 2)[0] if self.one else start[0]
-        flat[order.start - order.step] = now
+        least = min(order.start - order.step, *order[-1:])
+        flat[order.start - order.step - least] = now
         for d, run in self._runs(order):
             at = gain[d, 0] if self.one else gain[d][self.group]
             lo = min(run)
@@ -297,10 +303,15 @@ class Track:
             given = given.flatten(1, 2) if self.one else given
             for t in run:
                 now = fused(given[t - lo], now, at)
-                if ends is not None:
-                    now = self._begun(now, ends[t], t)
-                flat[t] = now
+                if begin is not None and t + 1 >= self.shortest:
+                    now = self._begun(now, begin(t), t)
+                flat[t - least] = now
         return out
+
+    @cached_property
+    def shortest(self) -> int:
+        """The fewest steps of a row."""
+        return self.steps if self.length is None or not self.rows else int(self.length.min())
 
     def _begun(self, now: Tensor, ends: Tensor, t: int) -> Tensor:
         """A step of rows that go on, and the last of those that do not: what is past an end has no part in a draw."""
@@ -359,23 +370,30 @@ class Track:
 
     # ---- x given z ---------------------------------------------------------------------------------------------------
 
-    def filled(self, z: Tensor, eps: Tensor | None = None) -> Tensor:
-        """What is known as it is, and the rest given it and a path z (..., B, L, Q): its mean, or draws by eps.
+    @cached_property
+    def since(self) -> int:
+        """The first step of which something is hidden in any row, or the last one."""
+        hidden = (~self.known).any(-1).any(0).nonzero()
+        return int(hidden[0]) if len(hidden) else self.steps - 1
 
-        Under full noise what is hidden follows what is known of its step: a draw is moved as what is known asks
-        (Matheron's rule: Doucet 2010).
+    def filled(self, z: Tensor, eps: Tensor | None = None) -> Tensor:
+        """What is known as it is, and the rest given it and a path's last M steps z (..., B, M, Q): its mean, or draws.
+
+        Draws are made of eps (..., B, M, C). Under full noise what is hidden follows what is known of its step: a draw
+        is moved as what is known asks (Matheron's rule: Doucet 2010). Steps before must be known.
         """
-        s = self.system
-        x = z @ s.load.T + s.offset
+        s, since = self.system, self.steps - z.shape[-2]
+        x, v, known = z @ s.load.T + s.offset, self.v[:, since:], self.known[:, since:]
         if eps is not None:
             x = x + (eps * s.noise.sqrt() if s.diagonal else eps @ torch.linalg.cholesky(s.noise).T)
         if not s.diagonal:
-            x = x + self.regress(self.v - x)
-        return torch.where(self.known, self.v, x)
+            x = x + self._regressed((v - x) * known)
+        x = torch.where(known, v, x)
+        return torch.cat([self.v[:, :since].expand(*x.shape[:-2], since, -1), x], -2)
 
-    def regress(self, gap: Tensor) -> Tensor:
-        """E[noise of a step | its known part], (..., B, L, C), under full noise."""
-        flat = gap.reshape(-1, *self.v.shape) * self.known
+    def _regressed(self, gap: Tensor) -> Tensor:
+        """E[noise of a step | its known part], (..., B, M, C), under full noise."""
+        flat = gap.reshape(-1, *gap.shape[-3:])
         return torch.stack([self.weighed(part) for part in flat]).reshape(gap.shape) @ self.system.noise
 
 
