@@ -56,8 +56,13 @@ TIMED = {"symbols", "series", "audio"}
 REFUSED = {
     "gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
     "crf": set(SPACES) - {"symbols"}, "markov": {"counts4", "table", "image_8bit"},
+    "linear_dynamical": set(SPACES) - TIMED | {"symbols"}, "topic": set(SPACES) - {"symbols", "counts4"},
+    "bayes_net": {"counts4", "table", "image_8bit", "symbols", "series"},
 }  # fmt: skip
-CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "crf": {"none", "label"}, "markov": {"none"}}
+CONDITIONS = {
+    "discriminant": {"label"}, "crf": {"none", "label"},
+    **dict.fromkeys(("hmm", "markov", "linear_dynamical", "topic", "bayes_net"), {"none"}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -59,14 +59,16 @@ class StepNoise(Noise):
 
     Args:
         steps: L.
+        since: The step from which on numbers are wanted: those of the steps from there, (B * (L - since), *shape).
     """
 
     steps: int = 1
+    since: int = 0
 
     @classmethod
-    def of(cls, noise: Noise, steps: int) -> StepNoise:
+    def of(cls, noise: Noise, steps: int, since: int = 0) -> StepNoise:
         """That of so many steps of the rows of another."""
-        return cls(noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps)
+        return cls(noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps, since)
 
     def normal(self, use: str, *shape: int) -> Tensor:
         """Standard normal numbers (B * L, *shape)."""
@@ -77,7 +79,8 @@ class StepNoise(Noise):
         return self._laid([super(StepNoise, self).uniform(name, BLOCK, *shape) for name in self._blocks(use)])
 
     def _blocks(self, use: str) -> list[str]:
-        return [f"{use} from {t}" for t in range(0, self.steps, BLOCK)]
+        return [f"{use} from {t}" for t in range(self.since // BLOCK * BLOCK, self.steps, BLOCK)]
 
     def _laid(self, blocks: list[Tensor]) -> Tensor:
-        return torch.cat(blocks, 1)[:, : self.steps].flatten(0, 1)
+        skipped = self.since % BLOCK
+        return torch.cat(blocks, 1)[:, skipped : self.steps - self.since + skipped].flatten(0, 1)

@@ -1,0 +1,328 @@
+"""Linear dynamical systems: a Gaussian state that moves by a matrix, exact by the Kalman filter and fitted by EM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, concat, missing
+from likeness.core.config import Config, option
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise, generator
+from likeness.core.registry import Card, register
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Real, Space
+from likeness.heads.expected import Moments, Move, radius, raised, regressed, solved, tamed, turned
+from likeness.heads.kalman import System, Track
+from likeness.heads.steps import StepNoise, Steps, timed
+from likeness.heads.tracks import track_law
+
+ROOM = 1 << 24  # numbers of a chunk's second moments
+START_STEPS = 50_000  # steps that starts are tried on
+SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
+START_WIDTH = 1024  # numbers of so many steps side by side
+TRIAL = 20  # passes of EM that a start is judged by
+LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
+HALVINGS = 12  # of a step of EM that would leave the stable systems
+NAMES = ("first_mean", "first_cov", "step", "drift", "step_cov", "load", "offset", "noise")
+
+
+class LinearDynamicalConfig(Config):
+    """Options of `linear_dynamical`."""
+
+    latents: int = option(4, "numbers of the hidden state", ge=1)
+    noise: Literal["diagonal", "full"] = option(
+        "diagonal", "of what is seen given the state; diagonal: independent entries; full: any covariance"
+    )
+    stable: bool = option(True, "whether no direction of the state may grow of itself, so that long forecasts are tame")
+    smoothing: float = option(
+        1.0, "weight, in items, of a first state like the states of all steps, for items are often few", "objective",
+        ge=0,
+    )  # fmt: skip
+    floor: float = option(1e-6, "least variance of any noise, as a share of the data's own", "objective", ge=1e-12)
+    passes: int = option(200, "most passes of EM", "optimiser", ge=1)
+    tolerance: float = option(1e-5, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "linear_dynamical", "Linear dynamical system", "classical",
+        "Kalman, A new approach to linear filtering and prediction problems", 1960,
+        "A state that moves smoothly behind a series; exact tracking, gaps and forecasts with intervals.",
+    )
+)  # fmt: skip
+class LinearDynamical(Model):
+    """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
+
+    `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean and unit covariance
+    over the training steps, and are sorted by what x tells of them.
+    """
+
+    Config = LinearDynamicalConfig
+    natural_dtype = torch.float64
+    unbounded = True
+    first_mean: Tensor
+    first_cov: Tensor
+    step: Tensor
+    drift: Tensor
+    step_cov: Tensor
+    load: Tensor
+    offset: Tensor
+    noise: Tensor
+
+    def __init__(self, config: LinearDynamicalConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.preprocessor = Reals(space)
+        self.default_effort = 8 if self.preprocessor.stochastic else 1
+        self.steps = Steps(self.preprocessor.out)
+        self.dims, q = self.steps.space.dims, config.latents
+        self.codes = Space(axes=("time", "latent"), shape=(None if space.ragged else self.steps.longest, q),
+                           variables=(Real(),), longest=space.longest)  # fmt: skip
+        noise = torch.ones(self.dims) if config.noise == "diagonal" else torch.eye(self.dims)
+        blank = (torch.zeros(q), torch.eye(q), torch.zeros(q, q), torch.zeros(q), torch.eye(q),
+                 torch.zeros(self.dims, q), torch.zeros(self.dims), noise)  # fmt: skip
+        for name, value in zip(NAMES, blank, strict=True):
+            self.register_buffer(name, value)
+
+    @classmethod
+    def _refuse(cls, config: LinearDynamicalConfig, space: Space, given_space: Space | None) -> str | None:
+        if not timed(space):
+            return "its state moves in time, which these data have no axis of: take `pca`"
+        if not space.real:
+            return "its steps are Gaussian, and these data are no real numbers: take `hmm`"
+        if given_space is not None:
+            return "its state knows of no condition: take `discriminant` with law=linear_dynamical for classes"
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"latents": 3, "passes": 30}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def learner(self) -> EM:
+        """EM over smoothed states (Shumway & Stoffer 1982; Ghahramani & Hinton 1996)."""
+        config: LinearDynamicalConfig = self.config
+        rows = max(1, ROOM // (self.steps.longest * ((config.latents + 1) ** 2 + self.dims)))
+        return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
+
+    def _view(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Steps (B, L, C), which of their entries are known, and the weight of each step, 0 past the end, (B, L)."""
+        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        there = self.steps.there(batch)
+        weight = batch.weights.double()[:, None].expand(v.shape[:2])
+        return v, known, weight if there is None else weight * there
+
+    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+        """Sums of second moments of states, of states and those before, and of x and states."""
+        v, known, weight = self._view(batch)
+        track = Track(_system(now), v, known)
+        moments = Moments(track, weight)
+        own = batch.weights.double()
+        return moments.first | moments.moves | moments.seen | {"objective": track.log_z @ own, "weight": own.sum()}
+
+    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Regressions of states on those before, and of x on states (Ghahramani & Hinton 1996, eq. 14 to 24)."""
+        config: LinearDynamicalConfig = self.config
+        moved = self._moved(sums, before)
+        slope = solved(sums["x_outer"], sums["x_cross"])
+        load, offset = slope[:, :-1], slope[:, -1]
+        left = sums["x_square"]
+        if config.noise == "diagonal":
+            seen = sums["x_seen"]
+            left = left - (slope * sums["x_cross"]).sum(-1)
+            noise = torch.where(seen > 0, (left / seen.clamp_min(1e-12)).clamp_min(config.floor), before["noise"])
+        else:
+            noise = raised((left - slope @ sums["x_cross"].T) / sums["x_seen"].clamp_min(1e-12), config.floor)
+        return moved | self._begun(sums) | {"load": load, "offset": offset, "noise": noise}
+
+    def _begun(self, sums: Parameters) -> Parameters:
+        """The first state's law, to which those of all steps add as `smoothing` items; their mean and spread."""
+        config: LinearDynamicalConfig = self.config
+        total = sums["z_total"].clamp_min(1e-12)
+        middle = sums["z_sum"] / total
+        second = sums["z_square"] / total
+        n = (sums["n"] + config.smoothing).clamp_min(1e-12)
+        mean = (sums["first"] + config.smoothing * middle) / n
+        cov = (sums["first_square"] + config.smoothing * second) / n - torch.outer(mean, mean)
+        return {"first_mean": mean, "first_cov": raised(cov, config.floor),
+                "middle": middle, "spread": raised(second - torch.outer(middle, middle), config.floor)}  # fmt: skip
+
+    def _moved(self, sums: Parameters, before: Parameters) -> Parameters:
+        """How states move; a step of EM that would leave the stable systems is shortened, and still gains."""
+        config: LinearDynamicalConfig = self.config
+        if float(sums["moves"]) <= 0:
+            return {name: before[name] for name in ("step", "drift", "step_cov")}
+        move = Move(sums)
+        step = solved(sums["outer"], sums["cross"])[:, :-1]
+        if config.stable and radius(step) > 1:
+            step = self._shortened(move, before, tamed(step))
+        slope = move.slope(step)
+        return {"step": step, "drift": slope[:, -1], "step_cov": raised(move.left(slope), config.floor)}
+
+    def _shortened(self, move: Move, before: Parameters, goal: Tensor) -> Tensor:
+        """The longest of ever shorter ways to a stable matrix that stays stable and loses nothing."""
+        precision = torch.linalg.inv(before["step_cov"])
+        least = move.loss(before["step"], precision)
+        for i in range(HALVINGS):
+            step = torch.lerp(before["step"], goal, 0.5**i)
+            if radius(step) <= 1 + 1e-9 and float(move.loss(step, precision)) <= float(least):
+                return step
+        return before["step"]
+
+    def _assign(self, parameters: Parameters) -> None:
+        """The same law with states of zero mean and unit covariance, the best told first, loadings mostly positive."""
+        system = turned(_system(parameters), parameters["middle"], parameters["spread"])
+        for name in NAMES:
+            setattr(self, name, getattr(system, name).to(getattr(self, name)).contiguous())
+
+    # ---- starts ----------------------------------------------------------------------------------------------------
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:
+        """The likeliest of few starts after some passes over some of the items."""
+        stride = max(1, task.rows * self.steps.longest // START_STEPS)
+        batch = concat([b[::stride] for b, _ in task.everything(1 << 30)])
+        best, height = Parameters(), -torch.inf
+        for span in self._spans():
+            now, reached = self._guess(batch, noise, span), -torch.inf
+            for _ in range(TRIAL):
+                sums = self._expect(batch, now)
+                now, reached = self._maximise(sums, now), float(sums["objective"] / sums["weight"])
+            if not best or reached > height:
+                best, height = now, reached
+        return best
+
+    def _spans(self) -> list[int]:
+        most = min(max(1, START_WIDTH // self.dims), 2 * self.steps.longest - 1)
+        return sorted({min(span, most - 1 + most % 2) for span in SPANS})
+
+    def _guess(self, batch: Batch, noise: Noise, span: int) -> Parameters:
+        """States as principal components of so many steps side by side; the rest by regression on them."""
+        v, known, weight = self._view(batch)
+        filled = _bridged(v, known)
+        z = self._components(filled, weight, noise, span)
+        first = (z.new_zeros(z.shape[-1]), torch.eye(z.shape[-1]).to(z))
+        moves = regressed(z[:, 1:], z[:, :-1], weight[:, 1:], LOOSE)
+        kept = dict(zip(NAMES, (*first, *moves, *regressed(filled, z, weight, LOOSE)), strict=True))
+        kept["noise"] = kept["noise"] if self.config.noise == "full" else kept["noise"].diagonal()
+        kept["step"] = tamed(kept["step"], 0.999)
+        return kept | {"middle": kept["first_mean"], "spread": kept["first_cov"]}
+
+    def _components(self, x: Tensor, weight: Tensor, noise: Noise, span: int) -> Tensor:
+        """Principal components of unit variance of windows about each step, random ones beyond them, (B, L, Q)."""
+        q: int = self.config.latents
+        pad = span // 2
+        wide = torch.cat([x[:, :1].expand(-1, pad, -1), x, x[:, -1:].expand(-1, pad, -1)], 1)
+        window = wide.unfold(1, span, 1).flatten(2)
+        w, flat = weight.flatten(), window.flatten(0, 1)
+        mean = (w @ flat) / w.sum().clamp_min(1e-12)
+        flat = flat - mean
+        values, vectors = torch.linalg.eigh((flat * w[:, None]).T @ flat / w.sum().clamp_min(1e-12))
+        values, vectors = values.flip(0)[:q], vectors.flip(1)[:, :q]
+        z = (window - mean) @ (vectors / values.clamp_min(1e-6).sqrt())
+        more = q - z.shape[-1]
+        if not more:
+            return z
+        random = torch.empty(*z.shape[:2], more, dtype=z.dtype)
+        return torch.cat([z, random.normal_(generator=generator(noise.seed, span)).to(z)], -1)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    @property
+    def fitted(self) -> System:
+        """The parameters."""
+        return System(*(getattr(self, name).double() for name in NAMES))
+
+    def count(self) -> int:
+        """Free numbers, less those of a change of the states' coordinates, which changes nothing."""
+        q, c = self.load.shape[1], self.dims
+        noise = c if self.config.noise == "diagonal" else c * (c + 1) // 2
+        return 2 * q + q * (q + 1) + q * q + c * q + c + noise - q * q - q
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """How fast the directions of the state fade, and in how many steps they turn."""
+        return (_told(self.fitted.step),)
+
+    def _track(self, batch: Batch) -> Track:
+        return Track(self.fitted, self.steps.split(batch.x).double(), self.steps.split(batch.present), batch.length)
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        return Scored(self._track(batch).log_z.to(self.dtype), Kind.EXACT, "Kalman filter")
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        assert self.codes is not None
+        assert self.preprocessor is not None
+        kind = Kind.ESTIMATE if self.preprocessor.stochastic else Kind.EXACT
+        v, known, _ = self._view(batch)
+        length = torch.full_like(batch.ids, v.shape[1]) if batch.length is None else batch.length
+        return track_law(self.codes, batch.ids, kind, self.fitted, (v, known, length))
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        assert self.preprocessor is not None
+        batch = replace(missing(self.preprocessor.out, noise.rows, self.step), length=length, index=noise.index)
+        more = 0 if length is None or not len(length) else int(length.max()) - self.steps.longest
+        if more > 0:
+            x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
+            batch = replace(batch, x=x, observed=torch.zeros_like(x, dtype=torch.bool))
+        return self._drawn(batch, noise, 1)[0]
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")
+
+    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
+        """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+        track = self._track(batch)
+        many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps, track.since)
+        eps, own = (
+            many.normal(use, size).reshape(n, track.rows, track.steps - track.since, size)
+            for use, size in (("state", self.load.shape[1]), ("x", self.dims))
+        )
+        return self._joined(track.filled(track.draw(eps), own).flatten(0, 1)).reshape(n, *batch.x.shape)
+
+    def _joined(self, x: Tensor) -> Tensor:
+        return self.steps.join(x).to(self.dtype)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The conditional mean, which is the peak where data units are those of the model up to a scale."""
+        assert isinstance(self.preprocessor, Reals)
+        track = self._track(batch)
+        kind = Kind.EXACT if self.preprocessor.plain else Kind.ESTIMATE
+        return Mode(batch.with_x(self._joined(track.filled(track.mean))), kind, "conditional mean")
+
+
+def _system(now: Parameters) -> System:
+    return System(*(now[name] for name in NAMES))
+
+
+def _bridged(x: Tensor, known: Tensor) -> Tensor:
+    """Holes on the straight line between the nearest known steps, level before the first and after the last."""
+    at = torch.arange(x.shape[1], device=x.device)[:, None].expand(x.shape)
+    before = torch.where(known, at, -1).cummax(1)[0]
+    after = torch.where(known, at, x.shape[1]).flip(1).cummin(1)[0].flip(1)
+    none = before.amax(1, keepdim=True) < 0
+    low = torch.where(before < 0, after, before).clamp(0, x.shape[1] - 1)
+    high = torch.where(after >= x.shape[1], before, after).clamp(0, x.shape[1] - 1)
+    a, b = x.gather(1, low), x.gather(1, high)
+    share = (at - low) / (high - low).clamp_min(1)
+    return torch.where(none, 0.0, a + (b - a) * share)
+
+
+def _told(step: Tensor) -> str:
+    values = torch.linalg.eigvals(step)
+    values = values[values.imag >= 0]
+    parts = []
+    for value in values[values.abs().argsort(descending=True)].tolist():
+        angle = abs(torch.angle(torch.tensor(value)).item())
+        turn = f", turning in {2 * torch.pi / angle:.3g}" if 1e-6 < angle < torch.pi - 1e-6 else ""
+        parts.append(f"{abs(value):.3g}{turn}")
+    return f"What is left of the state's directions after a step: {'; '.join(parts)}."
