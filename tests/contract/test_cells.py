@@ -53,8 +53,9 @@ def test_a_refusal_is_a_sentence():
 
 NAMED = {"binary8", "nominal4", "counts4", "table", "image_binary", "symbols"}
 TIMED = {"symbols", "series", "audio"}
-REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED}
-CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}}
+REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
+           "topic": set(SPACES) - {"symbols", "counts4"}}  # fmt: skip
+CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "topic": {"none"}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
