@@ -26,9 +26,9 @@ from likeness.heads.poisson import Poisson
 from likeness.heads.steps import StepNoise
 
 ALL = 1 << 40  # rows of a chunk that holds everything
-COLD = 100  # most updates of a document's proportions from an even start
+COLD, FRESH = 100, 50  # most updates of a document's proportions from an even start: of an answer, while learning
 SETTLED = 1e-6  # words that a topic's weight moves less than in an update before an answer is given
-CHUNK = 1 << 22  # numbers of a chunk of answers
+ROUGH = 1e-3  # the same while topics are learned from some of the documents at a time (Hoffman, Bach & Blei 2010)
 TOLD = 10  # words that a topic is told by
 BLUR = 0.5  # of a start's topics, what is not of the documents that they begin with
 START, CANDIDATES = 5000, 5  # documents that starts are chosen from, and how many are tried for each topic
@@ -52,7 +52,7 @@ class TopicConfig(Config):
     restarts: int = option(1, "starts, of which the best after `trial` passes goes on", "optimiser", ge=1)
     trial: int = option(10, "passes that a start is judged by", "optimiser", ge=0)
     updates: int = option(
-        5, "most updates of a document's proportions in a pass, which goes on from the last pass's", "optimiser", ge=1
+        3, "most updates of a document's proportions in a pass, which goes on from the last pass's", "optimiser", ge=1
     )
     passes: int = option(100, "most passes of variational EM", "optimiser", ge=1)
     tolerance: float = option(1e-3, "EM stops where a pass gains less, in nats a document", "optimiser", ge=0)
@@ -98,9 +98,7 @@ class Topic(Model):
         words = space.axes == ("time",) and [v.type for v in space.variables] == ["nominal"]
         counts = len(space.shape) == 1 and all(v.type == "count" for v in space.variables)
         if not words and not counts:
-            return (
-                "documents are sequences of words (one nominal in time) or vectors of counts: take `mixture`"
-            )
+            return "documents are sequences of words (one nominal in time) or vectors of counts: take `mixture`"
         if given_space is not None:
             return "its topics know of no condition: take `mixture`, or one `topic` for each class"
         return None
@@ -148,10 +146,8 @@ class Topic(Model):
     def _expect(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
         """Words that each topic is expected to have put (Blei, Ng & Jordan 2003, eq. 9), and what alpha needs."""
         topics, bound = self._learning(now)
-        warm, weight = now.get("gamma"), batch.weights.double()
-        start = topics.start(bags) if warm is None else warm
-        most = COLD if warm is None else self.config.updates
-        found = sight(bags, topics, settled(bags, topics, start, most, SETTLED))
+        weight = batch.weights.double()
+        found = sight(bags, topics, self._proportions(bags, topics, now))
         each = found.theta * weight[:, None]
         words = bags.scattered(found.ratio, each)
         total = weight @ bags.total
@@ -163,7 +159,25 @@ class Topic(Model):
             "words": words * topics.table, "log_theta": weight @ mean_log(found.weights), "total": total,
             "objective": weight @ found.value + bound * weight.sum() / now["documents"], "weight": weight.sum(),
         }  # fmt: skip
-        return sums if warm is None else sums | {"gamma": found.weights}
+        return sums | {"gamma": found.weights} if "gamma" in now else sums
+
+    def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
+        """Weights of each document's topics, from the last pass's on; from an even start too after 1, 2, 4, ... passes.
+
+        Documents stay where their first topics, as yet without shape, have led them: an even start finds better ones.
+        Each keeps the better of the two, so that the bound never falls.
+        """
+        warm = now.get("gamma")
+        made = int(now["made"])
+        if warm is not None:
+            warm = settled(bags, topics, warm, self.config.updates, SETTLED)
+            if made & (made - 1):
+                return warm
+        even = settled(bags, topics, topics.start(bags), FRESH, ROUGH)
+        if warm is None:
+            return even
+        better = sight(bags, topics, even).value > sight(bags, topics, warm).value
+        return torch.where(better[:, None], even, warm)
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
