@@ -146,4 +146,4 @@ def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
 
 
 def _suffix(model: Model) -> str:
-    return {"image": ".png", "text": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")
+    return {"image": ".png", "text": ".txt", "words": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")

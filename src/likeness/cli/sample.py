@@ -98,7 +98,7 @@ def _writer(model: Fitted, out: Path | None) -> Any:
     output.check(out, tuple({*WRITERS, *output.TABLES}))
     if out is not None and out.suffix.lower() not in output.TABLES:
         return lambda draws: _save(draws, out)
-    if out is None and model.space.source == "text":
+    if out is None and model.space.source in {"text", "words"}:
         return _lines
     if out is None and len(model.space.shape) > 1:
         raise BadConfig(f"{model.space.source or 'arrays'} cannot be shown here", do="add --out samples.png")

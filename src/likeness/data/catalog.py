@@ -15,7 +15,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
-from likeness.data import arrays, conll, tables, text
+from likeness.data import arrays, conll, corpora, tables, text
 from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
@@ -41,6 +41,8 @@ class Asked:
     channels: int | None = None
     key: str | None = None
     width: int | None = None
+    words: int | None = None
+    vocabulary: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,14 @@ def _entities(asked: Asked) -> Reading:
     return conll.read({part: _file(asked.name, file) for part, file in names.items()}, name=asked.name)
 
 
+def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
+    def read_one(asked: Asked) -> Reading:
+        words = _file(asked.name, vocabulary)
+        return corpora.read_bags(_file(asked.name, file), name=asked.name, vocabulary=words)
+
+    return read_one
+
+
 def _density(name: str, title: str) -> Entry:
     get = f"{name}.train.data, {name}.valid.data and {name}.test.data of the binary density estimation benchmark"
     return Entry(title, _binary, get, places=(name, f"binary_density/{name}"))
@@ -238,5 +248,13 @@ SETS: Mapping[str, Entry] = {
     ),
     "conll2000": Entry("10,948 sentences whose phrases are tagged", _chunks, "train.txt and test.txt of CoNLL-2000"),
     "wnut17": Entry("5,690 posts whose names are tagged", _entities, "the three files of the WNUT-17 shared task"),
+    "ap": Entry(
+        "2,246 articles of the Associated Press as bags of 10,473 words", _bags("ap.dat", "vocab.txt"),
+        "ap.dat and vocab.txt, the sample of LDA-C", places=("ap", "ap_lda"),
+    ),
+    "reuters": Entry(
+        "395 Reuters articles as bags of 4,258 words", _bags("reuters.ldac", "reuters.tokens"),
+        "reuters.ldac and reuters.tokens, the sample of the package lda", places=("reuters", "reuters_lda"),
+    ),
     "tinyshakespeare": Entry("32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from likeness.core.answers import FRAMES, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
-from likeness.data import arrayfiles, arrays, audio, images, paths, tables, text, written
+from likeness.data import arrayfiles, arrays, audio, corpora, images, paths, tables, text, written
 from likeness.data.columns import DAYS
 from likeness.data.files import decode
 from likeness.data.images import Dynamic
@@ -137,7 +137,8 @@ def _held(path: Path, kind: str) -> Any:
         files = [path] if path.is_file() else sorted(path.rglob("*.wav"))
         sounds = [audio.read_wav(f)[0] for f in files]
         return np.stack(sounds)[:, None] if len({len(s) for s in sounds}) == 1 else [s[:, None] for s in sounds]
-    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": _lines}
+    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": _lines,
+               "texts": _files, "bags": corpora.bags}  # fmt: skip
     return readers[kind](path)
 
 
@@ -145,12 +146,16 @@ def _lines(path: Path) -> list[str]:
     return [line for line in decode(path).splitlines() if line]
 
 
+def _files(folder: Path) -> list[str]:
+    return [decode(path) for path in text.files(folder)]
+
+
 def _words(words: list[Any], space: Space) -> Batch:
     variable = space.variables[0]
     if variable.type == "nominal" and variable.labels and space.label:
         return tables.label_batch(space, words)
     if variable.type == "nominal" and variable.labels and space.ragged:
-        return text.encode(space, words)
+        return corpora.encode(space, words) if space.source == corpora.WORDS else text.encode(space, words)
     raise BadData("words where numbers are expected", do="give numbers, or a frame with columns of these words")
 
 

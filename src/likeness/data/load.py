@@ -18,7 +18,7 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.noise import mix
 from likeness.core.space import Space
-from likeness.data import arrayfiles, arrays, audio, catalog, conll, images, paths, tables, text
+from likeness.data import arrayfiles, arrays, audio, catalog, conll, corpora, images, paths, tables, text
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
@@ -105,6 +105,8 @@ def load(
     channels: int | None = None,
     key: str | None = None,
     width: int | None = None,
+    words: int | None = None,
+    vocabulary: str | Path | None = None,
     n: int = 10_000,
 ) -> Data:
     """Items as training and test parts, by their official split or by hash of (seed, row or group).
@@ -128,6 +130,8 @@ def load(
         channels: 1, 3 or 4 for image files.
         key: Which array of a .npz holds the items.
         width: Cut text into pieces of so many characters instead of lines.
+        words: Cut text into words in lower case, those seen at least so often, instead of characters.
+        vocabulary: A file with the words of a corpus in LDA-C's format, one a line; else one that lies beside it.
         n: How many rows to draw from a world.
 
     Raises:
@@ -140,6 +144,7 @@ def load(
     asked = Asked(
         name=name or _name(what), given=_names(condition, what), columns=columns, rounding=rounding,
         group=group if isinstance(group, str) else None, size=_size(size), channels=channels, key=key, width=width,
+        words=words, vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
     )  # fmt: skip
     reading = _read(what, asked, space, n, seed)
     reading = _conditioned(reading, condition, asked)
@@ -262,12 +267,19 @@ def _(what: dict, asked: Asked) -> Reading:  # type: ignore[type-arg]
 @read.register
 def _(what: list, asked: Asked) -> Reading:  # type: ignore[type-arg]
     if what and all(isinstance(item, str) for item in what):
-        return text.read(what, name=asked.name)
+        return _texts(what, asked)
     if what and all(isinstance(item, dict) for item in what):
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
     if what and all(isinstance(item, list | tuple) for item in what) and _mixed(what):
         return read(np.array(what, dtype=object), asked)
     return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+
+
+def _texts(items: Sequence[str], asked: Asked) -> Reading:
+    """Texts as characters, or as words where these are asked for."""
+    return (
+        text.read(items, name=asked.name) if asked.words is None else corpora.read(items, asked.words, name=asked.name)
+    )
 
 
 def _mixed(rows: Sequence[Any]) -> bool:
@@ -318,7 +330,9 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
     "audio": lambda path, asked: audio.read(path, name=asked.name),
     "tags": lambda path, asked: conll.read({"all": path}, name=asked.name),
-    "text": lambda path, asked: text.read(text.pieces(decode(path), asked.width), name=asked.name),
+    "text": lambda path, asked: _texts(text.pieces(decode(path), asked.width), asked),
+    "texts": lambda path, asked: _texts([decode(p) for p in text.files(path)], asked),
+    "bags": lambda path, asked: corpora.read_bags(path, name=asked.name, vocabulary=asked.vocabulary),
 }
 
 

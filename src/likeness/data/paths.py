@@ -9,16 +9,17 @@ from pathlib import Path
 
 from likeness.core.errors import BadData
 from likeness.data import images
+from likeness.data.corpora import is_bags
 from likeness.data.files import numbers_only, read_csv, read_parquet
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags"}
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
-KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .wav, .conll, or a folder of images"
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, or a folder of images or texts"
 
 
 def kind(path: Path) -> str:
-    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text", "tags".
+    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text", "texts", "bags", "tags".
 
     Raises:
         BadData: If nothing here reads it.
@@ -35,6 +36,8 @@ def kind(path: Path) -> str:
         return "images"
     if suffix == ".txt":
         return "table" if numbers_only(path) else "text"
+    if suffix == ".ldac" or (suffix == ".dat" and is_bags(path)):
+        return "bags"
     if suffix not in ARRAYS:
         raise BadData(
             f"files of the type {suffix or 'without suffix'!r} are not read", where=str(path), do=f"give {KNOWN}"
@@ -46,7 +49,10 @@ def _folder(path: Path) -> str:
     if any(IDX.search(p.name) for p in path.iterdir()):
         return "idx"
     sounds = any(p.suffix.lower() == ".wav" for p in path.rglob("*"))
-    return "audio" if sounds and not images.files(path) else "images"
+    if images.files(path):
+        return "images"
+    texts = any(p.suffix.lower() == ".txt" for p in path.rglob("*"))
+    return "audio" if sounds else "texts" if texts else "images"
 
 
 def frame(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a pandas frame, which has no types

@@ -10,6 +10,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
+from likeness.data.corpora import WORDS
 from likeness.data.source import Reading, Table
 from likeness.data.tables import unknown_label
 
@@ -58,15 +59,21 @@ def encode(space: Space, items: Sequence[str]) -> Batch:
 
 
 def decode(space: Space, batch: Batch) -> list[str]:
-    """The items of a text Space as strings; a hidden symbol is a question mark in a box."""
+    """The items of a text Space as strings, words with blanks between; a hidden symbol is a question mark in a box."""
     variable = space.variables[0]
     assert variable.type == "nominal"
     symbols = variable.labels or tuple(f"<{k}>" for k in range(variable.categories))
+    between = " " if space.source == WORDS else ""
     lengths = batch.length if batch.length is not None else torch.full((len(batch),), batch.x.shape[1])
     return [
-        "".join(symbols[int(c)] if known else "\ufffd" for c, known in zip(x[:n], seen[:n], strict=True))
+        between.join(symbols[int(c)] if known else "\ufffd" for c, known in zip(x[:n], seen[:n], strict=True))
         for x, seen, n in zip(batch.x.tolist(), batch.present.tolist(), lengths.tolist(), strict=True)
     ]
+
+
+def files(folder: Path) -> list[Path]:
+    """The texts below a folder, in the order of their names."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".txt")
 
 
 def pieces(text: str, width: int | None) -> list[str]:

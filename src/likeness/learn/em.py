@@ -76,7 +76,8 @@ class EMExecutor(Executor):
         assert self.learner.decay is not None
         assert self.parameters is not None
         mean = {k: v / part["weight"] for k, v in part.items()}
-        rate = (self.iteration * 1000 + chunk + 2) ** -self.learner.decay
+        made = self.iteration * -(-self.task.rows // self.learner.rows) + chunk
+        rate = (made + 2) ** -self.learner.decay
         known = self.running
         self.running = mean if known is None else {k: torch.lerp(known[k], mean[k], rate) for k in mean}
         scaled = {k: v * self.task.rows for k, v in self.running.items()}

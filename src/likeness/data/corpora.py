@@ -1,0 +1,142 @@
+"""Documents as ragged sequences of word codes: LDA-C's bags of words, and plain text cut into words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from likeness.core.batch import Batch
+from likeness.core.errors import BadData
+from likeness.core.space import Nominal, Space
+from likeness.data.files import decode
+from likeness.data.source import Reading, Table
+
+WORDS = "words"  # what a Space's `source` says of documents that were cut into words
+WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")  # letters, with apostrophes between them
+BAG = re.compile(r"\d+(?:\s+\d+:\d+)*")  # a line of LDA-C's format
+BESIDE = ("{stem}.vocab", "{stem}.tokens", "{stem}.vocab.txt", "vocab.{stem}.txt", "vocab.txt")
+ORDER = "documents are bags: their words stand in the order of their numbers, not as they were written"
+
+
+def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
+    """Texts as sequences of their words in lower case, those seen at least so often; the commonest has code 0.
+
+    Raises:
+        BadData: If no word is seen so often.
+    """
+    cut = [words_of(text) for text in documents]
+    seen = Counter(word for words in cut for word in words)
+    labels = tuple(sorted((w for w in seen if seen[w] >= least), key=lambda w: (-seen[w], w)))
+    if not labels:
+        raise BadData(f"no word is seen {least} times", do="give more text, or a smaller words=")
+    place = {word: i for i, word in enumerate(labels)}
+    items = [np.array([place[w] for w in words if w in place], dtype=np.int64) for words in cut]
+    rare = len(seen) - len(labels)
+    notes = (f"{rare:,} words seen less than {least} times were left out",) if rare else ()
+    return _reading(items, labels, len(labels), notes, name)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case: runs of letters, with apostrophes between them."""
+    return WORD.findall(text.lower())
+
+
+def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Reading:
+    """A corpus in LDA-C's format, words by their names where a list of them is given or lies beside the file.
+
+    Raises:
+        BadData: Naming the file and line at fault.
+    """
+    items, most = _bags(path)
+    listed = vocabulary or next((p for p in _beside(path) if p.exists()), None)
+    if listed is None:
+        note = f"no list of words such as {BESIDE[0].format(stem=path.stem)} lies beside it: words are numbers"
+        return _reading(items, None, most + 1, (ORDER, note), name)
+    labels = tuple(line.strip() for line in decode(listed).splitlines() if line.strip())
+    if most >= len(labels):
+        line = next(i for i, item in enumerate(items, 1) if len(item) and item[-1] >= len(labels))
+        raise BadData(
+            f"word {items[line - 1][-1]} where {listed.name} lists words 0 to {len(labels) - 1}",
+            where=f"{path}, line {line}", do="give the list of words that belongs to the file",
+        )  # fmt: skip
+    return _reading(items, labels, len(labels), (ORDER,), name)
+
+
+def bags(path: Path) -> list[np.ndarray]:
+    """The codes of each line's words in a file of LDA-C's format: "M term:count term:count ...", terms from 0.
+
+    Raises:
+        BadData: Naming the file and line at fault.
+    """
+    return _bags(path)[0]
+
+
+def is_bags(path: Path) -> bool:
+    """Whether a file begins as LDA-C's do."""
+    first = decode(path).lstrip().split("\n", 1)[0].strip()
+    return ":" in first and BAG.fullmatch(first) is not None
+
+
+def encode(space: Space, items: Sequence[str]) -> Batch:
+    """Texts as a Batch of a Space of words; words that were not learned are left out, as rare ones were."""
+    variable = space.variables[0]
+    assert variable.type == "nominal"
+    place = {word: i for i, word in enumerate(variable.labels or ())}
+    return _laid([np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0)
+
+
+def _bags(path: Path) -> tuple[list[np.ndarray], int]:
+    items = [_bag(line, f"{path}, line {i}") for i, line in enumerate(decode(path).splitlines(), 1)]
+    most = max((int(item[-1]) for item in items if len(item)), default=-1)
+    if most < 0:
+        raise BadData("the file holds no words", where=str(path), do="give lines such as '2 0:1 5:3'")
+    return items, most
+
+
+def _bag(line: str, where: str) -> np.ndarray:
+    """A line's words in the order of their numbers, each as often as it is counted."""
+    text = line.strip()
+    if not text:
+        return np.zeros(0, np.int64)
+    if not BAG.fullmatch(text):
+        odd = next((p for p in text.split()[1:] if not re.fullmatch(r"\d+:\d+", p)), text.split()[0])
+        raise BadData(f"{odd!r} is not term:count", where=where, do="write lines such as '2 0:1 5:3'")
+    numbers = np.array(text.replace(":", " ").split(), dtype=np.int64)
+    terms, counts = numbers[1::2], numbers[2::2]
+    if len(terms) != numbers[0]:
+        raise BadData(f"{len(terms)} words where {numbers[0]} are announced", where=where, do="mend the line")
+    if not (counts > 0).all():
+        raise BadData(f"word {terms[counts.argmin()]} is counted 0 times", where=where, do="leave it out")
+    return np.sort(np.repeat(terms, counts))
+
+
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name(form.format(stem=path.stem)) for form in BESIDE]
+
+
+def _reading(
+    items: list[np.ndarray], labels: tuple[str, ...] | None, words: int, notes: tuple[str, ...], name: str
+) -> Reading:
+    kept = [item for item in items if len(item)]
+    if not kept:
+        raise BadData("no document holds a word", where=name)
+    passed = len(items) - len(kept)
+    notes = (*notes, *((f"{passed} documents without words were passed over",) if passed else ()))
+    space = Space(
+        axes=("time",), shape=(None,), variables=(Nominal(categories=words, labels=labels),),
+        longest=max(map(len, kept)), source=WORDS,
+    )  # fmt: skip
+    return Reading({"all": Table(space, _laid(kept, space.longest or 0), name=name)}, notes)
+
+
+def _laid(items: Sequence[np.ndarray], longest: int) -> Batch:
+    """Codes of words as a Batch, 0 behind the end."""
+    x = torch.zeros((len(items), max([longest, *map(len, items)])), dtype=torch.float32)
+    for row, item in enumerate(items):
+        x[row, : len(item)] = torch.from_numpy(item)
+    return Batch(x, length=torch.tensor([len(item) for item in items], dtype=torch.int64))

@@ -1,0 +1,369 @@
+"""Latent Dirichlet allocation: documents as mixtures of topics, bounded from below and fitted by variational EM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
+from likeness.core.batch import Batch, concat
+from likeness.core.config import Config, option
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.registry import Card, register
+from likeness.core.rowlaw import RowLaw
+from likeness.core.space import Real, Space, vector
+from likeness.heads.allocation import Topics, settled, sight, weighed
+from likeness.heads.bags import Bags, seeds
+from likeness.heads.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
+from likeness.heads.poisson import Poisson
+from likeness.heads.steps import StepNoise
+
+ALL = 1 << 40  # rows of a chunk that holds everything
+COLD, FRESH = 100, 50  # most updates of a document's proportions from an even start: of an answer, while learning
+SETTLED = 1e-6  # words that a topic's weight moves less than in an update before an answer is given
+ROUGH = 1e-3  # the same while topics are learned from some of the documents at a time (Hoffman, Bach & Blei 2010)
+TOLD = 10  # words that a topic is told by
+BLUR = 0.5  # of a start's topics, what is not of the documents that they begin with
+START, CANDIDATES = 5000, 5  # documents that starts are chosen from, and how many are tried for each topic
+FORMING = 20  # passes before alpha is learned: small weights early on keep documents in the topics they began in
+
+
+class TopicConfig(Config):
+    """Options of `topic`."""
+
+    topics: int = option(10, "topics", ge=1)
+    alpha: float | None = option(
+        None, "Dirichlet weight of each topic in a document; none: 1 to begin with, or 1 / topics where it is fixed",
+        gt=0,
+    )  # fmt: skip
+    proportions: Literal["fixed", "symmetric", "asymmetric"] = option(
+        "asymmetric", "whether alpha is learned: not, one number, or one for each topic", "objective"
+    )
+    smoothing: float = option(
+        0.1, "Dirichlet weight of each word in a topic (eta); 0: topics by maximum likelihood", "objective", ge=0
+    )
+    restarts: int = option(1, "starts, of which the best after `trial` passes goes on", "optimiser", ge=1)
+    trial: int = option(10, "passes that a start is judged by", "optimiser", ge=0)
+    updates: int = option(
+        3, "most updates of a document's proportions in a pass, which goes on from the last pass's", "optimiser", ge=1
+    )
+    passes: int = option(100, "most passes of variational EM", "optimiser", ge=1)
+    tolerance: float = option(1e-3, "EM stops where a pass gains less, in nats a document", "optimiser", ge=0)
+    decay: float | None = option(
+        None, "exponent of the steps of stochastic EM, above 0.5 to 1; none: all documents at once", "optimiser",
+        gt=0.5, le=1,
+    )  # fmt: skip
+    batch: int = option(256, "documents of a step of stochastic EM", "optimiser", ge=1)
+
+
+@register(
+    Card(
+        "topic", "Latent Dirichlet allocation", "classical",
+        "Blei, Ng & Jordan, Latent Dirichlet Allocation", 2003,
+        "Topics behind documents: bounds on the evidence, proportions of topics, words that go together.",
+    )
+)  # fmt: skip
+class Topic(Model):
+    """p(w) = integral of Dirichlet(theta; alpha) prod_n sum_k theta_k p(w_n | k), bounded by a Dirichlet q(theta).
+
+    Vectors of counts have a Poisson total, so that each count is Poisson given theta: log p is of the counts.
+    `encode` is q(theta). Topics are fitted under a Dirichlet prior of their own (Hoffman, Bach & Blei 2010), and
+    answers take their means.
+    """
+
+    Config = TopicConfig
+    natural_dtype = torch.float64
+    weights: Tensor
+    alpha: Tensor
+    rate: Tensor
+
+    def __init__(self, config: TopicConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.counted = space.variables[0].type == "count"
+        self.unbounded = space.ragged
+        self.words = space.width if self.counted else int(space.variables[0].states)
+        self.codes = vector(config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics)))
+        for name, value in self._blank().items():
+            self.register_buffer(name, value)
+
+    @classmethod
+    def _refuse(cls, config: TopicConfig, space: Space, given_space: Space | None) -> str | None:
+        words = space.axes == ("time",) and [v.type for v in space.variables] == ["nominal"]
+        counts = len(space.shape) == 1 and all(v.type == "count" for v in space.variables)
+        if not words and not counts:
+            return "documents are sequences of words (one nominal in time) or vectors of counts: take `mixture`"
+        if given_space is not None:
+            return "its topics know of no condition: take `mixture`, or one `topic` for each class"
+        return None
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"topics": 4, "passes": 40}
+
+    def _blank(self) -> Parameters:
+        config: TopicConfig = self.config
+        flat = torch.full((self.words, config.topics), 1.0 / self.words, dtype=torch.float64)
+        begin = config.alpha or (1 / config.topics if config.proportions == "fixed" else 1.0)
+        alpha = torch.full((config.topics,), begin, dtype=torch.float64)
+        return {"weights": flat, "alpha": alpha, "rate": torch.ones((), dtype=torch.float64)}
+
+    def _bags(self, batch: Batch) -> Bags:
+        x, present = batch.x.double(), batch.present
+        return Bags.of_counts(x, present) if self.counted else Bags.of_sequences(x, present, self.words)
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def learner(self) -> EM:
+        """Variational EM on all documents at once, or in steps of some of them."""
+        config: TopicConfig = self.config
+        known, whole = Known(self._bags), config.decay is None
+        return EM(
+            lambda task, noise: self._start(task, noise, known),
+            lambda batch, now: self._expect(known(batch), batch, now),
+            self._maximise, self._assign, config.passes, config.tolerance, config.decay, ALL if whole else config.batch,
+        )  # fmt: skip
+
+    def _learning(self, now: Parameters) -> tuple[Topics, Tensor]:
+        """What words are worth while topics have laws of their own, and what those laws add to the bound."""
+        smoothing, rate = float(self.config.smoothing), now["rate"] if self.counted else None
+        weights = now["weights"].T
+        if smoothing == 0:
+            table = weights / weights.sum(-1, keepdim=True).clamp(min=1e-300)
+            return Topics(table.T.contiguous(), now["alpha"], rate), weights.new_zeros(())
+        log_table = mean_log(weights)
+        prior = torch.full((self.words,), smoothing, dtype=weights.dtype, device=weights.device)
+        bound = log_norm(weights).sum() - len(weights) * log_norm(prior) + ((smoothing - weights) * log_table).sum()
+        return Topics(log_table.exp().T.contiguous(), now["alpha"], rate), bound
+
+    def _expect(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
+        """Words that each topic is expected to have put (Blei, Ng & Jordan 2003, eq. 9), and what alpha needs."""
+        topics, bound = self._learning(now)
+        weight = batch.weights.double()
+        found = sight(bags, topics, self._proportions(bags, topics, now))
+        each = found.theta * weight[:, None]
+        words = bags.scattered(found.ratio, each)
+        total = weight @ bags.total
+        unseen = topics.unseen(bags)
+        if bags.hidden is not None and unseen is not None:
+            words = words + now["rate"] * (bags.hidden.T @ each)
+            total = total + weight @ (found.theta * unseen).sum(-1)
+        sums = {
+            "words": words * topics.table, "log_theta": weight @ mean_log(found.weights), "total": total,
+            "objective": weight @ found.value + bound * weight.sum() / now["documents"], "weight": weight.sum(),
+        }  # fmt: skip
+        return sums | {"gamma": found.weights} if "gamma" in now else sums
+
+    def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
+        """Weights of each document's topics, from the last pass's on; from an even start too after 1, 2, 4, ... passes.
+
+        Documents stay where their first topics, as yet without shape, have led them: an even start finds better ones.
+        Each keeps the better of the two, so that the bound never falls.
+        """
+        warm = now.get("gamma")
+        made = int(now["made"])
+        if warm is not None:
+            warm = settled(bags, topics, warm, self.config.updates, SETTLED)
+            if made & (made - 1):
+                return warm
+        even = settled(bags, topics, topics.start(bags), FRESH, ROUGH)
+        if warm is None:
+            return even
+        better = sight(bags, topics, even).value > sight(bags, topics, warm).value
+        return torch.where(better[:, None], even, warm)
+
+    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
+        config: TopicConfig = self.config
+        alpha, made, reached = before["alpha"], before["made"] + 1, sums["objective"] / sums["weight"]
+        formed = float(made) > FORMING or float(reached - before["reached"]) < 10 * config.tolerance
+        if formed and config.proportions != "fixed":
+            mean = sums["log_theta"] / sums["weight"]
+            alpha = fitted(alpha, mean, symmetric=config.proportions == "symmetric")
+        after = {"weights": sums["words"] + config.smoothing, "alpha": alpha, "rate": sums["total"] / sums["weight"]}
+        gamma = {"gamma": sums["gamma"]} if "gamma" in sums else {}
+        return before | after | gamma | {"made": made, "reached": reached}
+
+    def _start(self, task: Any, noise: Noise, known: Known) -> Parameters:
+        """The best of several starts after a few passes."""
+        config: TopicConfig = self.config
+        batch = concat([b for b, _ in task.everything(ALL)])
+        bags, best, height = known(batch), Parameters(), -math.inf
+        for i in range(config.restarts):
+            now, reached = self._guess(bags, batch.weights.double(), noise, i), -math.inf
+            for _ in range(config.trial if config.restarts > 1 else 0):
+                sums = self._expect(bags, batch, now)
+                now, reached = self._maximise(sums, now), float(sums["objective"])
+            if not best or reached > height:
+                best, height = now, reached
+        return best if config.decay is None else {k: v for k, v in best.items() if k != "gamma"}
+
+    def _guess(self, bags: Bags, weight: Tensor, noise: Noise, i: int) -> Parameters:
+        """Topics begun by documents far from each other, each half its words and half those of all."""
+        config: TopicConfig = self.config
+        some = bags.take(torch.arange(0, len(bags), max(1, len(bags) // START)))
+        some = some.take(some.total.nonzero().flatten())
+        now, even = self._blank(), torch.ones(len(bags), 1, dtype=torch.float64)
+        own = now["weights"]
+        if len(some):
+            u = noise[:1].uniform(f"seeds {i}", config.topics, CANDIDATES)[0]
+            few = some.take(seeds(some, u.double()))
+            own = few.scattered(few.count / few.total[few.row], torch.eye(config.topics, dtype=torch.float64))
+        words = bags.scattered(bags.count, even * weight[:, None])
+        mixed = (1 - BLUR) * own + BLUR * words / words.sum().clamp(min=1)
+        topics = Topics(own, now["alpha"])
+        return now | {
+            "weights": config.smoothing + mixed * words.sum() / config.topics,
+            "rate": (words.sum() / weight.sum()).clamp(min=1e-3), "gamma": topics.start(bags),
+            "documents": weight.sum(), "made": weight.new_zeros(()), "reached": weight.new_tensor(-torch.inf),
+        }  # fmt: skip
+
+    def _assign(self, parameters: Parameters) -> None:
+        for name in self._blank():
+            setattr(self, name, parameters[name].to(getattr(self, name)))
+
+    def count(self) -> int:
+        """One less than the words of each topic, alpha where it is learned, and the mean number of counts."""
+        config: TopicConfig = self.config
+        learned = {"fixed": 0, "symmetric": 1, "asymmetric": config.topics}[config.proportions]
+        return config.topics * (self.words - 1) + learned + self.counted
+
+    @property
+    def table(self) -> Tensor:
+        """The probability of each word in each topic, (V, K): the mean of the topics' laws."""
+        weights = self.weights.double()
+        return weights / weights.sum(0).clamp(min=1e-300)
+
+    @property
+    def topics(self) -> Topics:
+        """What answers rest on."""
+        return Topics(self.table, self.alpha.double(), self.rate.double() if self.counted else None)
+
+    def top(self, n: int = TOLD) -> list[list[str]]:
+        """The likeliest words of each topic, the likeliest first."""
+        best = self.table.topk(min(n, self.words), 0).indices.T.tolist()
+        if self.counted:
+            names = self.space.names or tuple(f"x{i}" for i in range(self.words))
+        else:
+            variable = self.space.variables[0]
+            assert variable.type == "nominal"
+            names = variable.labels or tuple(map(str, range(self.words)))
+        return [[names[w] for w in topic] for topic in best]
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """What a word costs, and the likeliest words of each topic with its share of the words."""
+        bags, topics = self._bags(batch.to(dtype=self.dtype, device=self.device)), self.topics
+        weights = settled(bags, topics, topics.start(bags), COLD, SETTLED)
+        words = float(bags.total.sum().clamp(min=1))
+        nats = -float((sight(bags, topics, weights).value - topics.constant(bags)).sum()) / words
+        share = (weights - topics.prior).sum(0) / words
+        told = f"A word costs at most {nats:.4f} nats: a perplexity of {math.exp(min(nats, 700)):.1f} or less."
+        lines = [
+            f"Topic {k}, {share[k]:.1%} of the words: {', '.join(self.top()[k])}."
+            for k in share.argsort(descending=True)
+        ]
+        return (told, *lines)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def how(self, verb: str, settings: Any) -> str:
+        """The number of topics."""
+        return f"{self.config.topics} topics"
+
+    def _posterior(self, bags: Bags) -> Tensor:
+        """Dirichlet weights of each document's topics, (B, K)."""
+        return settled(bags, self.topics, self.topics.start(bags), COLD, SETTLED)
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """The variational bound, or with effort that by weighted draws (Burda, Grosse & Salakhutdinov 2016)."""
+        bags = self._bags(batch)
+        weights = self._posterior(bags)
+        if effort is None:
+            value = sight(bags, self.topics, weights).value
+            return Scored(value.to(self.dtype), Kind.LOWER_BOUND, "variational bound")
+        value, stderr = log_mean_exp(weighed(bags, self.topics, weights, noise, effort)[1])
+        stderr = None if stderr is None else stderr.to(self.dtype)
+        return Scored(value.to(self.dtype), Kind.LOWER_BOUND, f"importance bound, {effort} draws", stderr)
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        assert self.codes is not None
+        weights = self._posterior(self._bags(batch)).to(self.dtype)
+        return Dirichlet(self.codes, batch.ids, Kind.ESTIMATE, "variational posterior", weights)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        log_theta = log_shares(self.alpha.double().expand(noise.rows, -1), noise, "shares")
+        size = self.space.layout[0]
+        size = size if length is None or not len(length) else max(size, int(length.max()))
+        return self._drawn(log_theta, noise, size)
+
+    def _drawn(self, log_theta: Tensor, noise: Noise, size: int) -> Tensor:
+        """Words of documents whose proportions are known, (B, L): a topic, then a word of it; or Poisson counts."""
+        if self.counted:
+            mean = (log_theta.exp() @ self.table.T * self.rate.double()).clamp(min=1e-300)
+            u = noise.uniform("count", size).double()
+            return Poisson(size).law(mean.log()[..., None]).draw(u[..., None]).to(self.dtype)
+        many = StepNoise.of(noise, size)
+        u, v = (many.uniform(use).double().reshape(-1, size) for use in ("topic", "word"))
+        theta = log_theta.exp().cumsum(-1)
+        topic = torch.searchsorted(theta, u * theta[:, -1:], right=True).clamp(max=theta.shape[-1] - 1)
+        cdf = self.table.T.cumsum(-1)
+        line = (cdf / cdf[:, -1:] + torch.arange(len(cdf), device=cdf.device)[:, None]).flatten()
+        word = torch.searchsorted(line, topic + v, right=True) - topic * self.words
+        return word.clamp(0, self.words - 1).to(self.dtype)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        """Proportions from weighted draws that all of a row's completions share, words from them."""
+        bags, many, particles = self._bags(batch), noise.draws(n), settings.particles
+        weights = self._posterior(bags)
+        log_theta, log_weight = weighed(bags, self.topics, weights, replace(noise, draw=0).within("shares"), particles)
+        share = log_weight.softmax(0).T
+        cdf = share.cumsum(-1)
+        u = many.uniform("particle", 1).double().reshape(n, len(batch)).T
+        chosen = torch.searchsorted(cdf, u.contiguous() * cdf[:, -1:], right=True).clamp(max=particles - 1)
+        picked = log_theta.transpose(0, 1)[torch.arange(len(batch))[:, None], chosen].transpose(0, 1)
+        drawn = self._drawn(picked.flatten(0, 1), many, batch.x.shape[1]).unflatten(0, (n, -1))
+        x = torch.where(batch.holes, drawn, batch.x)
+        ess = (n / (1 + n / particles * (particles * share.square().sum(-1)))).to(self.dtype)
+        return Completed(x, f"{particles} weighted proportions of topics", None, ess, Kind.ESTIMATE)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The likeliest word, or count, where topics have their mean proportions."""
+        weights = self._posterior(self._bags(batch))
+        mean = weights / weights.sum(-1, keepdim=True) @ self.table.T
+        best = (self.rate.double() * mean).floor() if self.counted else mean.argmax(-1, keepdim=True)
+        x = torch.where(batch.holes, best.to(self.dtype), batch.x)
+        return Mode(batch.with_x(x), Kind.ESTIMATE, "mean proportions of topics")
+
+
+class Known:
+    """The bags of the batch that was last seen: a pass over all documents sees the same one again.
+
+    Args:
+        bags: Makes them.
+    """
+
+    def __init__(self, bags: Callable[[Batch], Bags]) -> None:
+        self.make, self.last = bags, None
+
+    last: tuple[Batch, Bags] | None
+
+    def __call__(self, batch: Batch) -> Bags:
+        """Those of this batch."""
+        if self.last is None or not _same(self.last[0], batch):
+            self.last = batch, self.make(batch)
+        return self.last[1]
+
+
+def _same(a: Batch, b: Batch) -> bool:
+    """Whether two batches hold the same words."""
+    return a.x.shape == b.x.shape and torch.equal(a.x, b.x) and torch.equal(a.present, b.present)

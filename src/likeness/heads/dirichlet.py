@@ -1,0 +1,110 @@
+"""Dirichlet laws over shares that add up to 1: as the law of a row's code, their draws, and their weights from data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likeness.core.noise import Noise
+from likeness.core.rowlaw import RowLaw
+
+LEAST, MOST = 1e-4, 1e6  # weights that data may lead to
+STEPS, HALVES = 30, 20
+CLOSE = 1e-9  # a relative step that ends Newton's
+
+
+@dataclass(frozen=True, eq=False)
+class Dirichlet(RowLaw):
+    """Shares of K things for each row, of weights (B, K)."""
+
+    weights: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The weights, scaled to add up to 1."""
+        return self.weights / self.weights.sum(-1, keepdim=True)
+
+    @property
+    def mode(self) -> Tensor:
+        """The peak among things of weights above 1, the others 0; all on the heaviest where no weight is."""
+        above = (self.weights - 1).clamp(min=0)
+        total = above.sum(-1, keepdim=True)
+        corner = torch.nn.functional.one_hot(self.weights.argmax(-1), self.weights.shape[-1]).to(above)
+        return torch.where(total > 0, above / total.clamp(min=1e-300), corner)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """The log-density of the first K - 1 shares, (B,)."""
+        return torch.xlogy(self.weights - 1, z).sum(-1) - log_norm(self.weights)
+
+    def draw(self, noise: Noise) -> Tensor:
+        """Gamma numbers, scaled to add up to 1."""
+        n = noise.rows // len(self.weights)
+        return log_shares(self.weights.repeat(n, 1), noise, "z").exp()
+
+
+def log_norm(weights: Tensor) -> Tensor:
+    """Log of prod_k Gamma(w_k) / Gamma(sum_k w_k), (...)."""
+    return torch.lgamma(weights).sum(-1) - torch.lgamma(weights.sum(-1))
+
+
+def mean_log(weights: Tensor) -> Tensor:
+    """E log share_k = psi(w_k) - psi(sum_k w_k), (..., K)."""
+    return torch.digamma(weights) - torch.digamma(weights.sum(-1, keepdim=True))
+
+
+def log_density(log_z: Tensor, weights: Tensor) -> Tensor:
+    """The log-density of shares whose logarithms are told, (...)."""
+    return ((weights - 1) * log_z).sum(-1) - log_norm(weights)
+
+
+def log_shares(weights: Tensor, noise: Noise, use: str) -> Tensor:
+    """Logarithms of one draw of each row's shares, (B, K), finite however small the weights.
+
+    Gamma(w) = Gamma(w + 1) U^(1 / w) (Stuart 1962), and Gamma(w + 1) by inverse CDF.
+    """
+    from scipy.special import gammaincinv  # torch has no inverse of the incomplete gamma function
+
+    u = noise.uniform(use, 2, weights.shape[-1]).to(weights)
+    u = u.clamp(min=2.0**-54)
+    body = torch.from_numpy(gammaincinv((weights + 1).double().cpu().numpy(), u[:, 0].double().cpu().numpy()))
+    return (body.to(weights).log() + u[:, 1].log() / weights).log_softmax(-1)
+
+
+def fitted(weights: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
+    """The weights (K,) that make shares of these mean logarithms (K,) likeliest, by Newton's method from `weights`.
+
+    Maximises -log_norm(w) + sum_k w_k mean_k over all w, or over equal ones, a step halved until it rises
+    (Minka 2000, Estimating a Dirichlet distribution, eqs. 15 to 18; Blei, Ng & Jordan 2003, A.4.2).
+    """
+    mean = mean.mean().expand_as(mean) if symmetric else mean
+
+    def height(w: Tensor) -> float:
+        return float((w * mean).sum() - log_norm(w))
+
+    now, reached = weights, height(weights)
+    for _ in range(STEPS):
+        step, done = _newton(now, mean, symmetric=symmetric), False
+        for half in range(HALVES):
+            tried = now + step / 2**half
+            if bool((tried > 0).all()) and (risen := height(tried.clamp(LEAST, MOST))) >= reached:
+                tried = tried.clamp(LEAST, MOST)
+                done = bool(((tried - now).abs() <= CLOSE * now).all())
+                now, reached = tried, risen
+                break
+        else:
+            return now
+        if done:
+            break
+    return now
+
+
+def _newton(w: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
+    """Newton's step; the Hessian is a diagonal and a constant, so that K numbers tell it."""
+    slope = mean - mean_log(w)
+    own, shared = -torch.polygamma(1, w), torch.polygamma(1, w.sum())
+    if symmetric:  # one number, whose second derivative is the sum of all
+        return -slope.sum() / (own.sum() + len(w) ** 2 * shared) * torch.ones_like(w)
+    b = (slope / own).sum() / (1 / shared + (1 / own).sum())
+    return (b - slope) / own
