@@ -53,8 +53,9 @@ def test_a_refusal_is_a_sentence():
 
 NAMED = {"binary8", "nominal4", "counts4", "table", "image_binary", "symbols"}
 TIMED = {"symbols", "series", "audio"}
-REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED}
-CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}}
+NO_NET = {"counts4", "table", "image_8bit", "symbols", "series"}
+REFUSED = {"gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED, "bayes_net": NO_NET}
+CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "bayes_net": {"none"}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
