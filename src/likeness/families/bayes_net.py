@@ -1,0 +1,250 @@
+"""Bayesian networks: a learned tree, a mixture of trees, or a graph that is given; exact answers to every question."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likeness.bijections.preprocess import Reals
+from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.batch import Batch, concat, missing
+from likeness.core.config import Config, option
+from likeness.core.learner import EM, Parameters
+from likeness.core.model import Model
+from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, register
+from likeness.core.routes import Question
+from likeness.core.rowlaw import Categorical, RowLaw
+from likeness.core.space import Space, entry_names, label
+from likeness.heads.factors import Graph
+from likeness.heads.graph import Net, looked_up
+from likeness.heads.linear import Linear
+from likeness.heads.trees import Trees
+from likeness.routes import enumerate_states
+
+START_ROWS = 20_000  # rows that starts are tried on
+MOST = 1 << 26  # numbers of all tables of pairs
+WIDE = 1 << 22  # numbers of one variable's table
+ROWS = 8192
+
+
+class BayesNetConfig(Config):
+    """Options of `bayes_net`."""
+
+    components: int = option(1, "trees, of which each row has one: above 1 a mixture, over categories", ge=1)
+    parents: dict[str, tuple[str | int, ...]] | None = option(
+        None, "the graph: the parents of each variable that has any, by name or number; None: a tree is learned"
+    )
+    smoothing: float = option(
+        1.0, "weight of rows spread evenly over all states, which every table is told besides its own", "objective",
+        ge=0,
+    )  # fmt: skip
+    restarts: int = option(3, "starts of a mixture, of which the likeliest after `trial` passes goes on", "optimiser",
+                           ge=1)  # fmt: skip
+    trial: int = option(5, "passes of EM that a start is judged by", "optimiser", ge=0)
+    passes: int = option(100, "most passes of EM: of mixtures, and where entries are missing", "optimiser", ge=1)
+    tolerance: float = option(1e-5, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+
+
+@register(
+    Card(
+        "bayes_net", "Bayesian network", "classical",
+        "Chow & Liu, Approximating discrete probability distributions with dependence trees", 1968,
+        "Variables that depend on a few others: a learned tree, a mixture of trees, or your own graph, all exact.",
+    )
+)  # fmt: skip
+class BayesNet(Model):
+    """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
+
+    Holes in training: a tree over categories is found from the pairs that are complete, and EM then finds its tables;
+    over reals EM finds the tree as well.
+    """
+
+    Config = BayesNetConfig
+    natural_dtype = torch.float64
+
+    def __init__(self, config: BayesNetConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        if space.real:
+            self.preprocessor = Reals(space)
+            self.default_effort = 8 if self.preprocessor.stochastic else 1
+        self.codes = label(config.components) if config.components > 1 else None
+        self.net = _net(config, space)
+        for name, value in self.net.blank().items():
+            self.register_buffer(name, value)
+
+    @classmethod
+    def _refuse(cls, config: BayesNetConfig, space: Space, given_space: Space | None) -> str | None:
+        if given_space is not None:
+            return "its graph knows of no condition: take `discriminant` with law=bayes_net for classes, or add columns"
+        if space.ragged:
+            return "a graph is over a fixed number of variables: take `hmm`, or `autoregressive`"
+        if not space.real and not space.discrete:
+            return "its tables need finitely many states, its regressions reals alone: take `mixture`"
+        return _refused_graph(config, space) or _refused_size(config, space)
+
+    @classmethod
+    def small(cls, space: Space) -> dict[str, Any]:
+        """Options that learn within a second."""
+        return {"passes": 30}
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Source) -> None:
+        self.net.holes = any(not b.full for b in source.chunks(65536))
+
+    def learner(self) -> EM:
+        """One pass of counts where that is enough, EM for mixtures and where something is missing."""
+        config: BayesNetConfig = self.config
+        passes = config.passes if self.net.holes or config.components > 1 else 1
+        return EM(self._start, self._expect, self.net.maximise, self._assign, passes, config.tolerance, rows=ROWS)
+
+    def _start(self, task: Any, noise: Noise) -> Parameters:
+        """As the net begins, from some of the rows."""
+        config: BayesNetConfig = self.config
+        if isinstance(self.net, Graph) or (config.components == 1 and not self.net.holes):
+            return self.net.blank()
+        stride = max(1, task.rows // START_ROWS)
+        batch = concat([b[::stride] for b, _ in task.everything(ROWS)])
+        x, known = self._view(batch)
+        if isinstance(self.net, Linear):
+            return self.net.start(x, known, batch.weights.double())
+        assert isinstance(self.net, Trees)
+        return self.net.start(x, known, batch.weights.double(), noise[:1], config.restarts, config.trial)
+
+    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+        return self.net.expect(*self._view(batch), batch.weights.double(), now)
+
+    def _assign(self, parameters: Parameters) -> None:
+        for name, value in parameters.items():
+            setattr(self, name, value.to(getattr(self, name)))
+
+    @property
+    def fitted(self) -> Parameters:
+        """The parameters, by the names that EM knows them by."""
+        found = {name: getattr(self, name) for name in self.net.blank()}
+        return {name: t.double() if t.is_floating_point() else t for name, t in found.items()}
+
+    @property
+    def edges(self) -> list[list[tuple[str, str]]]:
+        """The edges (parent, child) of each component's graph, by name."""
+        names = entry_names(self.space)
+        return [[(names[i], names[j]) for i, j in edges] for edges in self.net.edges(self.fitted)]
+
+    def count(self) -> int:
+        """The numbers of all tables that may be chosen freely: 2^n - 1 for n bits that all depend on those before."""
+        return self.net.free(self.fitted)
+
+    def remarks(self, batch: Batch) -> tuple[str, ...]:
+        """The edges, where they can be read."""
+        edges = self.edges[0]
+        if self.config.components > 1 or not 0 < len(edges) <= 30:
+            return ()
+        return (f"Edges, which are no causes: {', '.join(f'{a} - {b}' for a, b in edges)}.",)
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _view(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Numbers or codes, and what of them is known, (N, D)."""
+        x = batch.x.flatten(1)
+        return (x.double() if self.space.real else x.long()), batch.present.flatten(1)
+
+    def _as_x(self, v: Tensor, *leading: int) -> Tensor:
+        return v.to(self.dtype).reshape(*leading, -1, *self._layout)
+
+    @property
+    def _layout(self) -> tuple[int, ...]:
+        return self.space.layout if self.preprocessor is None else self.preprocessor.out.layout
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _why_not(self, verb: str) -> str | None:
+        alone = self.config.components == 1
+        return "one net has no components to tell apart: take components=10" if verb == "encode" and alone else None
+
+    def how(self, verb: str, settings: Any) -> str:
+        """What kind of net."""
+        m = self.config.components
+        return f"mixture of {m} trees" if m > 1 else "tree" if self.config.parents is None else "given graph"
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        value = self.net.log_prob(*self._view(batch), self.fitted)
+        return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
+
+    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+        assert self.codes is not None
+        assert isinstance(self.net, Trees)
+        logits = self.net.posterior(*self._view(batch), self.fitted).to(self.dtype)
+        return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        space = self.space if self.preprocessor is None else self.preprocessor.out
+        return self._as_x(self.net.draw(*self._view(missing(space, noise.rows, self._anchor)), self.fitted, noise))
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        drawn = self.net.draw(*self._view(batch), self.fitted, noise.draws(n))
+        return Completed(self._as_x(drawn, n), "exact conditional")
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The greatest in place of sums; for a mixture every state where they are few, else the best tree's."""
+        if self.config.components > 1 and enumerate_states.few(self, batch):
+            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
+            found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
+            return found
+        x, sure = self.net.mode(*self._view(batch), self.fitted)
+        kind = Kind.EXACT if sure and self._plain else Kind.ESTIMATE
+        return Mode(batch.with_x(self._as_x(x)), kind, "greatest in place of sums" if sure else "peaks of the trees")
+
+    @property
+    def _plain(self) -> bool:
+        """Whether a peak in model units is a peak in data units."""
+        return all(v.type != "real" or v.lower is v.upper is v.resolution is None for v in self.space.variables)
+
+
+def _sizes(space: Space) -> list[int]:
+    """The states of each entry."""
+    return [int(v.states) for v in space.columns] * (space.dims // space.width)
+
+
+def _net(config: BayesNetConfig, space: Space) -> Net:
+    """The law that the options and the Space ask for."""
+    found = None if config.parents is None else looked_up(entry_names(space), config.parents)
+    assert not isinstance(found, str)
+    if space.real:
+        return Linear(space.dims, found)
+    if found is None or max(map(len, found)) <= 1:
+        parent = None if found is None else torch.tensor([above[0] if above else -1 for above in found])
+        return Trees(_sizes(space), config.components, config.smoothing, parent)
+    return Graph(_sizes(space), found, config.smoothing)
+
+
+def _refused_graph(config: BayesNetConfig, space: Space) -> str | None:
+    """Why these options and this graph do not go together, or None where they do."""
+    if config.components > 1 and space.real:
+        return "a mixture of trees is over categories: take `mixture` for reals, or components=1"
+    if config.parents is None:
+        return None
+    if config.components > 1:
+        return "parents= gives one graph, components= asks for several trees: leave one of them out"
+    found = looked_up(entry_names(space), config.parents)
+    return found if isinstance(found, str) else None
+
+
+def _refused_size(config: BayesNetConfig, space: Space) -> str | None:
+    """Why the tables would be too large, or None where they are not."""
+    if space.real:
+        return None
+    sizes = _sizes(space)
+    found = None if config.parents is None else looked_up(entry_names(space), config.parents)
+    if found is not None and not isinstance(found, str) and max(map(len, found)) > 1:
+        wide = max(math.prod(sizes[i] for i in (*above, j)) for j, above in enumerate(found))
+        return None if wide <= WIDE else f"a table of {wide:.3g} numbers is too large: give fewer parents"
+    total = config.components * (len(sizes) * max(sizes)) ** 2
+    if total <= MOST:
+        return None
+    return f"its tables of all pairs would have {total:.3g} numbers: take `independent` or `autoregressive`"

@@ -1,0 +1,124 @@
+"""Directed graphs of variables: their order and levels, the tree of greatest weight, and what every net answers."""
+
+from __future__ import annotations
+
+import graphlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.sparse import csgraph
+from torch import Tensor
+
+from likeness.core.learner import Parameters
+from likeness.core.noise import Noise
+
+Edges = list[tuple[int, int]]
+Parents = tuple[tuple[int, ...], ...]
+
+
+class Net(ABC):
+    """The law of D variables along directed edges; x (N, D) and what of it is known, bool (N, D), go in.
+
+    Attributes:
+        holes: Whether some of the training rows have holes; set before anything is learned.
+    """
+
+    holes: bool = False
+
+    @abstractmethod
+    def blank(self) -> Parameters:
+        """Parameters that know of nothing."""
+
+    @abstractmethod
+    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+        """Additive statistics of weighted rows, "objective" and "weight" among them."""
+
+    @abstractmethod
+    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """The parameters that are best for them."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        """Log p of what is known, exact, (N,)."""
+
+    @abstractmethod
+    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+        """Rows whose hidden entries are drawn given the others, (R, D); noise has R = n * N rows, draw-major."""
+
+    @abstractmethod
+    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+        """Rows with their likeliest hidden entries, (N, D), and whether these surely are."""
+
+    @abstractmethod
+    def free(self, now: Parameters) -> int:
+        """How many numbers may be chosen freely."""
+
+    @abstractmethod
+    def edges(self, now: Parameters) -> list[Edges]:
+        """The edges (parent, child) of each component's graph."""
+
+
+def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> Parents | str:
+    """The parents of each variable by number, or the sentence that says what is amiss."""
+    places = {name: i for i, name in enumerate(names)}
+    found: list[tuple[int, ...]] = [()] * len(names)
+    for child, above in told.items():
+        every = [_place(places, name) for name in (child, *above)]
+        unknown = [str(name) for name, at in zip((child, *above), every, strict=True) if at is None]
+        if unknown:
+            return f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}"
+        numbers = tuple(at for at in every if at is not None)
+        found[numbers[0]] = tuple(sorted(set(numbers[1:])))
+    try:
+        order_of(tuple(found))
+    except graphlib.CycleError as error:
+        ring = " -> ".join(names[i] for i in error.args[1])
+        return f"parents= goes in a circle ({ring}): leave one of its edges out"
+    return tuple(found)
+
+
+def _place(places: dict[str, int], name: str | int) -> int | None:
+    if name in places:
+        return places[str(name)]
+    number = int(name) if str(name).isdecimal() else -1
+    return number if 0 <= number < len(places) else None
+
+
+def order_of(parents: Parents) -> list[int]:
+    """All variables, parents before children."""
+    return list(graphlib.TopologicalSorter(dict(enumerate(parents))).static_order())
+
+
+def levels(parent: Tensor) -> list[Tensor]:
+    """The nodes of each depth of a forest, the roots first; parent int64 (S,), -1 for a root."""
+    depth, at = torch.zeros_like(parent), parent
+    while bool((at >= 0).any()):
+        depth = depth + (at >= 0)
+        at = torch.where(at >= 0, parent[at.clamp(min=0)], -1)
+    return [(depth == d).nonzero().flatten() for d in range(int(depth.max()) + 1)]
+
+
+def spanning(weight: Tensor) -> Tensor:
+    """The spanning tree of greatest summed weight (D, D), as the parent of each node, int64 (D,), -1 for the root.
+
+    Only the order of the weights decides (Kruskal 1956), so that ranks stand for them: no weight is lost to rounding or
+    taken for an absent edge. The root is the middle of the longest path, which makes for the fewest levels.
+    """
+    d = len(weight)
+    if d == 1:
+        return torch.full((1,), -1)
+    row, column = np.triu_indices(d, 1)
+    cost = np.zeros((d, d))
+    ranks = np.empty(len(row))
+    ranks[np.argsort(-weight.numpy()[row, column], kind="stable")] = np.arange(1, len(row) + 1)
+    cost[row, column] = ranks
+    tree = csgraph.minimum_spanning_tree(cost)
+    end = int(csgraph.breadth_first_order(tree, 0, directed=False)[0][-1])
+    order, above = csgraph.breadth_first_order(tree, end, directed=False)
+    path = [int(order[-1])]
+    while path[-1] != end:
+        path.append(int(above[path[-1]]))
+    above = csgraph.breadth_first_order(tree, path[len(path) // 2], directed=False)[1]
+    return torch.from_numpy(above.astype(np.int64)).clamp(min=-1)
