@@ -1,0 +1,335 @@
+"""Variational inference: a Gaussian q(z) fitted to a density that the user gives, with its bound and what checks it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from likeness.bijections.preprocess import Reals
+from likeness.core import gaussian
+from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored, log_mean_exp
+from likeness.core.batch import Batch, missing
+from likeness.core.config import Config, GradientConfig, option
+from likeness.core.errors import BadConfig
+from likeness.core.learner import Gradient, Phase
+from likeness.core.model import Model
+from likeness.core.noise import Noise, fresh_seed
+from likeness.core.preprocessor import Source
+from likeness.core.registry import Card, build, register
+from likeness.core.space import Real, Space, vector
+from likeness.learn.run import Run
+from likeness.metrics.pareto import Smoothed, pareto_smoothed
+
+Density = Callable[[Tensor], Tensor]
+EMA, WARMUP = 0.99, 20
+
+
+class VIConfig(Config):
+    """Options of `vi`."""
+
+    target: str | None = option(
+        None, "the log-density to approximate, package.module:function of z (B, Q) with values (B,) in nats"
+    )
+    rank: Literal["full", "diagonal"] = option("full", "full: any covariance; diagonal: independent entries")
+    gradient: Literal["reparameterised", "score"] = option(
+        "reparameterised", "reparameterised: through the draws, for a density with a gradient; score: without one",
+        "objective",
+    )  # fmt: skip
+    draws: int = option(64, "draws of z a step", "objective", ge=2)
+    spread: float = option(1.0, "deviation of every entry to begin with, where bounds are removed", gt=0)
+    lr: float = option(0.05, "peak learning rate of Adam", "optimiser", gt=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(LogProb):
+    """The log evidence by importance sampling, with what says whether its draws suffice.
+
+    Attributes:
+        k: The shape of the weights' tail: below 0.5 good, above 0.7 not to be relied on.
+        ess: The effective number of draws.
+    """
+
+    k: float = math.nan
+    ess: float = math.nan
+
+
+@register(
+    Card(
+        "vi", "Variational inference", "classical", "Kucukelbir et al., Automatic differentiation variational inference",
+        2017, "A Gaussian fitted to a density known up to its constant: a posterior, its bound, and a check of both.",
+    )
+)  # fmt: skip
+class VI(Model):
+    """z = T(u) with u ~ N(mean, L L'), T the map from the line to each entry's bounds, fitted to a given density.
+
+    It maximises E_q[log p(z, x) - log q(z)] <= log p(x) in draws of q and learns from no data: the density holds them.
+    L = diag(exp(log_std)) (I + below), so that `below` has no unit.
+
+    Attributes:
+        density: The log-density; that of the Config's name, imported when first asked for, unless one is put here.
+    """
+
+    Config = VIConfig
+    natural_dtype = torch.float64
+
+    def __init__(self, config: VIConfig, space: Space, given_space: Space | None = None) -> None:
+        super().__init__(config, space, given_space)
+        self.preprocessor, q = Bounds(space), space.dims
+        self.mean = nn.Parameter(torch.zeros(q))
+        self.log_std = nn.Parameter(torch.full((q,), math.log(config.spread)))
+        self.below = nn.Parameter(torch.zeros(q * (q - 1) // 2 if config.rank == "full" else 0))
+        self._density: Density | None = None
+
+    @classmethod
+    def _refuse(cls, config: VIConfig, space: Space, given_space: Space | None) -> str | None:
+        if config.target is None:
+            return (
+                "it learns no law of rows, it approximates a density that you give: name it as "
+                "target=package.module:function, or call likeness.families.vi.fit with a function"
+            )
+        if given_space is not None:
+            return "what its density is given stands in the density itself: ask without `given`"
+        if space.ragged or len(space.shape) != 1 or not all(v.type == "real" and not v.counted for v in space.variables):
+            return "z is a vector of reals, with bounds or without: sum discrete unknowns out of the density"
+        return None
+
+    # ---- the density -----------------------------------------------------------------------------------------------
+
+    @property
+    def density(self) -> Density:
+        """Log p(z, x) of z (B, Q) in data units, (B,) in nats.
+
+        Raises:
+            BadConfig: Where the Config's name leads to no function.
+        """
+        if self._density is None:
+            self._density = imported(self.config.target)
+        return self._density
+
+    @density.setter
+    def density(self, function: Density) -> None:
+        self._density = function
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """Log p(T(u), x) + log |dT/du| of points without bounds (B, Q), (B,).
+
+        Raises:
+            BadConfig: Where the density returns anything but one number a row.
+        """
+        assert isinstance(self.preprocessor, Bounds)
+        value = self.density(self.preprocessor.inverse(u))
+        if value.shape != u.shape[:1]:
+            raise BadConfig(
+                f"the density returned numbers of shape {tuple(value.shape)} for z of shape {tuple(u.shape)}",
+                do="return one log-density a row, with sums over the last axis",
+            )
+        return value + self.preprocessor.log_stretch(u)
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def learner(self) -> Gradient:
+        """Adam on the bound, by draws alone."""
+        config = GradientConfig(
+            lr=self.config.lr, batch=self.config.draws, clip=0.0, ema=EMA, warmup=WARMUP, precision="fp32"
+        )
+        return Gradient((Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),), config)
+
+    def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
+        """Minus the bound at each draw, (B,), whose gradient is the one that was chosen."""
+        return {"bound": self._gradients[self.config.gradient](self, noise.normal("z", len(self.mean)))}
+
+    def _reparameterised(self, eps: Tensor) -> Tensor:
+        """Log q - log p at u = mean + L eps, q held still, so that the noise ends where q is right.
+
+        Roeder, Wu & Duvenaud 2017, arXiv:1703.09194, eq. 8.
+        """
+        u = self.mean + eps @ self.factor.mT
+        return gaussian.log_density(u, self.mean.detach(), self._cov.detach()) - self.log_joint(u)
+
+    def _score_function(self, eps: Tensor) -> Tensor:
+        """The same without the density's gradient: grad log q(u) times (log q - log p), less its mean over other draws.
+
+        Ranganath, Gerrish & Blei 2014, eq. 2; the baseline is that of Mnih & Rezende 2016, arXiv:1602.06725, eq. 8.
+        """
+        with torch.no_grad():
+            u = self.mean + eps @ self.factor.mT
+            cost = gaussian.log_density(u, self.mean, self._cov) - self.log_joint(u)
+            advantage = (cost - cost.mean()) * (len(cost) / max(len(cost) - 1, 1))
+        score = gaussian.log_density(u, self.mean, self._cov) * advantage
+        return cost + score - score.detach()
+
+    _gradients = {"reparameterised": _reparameterised, "score": _score_function}  # noqa: RUF012
+
+    @property
+    def factor(self) -> Tensor:
+        """L, (Q, Q), lower triangular."""
+        std = self.log_std.exp()
+        if not len(self.below):
+            return std.diag()
+        rows, columns = torch.tril_indices(len(std), len(std), -1, device=std.device)
+        unit = torch.eye(len(std), dtype=std.dtype, device=std.device)
+        return std[:, None] * unit.index_put((rows, columns), self.below)
+
+    @property
+    def _cov(self) -> Tensor:
+        return self.factor @ self.factor.mT
+
+    # ---- what checks it --------------------------------------------------------------------------------------------
+
+    def bound(self, n: int = 10_000, *, seed: int | None = None) -> LogProb:
+        """The evidence lower bound E_q[log p(z, x) - log q(z)] from n draws, nats, with its standard error.
+
+        Terms: "joint", the mean of log p(z, x), and "entropy", that of -log q(z).
+        """
+        joint, entropy, seed = self._weighed(n, seed)
+        weight = joint + entropy
+        stderr = (weight.std() / math.sqrt(n))[None] if n > 1 else None
+        terms = {"joint": joint.mean()[None], "entropy": entropy.mean()[None]}
+        how = f"mean log weight of {n:,} draws"
+        return LogProb(weight.mean()[None], Kind.LOWER_BOUND, "the density's own", how, stderr, terms, seed=seed)
+
+    def evidence(self, n: int = 10_000, *, seed: int | None = None) -> Evidence:
+        """Log p(x) = log E_q[p(z, x) / q(z)] by importance sampling with Pareto-smoothed weights, nats.
+
+        Yao, Vehtari, Simpson & Gelman 2018, arXiv:1802.02538. The mean of the weights is unbiased for p(x) before they
+        are smoothed, its logarithm low by about half its squared error, and both err without bound where k > 1.
+        """
+        joint, entropy, seed = self._weighed(n, seed)
+        smooth = pareto_smoothed(joint + entropy)
+        value, stderr = log_mean_exp(smooth.log_weight[:, None])
+        how = f"importance sampling with {n:,} draws, k = {smooth.k:.2f}"
+        kind = Kind.ESTIMATE
+        return Evidence(value, kind, "the density's own", how, stderr, seed=seed, k=smooth.k, ess=smooth.ess)
+
+    def pareto_k(self, n: int = 10_000, *, seed: int | None = None) -> float:
+        """The shape of the tail of p(z, x) / q(z): above 0.7 neither q nor weights on it are to be relied on."""
+        return self._smoothed(n, seed).k
+
+    def weighted(self, n: int = 10_000, *, seed: int | None = None) -> Draws:
+        """Draws of q with log weights that correct them to the density (self-normalised, Pareto-smoothed)."""
+        seed = fresh_seed() if seed is None else seed
+        smooth = self._smoothed(n, seed)
+        drawn = self.sample(n, seed=seed)
+        log_weight = smooth.log_weight.log_softmax(0) + math.log(n)
+        ess = torch.tensor(smooth.ess, dtype=torch.float64)
+        how = f"draws of q, Pareto-smoothed weights, k = {smooth.k:.2f}"
+        return replace(drawn, how=how, kind=Kind.ESTIMATE, log_weight=log_weight[:, None], ess=ess[None])
+
+    def _smoothed(self, n: int, seed: int | None) -> Smoothed:
+        joint, entropy, _ = self._weighed(n, seed)
+        return pareto_smoothed(joint + entropy)
+
+    @torch.no_grad()
+    def _weighed(self, n: int, seed: int | None) -> tuple[Tensor, Tensor, int]:
+        """Log p(z, x) and -log q(z), both with log |dT/du|, at the points of `sample(n, seed=seed)`, and the seed."""
+        seed = fresh_seed() if seed is None else seed
+        noise = Noise(seed, torch.arange(n), scope="sample", dtype=self.dtype)
+        u = self._sample(noise, None, None, None)
+        return self.log_joint(u).double(), -gaussian.log_density(u, self.mean, self._cov).double(), seed
+
+    # ---- hooks -----------------------------------------------------------------------------------------------------
+
+    def _marginal(self, batch: Batch) -> str | None:
+        return None
+
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        """Log q, which is no statement on the density that q approximates."""
+        value = gaussian.log_density(batch.x, self.mean, self._cov, None if batch.full else batch.present)
+        return Scored(value, Kind.EXACT, "log q, closed form")
+
+    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+        return self._draw(missing(self.space, noise.rows, self.mean), noise)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        return Completed(self._draw(batch.repeat(n), noise.draws(n)).unflatten(0, (n, -1)), "exact conditional of q")
+
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        normal = noise.normal("x", len(self.mean))
+        return gaussian.conditional_draw(batch.x, self.mean, self._cov, batch.present, normal)
+
+    def _mode(self, batch: Batch, settings: Any) -> Mode:
+        """The conditional mean; with bounds it is the median of each entry and not the peak of its density."""
+        assert isinstance(self.preprocessor, Bounds)
+        x = gaussian.conditional_mean(batch.x, self.mean, self._cov, batch.present)
+        kind, where = (Kind.EXACT, "") if self.preprocessor.plain else (Kind.ESTIMATE, " where bounds are removed")
+        return Mode(batch.with_x(x), kind, f"conditional mean{where}")
+
+
+class Bounds(Reals):
+    """Reals without bounds as they are, others by logarithm or logit: units are the user's, whatever data there are."""
+
+    def fit(self, source: Source) -> None:
+        """Nothing is learned from data."""
+
+    def log_stretch(self, u: Tensor) -> Tensor:
+        """Log |dz/du| of points without bounds (B, Q), (B,)."""
+        parts = [_stretch(v, u[:, columns]) for v, _, columns, _ in self.groups if isinstance(v, Real)]
+        return torch.stack(parts).sum(0)
+
+
+def _stretch(v: Real, u: Tensor) -> Tensor:
+    """Log |dz/du| over entries that share their bounds, (B,)."""
+    if v.lower is not None and v.upper is not None:
+        return (logsigmoid(u) + logsigmoid(-u) + math.log(v.upper - v.lower)).sum(-1)
+    return u.sum(-1) if v.lower is not None or v.upper is not None else u.new_zeros(len(u))
+
+
+# ---- one call --------------------------------------------------------------------------------------------------------
+
+
+def fit(
+    log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: int = 0, **options: Any
+) -> VI:
+    """The Gaussian nearest to a density known up to its constant, in KL(q || p).
+
+    Args:
+        log_joint: Log p(z, x) of z (B, Q), (B,) in nats, x held by the function itself.
+        latents: The number of reals in z, or their Space, whose bounds are kept: `vector(2, Real(lower=0))`.
+        steps: Steps of Adam.
+        seed: Of the draws.
+        **options: The family's own: rank, gradient, draws, spread, lr.
+
+    Returns:
+        The fitted model, which keeps the function's name: saved and opened again it answers for q at once, and for the
+        density where that name can be imported or the function is put in `density`.
+    """
+    space = vector(latents) if isinstance(latents, int) else latents
+    model = build("vi", {"target": name_of(log_joint), **options}, space, seed=seed).double()
+    assert isinstance(model, VI)
+    model.density = log_joint
+    Run(model, None, steps, seed).fit()
+    return model
+
+
+def name_of(function: Density) -> str:
+    """package.module:name of a function, or of the type of what else can be called."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def imported(name: str) -> Density:
+    """The function of that name.
+
+    Raises:
+        BadConfig: Where there is none: what was defined inside a function has to be given by hand.
+    """
+    module, _, path = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        do = "name it as package.module:function, or put the function in model.density"
+        raise BadConfig(f"there is no density {name!r}", where="target", do=do) from error
+    if not callable(found):
+        raise BadConfig(f"{name!r} is no function", where="target", do="name a function of z (B, Q)")
+    function: Density = found
+    return function
