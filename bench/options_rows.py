@@ -201,6 +201,24 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("l1", 0.5, "nats", "leaves indicators out"),
         ),
     ),
+    "bayes_net": (
+        *_at(
+            Setting("digits", {}, 100),
+            ("components", 10, "nats", "digits have unlike dependences, which a tree each can say"),
+            ("smoothing", 0.0, "nats", "what was never seen is held for impossible"),
+        ),
+        *_at(
+            Setting("chain of 300", {"smoothing": 1.0}, 100, 10),
+            ("parents", {f"x{j}": [j - 1] for j in range(1, 8)}, "KL", "the true chain need not be found"),
+        ),
+        *_at(
+            Setting("100 digits", {"components": 5}, 100, 10),
+            ("restarts", 1, "nats", "the first start may lead to a worse peak"),
+            ("trial", 0, "nats", "starts are told apart by what they lead to"),
+            ("passes", 2, "nats", "stopped before the trees have settled"),
+            ("tolerance", 0.1, "steps", "stops earlier"),
+        ),
+    ),
     "hmm": (
         *_at(
             Setting("regimes", {"states": 4}, 200),

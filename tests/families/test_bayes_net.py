@@ -191,8 +191,8 @@ def alarm():
     """Burglary and earthquake ring an alarm: p(b) = 0.01, p(e) = 0.02, p(a | b, e) by hand."""
     space = vector(3, binary(), names=("burglary", "earthquake", "alarm"))
     model = build("bayes_net", {"parents": {"alarm": ("burglary", "earthquake")}}, space).double()
-    ring = torch.tensor([[0.001, 0.29], [0.94, 0.95]]).double()
-    model.t0, model.t1 = torch.tensor([0.99, 0.01]).double().log(), torch.tensor([0.98, 0.02]).double().log()
+    ring = torch.tensor([[0.001, 0.29], [0.94, 0.95]], dtype=torch.float64)
+    model.t0, model.t1 = (torch.tensor([1 - p, p], dtype=torch.float64).log() for p in (0.01, 0.02))
     model.t2 = torch.stack([1 - ring, ring], -1).log()
     return model
 
@@ -257,15 +257,20 @@ def test_reals_with_holes_are_learned_by_em() -> None:
 
 def test_a_mixture_tells_its_components_apart() -> None:
     g = np.random.default_rng(0)
-    z, base = g.integers(2, size=1500), g.integers(2, size=(1500, 1))
-    flips = g.random((1500, 8)) < 0.1
-    x = (np.where(z[:, None], base, (base + np.arange(8)) % 2) ^ flips).astype(float)
+    z, turn = g.integers(2, size=3000), g.random((3000, 8)) < 0.15  # a chain that keeps its value, or one that turns it
+    x = ((turn ^ (z[:, None] == 1)) * np.where(np.arange(8) == 0, 0, 1)).cumsum(1)
+    x = ((x + g.integers(2, size=(3000, 1))) % 2).astype(float)
+    turned = np.abs(np.abs(np.diff(x)).sum(1)[:, None] - np.array([0, 7]))  # steps that are unlike each component
+    log_joint = turned * math.log(0.15) + (7 - turned) * math.log(0.85) + 2 * math.log(0.5)
+    truth = np.logaddexp(*log_joint.T)
     space = vector(8, binary())
     one = run_of(x, space).fit().log_prob(x).value.mean()
     model = run_of(x, space, components=2).fit()
-    assert float(model.log_prob(x).value.mean()) > float(one) + 0.3
+    reached = float(model.log_prob(x).value.mean())
+    assert reached > float(one) + 0.2
+    assert reached == pytest.approx(truth.mean(), abs=0.02)
     own = model.encode(x).mode[:, 0].numpy()
-    assert max((own == z).mean(), (own != z).mean()) > 0.9
+    assert max((own == z).mean(), (own != z).mean()) > 0.97
     share = model.encode(x[:5]).mean
     joint = model.net.log_joint(*model._view(as_batch(space, x[:5])), model.fitted)
     assert torch.allclose(share, (joint - joint.logsumexp(0)).exp().T)
@@ -311,16 +316,17 @@ def test_what_it_cannot_take_is_said() -> None:
 
 
 def test_a_graph_that_is_too_dense_says_so_where_it_matters() -> None:
-    space = vector(24, binary())
-    told = {f"x{j}": (i,) for j, i in ()} | {"x22": tuple(range(11)), "x23": tuple(range(11, 22)) + (0,)}
-    told |= {f"x{j}": (j - 1, max(0, j - 9)) for j in range(1, 22)}
-    model = build("bayes_net", {"parents": told}, space).double()
-    assert math.isfinite(float(model.log_prob(np.zeros((1, 24))).value))
-    hidden = np.full((1, 24), np.nan)
-    hidden[0, 22:] = 1.0
+    pairs = list(itertools.combinations(range(11), 2))
+    space = vector(66, tuple(Nominal(categories=4) for _ in range(11)) + tuple(binary() for _ in pairs))
+    model = build("bayes_net", {"parents": {f"x{11 + k}": pair for k, pair in enumerate(pairs)}}, space).double()
+    row = np.zeros((1, 66))
+    assert float(model.log_prob(row).value) == pytest.approx(-11 * math.log(4) - 55 * math.log(2))
+    row[0, :11] = np.nan
     with pytest.raises(Unsupported, match="too closely"):
-        model.log_prob(hidden)
-    assert model.sample(5, seed=0).x.shape == (5, 24)
+        model.log_prob(row)
+    row[0, 0] = 3
+    assert float(model.log_prob(row).value) == pytest.approx(-math.log(4) - 55 * math.log(2))
+    assert model.sample(5, seed=0).x.shape == (5, 66)
 
 
 def test_classes_have_a_net_each() -> None:
@@ -330,4 +336,4 @@ def test_classes_have_a_net_each() -> None:
     space, given = vector(6, binary()), label(2)
     data = Table(space, Batch(torch.tensor(x), given=Batch(torch.tensor(y[:, None]).double())), given)
     model = Run(build("discriminant", {"law": {"family": "bayes_net"}}, space, given).double(), data, 5).fit()
-    assert float((model.classify(x).best.numpy() == y).mean()) > 0.9
+    assert float((model.classify(x).best.numpy() == y).mean()) > 0.85  # each entry alone says nothing of the class
