@@ -56,6 +56,7 @@ TIMED = {"symbols", "series", "audio"}
 REFUSED = {
     "gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
     "crf": set(SPACES) - {"symbols"}, "markov": set(SPACES) - {"binary8", "nominal4", "image_binary", "symbols"},
+    "vi": set(SPACES),
 }  # fmt: skip
 CONDITIONS = {"discriminant": {"label"}, "hmm": {"none"}, "crf": {"none", "label"}, "markov": {"none"}}
 
