@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.space import Count, Nominal, Space, sequence, series
+from likeness.core.space import Count, Nominal, Space, sequence, series, vector
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.worlds import World, world
@@ -56,6 +57,27 @@ def fitted(family: str, data: Data, options: dict[str, Any], steps: int | str, s
     begun = time.process_time()
     model = run.fit()
     return Fitted(model, run, data, 1e3 * (time.process_time() - begun) / run.iteration)
+
+
+# ---- densities, for what learns from no data -----------------------------------------------------------------------
+
+
+def correlated(z: Tensor) -> Tensor:
+    """A Gaussian of two entries, correlation 0.8, means 3 and -1: its evidence is 1."""
+    centred = z - torch.tensor([3.0, -1.0]).to(z)
+    first, second = centred[:, 0], (centred[:, 1] - 0.8 * centred[:, 0]) / 0.6
+    return -0.5 * (first.square() + second.square()) - math.log(2 * math.pi * 0.6)
+
+
+def heavy(z: Tensor) -> Tensor:
+    """Two independent laws of Student with two degrees of freedom: its evidence is 1."""
+    return (-1.5 * (1 + z.square() / 2).log() - math.log(2 * math.sqrt(2))).sum(-1)
+
+
+def _unseen(entries: int) -> Data:
+    """Rows that say what z is and that nothing is learned from."""
+    rows = Batch(torch.zeros(64, entries))
+    return Data(f"a density of {entries} numbers", lambda _seed: Table(vector(entries), rows), rows)
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------
@@ -152,6 +174,7 @@ def _tags(rows: int, *, longest: int = 12, words: int = 200) -> Data:
 
 
 DATA: dict[str, Callable[[], Data]] = {
+    "two latents": lambda: _unseen(2),
     "tags": lambda: _tags(1000),
     "tags, few": lambda: _tags(150),
     "regimes": lambda: _regimes(300),
@@ -284,7 +307,15 @@ def _one(value: Callable[[Fitted], float]) -> Callable[[Fitted], Tensor]:
     return lambda f: torch.tensor(float(value(f)))
 
 
+def _gap(f: Fitted) -> Tensor:
+    """What the bound lacks of an evidence of 1, nats."""
+    model: Any = f.model
+    return -model.bound(20_000, seed=0).value
+
+
 NUMBERS = {
+    "gap": Number("evidence less its bound, nats", _gap),
+    "tail": Number("Pareto k of the weights", _one(lambda f: cast("Any", f.model).pareto_k(20_000, seed=0))),
     "KL": Number("KL(world to model), nats", _kl),
     "KL, bound": Number("KL(world to model) by the bound, nats", lambda f: _kl(f, likelihood="bound")),
     "KL, nothing given": Number("the same where the condition is missing, nats", _unconditional),

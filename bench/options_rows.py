@@ -57,6 +57,7 @@ def _at(setting: Setting, *rows: tuple[str, Any, str, str]) -> tuple[Row, ...]:
 # ---- one setting or more for each family ---------------------------------------------------------------------------
 
 FLOW = Setting("ring", {"layers": 2, "hidden": [32]}, 150)
+LATENTS = Setting("two latents", {"target": "bench.options_measures:correlated"}, 150)
 PIXELS = Setting("digits", {"net": "pixel", "width": 16, "depth": 2, "batch": 128, "ema": 0.99}, 80)
 MASKED = Setting("digits", {"hidden": [64], "width": 16, "depth": 2, "l2": 0.01, "batch": 128, "ema": 0.99}, 200)
 CODES = Setting("digits", {"net": "mlp", "latent": 8, "hidden": [64], "batch": 128, "ema": 0.99}, 300)
@@ -495,6 +496,20 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             Setting("regression", {"width": 32, "depth": 2, "batch": 256, "ema": 0.99}, 300),
             ("context", 1, "KL", "one number cannot stand for what two entries need"),
+        ),
+    ),
+    "vi": (
+        *_at(
+            LATENTS,
+            ("rank", "diagonal", "gap", "independent entries cannot hold a correlation"),
+            ("gradient", "score", "gap", "noisier: nearer to the best takes longer"),
+            ("draws", 4, "gap", "noisier steps"),
+            ("spread", 0.01, "gap", "begins further off"),
+            ("lr", 0.005, "gap", "too small for so few steps"),
+        ),
+        *_at(
+            LATENTS.with_(rank="diagonal"),
+            ("target", "bench.options_measures:heavy", "tail", "a tail that no Gaussian has"),
         ),
     ),
 }

@@ -97,7 +97,11 @@ class VI(Model):
             )
         if given_space is not None:
             return "what its density is given stands in the density itself: ask without `given`"
-        if space.ragged or len(space.shape) != 1 or not all(v.type == "real" and not v.counted for v in space.variables):
+        if (
+            space.ragged
+            or len(space.shape) != 1
+            or not all(v.type == "real" and not v.counted for v in space.variables)
+        ):
             return "z is a vector of reals, with bounds or without: sum discrete unknowns out of the density"
         return None
 
@@ -285,9 +289,7 @@ def _stretch(v: Real, u: Tensor) -> Tensor:
 # ---- one call --------------------------------------------------------------------------------------------------------
 
 
-def fit(
-    log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: int = 0, **options: Any
-) -> VI:
+def fit(log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: int = 0, **options: Any) -> VI:
     """The Gaussian nearest to a density known up to its constant, in KL(q || p).
 
     Args:

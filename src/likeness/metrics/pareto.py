@@ -40,8 +40,8 @@ class Smoothed:
 def fit_pareto(x: Tensor) -> tuple[float, float]:
     """Shape k and scale of a generalised Pareto law, by the mean of theta = -k / scale under its profile likelihood.
 
-    p(x) = (1 + k x / scale)^(-1 / k - 1) / scale: Zhang & Stephens 2009, Technometrics 51(3), with their prior and grid;
-    their k has the other sign.
+    p(x) = (1 + k x / scale)^(-1 / k - 1) / scale: Zhang & Stephens 2009, Technometrics 51(3), with their prior
+    and grid; their k has the other sign.
 
     Args:
         x: Exceedances > 0, (M,).
