@@ -227,7 +227,7 @@ def _classed(asked: Asked) -> Reading:
 
 def _archive(folder: str, title: str) -> Entry:
     get = f"{folder}_TRAIN.ts and {folder}_TEST.ts of the UCR and UEA archives"
-    return Entry(title, _classed, get, places=(f"ucr/{folder}", folder))
+    return Entry(title, _classed, get, places=(folder, f"ucr/{folder}"))
 
 
 def _long(*files: str) -> Callable[[Asked], Reading]:
