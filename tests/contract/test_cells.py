@@ -57,11 +57,11 @@ REFUSED = {
     "gaussian": NAMED, "pca": NAMED, "kde": {"counts4", "table"}, "hmm": set(SPACES) - TIMED,
     "crf": set(SPACES) - {"symbols"}, "markov": {"counts4", "table", "image_8bit"},
     "linear_dynamical": set(SPACES) - TIMED | {"symbols"}, "topic": set(SPACES) - {"symbols", "counts4"},
-    "bayes_net": {"counts4", "table", "image_8bit", "symbols", "series"},
+    "bayes_net": {"counts4", "table", "image_8bit", "symbols", "series"}, "vi": set(SPACES),
 }  # fmt: skip
 CONDITIONS = {
     "discriminant": {"label"}, "crf": {"none", "label"},
-    **dict.fromkeys(("hmm", "markov", "linear_dynamical", "topic", "bayes_net"), {"none"}),
+    **{name: {"none"} for name in ("hmm", "markov", "linear_dynamical", "topic", "bayes_net")},
 }  # fmt: skip
 
 

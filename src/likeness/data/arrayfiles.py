@@ -16,9 +16,11 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space
-from likeness.data.arrays import Array, Rounding, read, with_label
+from likeness.data.arrays import Array, Rounding, ragged, read, with_label
 from likeness.data.source import Reading, Table
 
+PLAIN = "save plain arrays; items of unlike lengths as x, one behind the other, and their lengths"
+CUTS = ("lengths", "offsets")
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -52,7 +54,7 @@ def _unreadable(path: Path, error: Exception) -> BadData:
     if not path.stat().st_size:
         return BadData("the file is empty", where=str(path))
     if "allow_pickle" in str(error) or "Object arrays" in str(error):
-        return BadData("the file holds pickled objects, which are not read", where=str(path), do="save plain arrays")
+        return BadData("the file holds pickled objects, which are not read", where=str(path), do=PLAIN)
     return BadData("the file is broken or no numpy file", where=str(path), do="save it again with numpy.save or savez")
 
 
@@ -64,7 +66,8 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     """
     arrays = read_npz(path)
     main = key or next((k for k in ("x", "X", "data", "images") if k in arrays), None)
-    main = main or (next(iter(arrays)) if len(arrays) == 1 else None)
+    rest = [k for k in arrays if k not in CUTS]
+    main = main or (rest[0] if len(rest) == 1 else None)
     if main is None or main not in arrays:
         raise BadData(
             f"which array holds the items: {', '.join(sorted(arrays)) or 'none'}?",
@@ -76,9 +79,32 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
         space = Space.from_json(str(arrays["space"]))
         length = torch.from_numpy(arrays["length"]) if "length" in arrays else None
         reading = Reading({"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)})
+    elif cut := next((k for k in CUTS if k in arrays), None):
+        pieces = _pieces(arrays[main], arrays[cut], cut, path)
+        reading = Reading({"all": Table(*ragged(pieces), name=name)})
     else:
         reading = read(arrays[main], name=name, columns=columns, rounding=rounding)
     return reading if aside is None else with_label(reading, arrays[aside], aside, where=str(path))
+
+
+def _pieces(x: Array, cuts: Array, by: str, path: Path) -> list[Array]:
+    """Items of unlike lengths out of one array that holds them one behind the other, or side by side and padded.
+
+    Raises:
+        BadData: If the lengths, or the offsets at which items begin, do not go with the array.
+    """
+    whole = cuts.ndim == 1 and cuts.dtype.kind in "ui" and len(cuts) > 0 and x.ndim > 0
+    cuts = cuts.astype(np.int64) if whole else cuts
+    if whole and by == "offsets":
+        cuts = np.diff(cuts if cuts[-1] == len(x) else np.append(cuts, len(x))) if cuts[0] == 0 else -cuts - 1
+    if whole and len(cuts) and cuts.min() >= 0 and cuts.sum() == len(x):
+        return np.split(x, np.cumsum(cuts)[:-1])
+    if whole and by == "lengths" and x.ndim > 1 and len(cuts) == len(x) and 0 <= cuts.min() <= cuts.max() <= x.shape[1]:
+        return [item[:length] for item, length in zip(x, cuts, strict=True)]
+    raise BadData(
+        f"the {by} do not go with {len(x) if x.ndim else 1} steps", where=str(path),
+        do="give whole lengths that sum to the steps of the array, or offsets from 0 up",
+    )  # fmt: skip
 
 
 def read_idx(path: Path) -> Array:

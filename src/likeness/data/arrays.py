@@ -392,11 +392,17 @@ def _classes(array: Array) -> bool:
 
 def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:
     """An array, a tensor, or a list of arrays of unlike lengths."""
-    if isinstance(x, list) and len({getattr(plain(item), "shape", ())[:1] for item in x}) > 1:
+    if isinstance(x, list) and _unlike(x):
         space, batch = ragged(x)
         return Reading({"all": Table(space, batch, name=name)})
     space, array, notes = infer(plain(x), columns=columns, rounding=rounding)
     return Reading({"all": Table(space, as_batch(space, array), name=name)}, notes)
+
+
+def _unlike(items: Sequence[Any]) -> bool:
+    """Whether items differ in length, or there is one series (T, C) alone."""
+    shapes = [plain(item).shape for item in items]
+    return len({shape[:1] for shape in shapes}) > 1 or [len(shape) for shape in shapes] == [2]
 
 
 def with_label(reading: Reading, values: Array, name: str, *, where: str) -> Reading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
-from likeness.data import arrays, conll, corpora, tables, text
+from likeness.data import arrays, conll, corpora, series, tables, text, tsfile
 from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
@@ -43,6 +43,7 @@ class Asked:
     width: int | None = None
     words: int | None = None
     vocabulary: Path | None = None
+    series: bool | str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,12 @@ def _csv(file: str) -> Callable[[Asked], Reading]:
 
 
 def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
-    """Frames of one kind, by part, as asked."""
+    """Frames of one kind, by part, as asked: rows, or steps of series."""
+    if asked.series:
+        return series.read(
+            pd.concat(list(frames.values()), ignore_index=True), name=asked.name, key=series.asked_key(asked.series),
+            given=asked.given, group=asked.group, columns=asked.columns, rounding=asked.rounding or "note",
+        )  # fmt: skip
     return tables.read(
         frames, name=asked.name, given=asked.given, group=asked.group, columns=asked.columns,
         rounding=asked.rounding or "bins",
@@ -223,6 +229,20 @@ def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
         return corpora.read_bags(_file(asked.name, file), name=asked.name, vocabulary=words)
 
     return read_one
+
+
+def _classed(asked: Asked) -> Reading:
+    return tsfile.read(_folder(asked.name), name=asked.name)
+
+
+def _archive(folder: str, title: str) -> Entry:
+    get = f"{folder}_TRAIN.ts and {folder}_TEST.ts of the UCR and UEA archives"
+    return Entry(title, _classed, get, places=(folder, f"ucr/{folder}"))
+
+
+def _long(*files: str) -> Callable[[Asked], Reading]:
+    """One long series, a step a line."""
+    return lambda asked: read_frames(replace(asked, series=True), {"all": read_csv(_file(asked.name, *files))})
 
 
 def _density(name: str, title: str) -> Entry:
@@ -256,5 +276,18 @@ SETS: Mapping[str, Entry] = {
         "395 Reuters articles as bags of 4,258 words", _bags("reuters.ldac", "reuters.tokens"),
         "reuters.ldac and reuters.tokens, the sample of the package lda", places=("reuters", "reuters_lda"),
     ),
+    "etth1": Entry(
+        "17,420 hours of a transformer's load and oil, 7 numbers an hour", _long("ETTh1.csv"), "ETTh1.csv of ETDataset",
+        places=("ett", "etth1"),
+    ),
+    "exchange-rate": Entry(
+        "7,588 days of 8 rates of exchange", _long("exchange_rate.txt.gz", "exchange_rate.txt"), "exchange_rate.txt.gz",
+        places=("exchange_rate", "exchange-rate"),
+    ),
+    "italy-power-demand": _archive("ItalyPowerDemand", "1,096 days of Italy's demand for power, 2 seasons"),
+    "gunpoint": _archive("GunPoint", "200 movements of a hand, with a gun or without"),
+    "arrowhead": _archive("ArrowHead", "211 outlines of arrowheads, 3 classes"),
+    "japanese-vowels": _archive("JapaneseVowels", "640 utterances, 12 numbers a step, 9 speakers"),
+    "basic-motions": _archive("BasicMotions", "80 motions, 6 numbers a step, 4 classes"),
     "tinyshakespeare": Entry("32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"),
 }  # fmt: skip

@@ -18,7 +18,19 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.noise import mix
 from likeness.core.space import Space
-from likeness.data import arrayfiles, arrays, audio, catalog, conll, corpora, images, paths, tables, text
+from likeness.data import (
+    arrayfiles,
+    arrays,
+    audio,
+    catalog,
+    conll,
+    corpora,
+    images,
+    paths,
+    tables,
+    text,
+    tsfile,
+)  # fmt: skip
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
@@ -27,6 +39,7 @@ from likeness.data.images import Dynamic
 from likeness.data.source import Reading, Source, Table, inside
 
 TEST = 0.1
+Split = Literal["rows", "time"]
 Binarize = Literal["dynamic", "threshold"]
 
 
@@ -107,6 +120,8 @@ def load(
     width: int | None = None,
     words: int | None = None,
     vocabulary: str | Path | None = None,
+    series: bool | str | None = None,
+    split: Split | None = None,
     n: int = 10_000,
 ) -> Data:
     """Items as training and test parts, by their official split or by hash of (seed, row or group).
@@ -124,7 +139,7 @@ def load(
         seed: The seed of the split, of a world's rows and of binarisation.
         group: A column's name, or an array (N,): rows of one group stay together.
         rounding: "bins" makes coarse roundings a resolution, "note" only notes them; frames and files "bins",
-            arrays and scikit-learn's sets "note" unless told.
+            arrays, series and scikit-learn's sets "note" unless told.
         binarize: For images: "dynamic" draws pixels anew each epoch, "threshold" cuts at half.
         size: Height and width that images are resized to.
         channels: 1, 3 or 4 for image files.
@@ -132,6 +147,9 @@ def load(
         width: Cut text into pieces of so many characters instead of lines.
         words: Cut text into words in lower case, those seen at least so often, instead of characters.
         vocabulary: A file with the words of a corpus in LDA-C's format, one a line; else one that lies beside it.
+        series: True where the rows of a table are the steps of one series, or the column that says which series a row
+            belongs to; a column of times orders the steps.
+        split: "time" holds out the last steps of every series, "rows" whole rows; "time" for a series alone.
         n: How many rows to draw from a world.
 
     Raises:
@@ -145,11 +163,15 @@ def load(
         name=name or _name(what), given=_names(condition, what), columns=columns, rounding=rounding,
         group=group if isinstance(group, str) else None, size=_size(size), channels=channels, key=key, width=width,
         words=words, vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
+        series=series,
     )  # fmt: skip
     reading = _read(what, asked, space, n, seed)
+    if series and not next(iter(reading.parts.values())).space.ragged:
+        raise BadConfig("the items are no steps of a series", do="leave series= out: it is for tables of steps")
     reading = _conditioned(reading, condition, asked)
     reading = _grouped(reading, None if isinstance(group, str) else group)
-    return _binarized(_split(reading, asked.name, test, valid, seed), binarize, seed)
+    alone = _alone(reading) if split is None else split == "time"
+    return _binarized(_split(reading, asked.name, test, valid, seed, alone), binarize, seed)
 
 
 # ---- what was asked ------------------------------------------------------------------------------------------------
@@ -219,7 +241,7 @@ def worlds() -> tuple[str, ...]:
 @singledispatch
 def read(what: Any, asked: Asked) -> Reading:
     """A Reading of whatever holds items; third parties register types of their own."""
-    return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+    return _array(what, asked)
 
 
 @read.register
@@ -317,6 +339,9 @@ def _idx(path: Path, asked: Asked) -> Reading:
 
 
 def _array(x: Any, asked: Asked) -> Reading:
+    if asked.series and arrays.plain(x).ndim in {1, 2}:
+        steps = pd.DataFrame(arrays.plain(x))
+        return catalog.read_frames(asked, {"all": steps.rename(columns="x{}".format)})
     return arrays.read(x, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
 
 
@@ -330,6 +355,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
     "audio": lambda path, asked: audio.read(path, name=asked.name),
     "tags": lambda path, asked: conll.read({"all": path}, name=asked.name),
+    "series": lambda path, asked: tsfile.read(path, name=asked.name),
     "text": lambda path, asked: _texts(text.pieces(decode(path), asked.width), asked),
     "texts": lambda path, asked: _texts([decode(p) for p in text.files(path)], asked),
     "bags": lambda path, asked: corpora.read_bags(path, name=asked.name, vocabulary=asked.vocabulary),
@@ -423,17 +449,28 @@ def _grouped(reading: Reading, group: Any) -> Reading:
     return replace(reading, parts={"all": replace(table, groups=tables.groups(values))})
 
 
-def _split(reading: Reading, name: str, test: float | None, valid: float, seed: int) -> Data:
+def _alone(reading: Reading) -> bool:
+    """Whether there is one series alone, whose last steps can be held out in place of rows."""
+    table = reading.parts.get("all")
+    steps = None if table is None or table.space.source == "text" else table.batch.length
+    return steps is not None and len(steps) == 1 and int(steps[0]) > 1
+
+
+def _split(reading: Reading, name: str, test: float | None, valid: float, seed: int, timed: bool) -> Data:
     parts, share = dict(reading.parts), TEST if test is None else test
+
+    def cut(table: Table, held: float, seed: int) -> tuple[Table, Table]:
+        return table.split_time(held) if timed else table.split(held, seed)
+
     if "all" in parts:
-        if len(parts["all"]) < 2:
+        if len(parts["all"]) < 2 and not timed:
             raise BadData("one row alone teaches nothing", where=name, do="give at least two rows")
-        train, held = parts["all"].split(share, seed)
+        train, held = cut(parts["all"], share, seed)
         parts = {"train": train, "test": held}
     elif test:
         raise BadConfig("the set has an official split", where=name, do="leave test= out")
     if valid > 0 and "valid" not in parts:
-        parts["train"], parts["valid"] = parts["train"].split(valid, mix(seed, 1))
+        parts["train"], parts["valid"] = cut(parts["train"], valid, mix(seed, 1))
     labels, label_space = {}, None
     if reading.aside is not None:
         label_space = parts["train"].given_space

@@ -13,13 +13,15 @@ from likeness.data.corpora import is_bags
 from likeness.data.files import numbers_only, read_csv, read_parquet
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
-ARRAYS = {".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags"}
+ARRAYS = {
+    ".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags", ".ts": "series",
+}  # fmt: skip
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
-KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, or a folder of images or texts"
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
 
 
 def kind(path: Path) -> str:
-    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text", "texts", "bags", "tags".
+    """One of "folder", "audio", "images", "table", "npy", "npz", "idx", "text", "texts", "bags", "tags", "series".
 
     Raises:
         BadData: If nothing here reads it.
@@ -48,6 +50,8 @@ def kind(path: Path) -> str:
 def _folder(path: Path) -> str:
     if any(IDX.search(p.name) for p in path.iterdir()):
         return "idx"
+    if any(p.suffix.lower() == ".ts" for p in path.iterdir()):
+        return "series"
     sounds = any(p.suffix.lower() == ".wav" for p in path.rglob("*"))
     if images.files(path):
         return "images"

@@ -72,6 +72,19 @@ def held_out(ids: Tensor, groups: Tensor | None, holdout: float, seed: int) -> T
     return out
 
 
+def between(batch: Batch, start: Tensor, stop: Tensor) -> Batch:
+    """The steps start..stop (B,) of each item, and of what is given where it goes step by step."""
+    size = batch.x.shape[1]
+    steps = torch.arange(size)
+    at = (torch.arange(len(batch))[:, None], (start[:, None] + steps).clamp(max=size - 1))
+    outside = (steps >= (stop - start)[:, None]).reshape(len(batch), size, *[1] * (batch.x.dim() - 2))
+    observed = None if batch.observed is None else batch.observed[at] | outside
+    given = batch.given
+    if given is not None and given.length is not None:
+        given = between(given, start, stop)
+    return replace(batch, x=batch.x[at].masked_fill(outside, 0.0), observed=observed, length=stop - start, given=given)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Rows in memory.
@@ -118,6 +131,24 @@ class Table:
             raise BadData(f"a held-out share of {holdout} leaves nothing to learn from", do="choose 0 <= holdout < 1")
         out = held_out(self.batch.ids, self.groups, holdout, seed)
         return self.take(torch.nonzero(~out).flatten()), self.take(torch.nonzero(out).flatten())
+
+    def split_time(self, holdout: float) -> tuple[Table, Table]:
+        """The first steps of every series, and its last ones, about `holdout` of them; one step at least is learned.
+
+        Raises:
+            BadData: If `holdout` leaves nothing to learn from, or the items have no lengths of their own.
+        """
+        if not 0 <= holdout < 1:
+            raise BadData(f"a held-out share of {holdout} leaves nothing to learn from", do="choose 0 <= holdout < 1")
+        length = self.batch.length
+        if length is None:
+            raise BadData("items of one shape have no time to be split by", do="give a list of arrays (T, C)")
+        cut = (length - (length * holdout).round().long()).clamp(min=1).minimum(length)
+        if holdout > 0 and len(length) == 1 and int(length[0]) > 1:
+            cut = cut.clamp(max=int(length[0]) - 1)
+        early = replace(self, batch=between(self.batch, torch.zeros_like(cut), cut))
+        late = replace(self, batch=between(self.batch, cut, length))
+        return early, late.take(torch.nonzero(cut < length).flatten())
 
     def epoch(self, number: int) -> Table:
         """The items as this pass sees them: always the same."""

@@ -42,6 +42,8 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     Raises:
         BadData: Naming the missing column, or the row and column of a value that the Space does not hold.
     """
+    if space.ragged and len(space.shape) == 2 and space.names is not None:
+        return _one_series(encode(space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame))
     if len(space.shape) != 1 or space.ragged:
         raise BadData("a frame where items are no rows of columns", do="give an array")
     names = [str(c) for c in frame.columns]
@@ -57,6 +59,12 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
     return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
+
+
+def _one_series(rows: Batch) -> Batch:
+    """Rows that are the steps of one item."""
+    observed = None if rows.observed is None else rows.observed[None]
+    return Batch(rows.x[None], observed=observed, length=torch.tensor([len(rows)]))
 
 
 def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> Array:
@@ -157,7 +165,7 @@ def read(
     variables = dict(zip(space.names or (), space.columns, strict=True))
     forms = dict(zip(space.names or (), space.written or (None,) * space.width, strict=True))
     inner = table_space(_without(variables, given), forms)
-    outer = table_space(_as_label(frame, {n: variables[n] for n in given}, wanted), forms) if given else None
+    outer = table_space(as_label(frame, {n: variables[n] for n in given}, wanted), forms) if given else None
     tables = {part: _table(rows.rename(columns=str), inner, outer, group, name) for part, rows in parts.items()}
     return Reading(tables, notes)
 
@@ -169,7 +177,7 @@ def _without(variables: Mapping[str, Variable], given: Sequence[str]) -> dict[st
     return inner
 
 
-def _as_label(frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]) -> dict[str, Variable]:
+def as_label(frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]) -> dict[str, Variable]:
     """One binary column given alone is a label of two classes, so that it can be summed over and asked for."""
     (name, variable), *more = variables.items()
     if more or name in wanted or variable.states != 2:

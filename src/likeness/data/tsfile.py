@@ -1,0 +1,220 @@
+"""Series of classes as the UCR and UEA archives hold them (.ts): a head of @ lines, then a series a line.
+
+A line is dimensions parted by ":", the values of each by ","; "?" and NaN are missing; the class is last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from likeness.core.batch import Batch, as_batch
+from likeness.core.errors import BadData
+from likeness.core.space import label, series
+from likeness.data.arrays import Array
+from likeness.data.files import decode
+from likeness.data.source import Reading, Table
+
+PARTS = {"train": "_TRAIN", "test": "_TEST"}
+MISSING = "?"
+FLAGS = ("timestamps", "missing", "univariate", "equallength")
+WHOLE = {"dimensions": "dimensions", "dimension": "dimensions", "serieslength": "steps"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the @ lines say; None where they are silent.
+
+    Args:
+        classes: The names of the classes, or None where the series have none.
+        dimensions: Numbers a step.
+        steps: Steps of every series.
+    """
+
+    classes: tuple[str, ...] | None = None
+    dimensions: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The series (T, C) of a file, and the class of each or None."""
+
+    head: Head
+    items: list[Array]
+    classes: list[str | None]
+
+
+def read(path: Path, *, name: str) -> Reading:
+    """The series of a file, or of NAME_TRAIN.ts and NAME_TEST.ts in one folder, their class kept aside.
+
+    Raises:
+        BadData: Naming the file and the line at fault; if two files differ in their dimensions or classes.
+    """
+    files = parts(path)
+    found = {part: parse(file) for part, file in files.items()}
+    first = next(iter(found.values()))
+    for part, other in found.items():
+        for what, mine, theirs in _compared(first, other):
+            if mine != theirs:
+                raise BadData(f"{what} {theirs} where the other part has {mine}", where=str(files[part]),
+                              do="give two parts of one set")  # fmt: skip
+    longest = max(len(item) for f in found.values() for item in f.items)
+    space = series(first.items[0].shape[1], longest)
+    codes = label(len(first.head.classes), first.head.classes) if first.head.classes else None
+    codes = None if codes is None else codes.model_copy(update={"names": ("label",)})
+    tables = {}
+    for part, f in found.items():
+        batch = as_batch(space, f.items)
+        given = None if codes is None else _codes(f.classes, first.head.classes or ())
+        tables[part] = Table(space, batch.given_as(given), codes, name)
+    return Reading(tables, aside=None if codes is None else "label")
+
+
+def _compared(first: Found, other: Found) -> Iterator[tuple[str, object, object]]:
+    yield "dimensions", first.items[0].shape[1], other.items[0].shape[1]
+    yield "classes", sorted(first.head.classes or ()), sorted(other.head.classes or ())
+
+
+def _codes(classes: Sequence[str | None], names: Sequence[str]) -> Batch:
+    known = torch.tensor([c is not None for c in classes])[:, None]
+    codes = torch.tensor([0 if c is None else names.index(c) for c in classes]).float()[:, None]
+    return Batch(codes, None if bool(known.all()) else known)
+
+
+def parts(path: Path) -> Mapping[str, Path]:
+    """The files of a set: by part where both lie there, else the one under "all".
+
+    Raises:
+        BadData: If a folder holds no set, or several.
+    """
+    if not path.is_dir():
+        stem = next((path.stem.removesuffix(end) for end in PARTS.values() if path.stem.endswith(end)), None)
+        pair = {part: path.with_name(f"{stem}{end}{path.suffix}") for part, end in PARTS.items()}
+        return pair if stem is not None and all(p.exists() for p in pair.values()) else {"all": path}
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".ts")
+    sets = {tuple(parts(file).values()): parts(file) for file in files}
+    if len(sets) != 1:
+        told = ", ".join(file.name for file in files[:6]) or "no .ts files"
+        raise BadData(f"the folder holds {told}", where=str(path), do="give a folder of one set, or one of the files")
+    return next(iter(sets.values()))
+
+
+# ---- one file ------------------------------------------------------------------------------------------------------
+
+
+def parse(path: Path) -> Found:
+    """The series of one file.
+
+    Raises:
+        BadData: Naming the file and the line at fault, and what to do.
+    """
+    head, items, classes = Head(), list[Array](), list[str | None]()
+    begun = False
+    for number, line in enumerate(decode(path).splitlines(), 1):
+        line = line.strip()
+        if not line or line[0] in "#%":
+            continue
+        try:
+            if not begun:
+                begun, head = _headed(line, head)
+                continue
+            item, class_ = _series(line, head)
+        except BadData as error:
+            raise BadData(error.what, where=f"{path}, line {number}", do=error.do) from error
+        head = replace(head, dimensions=item.shape[1])
+        items.append(item)
+        classes.append(class_)
+    if not items:
+        said = "there are no series" if begun else "there is no line @data"
+        raise BadData(said, where=str(path), do="give a file with a series a line below @data")
+    return Found(head, items, classes)
+
+
+def _headed(line: str, head: Head) -> tuple[bool, Head]:
+    """Whether the series begin below this line of the head, and what is known with it."""
+    if not line.startswith("@"):
+        raise BadData("a series before the line @data", do="put @data above the first series")
+    word, *said = line[1:].split() or [""]
+    tag = word.lower()
+    if tag in {"data", "problemname"}:
+        return tag == "data", head
+    if tag in FLAGS:
+        if _flag(tag, said) and tag == "timestamps":
+            raise BadData("series with a time for each value are not read", do="write values alone, @timeStamps false")
+        return False, replace(head, dimensions=1) if tag == "univariate" and _flag(tag, said) else head
+    if tag in WHOLE:
+        if len(said) != 1 or not said[0].isdigit() or not int(said[0]):
+            raise BadData(f"@{word} takes a whole number from 1 on", do="mend the line, or leave it out")
+        steps = WHOLE[tag] == "steps"
+        return False, replace(head, steps=int(said[0])) if steps else replace(head, dimensions=int(said[0]))
+    if tag == "classlabel":
+        return False, replace(head, classes=_classes(said))
+    if tag == "targetlabel":
+        if said and _flag(tag, said[:1]):
+            raise BadData("series with a number as their target are not read", do="give it as given=, an array")
+        return False, head
+    raise BadData(f"nothing is known of @{word}", do="leave the line out, or mend its name")
+
+
+def _flag(tag: str, said: Sequence[str]) -> bool:
+    if len(said) != 1 or said[0].lower() not in {"true", "false"}:
+        raise BadData(f"@{tag} is neither true nor false", do="write one of the two")
+    return said[0].lower() == "true"
+
+
+def _classes(said: Sequence[str]) -> tuple[str, ...] | None:
+    if not _flag("classLabel", said[:1]):
+        return None
+    names = tuple(said[1:])
+    if not names or len(set(names)) < len(names):
+        raise BadData(
+            "@classLabel true names no classes, or one twice", do="write @classLabel true and each class once"
+        )
+    return names
+
+
+def _series(line: str, head: Head) -> tuple[Array, str | None]:
+    """A series (T, C) and its class."""
+    *fields, last = line.split(":")
+    fields, class_ = ([*fields, last], None) if head.classes is None else (fields, last.strip())
+    if head.classes is not None and class_ not in {*head.classes, MISSING}:
+        raise BadData(
+            f"{str(class_)[:40]!r} is none of the classes {', '.join(head.classes[:8])}",
+            do='end the line with ":" and its class, or name the class in @classLabel',
+        )
+    if head.dimensions not in {None, len(fields)}:
+        raise BadData(f"{len(fields)} dimensions where {head.dimensions} are expected", do='part them by ":"')
+    values = [_values(field) for field in fields]
+    lengths = sorted({len(v) for v in values})
+    if not values or len(lengths) > 1:
+        raise BadData(f"dimensions of {', '.join(map(str, lengths)) or 'no'} values", do="give one for each step")
+    if head.steps not in {None, lengths[0]}:
+        raise BadData(f"{lengths[0]} steps where @seriesLength says {head.steps}", do="mend the line, or leave it out")
+    return np.stack(values, -1), None if class_ == MISSING else class_
+
+
+def _values(field: str) -> Array:
+    """The values of a dimension (T,), NaN where they are missing."""
+    cells = [cell.strip() for cell in field.split(",")]
+    number: Callable[[str], float] = lambda cell: np.nan if cell == MISSING else float(cell)  # noqa: E731
+    try:
+        values = np.array([number(cell) for cell in cells])
+    except ValueError as error:
+        wrong = next(cell for cell in cells if cell != MISSING and not _is_float(cell))
+        raise BadData(f"{wrong[:40]!r} is not a number", do="mend it, or write ? where it is missing") from error
+    if np.isinf(values).any():
+        raise BadData("inf is not a finite number", do="mend it, or write ? where it is missing")
+    return values
+
+
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
