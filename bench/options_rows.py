@@ -502,13 +502,16 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             LATENTS,
             ("rank", "diagonal", "gap", "independent entries cannot hold a correlation"),
-            ("gradient", "score", "gap", "noisier: nearer to the best takes longer"),
             ("draws", 4, "gap", "noisier steps"),
             ("spread", 0.01, "gap", "begins further off"),
             ("lr", 0.005, "gap", "too small for so few steps"),
         ),
         *_at(
-            LATENTS.with_(rank="diagonal"),
+            LATENTS.with_(draws=8),
+            ("gradient", "score", "gap", "noisier: nearer to the best takes longer"),
+        ),
+        *_at(
+            replace(LATENTS, steps=400),
             ("target", "bench.options_measures:heavy", "tail", "a tail that no Gaussian has"),
         ),
     ),

@@ -63,7 +63,8 @@ class Evidence(LogProb):
 
 @register(
     Card(
-        "vi", "Variational inference", "classical", "Kucukelbir et al., Automatic differentiation variational inference",
+        "vi", "Variational inference", "classical",
+        "Kucukelbir et al., Automatic differentiation variational inference",
         2017, "A Gaussian fitted to a density known up to its constant: a posterior, its bound, and a check of both.",
     )
 )  # fmt: skip
