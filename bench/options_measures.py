@@ -204,6 +204,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "pictured": lambda: _of("ring", 200, given="image"),
     "chain": lambda: _of("chain", 2000),
     "chain of 300": lambda: _of("chain", 300),
+    "chain of 40": lambda: _of("chain", 40),
     "digits": _digits,
     "100 digits": lambda: _digits(100),
     "digits and class": lambda: _digits(given="label"),

@@ -206,17 +206,20 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             Setting("digits", {}, 100),
             ("components", 10, "nats", "digits have unlike dependences, which a tree each can say"),
+        ),
+        *_at(
+            Setting("100 digits", {}, 100),
             ("smoothing", 0.0, "nats", "what was never seen is held for impossible"),
         ),
         *_at(
-            Setting("chain of 300", {"smoothing": 1.0}, 100, 10),
+            Setting("chain of 40", {}, 100, 10),
             ("parents", {f"x{j}": [j - 1] for j in range(1, 8)}, "KL", "the true chain need not be found"),
         ),
         *_at(
-            Setting("100 digits", {"components": 5}, 100, 10),
+            Setting("digits", {"components": 5}, 100, 20),
             ("restarts", 1, "nats", "the first start may lead to a worse peak"),
             ("trial", 0, "nats", "starts are told apart by what they lead to"),
-            ("passes", 2, "nats", "stopped before the trees have settled"),
+            ("passes", 1, "nats", "stopped before the trees have settled"),
             ("tolerance", 0.1, "steps", "stops earlier"),
         ),
     ),

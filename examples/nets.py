@@ -86,7 +86,7 @@ def drawn(plot: Axes, edges: list[tuple[str, str]]) -> None:
         kind = name.split()[0] if name.split()[0] in {"mean", "worst"} else "error"
         plot.scatter(*at, s=18, color={"mean": BLUE, "worst": RED, "error": GREEN}[kind], zorder=2)
         short = name.removeprefix("mean ").removeprefix("worst ").removesuffix(" error")
-        plot.annotate(short, at, (0, 4), textcoords="offset points", fontsize=5, ha="center")
+        plot.annotate(short, at, (0, 4), textcoords="offset points", fontsize=5, ha="left", rotation=20)
     for kind, colour in (("mean", BLUE), ("worst", RED), ("error", GREEN)):
         plot.scatter([], [], s=18, color=colour, label=kind)
     plot.margins(0.12)
@@ -145,6 +145,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     n = np.arange(1, 21)
     numbers.semilogy(n, 2.0**n - 1, color=RED, label="all depend on all before: $2^n - 1$")
     numbers.semilogy(n, 2 * n - 1, color=BLUE, label="a tree: $2n - 1$")
+    numbers.set_xticks([1, 5, 10, 15, 20])
     mark(numbers, "Free numbers of a law of n bits", "n")
     drawn(drawing, tree.edges[0])
     mark(drawing, "A learned tree of 30 measurements")
