@@ -221,13 +221,13 @@ def _entities(asked: Asked) -> Reading:
     return conll.read({part: _file(asked.name, file) for part, file in names.items()}, name=asked.name)
 
 
-def _classed(asked: Asked) -> Reading:
-    return tsfile.read(_folder(asked.name), name=asked.name)
-
-
 def _archive(folder: str, title: str) -> Entry:
     get = f"{folder}_TRAIN.ts and {folder}_TEST.ts of the UCR and UEA archives"
-    return Entry(title, _classed, get, places=(folder, f"ucr/{folder}"))
+
+    def read_one(asked: Asked) -> Reading:
+        return tsfile.read(_file(asked.name, f"{folder}_TRAIN.ts"), name=asked.name)
+
+    return Entry(title, read_one, get, places=(folder, f"ucr/{folder}"))
 
 
 def _long(*files: str) -> Callable[[Asked], Reading]:
