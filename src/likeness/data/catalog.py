@@ -231,13 +231,13 @@ def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
     return read_one
 
 
-def _classed(asked: Asked) -> Reading:
-    return tsfile.read(_folder(asked.name), name=asked.name)
-
-
 def _archive(folder: str, title: str) -> Entry:
     get = f"{folder}_TRAIN.ts and {folder}_TEST.ts of the UCR and UEA archives"
-    return Entry(title, _classed, get, places=(folder, f"ucr/{folder}"))
+
+    def read_one(asked: Asked) -> Reading:
+        return tsfile.read(_file(asked.name, f"{folder}_TRAIN.ts"), name=asked.name)
+
+    return Entry(title, read_one, get, places=(folder, f"ucr/{folder}"))
 
 
 def _long(*files: str) -> Callable[[Asked], Reading]:
