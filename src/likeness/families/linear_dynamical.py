@@ -24,7 +24,7 @@ from likeness.heads.steps import StepNoise, Steps, timed
 from likeness.heads.tracks import track_law
 
 ROOM = 1 << 24  # numbers of a chunk's second moments
-START_STEPS = 50_000  # steps that starts are tried on
+START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
 TRIAL = 20  # passes of EM that a start is judged by
