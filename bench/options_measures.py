@@ -147,6 +147,22 @@ def _regimes(
     return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
 
 
+def _squares(rows: int, words: int = 40) -> Data:
+    """Documents of ten topics, the rows and columns of a square of 25 words (Griffiths & Steyvers 2004)."""
+    topics = torch.zeros(10, 5, 5, dtype=torch.float64)
+    for i in range(5):
+        topics[i, i] = topics[5 + i, :, i] = 1 / 5
+    law: Any = registry.build("topic", {"topics": 10}, sequence(25, words)).double()
+    law.weights, law.alpha = topics.flatten(1).T.contiguous(), torch.full((10,), 0.3, dtype=torch.float64)
+    law.lengths[-1] = 1
+
+    def draw(count: int, seed: int) -> Table:
+        return Table(law.space, law.sample(count, seed=seed).batch)
+
+    words_of = f"{rows:,} documents of {words} words out of 25, ten topics behind them"
+    return Data(words_of, lambda seed: draw(rows, seed), draw(FRESH, SEED + 1000).batch)
+
+
 def _tags(rows: int, *, longest: int = 12, words: int = 200) -> Data:
     """Tags that follow the word, the word before and the tag before."""
     g = torch.Generator().manual_seed(5)
@@ -177,6 +193,8 @@ DATA: dict[str, Callable[[], Data]] = {
     "two latents": lambda: _unseen(2),
     "tags": lambda: _tags(1000),
     "tags, few": lambda: _tags(150),
+    "squares": lambda: _squares(500),
+    "squares, few": lambda: _squares(40),
     "regimes": lambda: _regimes(300),
     "regimes, few": lambda: _regimes(12),
     "regimes in a cycle": lambda: _regimes(40, "cycle"),

@@ -275,6 +275,42 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("tolerance", 0.01, "steps", "stops earlier"),
         ),
     ),
+    "topic": (
+        *_at(
+            Setting("squares", {"topics": 10}, 100, seeds=5),
+            ("topics", 5, "nats", "too few for ten topics"),
+            ("proportions", "fixed", "nats", "documents seem to mix more topics than they do"),
+            ("proportions", "symmetric", "nats", "enough where all topics are as common"),
+            ("passes", 5, "nats", "stopped before the topics have formed"),
+            ("tolerance", 0.1, "steps", "stops earlier"),
+            ("updates", 1, "ms", "passes are cheaper"),
+        ),
+        *_at(
+            Setting("squares", {"topics": 10, "batch": 32}, 5, seeds=5),
+            ("decay", 0.6, "nats", "topics form within the first passes"),
+        ),
+        *_at(
+            Setting("squares", {"topics": 10}, 100, seeds=20),
+            ("restarts", 4, "nats", "the first start may lead to a worse peak"),
+        ),
+        *_at(
+            Setting("squares", {"topics": 10, "restarts": 4}, 100, seeds=20),
+            ("trial", 0, "nats", "starts are told apart by what they lead to"),
+        ),
+        *_at(
+            Setting("squares", {"topics": 10, "proportions": "fixed"}, 100, seeds=5),
+            ("alpha", 0.3, "nats", "the weight that the documents were drawn with"),
+        ),
+        *_at(
+            Setting("squares", {"topics": 10, "decay": 0.6}, 10, seeds=5),
+            ("batch", 32, "nats", "more steps a pass"),
+        ),
+        *_at(
+            Setting("squares, few", {"topics": 10}, 100, seeds=10),
+            ("smoothing", 0.0, "nats", "words that a topic never put rule it out"),
+            ("smoothing", 2.0, "nats", "too much makes topics alike"),
+        ),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(

@@ -169,12 +169,12 @@ class Topic(Model):
         """
         warm = now.get("gamma")
         made = int(now["made"])
-        if warm is not None:
+        if warm is not None and made > 0:
             warm = settled(bags, topics, warm, self.config.updates, SETTLED)
             if made & (made - 1):
                 return warm
         even = settled(bags, topics, topics.start(bags), FRESH, ROUGH)
-        if warm is None:
+        if warm is None or made == 0:
             return even
         better = sight(bags, topics, even).value > sight(bags, topics, warm).value
         return torch.where(better[:, None], even, warm)
