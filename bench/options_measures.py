@@ -147,6 +147,25 @@ def _regimes(
     return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
 
 
+def _swings(rows: int, kind: Literal["own noise", "common noise", "growing"] = "own noise", steps: int = 30) -> Data:
+    """Series of two oscillators, of periods 12 and 5, seen in three numbers."""
+    options = {"latents": 4, "noise": "full" if kind == "common noise" else "diagonal"}
+    law: Any = registry.build("linear_dynamical", options, series(3, steps)).double()
+    angle = 2 * math.pi / torch.tensor([12.0, 5.0], dtype=torch.float64)
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(-1, (2, 2))
+    law.step = (1.05 if kind == "growing" else 0.96) * torch.block_diag(*turn)
+    law.step_cov = 0.05 * torch.eye(4).double()
+    law.load = torch.tensor([[1.0, 0, 0.5, 0], [0.5, 1, 0, 0], [0, 0.5, 1, 0.5]]).double()
+    law.noise = 0.2 * (torch.eye(3).double() + 1) if kind == "common noise" else torch.full((3,), 0.2).double()
+    law.lengths[-1] = 1
+    words = f"{rows:,} series of {steps} steps, two oscillators behind them ({kind})"
+
+    def draw(count: int, first: int, seed: int) -> Batch:
+        return law.sample(count, seed=seed, first=first).batch
+
+    return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
+
+
 def _squares(rows: int, words: int = 40) -> Data:
     """Documents of ten topics, the rows and columns of a square of 25 words (Griffiths & Steyvers 2004)."""
     topics = torch.zeros(10, 5, 5, dtype=torch.float64)
@@ -195,6 +214,10 @@ DATA: dict[str, Callable[[], Data]] = {
     "tags, few": lambda: _tags(150),
     "squares": lambda: _squares(500),
     "squares, few": lambda: _squares(40),
+    "swings": lambda: _swings(200),
+    "swings, few": lambda: _swings(8),
+    "swings in common noise": lambda: _swings(200, "common noise"),
+    "swings that grow": lambda: _swings(200, "growing"),
     "regimes": lambda: _regimes(300),
     "regimes, few": lambda: _regimes(12),
     "regimes in a cycle": lambda: _regimes(40, "cycle"),

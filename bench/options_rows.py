@@ -311,6 +311,28 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("smoothing", 2.0, "nats", "too much makes topics alike"),
         ),
     ),
+    "linear_dynamical": (
+        *_at(
+            Setting("swings", {"latents": 4}, 200),
+            ("latents", 2, "KL", "too few for two oscillators"),
+            ("passes", 2, "KL", "stopped before the oscillators have settled"),
+            ("tolerance", 0.1, "steps", "stops earlier"),
+            ("floor", 0.5, "KL", "more noise than there is"),
+        ),
+        *_at(
+            Setting("swings in common noise", {"latents": 4}, 200),
+            ("noise", "full", "KL", "noise that several numbers share"),
+        ),
+        *_at(
+            Setting("swings that grow", {"latents": 4}, 200),
+            ("stable", False, "KL", "what grows of itself can be followed"),
+        ),
+        *_at(
+            Setting("swings, few", {"latents": 4}, 200, seeds=10),
+            ("smoothing", 0.0, "KL", "where few items began is no law of where others do"),
+            ("smoothing", 10.0, "KL", "more weight than these few items need"),
+        ),
+    ),
     "mixture": (
         *_at(CLUSTERS, ("components", 4, "KL", "too few for eight clusters")),
         *_at(
