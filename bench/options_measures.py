@@ -17,7 +17,7 @@ from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.space import Count, Nominal, Space, sequence, series, vector
+from likeness.core.space import Count, Nominal, Space, binary, sequence, series, vector
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.worlds import World, world
@@ -119,6 +119,18 @@ def _words(rows: int, longest: int = 10) -> Data:
 
     words = f"{rows:,} words of 4 letters that end with their first 0 or at {longest} letters"
     return Data(words, lambda seed: Table(sequence(4, longest), draw(rows, seed)), draw(FRESH, 1000))
+
+
+def _two_chains(rows: int) -> Data:
+    """Eight bits, half of the rows such that each tends to repeat the one before, half such that it tends not to."""
+
+    def draw(count: int, seed: int) -> Batch:
+        u = Noise(seed, torch.arange(count), scope="chains").uniform("u", 9)
+        turns = (u[:, 1:8] < 0.15) ^ (u[:, :1] < 0.5)
+        return Batch(torch.cat([u[:, 8:] < 0.5, turns], 1).cumsum(1) % 2 * 1.0)
+
+    words = f"{rows:,} rows of eight bits, each repeating the one before in half of the rows, turning it in the others"
+    return Data(words, lambda seed: Table(vector(8, binary()), draw(rows, seed)), draw(FRESH, 1000))
 
 
 def _regimes(
@@ -245,6 +257,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "pictured": lambda: _of("ring", 200, given="image"),
     "chain": lambda: _of("chain", 2000),
     "chain of 300": lambda: _of("chain", 300),
+    "two chains": lambda: _two_chains(1000),
     "chain of 40": lambda: _of("chain", 40),
     "digits": _digits,
     "100 digits": lambda: _digits(100),

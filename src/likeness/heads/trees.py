@@ -106,9 +106,9 @@ class Trees(Net):
         if self.m == 1:
             return self.maximise(self._sums(x, known, weight[:, None], weight.sum() * 0, weight), self.blank())
         best, height = self.blank(), -torch.inf
-        features = torch.where(known[:, self.variable], x[:, self.variable] == self.code, 0.5).double()
         for i in range(restarts):
             u = noise.uniform(f"seeds {i}", self.m, seeding.candidates(self.m)).double()[0]
+            features = self._features(x, known) if i % 2 == 0 else self._agreements(x, known, noise, i)
             centres = seeding.seeds(features, self.m, u)
             own = seeding.lloyd(features, centres, LLOYD)[1]
             r = (1 - BLUR) * torch.nn.functional.one_hot(own, self.m).double() + BLUR / self.m
@@ -120,6 +120,19 @@ class Trees(Net):
             if reached > height or i == 0:
                 best, height = now, reached
         return best
+
+    def _features(self, x: Tensor, known: Tensor) -> Tensor:
+        """Codes as bits, a half where hidden, (N, F)."""
+        return torch.where(known[:, self.variable], x[:, self.variable] == self.code, 0.5).double()
+
+    def _agreements(self, x: Tensor, known: Tensor, noise: Noise, i: int) -> Tensor:
+        """Which neighbours have like codes: components may differ in dependences alone, (N, D).
+
+        Neighbours first in the order of the columns, then in random orders.
+        """
+        order = torch.arange(self.d) if i == 1 else noise.uniform(f"order {i}", self.d)[0].argsort()
+        after = order.roll(1)
+        return torch.where(known[:, order] & known[:, after], x[:, order] == x[:, after], 0.5).double()
 
     def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         """Counts of pairs where rows are whole, of parents and children under the trees as they are where not."""
