@@ -32,7 +32,7 @@ from likeness.learn.run import Run
 Timed = Callable[[], Any]
 MEMORY = {"gaussian": {}, "pca": {}, "mixture": {"components": 8, "restarts": 1, "passes": 2, "trial": 1}}
 MEMORY_ROWS = (100_000, 200_000, 400_000, 800_000)
-CHUNK = 10_000
+BUDGET = 10_000  # steps, more than any of them takes
 EM: dict[str, Any] = {"restarts": 1, "trial": 0, "passes": 5, "tolerance": 0.0}
 
 
@@ -93,7 +93,7 @@ def tags(n: int, steps: int, labels: int) -> Table:
 
 def fit(family: str, data: Table, **options: Any) -> Timed:
     """Learns a model of the data anew at each call."""
-    return lambda: Run(registry.build(family, options, data.space, data.given_space).double(), data, CHUNK).fit()
+    return lambda: Run(registry.build(family, options, data.space, data.given_space).double(), data, BUDGET).fit()
 
 
 def kernels(kept: int, d: int, asked: int) -> Timed:
