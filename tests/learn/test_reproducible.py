@@ -31,9 +31,10 @@ OTHERS = (("series", "none"), ("symbols", "label"), ("symbols", "none"))
 def usual(family):
     """A condition and every type of variable, or a series where a family takes none of these."""
     found = [pair for pair in USUAL if ANSWERS[(family, *pair)]]
-    return found or [next(pair for pair in OTHERS if ANSWERS[(family, *pair)])]
+    return found or [pair for pair in OTHERS if ANSWERS[(family, *pair)]][:1]
 
 
+FITTED = [f for f in FAMILIES if usual(f)]  # all but those that learn from no rows
 CELLS = [(f, s, g) for f in FAMILIES for s, g in usual(f) if (f, s) not in LONG]
 ALL = [
     (f, s, g) for (f, s, g), answer in ANSWERS.items() if answer and g in ("none", "label") and (f, s, g) not in CELLS
@@ -69,7 +70,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FITTED)
 def test_two_fits_of_one_seed_have_equal_bits(family):
     states = []
     for ambient in (1, 2):
@@ -78,7 +79,7 @@ def test_two_fits_of_one_seed_have_equal_bits(family):
     assert equal(*states)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FITTED)
 def test_a_replay_of_what_a_clock_decided_has_equal_bits(family):
     first = run_of(family, Budget(seconds=SECONDS))
     state = first.fit().state_dict()
@@ -88,7 +89,7 @@ def test_a_replay_of_what_a_clock_decided_has_equal_bits(family):
     assert [e.validation for e in replay.events] == [e.validation for e in first.events]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FITTED)
 def test_a_run_that_was_stopped_goes_on_with_the_same_bits(tmp_path, family):
     whole = run_of(family, STEPS).fit().state_dict()
     first = run_of(family, STEPS, out=tmp_path)

@@ -92,7 +92,7 @@ class PCA(Model):
     def learner(self) -> EM:
         """From the covariance alone where rows are whole, which takes one pass; EM over rows where they have holes."""
         config: PCAConfig = self.config
-        rows = max(64, ROOM // (self.components + self.joined.classes) ** 2)
+        rows = max(64, ROOM // max((self.components + self.joined.classes) ** 2, self.joined.size))
         passes = config.passes if self.holes else 1
         return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=rows)
 
