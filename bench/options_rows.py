@@ -318,7 +318,6 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             Setting("swings", {"latents": 4}, 200),
             ("latents", 2, "KL", "too few for two oscillators"),
-            ("passes", 2, "KL", "stopped before the oscillators have settled"),
             ("tolerance", 0.1, "steps", "stops earlier"),
             ("floor", 0.5, "KL", "more noise than there is"),
         ),
@@ -331,9 +330,13 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("stable", False, "KL", "what grows of itself can be followed"),
         ),
         *_at(
+            Setting("swings that grow", {"latents": 4, "stable": False}, 200),
+            ("passes", 2, "KL", "stopped before the oscillators have settled"),
+        ),
+        *_at(
             Setting("swings, few", {"latents": 4}, 200, seeds=10),
             ("smoothing", 0.0, "KL", "where few items began is no law of where others do"),
-            ("smoothing", 10.0, "KL", "more weight than these few items need"),
+            ("smoothing", 10.0, "KL", "these few items begin like any step"),
         ),
     ),
     "mixture": (

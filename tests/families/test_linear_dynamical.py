@@ -17,6 +17,7 @@ from likeness.core.space import Real, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.heads import kalman
 from likeness.heads.kalman import System, Track
+from likeness.heads.steps import StepNoise
 from likeness.learn.run import Run
 
 load_all()
@@ -151,6 +152,33 @@ def test_draws_of_paths_and_of_what_is_hidden_have_the_conditionals_mean_and_cov
         assert bool(((drawn.mean(0) - loc).abs() <= 5 * std / math.sqrt(n) + 1e-8).all())
         scale = std[:, None] * std
         assert float((torch.cov(drawn.T) - left).abs().div(scale + 1e-6).max()) < 5 * math.sqrt(2 / n)
+
+
+def test_the_last_steps_of_a_draw_are_those_of_the_whole_draw() -> None:
+    for noise, rows in (("diagonal", 2), ("full", 20)):
+        s, g = random_system(2, 2, noise), torch.Generator().manual_seed(5)
+        known = torch.ones(rows, 12, 2, dtype=torch.bool)
+        known[:, 8, 0] = known[1, 9] = False
+        length = torch.full((rows,), 12)
+        length[0] = 10
+        known[0, 10:] = False
+        v = torch.randn(rows, 12, 2, generator=g, dtype=torch.float64) * known
+        track = Track(s, v, known, length)
+        z, x = (torch.randn(3, rows, 12, 2, generator=g, dtype=torch.float64) for _ in range(2))
+        assert track.since == 8
+        assert torch.allclose(track.draw(z[:, :, 8:]), track.draw(z)[:, :, 8:], rtol=0, atol=1e-12)
+        part, whole = track.filled(track.draw(z[:, :, 8:]), x[:, :, 8:]), track.filled(track.draw(z), x)
+        assert torch.allclose(part, whole, rtol=0, atol=1e-10)
+        alone = Track(s, v[:, :10], known[:, :10], length.clamp(max=10)).draw(z[:, :, :10])[:, 0]
+        assert torch.allclose(alone, track.draw(z)[:, 0, :10], rtol=0, atol=1e-10)  # what is past an end counts nothing
+
+
+def test_numbers_of_a_step_do_not_depend_on_where_drawing_begins() -> None:
+    noise = Noise(3, torch.tensor([5, 70]))
+    whole = StepNoise.of(noise, 50).normal("x", 2).reshape(2, 50, 2)
+    for since in (0, 7, 16, 33, 49):
+        part = StepNoise.of(noise, 50, since).normal("x", 2).reshape(2, 50 - since, 2)
+        assert torch.equal(part, whole[:, since:])
 
 
 def test_covariances_at_rest_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class LinearDynamicalConfig(Config):
     )  # fmt: skip
     floor: float = option(1e-6, "least variance of any noise, as a share of the data's own", "objective", ge=1e-12)
     passes: int = option(200, "most passes of EM", "optimiser", ge=1)
-    tolerance: float = option(1e-5, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+    tolerance: float = option(1e-4, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
 
 
 @register(
