@@ -293,11 +293,11 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("decay", 0.6, "nats", "topics form within the first passes"),
         ),
         *_at(
-            Setting("squares", {"topics": 10}, 100, seeds=20),
+            Setting("squares", {"topics": 10}, 100, seeds=60),
             ("restarts", 4, "nats", "the first start may lead to a worse peak"),
         ),
         *_at(
-            Setting("squares", {"topics": 10, "restarts": 4}, 100, seeds=20),
+            Setting("squares", {"topics": 10, "restarts": 4}, 100, seeds=60),
             ("trial", 0, "nats", "starts are told apart by what they lead to"),
         ),
         *_at(

@@ -26,11 +26,13 @@ from likeness.heads.poisson import Poisson
 from likeness.heads.steps import StepNoise
 
 ALL = 1 << 40  # rows of a chunk that holds everything
-COLD, FRESH = 100, 50  # most updates of a document's proportions from an even start: of an answer, while learning
+COLD = 100  # most updates of a document's proportions from an even start
 SETTLED = 1e-6  # words that a topic's weight moves less than in an update before an answer is given
 ROUGH = 1e-3  # the same while topics are learned from some of the documents at a time (Hoffman, Bach & Blei 2010)
 TOLD = 10  # words that a topic is told by
 BLUR = 0.5  # of a start's topics, what is not of the documents that they begin with
+COARSE = 1e-2  # the same where the passes that follow go on
+EVEN, EXPLORED = 4, 40  # every so many passes documents begin evenly again, up to this pass
 START, CANDIDATES = 5000, 5  # documents that starts are chosen from, and how many are tried for each topic
 FORMING = 20  # passes before alpha is learned: small weights early on keep documents in the topics they began in
 
@@ -162,28 +164,23 @@ class Topic(Model):
         return sums | {"gamma": found.weights} if "gamma" in now else sums
 
     def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
-        """Weights of each document's topics, from the last pass's on; from an even start too after 1, 2, 4, ... passes.
+        """Weights of each document's topics, from the last pass's on, and at first now and then from an even start.
 
-        Documents stay where their first topics, as yet without shape, have led them: an even start finds better ones.
-        Each keeps the better of the two, so that the bound never falls.
+        Going on is cheap and never lowers the bound, but documents stay where topics without shape have led them. An
+        even start may lower it for a pass, and then it rises further.
         """
-        warm = now.get("gamma")
-        made = int(now["made"])
-        if warm is not None and made > 0:
-            warm = settled(bags, topics, warm, self.config.updates, SETTLED)
-            if made & (made - 1):
-                return warm
-        even = settled(bags, topics, topics.start(bags), FRESH, ROUGH)
-        if warm is None or made == 0:
-            return even
-        better = sight(bags, topics, even).value > sight(bags, topics, warm).value
-        return torch.where(better[:, None], even, warm)
+        made, cold = int(now["made"]), topics.start(bags)
+        if "gamma" not in now:
+            return settled(bags, topics, cold, COLD, ROUGH)
+        if made % EVEN == 0 and made <= EXPLORED:
+            return settled(bags, topics, cold, COLD, COARSE)
+        return settled(bags, topics, now["gamma"], self.config.updates, SETTLED)
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
         config: TopicConfig = self.config
         alpha, made, reached = before["alpha"], before["made"] + 1, sums["objective"] / sums["weight"]
-        formed = float(made) > FORMING or float(reached - before["reached"]) < 10 * config.tolerance
+        formed = float(made) > FORMING or abs(float(reached - before["reached"])) < 10 * config.tolerance
         if formed and config.proportions != "fixed":
             mean = sums["log_theta"] / sums["weight"]
             alpha = fitted(alpha, mean, symmetric=config.proportions == "symmetric")
