@@ -23,6 +23,7 @@ from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.learner import Parameters
 from likeness.core.space import sequence, series
+from likeness.heads.paths import smoothed
 
 STAY = 0.8
 
@@ -154,9 +155,7 @@ def smooth(repeats: int) -> str:
     """Forward and backward of 200 sequences, densities of the steps in it: milliseconds of wall time."""
     case = CASES["wide"]
     ours, best = Ours(case, data(case), start(case), torch.float64), []
-    view = ours.model._view(ours.batch)
-    from likeness.heads.paths import smoothed
-
+    view = ours.model.steps.packed(ours.batch)
     for _ in range(repeats):
         before = time.perf_counter()
         unary = ours.model._seen(view.v, view.known, ours.begin).unary

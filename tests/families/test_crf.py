@@ -130,7 +130,7 @@ def test_the_optimum_is_one() -> None:
     model, run = fitted(data, iterations=1000, tolerance=1e-10)
     mean = sum(p.square().sum() for p in (model.weight, model.slope, model.step * model.linked))
     nll = -float(model.log_prob(data.batch).value.sum())
-    assert run.events[-1].loss * len(data) == pytest.approx(nll + 0.5 * float(mean), rel=1e-9)
+    assert run.events[-1].loss * len(data) == pytest.approx(nll + 0.5 * float(mean.detach()), rel=1e-9)
     again = build("crf", {"window": 1, "l2": 0.5}, data.space, data.given_space).double()
     again.prepare(data)
     for p, q in zip(again.parameters(), model.parameters(), strict=True):
@@ -194,6 +194,8 @@ def test_what_it_cannot_take_is_said(tagger) -> None:
     with pytest.raises(LikenessError, match="give them"):
         model.log_prob(Batch(batch.x, length=batch.length))
     assert family("crf").accepts(family("crf").Config(), sequence(3, 7), label(2))
+    odd = family("crf").Config(templates=("colour[0]",))
+    assert "no column" in family("crf").accepts(odd, sequence(TAGS, LONGEST), features()).why
 
 
 def test_words_never_seen_and_items_longer_than_any_are_tagged(tagger) -> None:

@@ -196,6 +196,10 @@ def test_series_of_one_length_go_on_too() -> None:
     assert torch.allclose(parts[1], model.log_prob(items[1:2]).value[0])
     assert model.encode([items[0][:4]]).mean.shape == (1, 9, 3)
     assert model.sample(2, seed=0).x.shape == (2, 9, 2)
+    assert model.log_prob(items[:2]).measure != model.log_prob([items[0][:4]]).measure  # unlike numbers of entries
+    holes = items[:1, :4].copy()
+    holes[0, 2] = np.nan
+    assert len(model.complete(list(holes), n=3, seed=0).batch) == 3
 
 
 def test_items_of_no_steps_and_weights_are_legal() -> None:

@@ -23,7 +23,7 @@ from likeness.core.errors import BadData, LikenessError
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
-    from likeness.data.load import Data
+    from likeness.data.parting import Data
     from likeness.data.source import Table
     from likeness.learn.run import Run
 

@@ -6,13 +6,11 @@ and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which 
 
 from __future__ import annotations
 
-import operator
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,14 +28,11 @@ from likeness.core.answers import (
     no,
     regrouped,
 )
-from likeness.core.batch import Batch, after, as_batch, beside, lengths_of, missing
-from likeness.core.config import Settings as CoreSettings
-from likeness.core.errors import BadConfig, BadData, Unsupported
-from likeness.core.noise import Noise, fresh_seed
+from likeness.core.asked import Asked, whole
+from likeness.core.batch import Batch, after
+from likeness.core.errors import Unsupported
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
-from likeness.core.rows import Rows
-from likeness.core.space import Space, entry_names
 
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 FEW = 50
@@ -45,7 +40,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Law(Rows):
+class Law(Asked):
     """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
 
     # ---- public verbs ----------------------------------------------------------------------------------------------
@@ -118,8 +113,10 @@ class Law(Rows):
             scored, known = _ratio(scored, base), known & ~mask
         drew = chosen if scored.stderr is not None or scored.kind is not Kind.EXACT else None
         dims = known.flatten(1).sum(-1)
+        own = self._roomy(self.space, batch)
+        measure = self.measure if own.ragged == self.space.ragged else own.measure
         return LogProb(
-            scored.value, scored.kind, self.measure, scored.how, scored.stderr, scored.terms, dims=dims, seed=drew
+            scored.value, scored.kind, measure, scored.how, scored.stderr, scored.terms, dims=dims, seed=drew
         )
 
     @final
@@ -156,8 +153,8 @@ class Law(Rows):
         size = done.ess if done.ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
         length = None if batch.length is None else batch.length.expand(n, -1)
         return Draws(
-            drawn, self.space, done.how, chosen, first, length, batch.given, done.evaluations, done.kind,
-            done.log_weight, size, given_space=self.given_space, told=batch.present,
+            drawn, self._roomy(self.space, batch), done.how, chosen, first, length, batch.given, done.evaluations,
+            done.kind, done.log_weight, size, given_space=self.given_space, told=batch.present,
         )  # fmt: skip
 
     @final
@@ -374,118 +371,6 @@ class Law(Rows):
             out: Tensor = route.function(self, Question(batch, noise, asked))
         return out
 
-    def _settings(self, settings: Any) -> Any:
-        """Settings of this law's own class, from None, a dict or those that every law takes."""
-        if isinstance(settings, self.Settings):
-            return settings
-        chosen = settings.model_dump(exclude_unset=True) if isinstance(settings, CoreSettings) else settings
-        return self.Settings.parse(chosen or {})
-
-    def _seed(self, seed: int | None) -> int:
-        return fresh_seed() if seed is None else whole(seed, "seed", least=None)
-
-    def _prior(self, prior: Any) -> Tensor:
-        """A weight for each class (K,), as the user says it.
-
-        Raises:
-            BadConfig: If these are not K weights from 0 on, one of them above 0.
-        """
-        k = (self.given_space.label if self.given_space else None) or 1
-        try:
-            weights = torch.as_tensor(prior, dtype=self.dtype, device=self.device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise BadConfig("the prior is no list of numbers", do=f"give {k} weights, one for each class") from error
-        if weights.shape != (k,):
-            raise BadConfig(
-                f"a prior of {weights.numel()} weights for {k} classes", do="give one weight for each class"
-            )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()) or float(weights.sum()) <= 0:
-            raise BadConfig(
-                "the prior's weights are not from 0 on", do="give shares of the classes, such as [0.2, 0.8]"
-            )
-        return weights
-
-    def _noise(self, seed: int, index: Tensor, scope: str) -> Noise:
-        return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
-
-    def _batch(self, x: Any, given: Any) -> Batch:
-        x = self._unseen(self._given(given)) if x is None else x
-        batch = as_batch(self._roomy(self.space, x), x).to(dtype=self.dtype, device=self.device)
-        condition = self._own_condition(x, batch) if given is None else self._given(given)
-        if condition is not None and len(condition) != len(batch):
-            raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
-        return replace(batch, given=None if self.given_space is None else condition)
-
-    def _unseen(self, given: Batch | None) -> Batch:
-        """An item of which nothing is known for each condition, one without; as long as it says, or as they come."""
-        rows = 1 if given is None else len(given)
-        batch = missing(self.space, rows, torch.zeros(1, dtype=self.dtype, device=self.device))
-        if not self.space.ragged:
-            return batch
-        length = self.draw_length(self._noise(0, batch.ids, "blank"), given)
-        return batch if length is None else replace(batch, length=length)
-
-    def _roomy(self, space: Space, x: Any) -> Space:
-        """The Space, laid out to the longest of these items where the law goes on to any length."""
-        if not self.unbounded or space.axes[0] != "time":
-            return space
-        lengths = lengths_of(space, x)
-        if not space.ragged and lengths <= {space.layout[0]}:
-            return space
-        longest = max({space.layout[0], *lengths})
-        return space.model_copy(update={"shape": (None, *space.shape[1:]), "longest": longest})
-
-    def _own_condition(self, x: Any, batch: Batch) -> Batch | None:
-        """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
-        if batch.given is not None or self.given_space is None:
-            return batch.given
-        told = beside(self.space, self.given_space, x)
-        return None if told is None else told.to(dtype=self.dtype, device=self.device)
-
-    def _given(self, given: Any) -> Batch | None:
-        if given is None:
-            return None
-        if self.given_space is None:
-            raise Unsupported("this law was fitted without `given`", do="fit again with lk.fit(..., given=...)")
-        return as_batch(self._roomy(self.given_space, given), given).to(dtype=self.dtype, device=self.device)
-
-    def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
-        """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.
-
-        Raises:
-            BadData: If it is neither names nor truth values, or names what is not there or is hidden.
-        """
-        names = (evidence,) if isinstance(evidence, str) else evidence
-        if isinstance(names, Sequence) and names and all(isinstance(e, str) for e in names):
-            mask = self._named(names)
-        else:
-            mask = _as_mask(evidence)
-            if mask.dtype is not torch.bool:
-                raise BadData(
-                    "evidence is neither names nor a mask", do="give names of columns, or True for each entry"
-                )
-        try:
-            mask = mask.to(batch.x.device).expand(batch.x.shape)
-        except RuntimeError as error:
-            shape, wanted = " x ".join(map(str, mask.shape)), " x ".join(map(str, batch.x.shape[1:]))
-            raise BadData(f"a mask of {shape} for entries of {wanted}", do="give True or False for each") from error
-        hidden = mask & batch.holes
-        if bool(hidden.any()):
-            row = int(torch.nonzero(hidden)[0, 0])
-            raise BadData("a hidden entry cannot be evidence", where=f"row {row}", do="leave it out of the evidence")
-        return mask
-
-    def _named(self, wanted: Sequence[str]) -> Tensor:
-        """A mask of the columns of these names, or of the entries."""
-        columns = self.space.names or ()
-        names = columns if set(wanted) <= set(columns) else entry_names(self.space)
-        unknown = [e for e in wanted if e not in names]
-        if unknown:
-            shown = ", ".join((columns or names)[:12]) or "without names"
-            raise BadData(f"no column {unknown[0]!r}", do=f"the columns are {shown}")
-        mask = torch.tensor([n in wanted for n in names])
-        return mask if names is columns or self.space.ragged else mask.reshape(self.space.layout)
-
     def _draws(
         self,
         x: Tensor,
@@ -499,29 +384,6 @@ class Law(Rows):
         how, calls = self.how("sample", settings), self.evaluations(settings)
         path = None if path is None else path.movedim(x.dim() - len(self.space.shape), 0)
         return Draws(x, self.space, how, seed, first, length, given, calls, path=path, given_space=self.given_space)
-
-
-def whole(value: Any, name: str, least: int | None = 0) -> int:
-    """A whole number that a user gives, of any type that holds one.
-
-    Raises:
-        BadConfig: If it is none, or below the least.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise BadConfig(f"{name}={value!r} is not a whole number", do=f"write {name}=5, say") from None
-    if least is not None and number < least:
-        raise BadConfig(f"{name}={number} is below {least}", do=f"choose {name} >= {least}")
-    return number
-
-
-def _as_mask(evidence: Any) -> Tensor:
-    """Truth values as a tensor; anything else as a number, which is no mask."""
-    try:
-        return torch.as_tensor(evidence if isinstance(evidence, Tensor | Sequence | np.ndarray) else 0)
-    except (TypeError, ValueError, RuntimeError):
-        return torch.zeros(1)
 
 
 def _warn_if_few(ess: Tensor, kind: Kind) -> None:

@@ -1,7 +1,8 @@
 """Data: sources of rows, readers of files and frames, named sets, worlds whose truth is known."""
 
 from likeness.data import frames
-from likeness.data.load import Data, load
+from likeness.data.load import load
+from likeness.data.parting import Data
 from likeness.data.source import Table
 
 __all__ = ["Data", "Table", "load"]

@@ -18,7 +18,8 @@ from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig
 from likeness.core.law import Law
 from likeness.core.noise import fresh_seed, mix
-from likeness.data.load import TEST, Data, load
+from likeness.data.load import load
+from likeness.data.parting import TEST, Data
 from likeness.data.source import Source, Table
 from likeness.data.worlds import World
 from likeness.learn.budget import Budget

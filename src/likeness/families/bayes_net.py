@@ -12,6 +12,7 @@ from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, concat, missing
 from likeness.core.config import Config, option
+from likeness.core.errors import BadConfig
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -106,14 +107,11 @@ class BayesNet(Model):
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """As the net begins, from some of the rows."""
         config: BayesNetConfig = self.config
-        if isinstance(self.net, Graph) or (config.components == 1 and not self.net.holes):
+        if config.components == 1 and not self.net.holes:
             return self.net.blank()
         stride = max(1, task.rows // START_ROWS)
         batch = concat([b[::stride] for b, _ in task.everything(ROWS)])
         x, known = self._view(batch)
-        if isinstance(self.net, Linear):
-            return self.net.start(x, known, batch.weights.double())
-        assert isinstance(self.net, Trees)
         return self.net.start(x, known, batch.weights.double(), noise[:1], config.restarts, config.trial)
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
@@ -214,7 +212,6 @@ def _sizes(space: Space) -> list[int]:
 def _net(config: BayesNetConfig, space: Space) -> Net:
     """The law that the options and the Space ask for."""
     found = None if config.parents is None else looked_up(entry_names(space), config.parents)
-    assert not isinstance(found, str)
     if space.real:
         return Linear(space.dims, found)
     if found is None or max(map(len, found)) <= 1:
@@ -231,8 +228,11 @@ def _refused_graph(config: BayesNetConfig, space: Space) -> str | None:
         return None
     if config.components > 1:
         return "parents= gives one graph, components= asks for several trees: leave one of them out"
-    found = looked_up(entry_names(space), config.parents)
-    return found if isinstance(found, str) else None
+    try:
+        looked_up(entry_names(space), config.parents)
+    except BadConfig as error:
+        return error.what
+    return None
 
 
 def _refused_size(config: BayesNetConfig, space: Space) -> str | None:
@@ -241,7 +241,7 @@ def _refused_size(config: BayesNetConfig, space: Space) -> str | None:
         return None
     sizes = _sizes(space)
     found = None if config.parents is None else looked_up(entry_names(space), config.parents)
-    if found is not None and not isinstance(found, str) and max(map(len, found)) > 1:
+    if found is not None and max(map(len, found)) > 1:
         wide = max(math.prod(sizes[i] for i in (*above, j)) for j, above in enumerate(found))
         return None if wide <= WIDE else f"a table of {wide:.3g} numbers is too large: give fewer parents"
     total = config.components * (len(sizes) * max(sizes)) ** 2

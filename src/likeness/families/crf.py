@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
-from likeness.core.errors import BadData
+from likeness.core.errors import BadConfig, BadData
 from likeness.core.learner import FullBatch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -23,7 +23,7 @@ from likeness.core.space import Space
 from likeness.heads.indicators import Indicators, Sparse, SparseProduct
 from likeness.heads.paths import NEVER, Paths, log_sums
 from likeness.heads.states import StateLaw, Steering
-from likeness.heads.steps import StepNoise
+from likeness.heads.steps import StepNoise, unseen
 
 CHUNK = 8192
 MEMORY = 30  # steps that L-BFGS remembers: indicators that rarely occur take it many, with 10 as many again
@@ -103,8 +103,10 @@ class CRF(Model):
             return None
         if not given_space.ragged or given_space.longest != space.longest:
             return "what is given goes step by step with its labels: give features of the same steps, as many as labels"
-        if config.templates is not None:
+        try:
             Indicators(given_space, config.templates, config.window)
+        except BadConfig as error:
+            return str(error)
         return None
 
     @classmethod
@@ -288,11 +290,7 @@ class CRF(Model):
         return StateLaw(self.space, batch.ids, Kind.EXACT, "forward and backward", chain, held.unary, batch.length)
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        assert length is not None
-        steps = max(self.space.layout[0], int(length.max()) if len(length) else 0)
-        x = self.step.new_zeros(noise.rows, steps)
-        batch = Batch(x, torch.zeros_like(x, dtype=torch.bool), length, given=given, index=noise.index)
-        return self._drawn(batch, noise, 1)[0]
+        return self._drawn(unseen(self.space, noise, length, self.step).given_as(given), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(self._drawn(batch, noise.draws(n), n), "labels drawn backwards")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, concat, missing
+from likeness.core.batch import Batch, concat
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -33,8 +32,9 @@ from likeness.heads.joint import COARSE, NEVER, under
 from likeness.heads.numeric import choose
 from likeness.heads.parts import Drawn, Products
 from likeness.heads.paths import LEAST, Paths, smoothed
+from likeness.heads.regimes import followed, in_order, renamed, variances
 from likeness.heads.states import StateLaw, Steering
-from likeness.heads.steps import StepNoise, Steps, timed
+from likeness.heads.steps import Packed, StepNoise, Steps, timed, unseen
 from likeness.routes import enumerate_states
 
 FULL = 50  # numbers a step up to which "auto" lets every state have its own covariance
@@ -156,7 +156,7 @@ class HMM(Model):
 
     def _flat(self, batch: Batch) -> Batch:
         """The steps of all items as items of their own."""
-        view = self._view(batch)
+        view = self.steps.packed(batch)
         return Batch(view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each)
 
     def learner(self) -> EM:
@@ -165,19 +165,6 @@ class HMM(Model):
         numbers = self.steps.longest * config.states * config.components
         rows = 1 << 40 if self.columns is not None else max(1, ROOM // numbers)
         return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
-
-    def _view(self, batch: Batch) -> View:
-        """Steps within their items, one item after the other."""
-        there = self.steps.there(batch)
-        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
-        if there is None:
-            length = torch.full((len(v),), v.shape[1], dtype=torch.int64, device=v.device)
-            v, known = v.flatten(0, 1), known.flatten(0, 1)
-        else:
-            assert batch.length is not None
-            v, known, length = v[there], known[there], batch.length
-        weight = batch.weights.double()
-        return View(v, known, length, weight, None if batch.weight is None else weight.repeat_interleave(length))
 
     def _seen(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False) -> Sighted:
         """What N steps tell of the states; where a step takes few values each is looked at once."""
@@ -217,7 +204,7 @@ class HMM(Model):
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
-        view, k = self._view(batch), self.config.states
+        view, k = self.steps.packed(batch), self.config.states
         seen = self._seen(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
         done = smoothed(now["log_first"], now["log_step"], seen.unary, view.length, view.weight)
         r = done.gamma if view.each is None else done.gamma * view.each[:, None]
@@ -264,11 +251,11 @@ class HMM(Model):
     def _guess(self, batch: Batch, noise: Noise, i: int) -> Parameters:
         """States about k-means++ seeds, codes shared out half at random, steps as they then follow each other."""
         config: HMMConfig = self.config
-        view, k, m = self._view(batch), config.states, config.components
-        blank = self._blank(_variances(view))
-        own = _in_order(view.length, k) if config.topology == "left_right" else self._clusters(view, noise, i)
+        view, k, m = self.steps.packed(batch), config.states, config.components
+        blank = self._blank(variances(view))
+        own = in_order(view.length, k) if config.topology == "left_right" else self._clusters(view, noise, i)
         if not bool(self.allowed.all()):
-            own = _renamed(_followed(one_hot(own, k).double(), view.length)[1], self.allowed)[own]
+            own = renamed(followed(one_hot(own, k).double(), view.length)[1], self.allowed)[own]
         r = one_hot(own, k).double()
         random = torch.empty(len(r), k * m, dtype=torch.float64)
         random.exponential_(generator=generator(noise.seed, i))
@@ -279,12 +266,12 @@ class HMM(Model):
         shared = (r[..., None] * parts).flatten(1)
         seen = self._seen(view.v, view.known, blank)
         sums = {f"x.{name}": t for name, t in seen.sums(shared).items()}
-        first, pairs = _followed(r, view.length)
+        first, pairs = followed(r, view.length)
         sums |= {"share": shared.sum(0).reshape(k, m), "first": first + 1, "pairs": (pairs + 1) * self.allowed,
                  "objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}  # fmt: skip
         return self._maximise(sums, blank, least=1e-3) | {"gain": blank["gain"]}
 
-    def _clusters(self, view: View, noise: Noise, i: int) -> Tensor:
+    def _clusters(self, view: Packed, noise: Noise, i: int) -> Tensor:
         """The nearest of K k-means++ centres to each step, int64 (N,); whole items in turn where that cannot be."""
         k = self.config.states
         if self.columns is not None and self.columns.features > WIDE:
@@ -293,11 +280,11 @@ class HMM(Model):
         some = features[:: max(1, features.numel() // START_NUMBERS)]
         u = noise.uniform(f"seeds {i}", k, seeding.candidates(k)).double()[0]
         if len(some) < k:
-            return _in_order(view.length, k)
+            return in_order(view.length, k)
         centres, _ = seeding.lloyd(some, seeding.seeds(some, k, u), LLOYD)
         return seeding.distances(features, centres).argmin(-1)
 
-    def _features(self, view: View) -> Tensor:
+    def _features(self, view: Packed) -> Tensor:
         """Steps as numbers of like scale, 0 where hidden, (N, F)."""
         if self.columns is None:
             return view.v * view.known
@@ -355,12 +342,7 @@ class HMM(Model):
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         space = self.space if self.preprocessor is None else self.preprocessor.out
-        batch = replace(missing(space, noise.rows, self.log_first), length=length, index=noise.index)
-        more = 0 if length is None or not len(length) else int(length.max()) - self.steps.longest
-        if more > 0:
-            x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
-            batch = replace(batch, x=x, observed=torch.zeros_like(x, dtype=torch.bool))
-        return self._drawn(batch, noise, 1)[0]
+        return self._drawn(unseen(space, noise, length, self.log_first), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")
@@ -397,25 +379,6 @@ class HMM(Model):
         prior[torch.arange(len(path)), path] = now["log_share"][path]
         x = self.part.peak(v.flatten(0, 1), known, ~known, prior.flatten(1), under(now, "x"))
         return Mode(batch.with_x(self._joined(x, *v.shape[:2])), Kind.ESTIMATE, "peaks along the likeliest path")
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """Steps of B items, one item after the other.
-
-    Args:
-        v: Values (N, C).
-        known: Which of them are known, bool (N, C).
-        length: Steps of each item, int64 (B,).
-        weight: Of each item, (B,).
-        each: Of each step, (N,), or None where all items weigh 1.
-    """
-
-    v: Tensor
-    known: Tensor
-    length: Tensor
-    weight: Tensor
-    each: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -457,46 +420,3 @@ def _allowed(config: HMMConfig) -> Tensor:
     here = torch.arange(k)
     after = (here + 1) % k if config.topology == "cycle" else (here + 1).clamp(max=k - 1)
     return torch.eye(k, dtype=torch.bool) | (here == after[:, None])
-
-
-def _variances(view: View) -> Tensor:
-    """Variances of each entry over the known steps, 1 where nothing varies, (C,)."""
-    weight = view.known.double() if view.each is None else view.known * view.each[:, None]
-    total = weight.sum(0).clamp(min=1e-12)
-    mean = (view.v * weight).sum(0) / total
-    variance = ((view.v - mean).square() * weight).sum(0) / total
-    return torch.where(variance > 0, variance, 1.0)
-
-
-def _in_order(length: Tensor, k: int) -> Tensor:
-    """Each step's state where an item goes through all of them, each for as long, int64 (N,)."""
-    start = (length.cumsum(0) - length).repeat_interleave(length)
-    place = torch.arange(len(start), device=length.device) - start
-    return place * k // length.repeat_interleave(length).clamp(min=1)
-
-
-def _followed(r: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """First states (K,) and steps from state to state (K, K) of steps that are shared out as r (N, K)."""
-    start = length.cumsum(0) - length
-    begins = torch.zeros(len(r) + 1, dtype=torch.bool, device=r.device)
-    begins[start[length > 0]] = True
-    inner = ~begins[1:-1]
-    return r[begins[:-1]].sum(0), r[:-1][inner].T @ r[1:][inner]
-
-
-def _renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
-    """New names of K states, int64 (K,), under which most steps are allowed, as swaps of two find them."""
-    names, others = torch.arange(len(pairs), device=pairs.device), list(itertools.combinations(range(len(pairs)), 2))
-
-    def fits(one: Tensor) -> float:
-        return float((pairs * allowed[one][:, one]).sum())
-
-    improved = True
-    while improved:
-        improved = False
-        for i, j in others:
-            swapped = names.clone()
-            swapped[[i, j]] = names[[j, i]]
-            if fits(swapped) > fits(names):
-                names, improved = swapped, True
-    return names

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, concat, missing
+from likeness.core.batch import Batch, concat
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -20,7 +20,7 @@ from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Real, Space
 from likeness.heads.expected import Moments, Move, radius, raised, regressed, solved, tamed, turned
 from likeness.heads.kalman import System, Track
-from likeness.heads.steps import StepNoise, Steps, timed
+from likeness.heads.steps import StepNoise, Steps, timed, unseen
 from likeness.heads.tracks import track_law
 
 ROOM = 1 << 24  # numbers of a chunk's second moments
@@ -269,12 +269,7 @@ class LinearDynamical(Model):
 
     def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
         assert self.preprocessor is not None
-        batch = replace(missing(self.preprocessor.out, noise.rows, self.step), length=length, index=noise.index)
-        more = 0 if length is None or not len(length) else int(length.max()) - self.steps.longest
-        if more > 0:
-            x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
-            batch = replace(batch, x=x, observed=torch.zeros_like(x, dtype=torch.bool))
-        return self._drawn(batch, noise, 1)[0]
+        return self._drawn(unseen(self.preprocessor.out, noise, length, self.step), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")

@@ -71,6 +71,10 @@ class Graph(Net):
         p = torch.where(total > 0, smoothed / total.clamp(min=TINY), 1 / counts.shape[-1])
         return p.clamp(min=TINY).log()
 
+    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+        """Even tables: with whole rows one pass finds their best."""
+        return self.blank()
+
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:

@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import csgraph
 from torch import Tensor
 
+from likeness.core.errors import BadConfig
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 
@@ -30,6 +31,10 @@ class Net(ABC):
     @abstractmethod
     def blank(self) -> Parameters:
         """Parameters that know of nothing."""
+
+    @abstractmethod
+    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+        """Parameters to begin with, of some of the rows; the best of several starts where there is a choice."""
 
     @abstractmethod
     def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
@@ -60,22 +65,26 @@ class Net(ABC):
         """The edges (parent, child) of each component's graph."""
 
 
-def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> Parents | str:
-    """The parents of each variable by number, or the sentence that says what is amiss."""
+def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> Parents:
+    """The parents of each variable by number.
+
+    Raises:
+        BadConfig: Where a name is no variable, or edges go in a circle.
+    """
     places = {name: i for i, name in enumerate(names)}
     found: list[tuple[int, ...]] = [()] * len(names)
     for child, above in told.items():
         every = [_place(places, name) for name in (child, *above)]
         unknown = [str(name) for name, at in zip((child, *above), every, strict=True) if at is None]
         if unknown:
-            return f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}"
+            raise BadConfig(f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}")
         numbers = tuple(at for at in every if at is not None)
         found[numbers[0]] = tuple(sorted(set(numbers[1:])))
     try:
         order_of(tuple(found))
     except graphlib.CycleError as error:
         ring = " -> ".join(names[i] for i in error.args[1])
-        return f"parents= goes in a circle ({ring}): leave one of its edges out"
+        raise BadConfig(f"parents= goes in a circle ({ring}): leave one of its edges out") from error
     return tuple(found)
 
 

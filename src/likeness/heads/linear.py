@@ -30,7 +30,7 @@ class Linear(Net):
             adjacent[j, list(above)] = True
         return {"mean": torch.zeros(d).double(), "cov": torch.eye(d).double(), "adjacent": adjacent}
 
-    def start(self, x: Tensor, known: Tensor, weight: Tensor) -> Parameters:
+    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
         """From all pairs that are complete where rows have holes, standardised by their own columns."""
         if not self.holes:
             return self.blank()

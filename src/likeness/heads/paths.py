@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likeness.heads.scaled import Folded, backward, forward
+
 NEVER = -1e30  # the logarithm of what cannot be: finite, so that differences are no NaN
 LEAST = 1e-100  # ratio of steps down to which sums of scaled probabilities lose nothing that a double would show
 FAINT = 1e-150  # a state's least share of a step, far below LEAST and far above numbers that are slow to multiply
@@ -106,7 +108,7 @@ class Paths:
         step = self.log_step.exp()
         if self.inside is not None:
             e = torch.where(self.inside, e, 1.0)
-        alpha, c = _forward(e, step) if self._blocks == 1 else self._folded.forward()
+        alpha, c = forward(e, step) if self._blocks == 1 else self._folded.forward()
         log_c = c.log() + top
         ahead = e / c[..., None]
         if self.inside is not None:
@@ -114,9 +116,9 @@ class Paths:
         return Messages(alpha, log_c, ahead)
 
     @cached_property
-    def _folded(self) -> _Folded:
+    def _folded(self) -> Folded:
         e = self._lit[0] if self.inside is None else torch.where(self.inside, self._lit[0], 1.0)
-        return _Folded(e, self.log_step.exp(), self._blocks)
+        return Folded(e, self.log_step.exp(), self._blocks)
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -139,7 +141,7 @@ class Paths:
         m, step = self.messages, self.log_step.exp()
         ended = None if self.inside is None else (~self.inside).to(step)
         folded = self._blocks > 1
-        beta, w = self._folded.backward(m.ahead, ended) if folded else _backward(m.ahead, step, ended)
+        beta, w = self._folded.backward(m.ahead, ended) if folded else backward(m.ahead, step, ended)
         left = m.alpha if weight is None else m.alpha * weight.to(step)[:, None]
         pairs = step * (left[:-1].flatten(0, 1).T @ w[1:].flatten(0, 1))
         return (m.alpha * beta).transpose(0, 1), pairs
@@ -267,112 +269,6 @@ class _LogZ(torch.autograd.Function):
         gamma, pairs = ctx.paths.smooth(slope)
         gamma = gamma * slope[:, None, None]
         return gamma[:, 0].sum(0), pairs, gamma, None
-
-
-# ---- scaled recursions -----------------------------------------------------------------------------------------------
-
-
-def _forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """p(z_t | up to t), (L, B, K), and each step's factor (L, B), from predictions `now` of the first step (all 1)."""
-    alpha, c = torch.empty_like(e), e.new_empty(*e.shape[:-1], 1)
-    now = torch.ones_like(e[0]) if now is None else now
-    for here, lit, factor in zip(alpha, e, c, strict=True):
-        torch.mul(now, lit, out=here)
-        torch.sum(here, -1, keepdim=True, out=factor)
-        here.div_(factor)
-        now = here @ step
-    return alpha, c[..., 0]
-
-
-def _backward(ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """p(what comes | z_t) / p(what comes | what came), (L, B, K), and the same times `ahead`; 1 past the end."""
-    out, w, back = torch.empty_like(ahead), torch.empty_like(ahead), step.T.contiguous()
-    beta = torch.ones_like(ahead[0]) if beta is None else beta
-    for t in range(len(ahead) - 1, -1, -1):
-        out[t] = beta
-        torch.mul(ahead[t], beta, out=w[t])
-        beta = w[t] @ back
-        if ended is not None:
-            beta = beta + ended[t]
-    return out, w
-
-
-class _Folded:
-    """The same recursions with a few long rows cut into S blocks of M steps, all of which go ahead together.
-
-    A first sweep finds what each block makes of every state that it may begin in (K as many rows); a walk over the
-    blocks then says with which law each begins, and a second sweep runs from there.
-
-    Args:
-        e: (L, B, K), 1 where nothing is said.
-        step: (K, K), rows that add up to 1.
-        blocks: S.
-    """
-
-    def __init__(self, e: Tensor, step: Tensor, blocks: int) -> None:
-        self.steps, self.rows, self.k = e.shape
-        self.step, self.blocks = step, blocks
-        self.size = -(-self.steps // blocks)
-        self.e = self._fold(e)
-        self.transfer, self.scale = self._transfers()
-        self.ends = self._walk()
-
-    def _fold(self, t: Tensor) -> Tensor:
-        """(L, B, ...) as (M, S * B, ...), 1 where steps were added."""
-        pad = t.new_ones(self.size * self.blocks - self.steps, *t.shape[1:])
-        return torch.cat([t, pad]).unflatten(0, (self.blocks, self.size)).transpose(0, 1).flatten(1, 2)
-
-    def _unfold(self, t: Tensor) -> Tensor:
-        return t.unflatten(1, (self.blocks, self.rows)).transpose(0, 1).flatten(0, 1)[: self.steps]
-
-    def _transfers(self) -> tuple[Tensor, Tensor]:
-        """Each block's last law for every state before it, (S, B, K, K), and log of what it weighs (S, B, K)."""
-        now = self.step.expand(self.blocks, self.rows, -1, -1).clone()
-        now[0] = 1.0  # nothing is before the first block, whose first step holds its own law
-        now, scale = now.flatten(0, 1), self.e.new_zeros(self.blocks * self.rows, self.k)
-        then = torch.empty_like(now)
-        for m, lit in enumerate(self.e):
-            if m:
-                torch.mm(now.view(-1, self.k), self.step, out=then.view(-1, self.k))
-                now, then = then, now
-            now.mul_(lit[:, None])
-            if m % 2 or m == self.size - 1:  # two steps leave LEAST squared at least
-                total = now.sum(-1)
-                now.div_(total[..., None])
-                scale.add_(total.log_())
-        parts = (self.blocks, self.rows)
-        return now.unflatten(0, parts), scale.unflatten(0, parts)
-
-    def _from(self, s: int) -> Tensor:
-        """What block s makes of each state before it, up to a constant of the row, (B, K, K)."""
-        scale = self.scale[s]
-        return self.transfer[s] * (scale - scale.amax(-1, keepdim=True)).exp()[..., None]
-
-    def _walk(self) -> Tensor:
-        """The law of each block's last state given what came, (S, B, K)."""
-        ends = [self.transfer[0, :, 0]]
-        for s in range(1, self.blocks):
-            now = (ends[-1][:, None] @ self._from(s))[:, 0]
-            ends.append(now / now.sum(-1, keepdim=True))
-        return torch.stack(ends)
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """As `_forward` does."""
-        start = torch.cat([torch.ones_like(self.ends[:1]), self.ends[:-1] @ self.step])
-        alpha, c = _forward(self.e, self.step, start.flatten(0, 1))
-        return self._unfold(alpha), self._unfold(c)
-
-    def backward(self, ahead: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As `_backward` does."""
-        last = [torch.ones_like(self.ends[0])]
-        for s in range(self.blocks - 1, 0, -1):
-            now = (self._from(s) @ last[-1][..., None])[..., 0]
-            last.append(now / (self.ends[s - 1] * now).sum(-1, keepdim=True))
-        start = torch.stack(last[::-1]).flatten(0, 1)
-        over = self._fold(ahead) if ended is None else self._fold(ahead + ended)
-        beta, w = _backward(over, self.step, None, start)
-        w = self._unfold(w)
-        return self._unfold(beta), w if ended is None else w * (1 - ended)
 
 
 def _picked(cdf: Tensor, u: Tensor) -> Tensor:

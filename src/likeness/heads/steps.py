@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, missing
 from likeness.core.noise import Noise
 from likeness.core.space import Space
 
@@ -46,11 +46,53 @@ class Steps:
         """Steps (B, L, C) as entries (B, *E)."""
         return x.reshape(*x.shape[:2], *self.shape).movedim(1, 1 + self.axis)
 
+    def packed(self, batch: Batch) -> Packed:
+        """Steps within their items, one item after the other, in double precision."""
+        there = self.there(batch)
+        v, known = self.split(batch.x).double(), self.split(batch.present)
+        if there is None:
+            length = torch.full((len(v),), v.shape[1], dtype=torch.int64, device=v.device)
+            v, known = v.flatten(0, 1), known.flatten(0, 1)
+        else:
+            assert batch.length is not None
+            v, known, length = v[there], known[there], batch.length
+        weight = batch.weights.double()
+        return Packed(v, known, length, weight, None if batch.weight is None else weight.repeat_interleave(length))
+
     def there(self, batch: Batch) -> Tensor | None:
         """Which steps lie within their item, bool (B, L), or None where all do."""
         if batch.length is None:
             return None
         return torch.arange(batch.x.shape[1 + self.axis], device=batch.x.device) < batch.length[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Steps of B items, one item after the other.
+
+    Args:
+        v: Values (N, C).
+        known: Which of them are known, bool (N, C).
+        length: Steps of each item, int64 (B,).
+        weight: Of each item, (B,).
+        each: Of each step, (N,), or None where all items weigh 1.
+    """
+
+    v: Tensor
+    known: Tensor
+    length: Tensor
+    weight: Tensor
+    each: Tensor | None
+
+
+def unseen(space: Space, noise: Noise, length: Tensor | None, like: Tensor) -> Batch:
+    """A row of the noise each, nothing of it known, as long as is asked for and laid out to the longest known."""
+    batch = replace(missing(space, noise.rows, like), length=length, index=noise.index)
+    more = 0 if length is None or not len(length) else int(length.max()) - batch.x.shape[1]
+    if more <= 0:
+        return batch
+    x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
+    return replace(batch, x=x, observed=torch.zeros_like(x, dtype=torch.bool))
 
 
 @dataclass(frozen=True, eq=False)

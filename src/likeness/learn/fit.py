@@ -10,12 +10,13 @@ from typing import Any, cast
 import torch
 
 from likeness.core import registry
+from likeness.core.asked import whole
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig, BadData
-from likeness.core.law import whole
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
-from likeness.data.load import Data, load
+from likeness.data.load import load
+from likeness.data.parting import Data
 from likeness.data.source import Loud, Table
 from likeness.learn.budget import Budget
 from likeness.learn.executor import Event
