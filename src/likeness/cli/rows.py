@@ -97,7 +97,7 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True) -> Rows:
         BadData: If they cannot be read, or are not of the model's Space.
     """
     from likeness.core.batch import as_batch
-    from likeness.data import paths
+    from likeness.data import conll, paths
     from likeness.data.source import inside
 
     path = Path(source)
@@ -106,6 +106,8 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True) -> Rows:
             found = _named(model, source)
         elif paths.kind(path) == "table":
             found = _table(model, paths.frame(path), source)
+        elif paths.kind(path) == "tags":
+            found = _framed(model, conll.of_file(model.space, model.given_space, path), source)
         else:
             found = _framed(model, as_batch(model.space, path), source)
     if not len(found.batch):

@@ -63,7 +63,13 @@ class Asked(Rows, ABC):
         condition = self._own_condition(x, batch) if given is None else self._given(given)
         if condition is not None and len(condition) != len(batch):
             raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
+        self._needs_condition(condition)
         return replace(batch, given=None if self.given_space is None else condition)
+
+    def _needs_condition(self, given: Batch | None) -> None:
+        """Refuse a question without a condition to a law that says nothing without one."""
+        if self.conditional and given is None:
+            raise Unsupported("this law says nothing without its condition", do="give it: given=...")
 
     def _unseen(self, given: Batch | None) -> Batch:
         """An item of which nothing is known for each condition, one without; as long as it says, or as they come."""

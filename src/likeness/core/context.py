@@ -11,11 +11,14 @@ from likeness.core.batch import Batch, missing
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.space import Space, Variable
 
+FEW = 64  # categories of one column among several up to which a summary counts them
+
 
 class Summary(nn.Module):
     """The fixed summary of a condition, (B, C).
 
-    A label is one-hot, a vector itself and an image its pixels, standardised; tokens are counts and their number.
+    A label is one-hot, a vector itself and an image its pixels, standardised; tokens are counts and their number, and
+    steps of several columns the means of numbers, the counts of categories where these are few, and their number.
 
     Hidden entries are 0 and a mask of what is present can be had beside it (`mask`), same shape.
     """
@@ -32,9 +35,7 @@ class Summary(nn.Module):
 
     def _raw_size(self) -> int:
         if self.space.ragged:
-            symbols = self.space.variables[0]
-            per_step = int(symbols.states) if symbols.type == "nominal" else self.space.width
-            return per_step + 1
+            return sum(self._per_step()) + 1
         return sum(_width(v) for v in self.space.columns) * (self.space.dims // self.space.width)
 
     def fit(self, source: Source) -> None:
@@ -71,18 +72,24 @@ class Summary(nn.Module):
         widths = torch.tensor([_width(v) for v in self.space.columns], device=flat.device)
         return flat.repeat_interleave(widths, -1).reshape(len(given), self.size)
 
+    def _per_step(self) -> list[int]:
+        """Numbers that tell of each column of a step: its categories' counts, or a mean; none of a wide vocabulary."""
+        if len(self.space.shape) == 1:
+            return [_width(self.space.variables[0])]
+        return [w if (w := _width(v)) <= FEW else 0 for v in self.space.columns]
+
     def _ragged(self, given: Batch) -> Tensor:
-        present = given.present
-        length = present.flatten(2).any(-1).sum(-1) if present.dim() > 2 else present.sum(-1)
-        if self.space.variables[0].type != "nominal":
-            steps = length.clamp_min(1).reshape(-1, 1).to(given.x.dtype)
-            body = (given.x * present).sum(1).reshape(len(given), -1) / steps
-        else:
-            k = self.size - 1
-            body = (
-                (nn.functional.one_hot(given.x.long().clamp(0, k - 1), k) * present[..., None]).sum(1).to(given.x.dtype)
-            )
-        return torch.cat([body, length.reshape(-1, 1).to(given.x.dtype)], -1)
+        x, present = (t if t.dim() > 2 else t[..., None] for t in (given.x, given.present))
+        length = present.any(-1).sum(-1, keepdim=True).to(x.dtype)
+        parts = []
+        for i, (width, v) in enumerate(zip(self._per_step(), self.space.columns, strict=True)):
+            here = present[..., i].to(x.dtype)
+            if v.type != "nominal":
+                parts.append((x[..., i] * here).sum(1, keepdim=True) / length.clamp(min=1))
+            elif width:
+                hot = nn.functional.one_hot(x[..., i].long().clamp(0, width - 1), width).to(x.dtype)
+                parts.append((hot * here[..., None]).sum(1))
+        return torch.cat([*parts, length], -1)
 
     def _scaled_entries(self) -> Tensor:
         if self.space.ragged:

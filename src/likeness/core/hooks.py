@@ -37,6 +37,7 @@ class Hooks(ABC):
         preprocessor: The map to the reals that the hooks see, or None where they see data units.
         filler: The simple law that stands in for holes, or None where the hooks handle holes themselves.
         ends: Whether the law models the length of ragged items itself.
+        conditional: Whether it says nothing without its condition: true of labels that are told from features.
         unbounded: Whether items may be longer than any that was seen: true of laws that go on from step to step.
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
     """
@@ -50,6 +51,7 @@ class Hooks(ABC):
     default_effort: int = 1
     ends: bool = False
     unbounded: bool = False
+    conditional: bool = False
 
     def __init__(self, space: Space, given_space: Space | None = None) -> None:
         self.space, self.given_space, self.codes = space, given_space, None

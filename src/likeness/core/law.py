@@ -66,6 +66,7 @@ class Law(Asked):
         chosen, asked = self._seed(seed), self._settings(settings)
         n, first = whole(n, "n"), whole(first, "first")
         if given is None:
+            self._needs_condition(None)
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
             x, length, path = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
             told = self._drawn_given(noise, None) if self._sums_classes() else None

@@ -40,8 +40,8 @@ def sentences(path: Path) -> list[Sentence]:
             now = []
             continue
         width = width or len(fields)
-        if len(fields) != width or width < 2:
-            wanted = f"{width} columns as the first line has" if width > 1 else "a word and its label at least"
+        if len(fields) != width:
+            wanted = f"{width} columns as the first line has"
             raise BadData(
                 f"{len(fields)} columns where there should be {wanted}", where=f"line {number}", do="mend the line"
             )
@@ -68,6 +68,8 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
     parts = {part: sentences(path) for part, path in files.items()}
     everything = [s for part in parts.values() for s in part]
     width = len(everything[0][0]) - 1
+    if width < 1:
+        raise BadData("1 column where there should be a word and its label at least", where="line 1", do="add labels")
     named = tuple(names or ("word", *(f"c{i}" for i in range(1, width))))
     if len(named) != width:
         raise BadData(f"{len(named)} names for {width} columns before the label", do="name each of them")
@@ -82,6 +84,21 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
     tables = {part: Table(space, encode(space, given, s), given, name) for part, s in parts.items()}
     notes = (f"{len(label.labels or ())} labels of steps, told from {len(columns)} columns given with them",)
     return Reading(tables, notes)
+
+
+def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
+    """The sentences of a file as a model's Spaces read them, their labels hidden where its lines have none.
+
+    Raises:
+        BadData: If the model was not learned from such sentences, or the columns are not those.
+    """
+    items, columns = sentences(path), 0 if given_space is None else len(given_space.variables) - len(SPELT)
+    if given_space is None or space.source != "tags" or given_space.source != "tags":
+        raise BadData("tagged sentences where the model learned other items", do="give items of its kind")
+    if len(items[0][0]) not in {columns, columns + 1}:
+        wanted = ", ".join((given_space.names or ())[:columns])
+        raise BadData(f"{len(items[0][0])} columns a word", where="line 1", do=f"give {wanted}, and the label if known")
+    return encode(space, given_space, items)
 
 
 def encode(space: Space, given_space: Space, items: Sequence[Sentence]) -> Batch:

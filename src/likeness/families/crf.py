@@ -76,7 +76,7 @@ class CRF(Model):
     def __init__(self, config: CRFConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.codes, self.k = space, int(space.variables[0].states)
-        self.stepwise = given_space is not None and given_space.ragged
+        self.stepwise = self.conditional = given_space is not None and given_space.ragged
         self.indicators: Indicators | None = None
         self.numbers: list[int] = []
         if given_space is not None and self.stepwise:

@@ -223,7 +223,7 @@ class Run:
             return
         most = self._most_scored(len(self.held))
         self.model.held_out = self._scores(self._held_evenly(most))
-        if self.model.given_space is not None:
+        if self.model.given_space is not None and not self.model.conditional:
             alone = self._held_evenly(min(ALONE_ROWS, most))
             self.model.held_out_alone = self._scores(replace(alone, given=None))
 

@@ -36,7 +36,8 @@ class ContextNet(nn.Module):
     """`given` to a Context vector (B, size); a condition missing whole gives a learned null vector.
 
     A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net; of tokens the
-    MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present, so that their order counts too.
+    MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present, so that their order counts too; steps
+    of several named columns are read so column by column.
 
     Args:
         space: The Space of `given`.
@@ -48,7 +49,8 @@ class ContextNet(nn.Module):
         self.space, self.size = space, size
         self.summary = Summary(space)
         self.image = len(space.shape) == 3
-        self.tokens = space.ragged and space.variables[0].type == "nominal"
+        self.coded = [i for i, v in enumerate(space.columns) if space.ragged and v.type == "nominal"]
+        self.tokens = bool(self.coded)
         self.null = nn.Parameter(torch.zeros(size))
         if self.image:
             shape = (2 * space.layout[0], *space.layout[1:])
@@ -56,9 +58,10 @@ class ContextNet(nn.Module):
         else:
             self.net = MLP(2 * self.summary.size + size * self.tokens, size, hidden=(max(size, 64),))
         if self.tokens:
-            longest, symbols = space.layout[0], int(space.variables[0].states)
+            longest, states = space.layout[0], [int(space.columns[i].states) for i in self.coded]
+            self.first = [sum(states[:i]) for i in range(len(states))]  # of each column's symbols among all
             self.places = nn.Parameter(torch.randn(longest, size))
-            self.symbols = nn.Parameter(torch.randn(symbols, size) / longest**0.5)
+            self.symbols = nn.Parameter(torch.randn(sum(states), size) / (longest * len(states)) ** 0.5)
 
     def fit(self, source: Source) -> None:
         """Location and scale of the condition's real entries, from the training split."""
@@ -77,6 +80,9 @@ class ContextNet(nn.Module):
 
     def _read(self, given: Batch) -> Tensor:
         """What the tokens that are present say at their places, (B, size)."""
-        x, present = given.x.flatten(1), given.present.flatten(1)
-        said = self.symbols[x.long().clamp(0, len(self.symbols) - 1)] * self.places[: x.shape[1]]
-        return (said * present[..., None]).sum(1)
+        x, present = (t if t.dim() > 2 else t[..., None] for t in (given.x.long(), given.present))
+        places, total = self.places[: x.shape[1]], self.symbols.new_zeros(len(x), self.size)
+        for column, first in zip(self.coded, self.first, strict=True):
+            said = self.symbols[(x[..., column] + first).clamp(0, len(self.symbols) - 1)] * places
+            total = total + (said * present[..., column, None]).sum(1)
+        return total
