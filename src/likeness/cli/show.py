@@ -80,6 +80,6 @@ def _questions(model: Fitted) -> Iterator[tuple[str, str]]:
     for verb in VERBS:
         answer = model.support(verb)
         own = [""] * (len(answer.routes) - len(answer.kinds))  # a hook's kind depends on what is asked
-        kinds = [*own, *(f" ({kind})" for kind in answer.kinds)]
+        kinds = [*own, *(f" (at best {kind})" for kind in answer.kinds)]  # by rows, and by the log p that it rests on
         ways = (f"{route}{kind}" for route, kind in zip(answer.routes, kinds, strict=True))
         yield verb, "; ".join(ways) if answer else f"no: {spoken(answer.why)}"

@@ -87,7 +87,8 @@ class Mean:
 
     def __str__(self) -> str:
         """As reports print it."""
-        return f"{self.value:.4f} ± {self.stderr:.4f} nats a row, the mean of {self.n:,} ({self.kind})"
+        error = "" if math.isnan(self.stderr) else f" ± {self.stderr:.4f}"
+        return f"{self.value:.4f}{error} nats a row, the mean of {self.n:,} ({self.kind})"
 
 
 @dataclass(frozen=True, eq=False)
