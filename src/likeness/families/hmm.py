@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, concat
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -45,6 +45,7 @@ BLUR = 0.5  # of a start's shares of codes, so that a state may still take to an
 LLOYD = 10
 FEW = 4096  # values of a step that are looked at once each, rather than step by step
 WIDE = 512  # numbers of a step's features beyond which a start is random
+START_CHUNK = 1 << 14  # items that are looked through at a time for those of a start
 
 
 class HMMConfig(Config):
@@ -236,7 +237,7 @@ class HMM(Model):
         """The likeliest of several starts after a few passes over some of the items."""
         config: HMMConfig = self.config
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = concat([b[::stride] for b, _ in task.everything(1 << 30)])
+        batch = task.thinned(stride, START_CHUNK)
         best, height = Parameters(), -math.inf
         for i in range(config.restarts):
             now = self._guess(batch, noise[:1], i)

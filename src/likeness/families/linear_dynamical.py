@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, concat
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -31,6 +31,7 @@ TRIAL = 20  # passes of EM that a start is judged by
 LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
 HALVINGS = 12  # of a step of EM that would leave the stable systems
 NAMES = ("first_mean", "first_cov", "step", "drift", "step_cov", "load", "offset", "noise")
+START_CHUNK = 1 << 14  # items that are looked through at a time for those of a start
 
 
 class LinearDynamicalConfig(Config):
@@ -188,7 +189,7 @@ class LinearDynamical(Model):
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The likeliest of few starts after some passes over some of the items."""
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = concat([b[::stride] for b, _ in task.everything(1 << 30)])
+        batch = task.thinned(stride, START_CHUNK)
         best, height = Parameters(), -torch.inf
         for span in self._spans():
             now, reached = self._guess(batch, noise, span), -torch.inf

@@ -25,6 +25,7 @@ from likeness.heads.component import Component
 
 FLOOR = 1e-9  # least variance of the noise, in units of the data's own
 ROOM = 1 << 24  # numbers in a chunk's second moments of codes
+CHUNK = 1 << 16  # rows at most
 
 
 class PCAConfig(Config):
@@ -92,7 +93,7 @@ class PCA(Model):
     def learner(self) -> EM:
         """From the covariance alone where rows are whole, which takes one pass; EM over rows where they have holes."""
         config: PCAConfig = self.config
-        rows = max(64, ROOM // max((self.components + self.joined.classes) ** 2, self.joined.size))
+        rows = min(CHUNK, max(64, ROOM // (self.components + self.joined.classes) ** 2))
         passes = config.passes if self.holes else 1
         return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=rows)
 
