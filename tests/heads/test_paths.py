@@ -84,6 +84,18 @@ def test_long_rows_in_blocks_equal_step_by_step_and_sums_of_logarithms(length) -
             assert torch.allclose(one, two, atol=near, rtol=1e-9)
 
 
+@pytest.mark.parametrize("length", [None, torch.tensor([170, 161, 7])])
+def test_long_rows_under_weights_that_do_not_add_up_to_one(length) -> None:
+    """Weights of a random field: what is added to fill a block would not be nothing there."""
+    g = torch.Generator().manual_seed(0)
+    first, step, unary = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((5,), (5, 5), (3, 170, 5)))
+    fast, logs = (Paths(first, 0.1 * step, unary, length) for _ in range(2))
+    logs.__dict__["_scaled"] = False
+    assert torch.allclose(fast.log_z, logs.log_z, rtol=1e-12)
+    for one, two in zip(fast.smooth(), logs.smooth(), strict=True):
+        assert torch.allclose(one, two, atol=1e-9)
+
+
 def test_ten_thousand_steps_with_values_forty_deviations_out_keep_nine_digits() -> None:
     g = torch.Generator().manual_seed(1)
     x = torch.randn(1, 10_000, generator=g, dtype=torch.float64)

@@ -73,7 +73,9 @@ class Paths:
         Each step leads from every state to every other at a rate of LEAST or more, so that what a state's share loses
         by underflow is restored, to far below rounding, with the next step; with rates of 0 it would be lost for good.
         """
-        return self.log_step.dim() == 2 and float(self.log_step.min() - self.log_step.max()) > math.log(LEAST)
+        return self.log_step.dim() == 2 and float(
+            self.log_step.detach().min() - self.log_step.detach().max()
+        ) > math.log(LEAST)
 
     @cached_property
     def _lit(self) -> tuple[Tensor, Tensor]:
@@ -85,8 +87,8 @@ class Paths:
 
     @cached_property
     def _stochastic(self) -> bool:
-        """Whether steps add up to 1, so that steps past a row's end change nothing."""
-        return float((self.log_step.exp().sum(-1) - 1).abs().max()) < 1e-12
+        """Whether steps add up to 1, so that steps past a row's end, or added to fill a block, change nothing."""
+        return float((self.log_step.detach().exp().sum(-1) - 1).abs().max()) < 1e-12
 
     @cached_property
     def _blocks(self) -> int:
@@ -98,8 +100,7 @@ class Paths:
         blocks = max(1, math.isqrt(steps))
         serial = steps * (5 * CALL + 2 * rows * k * k / FLOPS)
         folded = 5 * blocks * 5 * CALL + steps * rows * k * k * (2 * k / FLOPS + 32 / BYTES)
-        fits = self.inside is None or self._stochastic
-        return blocks if fits and steps >= 64 and folded < serial else 1
+        return blocks if steps >= 64 and folded < serial and self._stochastic else 1
 
     @cached_property
     def messages(self) -> Messages:
