@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
@@ -148,6 +148,14 @@ def concat(batches: list[Batch]) -> Batch:
         concat(givens) if givens else None,
         join([b.index for b in batches]),
     )
+
+
+def thinned(batches: Iterable[Batch], stride: int) -> Batch:
+    """Every so-manieth row of each batch, as one.
+
+    Rows are copied: a view of a batch would keep all of it, and many views all of the data.
+    """
+    return concat([batch[torch.arange(0, len(batch), stride)] for batch in batches])
 
 
 def missing(space: Space, rows: int, like: Tensor) -> Batch:

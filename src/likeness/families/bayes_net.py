@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch, missing, thinned
 from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig
 from likeness.core.learner import EM, Parameters
@@ -110,7 +110,7 @@ class BayesNet(Model):
         if config.components == 1 and not self.net.holes:
             return self.net.blank()
         stride = max(1, task.rows // START_ROWS)
-        batch = task.thinned(stride, ROWS)
+        batch = thinned((b for b, _ in task.everything(ROWS)), stride)
         x, known = self._view(batch)
         return self.net.start(x, known, batch.weights.double(), noise[:1], config.restarts, config.trial)
 

@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -237,7 +237,7 @@ class HMM(Model):
         """The likeliest of several starts after a few passes over some of the items."""
         config: HMMConfig = self.config
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = task.thinned(stride, START_CHUNK)
+        batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
         best, height = Parameters(), -math.inf
         for i in range(config.restarts):
             now = self._guess(batch, noise[:1], i)

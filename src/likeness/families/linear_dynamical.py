@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch
+from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
@@ -189,7 +189,7 @@ class LinearDynamical(Model):
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The likeliest of few starts after some passes over some of the items."""
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = task.thinned(stride, START_CHUNK)
+        batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
         best, height = Parameters(), -torch.inf
         for span in self._spans():
             now, reached = self._guess(batch, noise, span), -torch.inf

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from likeness.bijections.preprocess import Reals
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch, missing, thinned
 from likeness.core.config import Config, option
 from likeness.core.context import Summary
 from likeness.core.learner import EM, Parameters
@@ -148,7 +148,7 @@ class Mixture(Model):
     def _start(self, task: Any, noise: Noise) -> Parameters:
         config: MixtureConfig = self.config
         stride = max(1, task.rows // START_ROWS)
-        batch = task.thinned(stride, CHUNK)
+        batch = thinned((b for b, _ in task.everything(CHUNK)), stride)
         shape = (config.restarts, config.components, seeding.candidates(config.components))
         u = noise[:1].uniform("seeds", *shape)[0]
         return self.law.start(self._views(batch), batch.weights, self._features(batch), u, config.trial)

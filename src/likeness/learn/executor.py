@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likeness.core.batch import Batch, concat
+from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
@@ -66,13 +66,6 @@ class Task:
         for batch in self.source.chunks(size):
             noise = Noise(self.seed, batch.ids, scope="train", dtype=self.model.dtype)
             yield self.model.inputs(batch.to(device=self.model.device), noise)[0], noise
-
-    def thinned(self, stride: int, size: int) -> Batch:
-        """Every so-manieth row of every chunk of `size`, in model units: for starts, which need not see all.
-
-        Rows are copied: a view of a chunk would keep all of it, and so all of the data.
-        """
-        return concat([batch[torch.arange(0, len(batch), stride)] for batch, _ in self.everything(size)])
 
 
 class Executor(ABC):
