@@ -174,7 +174,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     print("| case | against | theirs / ours | ours | log-likelihoods |\n|---|---|---|---|---|")
     for name in arguments.case or [*CASES, "smooth"]:
-        lines = [smooth(20)] if name == "smooth" else compare(CASES[name], arguments.repeats, arguments.passes)
+        lines = [smooth(100)] if name == "smooth" else compare(CASES[name], arguments.repeats, arguments.passes)
         print("\n".join(lines), flush=True)
 
 

@@ -189,7 +189,7 @@ class HMM(Model):
             return part.sums(r.T.contiguous())
 
         if each.shape[-1] == 1:
-            return Sighted(each[..., 0].contiguous(), None, sums)
+            return Sighted(each[..., 0], None, sums)
         joint = each + now["log_share"]
         return Sighted(joint.logsumexp(-1), joint.softmax(-1), sums)
 

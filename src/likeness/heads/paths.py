@@ -33,11 +33,13 @@ class Messages:
         alpha: p(z_t | what came up to t), (L, B, K).
         log_c: Log of what each step adds to the sum over paths, 0 past a row's end, (L, B).
         ahead: exp(unary) / c, 0 past the end, (L, B, K).
+        folded: What the forward recursion left for the backward one, where rows were cut into blocks.
     """
 
     alpha: Tensor
     log_c: Tensor
     ahead: Tensor
+    folded: Folded | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,6 @@ class Paths:
             self.log_step.detach().min() - self.log_step.detach().max()
         ) > math.log(LEAST)
 
-    @cached_property
     def _lit(self) -> tuple[Tensor, Tensor]:
         """Unary over each step's largest, as probabilities (L, B, K), and the logarithm of the largest (L, B)."""
         unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
@@ -105,21 +106,16 @@ class Paths:
     @cached_property
     def messages(self) -> Messages:
         """The forward recursion over all steps, in blocks where rows are few and long."""
-        e, top = self._lit
+        e, top = self._lit()
         step = self.log_step.exp()
         if self.inside is not None:
             e = torch.where(self.inside, e, 1.0)
-        alpha, c = forward(e, step) if self._blocks == 1 else self._folded.forward()
-        log_c = c.log() + top
-        ahead = e / c[..., None]
+        folded = Folded(e, step, self._blocks) if self._blocks > 1 else None
+        alpha, c = forward(e, step) if folded is None else folded.forward()
+        log_c, ahead = c.log() + top, e.div_(c[..., None])
         if self.inside is not None:
             alpha, log_c, ahead = alpha * self.inside, log_c * self.inside[..., 0], ahead * self.inside
-        return Messages(alpha, log_c, ahead)
-
-    @cached_property
-    def _folded(self) -> Folded:
-        e = self._lit[0] if self.inside is None else torch.where(self.inside, self._lit[0], 1.0)
-        return Folded(e, self.log_step.exp(), self._blocks)
+        return Messages(alpha, log_c, ahead, folded)
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
@@ -141,11 +137,10 @@ class Paths:
             return self._log_smooth(weight)
         m, step = self.messages, self.log_step.exp()
         ended = None if self.inside is None else (~self.inside).to(step)
-        folded = self._blocks > 1
-        beta, w = self._folded.backward(m.ahead, ended) if folded else backward(m.ahead, step, ended)
+        beta, w = backward(m.ahead, step, ended) if m.folded is None else m.folded.backward(m.ahead, ended)
         left = m.alpha if weight is None else m.alpha * weight.to(step)[:, None]
         pairs = step * (left[:-1].flatten(0, 1).T @ w[1:].flatten(0, 1))
-        return (m.alpha * beta).transpose(0, 1), pairs
+        return beta.mul_(m.alpha).transpose(0, 1), pairs
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""

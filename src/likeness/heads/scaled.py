@@ -24,13 +24,14 @@ def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor,
 def backward(ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """p(what comes | z_t) / p(what comes | what came), (L, B, K), and the same times `ahead`; 1 past the end."""
     out, w, back = torch.empty_like(ahead), torch.empty_like(ahead), step.T.contiguous()
-    beta = torch.ones_like(ahead[0]) if beta is None else beta
+    out[-1] = 1.0 if beta is None else beta
+    here, lit, product = out.unbind(0), ahead.unbind(0), w.unbind(0)
     for t in range(len(ahead) - 1, -1, -1):
-        out[t] = beta
-        torch.mul(ahead[t], beta, out=w[t])
-        beta = w[t] @ back
-        if ended is not None:
-            beta = beta + ended[t]
+        torch.mul(lit[t], here[t], out=product[t])
+        if t:
+            torch.mm(product[t], back, out=here[t - 1])
+            if ended is not None:
+                here[t - 1].add_(ended[t])
     return out, w
 
 
