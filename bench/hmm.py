@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from hmmlearn.hmm import CategoricalHMM, GaussianHMM
 
-from likeness.core import registry
+from likeness.core import memory, registry
 from likeness.core.batch import Batch
 from likeness.core.learner import Parameters
 from likeness.core.space import sequence, series
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    memory.keep()  # as every executor does
     print("| case | against | theirs / ours | ours | log-likelihoods |\n|---|---|---|---|---|")
     for name in arguments.case or [*CASES, "smooth"]:
         lines = [smooth(100)] if name == "smooth" else compare(CASES[name], arguments.repeats, arguments.passes)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from likeness.core import memory
 from likeness.core.answers import Completed, Kind, Mode, Scored, add_correction
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Settings as Asked
@@ -36,6 +37,7 @@ class Rows(Hooks, ABC):
         A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw;
         and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
         """
+        memory.keep()
         rows = torch.arange(len(place))
         with torch.no_grad(), self.asking(), answering(settings.precision):
             if not settings.strict or not len(place):

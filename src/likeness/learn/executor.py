@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likeness.core import memory
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -73,6 +74,7 @@ class Executor(ABC):
 
     def __init__(self, task: Task) -> None:
         self.task, self.iteration, self.done = task, 0, False
+        memory.keep()
 
     @abstractmethod
     def step(self, phase: str | None = None) -> Event:
