@@ -77,7 +77,7 @@ class EM:
 
 @dataclass(frozen=True, eq=False)
 class FullBatch:
-    """L-BFGS on the whole training part (OWL-QN where l1 > 0; Andrew & Gao 2007)."""
+    """L-BFGS on the whole training part (OWL-QN where l1 > 0; Andrew & Gao 2007), `rows` at a time."""
 
     loss: Loss
     parameters: Sequence[nn.Parameter]
@@ -87,6 +87,7 @@ class FullBatch:
     memory: int = 10
     tolerance: float = 1e-9
     iterations: int = 1000
+    rows: int = 8192
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from likeness.heads.paths import NEVER, Paths, log_sums
 from likeness.heads.states import StateLaw, Steering
 from likeness.heads.steps import StepNoise, unseen
 
-CHUNK = 8192
+CHUNK = 4096
 MEMORY = 30  # steps that L-BFGS remembers: indicators that rarely occur take it many, with 10 as many again
 
 
@@ -161,7 +161,7 @@ class CRF(Model):
         return FullBatch(
             partial(self.__call__, phase="full"), [self.weight, self.slope, self.step], l1=config.l1 / self.items,
             l2=2 * config.l2 / self.items, iterations=config.iterations, tolerance=config.tolerance,
-            memory=MEMORY,
+            memory=MEMORY, rows=CHUNK,
         )  # fmt: skip
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from likeness.core.learner import FullBatch
 from likeness.learn.executor import Event, Executor, Task
 
-ARMIJO, SHRINK, SEARCHES, CHUNK = 1e-4, 0.5, 30, 8192
+ARMIJO, SHRINK, SEARCHES = 1e-4, 0.5, 30
 
 
 class FullBatchExecutor(Executor):
@@ -69,7 +69,7 @@ class FullBatchExecutor(Executor):
         self._assign(w)
         parameters = list(self.learner.parameters)
         total, weight, gradient = 0.0, 0.0, torch.zeros_like(w)
-        for batch, noise in self.task.everything(CHUNK):
+        for batch, noise in self.task.everything(self.learner.rows):
             terms = torch.stack(list(self.learner.loss(batch, noise).values())).sum(0)
             loss = (terms * batch.weights).sum()
             parts = torch.autograd.grad(loss, parameters, allow_unused=True)
