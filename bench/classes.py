@@ -3,7 +3,8 @@
     LIKENESS_DATA=... python -m bench.classes [--case qda] ... [--directions 50]
 
 Accuracy on all 10,000 test images: quadratic discriminant analysis and mixtures of 20 full Gaussians a class on the
-posterior means of `pca` (the principal components), Gaussians of one covariance on pixels, and independent pixels of
+posterior means of `pca` (the principal components; `floors` tries how wide they must be on a part of the training
+images, `wide` takes the best), Gaussians of one covariance on pixels, and independent pixels of
 two levels.
 Then scikit-learn's 8x8 digits with half of the pixels hidden: classes integrated over what is missing, beside logistic
 regression with means filled in.
@@ -25,6 +26,8 @@ from sklearn.linear_model import LogisticRegression
 import likeness as lk
 from likeness.data.load import load
 
+VALID, FLOORS = 10_000, (1e-6, 0.003, 0.01, 0.03, 0.1, 0.3)
+
 
 def accuracy(model: Any, x: np.ndarray, y: np.ndarray) -> float:
     best = np.asarray(model.classify(x).best)
@@ -44,12 +47,29 @@ def fitted(x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
     return lk.fit("discriminant", x, given=y.astype(str), holdout=0.0, progress=False, budget="500 steps", **options)
 
 
-def on_components(options: dict[str, Any], directions: int) -> float:
+def components(directions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Principal components and digits, of the training and of the test part."""
     x, y, test, wanted = mnist()
     varied = x.std(0) > 0
     axes = lk.fit("pca", x[:, varied], components=directions, scale=False, holdout=0.0, progress=False)
     codes = [np.asarray(axes.encode(part[:, varied]).mean) for part in (x, test)]
-    return accuracy(fitted(codes[0], y, **options), codes[1], wanted)
+    return codes[0], y, codes[1], wanted
+
+
+def on_components(options: dict[str, Any], directions: int) -> float:
+    x, y, test, wanted = components(directions)
+    return accuracy(fitted(x, y, **options), test, wanted)
+
+
+def mixture(floor: float) -> dict[str, Any]:
+    return {"law": {"family": "mixture", "components": 20, "covariance": "full", "floor": floor}}
+
+
+def floors(directions: int) -> str:
+    """How wide components must at least be, by the last 10,000 images of the training part."""
+    x, y, _, _ = components(directions)
+    found = {f: accuracy(fitted(x[:-VALID], y[:-VALID], **mixture(f)), x[-VALID:], y[-VALID:]) for f in FLOORS}
+    return ", ".join(f"{name:g}: {100 * value:.2f} %" for name, value in found.items())
 
 
 def on_pixels(options: dict[str, Any]) -> float:
@@ -89,7 +109,9 @@ def halved() -> str:
 
 CASES: dict[str, Callable[[int], float | str]] = {
     "qda": lambda q: on_components({"kind": "qda"}, q),
-    "mixture": lambda q: on_components({"law": {"family": "mixture", "components": 20, "covariance": "full"}}, q),
+    "mixture": lambda q: on_components(mixture(1e-6), q),
+    "floors": floors,
+    "wide": lambda q: on_components(mixture(0.1), q),
     "lda": lambda _: on_pixels({"kind": "lda"}),
     "naive": lambda _: on_black_and_white(),
     "halved": lambda _: halved(),
