@@ -13,6 +13,8 @@ from torch import Tensor
 from likeness.core.errors import BadData
 from likeness.core.space import Real, Space
 
+Places = Tensor | slice
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -81,8 +83,8 @@ class Batch:
         """Whether nothing is hidden."""
         return self.observed is None or not bool(self.holes.any())
 
-    def __getitem__(self, rows: Any) -> Batch:
-        """Some rows, with all that belongs to them."""
+    def __getitem__(self, rows: Places) -> Batch:
+        """Some rows, with all that belongs to them; a slice of them copies nothing."""
         return self._each(lambda t: t[rows])
 
     def kinds(self, *, classes: bool = False) -> Tensor:

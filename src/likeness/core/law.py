@@ -29,7 +29,7 @@ from likeness.core.answers import (
     regrouped,
 )
 from likeness.core.asked import Asked, whole
-from likeness.core.batch import Batch, after
+from likeness.core.batch import Batch, Places, after
 from likeness.core.errors import Unsupported
 from likeness.core.routes import Question, Route, routes_for
 from likeness.core.rowlaw import RowLaw
@@ -229,7 +229,7 @@ class Law(Asked):
         asked, batch = self._settings(settings), self._batch(x, given)
         noise = self._noise(self._seed(seed), batch.ids, "encode")
 
-        def f(rows: Tensor) -> RowLaw:
+        def f(rows: Places) -> RowLaw:
             inside, _, _ = self._inside(batch[rows], noise[rows])
             return self._encode(inside, noise[rows], effort, asked)
 
@@ -243,7 +243,7 @@ class Law(Asked):
         batch, asked = self._given(given), self._settings(settings)
         index = torch.arange(len(codes))
 
-        def f(rows: Tensor) -> RowLaw:
+        def f(rows: Places) -> RowLaw:
             return self._decode(codes[rows], None if batch is None else batch[rows], index[rows])
 
         return self._tiled(index, asked, f)

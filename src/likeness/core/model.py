@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from likeness.core.answers import YES, Answer, Kind, no
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config
 from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.law import Law
@@ -254,7 +254,7 @@ class Inside:
         return self.model._inside(batch, noise)[0]
 
 
-def _rows(given: Batch | None, rows: Tensor) -> Batch | None:
+def _rows(given: Batch | None, rows: Places) -> Batch | None:
     return None if given is None else given[rows]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likeness.core import memory
 from likeness.core.answers import Completed, Kind, Mode, Scored, add_correction
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Settings as Asked
 from likeness.core.errors import Unsupported
 from likeness.core.hooks import Hooks
@@ -30,7 +30,7 @@ class Rows(Hooks, ABC):
     """A law's hooks in tiles of rows, without gradients: what the verbs of `Law` rest on."""
 
     def _tiled(
-        self, place: Tensor, settings: Asked, f: Callable[[Tensor], T], cost: int = 1, *, alike: Batch | None = None
+        self, place: Tensor, settings: Asked, f: Callable[[Places], T], cost: int = 1, *, alike: Batch | None = None
     ) -> T:
         """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
@@ -38,10 +38,10 @@ class Rows(Hooks, ABC):
         and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
         """
         memory.keep()
-        rows = torch.arange(len(place))
         with torch.no_grad(), self.asking(), answering(settings.precision):
             if not settings.strict or not len(place):
-                return join([f(part) for part in rows.split(max(1, settings.rows // cost))])
+                size = max(1, settings.rows // cost)
+                return join([f(slice(i, i + size)) for i in range(0, max(1, len(place)), size)])
             classes = self.given_space is not None and self.given_space.label is not None
             kinds = None if alike is None else alike.kinds(classes=classes).cpu()
             tiles, where = aligned(place.cpu(), STRICT_TILE, kinds)

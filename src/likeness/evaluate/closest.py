@@ -69,7 +69,7 @@ def _closest_words(comparison: Comparison, row: Facts, found: list[Facts]) -> st
 
 def _item(space: Space, batch: Batch, i: int) -> str:
     """One item in words."""
-    one = batch[[i]]
+    one = batch[i : i + 1]
     text = as_text(space, one)
     return tag("td", text or escape(_values(space, one)), class_="item")
 

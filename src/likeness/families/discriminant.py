@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from likeness.core import registry
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config, option
 from likeness.core.errors import BadData
 from likeness.core.law import Law
@@ -26,6 +26,7 @@ from likeness.core.space import Space
 from likeness.core.tree import join, take
 
 T = TypeVar("T")
+ALL = slice(None)
 FEW = 32  # rows to a class below which every law answers for all rows: products of a few round otherwise
 NAMED = {"qda": ("gaussian", {}), "naive": ("independent", {"real": "normal"})}
 
@@ -151,7 +152,7 @@ class Discriminant(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def _each(self, batch: Batch, settings: Any, ask: Callable[[Model, Tensor], T]) -> list[tuple[Tensor, T]]:
+    def _each(self, batch: Batch, settings: Any, ask: Callable[[Model, Places], T]) -> list[tuple[Tensor, T]]:
         """What the law of each class that rows are of says of those rows: their places, its answer.
 
         Where bits shall not depend on the rows beside, or few are asked about, whose products round otherwise, every
@@ -160,12 +161,14 @@ class Discriminant(Model):
         assert batch.given is not None
         everything, code = torch.arange(len(batch)), batch.given.x.flatten(1)[:, 0].long()
         if self.shared:
-            return [(everything, ask(self._law(0), everything))]
-        answers = []
-        for k in code.unique().tolist():
+            return [(everything, ask(self._law(0), ALL))]
+        answers, present = [], code.unique().tolist()
+        if len(present) == 1:
+            return [(everything, ask(self._law(present[0]), ALL))]
+        for k in present:
             rows = (code == k).nonzero().flatten()
             whole = len(rows) < (len(batch) if settings.strict else min(len(batch), FEW))
-            answers.append((rows, take(ask(self._law(k), everything), rows) if whole else ask(self._law(k), rows)))
+            answers.append((rows, take(ask(self._law(k), ALL), rows) if whole else ask(self._law(k), rows)))
         return answers
 
     def _own(self, batch: Batch) -> Batch:
@@ -173,7 +176,7 @@ class Discriminant(Model):
         return batch if self.shared else batch.given_as(None)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        def ask(law: Model, rows: Tensor) -> Scored:
+        def ask(law: Model, rows: Places) -> Scored:
             return law._score(self._own(batch[rows]), noise[rows], effort, law._settings(settings))
 
         return _in_order(self._each(batch, settings, ask))
@@ -182,7 +185,7 @@ class Discriminant(Model):
         assert given is not None
         batch = replace(missing(self.space, noise.rows, self._anchor), given=given, index=noise.index)
 
-        def ask(law: Model, rows: Tensor) -> Tensor:
+        def ask(law: Model, rows: Places) -> Tensor:
             own = None if length is None else length[rows]
             condition = given[rows] if self.shared else None
             return law._outside(law._sample(noise[rows], condition, own, law._settings(settings)), own)
@@ -190,7 +193,7 @@ class Discriminant(Model):
         return _in_order(self._each(batch, settings, ask))
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        def ask(law: Model, rows: Tensor) -> Filled:
+        def ask(law: Model, rows: Places) -> Filled:
             own, asked, parts = self._own(batch[rows]), law._settings(settings), []
             for way, some in law._ways("complete", None, own):
                 function = Law._complete_rows if way is None else way.function
@@ -200,7 +203,7 @@ class Discriminant(Model):
         return _in_order(self._each(batch, settings, ask)).completed
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        def ask(law: Model, rows: Tensor) -> Mode:
+        def ask(law: Model, rows: Places) -> Mode:
             return law.mode(self._own(batch[rows]), settings=law._settings(settings))
 
         found = self._each(batch, settings, ask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from likeness.core.answers import Kind
+from likeness.core.batch import Places
 from likeness.core.law import Law
 from likeness.core.routes import Question, route
 
@@ -17,7 +18,7 @@ def _refuse(law: Law) -> str | None:
 def critic_score(law: Law, question: Question) -> Tensor:
     """Minus the critic's score of each row, (B,)."""
 
-    def scored(rows: Tensor) -> Tensor:
+    def scored(rows: Places) -> Tensor:
         noise = question.noise[rows]
         return law._critic_score(law._inside(question.batch[rows], noise)[0], noise)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from likeness.core.answers import Kind
+from likeness.core.batch import Places
 from likeness.core.law import Law
 from likeness.core.routes import Question, route
 
 
 def _error(law: Law, question: Question) -> Tensor:
-    def error(rows: Tensor) -> Tensor:
+    def error(rows: Places) -> Tensor:
         batch, noise = question.batch[rows], question.noise[rows]
         inside, _, _ = law._inside(batch, noise)
         code = law._encode(inside, noise, question.effort, question.settings)
