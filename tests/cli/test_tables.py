@@ -64,7 +64,11 @@ def test_every_row_was_learned_from_or_held_out(cli, fitted):
     folder, said = fitted
     shown = cli(f"show {folder}").out
     learned = int(re.search(r"data +people: (\d+) rows", shown).group(1))
-    held = [int(n) for text in (said.out, " ".join(shown.split())) for n in re.findall(r"held out: .* over (\d+) rows", text)]
+    held = [
+        int(n)
+        for text in (said.out, " ".join(shown.split()))
+        for n in re.findall(r"held out: .* over (\d+) rows", text)
+    ]
     assert len(held) == 2
     assert {learned + n for n in held} == {ROWS}
 

@@ -49,10 +49,8 @@ def test_posteriors_are_scikit_learns(kind, load) -> None:
     mine, theirs = fit(x, y, kind=kind), PEERS[kind](prior).fit(x, y)
     p = mine.classify(x, prior=prior)
     assert p.kind is Kind.EXACT
-    # Covariances of 59 rows in 13 columns: scikit-learn's quadratic one divides by one row less.
-    off = {"lda": 1e-4, "naive": 1e-4, "qda": 0.05}[kind]
-    np.testing.assert_allclose(p.probabilities.numpy(), theirs.predict_proba(x), rtol=0, atol=off)
-    assert (p.best.numpy() == theirs.predict(x)).mean() > 0.99
+    np.testing.assert_allclose(p.probabilities.numpy(), theirs.predict_proba(x), rtol=0, atol=1e-6)
+    assert (p.best.numpy() == theirs.predict(x)).all()
 
 
 def test_quadratic_posteriors_are_those_of_the_likeliest_gaussians() -> None:
@@ -120,8 +118,9 @@ def test_irises_without_petals_are_told_apart_where_filled_in_means_mislead() ->
     assert own / len(y) == pytest.approx(0.980, abs=5e-4)
 
 
-def test_draws_of_a_class_are_of_that_class_to_a_classifier_that_never_saw_the_law() -> None:
-    x, y = load_wine(return_X_y=True)
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_draws_of_a_class_are_of_that_class_to_a_classifier_that_never_saw_the_law(load) -> None:
+    x, y = load(return_X_y=True)
     judge = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
     drawn = fit(x, y, kind="qda").sample(2000, given=np.array([[2.0]]), seed=0).x[:, 0]
     assert (judge.predict(drawn.numpy()) == 2).mean() >= 0.95

@@ -110,7 +110,9 @@ def test_tumours_are_ranked_by_the_odds_of_two_laws(kind: str) -> None:
 def test_planted_rows_are_strange_and_normal_ones_have_uniform_p_values() -> None:
     """Each column of a planted row is usual; what goes together in it is not."""
     turn = np.random.default_rng(0).normal(size=(6, 6))
-    train, usual, other = (np.random.default_rng(s).normal(size=(n, 6)) @ turn for s, n in ((1, 1500), (2, 500), (3, 50)))
+    train, usual, other = (
+        np.random.default_rng(s).normal(size=(n, 6)) @ turn for s, n in ((1, 1500), (2, 500), (3, 50))
+    )
     planted, odd = np.random.default_rng(4).permuted(other, axis=0), torch.arange(550) >= 500
     rows = torch.from_numpy(np.r_[usual, planted])
     model = lk.fit("gaussian", train, holdout=0.3, progress=False, seed=0)
@@ -163,7 +165,9 @@ def test_a_flow_for_each_class_tells_digits_apart() -> None:
 
 def test_a_die_of_three_faces_is_drawn_as_often_as_it_says() -> None:
     rolled = np.repeat([0, 1, 2], [1, 7, 2])[:, None]
-    model = lk.fit("independent", lk.load(rolled, space=vector(1, Nominal(categories=3)), test=0.0), smoothing=0.0, **WHOLE)
+    model = lk.fit(
+        "independent", lk.load(rolled, space=vector(1, Nominal(categories=3)), test=0.0), smoothing=0.0, **WHOLE
+    )
     p = model.log_prob([[0], [1], [2]]).value.exp()
     assert torch.allclose(p, torch.tensor([0.1, 0.7, 0.2], dtype=torch.float64), rtol=0, atol=1e-12)
     seen = torch.bincount(model.sample(1_000_000, seed=0).x.flatten().long(), minlength=3) / 1e6
