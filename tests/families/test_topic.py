@@ -335,16 +335,6 @@ def test_alpha_that_is_learned_raises_the_bound_and_nears_the_truth() -> None:
     assert float(models["symmetric"].alpha[0]) == pytest.approx(0.3, abs=0.12)
 
 
-def test_weights_of_proportions_are_found_from_the_words_alone() -> None:
-    """Four topics that share no word, so that words tell them: a Dirichlet law of counts of categories."""
-    g, truth = np.random.default_rng(0), np.array([0.2, 0.5, 1.0, 0.3])
-    items = [g.choice(4, 50, p=p) * 5.0 + g.integers(5, size=50) for p in g.dirichlet(truth, 2000)]
-    model = run_of(items, sequence(20, 50), topics=4, proportions="asymmetric", restarts=4, tolerance=1e-4).fit()
-    own = model.table.reshape(4, 5, 4).sum(1).argmax(0)
-    assert sorted(own.tolist()) == [0, 1, 2, 3]
-    assert model.alpha.tolist() == pytest.approx(truth[own].tolist(), rel=0.1)
-
-
 def test_planted_topics_are_found() -> None:
     items, beta = planted(800, 80)
     model = run_of(items, sequence(25, 80), topics=10, restarts=4).fit()

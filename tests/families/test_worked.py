@@ -160,6 +160,17 @@ def test_a_flow_for_each_class_tells_digits_apart() -> None:
     assert (posterior.best.numpy() == truth).mean() >= 0.95
 
 
+def test_weights_of_proportions_are_found_from_the_words_alone() -> None:
+    """Four topics that share no word, so that words tell them: a Dirichlet law of counts of categories."""
+    g, truth, letters = np.random.default_rng(0), np.array([0.2, 0.5, 1.0, 0.3]), np.array(list("abcdefghijklmnopqrst"))
+    texts = ["".join(letters[g.choice(4, 50, p=p) * 5 + g.integers(5, size=50)]) for p in g.dirichlet(truth, 2000)]
+    options = {"topics": 4, "proportions": "asymmetric", "restarts": 4, "tolerance": 1e-4}
+    model = lk.fit("topic", texts, budget=300, **options, **WHOLE)
+    own = model.table.reshape(4, 5, 4).sum(1).argmax(0)
+    assert sorted(own.tolist()) == [0, 1, 2, 3]
+    assert model.alpha.tolist() == pytest.approx(truth[own].tolist(), rel=0.1)
+
+
 # ---- counting -------------------------------------------------------------------------------------------------------
 
 
