@@ -1,6 +1,7 @@
 """Tables in, tables out: what the command line writes is what the model says in Python, and known cells stay."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 
 import likeness as lk
 from likeness.learn.fit import parts
+from tests.cli.conftest import ROWS
 
 
 def model_of(folder):
@@ -56,6 +58,19 @@ def test_the_held_out_score_is_that_of_rows_held_out(fitted, people):
     assert f"log p {mean.value:.3f} ± {mean.stderr:.3f} nats a row (exact" in line
     assert f"over {len(held)} rows" in line
     assert json.loads((folder / "config.json").read_text())["score"]["value"] == pytest.approx(mean.value)
+
+
+def test_every_row_was_learned_from_or_held_out(cli, fitted):
+    folder, said = fitted
+    shown = cli(f"show {folder}").out
+    learned = int(re.search(r"data +people: (\d+) rows", shown).group(1))
+    held = [
+        int(n)
+        for text in (said.out, " ".join(shown.split()))
+        for n in re.findall(r"held out: .* over (\d+) rows", text)
+    ]
+    assert len(held) == 2
+    assert {learned + n for n in held} == {ROWS}
 
 
 def test_score_writes_one_row_per_row(cli, fitted, people, tmp_path):

@@ -32,6 +32,32 @@ def test_a_gaussian_for_each_class():
     assert counted("gaussian", (ROWS, CLASSES), classes="shared") == 3 * 4 + 10 + 2
 
 
+def logistic(classes, d):
+    """Slopes and an intercept for each class."""
+    return classes * d + classes
+
+
+def quadratic(classes, d):
+    """A mean and a covariance for each class, and their shares."""
+    return classes - 1 + classes * d + classes * d * (d + 1) // 2
+
+
+@pytest.mark.parametrize(("classes", "d", "line", "room"), [(2, 1, 4, 5), (3, 4, 15, 44), (5, 3, 20, 49)])
+def test_classifiers_told_and_learned_grow_as_dimensions_and_their_square(classes, d, line, room):
+    x, names = ROWS[:, :d], np.array([f"c{k}" for k in np.arange(200) % classes])
+    assert counted("independent", (names[:, None], x)) == logistic(classes, d) == line
+    for family, options in (("discriminant", {"kind": "qda"}), ("gaussian", {"classes": "own"})):
+        assert counted(family, (x, names), **options) == quadratic(classes, d) == room
+    assert counted("discriminant", (x, names), kind="lda") == classes - 1 + classes * d + d * (d + 1) // 2
+
+
+def test_a_photograph_is_too_wide_for_a_covariance_of_its_own():
+    assert logistic(3, 480_000) == 1_440_003
+    assert logistic(3, 256 * 256 * 3) == 589_827
+    assert quadratic(3, 480_000) == 345_602_160_002
+    assert round(quadratic(3, 480_000) / logistic(3, 480_000)) == 240_001
+
+
 @pytest.mark.parametrize("d", [2, 4])
 @pytest.mark.parametrize("k", [1, 3])
 def test_a_mixture_grows_as_components_times_squared_dimensions(k, d):

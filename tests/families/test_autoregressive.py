@@ -119,6 +119,8 @@ def test_markov_and_logistic_pixels_of_digits() -> None:
     train, test = digits()
     markov = fit(train, 300, hidden=(), window=1, l2=1 / 1400)
     assert float(markov.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.544, abs=1e-3)
+    nats = markov.log_prob(test).mean()
+    assert (nats.value, nats.stderr) == (pytest.approx(-24.13, abs=0.01), pytest.approx(0.19, abs=5e-3))
     assert markov.count() == 127
     logistic = fit(train, 300, hidden=(), l2=4 / (0.1 * 1400))
     assert float(logistic.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.416, abs=1e-3)

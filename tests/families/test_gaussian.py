@@ -44,6 +44,15 @@ def test_heights_have_their_maximum_likelihood() -> None:
     assert float(model.preprocessor.scale**2 * model.cov) == pytest.approx(0.00292100, rel=1e-6)
 
 
+def test_the_density_of_heights_is_torchs_and_has_mass_one() -> None:
+    model = fit(np.array(HEIGHTS)[:, None])
+    grid = torch.linspace(1.683 - 0.6, 1.683 + 0.6, 4001, dtype=torch.float64)[:, None]
+    p = model.log_prob(grid).value
+    law = torch.distributions.Normal(*torch.tensor([1.683, math.sqrt(0.002921)], dtype=torch.float64))
+    assert torch.allclose(p, law.log_prob(grid[:, 0]), rtol=0, atol=1e-7)
+    assert float(torch.trapezoid(p.exp(), grid[:, 0])) == pytest.approx(1, abs=1e-9)
+
+
 def test_density_is_the_closed_form() -> None:
     x = draws()
     truth = torch.distributions.MultivariateNormal(torch.tensor(x.mean(0)), torch.tensor(np.cov(x.T, bias=True)))

@@ -57,6 +57,15 @@ def test_the_subspace_and_the_noise_are_those_of_principal_component_analysis() 
     assert torch.allclose(mine.log_prob(x).value, likeliest.log_prob(torch.tensor(x)), rtol=0, atol=1e-6)
 
 
+def test_two_directions_of_irises_hold_all_but_a_fiftieth_of_the_variance() -> None:
+    x = load_iris().data
+    model, theirs = fit(x, components=2, scale=False), PCA(2).fit(x)
+    variances = torch.linalg.eigvalsh(covariance(model)).flip(0)
+    explained = float(variances[:2].sum() / variances.sum())
+    assert explained == pytest.approx(0.97769, abs=5e-6)
+    assert explained == pytest.approx(theirs.explained_variance_ratio_.sum(), abs=1e-9)
+
+
 def test_factor_analysis_reaches_scikit_learns_likelihood() -> None:
     x = load_wine().data
     z = (x - x.mean(0)) / x.std(0)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 import likeness.families.gaussian
 import likeness.families.mixture
@@ -267,6 +268,10 @@ def test_a_linear_one_learns_a_linear_gaussian_world() -> None:
     loss = exact - bound
     assert float(loss.mean()) < 0.02
     assert float(loss.mean()) > -5 * float(loss.std()) / 2000**0.5
+    directions = model.decode(torch.eye(2)).mode.double() - model.decode(torch.zeros(2, 2)).mode.double()
+    axes = torch.linalg.qr(directions.detach().T).Q.T
+    peer = torch.tensor(PCA(2).fit(truth.source(20_000, 0).batch.x.numpy()).components_).double()
+    assert float(torch.linalg.svdvals(axes @ peer.T).min()) > 0.99  # one plane: no direction of it is off by 8 degrees
     few = x[:256]
     gap = model.elbo(few, model.encode(few, effort=100, seed=0)).value - model.elbo(few, model.encode(few)).value
     assert abs(float(gap.mean())) < 0.02

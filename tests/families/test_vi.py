@@ -99,6 +99,36 @@ def test_independent_entries_have_the_inverse_precisions_for_variances() -> None
     assert float(bound.value) == pytest.approx(LOG_Z - float(gap), abs=3 * float(bound.stderr) + 1e-3)
 
 
+def lecture(z: torch.Tensor) -> torch.Tensor:
+    """z ~ N(0, 1), x | z ~ N(z, 1/4), x = 1.3."""
+    return Normal(0.0, 1.0).log_prob(z[:, 0]) + Normal(z[:, 0], 0.5).log_prob(torch.tensor(1.3, dtype=torch.float64))
+
+
+def test_one_number_seen_once_has_its_posterior_its_evidence_and_its_gap() -> None:
+    q = vi.fit(lecture, 1, steps=600, draws=512)
+    assert float(q.mean.detach()) == pytest.approx(1.04, abs=1e-3)
+    assert float(covariance(q)) == pytest.approx(0.2, abs=1e-3)
+    assert float(q.bound(2000, seed=0).value) == pytest.approx(-1.70651, abs=1e-5)
+    with torch.no_grad():
+        q.mean.fill_(1.0), q.log_std.fill_(0.5 * math.log(0.3))
+    bound = q.bound(200_000, seed=0)
+    assert float(bound.value) == pytest.approx(-1.75778, abs=5 * float(bound.stderr))
+    assert float(covariance(q)) == pytest.approx(0.3, abs=1e-9)
+    gap = torch.distributions.kl_divergence(Normal(1.0, math.sqrt(0.3)), Normal(1.04, math.sqrt(0.2)))
+    assert float(gap) == pytest.approx(0.051267, abs=1e-6)
+    assert -1.70651 - float(bound.value) == pytest.approx(float(gap), abs=5 * float(bound.stderr))
+
+
+def leaning(z: torch.Tensor) -> torch.Tensor:
+    """Two standard normals of correlation 0.8."""
+    return MultivariateNormal(torch.zeros(2).double(), torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double()).log_prob(z)
+
+
+def test_independence_shrinks_each_variance_by_one_less_the_squared_correlation() -> None:
+    q = vi.fit(leaning, 2, steps=1000, rank="diagonal", draws=256)
+    assert covariance(q).diagonal().tolist() == pytest.approx([1 - 0.8**2] * 2, rel=0.01)
+
+
 def test_the_bound_lies_below_the_evidence_whatever_q_is() -> None:
     q = build("vi", {"target": vi.name_of(correlated)}, vector(3)).double()
     bound, evidence = q.bound(20_000, seed=0), q.evidence(20_000, seed=0)

@@ -134,9 +134,13 @@ class Independent(Model):
         return {"nll": -self._law(batch.given, len(batch)).total(batch.x, batch.present)}
 
     def count(self) -> int:
-        """Those of the heads for each class and one less than the classes, or what is linear in what is given."""
-        own = len(self.table) * self.columns.free
-        return own + (self.weight.numel() if self.linear else len(self.table) - 1)
+        """Those of the heads for each class and one less than the classes, or all slopes and intercepts.
+
+        Slopes are penalised, so that none of a category's is free to be 0: C D + C of C categories under D numbers.
+        """
+        if self.linear:
+            return self.table.numel() + self.weight.numel()
+        return len(self.table) * (self.columns.free + 1) - 1
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
