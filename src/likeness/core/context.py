@@ -28,7 +28,7 @@ class Summary(nn.Module):
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.coded = space, any(v.type == "nominal" for v in space.columns)
         self.size = self._raw_size()
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("std", torch.ones(self.size))
@@ -56,11 +56,10 @@ class Summary(nn.Module):
         """The summary in data units, (B, C)."""
         if self.space.ragged:
             return self._ragged(given)
-        parts, flat = [], given.x.reshape(-1, self.space.width)
-        for i, v in enumerate(self.space.columns):
-            column = flat[:, i]
-            hot = nn.functional.one_hot(column.long().clamp(0, _width(v) - 1), _width(v)).to(flat)
-            parts.append(hot if v.type == "nominal" else column[:, None])
+        if not self.coded:
+            return given.x.flatten(1)
+        flat = given.x.reshape(-1, self.space.width)
+        parts = [_numbers(flat[:, i], v) for i, v in enumerate(self.space.columns)]
         return torch.cat(parts, -1).reshape(len(given), self.size)
 
     def mask(self, given: Batch) -> Tensor:
@@ -68,6 +67,8 @@ class Summary(nn.Module):
         if self.space.ragged:
             known = given.present.flatten(1).any(-1, keepdim=True)
             return known.to(given.x.dtype).expand(-1, self.size)
+        if not self.coded:
+            return given.present.flatten(1).to(given.x.dtype)
         flat = given.present.reshape(-1, self.space.width).to(given.x.dtype)
         widths = torch.tensor([_width(v) for v in self.space.columns], device=flat.device)
         return flat.repeat_interleave(widths, -1).reshape(len(given), self.size)
@@ -155,6 +156,14 @@ class Joined(nn.Module):
         """Whether no entry and no class is missing."""
         classed = not self.per_class or (batch.given is not None and batch.given.full)
         return classed and bool(self(batch)[1].all())
+
+
+def _numbers(column: Tensor, variable: Variable) -> Tensor:
+    """A column (B,) of a condition as numbers: one-hot codes, or itself, (B, W)."""
+    if variable.type != "nominal":
+        return column[:, None]
+    width = _width(variable)
+    return nn.functional.one_hot(column.long().clamp(0, width - 1), width).to(column)
 
 
 def _width(variable: Variable) -> int:

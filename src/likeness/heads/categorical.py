@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.heads.numeric import choose, soft_choice, sums, tabulate
+from likeness.heads.numeric import choose, log_softmax, soft_choice, sums, tabulate
 
 _DENSE = 32  # up to here one-hot rows and a matrix product beat a look-up for each component
 
@@ -25,11 +25,11 @@ class CategoricalLaw(EntryLaw):
     @cached_property
     def log_p(self) -> Tensor:
         """Normalised log-probabilities (..., n, K), -inf for codes that an entry does not have."""
-        return F.log_softmax(self.head.mask(self.params), -1)
+        return log_softmax(self.head.mask(self.params))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """A look-up in the log-softmax."""
-        shape = torch.broadcast_shapes(x.shape, self.log_p.shape[:-1])
+        shape = np.broadcast_shapes(x.shape, self.log_p.shape[:-1])
         code = x.long().unsqueeze(-1).expand(*shape, 1)
         return self.log_p.expand(*shape, self.head.size).gather(-1, code).squeeze(-1)
 
@@ -41,7 +41,7 @@ class CategoricalLaw(EntryLaw):
     def cdf(self, x: Tensor) -> Tensor:
         """The cumulative probability up to x's code."""
         total = self.log_p.exp().cumsum(-1)
-        shape = torch.broadcast_shapes(x.shape, total.shape[:-1])
+        shape = np.broadcast_shapes(x.shape, total.shape[:-1])
         code = x.floor().clamp(0, self.head.size - 1).long().unsqueeze(-1).expand(*shape, 1)
         return torch.where(x < 0, 0.0, total.expand(*shape, self.head.size).gather(-1, code).squeeze(-1))
 

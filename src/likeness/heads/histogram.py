@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,7 +84,7 @@ class HistogramLaw(EntryLaw):
 
     def _pick(self, values: Tensor, region: Tensor) -> Tensor:
         """What values (..., n, regions) say at region (..., n)."""
-        shape = torch.broadcast_shapes(region.shape, values.shape[:-1])
+        shape = np.broadcast_shapes(region.shape, values.shape[:-1])
         index = region.expand(shape).unsqueeze(-1)
         return values.expand(*shape, values.shape[-1]).gather(-1, index).squeeze(-1)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _ROOT_HALF = math.sqrt(0.5)
+NARROW = 10  # columns
 _TINY = 1e-30
 
 
@@ -67,6 +68,16 @@ def choose(log_p: Tensor, u: Tensor) -> Tensor:
     """
     cdf = log_p.exp().cumsum(-1)
     return (cdf[..., :-1] <= (u * cdf[..., -1]).unsqueeze(-1)).sum(-1)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """Log softmax over the last axis; where it is short the rows go ahead side by side.
+
+    On a CPU torch's kernel for the last axis takes 2 to 14 times as long for rows narrower than a vector register.
+    """
+    if x.shape[-1] > NARROW or x.device.type != "cpu":
+        return x.log_softmax(-1)
+    return x.movedim(-1, 0).contiguous().log_softmax(0).movedim(0, -1)
 
 
 def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:

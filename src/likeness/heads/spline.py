@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -279,7 +280,7 @@ def _fall(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> Tensor:
 
 def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
     """Where v's bin begins along its own ladder, its size there, the same along the other, slopes at its ends."""
-    shape = torch.broadcast_shapes(v.shape, own.shape[:-1])
+    shape = np.broadcast_shapes(v.shape, own.shape[:-1])
     v, own, other, slope = v.unsqueeze(-1), *(t.expand(*shape, t.shape[-1]) for t in (own, other, slope))
     at = (own[..., 1:-1] <= v).sum(-1, keepdim=True)
     (a0, a1), (b0, b1), (d0, d1) = (
