@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
@@ -113,6 +114,18 @@ class CRF(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"iterations": 60}
+
+    def graph(self) -> plates.Graph:
+        """Labels, each tied to the one before, under what is given step by step."""
+        one = plates.entry(self.space)
+        y, before = (plates.Node("y", "observed", one, index) for index in ("t", "t-1"))
+        told = plates.Node("given", "given", self.given_space, "t")
+        nodes = (before, *([told] if self.given_space is not None else []), y)
+        ties = (plates.Edge(before.key, y.key, "link"), *plates.edges(nodes[1:-1], y.key))
+        theta = plates.theta(self)
+        inner = plates.Plate(plates.steps(self.space), tuple(n.key for n in nodes[1:]))
+        every = (plates.plate_of_rows(self, nodes), inner)
+        return plates.Graph((*nodes, *theta), (*ties, *plates.edges(theta, y.key)), every)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
