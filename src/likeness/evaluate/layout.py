@@ -77,7 +77,7 @@ class Layout:
 
 @dataclass(eq=False)
 class Block:
-    """A node, a plate with all that it holds, or an edge on its way: columns first to last, and heights below its top."""
+    """A node, a plate with what it holds, or an edge on its way: columns first to last, and heights below its top."""
 
     first: int
     last: int
@@ -102,7 +102,8 @@ def columns(graph: Graph) -> Columns:
         _depths(together, [*forward, *links]), _depths(alone, [*forward, *links]), _depths(alone, forward)
     ) if d is not None)  # fmt: skip
     found = {key: depth[group] for key, group in together.items()} if set(depth) == set(together.values()) else depth
-    found = {**found, **{p: _above(p, graph, found) for p in sorted(parameters)}}
+    for parameter in (n.key for n in graph.of("parameter")):
+        found[parameter] = _beside(parameter, graph, found)
     least = min(found.values(), default=0)
     used = sorted({c - least for c in found.values()})
     return {key: used.index(c - least) for key, c in found.items()}
@@ -128,11 +129,19 @@ def _depths(group: Mapping[str, str], edges: Iterable[Edge]) -> Columns | None:
     return depth
 
 
-def _above(parameter: str, graph: Graph, found: Columns) -> int:
-    """The column of the first node that a parameter leads to; the one before where several stand there."""
-    heads = [found[e.head] for e in graph.edges if e.tail == parameter and e.head in found]
-    first = min(heads, default=0)
-    return first if heads.count(first) <= 1 else first - 1
+def _beside(parameter: str, graph: Graph, found: Columns) -> int:
+    """The column of the first node that a parameter leads to; a free one at its side where that is no clear way.
+
+    It is none where it leads to several nodes of the column, or another node or parameter stands above the one.
+    """
+    led = [e.head for e in graph.edges if e.tail == parameter and e.head in found]
+    first = min((found[key] for key in led), default=0)
+    heads = [key for key in led if found[key] == first]
+    above = {found[n.key] for n in graph.of("parameter") if n.key in found}
+    hanging = any(e.head in heads and found.get(e.tail) == first for e in graph.edges)
+    if len(heads) <= 1 and first not in above and not hanging:
+        return first
+    return first + 1 if first - 1 in found.values() and first + 1 not in found.values() else first - 1
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------------
@@ -311,8 +320,7 @@ def _skyline(stack: list[Block], wished: Sequence[float]) -> None:
         block.y = max((ends.get(c, 0.0) for c in span), default=0.0)
         ends.update(dict.fromkeys(span, block.y + block.height + GAP))
     for block in reversed([b for b in stack if b.rank < 0]):  # down to what it stands above
-        span = set(range(block.first, block.last + 1))
-        under = [b.y for b in stack if b.y > block.y and span & set(range(b.first, b.last + 1))]
+        under = [b.y for b in stack if b.y > block.y and b.first <= block.last and block.first <= b.last]
         block.y = min(under, default=block.y + block.height + GAP) - GAP - block.height
     shift = sum(w - b.y for w, b in zip(wished, stack, strict=True)) / len(stack)
     for block in stack:

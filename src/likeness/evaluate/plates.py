@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from likeness.core.plates import Edge, Graph, Node, Plate, values
 from likeness.evaluate.charts import INK, SOFT
-from likeness.evaluate.layout import Box, Layout, Size, laid
+from likeness.evaluate.layout import Box, Layout, Size, columns, laid
 
 SEEN, UNSEEN, PAPER = "#cfd5de", "#ffffff", "#ffffff"
 SIDE, PILL = 40.0, 28.0  # the height of a circle, and of a column's name
@@ -19,7 +20,8 @@ ARC = 24.0  # room above nodes that an encoder's arc takes
 WIDEST = 22  # letters of a line of words
 HEAD = 7.0  # the length of an arrow's head
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-DESC = (
+NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
+LEGEND = (
     "Grey: seen or given. White: latent. Dot: parameters. Double ring: a function of what it follows. Dashed: guessed, "
     "beside the law. Dotted: several steps. Box: repeated as often as its corner says."
 )
@@ -28,11 +30,14 @@ NARROW, WIDE = frozenset("ijltfr.,:;'|!()[]I "), frozenset("mwMW@%…")
 Point = tuple[float, float]
 
 
-def drawn(graph: Graph) -> str:
-    """The graph as an SVG document."""
+def drawn(graph: Graph, *, alone: bool = True) -> str:
+    """The graph as an SVG document of its own, or as an element of a page."""
     arched = {k for e in graph.edges if _arches(graph, e) for k in (e.tail, e.head)}
-    sizes = {n.key: _size(n, n.key in arched) for n in graph.nodes}
-    layout = laid(graph, sizes, {p: wide(p.label, WORDS) for p in graph.plates})
+    sizes = {n.key: _size(n, _side(graph, n), arched=n.key in arched) for n in graph.nodes}
+    learned = {n.key for n in graph.of("parameter")}
+    labels = {p: wide(p.label, WORDS) for p in graph.plates}
+    labels |= {p: 2 * labels[p] + 12 for p in graph.plates if set(p.nodes) <= learned}  # clear of the edge downwards
+    layout = laid(graph, sizes, labels)
     parts = [
         *(_plate(p, layout.plates[p]) for p in sorted(graph.plates, key=lambda p: -len(p.nodes))),
         *(_edge(graph, layout, e) for e in graph.edges),
@@ -40,10 +45,10 @@ def drawn(graph: Graph) -> str:
     ]
     width, height = layout.width, layout.height
     names = ", ".join(n.key for n in graph.of("observed", "given", "latent"))
-    title = f"<title>{escape(f'The variables {names} and what depends on what')}</title><desc>{DESC}</desc>"
+    title = f"<title>{escape(f'The variables {names} and what depends on what')}</title><desc>{LEGEND}</desc>"
     paper = f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="{PAPER}"/>'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'<svg{NAMESPACE if alone else ""} viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" role="img" font-family="{escape(FONT)}">{title}{paper}{"".join(parts)}</svg>\n'
     )
 
@@ -58,7 +63,7 @@ def wide(words: str, size: float) -> float:
 
 def _symbolic(node: Node) -> bool:
     """Whether a name is a symbol in a circle rather than a column's name."""
-    return bool(node.index) or len(node.name) == 1
+    return len(node.name) == 1
 
 
 def _written(node: Node) -> float:
@@ -81,14 +86,24 @@ def _lines(node: Node) -> list[str]:
     return [line for words in said if words for line in textwrap.wrap(words, WIDEST)]
 
 
-def _size(node: Node, arched: bool) -> Size:
-    """A node's outline with its words: below it, or above a dot."""
+def _side(graph: Graph, node: Node) -> int:
+    """Where a parameter's words stand: 0 above its dot, -1 left of it and 1 right, away from what it leads to."""
+    if node.kind != "parameter":
+        return 0
+    at = columns(graph)
+    heads = [at[e.head] for e in graph.edges if e.tail == node.key]
+    first = min(heads, default=at[node.key])
+    return (at[node.key] > first) - (at[node.key] < first)
+
+
+def _size(node: Node, side: int, *, arched: bool) -> Size:
+    """A node's outline with its words: below it, or above or beside a dot."""
     width, height = _shape(node)
     lines = _lines(node)
     widest = max([width, *(wide(line, WORDS) for line in lines)])
     if node.kind == "parameter":
-        head = SYMBOL + 4 + LINE * len(lines)
-        return Size(max(widest, _written(node)), head + height, head + DOT)
+        words, head = max(widest, _written(node)), SYMBOL + 7 + LINE * len(lines)
+        return Size(2 * words + 24, head, head / 2) if side else Size(words, head + height, head + DOT)
     top = ARC if arched else 0.0
     return Size(widest, top + height + LINE * len(lines) + 4 * bool(lines), top + height / 2)
 
@@ -100,43 +115,47 @@ def _index(node: Node) -> str:
 # ---- nodes and plates ----------------------------------------------------------------------------------------------
 
 
-def _text(x: float, y: float, inner: str, size: int, colour: str = INK, extra: str = "") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-size="{size}" fill="{colour}"{extra}>{inner}</text>'
-    )
+def _text(
+    x: float, y: float, inner: str, size: int, *, colour: str = INK, anchor: str = "middle", extra: str = ""
+) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"'
+    return f"<text {place}{extra}>{inner}</text>"
 
 
-def _name(node: Node, x: float, y: float) -> str:
-    """A symbol in italics with its index below the line, or a column's name."""
-    if not _symbolic(node):
-        return _text(x, y + NAME * 0.35, escape(node.name), NAME)
+def _name(node: Node, x: float, y: float, anchor: str = "middle") -> str:
+    """A symbol in italics, or a column's name; its index below the line."""
     index = (
         f'<tspan dy="4" font-size="{WORDS}" font-style="normal">{escape(_index(node))}</tspan>' if node.index else ""
     )
-    return _text(x, y + SYMBOL * 0.33, escape(node.name) + index, SYMBOL, extra=' font-style="italic"')
+    size, slant = (SYMBOL, ' font-style="italic"') if _symbolic(node) else (NAME, "")
+    return _text(x, y + 0.34 * size, escape(node.name) + index, size, anchor=anchor, extra=slant)
 
 
 def _node(graph: Graph, node: Node, layout: Layout) -> str:
+    told = ", ".join([node.kind, *_lines(node)])
+    parts = _dot(node, _side(graph, node), layout) if node.kind == "parameter" else _round(graph, node, layout)
+    return f"<g><title>{escape(f'{node.key}: {told}')}</title>{''.join(parts)}</g>"
+
+
+def _dot(node: Node, side: int, layout: Layout) -> Iterator[str]:
+    """A parameter, its words above it or at its side."""
     x, y = layout.centres[node.key]
-    told = f"<title>{escape(': '.join(w for w in (node.key, ', '.join([node.kind, *_lines(node)])) if w))}</title>"
-    return f"<g>{told}{''.join(_strokes(graph, node, x, y))}</g>"
+    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT:g}" fill="{INK}"/>'
+    anchor, top = ("middle", "start", "end")[side], layout.nodes[node.key].y
+    yield _name(node, x + 9 * side, top + SYMBOL * 0.5, anchor)
+    for i, line in enumerate(_lines(node)):
+        yield _text(x + 9 * side, top + SYMBOL + 12 + LINE * i, escape(line), WORDS, colour=SOFT, anchor=anchor)
 
 
-def _strokes(graph: Graph, node: Node, x: float, y: float) -> Iterator[str]:
-    lines = _lines(node)
-    if node.kind == "parameter":
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT:g}" fill="{INK}"/>'
-        top = y - DOT - LINE * len(lines)
-        yield _name(node, x, top - SYMBOL * 0.5)
-    else:
-        top = y + _shape(node)[1] / 2 + LINE
-        made = any(e.head == node.key and e.tie in {"map", "bijection"} for e in graph.edges)
-        yield _outline(node, x, y, 0)
-        yield _outline(node, x, y, 3.5) if made else ""
-        yield _name(node, x, y)
-    for i, line in enumerate(lines):
-        place = top + LINE * i + (LINE - 5 if node.kind == "parameter" else 0)
-        yield _text(x, place, escape(line), WORDS, SOFT)
+def _round(graph: Graph, node: Node, layout: Layout) -> Iterator[str]:
+    """A variable, its words below it."""
+    x, y = layout.centres[node.key]
+    yield _outline(node, x, y, 0)
+    if any(e.head == node.key and e.tie in {"map", "bijection"} for e in graph.edges):
+        yield _outline(node, x, y, 3.5)
+    yield _name(node, x, y)
+    for i, line in enumerate(_lines(node)):
+        yield _text(x, y + _shape(node)[1] / 2 + LINE * (i + 1), escape(line), WORDS, colour=SOFT)
 
 
 def _outline(node: Node, x: float, y: float, inset: float) -> str:
@@ -189,8 +208,9 @@ def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) ->
     start, end = (a[0] + right * _shape(tail)[0] / 2, a[1]), (b[0] - right * _shape(head)[0] / 2, b[1])
     lanes = [layout.lanes[k][(right > 0) ^ far] for k, far in ((tail.key, False), (head.key, True))]
     stops = [(lanes[0], a[1]), *layout.passes.get(edge, ()), (lanes[1], b[1])]
+    stops = [start, *(p for p in stops if p not in {start, end}), end]
     points = [start]
-    for one, other in zip([start, *stops], [*stops, end], strict=True):
+    for one, other in itertools.pairwise(stops):
         middle = (one[0] + other[0]) / 2
         points += [(middle, one[1]), (middle, other[1]), other]
     return points

@@ -95,8 +95,8 @@ class Discriminant(Model):
 
     def graph(self) -> plates.Graph:
         """The class y, and x under the law of its class."""
-        law = f"{registry.name_of(self._law(0).config)}, {'one for all' if self.shared else 'one for each y'}"
-        x = plates.Node("x", "observed", self.space, note=law)
+        name = registry.name_of(self._law(0).config)
+        x = plates.Node("x", "observed", self.space, note=f"{name} given y" if self.shared else f"one {name} a class")
         return plates.rows(self, x=x, learned=("y", "x"))
 
     # ---- learning --------------------------------------------------------------------------------------------------

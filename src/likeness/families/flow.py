@@ -113,9 +113,11 @@ class Flow(Model):
         return Coupling(net, moved, step)
 
     def graph(self) -> plates.Graph:
-        """Noise z that is x by an invertible map."""
-        z = plates.Node("z", "latent", self.codes)
-        return plates.rows(self, z, ties=(plates.Edge("z", "x", "bijection"),))
+        """Noise z that is x by an invertible map; where x is rounded or a code, the way back is drawn."""
+        assert self.preprocessor is not None
+        z, both = plates.Node("z", "latent", self.codes), plates.Edge("z", "x", "bijection")
+        rounded = (plates.Edge("z", "x", "map"), plates.Edge("x", "z", "encoder"))
+        return plates.rows(self, z, ties=rounded if self.preprocessor.stochastic else (both,))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
