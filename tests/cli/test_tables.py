@@ -215,7 +215,7 @@ def test_show_lists_variables_and_draws_them(cli, fitted, tmp_path):
     listed = said.out.split("\nvariables\n")[1].split("\n\n")[0].splitlines()
     found = {line.split()[0]: line.split(maxsplit=2)[1:] for line in listed}
     assert found["z"] == ["latent", "one of 2"]
-    assert found["y"] == ["given", "one of 2"]
+    assert found["y"] == ["given", "smoker, one of 2"]
     assert found["x"][0] == "observed"
     assert found["x"][1].endswith("[4]")
     assert ElementTree.parse(place).getroot().tag == "{http://www.w3.org/2000/svg}svg"

@@ -113,6 +113,20 @@ def curve(path, steps=60):
         yield from (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t**2 * (1 - t) * c + t**3 * d
 
 
+def heads(svg):
+    """The area and the tip of every arrow's head."""
+    for polygon in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polygon"):
+        a, b, c = np.array([[float(v) for v in p.split(",")] for p in polygon.get("points").split()])
+        yield abs((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) / 2, a
+
+
+@pytest.mark.parametrize("graph", [network(60, s) for s in range(3)] + [g for f in FAMILIES for g in graphs_of(f)[:2]])
+def test_every_edge_with_a_direction_has_its_arrows(graph):
+    found = list(heads(plates.drawn(graph)))
+    assert len(found) == sum({"link": 0, "bijection": 2}.get(e.tie, 1) for e in graph.edges)
+    assert all(area == pytest.approx(plates.HEAD**2 / 2, rel=0.1) for area, _ in found)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_edges_of_networks_pass_no_column(seed, monkeypatch):
     """Between its ends an edge stays out of every node's box, its words included."""

@@ -1,4 +1,4 @@
-"""What families say of their variables: the Space's are observed, codes are latent, and columns' edges are the net's."""
+"""What families say of their variables: the Space's are observed, codes are latent, a net's edges are its own."""
 
 import itertools
 from dataclasses import replace

@@ -70,7 +70,8 @@ def _variables(graph: Graph) -> Iterator[tuple[str, str, str]]:
 
     alike: dict[tuple[str, str], list[str]] = {}
     for node in graph.of("observed", "given", "latent"):
-        alike.setdefault((node.kind, values(node) or node.note), []).append(node.key)
+        said = ", ".join(words for words in (node.note, values(node)) if words)
+        alike.setdefault((node.kind, said), []).append(node.key)
     for (kind, said), names in alike.items():
         more = [f"... ({len(names)})"] if len(names) > SHOWN else []
         yield ", ".join(names[:SHOWN] + more), kind, said

@@ -19,6 +19,7 @@ LINE = 14.0
 ARC = 24.0  # room above nodes that an encoder's arc takes
 WIDEST = 22  # letters of a line of words
 HEAD = 7.0  # the length of an arrow's head
+NEAR = 1.0  # a bend so near an end would leave an arrow without direction
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 LEGEND = (
@@ -208,7 +209,7 @@ def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) ->
     start, end = (a[0] + right * _shape(tail)[0] / 2, a[1]), (b[0] - right * _shape(head)[0] / 2, b[1])
     lanes = [layout.lanes[k][(right > 0) ^ far] for k, far in ((tail.key, False), (head.key, True))]
     stops = [(lanes[0], a[1]), *layout.passes.get(edge, ()), (lanes[1], b[1])]
-    stops = [start, *(p for p in stops if p not in {start, end}), end]
+    stops = [start, *(p for p in stops if min(abs(p[0] - start[0]), abs(p[0] - end[0])) > NEAR), end]
     points = [start]
     for one, other in itertools.pairwise(stops):
         middle = (one[0] + other[0]) / 2

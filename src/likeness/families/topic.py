@@ -125,15 +125,15 @@ class Topic(Model):
 
     def graph(self) -> plates.Graph:
         """Proportions of topics in a document, the topic of each word, and the word; words of the topics themselves."""
-        theta = plates.Node("θ", "latent", self.codes, note="shares of topics")
-        z = plates.Node("z", "latent", label(self.config.topics), note="topic")
-        w = plates.Node("w", "observed", plates.entry(self.space), note="word" if not self.counted else "")
+        shares = plates.Node("θ", "latent", self.codes, note="shares of topics")
+        z = plates.Node("z", "latent", label(self.config.topics), "i", "topic")
+        w = plates.Node("w", "observed", plates.entry(self.space), "i", "" if self.counted else "word")
         alpha = plates.Node("α", "parameter", note=self.config.proportions)
         beta = plates.Node("β", "parameter", note=f"of {self.words:,} words")
-        within = (theta, w) if self.counted else (theta, z, w)
+        within = (shares, w) if self.counted else (shares, z, w)
         chain = (alpha, *within)
-        ties = (*(plates.Edge(a.key, b.key) for a, b in itertools.pairwise(chain)), plates.Edge("β", "w"))
-        words = plates.Plate(f"{self.words:,} words" if self.counted else "words", tuple(n.key for n in within[1:]))
+        ties = (*(plates.Edge(a.key, b.key) for a, b in itertools.pairwise(chain)), plates.Edge("β", w.key))
+        words = plates.Plate(plates.steps(self.space, "i"), tuple(n.key for n in within[1:]))
         topics = plates.Plate(f"K = {self.config.topics} topics", ("β",))
         every = (plates.plate_of_rows(self, within, "document"), words, topics)
         return plates.Graph((*within, alpha, beta), ties, every)
