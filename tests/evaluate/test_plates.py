@@ -92,6 +92,29 @@ def test_networks_keep_their_columns_apart(count, most, monkeypatch):
         assert all(found.centres[e.tail][0] < found.centres[e.head][0] for e in graph.edges)
 
 
+def anything(seed):
+    """A graph such as no family has: any kinds, indices, ties and nested plates."""
+    rng = random.Random(seed)
+    kinds = ("observed", "given", "latent", "parameter")
+    nodes = [Node(rng.choice("xyz") + str(i), rng.choice(kinds), index=rng.choice(["", "t", "t-1"])) for i in range(12)]
+    keys = [n.key for n in nodes]
+    pairs = {tuple(sorted(rng.sample(range(12), 2))) for _ in range(rng.randint(0, 20))}
+    ties = ("law", "map", "bijection", "steps", "link")
+    edges = [Edge(keys[i], keys[j], rng.choice(ties)) for i, j in sorted(pairs)]
+    edges += [Edge(keys[j], keys[i], "encoder") for i, j in sorted(pairs) if rng.random() < 0.2]
+    rng.shuffle(keys)
+    whole, part, other = keys[: rng.randint(6, 12)], keys[: rng.randint(1, 3)], keys[3 : rng.randint(4, 6)]
+    held = [Plate("N rows", tuple(whole)), Plate("some of them", tuple(part)), Plate("others", tuple(other))]
+    return Graph(tuple(nodes), tuple(edges), tuple(held[: rng.randint(0, 3)]))
+
+
+def test_whatever_the_graph_its_parts_are_apart(monkeypatch):
+    for seed in range(300):
+        graph = anything(seed)
+        assert faults(graph, laid(graph, monkeypatch)) == [], seed
+        ElementTree.fromstring(plates.drawn(graph))
+
+
 def test_a_planted_overlap_is_seen(monkeypatch):
     monkeypatch.setattr(places, "GAP", -10.0)
     graph = network(30, 0)

@@ -94,8 +94,8 @@ class Block:
 def columns(graph: Graph) -> Columns:
     """The column of each node."""
     parameters = {n.key for n in graph.of("parameter")}
-    forward = [e for e in graph.edges if e.tie in FORWARD and e.tail not in parameters]
-    links = [e for e in graph.edges if e.tie == "link"]
+    between = [e for e in graph.edges if not {e.tail, e.head} & parameters]
+    forward, links = ([e for e in between if e.tie in ties] for ties in (FORWARD, ("link",)))
     together = {n.key: f"index {n.index}" if n.index else n.key for n in graph.nodes if n.key not in parameters}
     alone = {key: key for key in together}
     depth = next(d for d in (
@@ -160,7 +160,7 @@ def _group(graph: Graph, at: Columns, sizes: Mapping[str, Size], keys: Sequence[
     held = {key for p in inner for key in p.nodes}
     blocks = [_framed(_group(graph, at, sizes, p.nodes, p), p) for p in inner]
     blocks += [Block(at[k], at[k], sizes[k].height, {k: sizes[k].centre}) for k in keys if k not in held]
-    return _arranged(graph, blocks, at, keys)
+    return _arranged(graph, blocks, at)
 
 
 def _children(graph: Graph, plate: Plate | None) -> Iterator[Plate]:
@@ -177,13 +177,14 @@ def _framed(block: Block, plate: Plate) -> Block:
     return Block(block.first, block.last, height, centres, {plate: (0.0, height), **plates})
 
 
-def _arranged(graph: Graph, blocks: list[Block], at: Columns, keys: Sequence[str]) -> Block:
+def _arranged(graph: Graph, blocks: list[Block], at: Columns) -> Block:
     """Blocks beside and below each other, none over another, as one."""
     owner = {k: b for b in blocks for k in b.centres}
     learned = {n.key for n in graph.of("parameter")}
     edges = [e for e in graph.edges if e.tail in owner and e.head in owner and owner[e.tail] is not owner[e.head]]
-    for key in _downwards(graph, keys, at):
-        owner[key].rank = 1
+    hanging = [(owner[e.tail], owner[e.head]) for e in edges if at[e.tail] == at[e.head] and e.tail not in learned]
+    for above, below in hanging * len(blocks):
+        below.rank = max(below.rank, above.rank + 1)
     for b in blocks:
         b.rank = -1 if set(b.centres) <= learned else b.rank
     stacks = _stacks(_in_turn(graph, blocks, owner))
@@ -195,12 +196,6 @@ def _arranged(graph: Graph, blocks: list[Block], at: Columns, keys: Sequence[str
     plates = {p: (b.y - top + a, b.y - top + z) for b in every for p, (a, z) in b.plates.items()}
     height = max((b.y - top + b.height for b in every), default=0.0)
     return Block(min(b.first for b in every), max(b.last for b in every), height, centres, plates)
-
-
-def _downwards(graph: Graph, keys: Sequence[str], at: Columns) -> set[str]:
-    """Nodes that another of their column leads to."""
-    within = set(keys) - {n.key for n in graph.of("parameter")}
-    return {e.head for e in graph.edges if {e.tail, e.head} <= within and at[e.tail] == at[e.head]}
 
 
 def _in_turn(graph: Graph, blocks: list[Block], owner: Mapping[str, Block]) -> list[Block]:
