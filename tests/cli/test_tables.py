@@ -2,6 +2,7 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -219,3 +220,21 @@ def test_compare_writes_a_page_and_numbers(cli, tmp_path):
     facts = json.loads((tmp_path / "report.json").read_text())
     assert {row["name"] for row in facts["rows"]} >= {"mixture", "gaussian", "independent", "resampled"}
     assert (tmp_path / "report.html").read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_show_lists_variables_and_draws_them(cli, fitted, tmp_path):
+    folder, _ = fitted
+    place = tmp_path / "graph.svg"
+    said = cli(f"show {folder} --graph {place}")
+    assert said.code == 0, said.err
+    listed = said.out.split("\nvariables\n")[1].split("\n\n")[0].splitlines()
+    found = {line.split()[0]: line.split(maxsplit=2)[1:] for line in listed}
+    assert found["z"] == ["latent", "one of 2"]
+    assert found["y"] == ["given", "smoker, one of 2"]
+    assert found["x"][0] == "observed"
+    assert found["x"][1].endswith("[4]")
+    assert ElementTree.parse(place).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert "N = " in place.read_text(encoding="utf-8")
+    refused = cli(f"show {folder} --graph {tmp_path / 'graph.png'}")
+    assert refused.code == 2
+    assert "use one of .svg" in refused.err

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from likeness.cli import rows
+import typer
+
+from likeness.cli import output, rows
 from likeness.cli.arguments import Model
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import words
-from likeness.cli.spaces import columns, item
+from likeness.cli.spaces import SHOWN, columns, item
 from likeness.cli.text import plural, say, table
 from likeness.core.words import copies_in_words
 
 if TYPE_CHECKING:
     from likeness.core.model import Model as Fitted
+    from likeness.core.plates import Graph
 
 VERBS = (
     *("sample", "log_prob", "complete", "mode", "encode", "decode"),
@@ -23,13 +27,19 @@ VERBS = (
 )
 
 
-def show(model: Model) -> None:
+def show(
+    model: Model,
+    graph: Annotated[
+        Path | None, typer.Option(help="Where to draw its variables and what depends on what, as .svg.")
+    ] = None,
+) -> None:
     """Print what a saved model is and can answer.
 
-    likeness show runs/flow
+    likeness show runs/flow --graph flow.svg
     """
     from likeness.core import registry
 
+    output.check(graph, (".svg",))
     fitted = rows.open_model(model)
     card = registry.CARDS[registry.name_of(fitted.config)]
     say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
@@ -39,12 +49,32 @@ def show(model: Model) -> None:
     if fitted.given_space is not None:
         say(f"given {item(fitted.given_space)}")
         table(columns(fitted.given_space))
+    say("\nvariables")
+    drawn = fitted.graph()
+    table(_variables(drawn))
     say("\nlearned from")
     table(_learned(fitted, fitted.facts))
     say("\noptions")
     table(_options(fitted))
     say("\nquestions")
     table(_questions(fitted))
+    if graph is not None:
+        with output.whole(graph) as partial:
+            partial.write_text(drawn.to_svg(), encoding="utf-8")
+        say(f"\ndrawn in {graph}")
+
+
+def _variables(graph: Graph) -> Iterator[tuple[str, str, str]]:
+    """Those that are alike together: names, whether they are seen, and what their values are."""
+    from likeness.core.plates import values
+
+    alike: dict[tuple[str, str], list[str]] = {}
+    for node in graph.of("observed", "given", "latent"):
+        said = ", ".join(words for words in (node.note, values(node)) if words)
+        alike.setdefault((node.kind, said), []).append(node.key)
+    for (kind, said), names in alike.items():
+        more = [f"... ({len(names)})"] if len(names) > SHOWN else []
+        yield ", ".join(names[:SHOWN] + more), kind, said
 
 
 def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

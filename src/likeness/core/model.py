@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from likeness.core import plates
 from likeness.core.answers import YES, Answer, Kind, no
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config
@@ -159,6 +160,10 @@ class Model(Law, nn.Module):
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """What a family has to say of itself once it is fitted, in sentences for its card; `batch` are rows of data."""
         return ()
+
+    def graph(self) -> plates.Graph:
+        """What is observed, what is latent, and what depends on what: drawn by `Graph.to_svg`."""
+        return plates.rows(self)
 
     def fill_holes(self, batch: Batch) -> bool:
         """Whether a training batch's holes are drawn from the filler."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from likeness.evaluate import charts
 from likeness.evaluate.charts import Mark
@@ -26,15 +26,18 @@ from likeness.evaluate.markup import (
     image,
     number_cell,
     pairs,
+    scroll,
     section,
     shown,
     table,
     tag,
 )
+from likeness.evaluate.plates import LEGEND, drawn
 from likeness.evaluate.terminal import seeds
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
+    from likeness.core.model import Model
     from likeness.evaluate.comparison import Comparison
 
 ROLES = {"family": "", "baseline": "baseline", "truth": "of this world"}
@@ -103,8 +106,8 @@ def page(comparison: Comparison) -> str:
     hues = charts.colours([(r["name"], r["role"]) for r in facts["rows"]])
     sections = [
         _header(facts), _in_short(facts), _likelihood(facts, hues), _tables(facts), _pictures(comparison, hues),
-        _trilemma(facts, hues), _curves(facts, hues), closest_pairs(comparison, facts), _answers(facts),
-        _protocol(facts), _glossary(),
+        _trilemma(facts, hues), _curves(facts, hues), closest_pairs(comparison, facts), _graphs(comparison),
+        _answers(facts), _protocol(facts), _glossary(),
     ]  # fmt: skip
     title = escape(f"{facts['protocol']['data']['name']}: families compared")
     style = resources.files("likeness.evaluate").joinpath("report.css").read_text(encoding="utf-8")
@@ -306,7 +309,15 @@ def _curve(row: Facts, colour: str) -> str:
     return figure(art, tag("b", escape(row["name"])))
 
 
-# ---- answers, protocol, glossary -----------------------------------------------------------------------------------
+# ---- graphs, answers, protocol, glossary ---------------------------------------------------------------------------
+
+
+def _graphs(comparison: Comparison) -> str:
+    """Each family's variables and what depends on what."""
+    families = [r.name for r in comparison.rows if r.family and r.name in comparison.laws]
+    graphs = {name: cast("Model", comparison.laws[name]).graph() for name in families}
+    cards = [figure(scroll(drawn(g, alone=False)), tag("b", escape(name))) for name, g in graphs.items()]
+    return section("What depends on what", LEGEND, "" if not cards else tag("div", *cards, class_="graphs"), "graphs")
 
 
 def _answers(facts: Facts) -> str:

@@ -1,15 +1,17 @@
-"""Pictures of draws: what Draws.save writes under .png."""
+"""Pictures of draws, what Draws.save writes under .png, and of graphs, what Graph.to_svg draws."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from likeness.core.answers import WRITERS, Draws
+from likeness.core.plates import DRAWERS, Graph
 
 
 def register() -> None:
-    """Tell the core how draws become pictures; telling it twice changes nothing."""
+    """Tell the core how draws and graphs become pictures; telling it twice changes nothing."""
     WRITERS[".png"] = _png
+    DRAWERS[:] = [_svg]
 
 
 def _png(draws: Draws, path: Path) -> None:
@@ -17,3 +19,9 @@ def _png(draws: Draws, path: Path) -> None:
     from likeness.evaluate.figures import picture  # matplotlib is not needed to register
 
     write_atomic(path, picture(draws.space, draws.batch))
+
+
+def _svg(graph: Graph) -> str:
+    from likeness.evaluate.plates import drawn
+
+    return drawn(graph)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
@@ -121,6 +122,17 @@ class Autoregressive(Model):
         """A quick model for checks: few steps must teach it the law without a condition too."""
         sizes = {"hidden": (48,), "components": 4, "context": 16}
         return {**sizes, "drop_given": 0.5, "batch": 128, "lr": 1e-2, "ema": 0.99}
+
+    def graph(self) -> plates.Graph:
+        """An entry and those before it."""
+        if self.space.dims == 1 and not self.space.ragged:
+            return super().graph()
+        window, entry = self.config.window, plates.entry(self.space)
+        before = plates.Node("x", "observed", entry, "<i", "all before" if window is None else f"the last {window}")
+        x = plates.Node("x", "observed", entry, "i")
+        more = () if window == 0 else (before,)
+        inner = plates.Plate(plates.steps(self.space, "i"), (*(n.key for n in more), x.key))
+        return plates.rows(self, *more, x=x, ties=plates.edges(more, x.key), inner=(inner,))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

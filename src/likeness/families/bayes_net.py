@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing, thinned
 from likeness.core.config import Config, option
@@ -20,7 +21,7 @@ from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
-from likeness.core.space import Space, entry_names, label
+from likeness.core.space import Space, entry_names, label, vector
 from likeness.heads.factors import Graph
 from likeness.heads.graph import Net, looked_up
 from likeness.heads.linear import Linear
@@ -92,6 +93,19 @@ class BayesNet(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"passes": 30}
+
+    def graph(self) -> plates.Graph:
+        """The columns and the edges between them; of a mixture, whose trees differ, its components."""
+        if self.config.components > 1:
+            x = plates.Node("x", "observed", self.space, note="a tree for each z")
+            z = plates.Node("z", "latent", self.codes)
+            return plates.rows(self, z, x=x, ties=(plates.Edge("z", "x"),), learned=("z", "x"))
+        types = self.space.columns * (self.space.dims // self.space.width)
+        names = entry_names(self.space)
+        nodes = tuple(plates.Node(n, "observed", vector(1, v)) for n, v in zip(names, types, strict=True))
+        return plates.Graph(
+            nodes, tuple(plates.Edge(*edge) for edge in self.edges[0]), (plates.plate_of_rows(self, nodes),)
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
@@ -19,7 +20,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
-from likeness.core.space import Space
+from likeness.core.space import Space, vector
 from likeness.heads.indicators import Indicators, Sparse, SparseProduct
 from likeness.heads.paths import NEVER, Paths, log_sums
 from likeness.heads.states import StateLaw, Steering
@@ -113,6 +114,26 @@ class CRF(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"iterations": 60}
+
+    def graph(self) -> plates.Graph:
+        """Labels, each tied to the one before, under what is given step by step."""
+        one = plates.entry(self.space)
+        y, before = (plates.Node("y", "observed", one, index) for index in ("t", "t-1"))
+        nodes, theta = (before, *self._told(), y), plates.theta(self)
+        ties = (plates.Edge(before.key, y.key, "link"), *plates.edges(nodes[1:-1], y.key))
+        stepwise = nodes[1:] if self.stepwise else nodes[-1:]
+        inner = plates.Plate(plates.steps(self.space), tuple(n.key for n in stepwise))
+        every = (plates.plate_of_rows(self, nodes), inner)
+        return plates.Graph((*nodes, *theta), (*ties, *plates.edges(theta, y.key)), every)
+
+    def _told(self) -> tuple[plates.Node, ...]:
+        """What is given, for each step or for all."""
+        if self.given_space is None:
+            return ()
+        space = self.given_space
+        if not self.stepwise:
+            return (plates.Node("given", "given", space),)
+        return (plates.Node("given", "given", vector(space.width, space.columns, space.names), "t"),)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import GaussianFiller, Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, Settings, option
@@ -153,6 +154,17 @@ class Diffusion(Model):
         """A quick diffusion for checks."""
         sizes = {"width": 32, "depth": 1, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 6}
         return {**sizes, "net": "mlp"} if space.real else sizes
+
+    def graph(self) -> plates.Graph:
+        """Noise x_T, from which less and less noisy x_t lead to x_0, the data."""
+        noise, start = self.codes or self.space, "noise" if self.codes else "all hidden"
+        last, now, after = (plates.Node("x", "latent", noise, i, n) for i, n in (("T", start), ("t", ""), ("t-1", "")))
+        x = plates.Node("x", "observed", self.space, "0")
+        ties = (
+            plates.Edge(last.key, now.key, "steps"), plates.Edge(now.key, after.key),
+            plates.Edge(after.key, x.key, "steps"), plates.Edge(after.key, now.key, "encoder"),
+        )  # fmt: skip
+        return plates.rows(self, last, now, after, x=x, ties=ties, under=(after.key,), learned=(after.key,))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from likeness.core import registry
+from likeness.core import plates, registry
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config, option
@@ -93,6 +93,12 @@ class Discriminant(Model):
     def _law(self, k: int) -> Model:
         """The model of class k, or the one of all."""
         return cast(Model, self.laws[0 if self.shared else k])
+
+    def graph(self) -> plates.Graph:
+        """The class y, and x under the law of its class."""
+        name = registry.name_of(self._law(0).config)
+        x = plates.Node("x", "observed", self.space, note=f"{name} given y" if self.shared else f"one {name} a class")
+        return plates.rows(self, x=x, learned=("y", "x"))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

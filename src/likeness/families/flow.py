@@ -17,6 +17,7 @@ from likeness.bijections.dequantise import LearnedReals
 from likeness.bijections.mixing import LU, Permutation
 from likeness.bijections.preprocess import GaussianFiller, Reals
 from likeness.bijections.spline import SplineStep
+from likeness.core import plates
 from likeness.core.answers import Kind, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
@@ -110,6 +111,13 @@ class Flow(Model):
         count = sum(moved)
         net = MLP(self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True)
         return Coupling(net, moved, step)
+
+    def graph(self) -> plates.Graph:
+        """Noise z that is x by an invertible map; where x is rounded or a code, the way back is drawn."""
+        assert self.preprocessor is not None
+        z, both = plates.Node("z", "latent", self.codes), plates.Edge("z", "x", "bijection")
+        rounded = (plates.Edge("z", "x", "map"), plates.Edge("x", "z", "encoder"))
+        return plates.rows(self, z, ties=rounded if self.preprocessor.stochastic else (both,))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot, relu, softplus
 from torch.nn.utils import parametrizations
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
@@ -197,6 +198,10 @@ class GAN(Model):
         for net in (self.context, self.judge):
             if net is not None:
                 net.fit(source)
+
+    def graph(self) -> plates.Graph:
+        """Noise z that the generator makes x of."""
+        return plates.rows(self, plates.Node("z", "latent", self.codes), ties=(plates.Edge("z", "x", "map"),))
 
     # ---- the game --------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
@@ -148,6 +149,13 @@ class HMM(Model):
         never = torch.tensor(NEVER, dtype=torch.float64)
         emission = {f"x.{name}": t for name, t in self.part.blank(variance).items()}
         return made | emission | {"reached": never, "gain": -never}
+
+    def graph(self) -> plates.Graph:
+        """A state that follows the one before, and a step of x that is told of it."""
+        assert self.codes is not None
+        many = self.config.components
+        state, seen = Steps(self.codes).space, Steps(self.space).space
+        return plates.hidden_chain(self, state, seen, note=f"mixture of {many}" if many > 1 else "")
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
@@ -85,6 +86,14 @@ class Independent(Model):
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         labelled = given_space is None or given_space.label is not None
         return bounds_refused(space, closed=config.real == "normal" and labelled)
+
+    def graph(self) -> plates.Graph:
+        """Entries that know nothing of each other."""
+        if self.space.dims == 1:
+            return super().graph()
+        entry = plates.entry(self.space)
+        x = plates.Node("x", "observed", entry, "i", note="" if entry else plates.kinds(self.space))
+        return plates.rows(self, x=x, inner=(plates.Plate(plates.steps(self.space, "i"), (x.key,)),))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

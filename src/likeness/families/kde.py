@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
@@ -104,6 +105,12 @@ class KDE(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"rows": 400, "passes": 15}
+
+    def graph(self) -> plates.Graph:
+        """X near one of the rows that are kept."""
+        base, kept = plates.rows(self), plates.Node("c", "parameter", self.space, "m", "a kept row")
+        plate = plates.Plate(f"M = {len(self.centres):,} kept" if len(self.centres) else "M kept", (kept.key,))
+        return plates.Graph((*base.nodes, kept), (*base.edges, plates.Edge(kept.key, "x")), (*base.plates, plate))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

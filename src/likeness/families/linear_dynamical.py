@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
@@ -105,6 +106,12 @@ class LinearDynamical(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"latents": 3, "passes": 30}
+
+    def graph(self) -> plates.Graph:
+        """A state that follows the one before, and a step of x that is told of it."""
+        assert self.codes is not None
+        state, seen = Steps(self.codes).space, Steps(self.space).space
+        return plates.hidden_chain(self, state, seen)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

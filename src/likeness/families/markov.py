@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
@@ -25,6 +26,7 @@ from likeness.heads.tables import TableChain
 LARGEST = 1 << 22  # numbers of all tables together
 ROOM = 1 << 24  # numbers of a chunk
 MOST_CODES = 64
+SHOWN = 3  # steps before one that a diagram shows one by one
 
 
 class MarkovConfig(Config):
@@ -91,6 +93,17 @@ class Markov(Model):
         if config.steps == "tied" and len({v.states for v in space.columns}) > 1:
             return "columns of unlike categories share no table: leave out steps=tied"
         return None
+
+    def graph(self) -> plates.Graph:
+        """A step and those before it that it depends on, which stand together where they are many."""
+        timely, order = self.space.ragged or timed(self.space), self.config.order
+        index = "t" if timely else "i"
+        step = Steps(self.space).space if timed(self.space) else plates.entry(self.space)
+        lags = [f"{index}-{k}" for k in range(order, 0, -1)] if order <= SHOWN else [f"{index}-{order} … {index}-1"]
+        before = [plates.Node("x", "observed", step, lag) for lag in lags]
+        x = plates.Node("x", "observed", step, index)
+        inner = plates.Plate(plates.steps(self.space, index), (x.key,))
+        return plates.rows(self, *before, x=x, ties=plates.edges(before, x.key), inner=(inner,))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing, thinned
 from likeness.core.config import Config, option
@@ -128,6 +129,12 @@ class Mixture(Model):
         if space.dims <= 20:
             return {"components": 6, "restarts": 2, "passes": 60}
         return {"components": 4 if space.dims <= 64 else 2, "restarts": 2, "passes": 20, "covariance": "tied"}
+
+    def graph(self) -> plates.Graph:
+        """The component z of a row, which x and what is given depend on."""
+        z, told = plates.Node("z", "latent", self.codes), plates.given(self)
+        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
+        return plates.rows(self, z, ties=ties, under=("x",) if self.shared else (), learned=("z", "x"))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
@@ -80,6 +81,13 @@ class PCA(Model):
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second."""
         return {"components": 1 if space.dims < 4 else 3, "passes": 30}
+
+    def graph(self) -> plates.Graph:
+        """The directions z of a row, of which x is told, and what is given unless it is a label."""
+        z, labelled = plates.Node("z", "latent", self.codes), self.joined.classes > 1
+        told = () if labelled else plates.given(self)
+        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
+        return plates.rows(self, z, ties=ties, under=("x",) if labelled else ())
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
 from likeness.core.batch import Batch, concat
 from likeness.core.config import Config, option
@@ -18,7 +20,7 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
-from likeness.core.space import Real, Space, vector
+from likeness.core.space import Real, Space, label, vector
 from likeness.heads.allocation import Topics, settled, sight, weighed
 from likeness.heads.bags import Bags, seeds
 from likeness.heads.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
@@ -120,6 +122,21 @@ class Topic(Model):
     def _bags(self, batch: Batch) -> Bags:
         x, present = batch.x.double(), batch.present
         return Bags.of_counts(x, present) if self.counted else Bags.of_sequences(x, present, self.words)
+
+    def graph(self) -> plates.Graph:
+        """Proportions of topics in a document, the topic of each word, and the word; words of the topics themselves."""
+        shares = plates.Node("θ", "latent", self.codes, note="shares of topics")
+        z = plates.Node("z", "latent", label(self.config.topics), "i", "topic")
+        w = plates.Node("w", "observed", plates.entry(self.space), "i", "" if self.counted else "word")
+        alpha = plates.Node("α", "parameter", note=self.config.proportions)
+        beta = plates.Node("β", "parameter", note=f"of {self.words:,} words")
+        within = (shares, w) if self.counted else (shares, z, w)
+        chain = (alpha, *within)
+        ties = (*(plates.Edge(a.key, b.key) for a, b in itertools.pairwise(chain)), plates.Edge("β", w.key))
+        words = plates.Plate(plates.steps(self.space, "i"), tuple(n.key for n in within[1:]))
+        topics = plates.Plate(f"K = {self.config.topics} topics", ("β",))
+        every = (plates.plate_of_rows(self, within, "document"), words, topics)
+        return plates.Graph((*within, alpha, beta), ties, every)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

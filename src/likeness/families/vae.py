@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from likeness.core import registry
+from likeness.core import plates, registry
 from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
@@ -143,6 +143,13 @@ class VAE(Model):
         net = "mlp" if _gridded(space) and space.variables[0].states > 2 else "auto"
         small = {"net": net, "latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 1, "context": 16}
         return {**small, "effort": 8, "kl_warmup": 0.0, "batch": 128, "lr": 2e-2, "ema": 0.95}
+
+    def graph(self) -> plates.Graph:
+        """A code z and x under it; the encoder guesses back."""
+        prior = "" if self.config.prior is None else f"law: {registry.name_of(self.config.prior)}"
+        z = plates.Node("z", "latent", self.codes, note=prior)
+        ties, moved = (plates.Edge("z", "x"), plates.Edge("x", "z", "encoder")), ("z", "x") if prior else ("x",)
+        return plates.rows(self, z, ties=ties, under=moved, learned=moved)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

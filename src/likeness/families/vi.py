@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import gaussian
+from likeness.core import gaussian, plates
 from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, GradientConfig, option
@@ -24,12 +24,13 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.preprocessor import Source
 from likeness.core.registry import Card, build, register
-from likeness.core.space import Real, Space, vector
+from likeness.core.space import Real, Space, entry_names, vector
 from likeness.learn.run import Run
 from likeness.metrics.pareto import Smoothed, pareto_smoothed
 
 Density = Callable[[Tensor], Tensor]
 EMA, WARMUP = 0.99, 20
+SHOWN = 12  # unknowns that a diagram shows one by one
 
 
 class VIConfig(Config):
@@ -105,6 +106,18 @@ class VI(Model):
         ):
             return "z is a vector of reals, with bounds or without: sum discrete unknowns out of the density"
         return None
+
+    def graph(self) -> plates.Graph:
+        """The unknowns of the density, each by its name, the data that stand in it, and q, which approximates them."""
+        names, one = entry_names(self.space), self.space.dims <= SHOWN
+        parts = zip(names, self.space.columns, strict=True)
+        z = [plates.Node(n, "latent", vector(1, v)) for n, v in parts] if one else [
+            plates.Node("z", "latent", self.space)
+        ]  # fmt: skip
+        data = plates.Node("data", "given", note="in the density")
+        q = plates.Node("q", "parameter", note=f"{self.config.rank}, {self.count():,} numbers")
+        ties = (*plates.edges(z, data.key), *(plates.Edge(q.key, n.key, "encoder") for n in z))
+        return plates.Graph((*z, data, q), ties)
 
     # ---- the density -----------------------------------------------------------------------------------------------
 
