@@ -41,7 +41,10 @@ def show(
 
     output.check(graph, (".svg",))
     fitted = rows.open_model(model)
-    card = registry.CARDS[registry.name_of(fitted.config)]
+    card, drawn = registry.CARDS[registry.name_of(fitted.config)], fitted.graph()
+    if graph is not None:  # before any words: whoever reads but the first of them still has the picture
+        with output.whole(graph) as partial:
+            partial.write_text(drawn.to_svg(), encoding="utf-8")
     say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
     say(card.summary)
     say(f"\nover {item(fitted.space)}, log p against {fitted.measure}")
@@ -50,7 +53,6 @@ def show(
         say(f"given {item(fitted.given_space)}")
         table(columns(fitted.given_space))
     say("\nvariables")
-    drawn = fitted.graph()
     table(_variables(drawn))
     say("\nlearned from")
     table(_learned(fitted, fitted.facts))
@@ -59,8 +61,6 @@ def show(
     say("\nquestions")
     table(_questions(fitted))
     if graph is not None:
-        with output.whole(graph) as partial:
-            partial.write_text(drawn.to_svg(), encoding="utf-8")
         say(f"\ndrawn in {graph}")
 
 
