@@ -70,10 +70,16 @@ class Clock:
         if not self.days:
             return np.asarray(self.last[:, None] + self.step * np.arange(1, steps + 1))
         last = pd.to_datetime(self.last, unit="D", origin="unix").round("ms")
-        month = pd.offsets.MonthEnd if bool(last.is_month_end.all()) else lambda n: pd.DateOffset(months=n)
-        day = lambda n: pd.to_timedelta(self.step * n, unit="D")  # noqa: E731
-        gaps = [month(self.months * k) if self.months else day(k) for k in range(1, steps + 1)]
-        return np.stack([(last + gap).round("ms").to_numpy() for gap in gaps], -1)
+        return np.stack([(last + self._gap(k, last)).round("ms").to_numpy() for k in range(1, steps + 1)], -1)
+
+    def _gap(self, steps: int, last: Any) -> Any:
+        """What so many steps add to dates; ends of months lead to ends of months."""
+        import pandas as pd
+
+        if not self.months:
+            return pd.to_timedelta(self.step * steps, unit="D")
+        count = self.months * steps
+        return pd.offsets.MonthEnd(count) if bool(last.is_month_end.all()) else pd.DateOffset(months=count)
 
 
 @dataclass(frozen=True, eq=False)
