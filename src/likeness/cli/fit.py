@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from likeness.cli import folder, options
-from likeness.cli.arguments import Device, complete_family, complete_option
+from likeness.cli.arguments import Device, Series, Vocabulary, Words, complete_family, complete_option
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
-from likeness.cli.rows import CHECKPOINT
+from likeness.cli.rows import CHECKPOINT, ONE
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
@@ -74,6 +74,9 @@ def fit(
             help="real, ordinal, nominal, count, binary, date, skip, or a step such as 0.1.",
         ),
     ] = None,
+    series: Series = None,
+    words: Words = None,
+    vocabulary: Vocabulary = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a fit that was stopped, to the end that it had.")
     ] = False,
@@ -90,7 +93,7 @@ def fit(
     asked = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
     options.config(chosen, given_options)
     _check(budget, device)
-    loaded = _load(data, given or [], types)
+    loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
     _tell(loaded)
     _no_constants(loaded)
     place = folder.opened(asked, resume=resume)
@@ -102,7 +105,7 @@ def fit(
         )  # fmt: skip
         score = held_out_score(model, kept.run, loaded.test, seed)
         audit = copies(model, kept.run, seed)
-        keep(model, place, score, audit, loaded.notes)
+        keep(model, place, score, audit, loaded.notes, series)
     except (LikenessError, OSError):
         if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")
@@ -131,11 +134,13 @@ def _check(budget: str, device: str) -> None:
     checked_device(device)
 
 
-def _load(data: str, given: Sequence[str], types: Mapping[str, str]) -> Data:
+def _load(data: str, given: Sequence[str], types: Mapping[str, str], *, series: str | None, **how: Any) -> Data:
     import likeness as lk
 
     condition = list(given) if len(given) > 1 else given[0] if given else None
-    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0)
+    loaded: Data = lk.load(
+        data, given=condition, columns=wanted(types), test=0.0, series=True if series == ONE else series, **how
+    )
     return loaded
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from likeness.core.answers import Posterior
+    from likeness.core.batch import Batch
     from likeness.core.model import Model as Fitted
+    from likeness.core.rowlaw import RowLaw
 
 
 def score(
@@ -97,14 +99,42 @@ def encode(
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data)
     law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    remark(f"codes: {law.how} ({law.kind})")
+    if law.space.axes[0] == "time":
+        output.emit(_by_step(law, found), out)
+        return
     mean = _numbers(law.mean.flatten(1))
     if law.space.label is not None:
         answer = {"code": _numbers(law.mode.flatten()).astype(int)}
         answer |= {f"p_{name}": mean[:, k] for k, name in enumerate(rows.labels_of(law.space))}
     else:
-        answer = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
-    remark(f"codes: {law.how} ({law.kind})")
+        names = law.space.names or tuple(f"z{k}" for k in range(mean.shape[1]))
+        answer = dict(zip(names, mean.T, strict=True))
     _emit(answer, found, fitted, out, keep)
+
+
+def _by_step(law: RowLaw, found: rows.Rows) -> pd.DataFrame:
+    """A row for each step: its state or label with the probability of each, or its hidden numbers."""
+    import pandas as pd
+
+    inside = _within(found.batch)
+    row, step = inside.nonzero()
+    mean = _numbers(law.mean)[:, : inside.shape[1]][inside]
+    head = {"row": row} if found.names is None else {str(found.key): found.names[row]}
+    if law.space.discrete:
+        names = rows.labels_of(law.space)
+        best = _numbers(law.mode)[:, : inside.shape[1]][inside].astype(int)
+        codes = {"code": [names[k] for k in best], **{f"p_{name}": mean[:, k] for k, name in enumerate(names)}}
+    else:
+        codes = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
+    return pd.DataFrame({**head, "step": step, **codes})
+
+
+def _within(batch: Batch) -> Any:
+    """Which steps lie within their item, (B, T)."""
+    inside = batch.within
+    steps = _numbers(batch.present | True if inside is None else inside)
+    return steps.reshape(*steps.shape[:2], -1)[..., 0]
 
 
 def classify(
@@ -162,7 +192,8 @@ def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, kee
     """One row of answer for each row of data, after the data's own columns where these are kept."""
     import pandas as pd
 
-    frame = pd.DataFrame(answer, index=range(len(found.batch)))
+    named = {} if found.names is None else {str(found.key): found.names}
+    frame = pd.DataFrame({**named, **answer}, index=range(len(found.batch)))
     output.emit(_beside(found, model, frame) if keep else frame, out)
 
 
