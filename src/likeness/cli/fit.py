@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -94,6 +94,7 @@ def fit(
     options.config(chosen, given_options)
     _check(budget, device)
     loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
+    loaded = _last_steps(loaded, holdout)
     _tell(loaded)
     _no_constants(loaded)
     place = folder.opened(asked, resume=resume)
@@ -142,6 +143,19 @@ def _load(data: str, given: Sequence[str], types: Mapping[str, str], *, series: 
         data, given=condition, columns=wanted(types), test=0.0, series=True if series == ONE else series, **how
     )
     return loaded
+
+
+def _last_steps(loaded: Data, holdout: float | None) -> Data:
+    """With the last steps of a series alone held out: no other series could be."""
+    from likeness.data.parting import TEST
+
+    share, train = (TEST if holdout is None else holdout), cast("Table", loaded.train)
+    length = train.batch.length
+    if length is None or len(length) != 1 or int(length[0]) < 2 or share == 0 or len(loaded.test):
+        return loaded
+    early, late = train.split_time(share)
+    note = f"the last {plural(int(late.batch.present.any(-1).sum()), 'step')} of the series are held out"
+    return replace(loaded, train=early, test=late, notes=(*loaded.notes, note))
 
 
 def _no_constants(loaded: Data) -> None:

@@ -146,11 +146,15 @@ def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
         yield f"likeness complete {here} {source} --out completed.csv"
     if model.support("classify"):
         yield f"likeness classify {here} {source} --out classes.csv"
+    if model.space.source == "words" and model.support("encode"):
+        yield f"likeness encode {here} {source} --out codes.csv"
     if model.space.source == "tags" and model.support("mode"):
         yield f"likeness tag {here} untagged.conll --out tagged.conll"
-    if model.support("forecast") and model.space.source not in {"words", "tags"}:
+    if model.unbounded and model.support("forecast") and model.space.source not in {"words", "tags"}:
         yield f"likeness forecast {here} {source} --steps 24 --out forecast.csv"
 
 
 def _suffix(model: Model) -> str:
+    if model.space.ragged and model.space.source == "table":
+        return ".csv"
     return {"image": ".png", "text": ".txt", "words": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")

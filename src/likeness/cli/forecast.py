@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from likeness.core.answers import Draws
+
+DIGITS = 3  # after the first of the interval's width
 
 
 def forecast(
@@ -82,7 +85,7 @@ def _summary(draws: Draws, level: float) -> pd.DataFrame:
     for i, symbol in enumerate(symbols):
         name = frames[""].columns[i + 2]
         parts += [frames[end].iloc[:, i + 2].rename(f"{name}{end}") for end in ([""] if symbol else ends)]
-        parts += [pd.Series(chance[..., i].flatten().cpu().numpy(), name=f"p_{name}")] if symbol else []
+        parts += [pd.Series(chance[..., i].flatten().cpu().numpy().round(6), name=f"p_{name}")] if symbol else []
     return pd.concat(parts, axis=1)
 
 
@@ -95,19 +98,25 @@ def _quantiles(draws: Draws, level: float) -> dict[str, Tensor]:
     """The median and the ends of the interval (B, T, C), by what a column's name ends in; levels and counts whole."""
     import torch
 
-    found = draws.quantiles(0.5, (1 - level) / 2, (1 + level) / 2)
+    found = _wide(draws, draws.quantiles(0.5, (1 - level) / 2, (1 + level) / 2))
     whole = torch.tensor([v.type != "real" for v in draws.space.columns], device=found.device)
     ways = {"": torch.round, "_lower": torch.floor, "_upper": torch.ceil}
-    each = zip(ways.items(), _wide(draws, found), strict=True)
-    return {end: torch.where(whole, way(x), x) for (end, way), x in each}
+    short = torch.stack([_rounded(column) for column in found.unbind(-1)], -1)
+    return {end: torch.where(whole, way(x), y) for (end, way), x, y in zip(ways.items(), found, short, strict=True)}
+
+
+def _rounded(ends: Tensor) -> Tensor:
+    """Median and ends (3, B, T) with the decimals that tell a thousandth of the interval: the rest is chance."""
+    width = float((ends[2] - ends[1]).median())
+    return ends.round(decimals=max(0, DIGITS - math.floor(math.log10(width)))) if width > 0 else ends
 
 
 def _likeliest(draws: Draws, symbols: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """The commonest code of each step and its share of the draws, (B, T, C); 0 in columns of numbers."""
 
-    x, n = _wide(draws, draws.x), len(draws)
-    weight = x.new_full(x.shape[:2], 1 / n) if draws.log_weight is None else draws.log_weight.softmax(0).to(x)
-    best, chance = x.new_zeros(x.shape[1:]).double(), x.new_zeros(x.shape[1:])
+    x, n = _wide(draws, draws.x).double(), len(draws)
+    weight = x.new_full(x.shape[:2], 1 / n) if draws.log_weight is None else draws.log_weight.double().softmax(0)
+    best, chance = x.new_zeros(2, *x.shape[1:])
     for i in (i for i, symbol in enumerate(symbols) if symbol):
         states = int(draws.space.columns[i].states)
         for row in range(x.shape[1]):  # a table of all rows at once would be large where there are many words

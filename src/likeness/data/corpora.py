@@ -129,8 +129,8 @@ def _left(documents: Sequence[Sequence[str]], place: Mapping[str, int]) -> tuple
         return ()
     total, bare = sum(map(len, documents)), sum(not any(w in place for w in words) for words in documents)
     shown = ", ".join(word for word, _ in odd.most_common(SHOWN)) + (", ..." if len(odd) > SHOWN else "")
-    note = f"{odd.total():,} of {total:,} words were never learned and are left out: {shown}"
-    return (note, f"{bare:,} of {len(documents):,} documents hold no word that was learned") if bare else (note,)
+    note = f"never learned and left out, {odd.total():,} of {total:,} words: {shown}"
+    return (note, f"documents without a word that was learned: {bare:,} of {len(documents):,}") if bare else (note,)
 
 
 def _places(space: Space) -> dict[str, int]:
