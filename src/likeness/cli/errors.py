@@ -28,6 +28,7 @@ _IDIOMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"leave series= out: it is", "leave --series out: it is"),
     (r"leave words= out: it is", "leave --words out: it is"),
     (r"\bwords=1 takes", "--words 1 takes"),
+    (r"leave words= or vocabulary= out", "leave --words or --vocabulary out"),
     (r"a smaller words=", "a smaller --words"),
     (r"leave vocabulary= out: it is", "leave --vocabulary out: it is"),
     (r"\bholdout=(\S+)", r"--holdout \1"),

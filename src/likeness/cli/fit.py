@@ -15,7 +15,7 @@ from likeness.cli import folder, options
 from likeness.cli.arguments import Device, Series, Vocabulary, Words, complete_family, complete_option
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
-from likeness.cli.rows import CHECKPOINT, ONE
+from likeness.cli.rows import CHECKPOINT, keyed
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
@@ -139,9 +139,7 @@ def _load(data: str, given: Sequence[str], types: Mapping[str, str], *, series: 
     import likeness as lk
 
     condition = list(given) if len(given) > 1 else given[0] if given else None
-    loaded: Data = lk.load(
-        data, given=condition, columns=wanted(types), test=0.0, series=True if series == ONE else series, **how
-    )
+    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0, series=keyed(series), **how)
     return loaded
 
 

@@ -157,6 +157,9 @@ def _steps(model: Model, frame: pd.DataFrame, source: str, key: str | None) -> R
     """A table whose rows are steps, as series."""
     from likeness.data.series import of_frame
 
+    if key is not None and key not in frame.columns:
+        do = "name the column with --series, or write --series all where the rows are one"
+        raise BadData(f"no column {key!r}, which is to say the series of each row", where=source, do=do)
     found = of_frame(model.space, model.given_space, frame, key)
     for note in found.notes:
         remark(f"note: {note}")
@@ -191,6 +194,11 @@ def _named(model: Model, source: str) -> Rows:
         raise BadData(why, where=source, do="ask about data like those that were learned")
     part = data.test if len(data.test) else data.train
     return _framed(model, part.batch, source)
+
+
+def keyed(series: str | None) -> str | bool | None:
+    """What --series says, as `load` takes it."""
+    return True if series == ONE else series
 
 
 def labels_of(space: Space) -> tuple[str, ...]:

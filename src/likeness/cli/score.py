@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, SettingsWords
+from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, Series, SettingsWords
 from likeness.cli.text import plural, remark
 from likeness.core.errors import Unsupported
 
@@ -25,6 +25,7 @@ def score(
     route: Route = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -38,7 +39,7 @@ def score(
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
     asked = rows.settings(fitted, settings)
-    found = rows.read_rows(fitted, data)
+    found = rows.read_rows(fitted, data, series=series)
     answer = {
         **_log_prob(fitted, found, effort, seed, asked),
         **_strange(fitted, found, route, seed, asked),
@@ -84,6 +85,7 @@ def encode(
     out: Out = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -97,7 +99,7 @@ def encode(
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
     asked = rows.settings(fitted, settings)
-    found = rows.read_rows(fitted, data)
+    found = rows.read_rows(fitted, data, series=series)
     law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
     remark(f"codes: {law.how} ({law.kind})")
     if law.space.axes[0] == "time":
@@ -144,6 +146,7 @@ def classify(
     route: Route = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -160,7 +163,7 @@ def classify(
     able = fitted.support("classify")
     if not able:
         raise Unsupported(able.why)
-    found = rows.read_rows(fitted, data, needs_given=False)
+    found = rows.read_rows(fitted, data, needs_given=False, series=series)
     answer = fitted.classify(found.batch, effort=effort, seed=seed, route=route, settings=asked)
     assert fitted.given_space is not None
     names = answer.labels or rows.labels_of(fitted.given_space)

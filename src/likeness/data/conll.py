@@ -74,9 +74,9 @@ def tagged(path: Path, tags: Iterable[Sequence[str]], columns: int) -> str:
     """
     given, lines = iter(tags), []
     for line in decode(path).splitlines(keepends=True):
-        fields = _fields(line)
+        body = line.splitlines()[0]
+        fields = _fields(body)
         if fields is not None:
-            body = line.splitlines()[0]
             mark = "\t" if "\t" in body else " "
             kept = body if mark == "\t" else body.rstrip()
             kept = kept if len(fields) <= columns else kept[: len(kept) - len(fields[-1])].removesuffix(mark)
