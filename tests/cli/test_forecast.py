@@ -1,5 +1,6 @@
 """Series on the command line: read by their columns, told ahead in their own units, refused in one sentence."""
 
+import io
 import re
 
 import numpy as np
@@ -127,7 +128,11 @@ def test_a_file_of_series_is_asked_by_its_path(cli, tmp_path):
     assert said.code == 0, said.err
     assert said.out.splitlines()[0] == "row,step,x0,x0_lower,x0_upper"
     assert len(said.out.splitlines()) == 1 + 20 * 2
-    assert cli(f"score {tmp_path}/run {tmp_path}/p.ts").out.count("\n") == 21
+    scores = pd.read_csv(io.StringIO(cli(f"score {tmp_path}/run {tmp_path}/p.ts").out))
+    x = np.array([[float(v) for v in row.split(":")[0].split(",")] for row in rows])
+    model = lk.open(tmp_path / "run")
+    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(list(x[..., None])).value.numpy())
+    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(tmp_path / "p.ts").value.numpy())
 
 
 def test_symbols_are_told_by_the_likeliest(cli, tmp_path):
@@ -153,6 +158,7 @@ def test_symbols_are_told_by_the_likeliest(cli, tmp_path):
         ("forecast {run} {folder}/weather.csv --level 1", 2, "--level 1 is no share"),
         ("forecast {run} {folder}/weather.csv --out {folder}/weather.csv", 2, "take the place of the data"),
         ("forecast {folder}/flat {folder}/weather.csv", 1, "cannot forecast: items of one fixed length"),
+        ("score {run} {folder}/weather.csv --keep", 2, "leave --keep out"),
         ("fit {folder}/weather.csv hmm --out {folder}/no", 2, "--series COLUMN"),
         ("fit {folder}/weather.csv hmm --series statoin --out {folder}/no", 1, "did you mean 'station'"),
         ("fit {folder}/weather.csv gaussian --words 3 --out {folder}/no", 2, "leave --words out"),
@@ -172,6 +178,16 @@ def test_what_is_amiss_is_said_in_one_sentence(cli, weather, line, code, words):
     assert (said.code, words in said.err) == (code, True), said.err
     assert "unforeseen" not in said.err
     assert len([e for e in said.err.splitlines() if e.startswith("error: ")]) == 1
+
+
+def test_the_row_at_fault_is_that_of_the_file(cli, weather):
+    folder, _ = weather
+    frame = pd.read_csv(folder / "weather.csv", dtype=str)
+    frame.loc[17, "temp"] = "hot"
+    frame.to_csv(folder / "hot.csv", index=False)
+    assert "data row 18, column 'temp'" in cli(f"forecast {folder}/run {folder}/hot.csv").err
+    said = cli(f"fit {folder}/hot.csv hmm --series station --columns temp=real --out {folder}/no")
+    assert "data row 18" in said.err
 
 
 def test_no_steps_are_no_question(cli, weather):

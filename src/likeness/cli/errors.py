@@ -27,7 +27,6 @@ _IDIOMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"load a table's steps with series=\.\.\.", "say which series each row is a step of with --series COLUMN"),
     (r"leave series= out: it is", "leave --series out: it is"),
     (r"leave words= out: it is", "leave --words out: it is"),
-    (r"\bwords=1 takes", "--words 1 takes"),
     (r"leave words= or vocabulary= out", "leave --words or --vocabulary out"),
     (r"a smaller words=", "a smaller --words"),
     (r"leave vocabulary= out: it is", "leave --vocabulary out: it is"),

@@ -187,6 +187,8 @@ def _tell(loaded: Data) -> None:
     if loaded.given_space is not None:
         say("given:")
         table(columns(loaded.given_space))
+    if loaded.space.source == "text":
+        say("  note: each character is a symbol: --words 1 takes words instead")
     for note in loaded.notes:
         say(f"  note: {spoken(note)}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from likeness.cli import output, rows
 from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, Series, SettingsWords
 from likeness.cli.text import plural, remark
-from likeness.core.errors import Unsupported
+from likeness.core.errors import BadConfig, Unsupported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ def score(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data, series=series)
     answer = {
@@ -98,6 +99,7 @@ def encode(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data, series=series)
     law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
@@ -159,6 +161,7 @@ def classify(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
     able = fitted.support("classify")
     if not able:
@@ -185,6 +188,11 @@ def _accuracy(answer: Posterior, found: rows.Rows) -> None:
     if bool(known.any()):
         right = (answer.best.cpu() == truth.x.flatten(1)[:, 0].long().cpu())[known].double()
         remark(f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'row')} whose class is known")
+
+
+def _keepable(model: Fitted, keep: bool) -> None:
+    if keep and model.space.ragged:
+        raise BadConfig("a series has many rows of its own, and one answer", do="leave --keep out")
 
 
 def _numbers(t: Any) -> Any:

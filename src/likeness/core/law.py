@@ -175,8 +175,7 @@ class Law(Asked):
         It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are an interval.
 
         Raises:
-            Unsupported: Where items do not begin with time, the law goes no further than their one length, or what is
-                given goes step by step.
+            Unsupported: Where nothing can come behind an item: `support("forecast")` says why.
             BadData: Where the law knows no items as long as that.
         """
         steps = whole(steps, "steps", least=1)
@@ -305,11 +304,11 @@ class Law(Asked):
     def support(self, verb: str) -> Answer:
         """Whether and by which routes the verb can be answered, best first; else why not."""
         own = verb in HOOKS and self.has(f"_{verb}")
-        reason = self._no_future() if verb == "forecast" else self._why_not(verb)
+        if verb == "forecast":
+            return self.support("complete") if (why := self._no_future()) is None else no(why)
+        reason = self._why_not(verb)
         if reason is not None:
             return no(reason)
-        if verb == "forecast":
-            return self.support("complete")
         routes = routes_for(self, verb)
         names = (("own hook",) if own else ()) + tuple(r.name for r in routes)
         if names:

@@ -16,7 +16,6 @@ from likeness.data.tables import unknown_label
 
 SYMBOLS_MOST = 4096
 FEW = 20  # lines: fewer of one width may be so by chance
-CUT = "each character is a symbol: words=1 takes words instead"
 
 
 def read(items: Sequence[str], *, name: str) -> Reading:
@@ -36,7 +35,7 @@ def read(items: Sequence[str], *, name: str) -> Reading:
         longest=max(map(len, kept)), source="text",
     )  # fmt: skip
     passed = len(items) - len(kept)
-    notes = (CUT, *((f"{passed} empty lines were passed over",) if passed else ()), *_columns(items))
+    notes = (*((f"{passed} empty lines were passed over",) if passed else ()), *_columns(items))
     return Reading({"all": Table(space, encode(space, kept), name=name)}, notes)
 
 
