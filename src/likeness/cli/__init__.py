@@ -14,11 +14,13 @@ from likeness.cli.demo import demo
 from likeness.cli.errors import DEBUG, guarded
 from likeness.cli.families import families
 from likeness.cli.fit import fit
+from likeness.cli.forecast import forecast
 from likeness.cli.sample import sample
 from likeness.cli.score import classify, encode, score
 from likeness.cli.show import show
+from likeness.cli.tag import tag
 
-VERBS = (fit, sample, score, encode, complete, classify, compare, check, families, show, demo)
+VERBS = (fit, sample, score, encode, complete, forecast, tag, classify, compare, check, families, show, demo)
 
 app = typer.Typer(
     name="likeness",

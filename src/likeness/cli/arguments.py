@@ -36,3 +36,16 @@ SettingsWords = Annotated[
 ]
 Route = Annotated[str | None, typer.Option(help="Another way of answering; `likeness show MODEL` lists them.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Put the columns of the data before those of the answer.")]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="The rows of the table are steps in time: the column that names each row's series, or `all` for one.",
+    ),
+]
+Words = Annotated[
+    int | None, typer.Option(min=1, help="Cut text into words instead of characters: those seen at least so often.")
+]
+Vocabulary = Annotated[
+    Path | None, typer.Option(help="The words of a corpus in LDA-C's format, one a line; else a file beside it.")
+]

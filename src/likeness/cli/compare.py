@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from likeness.cli import options, output
-from likeness.cli.arguments import Device, SettingsWords
+from likeness.cli.arguments import Device, Series, SettingsWords, Words
 from likeness.cli.errors import spoken
 from likeness.cli.text import remark, say
 from likeness.core.errors import BadConfig
@@ -34,6 +34,8 @@ def compare(
         list[str] | None, typer.Option(metavar="NAME=TYPE", help="A column's type, as in `likeness fit`.")
     ] = None,
     holdout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of rows for choices while learning.")] = 0.1,
+    series: Series = None,
+    words: Words = None,
     settings: SettingsWords = None,
     device: Device = "cpu",
 ) -> None:
@@ -52,12 +54,12 @@ def compare(
 
     import likeness as lk
     from likeness.cli.fit import wanted
-    from likeness.cli.rows import checked_device
+    from likeness.cli.rows import checked_device, keyed
 
     checked_device(device)
     for name, chosen in entrants:
         options.config(name, chosen)
-    read = lk.load(data, given=condition, columns=wanted(types))
+    read = lk.load(data, given=condition, columns=wanted(types), series=keyed(series), words=words)
     say(str(read))
     if not families:
         entrants = _fitting(entrants, read)

@@ -45,9 +45,9 @@ def complete(
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data)
     if found.frame is None:
-        raise BadConfig(
-            "rows of a table are completed here, and no others", where=data, do="use model.complete in Python"
-        )
+        tags = fitted.space.source == "tags"
+        do = f"use likeness tag {model} {data}" if tags else "use model.complete in Python"
+        raise BadConfig("rows of a table are completed here, and no others", where=data, do=do)
     if mode:
         best = fitted.mode(found.batch, given=found.batch.given, settings=asked)
         parts, how, kind = [best.batch], best.how, best.kind

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from likeness.cli import folder, options
-from likeness.cli.arguments import Device, complete_family, complete_option
+from likeness.cli.arguments import Device, Series, Vocabulary, Words, complete_family, complete_option
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
-from likeness.cli.rows import CHECKPOINT
+from likeness.cli.rows import CHECKPOINT, keyed
 from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
@@ -74,6 +74,9 @@ def fit(
             help="real, ordinal, nominal, count, binary, date, skip, or a step such as 0.1.",
         ),
     ] = None,
+    series: Series = None,
+    words: Words = None,
+    vocabulary: Vocabulary = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a fit that was stopped, to the end that it had.")
     ] = False,
@@ -90,7 +93,8 @@ def fit(
     asked = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
     options.config(chosen, given_options)
     _check(budget, device)
-    loaded = _load(data, given or [], types)
+    loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
+    loaded = _last_steps(loaded, holdout)
     _tell(loaded)
     _no_constants(loaded)
     place = folder.opened(asked, resume=resume)
@@ -102,7 +106,7 @@ def fit(
         )  # fmt: skip
         score = held_out_score(model, kept.run, loaded.test, seed)
         audit = copies(model, kept.run, seed)
-        keep(model, place, score, audit, loaded.notes)
+        keep(model, place, score, audit, loaded.notes, series)
     except (LikenessError, OSError):
         if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")
@@ -131,12 +135,25 @@ def _check(budget: str, device: str) -> None:
     checked_device(device)
 
 
-def _load(data: str, given: Sequence[str], types: Mapping[str, str]) -> Data:
+def _load(data: str, given: Sequence[str], types: Mapping[str, str], *, series: str | None, **how: Any) -> Data:
     import likeness as lk
 
     condition = list(given) if len(given) > 1 else given[0] if given else None
-    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0)
+    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0, series=keyed(series), **how)
     return loaded
+
+
+def _last_steps(loaded: Data, holdout: float | None) -> Data:
+    """With the last steps of a series alone held out: no other series could be."""
+    from likeness.data.parting import TEST
+
+    share, train = (TEST if holdout is None else holdout), cast("Table", loaded.train)
+    length = train.batch.length
+    if length is None or len(length) != 1 or int(length[0]) < 2 or share == 0 or len(loaded.test):
+        return loaded
+    early, late = train.split_time(share)
+    note = f"the last {plural(int(late.batch.present.any(-1).sum()), 'step')} of the series are held out"
+    return replace(loaded, train=early, test=late, notes=(*loaded.notes, note))
 
 
 def _no_constants(loaded: Data) -> None:
@@ -170,6 +187,8 @@ def _tell(loaded: Data) -> None:
     if loaded.given_space is not None:
         say("given:")
         table(columns(loaded.given_space))
+    if loaded.space.source == "text":
+        say("  note: each character is a symbol: --words 1 takes words instead")
     for note in loaded.notes:
         say(f"  note: {spoken(note)}")
 

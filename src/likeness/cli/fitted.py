@@ -93,12 +93,15 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
     return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
 
 
-def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:
-    """Save the model once more, with its score, its audit and what was inferred about the data."""
+def keep(
+    model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str], series: str | None
+) -> None:
+    """Save the model once more, with its score, its audit, what was inferred of the data, and which column parts it."""
     from likeness import __version__
     from likeness.core import store
 
-    model.facts = {**model.facts, "score": score, "copies": audit, "notes": list(notes), "version": __version__}
+    told = {"score": score, "copies": audit, "notes": list(notes), "version": __version__}
+    model.facts = {**model.facts, **told, **({} if series is None else {"series": series})}
     store.save(model, place)
 
 
@@ -135,7 +138,7 @@ def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
     table = flat(model.space)
     here, source = shlex.quote(str(place)), shlex.quote(data)
     yield f"likeness show {here}"
-    if model.support("sample"):
+    if model.support("sample") and model.space.source != "tags":
         yield f"likeness sample {here} -n {5 if table else 64}{'' if table else ' --out samples' + _suffix(model)}"
     if model.support("log_prob") or model.support("anomaly_score"):
         yield f"likeness score {here} {source} --out scores.csv"
@@ -143,7 +146,15 @@ def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
         yield f"likeness complete {here} {source} --out completed.csv"
     if model.support("classify"):
         yield f"likeness classify {here} {source} --out classes.csv"
+    if model.space.source == "words" and model.support("encode"):
+        yield f"likeness encode {here} {source} --out codes.csv"
+    if model.space.source == "tags" and model.support("mode"):
+        yield f"likeness tag {here} untagged.conll --out tagged.conll"
+    if model.unbounded and model.support("forecast") and model.space.source not in {"words", "tags"}:
+        yield f"likeness forecast {here} {source} --steps 24 --out forecast.csv"
 
 
 def _suffix(model: Model) -> str:
+    if model.space.ragged and model.space.source == "table":
+        return ".csv"
     return {"image": ".png", "text": ".txt", "words": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")

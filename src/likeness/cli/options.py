@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from likeness.core.config import Config
 
 # What `fit` takes as options of its own.
-OWN = ("budget", "seed", "holdout", "out", "given", "columns", "device", "resume", "overwrite")
+OWN = (
+    *("budget", "seed", "holdout", "out", "given", "columns", "device", "resume", "overwrite"),
+    *("series", "words", "vocabulary"),
+)
 Path = tuple[str, ...]
 Row = Mapping[str, Any]
 

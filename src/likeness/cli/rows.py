@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.model import Model
     from likeness.core.space import Space
+    from likeness.data.series import Clock
 
+ONE = "all"  # in place of a column of series: all rows are one
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
 
 
@@ -32,11 +34,17 @@ class Rows:
         batch: The rows; what they are conditioned on is in `batch.given`, where it is known.
         frame: The table that they were read from, or None where they are no table.
         source: What the user called them.
+        key: The column that names the series, where rows are series with names.
+        names: What each series is called.
+        clock: When the next steps of series are, where their times tell it.
     """
 
     batch: Batch
     frame: pd.DataFrame | None
     source: str
+    key: str | None = None
+    names: Any = None
+    clock: Clock | None = None
 
 
 def open_model(folder: Path, device: str = "cpu") -> Model:
@@ -88,28 +96,26 @@ def settings(model: Model, words: Sequence[str] | None) -> Any:
     return model.Settings.parse(parse(words or ()))
 
 
-def read_rows(model: Model, source: str, *, needs_given: bool = True) -> Rows:
+def read_rows(model: Model, source: str, *, needs_given: bool = True, series: str | None = None) -> Rows:
     """The rows of a path or of a named set, as the model's Space reads them.
 
-    Where a condition that the answer rests on is not among them, a remark says so.
+    Where a condition that the answer rests on is not among them, a remark says so. `series` names the column of series
+    where it is not that of the fit.
 
     Raises:
         BadData: If they cannot be read, or are not of the model's Space.
     """
-    from likeness.core.batch import as_batch
-    from likeness.data import conll, paths
+    from likeness.data import paths
     from likeness.data.source import inside
 
     path = Path(source)
     with inside(path) if path.exists() else nullcontext():
         if not path.exists():
             found = _named(model, source)
-        elif paths.kind(path) == "table":
-            found = _table(model, paths.frame(path), source)
-        elif paths.kind(path) == "tags":
-            found = _framed(model, conll.of_file(model.space, model.given_space, path), source)
+        elif (kind := paths.kind(path)) == "table":
+            found = _table(model, paths.frame(path), source, series or model.facts.get("series"))
         else:
-            found = _framed(model, as_batch(model.space, path), source)
+            found = _framed(model, _of_file(model, path, kind), source)
     if not len(found.batch):
         raise BadData("there are no rows", where=source)
     if needs_given and model.given_space is not None and found.batch.given is None:
@@ -117,15 +123,47 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True) -> Rows:
     return found
 
 
-def _table(model: Model, frame: pd.DataFrame, source: str) -> Rows:
+def _of_file(model: Model, path: Path, kind: str) -> Batch:
+    """The items of a file that is no table, with what is given beside them."""
+    from likeness.core.batch import as_batch
+    from likeness.data import conll, corpora, tsfile
+
+    if kind == "tags":
+        return conll.of_file(model.space, model.given_space, path)
+    if kind == "series":
+        return tsfile.of_file(model.space, model.given_space, path)
+    if model.space.source == corpora.WORDS and kind in corpora.KINDS:
+        batch, notes = corpora.of_file(model.space, path)
+        for note in notes:
+            remark(f"note: {note}")
+        return batch
+    return as_batch(model.space, path)
+
+
+def _table(model: Model, frame: pd.DataFrame, source: str, series: str | None) -> Rows:
     from likeness.core.batch import as_batch
 
     frame = frame.rename(columns=str)
+    if model.space.ragged and len(model.space.shape) == 2 and model.space.names is not None:
+        return _steps(model, frame, source, None if series == ONE else series)
     batch = as_batch(model.space, _only(frame, model.space))
     names = () if model.given_space is None else model.given_space.names or ()
     if model.given_space is not None and names and set(names) <= set(frame.columns):
         batch = replace(batch, given=as_batch(model.given_space, frame[list(names)]))
     return Rows(batch, frame, source)
+
+
+def _steps(model: Model, frame: pd.DataFrame, source: str, key: str | None) -> Rows:
+    """A table whose rows are steps, as series."""
+    from likeness.data.series import of_frame
+
+    if key is not None and key not in frame.columns:
+        do = "name the column with --series, or write --series all where the rows are one"
+        raise BadData(f"no column {key!r}, which is to say the series of each row", where=source, do=do)
+    found = of_frame(model.space, model.given_space, frame, key)
+    for note in found.notes:
+        remark(f"note: {note}")
+    return Rows(found.batch, None, source, key, found.names, found.clock)
 
 
 def _framed(model: Model, batch: Batch, source: str) -> Rows:
@@ -156,6 +194,11 @@ def _named(model: Model, source: str) -> Rows:
         raise BadData(why, where=source, do="ask about data like those that were learned")
     part = data.test if len(data.test) else data.train
     return _framed(model, part.batch, source)
+
+
+def keyed(series: str | None) -> str | bool | None:
+    """What --series says, as `load` takes it."""
+    return True if series == ONE else series
 
 
 def labels_of(space: Space) -> tuple[str, ...]:

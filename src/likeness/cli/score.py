@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, SettingsWords
+from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, Series, SettingsWords
 from likeness.cli.text import plural, remark
-from likeness.core.errors import Unsupported
+from likeness.core.errors import BadConfig, Unsupported
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from likeness.core.answers import Posterior
+    from likeness.core.batch import Batch
     from likeness.core.model import Model as Fitted
+    from likeness.core.rowlaw import RowLaw
 
 
 def score(
@@ -23,6 +25,7 @@ def score(
     route: Route = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -35,8 +38,9 @@ def score(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
-    found = rows.read_rows(fitted, data)
+    found = rows.read_rows(fitted, data, series=series)
     answer = {
         **_log_prob(fitted, found, effort, seed, asked),
         **_strange(fitted, found, route, seed, asked),
@@ -82,6 +86,7 @@ def encode(
     out: Out = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -94,17 +99,46 @@ def encode(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
-    found = rows.read_rows(fitted, data)
+    found = rows.read_rows(fitted, data, series=series)
     law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    remark(f"codes: {law.how} ({law.kind})")
+    if law.space.axes[0] == "time":
+        output.emit(_by_step(law, found), out)
+        return
     mean = _numbers(law.mean.flatten(1))
     if law.space.label is not None:
         answer = {"code": _numbers(law.mode.flatten()).astype(int)}
         answer |= {f"p_{name}": mean[:, k] for k, name in enumerate(rows.labels_of(law.space))}
     else:
-        answer = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
-    remark(f"codes: {law.how} ({law.kind})")
+        names = law.space.names or tuple(f"z{k}" for k in range(mean.shape[1]))
+        answer = dict(zip(names, mean.T, strict=True))
     _emit(answer, found, fitted, out, keep)
+
+
+def _by_step(law: RowLaw, found: rows.Rows) -> pd.DataFrame:
+    """A row for each step: its state or label with the probability of each, or its hidden numbers."""
+    import pandas as pd
+
+    inside = _within(found.batch)
+    row, step = inside.nonzero()
+    mean = _numbers(law.mean)[:, : inside.shape[1]][inside]
+    head = {"row": row} if found.names is None else {str(found.key): found.names[row]}
+    if law.space.discrete:
+        names = rows.labels_of(law.space)
+        best = _numbers(law.mode)[:, : inside.shape[1]][inside].astype(int)
+        codes = {"code": [names[k] for k in best], **{f"p_{name}": mean[:, k] for k, name in enumerate(names)}}
+    else:
+        codes = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
+    return pd.DataFrame({**head, "step": step, **codes})
+
+
+def _within(batch: Batch) -> Any:
+    """Which steps lie within their item, (B, T)."""
+    inside = batch.within
+    steps = _numbers(batch.present | True if inside is None else inside)
+    return steps.reshape(*steps.shape[:2], -1)[..., 0]
 
 
 def classify(
@@ -114,6 +148,7 @@ def classify(
     route: Route = None,
     effort: Effort = None,
     seed: Seed = None,
+    series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
     device: Device = "cpu",
@@ -126,11 +161,12 @@ def classify(
     """
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
+    _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
     able = fitted.support("classify")
     if not able:
         raise Unsupported(able.why)
-    found = rows.read_rows(fitted, data, needs_given=False)
+    found = rows.read_rows(fitted, data, needs_given=False, series=series)
     answer = fitted.classify(found.batch, effort=effort, seed=seed, route=route, settings=asked)
     assert fitted.given_space is not None
     names = answer.labels or rows.labels_of(fitted.given_space)
@@ -154,6 +190,11 @@ def _accuracy(answer: Posterior, found: rows.Rows) -> None:
         remark(f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'row')} whose class is known")
 
 
+def _keepable(model: Fitted, keep: bool) -> None:
+    if keep and model.space.ragged:
+        raise BadConfig("a series has many rows of its own, and one answer", do="leave --keep out")
+
+
 def _numbers(t: Any) -> Any:
     return t.detach().cpu().numpy()
 
@@ -162,7 +203,8 @@ def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, kee
     """One row of answer for each row of data, after the data's own columns where these are kept."""
     import pandas as pd
 
-    frame = pd.DataFrame(answer, index=range(len(found.batch)))
+    named = {} if found.names is None else {str(found.key): found.names}
+    frame = pd.DataFrame({**named, **answer}, index=range(len(found.batch)))
     output.emit(_beside(found, model, frame) if keep else frame, out)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from likeness.core.plates import Graph
 
 VERBS = (
-    *("sample", "log_prob", "complete", "mode", "encode", "decode"),
+    *("sample", "log_prob", "complete", "forecast", "mode", "encode", "decode"),
     *("classify", "anomaly_score", "anomaly_map", "p_value"),
 )
 

@@ -56,6 +56,8 @@ def flat(space: Space) -> bool:
 
 def item(space: Space) -> str:
     """What one item is."""
+    if space.ragged and space.source == "table":
+        return f"series of {plural(space.width, 'column')}, up to {space.longest or 'any number of'} steps long"
     if space.ragged:
         return f"{space.source or 'sequence'}, up to {space.longest or 'any number of'} steps long"
     if space.source == "table" or space.names is not None:
@@ -68,7 +70,7 @@ def item(space: Space) -> str:
 
 def columns(space: Space) -> list[tuple[str, str]]:
     """A row for each named column; one for all of an array's entries."""
-    if space.names is not None and not space.ragged:
+    if space.names is not None:
         return [(name, kind_of(v)) for name, v in zip(space.names, space.columns, strict=True)]
     kinds = list(dict.fromkeys(map(kind_of, space.columns)))
     return [("each entry" if len(kinds) == 1 else "entries", kind) for kind in kinds]

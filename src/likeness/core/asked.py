@@ -71,6 +71,14 @@ class Asked(Rows, ABC):
         if self.conditional and given is None:
             raise Unsupported("this law says nothing without its condition", do="give it: given=...")
 
+    def _no_future(self) -> str | None:
+        """Why nothing can come behind an item, or None where it can."""
+        if self.space.axes[0] != "time" or not (self.space.ragged or self.unbounded):
+            return "items of one fixed length have nothing behind them; fit on items of any lengths"
+        if self.given_space is not None and self.given_space.ragged:
+            return "what is given goes step by step, and none of it is known of the steps to come"
+        return None
+
     def _unseen(self, given: Batch | None) -> Batch:
         """An item of which nothing is known for each condition, one without; as long as it says, or as they come."""
         rows = 1 if given is None else len(given)

@@ -175,12 +175,11 @@ class Law(Asked):
         It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are an interval.
 
         Raises:
-            Unsupported: Where items do not begin with time, or the law goes no further than their one length.
+            Unsupported: Where nothing can come behind an item: `support("forecast")` says why.
             BadData: Where the law knows no items as long as that.
         """
         steps = whole(steps, "steps", least=1)
-        if self.space.axes[0] != "time" or not (self.space.ragged or self.unbounded):
-            raise Unsupported("items of one fixed length have nothing behind them", do="fit on items of any lengths")
+        self._need("forecast")
         batch = self._batch(x, given)
         length = torch.full_like(batch.ids, batch.x.shape[1]) if batch.length is None else batch.length
         longer = after(replace(batch, length=length), steps)
@@ -305,6 +304,8 @@ class Law(Asked):
     def support(self, verb: str) -> Answer:
         """Whether and by which routes the verb can be answered, best first; else why not."""
         own = verb in HOOKS and self.has(f"_{verb}")
+        if verb == "forecast":
+            return self.support("complete") if (why := self._no_future()) is None else no(why)
         reason = self._why_not(verb)
         if reason is not None:
             return no(reason)

@@ -21,6 +21,7 @@ from likeness.data.tables import unknown_label
 
 Sentence = list[tuple[str, ...]]
 SPELT = ("lower", "prefix", "suffix", "shape")
+UNTOLD = ("_", "?", "")  # what stands for a label that is not known, unless it was learned as one
 STEPS_MOST = 1000  # a longer sentence is a file without empty lines
 
 
@@ -34,8 +35,8 @@ def sentences(path: Path) -> list[Sentence]:
     now: Sentence = []
     width = 0
     for number, line in enumerate(decode(path).splitlines(), 1):
-        fields = tuple(line.split("\t") if "\t" in line else line.split())
-        if not any(f.strip() for f in fields) or fields[0] == "-DOCSTART-":
+        fields = _fields(line)
+        if fields is None:
             found += [now] if now else []
             now = []
             continue
@@ -55,6 +56,33 @@ def sentences(path: Path) -> list[Sentence]:
     if not found:
         raise BadData("there are no sentences", do="give lines of a word, its features and its label")
     return found
+
+
+def _fields(line: str) -> tuple[str, ...] | None:
+    """The columns of a line, None where it holds no word."""
+    fields = tuple(line.split("\t") if "\t" in line else line.split())
+    return None if not any(f.strip() for f in fields) or fields[0] == "-DOCSTART-" else fields
+
+
+def tagged(path: Path, tags: Iterable[Sequence[str]], columns: int) -> str:
+    """The text of a file with more columns behind those that it has, all else as it stands.
+
+    Args:
+        path: The file.
+        tags: What goes behind the line of each word, in order.
+        columns: How many columns of each line stay: a label that follows them gives way.
+    """
+    given, lines = iter(tags), []
+    for line in decode(path).splitlines(keepends=True):
+        body = line.splitlines()[0]
+        fields = _fields(body)
+        if fields is not None:
+            mark = "\t" if "\t" in body else " "
+            kept = body if mark == "\t" else body.rstrip()
+            kept = kept if len(fields) <= columns else kept[: len(kept) - len(fields[-1])].removesuffix(mark)
+            line = mark.join([kept, *next(given)]) + line[len(body) :]
+        lines.append(line)
+    return "".join(lines)
 
 
 def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = None) -> Reading:
@@ -102,7 +130,7 @@ def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
 
 
 def encode(space: Space, given_space: Space, items: Sequence[Sentence]) -> Batch:
-    """Sentences as codes; a word that is not known is hidden, a line without a label (one column less) hides it.
+    """Sentences as codes; a word that is not known is hidden, as is a label that is left out, or _ or ? in its place.
 
     Raises:
         BadData: If a label was never learned.
@@ -124,9 +152,10 @@ def _codes(
 ) -> list[float]:
     told = len(fields) > width - len(SPELT)
     seen = [float(place.get(value, -1)) for place, value in zip(places, _features(fields, told), strict=False)]
-    if told and fields[-1] not in places[-1]:
+    label = places[-1].get(fields[-1], -1) if told else -1
+    if told and label < 0 and fields[-1] not in UNTOLD:
         raise unknown_label(fields[-1], tuple(places[-1]), f"row {row}, word {step + 1}")
-    return [*seen, float(places[-1][fields[-1]]) if told else -1.0]
+    return [*seen, float(label)]
 
 
 def _features(fields: tuple[str, ...], told: bool = True) -> tuple[str, ...]:

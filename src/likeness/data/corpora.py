@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from likeness.data.files import decode
 from likeness.data.source import Reading, Table
 
 WORDS = "words"  # what a Space's `source` says of documents that were cut into words
+KINDS = ("text", "texts", "bags")  # of paths
+SHOWN = 6
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")  # letters, with apostrophes between them
 BAG = re.compile(r"\d+(?:\s+\d+:\d+)*")  # a line of LDA-C's format
 BESIDE = ("{stem}.vocab", "{stem}.tokens", "{stem}.vocab.txt", "vocab.{stem}.txt", "vocab.txt")
@@ -53,11 +55,11 @@ def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Readi
         BadData: Naming the file and line at fault.
     """
     items, most = _bags(path)
-    listed = vocabulary or next((p for p in _beside(path) if p.exists()), None)
+    listed = _listed(path, vocabulary)
     if listed is None:
         note = f"no list of words such as {BESIDE[0].format(stem=path.stem)} lies beside it: words are numbers"
         return _reading(items, None, most + 1, (ORDER, note), name)
-    labels = tuple(line.strip() for line in decode(listed).splitlines() if line.strip())
+    labels = _read_list(listed)
     if most >= len(labels):
         line = next(i for i, item in enumerate(items, 1) if len(item) and item[-1] >= len(labels))
         raise BadData(
@@ -84,10 +86,58 @@ def is_bags(path: Path) -> bool:
 
 def encode(space: Space, items: Sequence[str]) -> Batch:
     """Texts as a Batch of a Space of words; words that were not learned are left out, as rare ones were."""
+    place = _places(space)
+    return _laid([np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0)
+
+
+def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
+    """Documents of a file or a folder as a Batch of a Space of words, and what was left out of them.
+
+    Numbers of words in LDA-C's format are those of the list that lies beside the file, else the model's own.
+
+    Raises:
+        BadData: If the file holds no documents, or is text where words were learned as numbers.
+    """
+    bagged = not path.is_dir() and is_bags(path)
+    if not bagged and not _places(space):
+        raise BadData("text where words were learned as numbers", where=str(path), do="give a file in LDA-C's format")
+    documents: list[list[str]] = _named_bags(space, path) if bagged else [words_of(text) for text in texts(path)]
+    place = _places(space) or {str(k): k for k in range(int(space.variables[0].states))}
+    items = [np.array([place[w] for w in words if w in place], dtype=np.int64) for words in documents]
+    return _laid([np.sort(i) if bagged else i for i in items], space.longest or 0), _left(documents, place)
+
+
+def texts(path: Path) -> list[str]:
+    """The lines of a text that are not empty, or the texts below a folder in the order of their names."""
+    if path.is_dir():
+        return [decode(p) for p in sorted(path.rglob("*")) if p.suffix.lower() == ".txt"]
+    return [line for line in decode(path).splitlines() if line]
+
+
+def _named_bags(space: Space, path: Path) -> list[list[str]]:
+    """The words of each line of LDA-C's format: by the list that lies beside it, else by the Space's own."""
+    own = tuple(_places(space))
+    listed = _listed(path, None) if own else None
+    names = own if listed is None else _read_list(listed)
+    return [[names[k] if k < len(names) else str(k) for k in bag.tolist()] for bag in bags(path)]
+
+
+def _left(documents: Sequence[Sequence[str]], place: Mapping[str, int]) -> tuple[str, ...]:
+    """What users should hear of words that were never learned."""
+    odd = Counter(word for words in documents for word in words if word not in place)
+    if not odd:
+        return ()
+    total, bare = sum(map(len, documents)), sum(not any(w in place for w in words) for words in documents)
+    shown = ", ".join(word for word, _ in odd.most_common(SHOWN)) + (", ..." if len(odd) > SHOWN else "")
+    note = f"never learned and left out, {odd.total():,} of {total:,} words: {shown}"
+    return (note, f"documents without a word that was learned: {bare:,} of {len(documents):,}") if bare else (note,)
+
+
+def _places(space: Space) -> dict[str, int]:
+    """The code of each word, by its name; empty where words are numbers."""
     variable = space.variables[0]
     assert variable.type == "nominal"
-    place = {word: i for i, word in enumerate(variable.labels or ())}
-    return _laid([np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0)
+    return {word: i for i, word in enumerate(variable.labels or ())}
 
 
 def _bags(path: Path) -> tuple[list[np.ndarray], int]:
@@ -115,8 +165,14 @@ def _bag(line: str, where: str) -> np.ndarray:
     return np.sort(np.repeat(terms, counts))
 
 
-def _beside(path: Path) -> list[Path]:
-    return [path.with_name(form.format(stem=path.stem)) for form in BESIDE]
+def _listed(path: Path, vocabulary: Path | None) -> Path | None:
+    """The list of a file's words: the one that is given, or that lies beside it."""
+    beside = (path.with_name(form.format(stem=path.stem)) for form in BESIDE)
+    return vocabulary or next((p for p in beside if p.exists()), None)
+
+
+def _read_list(path: Path) -> tuple[str, ...]:
+    return tuple(line.strip() for line in decode(path).splitlines() if line.strip())
 
 
 def _reading(

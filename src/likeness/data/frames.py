@@ -17,9 +17,8 @@ from likeness.core.answers import FRAMES, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
-from likeness.data import arrayfiles, arrays, audio, corpora, images, paths, tables, text, written
+from likeness.data import arrayfiles, arrays, audio, corpora, images, paths, tables, text, tsfile, written
 from likeness.data.columns import DAYS
-from likeness.data.files import decode
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
 
@@ -125,6 +124,8 @@ def _(data: Path, space: Space) -> Batch:
         kind = paths.kind(data)
         if kind == "images":
             return images.as_pixels(space, images.files(data) if data.is_dir() else [data])
+        if space.source == corpora.WORDS and kind in corpora.KINDS:
+            return corpora.of_file(space, data)[0]
         return as_batch(space, _held(data, kind))
 
 
@@ -137,17 +138,15 @@ def _held(path: Path, kind: str) -> Any:
         files = [path] if path.is_file() else sorted(path.rglob("*.wav"))
         sounds = [audio.read_wav(f)[0] for f in files]
         return np.stack(sounds)[:, None] if len({len(s) for s in sounds}) == 1 else [s[:, None] for s in sounds]
-    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": _lines,
-               "texts": _files, "bags": corpora.bags}  # fmt: skip
+    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": corpora.texts,
+               "texts": corpora.texts, "bags": corpora.bags, "series": _series}  # fmt: skip
+    if kind not in readers:
+        raise BadData("sentences in columns hold labels and what tells them", do="load them with lk.load")
     return readers[kind](path)
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in decode(path).splitlines() if line]
-
-
-def _files(folder: Path) -> list[str]:
-    return [decode(path) for path in text.files(folder)]
+def _series(path: Path) -> list[arrays.Array]:
+    return tsfile.parse(path).items
 
 
 def _words(words: list[Any], space: Space) -> Batch:
@@ -227,7 +226,7 @@ def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataF
     a step, with the columns item and step before.
     """
     if space.ragged:
-        return _long(space, batch)
+        return _long(space, batch, told)
     x, known = batch.x.detach().cpu(), batch.present.cpu()
     if len(space.shape) == 1:
         names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
@@ -237,14 +236,15 @@ def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataF
     return _columns(names, variables, x.flatten(1), known.flatten(1))
 
 
-def _long(space: Space, batch: Batch) -> pd.DataFrame:
+def _long(space: Space, batch: Batch, told: Tensor | None) -> pd.DataFrame:
     assert batch.length is not None
     inside_ = torch.arange(batch.x.shape[1]) < batch.length[:, None].cpu()
     item, step = torch.nonzero(inside_, as_tuple=True)
     x, known = batch.x.detach().cpu()[inside_], batch.present.cpu()[inside_]
     x, known = (x[:, None], known[:, None]) if x.dim() == 1 else (x.flatten(1), known.flatten(1))
     names = space.names or (("symbol",) if len(space.shape) == 1 else tuple(f"x{i}" for i in range(x.shape[1])))
-    frame = _columns(names, space.columns, x, known)
+    kept = None if told is None else told.cpu()[inside_].reshape(x.shape)
+    frame = _columns(names, space.columns, x, known, space.written, kept)
     frame.insert(0, "step", step.numpy())
     frame.insert(0, "item", batch.ids.cpu()[item].numpy())
     return frame

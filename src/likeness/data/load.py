@@ -107,6 +107,7 @@ def load(
     reading = _read(what, asked, space, n, seed)
     if series and not next(iter(reading.parts.values())).space.ragged:
         raise BadConfig("the items are no steps of a series", do="leave series= out: it is for tables of steps")
+    _refuse_unused(asked, next(iter(reading.parts.values())).space)
     reading = _conditioned(reading, condition, asked)
     reading = _grouped(reading, None if isinstance(group, str) else group)
     timed = alone(reading) if split is None else split == "time"
@@ -150,6 +151,16 @@ def _columned(what: Any) -> bool:
     return isinstance(what, pd.DataFrame | dict) or (
         isinstance(what, list) and bool(what) and isinstance(what[0], dict)
     )
+
+
+def _refuse_unused(asked: Asked, space: Space) -> None:
+    """Refuse options of documents for other items: they would change nothing."""
+    named = {"words": "to cut text into words", "vocabulary": "for bags of words in LDA-C's format"}
+    for name, use in named.items():
+        if getattr(asked, name) is not None and space.source != corpora.WORDS:
+            raise BadConfig("the items are no documents", do=f"leave {name}= out: it is {use}")
+    if asked.words is not None and asked.vocabulary is not None:
+        raise BadConfig("text has its own words, bags of words are cut already", do="leave words= or vocabulary= out")
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -33,6 +33,9 @@ CALENDAR = {"a month": (28.0, 31.0), "a quarter": (90.0, 92.0), "a year": (365.0
 SLACK = 1e-4  # of a step: what days since 1970 round off
 
 
+MONTHS = {"a month": 1, "a quarter": 3, "a year": 12}
+
+
 @dataclass(frozen=True)
 class Times:
     """The column of times: its name, its values (N,), and whether they are days."""
@@ -40,6 +43,87 @@ class Times:
     name: str
     values: Array
     days: bool
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time at which each series ends, and how it goes on where its steps are even.
+
+    Args:
+        name: Of the column of times.
+        last: The last time of each series, (S,).
+        step: From one time to the next.
+        days: Whether times are days since 1970.
+        months: Months from one time to the next, where the calendar counts them, else 0.
+    """
+
+    name: str
+    last: Array
+    step: float
+    days: bool
+    months: int = 0
+
+    def ahead(self, steps: int) -> Array:
+        """The times of the next steps, (S, steps): dates or numbers."""
+        import pandas as pd
+
+        if not self.days:
+            return np.asarray(self.last[:, None] + self.step * np.arange(1, steps + 1))
+        last = pd.to_datetime(self.last, unit="D", origin="unix").round("ms")
+        return np.stack([(last + self._gap(k, last)).round("ms").to_numpy() for k in range(1, steps + 1)], -1)
+
+    def _gap(self, steps: int, last: Any) -> Any:
+        """What so many steps add to dates; ends of months lead to ends of months."""
+        import pandas as pd
+
+        if not self.months:
+            return pd.to_timedelta(self.step * steps, unit="D")
+        count = self.months * steps
+        return pd.offsets.MonthEnd(count) if bool(last.is_month_end.all()) else pd.DateOffset(months=count)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Series of a Space that is known, read from a table whose rows are steps.
+
+    Args:
+        batch: The series.
+        names: What each is called, (S,), or None where all rows are one.
+        clock: When the next steps are, or None where that cannot be told.
+        notes: What users should hear.
+    """
+
+    batch: Batch
+    names: Array | None
+    clock: Clock | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How times follow each other within series.
+
+    Args:
+        gaps: From each step to the next, (G,).
+        sorted: Whether the rows stood in order.
+    """
+
+    gaps: Array
+    sorted: bool
+
+    @property
+    def usual(self) -> float:
+        """The median gap."""
+        return float(np.median(self.gaps))
+
+    @property
+    def odd(self) -> int:
+        """How many gaps are of another length."""
+        return int((np.abs(self.gaps - self.usual) > SLACK * abs(self.usual)).sum())
+
+    def calendar(self, days: bool) -> str | None:
+        """The unit of the calendar that all gaps are."""
+        return next((w for w, (low, high) in CALENDAR.items() if days and _all_in(self.gaps, low, high)), None)
 
 
 def read(
@@ -62,7 +146,7 @@ def read(
     which = np.zeros(len(frame), dtype=np.int64) if key is None else _which(frame, key)
     times = _times(frame, [n for n in names if n not in said and n not in wanted])
     order = np.argsort(which, kind="stable") if times is None else np.lexsort((times.values, which))
-    notes, rate = ((), None) if times is None else _spacing(times, which, order)
+    notes, rate = ((), None) if times is None else _spacing(times, _pace(times, which, order))
     left = {*said, *(() if times is None else (times.name,))}
     kept = [n for n in names if n not in left]
     if not kept:
@@ -72,13 +156,41 @@ def read(
     )
     steps = np.bincount(which)
     space = _ragged(flat, int(steps.max()), rate)
-    batch = check(space, _laid_out(tables.encode(flat, frame.iloc[order]), torch.from_numpy(steps)))
+    batch = check(space, _laid_out(tables.encode(flat, frame)[torch.from_numpy(order)], torch.from_numpy(steps)))
     first = frame.iloc[np.unique(which, return_index=True)[1]]
     _same_within(frame, first, which, [*given, *([] if group in {None, key} else [str(group)])])
     outer = _given_space(first, given, wanted) if given else None
     batch = batch if outer is None else batch.given_as(tables.encode(outer, first))
     groups = None if group is None else tables.groups(first[group])
     return Reading({"all": Table(space, batch, outer, name, groups)}, (*notes, *seen))
+
+
+def of_frame(space: Space, given_space: Space | None, frame: pd.DataFrame, key: str | None = None) -> Steps:
+    """The rows of a frame as series of a Space that is known: one, or one for each value of the column `key`.
+
+    Raises:
+        BadData: If a column is not there, a row has no series or time, or a value does not lie in the Space.
+    """
+    frame = frame.rename(columns=str)
+    names, told = names_of(frame), () if given_space is None else given_space.names or ()
+    if key is not None:
+        find(key, names)
+    which = np.zeros(len(frame), dtype=np.int64) if key is None else _which(frame, key)
+    times = _times(frame, [n for n in names if n not in {key, *told, *(space.names or ())}])
+    order = np.argsort(which, kind="stable") if times is None else np.lexsort((times.values, which))
+    flat = space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]})
+    steps = np.bincount(which)
+    batch = _laid_out(tables.encode(flat, frame)[torch.from_numpy(order)], torch.from_numpy(steps))
+    first = frame.iloc[np.unique(which, return_index=True)[1]]
+    if given_space is not None and told and set(told) <= set(names):
+        _same_within(frame, first, which, told)
+        batch = batch.given_as(tables.encode(given_space, first))
+    who = None if key is None else first[key].to_numpy()
+    if times is None:
+        return Steps(batch, who, None)
+    pace = _pace(times, which, order)
+    notes = tuple(n for n in _spacing(times, pace)[0] if isinstance(n, Loud))
+    return Steps(batch, who, _clock(times, pace, order[steps.cumsum() - 1]), notes)
 
 
 def _which(frame: pd.DataFrame, key: str) -> Array:
@@ -107,28 +219,35 @@ def _times(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
     return None
 
 
-def _spacing(times: Times, which: Array, order: Array) -> tuple[tuple[str, ...], float | None]:
-    """What is noted of the times, and the steps a second where dates are evenly spaced."""
+def _pace(times: Times, which: Array, order: Array) -> Pace:
     same = which[order][1:] == which[order][:-1]
-    gaps = np.diff(times.values[order])[same]
-    sorted_ = bool((np.diff(order)[same] > 0).all())
-    notes: list[str] = [] if sorted_ else [Loud(f"column {times.name!r} is not in order: sorted by it")]
-    if not len(gaps):
+    return Pace(np.diff(times.values[order])[same], bool((np.diff(order)[same] > 0).all()))
+
+
+def _spacing(times: Times, pace: Pace) -> tuple[tuple[str, ...], float | None]:
+    """What is noted of the times, and the steps a second where dates are evenly spaced."""
+    notes: list[str] = [] if pace.sorted else [Loud(f"column {times.name!r} is not in order: sorted by it")]
+    if not len(pace.gaps):
         return (f"column {times.name!r} holds the times: left out", *notes), None
-    usual = float(np.median(gaps))
-    odd = int((np.abs(gaps - usual) > SLACK * abs(usual)).sum())
-    calendar = next((w for w, (low, high) in CALENDAR.items() if times.days and _all_in(gaps, low, high)), None)
+    usual, odd, calendar = pace.usual, pace.odd, pace.calendar(times.days)
     step = calendar or _duration(usual, times.days)
     notes.insert(0, f"column {times.name!r} holds the times, {step} apart: left out")
     if odd and calendar is None:
-        far = _duration(float(gaps.max()), times.days)
+        far = _duration(float(pace.gaps.max()), times.days)
+        total = len(pace.gaps)
         notes.append(
-            Loud(
-                f"{odd} of {len(gaps)} steps of {times.name!r} are not {step} long (up to {far}): all count as one step"
-            )
+            Loud(f"{odd} of {total} steps of {times.name!r} are not {step} long (up to {far}): all count as one step")
         )
     even = times.days and not odd and usual > 0
     return tuple(notes), float(f"{1 / (usual * DAY):.6g}") if even else None
+
+
+def _clock(times: Times, pace: Pace, last: Array) -> Clock | None:
+    """When series that end so go on, where all of their steps are of one length."""
+    calendar = pace.calendar(times.days) if len(pace.gaps) else None
+    if calendar is None and (not len(pace.gaps) or pace.odd or pace.usual <= 0):
+        return None
+    return Clock(times.name, times.values[last], pace.usual, times.days, MONTHS.get(calendar or "", 0))
 
 
 def _all_in(gaps: Array, low: float, high: float) -> bool:

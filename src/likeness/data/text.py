@@ -11,10 +11,11 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
 from likeness.data.corpora import WORDS
-from likeness.data.source import Reading, Table
+from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
 
 SYMBOLS_MOST = 4096
+FEW = 20  # lines: fewer of one width may be so by chance
 
 
 def read(items: Sequence[str], *, name: str) -> Reading:
@@ -34,8 +35,17 @@ def read(items: Sequence[str], *, name: str) -> Reading:
         longest=max(map(len, kept)), source="text",
     )  # fmt: skip
     passed = len(items) - len(kept)
-    notes = (f"{passed} empty lines were passed over",) if passed else ()
+    notes = (*((f"{passed} empty lines were passed over",) if passed else ()), *_columns(items))
     return Reading({"all": Table(space, encode(space, kept), name=name)}, notes)
+
+
+def _columns(items: Sequence[str]) -> tuple[str, ...]:
+    """A note where lines are columns of as many words each, with empty lines between: sentences with their labels."""
+    widths = {len(item.split()) for item in items if item.strip()}
+    if len(items) < FEW or len(widths) > 1 or max(widths) < 2 or all(item.strip() for item in items):
+        return ()
+    said = f"each line holds {max(widths)} words, with empty lines between: labelled words are read from a .conll"
+    return (Loud(said),)
 
 
 def encode(space: Space, items: Sequence[str]) -> Batch:

@@ -14,7 +14,7 @@ import torch
 
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
-from likeness.core.space import label, series
+from likeness.core.space import Space, label, series
 from likeness.data.arrays import Array
 from likeness.data.files import decode
 from likeness.data.source import Reading, Table
@@ -84,6 +84,20 @@ def _codes(classes: Sequence[str | None], names: Sequence[str]) -> Batch:
     known = torch.tensor([c is not None for c in classes])[:, None]
     codes = torch.tensor([0 if c is None else names.index(c) for c in classes]).float()[:, None]
     return Batch(codes, None if bool(known.all()) else known)
+
+
+def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
+    """The series of one file as a model's Spaces read them, with their classes where these are its condition.
+
+    Raises:
+        BadData: If the file is broken, or its series are not those of the Space.
+    """
+    found = parse(path)
+    batch = as_batch(space, found.items)
+    known = None if given_space is None else getattr(given_space.variables[0], "labels", None)
+    if not known or not set(found.head.classes or ()) <= set(known) or not found.head.classes:
+        return batch
+    return batch.given_as(_codes(found.classes, known))
 
 
 def parts(path: Path) -> Mapping[str, Path]:

@@ -114,7 +114,10 @@ class HMM(Model):
     @classmethod
     def _refuse(cls, config: HMMConfig, space: Space, given_space: Space | None) -> str | None:
         if not timed(space):
-            return "states follow each other in time, which these data have no axis of: take `mixture`"
+            return (
+                "states follow each other in time, which these data have no axis of: take `mixture`, or load a table's "
+                "steps with series=..."
+            )
         if given_space is not None:
             return "its states know of no condition: take `discriminant` with law=hmm for classes, or `autoregressive`"
         if config.allowed is not None and {len(config.allowed), *map(len, config.allowed)} != {config.states}:

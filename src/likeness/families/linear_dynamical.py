@@ -95,7 +95,10 @@ class LinearDynamical(Model):
     @classmethod
     def _refuse(cls, config: LinearDynamicalConfig, space: Space, given_space: Space | None) -> str | None:
         if not timed(space):
-            return "its state moves in time, which these data have no axis of: take `pca`"
+            return (
+                "its state moves in time, which these data have no axis of: take `pca`, or load a table's steps with "
+                "series=..."
+            )
         if not space.real:
             return "its steps are Gaussian, and these data are no real numbers: take `hmm`"
         if given_space is not None:

@@ -1,0 +1,205 @@
+"""Series on the command line: read by their columns, told ahead in their own units, refused in one sentence."""
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import likeness as lk
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def weather(cli, tmp_path_factory):
+    """Hourly series of two stations, out of order, with a number, a count and a word; and a model of them."""
+    folder = tmp_path_factory.mktemp("weather")
+    rng, parts = np.random.default_rng(0), []
+    for name, start in (("south", "2024-03-01"), ("north", "2024-05-01"), ("east", "2024-07-01")):
+        wet = np.sin(np.arange(STEPS) / 3 + len(name)) > 0
+        parts.append(pd.DataFrame({
+            "station": name, "when": pd.date_range(start, periods=STEPS, freq="h"),
+            "temp": np.where(wet, 900.0, 1000.0) + rng.normal(size=STEPS), "birds": rng.poisson(3 + 40 * wet),
+            "sky": np.where(wet, "rain", "sun"),
+        }))  # fmt: skip
+    pd.concat(parts).sample(frac=1, random_state=0).to_csv(folder / "weather.csv", index=False)
+    said = cli(
+        f"fit {folder}/weather.csv hmm states=2 --series station --columns birds=count --holdout 0 "
+        f"--budget '15 steps' --out {folder}/run"
+    )
+    assert said.code == 0, said.err
+    return folder, said
+
+
+def ahead(cli, folder, *words: str) -> pd.DataFrame:
+    said = cli(f"forecast {folder}/run {folder}/weather.csv --seed 3 --out {folder}/out.csv {' '.join(words)}")
+    assert said.code == 0, said.err
+    return pd.read_csv(folder / "out.csv", parse_dates=["when"])
+
+
+def test_fitting_names_the_columns_and_what_comes_next(weather):
+    _, said = weather
+    assert "3 rows, series of 3 columns, up to 30 steps long" in said.out
+    assert re.search(r"birds +counts", said.out)
+    assert "likeness forecast" in said.out
+
+
+def test_a_forecast_is_what_python_answers_in_the_files_own_words(cli, weather):
+    folder, _ = weather
+    table = ahead(cli, folder, "--steps 4 -n 40 --level 0.8")
+    frame = pd.read_csv(folder / "weather.csv").sort_values("when")
+    assert list(table.columns) == [
+        *("station", "when", "step", "temp", "temp_lower", "temp_upper"),
+        *("birds", "birds_lower", "birds_upper", "sky", "p_sky"),
+    ]
+    assert len(table) == 3 * 4
+    model = lk.open(folder / "run")
+    labels = model.space.variables[2].labels
+    for name, own in table.groupby("station"):
+        last = frame[frame["station"] == name]
+        assert list(own["when"]) == list(pd.date_range(last["when"].max(), periods=5, freq="h")[1:])
+    # Rows draw by their own place: one series alone must be the first of the file to have the same draws.
+    first = pd.read_csv(folder / "weather.csv")["station"][0]
+    known = frame[frame["station"] == first]
+    codes = known["sky"].map(labels.index)
+    x = np.stack([known["temp"], known["birds"], codes], -1)
+    draws = model.forecast([x], 4, n=40, seed=3)
+    low, middle, high = draws.quantiles(0.1, 0.5, 0.9).numpy()[:, 0]
+    own = table[table["station"] == first]
+    width = np.median(high[:, 0] - low[:, 0])
+    for column, wanted in (("temp_lower", low), ("temp", middle), ("temp_upper", high)):
+        assert np.abs(own[column] - wanted[:, 0]).max() < 0.02 * width
+    assert list(own["birds_lower"]) == list(np.floor(low[:, 1]))
+    assert list(own["birds_upper"]) == list(np.ceil(high[:, 1]))
+    shares = np.stack([(draws.x[:, 0, :, 2] == k).double().mean(0) for k in range(2)])
+    assert list(own["sky"]) == [labels[k] for k in shares.argmax(0)]
+    assert np.allclose(own["p_sky"], shares.max(0), atol=1e-6)
+
+
+def test_draws_themselves_are_written(cli, weather):
+    folder, _ = weather
+    table = ahead(cli, folder, "--steps 3 -n 5 --draws")
+    assert list(table.columns) == ["station", "when", "draw", "step", "temp", "birds", "sky"]
+    assert len(table) == 3 * 5 * 3
+    assert set(table["sky"]) <= {"rain", "sun"}
+    assert table.groupby("station")["draw"].nunique().eq(5).all()
+    wet = table["sky"] == "rain"
+    assert table[wet]["temp"].mean() < 950 < table[~wet]["temp"].mean()  # columns of one draw belong together
+
+
+def test_rows_of_answers_bear_the_names_of_series(cli, weather):
+    folder, _ = weather
+    order = list(dict.fromkeys(pd.read_csv(folder / "weather.csv")["station"]))
+    for verb, each in (("score", 1), ("encode", STEPS)):
+        said = cli(f"{verb} {folder}/run {folder}/weather.csv --out {folder}/{verb}.csv")
+        assert said.code == 0, said.err
+        assert list(pd.read_csv(folder / f"{verb}.csv")["station"]) == [name for name in order for _ in range(each)]
+    states = pd.read_csv(folder / "encode.csv")
+    assert np.allclose(states[["p_0", "p_1"]].sum(axis=1), 1)
+    frame = pd.read_csv(folder / "weather.csv").sort_values("when")
+    sky = np.concatenate([frame[frame["station"] == name]["sky"] for name in order])
+    agree = np.mean(states["code"].to_numpy() == (sky == "sun"))
+    assert max(agree, 1 - agree) > 0.95
+
+
+def test_one_series_holds_its_last_steps_out(cli, tmp_path):
+    rng = np.random.default_rng(1)
+    months = pd.date_range("2020-01-31", periods=40, freq="ME").strftime("%Y-%m-%d")
+    pd.DataFrame({"month": months, "sales": rng.normal(size=40).cumsum()}).to_csv(tmp_path / "s.csv", index=False)
+    said = cli(f"fit {tmp_path}/s.csv linear_dynamical --series all --budget '5 steps' --out {tmp_path}/run")
+    assert said.code == 0, said.err
+    assert "the last 4 steps of the series are held out" in said.out
+    assert "held out: log p" in said.out
+    said = cli(f"forecast {tmp_path}/run {tmp_path}/s.csv --steps 3 -n 20 --seed 0")
+    lines = said.out.splitlines()
+    assert lines[0] == "month,step,sales,sales_lower,sales_upper"
+    assert [line.split(",")[0] for line in lines[1:]] == ["2023-05-31", "2023-06-30", "2023-07-31"]
+
+
+def test_a_file_of_series_is_asked_by_its_path(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [",".join(f"{v:.2f}" for v in rng.normal(size=8)) + f":{k % 2}" for k in range(20)]
+    head = "@problemName p\n@univariate true\n@classLabel true 0 1\n@data\n"
+    (tmp_path / "p.ts").write_text(head + "\n".join(rows) + "\n")
+    assert cli(f"fit {tmp_path}/p.ts hmm states=2 --budget '3 steps' --out {tmp_path}/run").code == 0
+    said = cli(f"forecast {tmp_path}/run {tmp_path}/p.ts --steps 2 -n 5")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0] == "row,step,x0,x0_lower,x0_upper"
+    assert len(said.out.splitlines()) == 1 + 20 * 2
+    scores = pd.read_csv(io.StringIO(cli(f"score {tmp_path}/run {tmp_path}/p.ts").out))
+    x = np.array([[float(v) for v in row.split(":")[0].split(",")] for row in rows])
+    model = lk.open(tmp_path / "run")
+    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(list(x[..., None])).value.numpy())
+    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(tmp_path / "p.ts").value.numpy())
+
+
+def test_symbols_are_told_by_the_likeliest(cli, tmp_path):
+    (tmp_path / "t.txt").write_text("abababababab\nbabababababa\n" * 10)
+    assert cli(f"fit {tmp_path}/t.txt markov --holdout 0 --out {tmp_path}/run").code == 0
+    (tmp_path / "new.txt").write_text("aba\n")
+    said = cli(f"forecast {tmp_path}/run {tmp_path}/new.txt --steps 3 -n 50 --seed 0")
+    assert said.code == 0, said.err
+    table = [line.split(",") for line in said.out.splitlines()]
+    assert table[0] == ["step", "symbol", "p_symbol"]
+    assert [row[1] for row in table[1:]] == ["b", "a", "b"]
+    assert all(float(row[2]) > 0.8 for row in table[1:])
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("forecast {run} {folder}/few.csv", 1, "no column 'birds'"),
+        ("forecast {run} {folder}/unnamed.csv", 1, "--series all"),
+        ("forecast {run} {folder}/empty.csv", 1, "the file is empty"),
+        ("forecast {run} {folder}/gone.csv", 1, "no file or data set"),
+        ("forecast {run} {folder}/odd.csv", 1, "'hail' is no"),
+        ("forecast {run} {folder}/weather.csv --level 1", 2, "--level 1 is no share"),
+        ("forecast {run} {folder}/weather.csv --out {folder}/weather.csv", 2, "take the place of the data"),
+        ("forecast {folder}/flat {folder}/weather.csv", 1, "cannot forecast: items of one fixed length"),
+        ("score {run} {folder}/weather.csv --keep", 2, "leave --keep out"),
+        ("fit {folder}/weather.csv hmm --out {folder}/no", 2, "--series COLUMN"),
+        ("fit {folder}/weather.csv hmm --series statoin --out {folder}/no", 1, "did you mean 'station'"),
+        ("fit {folder}/weather.csv gaussian --words 3 --out {folder}/no", 2, "leave --words out"),
+    ],
+)
+def test_what_is_amiss_is_said_in_one_sentence(cli, weather, line, code, words):
+    folder, _ = weather
+    frame = pd.read_csv(folder / "weather.csv")
+    frame.drop(columns="birds").to_csv(folder / "few.csv", index=False)
+    frame.drop(columns="station").to_csv(folder / "unnamed.csv", index=False)
+    frame.assign(sky="hail").to_csv(folder / "odd.csv", index=False)
+    (folder / "empty.csv").write_text("")
+    if "/flat" in line:
+        made = cli(f"fit {folder}/weather.csv independent --out {folder}/flat --overwrite --columns when=skip")
+        assert made.code == 0, made.err
+    said = cli(line.format(run=folder / "run", folder=folder))
+    assert (said.code, words in said.err) == (code, True), said.err
+    assert "unforeseen" not in said.err
+    assert len([e for e in said.err.splitlines() if e.startswith("error: ")]) == 1
+
+
+def test_the_row_at_fault_is_that_of_the_file(cli, weather):
+    folder, _ = weather
+    frame = pd.read_csv(folder / "weather.csv", dtype=str)
+    frame.loc[17, "temp"] = "hot"
+    frame.to_csv(folder / "hot.csv", index=False)
+    assert "data row 18, column 'temp'" in cli(f"forecast {folder}/run {folder}/hot.csv").err
+    said = cli(f"fit {folder}/hot.csv hmm --series station --columns temp=real --out {folder}/no")
+    assert "data row 18" in said.err
+
+
+def test_no_steps_are_no_question(cli, weather):
+    folder, _ = weather
+    said = cli(f"forecast {folder}/run {folder}/weather.csv --steps 0")
+    assert said.code == 2
+    assert "--steps" in said.err
+
+
+def test_support_says_who_forecasts(weather):
+    folder, _ = weather
+    answer = lk.open(folder / "run").support("forecast")
+    assert answer
+    flat = lk.fit("gaussian", np.random.default_rng(0).normal(size=(50, 2)), progress=False)
+    assert "nothing behind" in flat.support("forecast").why
