@@ -10,6 +10,7 @@ covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from likeness.core.gaussian import LOG_2PI, masked
 FEW = 8  # rows up to which each keeps covariances of its own, so that its bits do not depend on the rows beside it
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
 ROOM = 1 << 24  # numbers in the products of loadings of all patterns
+LONG, NARROW = 64, 128  # steps that share a gain, and numbers of a step, from and up to which a scan pays
 BITS = 62  # numbers of a step whose pattern of holes is one integer
 
 
@@ -176,15 +178,12 @@ class Track:
         """The forward recursion in which x's information is added, P = (P_predicted^-1 + Lambda)^-1."""
         s, groups = self.system, self.code.shape[1]
         eye = torch.eye(len(s.step)).to(s.step)
-        changed = (self.code[1:] != self.code[:-1]).any(-1).tolist()
+        changes = [*((self.code[1:] != self.code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), self.steps]
         ahead = then = s.first_cov.expand(groups, -1, -1)
         rests = torch.zeros(groups, dtype=torch.bool, device=s.step.device)
-        place, roots, covs, dets, codes = [], list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
-        resting = False
-        for t, code in enumerate(self.code):
-            if t and resting and not changed[t - 1]:
-                place.append(len(roots) - 1)
-                continue
+        place, roots, covs, dets, codes = list[int](), list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        while (t := len(place)) < self.steps:
+            code = self.code[t]
             if t:
                 ahead = torch.where((rests & (code == self.code[t - 1]))[:, None, None], ahead, then)
             spread = torch.linalg.cholesky(ahead)
@@ -193,8 +192,8 @@ class Track:
             cov = root @ root.mT
             then = s.step @ cov @ s.step.T + s.step_cov
             rests = _alike(ahead, then)
-            resting = bool(rests.all())
-            place.append(len(roots))
+            like = changes[bisect_right(changes, t)] - t if bool(rests.all()) else 1
+            place += [len(roots)] * like
             roots.append(root)
             covs.append(cov)
             codes.append(code)
@@ -298,15 +297,23 @@ class Track:
         flat[order.start - order.step - least] = now
         for d, run in self._runs(order):
             at = gain[d, 0] if self.one else gain[d][self.group]
-            lo = min(run)
-            given = drive(d, slice(lo, max(run) + 1))
+            lo, hi = sorted((run[0], run[-1]))
+            given = drive(d, slice(lo, hi + 1))
             given = given.flatten(1, 2) if self.one else given
+            if self._scans(run, now) and (begin is None or hi + 1 < self.shortest):
+                here = flat[lo - least : lo - least + len(run)]
+                now = _scanned(here, given, now, at, backwards=order.step < 0)
+                continue
             for t in run:
                 now = fused(given[t - lo], now, at)
                 if begin is not None and t + 1 >= self.shortest:
                     now = self._begun(now, begin(t), t)
                 flat[t - least] = now
         return out
+
+    def _scans(self, run: list[int], now: Tensor) -> bool:
+        """Whether steps are many and narrow: log2 of them passes over all are then faster than one call for each."""
+        return self.one and len(run) >= LONG and now.numel() <= NARROW
 
     @cached_property
     def shortest(self) -> int:
@@ -421,6 +428,21 @@ def _alike(a: Tensor, b: Tensor) -> Tensor:
     """Whether covariances (G, Q, Q) agree to rounding, bool (G,)."""
     std = b.diagonal(dim1=-2, dim2=-1).sqrt()
     return ((a - b).abs() <= REST * std[:, :, None] * std[:, None, :]).flatten(1).all(-1)
+
+
+def _scanned(out: Tensor, given: Tensor, start: Tensor, gain: Tensor, *, backwards: bool) -> Tensor:
+    """z_t = z_t-1 gain + given_t into `out` (T, R, Q), and the last of them: each pass doubles how far a step sees.
+
+    Hillis & Steele, Data parallel algorithms, 1986.
+    """
+    z = given.flip(0) if backwards else given.clone()
+    z[0] += start @ gain
+    power, reach = gain, 1
+    while reach < len(z) and bool(power.any()):
+        z[reach:] += z[:-reach] @ power
+        power, reach = power @ power, 2 * reach
+    out.copy_(z.flip(0) if backwards else z)
+    return z[-1]
 
 
 def _whitened(gap: Tensor, cov: Tensor) -> Tensor:
