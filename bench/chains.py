@@ -119,13 +119,14 @@ def kalman(begin: dict[str, np.ndarray]) -> KalmanFilter:
                         begin["first_mean"], begin["first_cov"], em_vars="all")  # fmt: skip
 
 
-def smoother(begin: dict[str, np.ndarray], c: int) -> KalmanSmoother:
-    """statsmodels', at these parameters: filtering ends its covariances where they have come to rest."""
-    q = len(begin["step"])
+def smoother(begin: dict[str, np.ndarray], x: np.ndarray) -> KalmanSmoother:
+    """statsmodels', at these parameters, for one series: bound to another it would answer for the first again."""
+    c, q = begin["load"].shape
     found = KalmanSmoother(k_endog=c, k_states=q)
     found["design"], found["obs_cov"], found["transition"] = begin["load"], begin["noise"], begin["step"]
     found["selection"], found["state_cov"] = np.eye(q), begin["step_cov"]
     found.initialize_known(begin["first_mean"], begin["first_cov"])
+    found.bind(x)
     return found
 
 
@@ -165,17 +166,16 @@ def likelihood(n: int, steps: int, q: int, c: int, peer: str) -> Case:
     x, begin = paths(n, steps, q, c), system(q, c)
 
     def statsmodels() -> np.ndarray:
-        found, each = smoother(begin, c), []
-        for one in x:
-            found.bind(one)
-            each.append(found.loglike())
-        return np.array(each)
+        return np.array([smoother(begin, one).loglike() for one in x])
 
     def pykalman() -> np.ndarray:
         found = kalman(begin)
         return np.array([found.loglikelihood(one) for one in x])
 
-    return Case(f"linear system, log p, {n} x {steps:,} steps of {c}, {q} latents", lambda: track(x, begin).log_z.numpy(),
+    def mine() -> np.ndarray:
+        return track(x, begin).log_z.numpy()
+
+    return Case(f"linear system, log p, {n} x {steps:,} steps of {c}, {q} latents", mine,
                 statsmodels if peer == "statsmodels" else pykalman,
                 lambda a, b: f"log p a series at most {np.abs(a - b).max():.1e} nats apart", peer)  # fmt: skip
 
@@ -189,13 +189,9 @@ def states(n: int, steps: int, q: int, c: int, peer: str) -> Case:
         return np.concatenate([found.mean.flatten().numpy(), _spread(found).flatten().numpy()])
 
     def statsmodels() -> np.ndarray:
-        found, each, spread = smoother(begin, c), [], None
-        for one in x:
-            found.bind(one)
-            answer = found.smooth()
-            each.append(answer.smoothed_state.T)
-            spread = answer.smoothed_state_cov
-        return np.concatenate([np.stack(each).ravel(), np.moveaxis(spread, -1, 0).ravel()])
+        found = [smoother(begin, one).smooth() for one in x]
+        means = np.stack([answer.smoothed_state.T for answer in found])
+        return np.concatenate([means.ravel(), np.moveaxis(found[0].smoothed_state_cov, -1, 0).ravel()])
 
     def pykalman() -> np.ndarray:
         found = [kalman(begin).smooth(one) for one in x]

@@ -28,6 +28,7 @@ from likeness.core.space import label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
 
+
 def rows(n: int, d: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
     """Correlated numbers of mean 0 and variance 1."""
     g = np.random.default_rng(seed)

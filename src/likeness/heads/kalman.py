@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.gaussian import LOG_2PI, masked
+from likeness.heads.numeric import scanned
 
 FEW = 8  # rows up to which each keeps covariances of its own, so that its bits do not depend on the rows beside it
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
@@ -301,8 +302,9 @@ class Track:
             given = drive(d, slice(lo, hi + 1))
             given = given.flatten(1, 2) if self.one else given
             if self._scans(run, now) and (begin is None or hi + 1 < self.shortest):
-                here = flat[lo - least : lo - least + len(run)]
-                now = _scanned(here, given, now, at, backwards=order.step < 0)
+                path = scanned(given.flip(0) if order.step < 0 else given, now, at)
+                flat[lo - least : hi - least + 1] = path.flip(0) if order.step < 0 else path
+                now = path[-1]
                 continue
             for t in run:
                 now = fused(given[t - lo], now, at)
@@ -428,21 +430,6 @@ def _alike(a: Tensor, b: Tensor) -> Tensor:
     """Whether covariances (G, Q, Q) agree to rounding, bool (G,)."""
     std = b.diagonal(dim1=-2, dim2=-1).sqrt()
     return ((a - b).abs() <= REST * std[:, :, None] * std[:, None, :]).flatten(1).all(-1)
-
-
-def _scanned(out: Tensor, given: Tensor, start: Tensor, gain: Tensor, *, backwards: bool) -> Tensor:
-    """z_t = z_t-1 gain + given_t into `out` (T, R, Q), and the last of them: each pass doubles how far a step sees.
-
-    Hillis & Steele, Data parallel algorithms, 1986.
-    """
-    z = given.flip(0) if backwards else given.clone()
-    z[0] += start @ gain
-    power, reach = gain, 1
-    while reach < len(z) and bool(power.any()):
-        z[reach:] += z[:-reach] @ power
-        power, reach = power @ power, 2 * reach
-    out.copy_(z.flip(0) if backwards else z)
-    return z[-1]
 
 
 def _whitened(gap: Tensor, cov: Tensor) -> Tensor:

@@ -68,14 +68,15 @@ class TableChain(Chain):
         return counts.reshape(self.shape)
 
     def _cells(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Each step's cell of the tables laid out flat, and which steps are there: (B, L), or with the end (B, L + 1)."""
+        """Each step's cell of the tables laid out flat, and which are there, (B, L) or with the end (B, L + 1)."""
         x, length, there = batch.x.flatten(1).long(), batch.length, None
         x = torch.nn.functional.pad(x, (0, 1)) if self.ends else x
         steps, outcome = torch.arange(x.shape[1], device=x.device), x
-        if length is not None:
-            last = length.clamp(max=self.space.layout[0] - 1) + 1 if self.ends else length  # the longest end for certain
-            there = steps < last[:, None]
-            outcome = torch.where(steps == length[:, None], self.s, x) if self.ends else x
+        if length is not None and self.ends:
+            there = steps <= length[:, None].clamp(max=self.space.layout[0] - 1)  # the longest end for certain
+            outcome = torch.where(steps == length[:, None], self.s, x)
+        elif length is not None:
+            there = steps < length[:, None]
         cell = self.windows.before(x).mul_(self.shape[-1]).add_(outcome)
         cell = cell.add_(steps * math.prod(self.shape[1:])) if self.free else cell
         return cell if there is None else cell.masked_fill_(~there, 0), there
