@@ -8,11 +8,7 @@ far apart the answers are.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,24 +20,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KernelDensity
 
+from bench import turns
+from bench.turns import Case
 from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.space import label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
-
-Timed = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Our way, theirs, and how far apart their answers are, in words."""
-
-    title: str
-    ours: Timed
-    theirs: Timed
-    gap: Callable[[Any, Any], str]
 
 
 def rows(n: int, d: int, seed: int = 0, rank: int | None = None) -> np.ndarray:
@@ -149,28 +135,9 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-def seconds(f: Timed) -> tuple[float, Any]:
-    begun = time.process_time()
-    answer = f()
-    return time.process_time() - begun, answer
-
-
 def main() -> None:
     """Run the cases that were named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=[*CASES])
-    parser.add_argument("--repeats", type=int, default=5)
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    registry.load_all()
-    for name in asked.case or CASES:
-        case = CASES[name]()
-        pairs = [(seconds(case.ours), seconds(case.theirs)) for _ in range(asked.repeats + 1)][1:]
-        ratios = [b[0] / a[0] for a, b in pairs]
-        mine, peer = (statistics.median(p[i][0] for p in pairs) for i in (0, 1))
-        gap = case.gap(pairs[-1][0][1], pairs[-1][1][1])
-        spread = f"{statistics.median(ratios):6.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"{case.title:52} {mine:8.3f} s, scikit-learn {peer:8.3f} s: {spread}; {gap}", flush=True)
+    turns.main(CASES, __doc__)
 
 
 if __name__ == "__main__":

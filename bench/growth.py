@@ -1,4 +1,4 @@
-"""Fits how cost grows: processor time against rows, numbers, states and length, and peak memory against rows.
+"""Fits how cost grows: processor time against rows, numbers, states, length and others, and peak memory against rows.
 
     python -m bench.growth [--family hmm] ... [--repeats 3] [--out folder]
 
@@ -25,6 +25,7 @@ import torch
 from examples._page import BLUE, GREY, mark, page, write
 from likeness.core import registry
 from likeness.core.batch import Batch
+from likeness.core.memory import keep
 from likeness.core.space import Nominal, Space, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
@@ -32,6 +33,7 @@ from likeness.learn.run import Run
 Timed = Callable[[], Any]
 MEMORY = {"gaussian": {}, "pca": {}, "mixture": {"components": 8, "restarts": 1, "passes": 2, "trial": 1}}
 MEMORY_ROWS = (100_000, 200_000, 400_000, 800_000)
+FLAT = 2.6  # how far beyond the middle an axis of times reaches at least, so that two of its marks 1, 2, 5 are on it
 BUDGET = 10_000  # steps, more than any of them takes
 EM: dict[str, Any] = {"restarts": 1, "trial": 0, "passes": 5, "tolerance": 0.0}
 
@@ -96,6 +98,32 @@ def fit(family: str, data: Table, **options: Any) -> Timed:
     return lambda: Run(registry.build(family, options, data.space, data.given_space).double(), data, BUDGET).fit()
 
 
+def bits(n: int, d: int, codes: int) -> Table:
+    """Codes (n, d), each like the one before it in half of the rows."""
+    g = np.random.default_rng(0)
+    x = g.integers(codes, size=(n, d))
+    for j in range(1, d):
+        x[:, j] = np.where(g.random(n) < 0.5, x[:, j - 1], x[:, j])
+    return Table(vector(d, Nominal(categories=codes)), Batch(torch.from_numpy(x.astype(float))))
+
+
+def texts(n: int, steps: int, words: int) -> Table:
+    """Documents (n, steps) of words, half of them from the tenth of all words that a document is about."""
+    g = np.random.default_rng(0)
+    x, about = g.integers(words, size=(n, steps)), g.integers(10, size=(n, 1))
+    x = np.where(g.random((n, steps)) < 0.5, x, (x % (words // 10)) * 10 + about).astype(float)
+    return Table(sequence(words, steps), Batch(torch.from_numpy(x), length=torch.full((n,), steps)))
+
+
+def tracked(n: int, steps: int, d: int, latents: int) -> Timed:
+    """Passes of EM of a linear system alone: its starts take as long whatever the data."""
+    data = numbers(n, steps, d)
+    model: Any = fit("linear_dynamical", data, latents=latents, passes=1)()
+    now = vars(model.fitted)
+    keep()  # as every executor does
+    return lambda: [model._maximise(model._expect(data.batch, now), now) for _ in range(EM["passes"])]
+
+
 def kernels(kept: int, d: int, asked: int) -> Timed:
     """Densities of so many rows under so many kernels."""
     data = table(kept, d)
@@ -138,6 +166,19 @@ AXES = (
     Axis("crf", "rows", (100, 200, 400, 800), 1, lambda n: fit("crf", tags(n, 20, 5), iterations=10)),
     Axis("crf", "length", (20, 40, 80, 160), 1, lambda t: fit("crf", tags(100, t, 5), iterations=10)),
     Axis("crf", "labels", (5, 10, 20, 40), 2, lambda k: fit("crf", tags(100, 20, k), iterations=10, pairs="all")),
+    Axis("linear_dynamical", "rows", (500, 1_000, 2_000, 4_000), 1, lambda n: tracked(n, 50, 3, 4)),
+    Axis("linear_dynamical", "length", (100, 200, 400, 800), 1, lambda t: tracked(200, t, 3, 4)),
+    Axis("linear_dynamical", "latents", (8, 16, 32, 64), 2, lambda q: tracked(400, 50, 3, q)),
+    Axis("linear_dynamical", "numbers", (16, 32, 64, 128), 1, lambda d: tracked(400, 50, d, 4)),
+    Axis("bayes_net", "rows", (50_000, 100_000, 200_000, 400_000), 1, lambda n: fit("bayes_net", bits(n, 20, 2))),
+    Axis("bayes_net", "columns", (50, 100, 200, 400), 2, lambda d: fit("bayes_net", bits(20_000, d, 2))),
+    Axis("bayes_net", "values a column", (8, 16, 32, 64), 2, lambda k: fit("bayes_net", bits(20_000, 10, k))),
+    Axis("bayes_net", "components", (4, 8, 16, 32), 1,
+         lambda m: fit("bayes_net", bits(20_000, 20, 2), components=m, **EM)),
+    Axis("topic", "documents", (500, 1_000, 2_000, 4_000), 1, lambda n: fit("topic", texts(n, 100, 2_000), **EM)),
+    Axis("topic", "words a document", (50, 100, 200, 400), 1, lambda t: fit("topic", texts(500, t, 5_000), **EM)),
+    Axis("topic", "vocabulary", (1_000, 2_000, 4_000, 8_000), 0, lambda v: fit("topic", texts(1_000, 100, v), **EM)),
+    Axis("topic", "topics", (10, 20, 40, 80), 1, lambda k: fit("topic", texts(500, 100, 2_000), topics=k, **EM)),
 )  # fmt: skip
 
 
@@ -226,6 +267,9 @@ def _ticks(plot: Any, sizes: Sequence[int]) -> None:
     plot.set_xticks(sizes, [f"{s // 1000}k" if s >= 5_000 else str(s) for s in sizes])
     plot.minorticks_off()
     low, high = plot.get_ylim()
+    middle = (low * high) ** 0.5
+    low, high = min(low, middle / FLAT), max(high, middle * FLAT)
+    plot.set_ylim(low, high)
     marks = [m * 10.0**e for e in range(-4, 3) for m in (1, 2, 5)]
     shown = [m for m in marks if low <= m <= high]
     plot.set_yticks(shown, [f"{m:g}" for m in shown])

@@ -133,6 +133,9 @@ def test_labels_levels_and_several_rows_are_read_as_the_user_writes_them():
     found = query(law, "log_prob", evidence={"smokes": ["no", "yes"], "grade": 6})
     assert found.value.exp().tolist() == pytest.approx([0.2, 0.05])
     assert query(law, "classify", evidence={"smokes": "yes"}, missing="grade").labels == ("5", "6", "7")
+    graded = query(law, "classify", evidence={"smokes": ["no", "yes"]}, missing="grade").probabilities
+    truth = torch.tensor([[0.1, 0.2, 0.3], [0.15, 0.05, 0.2]], dtype=torch.float64)
+    assert torch.allclose(graded, truth / truth.sum(-1, keepdim=True), rtol=0, atol=1e-9)
     with pytest.raises(BadData, match="maybe"):
         query(law, "log_prob", evidence={"smokes": "maybe"})
 

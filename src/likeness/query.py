@@ -175,15 +175,15 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
             f"columns of {' and of '.join(map(str, sorted(sizes)))} values", do="give one value a row in each"
         )
     rows = sizes.pop() if sizes else 1
-    frame = pd.DataFrame({n: _column(values.get(n), rows) for n in names}, columns=list(names))
-    forms = space.written if len(space.shape) == 1 else None
-    flat = vector(space.dims, _variables(space), names).model_copy(update={"written": forms})
-    batch = tables.encode(flat, frame)
-    return Batch(batch.x, batch.observed).to(dtype=torch.float64)._each(lambda t: _laid_out(t, space))
-
-
-def _laid_out(t: Tensor, space: Space) -> Tensor:
-    return t.reshape(len(t), *space.layout) if t.dim() == 2 else t
+    at = [i for i, n in enumerate(names) if n in values]
+    told, variables = tuple(names[i] for i in at), _variables(space)
+    frame = pd.DataFrame({n: _column(values[n], rows) for n in told})
+    forms = tuple(space.written[i] for i in at) if space.written and len(space.shape) == 1 else None
+    own = vector(len(at), tuple(variables[i] for i in at), told).model_copy(update={"written": forms})
+    batch = tables.encode(own, frame)
+    x, known = torch.zeros(rows, space.dims, dtype=torch.float64), torch.zeros(rows, space.dims, dtype=torch.bool)
+    x[:, at], known[:, at] = batch.x.double(), batch.present
+    return Batch(x.reshape(rows, *space.layout), known.reshape(rows, *space.layout))
 
 
 def _column(value: Any, rows: int) -> list[Any]:
@@ -284,18 +284,20 @@ def _of_column(asked: Asked, position: int) -> Posterior:
         raise Unsupported(
             f"{names_of(asked.law.space)[position]!r} takes infinitely many values", do="ask for samples of it"
         )
-    at = _mask(asked.law.space, (position,))
-    scores = [_with_column(asked, at, k) for k in range(int(variable.states))]
-    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scores) else Kind.ESTIMATE
-    logits = torch.stack([s.value for s in scores], -1).log_softmax(-1)
-    return Posterior(logits, kind, f"over the states of one column, {scores[0].how}", _labels(variable), asked.seed)
+    states = int(variable.states)
+    scored = _with_states(asked, _mask(asked.law.space, (position,)), states)
+    kind = Kind.EXACT if scored.kind is Kind.EXACT else Kind.ESTIMATE
+    logits = scored.value.reshape(states, -1).T.log_softmax(-1)
+    return Posterior(logits, kind, f"over the states of one column, {scored.how}", _labels(variable), asked.seed)
 
 
-def _with_column(asked: Asked, at: Tensor, code: int) -> LogProb:
-    batch = asked.batch
-    x = torch.where(at, torch.full_like(batch.x, float(code)), batch.x)
+def _with_states(asked: Asked, at: Tensor, states: int) -> LogProb:
+    """Log p of the rows with the column in its first state, then in its second, and so on, (states * B,)."""
+    batch, given = asked.batch.repeat(states), None if asked.given is None else asked.given.repeat(states)
+    code = torch.arange(states).repeat_interleave(len(asked.batch)).to(batch.x)
+    x = torch.where(at, code.reshape(-1, *[1] * at.dim()), batch.x)
     told = Batch(x, batch.present | at, batch.length, batch.weight, batch.given, batch.index)
-    return asked.law.log_prob(told, given=asked.given, effort=asked.effort, seed=asked.seed, settings=asked.settings)
+    return asked.law.log_prob(told, given=given, effort=asked.effort, seed=asked.seed, settings=asked.settings)
 
 
 def _labels(variable: Variable) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,6 +196,33 @@ def test_covariances_at_rest_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(slow.filtered.cov) == 300
             walked = (slow.log_z, slow.mean, slow.smoothed.cov[slow.smoothed.place])
         assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(rested, walked, strict=True))
+
+
+@pytest.mark.parametrize("rows", [1, 12])
+def test_many_steps_taken_at_once_are_those_of_the_dense_gaussian(rows: int) -> None:
+    steps, s, g = 2 * kalman.LONG, random_system(2, 2, "full"), torch.Generator().manual_seed(6)
+    v = 3 * torch.randn(rows, steps, 2, generator=g, dtype=torch.float64)
+    track = Track(s, v, torch.ones_like(v, dtype=torch.bool))
+    mean, cov, x_mean, x_cov = dense(s, steps)
+    known = torch.arange(len(mean)) >= 2 * steps
+    law = torch.distributions.MultivariateNormal(x_mean, x_cov)
+    assert torch.allclose(track.log_z, law.log_prob(v.flatten(1)), rtol=1e-10, atol=1e-8)
+    for i in range(rows):
+        loc, _ = conditioned(mean, cov, known, v[i].flatten())
+        assert torch.allclose(track.mean[i].flatten(), loc[: 2 * steps], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_many_steps_of_a_draw_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    rows, steps, s, g = 12, 3 * kalman.LONG, random_system(2, 2, "diagonal"), torch.Generator().manual_seed(7)
+    s = replace(s, step=0.5 * s.step)  # covariances of a state that nothing is known of come to rest too
+    v = torch.randn(rows, steps, 2, generator=g, dtype=torch.float64)
+    known, length = torch.full_like(v, not ends, dtype=torch.bool), torch.full((rows,), steps)
+    length[3] -= 10 * ends
+    eps = torch.randn(2, rows, steps, 2, generator=g, dtype=torch.float64)
+    quick = Track(s, v * known, known, length).draw(eps)
+    monkeypatch.setattr(kalman, "LONG", steps + 1)
+    assert torch.allclose(quick, Track(s, v * known, known, length).draw(eps), rtol=0, atol=1e-9)
 
 
 def test_the_gradient_is_that_of_the_dense_gaussian() -> None:

@@ -10,19 +10,21 @@ covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from likeness.core.gaussian import LOG_2PI, masked
+from likeness.heads.numeric import scanned
 
 FEW = 8  # rows up to which each keeps covariances of its own, so that its bits do not depend on the rows beside it
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
 ROOM = 1 << 24  # numbers in the products of loadings of all patterns
+LONG, NARROW = 64, 128  # steps that share a gain, and numbers of a step, from and up to which a scan pays
 BITS = 62  # numbers of a step whose pattern of holes is one integer
 
 
@@ -62,6 +64,7 @@ class Filtered:
 
     Args:
         place: Which entry each step has, L of them.
+        since: The first step of each entry, and L behind them, D + 1.
         cov: Cov(z_t | x up to t), (D, G, Q, Q).
         root: root root' = cov.
         keep: I - cov Lambda: what the step's own x leaves of a prediction.
@@ -70,6 +73,7 @@ class Filtered:
     """
 
     place: list[int]
+    since: list[int]
     cov: Tensor
     root: Tensor
     keep: Tensor
@@ -176,15 +180,13 @@ class Track:
         """The forward recursion in which x's information is added, P = (P_predicted^-1 + Lambda)^-1."""
         s, groups = self.system, self.code.shape[1]
         eye = torch.eye(len(s.step)).to(s.step)
-        changed = (self.code[1:] != self.code[:-1]).any(-1).tolist()
+        changes = [*((self.code[1:] != self.code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), self.steps]
         ahead = then = s.first_cov.expand(groups, -1, -1)
         rests = torch.zeros(groups, dtype=torch.bool, device=s.step.device)
-        place, roots, covs, dets, codes = [], list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
-        resting = False
-        for t, code in enumerate(self.code):
-            if t and resting and not changed[t - 1]:
-                place.append(len(roots) - 1)
-                continue
+        place, since = list[int](), list[int]()
+        roots, covs, dets, codes = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        while (t := len(place)) < self.steps:
+            code = self.code[t]
             if t:
                 ahead = torch.where((rests & (code == self.code[t - 1]))[:, None, None], ahead, then)
             spread = torch.linalg.cholesky(ahead)
@@ -193,8 +195,9 @@ class Track:
             cov = root @ root.mT
             then = s.step @ cov @ s.step.T + s.step_cov
             rests = _alike(ahead, then)
-            resting = bool(rests.all())
-            place.append(len(roots))
+            like = changes[bisect_right(changes, t)] - t if bool(rests.all()) else 1
+            place += [len(roots)] * like
+            since.append(t)
             roots.append(root)
             covs.append(cov)
             codes.append(code)
@@ -202,7 +205,8 @@ class Track:
         cov, root = torch.stack(covs), torch.stack(roots)
         then = torch.linalg.cholesky(s.step @ cov @ s.step.T + s.step_cov)
         back = torch.cholesky_solve(s.step @ cov, then).mT
-        return Filtered(place, cov, root, eye - cov @ self.told[torch.stack(codes)], torch.stack(dets), back)
+        keep = eye - cov @ self.told[torch.stack(codes)]
+        return Filtered(place, [*since, self.steps], cov, root, keep, torch.stack(dets), back)
 
     @cached_property
     def behind(self) -> Tensor:
@@ -298,15 +302,24 @@ class Track:
         flat[order.start - order.step - least] = now
         for d, run in self._runs(order):
             at = gain[d, 0] if self.one else gain[d][self.group]
-            lo = min(run)
-            given = drive(d, slice(lo, max(run) + 1))
+            lo, hi = sorted((run[0], run[-1]))
+            given = drive(d, slice(lo, hi + 1))
             given = given.flatten(1, 2) if self.one else given
+            if self._scans(run, now) and (begin is None or hi + 1 < self.shortest):
+                path = scanned(given.flip(0) if order.step < 0 else given, now, at)
+                flat[lo - least : hi - least + 1] = path.flip(0) if order.step < 0 else path
+                now = path[-1]
+                continue
             for t in run:
                 now = fused(given[t - lo], now, at)
                 if begin is not None and t + 1 >= self.shortest:
                     now = self._begun(now, begin(t), t)
                 flat[t - least] = now
         return out
+
+    def _scans(self, run: range, now: Tensor) -> bool:
+        """Whether steps are many and narrow: log2 of them passes over all are then faster than one call for each."""
+        return self.one and len(run) >= LONG and now.numel() <= NARROW
 
     @cached_property
     def shortest(self) -> int:
@@ -319,14 +332,16 @@ class Track:
         over = (self.length <= t + 1)[:, None, None]
         return torch.where(over, ends, now.view_as(ends)).view_as(now)
 
-    def _runs(self, order: range) -> Iterator[tuple[int, list[int]]]:
+    def _runs(self, order: range) -> Iterator[tuple[int, range]]:
         """Steps that go together: those of like covariances where all rows share them, else one by one."""
-        place = self.filtered.place
-        if not self.one:
-            yield from ((place[t], [t]) for t in order)
-            return
-        for d, run in groupby(order, key=place.__getitem__):
-            yield d, list(run)
+        place, since = self.filtered.place, self.filtered.since
+        t, pace = order.start, order.step
+        while t in order:
+            d = place[t]
+            edge = t + pace if not self.one else since[d + 1] if pace > 0 else since[d] - 1
+            stop = min(edge, order.stop) if pace > 0 else max(edge, order.stop)
+            yield d, range(t, stop, pace)
+            t = stop
 
     def _by(self, x: Tensor, of: Tensor, d: int) -> Tensor:
         """Vectors (T, B, n, Q) times the matrix of their row's group."""
@@ -346,7 +361,8 @@ class Track:
         best one, its own change does not change the value, and no graph through time is needed.
         """
         f = self.filtered
-        log_det = f.log_det[torch.tensor(f.place, device=f.log_det.device)].sum(0)[self.group]
+        often = torch.tensor(f.since).diff().to(f.log_det)
+        log_det = (often @ f.log_det)[self.group]
         return self.seen(self.mean) - 0.5 * (self._summed_within(self._squares(self.mean)) + log_det)
 
     def score(self, z: Tensor) -> Tensor:

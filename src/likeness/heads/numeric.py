@@ -203,3 +203,17 @@ def solve(v: Tensor, s: Tensor, d0: Tensor, bend: Tensor) -> Tensor:
     size = b.abs()
     root = size + torch.addcmul(b * b, vs, s - b, value=4).clamp(min=1e-30).sqrt()
     return torch.where(b > 0, (vs + vs) / root, 0.5 * root / (s + size))
+
+
+def scanned(given: Tensor, start: Tensor, gain: Tensor) -> Tensor:
+    """z_t = z_t-1 gain + given_t for all steps at once, (T, R, Q): each pass doubles how far back a step sees.
+
+    Hillis & Steele, Data parallel algorithms, 1986.
+    """
+    z = given.clone()
+    z[0] += start @ gain
+    power, reach = gain, 1
+    while reach < len(z) and bool(power.any()):
+        z[reach:] += z[:-reach] @ power
+        power, reach = power @ power, 2 * reach
+    return z

@@ -49,40 +49,37 @@ class TableChain(Chain):
 
     def expect(self, batch: Batch, now: Parameters) -> Parameters:
         """How often each outcome followed each window, in rows without holes and as expected in the others."""
-        whole = ~batch.holes.flatten(1).any(-1)
-        weight = batch.weights.double()
-        known, counts = self._counted(batch[whole], now["log_p"])
-        value = known @ weight[whole]
-        if not bool(whole.all()):
+        whole = None if batch.full else ~batch.holes.flatten(1).any(-1)
+        counts, weight = self._counts(batch if whole is None else batch[whole]), batch.weights.double()
+        value = (counts * now["log_p"]).sum()
+        if whole is not None:
             rest = batch[~whole]
             paths = self._paths(rest, now["log_p"])
             value = value + paths.log_z @ weight[~whole]
             counts = counts + self._expected(paths, rest, weight[~whole])
         return {"counts": counts, "objective": value, "weight": weight.sum()}
 
-    def _counted(self, batch: Batch, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """Log p of rows without holes (B,), and their counts, shaped as log_p."""
-        where, outcome, there = self._events(batch)
-        places, windows, outcomes = log_p.shape
-        flat = (where * outcomes + outcome).clamp(min=0)
-        value = (log_p.reshape(-1)[flat] * there).sum(-1)
-        weight = (batch.weights.double()[:, None] * there).flatten()
-        counts = log_p.new_zeros(places * windows * outcomes).index_add(0, flat.flatten(), weight)
-        return value, counts.reshape(log_p.shape)
+    def _counts(self, batch: Batch) -> Tensor:
+        """How often each outcome followed each window in rows without holes, shaped as the tables."""
+        cell, there = self._cells(batch)
+        weight = batch.weights.double()[:, None]
+        weight = weight.expand(cell.shape) if there is None else weight * there
+        counts = weight.new_zeros(math.prod(self.shape)).index_add(0, cell.flatten(), weight.flatten())
+        return counts.reshape(self.shape)
 
-    def _events(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Each step's place and window, its outcome, and whether it is there, (B, L) or with the end (B, L + 1)."""
-        x = batch.x.flatten(1).long()
-        length = torch.full_like(batch.ids, x.shape[1]) if batch.length is None else batch.length
-        steps = torch.arange(x.shape[1] + int(self.ends), device=x.device)
-        there = steps < length[:, None]
-        if self.ends:
-            x = torch.nn.functional.pad(x, (0, 1))
-            x = torch.where(steps == length[:, None], self.s, x)
+    def _cells(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Each step's cell of the tables laid out flat, and which are there, (B, L) or with the end (B, L + 1)."""
+        x, length, there = batch.x.flatten(1).long(), batch.length, None
+        x = torch.nn.functional.pad(x, (0, 1)) if self.ends else x
+        steps, outcome = torch.arange(x.shape[1], device=x.device), x
+        if length is not None and self.ends:
             there = steps <= length[:, None].clamp(max=self.space.layout[0] - 1)  # the longest end for certain
-        window = self.windows.before(x.clamp(max=self.s - 1))
-        place = steps if self.free else torch.zeros_like(steps)
-        return place * self.windows.count + window, x, there.double()
+            outcome = torch.where(steps == length[:, None], self.s, x)
+        elif length is not None:
+            there = steps < length[:, None]
+        cell = self.windows.before(x).mul_(self.shape[-1]).add_(outcome)
+        cell = cell.add_(steps * math.prod(self.shape[1:])) if self.free else cell
+        return cell if there is None else cell.masked_fill_(~there, 0), there
 
     def _expected(self, paths: Paths, batch: Batch, weight: Tensor) -> Tensor:
         """Expected counts of rows with holes."""
@@ -130,7 +127,9 @@ class TableChain(Chain):
         """The sum of the tables' entries; forward through the windows where codes are missing."""
         log_p = now["log_p"]
         if batch.full:
-            value = self._counted(batch, log_p)[0]
+            cell, there = self._cells(batch)
+            each = log_p.flatten()[cell]
+            value = (each if there is None else each * there).sum(-1)
         else:
             value = self._paths(batch, log_p).log_z
             empty = torch.zeros_like(value) if batch.length is None else (batch.length == 0).to(value)

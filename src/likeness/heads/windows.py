@@ -25,10 +25,10 @@ class Windows:
 
     def before(self, x: Tensor) -> Tensor:
         """The window before each step of rows (B, L), int64 (B, L)."""
-        window = torch.zeros_like(x)
+        window, after = torch.zeros_like(x), x + 1
         for lag in range(self.order, 0, -1):
-            earlier = torch.nn.functional.pad(x + 1, (lag, 0))[:, : x.shape[1]]
-            window = window * (self.codes + 1) + earlier
+            window.mul_(self.codes + 1)
+            window[:, lag:] += after[:, :-lag]
         return window
 
     def next(self, window: Tensor, code: Tensor) -> Tensor:
