@@ -361,8 +361,8 @@ class Track:
         best one, its own change does not change the value, and no graph through time is needed.
         """
         f = self.filtered
-        often = torch.tensor(f.since).diff().to(f.log_det)
-        log_det = (often @ f.log_det)[self.group]
+        # Step by step: how many steps share an entry depends on the rows beside, and sums of products round otherwise.
+        log_det = f.log_det[torch.tensor(f.place, device=f.log_det.device)].sum(0)[self.group]
         return self.seen(self.mean) - 0.5 * (self._summed_within(self._squares(self.mean)) + log_det)
 
     def score(self, z: Tensor) -> Tensor:
