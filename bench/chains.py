@@ -26,7 +26,8 @@ from likeness.core.batch import Batch
 from likeness.core.space import Nominal, Space, series
 from likeness.data.source import Table
 from likeness.families.linear_dynamical import NAMES
-from likeness.heads.kalman import System, Track
+from likeness.heads.kalman import Track
+from likeness.heads.readings import System
 from likeness.learn.run import Run
 
 PASSES = 3

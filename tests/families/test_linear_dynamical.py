@@ -17,7 +17,8 @@ from likeness.core.registry import build, family, load_all
 from likeness.core.space import Real, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.heads import kalman
-from likeness.heads.kalman import System, Track
+from likeness.heads.kalman import Track
+from likeness.heads.readings import System
 from likeness.heads.steps import StepNoise
 from likeness.learn.run import Run
 

@@ -20,7 +20,8 @@ from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Real, Space
 from likeness.heads.expected import Moments, Move, radius, raised, regressed, solved, tamed, turned
-from likeness.heads.kalman import System, Track
+from likeness.heads.kalman import Track
+from likeness.heads.readings import System
 from likeness.heads.steps import StepNoise, Steps, timed, unseen
 from likeness.heads.tracks import track_law
 

@@ -272,12 +272,13 @@ class Topic(Model):
         return [[names[w] for w in topic] for topic in best]
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
-        """What a word costs, and the likeliest words of each topic with its share of the words."""
+        """What a word costs, and the likeliest words of each topic with its share of the words learned from."""
         bags, topics = self._bags(batch.to(dtype=self.dtype, device=self.device)), self.topics
         weights = settled(bags, topics, topics.start(bags), COLD, SETTLED)
         words = float(bags.total.sum().clamp(min=1))
         nats = -float((sight(bags, topics, weights).value - topics.constant(bags)).sum()) / words
-        share = (weights - topics.prior).sum(0) / words
+        learned = (self.weights.double() - self.config.smoothing).clamp(min=0).sum(0)
+        share = learned / learned.sum().clamp(min=1e-300)
         told = f"A word costs at most {nats:.4f} nats: a perplexity of {math.exp(min(nats, 700)):.1f} or less."
         lines = [
             f"Topic {k}, {share[k]:.1%} of the words: {', '.join(self.top()[k])}."

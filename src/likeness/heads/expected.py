@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from likeness.core.learner import Parameters
-from likeness.heads.kalman import System, Track
+from likeness.heads.kalman import Track
+from likeness.heads.readings import System
 
 
 class Moments:

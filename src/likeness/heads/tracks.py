@@ -11,7 +11,8 @@ from likeness.core.answers import Kind
 from likeness.core.noise import Noise
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Space
-from likeness.heads.kalman import System, Track
+from likeness.heads.kalman import Track
+from likeness.heads.readings import System
 from likeness.heads.steps import StepNoise
 
 
