@@ -147,6 +147,21 @@ def test_two_threads_answer_as_one_does(cell):
         assert gap(*answers) <= ROUNDING, verb
 
 
+@pytest.mark.parametrize("cell", [*shared(CELLS), *shared(ALL, pytest.mark.slow)])
+def test_answers_leave_their_rows_as_they_were(cell):
+    """Tiles are slices of what was asked about: to write into one would be to write into the caller's rows."""
+    law = fitted(*cell)
+    for batch in (law.held(ITEMS), law.holed(law.held(ITEMS), 1)):
+        before = batch.to(dtype=law.law.dtype)
+        asked, kept = before.repeat(1), before.repeat(1)
+        for _, ask in askable(law):
+            ask(law, asked, law.asked())
+        assert torch.equal(asked.x, kept.x)
+        assert torch.equal(asked.present, kept.present)
+        if asked.given is not None:
+            assert torch.equal(asked.given.x, kept.given.x)
+
+
 def wider(cell: Cell):
     """As many rows as a check can afford, with their holes."""
     return cell.held(max(64, MANY // max(1, cell.law.space.dims // 4)))
