@@ -29,6 +29,7 @@ from likeness.data import tables
 
 Want = Literal["sample", "log_prob", "complete", "mode", "classify", "anomaly_score", "p_value"]
 Names = str | Sequence[str]
+STATE_ROWS = 1 << 14  # rows that are asked about at a time, one for each state of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,16 +286,18 @@ def _of_column(asked: Asked, position: int) -> Posterior:
             f"{names_of(asked.law.space)[position]!r} takes infinitely many values", do="ask for samples of it"
         )
     states = int(variable.states)
-    scored = _with_states(asked, _mask(asked.law.space, (position,)), states)
-    kind = Kind.EXACT if scored.kind is Kind.EXACT else Kind.ESTIMATE
-    logits = scored.value.reshape(states, -1).T.log_softmax(-1)
-    return Posterior(logits, kind, f"over the states of one column, {scored.how}", _labels(variable), asked.seed)
+    at, size = _mask(asked.law.space, (position,)), max(1, STATE_ROWS // max(1, len(asked.batch)))
+    scored = [_with_states(asked, at, codes) for codes in torch.arange(states).split(size)]
+    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scored) else Kind.ESTIMATE
+    logits = torch.cat([s.value.reshape(-1, len(asked.batch)) for s in scored]).T.log_softmax(-1)
+    return Posterior(logits, kind, f"over the states of one column, {scored[0].how}", _labels(variable), asked.seed)
 
 
-def _with_states(asked: Asked, at: Tensor, states: int) -> LogProb:
-    """Log p of the rows with the column in its first state, then in its second, and so on, (states * B,)."""
-    batch, given = asked.batch.repeat(states), None if asked.given is None else asked.given.repeat(states)
-    code = torch.arange(states).repeat_interleave(len(asked.batch)).to(batch.x)
+def _with_states(asked: Asked, at: Tensor, codes: Tensor) -> LogProb:
+    """Log p of the rows with the column in the first of these states, then in the second, and so on, (S * B,)."""
+    n = len(codes)
+    batch, given = asked.batch.repeat(n), None if asked.given is None else asked.given.repeat(n)
+    code = codes.repeat_interleave(len(asked.batch)).to(batch.x)
     x = torch.where(at, code.reshape(-1, *[1] * at.dim()), batch.x)
     told = Batch(x, batch.present | at, batch.length, batch.weight, batch.given, batch.index)
     return asked.law.log_prob(told, given=given, effort=asked.effort, seed=asked.seed, settings=asked.settings)

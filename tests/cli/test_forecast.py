@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import likeness as lk
+from likeness.cli.forecast import _rounded
 
 STEPS = 30
 
@@ -203,3 +205,28 @@ def test_support_says_who_forecasts(weather):
     assert answer
     flat = lk.fit("gaussian", np.random.default_rng(0).normal(size=(50, 2)), progress=False)
     assert "nothing behind" in flat.support("forecast").why
+
+
+def test_columns_called_as_the_answers_own_are_both_there(cli, tmp_path):
+    g = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": np.repeat(["x", "y", "z"], 20), "item": g.normal(size=60), "draw": g.normal(size=60)})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    fitted = cli(f"fit {tmp_path}/own.csv hmm states=2 --series kind --budget '3 steps' --out {tmp_path}/own")
+    assert fitted.code == 0, fitted.err
+    for draws, first in (("", ["kind", "step", "item"]), ("--draws", ["kind", "draw_", "step", "item", "draw"])):
+        said = cli(f"forecast {tmp_path}/own {tmp_path}/own.csv --steps 2 -n 5 {draws} --out {tmp_path}/next.csv")
+        assert said.code == 0, said.err
+        ahead = pd.read_csv(tmp_path / "next.csv")
+        assert list(ahead.columns)[: len(first)] == first
+        assert sorted(set(ahead["kind"])) == ["x", "y", "z"]
+    said = cli(f"score {tmp_path}/own {tmp_path}/own.csv --out {tmp_path}/scores.csv")
+    assert said.code == 0, said.err
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert list(scores["kind_"]) == ["x", "y", "z"]
+    assert set(scores["kind"]) == {"exact"}
+
+
+def test_each_series_has_the_decimals_of_its_own_interval():
+    low = torch.tensor([0.00123456, 123456.7])[None, :, None].double()
+    wide = torch.cat([low, low - torch.tensor([1e-4, 1e4])[:, None], low + torch.tensor([1e-4, 1e4])[:, None]])
+    assert _rounded(wide)[0].flatten().tolist() == [0.0012346, 123457.0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from likeness.core.answers import Draws
 
 DIGITS = 3  # after the first of the interval's width
+MOST_DIGITS = 15  # decimals, beyond which numbers stay as they are
+MEDIAN = ""  # what a median's column adds to its name
 
 
 def forecast(
@@ -51,42 +52,48 @@ def forecast(
         raise Unsupported(f"this model cannot forecast: {able.why}")
     found = rows.read_rows(fitted, data, series=series)
     drawn = fitted.forecast(found.batch, steps, n=n, given=found.batch.given, seed=seed, settings=asked)
-    frame = _each(drawn) if draws else _summary(drawn, level)
+    head, frame = _each(drawn) if draws else _summary(drawn, level)
     remark(
         f"{len(found.batch)} series, {plural(n, 'draw')} of each with --seed {drawn.seed}: {drawn.how} ({drawn.kind})"
     )
     if not draws:
         remark(f"from _lower to _upper lie {level:.4g} of the draws, the median in between; p_ is how probable that is")
-    output.emit(_named(output.tidy(frame, fitted.dtype.itemsize < 8), found, steps), out)
+    output.emit(_named(head, output.tidy(frame, fitted.dtype.itemsize < 8), found, steps), out)
 
 
-def _each(draws: Draws) -> pd.DataFrame:
-    """Every draw of every series, a row a step: row, draw, step and the columns."""
+Head = dict[str, Any]  # where each row of an answer belongs: row, draw, step
+
+
+def _each(draws: Draws) -> tuple[Head, pd.DataFrame]:
+    """Every draw of every series, a row a step."""
+    import numpy as np
+
     frame, count = draws.to_pandas(), draws.x.shape[1]
-    item, step = frame.pop("item"), frame.pop("step")
-    for name, values in (("step", step + 1), ("draw", item // count), ("row", item % count)):
-        frame.insert(0, name, values, allow_duplicates=True)
-    return frame.sort_values(["row", "draw", "step"], kind="stable", ignore_index=True)
+    item, step = frame.iloc[:, 0].to_numpy(), frame.iloc[:, 1].to_numpy()
+    order = np.lexsort((step, item // count, item % count))
+    head = {"row": item % count, "draw": item // count, "step": step + 1}
+    return {k: v[order] for k, v in head.items()}, frame.iloc[order, 2:].reset_index(drop=True)
 
 
 # ---- what the draws say of each step -------------------------------------------------------------------------------
 
 
-def _summary(draws: Draws, level: float) -> pd.DataFrame:
-    """A row for each step of each series: row, step, and what the draws say of each column."""
+def _summary(draws: Draws, level: float) -> tuple[Head, pd.DataFrame]:
+    """What the draws say of each column, a row for each step of each series."""
     import pandas as pd
     import torch
 
     symbols = [v.type == "nominal" or v.states == 2 for v in draws.space.columns]
     ends, (best, chance) = _quantiles(draws, level), _likeliest(draws, symbols)
-    ends[""] = torch.where(torch.tensor(symbols, device=best.device), best, ends[""])
+    ends[MEDIAN] = torch.where(torch.tensor(symbols, device=best.device), best, ends[MEDIAN])
     frames = {end: _long(draws, x) for end, x in ends.items()}
-    parts: list[pd.Series[Any]] = [frames[""].iloc[:, 0].rename("row"), frames[""].iloc[:, 1].rename("step") + 1]
+    head = {name: frames[MEDIAN].iloc[:, i].to_numpy() + i for i, name in enumerate(("row", "step"))}  # steps from 1
+    parts: list[pd.Series[Any]] = []
     for i, symbol in enumerate(symbols):
-        name = frames[""].columns[i + 2]
-        parts += [frames[end].iloc[:, i + 2].rename(f"{name}{end}") for end in ([""] if symbol else ends)]
+        name = frames[MEDIAN].columns[i + 2]
+        parts += [frames[end].iloc[:, i + 2].rename(f"{name}{end}") for end in ([MEDIAN] if symbol else ends)]
         parts += [pd.Series(chance[..., i].flatten().cpu().numpy().round(6), name=f"p_{name}")] if symbol else []
-    return pd.concat(parts, axis=1)
+    return head, pd.concat(parts, axis=1)
 
 
 def _wide(draws: Draws, x: Tensor) -> Tensor:
@@ -100,15 +107,19 @@ def _quantiles(draws: Draws, level: float) -> dict[str, Tensor]:
 
     found = _wide(draws, draws.quantiles(0.5, (1 - level) / 2, (1 + level) / 2))
     whole = torch.tensor([v.type != "real" for v in draws.space.columns], device=found.device)
-    ways = {"": torch.round, "_lower": torch.floor, "_upper": torch.ceil}
+    ways = {MEDIAN: torch.round, "_lower": torch.floor, "_upper": torch.ceil}
     short = torch.stack([_rounded(column) for column in found.unbind(-1)], -1)
     return {end: torch.where(whole, way(x), y) for (end, way), x, y in zip(ways.items(), found, short, strict=True)}
 
 
 def _rounded(ends: Tensor) -> Tensor:
-    """Median and ends (3, B, T) with the decimals that tell a thousandth of the interval: the rest is chance."""
-    width = float((ends[2] - ends[1]).median())
-    return ends.round(decimals=max(0, DIGITS - math.floor(math.log10(width)))) if width > 0 else ends
+    """Median and ends (3, B, T) with the decimals that tell a thousandth of a series' interval: the rest is chance."""
+    import torch
+
+    width = (ends[2] - ends[1]).double().median(-1, keepdim=True).values
+    digits = (DIGITS - width.clamp(min=1e-300).log10().floor()).clamp(min=0)
+    scale = 10**digits
+    return torch.where((width > 0) & (digits <= MOST_DIGITS), ((ends * scale).round() / scale).to(ends), ends)
 
 
 def _likeliest(draws: Draws, symbols: Sequence[bool]) -> tuple[Tensor, Tensor]:
@@ -138,14 +149,22 @@ def _long(draws: Draws, x: Tensor) -> pd.DataFrame:
     return to_frame(draws.space, Batch((x[..., 0] if narrow else x).cpu(), length=length))
 
 
-def _named(frame: pd.DataFrame, found: rows.Rows, steps: int) -> pd.DataFrame:
-    """The frame with the series' own names and the times that come, where the file tells them."""
-    row = frame.pop("row")
-    if found.clock is not None:
-        times = found.clock.ahead(steps)[row, frame["step"] - 1]
-        frame.insert(0, found.clock.name, times, allow_duplicates=True)
+def _named(head: Head, frame: pd.DataFrame, found: rows.Rows, steps: int) -> pd.DataFrame:
+    """The frame behind the series' own names and the times that come, where the file tells them, and the steps.
+
+    Names of our own give way to those of columns.
+    """
+    import pandas as pd
+
+    from likeness.data.frames import free
+
+    row, step = head.pop("row"), head["step"]
+    told: Head = {}
     if found.names is not None:
-        frame.insert(0, str(found.key), found.names[row], allow_duplicates=True)
+        told[str(found.key)] = found.names[row]
     elif len(found.batch) > 1:
-        frame.insert(0, "row", row, allow_duplicates=True)
-    return frame
+        told[free("row", frame)] = row
+    if found.clock is not None:
+        told[found.clock.name] = found.clock.ahead(steps)[row, step - 1]
+    own = {free(name, [*frame, *told]): values for name, values in head.items()}
+    return pd.concat([pd.DataFrame({**told, **own}), frame], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli import output, rows
@@ -124,14 +125,22 @@ def _by_step(law: RowLaw, found: rows.Rows) -> pd.DataFrame:
     inside = _within(found.batch)
     row, step = inside.nonzero()
     mean = _numbers(law.mean)[:, : inside.shape[1]][inside]
-    head = {"row": row} if found.names is None else {str(found.key): found.names[row]}
     if law.space.discrete:
         names = rows.labels_of(law.space)
         best = _numbers(law.mode)[:, : inside.shape[1]][inside].astype(int)
         codes = {"code": [names[k] for k in best], **{f"p_{name}": mean[:, k] for k, name in enumerate(names)}}
     else:
         codes = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
-    return pd.DataFrame({**head, "step": step, **codes})
+    codes = {"step": step, **codes}
+    head = {"row": row} if found.names is None else {_key(found, codes): found.names[row]}
+    return pd.DataFrame({**head, **codes})
+
+
+def _key(found: rows.Rows, answer: Mapping[str, Any]) -> str:
+    """What the column of the series' names is called: as in the file, unless the answer has such a column."""
+    from likeness.data.frames import free
+
+    return free(str(found.key), answer)
 
 
 def _within(batch: Batch) -> Any:
@@ -203,7 +212,7 @@ def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, kee
     """One row of answer for each row of data, after the data's own columns where these are kept."""
     import pandas as pd
 
-    named = {} if found.names is None else {str(found.key): found.names}
+    named = {} if found.names is None else {_key(found, answer): found.names}
     frame = pd.DataFrame({**named, **answer}, index=range(len(found.batch)))
     output.emit(_beside(found, model, frame) if keep else frame, out)
 

@@ -245,7 +245,7 @@ class Draws:
         under: pd.DataFrame = FRAMES[0](columns, batch.given)
         under = under.rename(columns={name: f"given_{name}" for name in set(under) & set(frame)})
         if self.space.ragged:  # a row a step
-            under = under.iloc[frame["item"] - int(batch.ids[0])].reset_index(drop=True)
+            under = under.iloc[frame.iloc[:, 0] - int(batch.ids[0])].reset_index(drop=True)
         return frame.join(under)
 
     def save(self, path: str | Path) -> Path:

@@ -22,6 +22,8 @@ from likeness.data.tables import unknown_label
 Sentence = list[tuple[str, ...]]
 SPELT = ("lower", "prefix", "suffix", "shape")
 UNTOLD = ("_", "?", "")  # what stands for a label that is not known, unless it was learned as one
+LINE_END = re.compile(r"\r\n|\n|\r")  # no others: a form feed, say, may stand in a word
+WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 STEPS_MOST = 1000  # a longer sentence is a file without empty lines
 
 
@@ -34,7 +36,7 @@ def sentences(path: Path) -> list[Sentence]:
     found: list[Sentence] = []
     now: Sentence = []
     width = 0
-    for number, line in enumerate(decode(path).splitlines(), 1):
+    for number, line in enumerate(LINE_END.split(decode(path)), 1):
         fields = _fields(line)
         if fields is None:
             found += [now] if now else []
@@ -60,7 +62,7 @@ def sentences(path: Path) -> list[Sentence]:
 
 def _fields(line: str) -> tuple[str, ...] | None:
     """The columns of a line, None where it holds no word."""
-    fields = tuple(line.split("\t") if "\t" in line else line.split())
+    fields = tuple(line.split("\t") if "\t" in line else (word for word in line.split(" ") if word))
     return None if not any(f.strip() for f in fields) or fields[0] == "-DOCSTART-" else fields
 
 
@@ -73,12 +75,12 @@ def tagged(path: Path, tags: Iterable[Sequence[str]], columns: int) -> str:
         columns: How many columns of each line stay: a label that follows them gives way.
     """
     given, lines = iter(tags), []
-    for line in decode(path).splitlines(keepends=True):
-        body = line.splitlines()[0]
+    for line in WITH_END.findall(decode(path)):
+        body = line.rstrip("\r\n")
         fields = _fields(body)
         if fields is not None:
             mark = "\t" if "\t" in body else " "
-            kept = body if mark == "\t" else body.rstrip()
+            kept = body if mark == "\t" else body.rstrip(" ")
             kept = kept if len(fields) <= columns else kept[: len(kept) - len(fields[-1])].removesuffix(mark)
             line = mark.join([kept, *next(given)]) + line[len(body) :]
         lines.append(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,14 @@ def _long(space: Space, batch: Batch, told: Tensor | None) -> pd.DataFrame:
     names = space.names or (("symbol",) if len(space.shape) == 1 else tuple(f"x{i}" for i in range(x.shape[1])))
     kept = None if told is None else told.cpu()[inside_].reshape(x.shape)
     frame = _columns(names, space.columns, x, known, space.written, kept)
-    frame.insert(0, "step", step.numpy())
-    frame.insert(0, "item", batch.ids.cpu()[item].numpy())
+    frame.insert(0, free("step", names), step.numpy())
+    frame.insert(0, free("item", names), batch.ids.cpu()[item].numpy())
     return frame
+
+
+def free(name: str, taken: Iterable[str]) -> str:
+    """The name, with a line behind it for as long as a column is called so."""
+    return free(f"{name}_", taken) if name in set(taken) else name
 
 
 def _columns(

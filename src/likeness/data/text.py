@@ -41,8 +41,9 @@ def read(items: Sequence[str], *, name: str) -> Reading:
 
 def _columns(items: Sequence[str]) -> tuple[str, ...]:
     """A note where lines are columns of as many words each, with empty lines between: sentences with their labels."""
-    widths = {len(item.split()) for item in items if item.strip()}
-    if len(items) < FEW or len(widths) > 1 or max(widths) < 2 or all(item.strip() for item in items):
+    counts = [len(item.split()) for item in items if item.strip()]
+    widths = set(counts)
+    if len(counts) < FEW or len(counts) == len(items) or len(widths) != 1 or max(widths) < 2:
         return ()
     said = f"each line holds {max(widths)} words, with empty lines between: labelled words are read from a .conll"
     return (Loud(said),)
