@@ -137,7 +137,7 @@ def test_named_corpora(name, rows, words, pairs):
         assert sum(len(Counter(item)) for item in items(data)) == pairs
 
 
-def test_lines_of_blanks_alone_are_text_like_any_other(tmp_path: Path) -> None:
+def test_lines_of_blanks_alone_are_text_like_any_other(tmp_path):
     (tmp_path / "blank.txt").write_text(" \n" * 25)
     assert len(lk.load(tmp_path / "blank.txt")) == 25
     (tmp_path / "one.txt").write_text("two words\n" + "\n" * 25)
