@@ -140,5 +140,5 @@ def test_named_corpora(name, rows, words, pairs):
 def test_lines_of_blanks_alone_are_text_like_any_other(tmp_path):
     (tmp_path / "blank.txt").write_text(" \n" * 25)
     assert len(lk.load(tmp_path / "blank.txt")) == 25
-    (tmp_path / "one.txt").write_text("two words\n" + "\n" * 25)
+    (tmp_path / "one.txt").write_text("two words\nmore words\n" + "\n" * 25)
     assert not any("each line holds" in note for note in lk.load(tmp_path / "one.txt").notes)
