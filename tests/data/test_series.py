@@ -421,13 +421,24 @@ def test_times_go_on_by_the_calendar_or_by_a_length(times, next_two):
 def test_each_series_keeps_to_its_own_day_of_the_month():
     ends, middles = ["2019-12-31", "2020-01-31", "2020-02-29"], ["2020-01-15", "2020-02-15", "2020-03-15"]
     assert come(table_of(ends, middles)) == [["2020-03-31", "2020-04-30"], ["2020-04-15", "2020-05-15"]]
+    quarters, others = ["2020-06-30", "2020-09-30"], ["2020-06-15", "2020-09-15"]
+    assert [own[0] for own in come(table_of(quarters, others))] == ["2020-12-31", "2020-12-15"]
     # One date alone cannot say what it keeps to: it is the end of a month where all of the others are.
     assert come(table_of(ends, ["2020-04-30"]))[1] == ["2020-05-31", "2020-06-30"]
     assert come(table_of(middles, ["2020-04-30"]))[1] == ["2020-05-30", "2020-06-30"]
 
 
-def test_uneven_times_are_not_gone_on_with():
-    frame = table_of(["2020-01-01", "2020-02-01", "2020-02-20"])
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-01-01", "2020-02-01", "2020-02-20"],
+        ["2020-01-01", "2020-02-01", "2020-04-01"],
+        ["2021-01-05 06:00", "2021-02-05 07:00", "2021-03-05 06:00"],
+        ["2021-01-01", "2021-01-01", "2021-01-01"],
+    ],
+)
+def test_uneven_times_are_not_gone_on_with(times):
+    frame = table_of(times)
     space = load(frame, series="id", test=0.0).space
     assert of_frame(space, None, frame, "id").clock is None
 
