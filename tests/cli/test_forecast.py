@@ -230,3 +230,79 @@ def test_each_series_has_the_decimals_of_its_own_interval():
     low = torch.tensor([0.00123456, 123456.7])[None, :, None].double()
     wide = torch.cat([low, low - torch.tensor([1e-4, 1e4])[:, None], low + torch.tensor([1e-4, 1e4])[:, None]])
     assert _rounded(wide)[0].flatten().tolist() == [0.0012346, 123457.0]
+
+
+# ---- the columns of the fit ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(cli, tmp_path_factory):
+    """Two series of which a first column holds dates at random; and a model that was fitted without it."""
+    folder, rng = tmp_path_factory.mktemp("made"), np.random.default_rng(0)
+    days = pd.date_range("2024-03-01", periods=20).strftime("%Y-%m-%d")
+    frame = pd.concat([
+        pd.DataFrame({"id": name, "date": days, "a": rng.normal(size=20).cumsum(), "b": rng.normal(size=20)})
+        for name in ("x", "y")
+    ], ignore_index=True)  # fmt: skip
+    frame.insert(0, "made", rng.permutation(pd.date_range("2001-01-01", periods=40).strftime("%Y-%m-%d")))
+    frame.to_csv(folder / "made.csv", index=False)
+    fit = f"fit {folder}/made.csv linear_dynamical --series id --budget '3 steps' --holdout 0"
+    assert cli(f"{fit} --columns made=skip --out {folder}/run").code == 0
+    assert cli(f"{fit} --columns made=skip --columns date=skip --out {folder}/rows").code == 0
+    return folder, frame
+
+
+@pytest.mark.parametrize("run", ["run", "rows"])
+def test_columns_that_were_skipped_do_not_order_the_steps(cli, made, run):
+    folder, frame = made
+    said = cli(f"forecast {folder}/{run} {folder}/made.csv --steps 2 -n 20 --seed 0 --out {folder}/out.csv")
+    assert said.code == 0, said.err
+    assert "not in order" not in said.err
+    table = pd.read_csv(folder / "out.csv")
+    assert ("made" in table, "date" in table) == (False, run == "run")
+    if run == "run":
+        assert list(table["date"]) == ["2024-03-21", "2024-03-22"] * 2
+    scores = pd.read_csv(io.StringIO(cli(f"score {folder}/{run} {folder}/made.csv").out))
+    x = [frame.loc[frame["id"] == name, ["a", "b"]].to_numpy(copy=True) for name in ("x", "y")]
+    assert scores["log_prob"].to_numpy() == pytest.approx(lk.open(folder / run).log_prob(x).value.numpy())
+
+
+def test_a_model_fitted_in_python_is_asked_by_its_own_columns(cli, made):
+    folder, _ = made
+    data = lk.load(folder / "made.csv", series="id", columns={"made": "skip"}, test=0.0)
+    lk.fit("hmm", data.train, states=2, budget="3 steps", holdout=0.0, progress=False).save(folder / "py")
+    said = cli(f"forecast {folder}/py {folder}/made.csv --steps 2 -n 20")
+    assert said.code == 0, said.err
+    assert [line.split(",")[:2] for line in said.out.splitlines()] == [
+        ["id", "date"], *(["x", f"2024-03-{day}"] for day in (21, 22)), *(["y", f"2024-03-{day}"] for day in (21, 22)),
+    ]  # fmt: skip
+
+
+def test_models_that_do_not_say_how_rows_became_series_ask_where_times_repeat(cli, made):
+    folder, _ = made
+    data = lk.load(folder / "made.csv", series="id", columns={"made": "skip"}, test=0.0)
+    model = lk.fit("hmm", data.train, states=2, budget="3 steps", holdout=0.0, progress=False)
+    model.facts = {name: fact for name, fact in model.facts.items() if name not in {"series", "times"}}
+    model.save(folder / "old")
+    pd.read_csv(folder / "made.csv").drop(columns="made").to_csv(folder / "dated.csv", index=False)
+    said = cli(f"forecast {folder}/old {folder}/dated.csv --steps 2 -n 20")
+    assert said.code == 1
+    assert "times repeat" in said.err
+    assert "--series COLUMN|all" in said.err
+    for series, rows in (("id", 4), ("all", 2)):
+        said = cli(f"forecast {folder}/old {folder}/dated.csv --steps 2 -n 20 --series {series}")
+        assert (said.code, len(said.out.splitlines())) == (0, 1 + rows), said.err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_times_are_written_with_the_offset_that_they_came_with(cli, tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    times = [f"2024-03-{day:02}T00:00:00+02:00" for day in range(1, 21)]
+    pd.DataFrame({"date": times, "v": rng.normal(size=20)}).to_csv(tmp_path / "z.csv", index=False)
+    fit = f"fit {tmp_path}/z.csv linear_dynamical --series all --budget '2 steps' --out {tmp_path}/run"
+    assert cli(fit).code == 0
+    out = tmp_path / f"out.{suffix}"
+    said = cli(f"forecast {tmp_path}/run {tmp_path}/z.csv --steps 2 -n 20 --out {out}")
+    assert said.code == 0, said.err
+    found = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    assert [str(t) for t in found["date"]] == ["2024-03-21 00:00:00+02:00", "2024-03-22 00:00:00+02:00"]

@@ -12,7 +12,8 @@ import likeness as lk
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.registry import build
 from likeness.data import catalog, load
-from likeness.data.source import between
+from likeness.data.series import of_frame
+from likeness.data.source import Loud, between
 from likeness.data.tsfile import parse
 
 HEAD = """#A made-up set.
@@ -370,3 +371,149 @@ def test_speakers_are_told_apart_by_hidden_markov_models():
     rows = data.test.batch
     told = model.classify(rows.given_as(None)).best
     assert float((told == rows.given.x[:, 0]).double().mean()) > 0.9
+
+
+# ---- times that come -----------------------------------------------------------------------------------------------
+
+
+def table_of(*series: list, unit: str = "when") -> pd.DataFrame:
+    """Series of such times, with a column of values."""
+    who = [name for name, times in zip("abcdef", series, strict=False) for _ in times]
+    times = [t for own in series for t in own]
+    return pd.DataFrame({"id": who, unit: times, "v": np.random.default_rng(0).normal(size=len(times))})
+
+
+def come(frame: pd.DataFrame, steps: int = 2) -> list[list[str]]:
+    """The times of the next steps of each series."""
+    space = load(frame, series="id", test=0.0).space
+    clock = of_frame(space, None, frame, "id").clock
+    assert clock is not None
+    return [[str(pd.Timestamp(t)).removesuffix(" 00:00:00") for t in row] for row in clock.ahead(steps)]
+
+
+MONTHLY_28 = [f"2020-{m:02}-28" for m in range(9, 13)] + ["2021-01-28", "2021-02-28"]
+
+
+@pytest.mark.parametrize(
+    ("times", "next_two"),
+    [
+        (MONTHLY_28, ["2021-03-28", "2021-04-28"]),
+        (["2020-08-30", "2020-09-30", "2020-10-30", "2020-11-30"], ["2020-12-30", "2021-01-30"]),
+        (["2020-12-30", "2021-01-30", "2021-02-28"], ["2021-03-30", "2021-04-30"]),
+        (["2021-01-01", "2022-01-01", "2023-01-01"], ["2024-01-01", "2025-01-01"]),
+        (["2022-12-31", "2023-12-31"], ["2024-12-31", "2025-12-31"]),
+        (["2021-02-28", "2022-02-28", "2023-02-28"], ["2024-02-29", "2025-02-28"]),
+        (["2020-07-01", "2020-10-01", "2021-01-01"], ["2021-04-01", "2021-07-01"]),
+        (["2020-06-30", "2020-09-30"], ["2020-12-31", "2021-03-31"]),
+        (["2021-07-01", "2021-08-01", "2021-09-01"], ["2021-10-01", "2021-11-01"]),
+        (["2021-01-05 06:30", "2021-02-05 06:30"], ["2021-03-05 06:30:00", "2021-04-05 06:30:00"]),
+        (["2021-01-31", "2021-03-02", "2021-04-01"], ["2021-05-01", "2021-05-31"]),
+        (["2021-02-01", "2021-03-01", "2021-03-29"], ["2021-04-26", "2021-05-24"]),
+        (["2021-01-30", "2021-01-31", "2021-02-01"], ["2021-02-02", "2021-02-03"]),
+        (["2021-12-31", "2022-01-01"], ["2022-01-02", "2022-01-03"]),
+        (["2021-03-01", "2021-03-15", "2021-03-29"], ["2021-04-12", "2021-04-26"]),
+    ],
+)
+def test_times_go_on_by_the_calendar_or_by_a_length(times, next_two):
+    assert come(table_of(times)) == [next_two]
+
+
+def test_each_series_keeps_to_its_own_day_of_the_month():
+    ends, middles = ["2019-12-31", "2020-01-31", "2020-02-29"], ["2020-01-15", "2020-02-15", "2020-03-15"]
+    assert come(table_of(ends, middles)) == [["2020-03-31", "2020-04-30"], ["2020-04-15", "2020-05-15"]]
+    quarters, others = ["2020-06-30", "2020-09-30"], ["2020-06-15", "2020-09-15"]
+    assert [own[0] for own in come(table_of(quarters, others))] == ["2020-12-31", "2020-12-15"]
+    # One date alone cannot say what it keeps to: it is the end of a month where all of the others are.
+    assert come(table_of(ends, ["2020-04-30"]))[1] == ["2020-05-31", "2020-06-30"]
+    assert come(table_of(middles, ["2020-04-30"]))[1] == ["2020-05-30", "2020-06-30"]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-01-01", "2020-02-01", "2020-02-20"],
+        ["2020-01-01", "2020-02-01", "2020-04-01"],
+        ["2021-01-05 06:00", "2021-02-05 07:00", "2021-03-05 06:00"],
+        ["2021-01-01", "2021-01-01", "2021-01-01"],
+    ],
+)
+def test_uneven_times_are_not_gone_on_with(times):
+    frame = table_of(times)
+    space = load(frame, series="id", test=0.0).space
+    assert of_frame(space, None, frame, "id").clock is None
+
+
+@pytest.mark.parametrize(
+    ("times", "next_two"),
+    [
+        (["2021-03-01T00:00:00+02:00", "2021-04-01T00:00:00+02:00"],
+         ["2021-05-01 00:00:00+02:00", "2021-06-01 00:00:00+02:00"]),
+        (["2021-03-27T00:00:00+01:00", "2021-03-28T00:00:00+01:00", "2021-03-29T00:00:00+02:00"],
+         ["2021-03-30 00:00:00+02:00", "2021-03-31 00:00:00+02:00"]),
+        (["2021-03-28T01:00+01:00", "2021-03-28T03:00+02:00"],
+         ["2021-03-28 04:00:00+02:00", "2021-03-28 05:00:00+02:00"]),
+        (["2021-03-01 22:00Z", "2021-03-01 23:00Z"], ["2021-03-02 00:00:00+00:00", "2021-03-02 01:00:00+00:00"]),
+        (["2021-01-31 23:00-0530", "2021-02-28 23:00-0530"],
+         ["2021-03-31 23:00:00-05:30", "2021-04-30 23:00:00-05:30"]),
+    ],
+)  # fmt: skip
+def test_offsets_are_kept_and_steps_are_those_of_the_wall(times, next_two):
+    assert come(table_of(times)) == [next_two]
+
+
+def test_zones_are_kept_through_the_change_of_clocks():
+    days = pd.date_range("2021-03-25", periods=3, freq="D", tz="Europe/Berlin")
+    assert come(table_of(list(days))) == [["2021-03-28 00:00:00+01:00", "2021-03-29 00:00:00+02:00"]]
+    hours = pd.date_range("2021-03-27 23:00", periods=3, freq="h", tz="Europe/Berlin")
+    assert come(table_of(list(hours))) == [["2021-03-28 03:00:00+02:00", "2021-03-28 04:00:00+02:00"]]
+    months = pd.date_range("2021-01-01", periods=3, freq="MS", tz="Europe/Berlin")
+    assert come(table_of(list(months))) == [["2021-04-01 00:00:00+02:00", "2021-05-01 00:00:00+02:00"]]
+
+
+def test_short_steps_are_said_and_gone_on_with():
+    for step, said in (("100us", "100 microseconds apart"), ("20ms", "20 milliseconds apart"), ("90s", "90 seconds")):
+        times = pd.date_range("2021-03-01 10:00", periods=6, freq=step)
+        frame = table_of(list(times[:4]))
+        data = load(frame, series="id", test=0.0)
+        assert any(said in note for note in data.notes), data.notes
+        assert data.space.rate == pytest.approx(1 / pd.Timedelta(step).total_seconds(), rel=1e-4)
+        assert [pd.Timestamp(t) for t in of_frame(data.space, None, frame, "id").clock.ahead(2)[0]] == list(times[4:])
+
+
+def test_times_that_repeat_are_said_with_what_to_name():
+    dates = [str(d) for d in pd.date_range("2021-03-01", periods=9)]
+    notes = load(table_of(dates, dates), series=True, columns={"id": "skip"}, test=0.0).notes
+    loud = [note for note in notes if isinstance(note, Loud) and "repeat" in note]
+    assert len(loud) == 1
+    assert "series=" in loud[0]
+    assert "--series" in loud[0]
+
+
+# ---- the columns of the fit ----------------------------------------------------------------------------------------
+
+
+def test_the_column_of_times_is_that_of_the_fit():
+    frame, rng = hours(30), np.random.default_rng(0)
+    other = pd.Series(pd.date_range("2001-01-01", periods=30)).sample(frac=1, random_state=0).astype(str).to_numpy()
+    both = pd.concat([pd.DataFrame({"made": other}), frame.iloc[rng.permutation(30)].reset_index(drop=True)], axis=1)
+    data = load(both, series=True, columns={"made": "skip"}, test=0.0)
+    assert (data.train.layout.series, data.train.layout.times) == (None, ("date",))
+    found = of_frame(data.space, None, both, times=data.train.layout.times)
+    assert torch.equal(found.batch.x, data.train.batch.x)
+    np.testing.assert_allclose(found.batch.x[0, :, 0], frame["load"])
+    unsorted = load(both, series=True, columns={"made": "skip", "date": "skip"}, test=0.0)
+    assert unsorted.train.layout.times == ()
+    found = of_frame(unsorted.space, None, both, times=())
+    assert torch.equal(found.batch.x, unsorted.train.batch.x)
+    np.testing.assert_allclose(found.batch.x[0, :, 0], both["load"])
+    assert found.clock is None
+    without = of_frame(data.space, None, both.drop(columns="date"), times=("date",))
+    assert "no column 'date' holds times" in without.notes[0]
+
+
+def test_a_model_remembers_how_rows_became_series(tmp_path):
+    frame = table_of(["2021-03-01", "2021-03-02", "2021-03-03"] * 4, ["2021-03-01", "2021-03-02"] * 4)
+    told = load(frame, series="id", test=0.0)
+    lk.fit("hmm", told, states=2, budget="2 steps", holdout=0.0, progress=False).save(tmp_path / "run")
+    facts = lk.open(tmp_path / "run").facts
+    assert (facts["series"], facts["times"]) == ("id", ["when"])

@@ -106,7 +106,7 @@ def fit(
         )  # fmt: skip
         score = held_out_score(model, kept.run, loaded.test, seed)
         audit = copies(model, kept.run, seed)
-        keep(model, place, score, audit, loaded.notes, series)
+        keep(model, place, score, audit, loaded.notes)
     except (LikenessError, OSError):
         if (place / CHECKPOINT).exists():
             remark(f"what was learned before is kept in {place}")

@@ -93,15 +93,13 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
     return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
 
 
-def keep(
-    model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str], series: str | None
-) -> None:
-    """Save the model once more, with its score, its audit, what was inferred of the data, and which column parts it."""
+def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:
+    """Save the model once more, with its score, its audit and what was inferred of the data."""
     from likeness import __version__
     from likeness.core import store
 
     told = {"score": score, "copies": audit, "notes": list(notes), "version": __version__}
-    model.facts = {**model.facts, **told, **({} if series is None else {"series": series})}
+    model.facts = {**model.facts, **told}
     store.save(model, place)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.model import Model
     from likeness.core.space import Space
-    from likeness.data.series import Clock
+    from likeness.data.times import Clock
 
 ONE = "all"  # in place of a column of series: all rows are one
 CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
@@ -113,7 +113,7 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True, series: st
         if not path.exists():
             found = _named(model, source)
         elif (kind := paths.kind(path)) == "table":
-            found = _table(model, paths.frame(path), source, series or model.facts.get("series"))
+            found = _table(model, paths.frame(path), source, series)
         else:
             found = _framed(model, _of_file(model, path, kind), source)
     if not len(found.batch):
@@ -145,7 +145,7 @@ def _table(model: Model, frame: pd.DataFrame, source: str, series: str | None) -
 
     frame = frame.rename(columns=str)
     if model.space.ragged and len(model.space.shape) == 2 and model.space.names is not None:
-        return _steps(model, frame, source, None if series == ONE else series)
+        return _steps(model, frame, source, series)
     batch = as_batch(model.space, _only(frame, model.space))
     names = () if model.given_space is None else model.given_space.names or ()
     if model.given_space is not None and names and set(names) <= set(frame.columns):
@@ -153,14 +153,20 @@ def _table(model: Model, frame: pd.DataFrame, source: str, series: str | None) -
     return Rows(batch, frame, source)
 
 
-def _steps(model: Model, frame: pd.DataFrame, source: str, key: str | None) -> Rows:
-    """A table whose rows are steps, as series."""
+def _steps(model: Model, frame: pd.DataFrame, source: str, series: str | None) -> Rows:
+    """A table whose rows are steps, as series, by the columns that parted and ordered those that were learned."""
     from likeness.data.series import of_frame
 
+    known = series is not None or "series" in model.facts
+    key = series or model.facts.get("series")
+    key = None if key == ONE else key
     if key is not None and key not in frame.columns:
         do = "name the column with --series, or write --series all where the rows are one"
         raise BadData(f"no column {key!r}, which is to say the series of each row", where=source, do=do)
-    found = of_frame(model.space, model.given_space, frame, key)
+    found = of_frame(model.space, model.given_space, frame, key, model.facts.get("times"))
+    if found.repeats and not known:
+        do = "name the column that tells series apart, or say that the rows are one: --series COLUMN|all"
+        raise BadData("times repeat, and the model does not say which series a row belongs to", where=source, do=do)
     for note in found.notes:
         remark(f"note: {note}")
     return Rows(found.batch, None, source, key, found.names, found.clock)

@@ -85,6 +85,19 @@ def between(batch: Batch, start: Tensor, stop: Tensor) -> Batch:
     return replace(batch, x=batch.x[at].masked_fill(outside, 0.0), observed=observed, length=stop - start, given=given)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a table became series, so that others can be read as those were.
+
+    Args:
+        series: The column that says which series a row belongs to, or None where all rows are one.
+        times: The column that orders the steps, or none.
+    """
+
+    series: str | None
+    times: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Rows in memory.
@@ -95,6 +108,7 @@ class Table:
         given_space: What is given, where the batch holds it.
         name: What reports call it.
         groups: A group for each row, int64 (N,): a split keeps groups whole.
+        layout: How rows became series, where they did.
     """
 
     space: Space
@@ -102,6 +116,7 @@ class Table:
     given_space: Space | None = None
     name: str = "data"
     groups: Tensor | None = None
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         return len(self.batch)

@@ -257,7 +257,9 @@ class Run:
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source
+        layout = getattr(data, "layout", None)
         return {
+            **({} if layout is None else {"series": layout.series, "times": list(layout.times)}),
             "decisions": self.decisions,
             "seed": self.seed,
             "budget": str(self.task.budget),

@@ -1,0 +1,309 @@
+"""Times of the steps of series: which column holds them, how they are spaced, and how they go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from likeness.core.errors import BadData
+from likeness.data.arrays import Array
+from likeness.data.cells import DATE, Cells, as_texts, cells_for
+from likeness.data.source import Loud
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMES = re.compile(r"t|times?|time[ _.]?stamps?|time[ _.]?steps?|steps?|date|datetime", re.IGNORECASE)
+DAY = 86_400e6  # microseconds
+UNITS = (("day", DAY), ("hour", 3_600e6), ("minute", 60e6), ("second", 1e6), ("millisecond", 1e3), ("microsecond", 1.0))
+CALENDAR = {1: "a month", 3: "a quarter", 12: "a year"}
+END = 31  # the day of month of series whose dates are all ends of months
+SLACK = 1e-4  # of a step: what decimals round off
+WALL = 0.9 * DAY  # steps so long are those of a clock on the wall, which is put forward and back once a year
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """The column of times.
+
+    Args:
+        name: Of the column.
+        values: Numbers, or microseconds since 1970, UTC, (N,).
+        wall: What a clock on the wall shows, datetime64 (N,), or None for numbers.
+        zone: The time zone that the column is of, if it says one.
+        zoned: Whether the offset from UTC is to be written.
+    """
+
+    name: str
+    values: Array
+    wall: Array | None = None
+    zone: Any = None
+    zoned: bool = False
+
+    def at(self, index: Array) -> Times:
+        """Some of them."""
+        return Times(
+            self.name, self.values[index], None if self.wall is None else self.wall[index], self.zone, self.zoned
+        )
+
+    def shown(self, wall: Array) -> Array:
+        """Other times of the same clocks, (N,): dates, with the offset where these have one."""
+        import pandas as pd
+
+        if not self.zoned:
+            return wall
+        if self.zone is not None:
+            first = np.ones(len(wall), dtype=bool)  # an hour that comes twice is the first of the two
+            return _objects(pd.DatetimeIndex(wall).tz_localize(self.zone, ambiguous=first, nonexistent="shift_forward"))
+        assert self.wall is not None
+        ahead = pd.to_timedelta(_micro(self.wall) - self.values, unit="us")
+        return _objects(pd.Timestamp(w).tz_localize(_fixed(by)) for w, by in zip(wall, ahead, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """The time at which each series ends, and how it goes on where its steps are even.
+
+    Args:
+        last: The last time of each series, (S,).
+        step: From one time to the next: a number, or microseconds.
+        months: Months from one time to the next, where the calendar counts them, else 0.
+        days: The day of the month that each series keeps to, (S,), where the calendar counts.
+    """
+
+    last: Times
+    step: float
+    months: int = 0
+    days: Array | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the column of times."""
+        return self.last.name
+
+    def ahead(self, steps: int) -> Array:
+        """The times of the next steps, (S, steps): dates or numbers."""
+        return np.stack([self._after(k) for k in range(1, steps + 1)], -1)
+
+    def _after(self, steps: int) -> Array:
+        last = self.last
+        if last.wall is None:
+            return np.asarray(last.values + self.step * steps)
+        if self.months:
+            return last.shown(_months_on(last.wall, self.months * steps, self.days))
+        if last.zone is not None and self.step < WALL:
+            return _objects(_moments(last.values + self.step * steps).tz_localize("UTC").tz_convert(last.zone))
+        return last.shown(last.wall + np.timedelta64(round(self.step * steps), "us"))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How times follow each other within series.
+
+    Args:
+        gaps: From each step to the next, numbers or microseconds, (G,).
+        sorted: Whether the rows stood in order.
+        dates: Whether times are dates.
+        months: Months from each step to the next, where the calendar counts them, else 0.
+        days: The day of the month that each series keeps to, (S,), where times are dates.
+    """
+
+    gaps: Array
+    sorted: bool
+    dates: bool
+    months: int = 0
+    days: Array | None = None
+
+    @property
+    def usual(self) -> float:
+        """The median gap."""
+        return float(np.median(self.gaps))
+
+    @property
+    def odd(self) -> int:
+        """How many gaps are of another length."""
+        return int((np.abs(self.gaps - self.usual) > SLACK * abs(self.usual)).sum())
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a time comes twice in a series."""
+        return bool((self.gaps == 0).any())
+
+    @property
+    def even(self) -> bool:
+        """Whether all steps are of one length, or of so many months."""
+        return self.months > 0 or (len(self.gaps) > 0 and not self.odd and self.usual > 0)
+
+    @property
+    def step(self) -> str:
+        """The usual step in words."""
+        return _in_months(self.months) if self.months else in_words(self.usual, self.dates)
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
+    """The first column of dates, or of numbers under a name for times.
+
+    Raises:
+        BadData: If a row has no time.
+    """
+    for name in names:
+        if frame[name].dtype.kind in "biuf" and not TIMES.fullmatch(name):
+            continue
+        held = cells_for(frame[name], name, None)
+        if held.kind != "date" and not (held.kind == "number" and TIMES.fullmatch(name)):
+            continue
+        if not held.known.all():
+            raise BadData("no time is given", where=f"row {int(np.argmin(held.known))}, column {name!r}",
+                          do="give each row its time, or leave the column out")  # fmt: skip
+        return _dates(name, frame[name], held) if held.kind == "date" else Times(name, held.values)
+    return None
+
+
+def _dates(name: str, column: pd.Series[Any], held: Cells) -> Times:
+    values = np.round(held.values * DAY)
+    zone = getattr(column.dtype, "tz", None)
+    if zone is not None:
+        wall = _moments(values).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
+        return Times(name, values, wall.astype("datetime64[us]"), zone, zoned=True)
+    ahead = None if column.dtype.kind == "M" else _offsets(as_texts(column))
+    wall = _moments(values if ahead is None else values + ahead).to_numpy()
+    return Times(name, values, wall, zoned=ahead is not None)
+
+
+def _offsets(texts: Array) -> Array | None:
+    """How far clocks are ahead of UTC, microseconds (N,), as dates say it that end so; None where none does."""
+    found = [DATE.fullmatch(text) for text in texts]
+    ends = [None if match is None else match[4] for match in found]
+    return np.array([_offset(end) for end in ends]) if any(ends) else None
+
+
+def _offset(end: str | None) -> float:
+    if end is None or end == "Z":
+        return 0.0
+    minutes = 60 * int(end[1:3]) + int(end[-2:])
+    return (-1 if end[0] == "-" else 1) * minutes * 60e6
+
+
+def _moments(values: Array) -> pd.DatetimeIndex:
+    """Microseconds since 1970 as dates."""
+    import pandas as pd
+
+    return pd.DatetimeIndex(np.round(values).astype(np.int64).astype("datetime64[us]"))
+
+
+def _micro(wall: Array) -> Array:
+    return np.asarray(wall.astype("datetime64[us]").astype(np.int64))
+
+
+def _fixed(ahead: Any) -> Any:
+    from datetime import timezone
+
+    return timezone(ahead.to_pytimedelta())
+
+
+def _objects(moments: Any) -> Array:
+    """Dates with offsets of their own, (N,)."""
+    found = list(moments)
+    kept = np.empty(len(found), dtype=object)
+    kept[:] = found
+    return kept
+
+
+# ---- spacing -------------------------------------------------------------------------------------------------------
+
+
+def pace_of(times: Times, which: Array, order: Array) -> Pace:
+    """How the times follow each other; rows in `order` are sorted by their series `which` and then by time."""
+    own = which[order]
+    same = own[1:] == own[:-1]
+    in_order = bool((np.diff(order)[same] > 0).all())
+    gaps = np.diff(times.values[order])[same]
+    if times.wall is None or not len(gaps):
+        return Pace(gaps, in_order, times.wall is not None)
+    wall = times.wall[order]
+    if np.median(gaps) >= WALL:
+        gaps = np.diff(_micro(wall))[same].astype(np.float64)
+    return Pace(gaps, in_order, True, *_calendar(wall, own))
+
+
+def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
+    """Months from each date to the next, or 0 where no such count tells them, and the day each series keeps to, (S,).
+
+    All steps are as many months, at one time of day, on one day of the month or, in shorter months, on their last.
+    """
+    date, month = wall.astype("datetime64[D]"), wall.astype("datetime64[M]")
+    day, length = (date - month.astype("datetime64[D]")).astype(np.int64) + 1, _length(month)
+    days = _days_kept(day, day == length, which)
+    same = which[1:] == which[:-1]
+    apart = np.diff(month.astype(np.int64))[same]
+    still = (np.diff(wall - date)[same] == np.timedelta64(0, "us")).all()
+    even = bool((apart == apart[0]).all() and still and (day == np.minimum(days[which], length)).all())
+    return int(apart[0]) if even else 0, days
+
+
+def _days_kept(day: Array, end: Array, which: Array) -> Array:
+    """The largest day of the month of each series, (S,), or END; one date alone is an end where all others are."""
+    count = np.bincount(which)
+    ends = (np.bincount(which, weights=end) == count) & ((count > 1) | bool(end.all()))
+    largest = np.zeros(len(count), dtype=np.int64)
+    np.maximum.at(largest, which, day)
+    return np.where(ends, END, largest)
+
+
+def _length(month: Array) -> Array:
+    """The number of days of months, (N,)."""
+    return np.asarray(((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64))
+
+
+def _months_on(wall: Array, months: int, days: Array | None) -> Array:
+    """Dates so many months later, on the days of the month that are kept to."""
+    assert days is not None
+    month = wall.astype("datetime64[M]") + months
+    within = wall - wall.astype("datetime64[D]")
+    return np.asarray(month.astype("datetime64[D]") + (np.minimum(days, _length(month)) - 1) + within)
+
+
+def spacing(times: Times, pace: Pace) -> tuple[tuple[str, ...], float | None]:
+    """What is noted of the times, and the steps a second where dates are evenly spaced."""
+    name = times.name
+    notes: list[str] = [] if pace.sorted else [Loud(f"column {name!r} is not in order: sorted by it")]
+    if not len(pace.gaps):
+        return (f"column {name!r} holds the times: left out", *notes), None
+    if pace.usual == 0:
+        which = "where rows are of several series, name the column that tells them apart with series= or --series"
+        return (f"column {name!r} holds the times: left out", *notes, Loud(f"times of {name!r} repeat: {which}")), None
+    notes.insert(0, f"column {name!r} holds the times, {pace.step} apart: left out")
+    if not pace.even:
+        far, total = in_words(float(pace.gaps.max()), pace.dates), len(pace.gaps)
+        notes.append(
+            Loud(
+                f"{pace.odd} of {total} steps of {name!r} are not {pace.step} long (up to {far}): all count as one step"
+            )
+        )
+    rate = pace.dates and pace.even and not pace.months
+    return tuple(notes), float(f"{1e6 / pace.usual:.6g}") if rate else None
+
+
+def clock_of(times: Times, pace: Pace, last: Array) -> Clock | None:
+    """When series that end in the rows `last` go on, where all of their steps are of one length."""
+    return Clock(times.at(last), pace.usual, pace.months, pace.days) if pace.even else None
+
+
+def _in_months(months: int) -> str:
+    years, left = divmod(months, 12)
+    return CALENDAR.get(months) or (f"{months} months" if left else f"{years} years")
+
+
+def in_words(value: float, dates: bool) -> str:
+    """Microseconds in the largest unit that they are whole in, or a plain number."""
+    if not dates:
+        return f"{value:g}"
+    unit, size = next(((u, s) for u, s in UNITS if value >= s and value % s == 0), UNITS[-1])
+    return f"{value / size:.15g} {unit}" + ("" if value == size else "s")
