@@ -41,7 +41,7 @@ from likeness.routes import enumerate_states
 FULL = 50  # numbers a step up to which "auto" lets every state have its own covariance
 START_STEPS = 50_000  # steps that starts are tried on
 START_NUMBERS = 1 << 22  # numbers that distances between steps are taken from
-ROOM = 1 << 24  # numbers of a chunk's states
+ROOM = 1 << 20  # numbers of a chunk's states: its arrays then fit what the allocator keeps, and nearly a cache
 BLUR = 0.5  # of a start's shares of codes, so that a state may still take to any of them
 LLOYD = 10
 FEW = 4096  # values of a step that are looked at once each, rather than step by step

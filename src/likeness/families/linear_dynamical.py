@@ -25,7 +25,7 @@ from likeness.heads.readings import System
 from likeness.heads.steps import StepNoise, Steps, timed, unseen
 from likeness.heads.tracks import track_law
 
-ROOM = 1 << 24  # numbers of a chunk's second moments
+ROOM = 1 << 20  # numbers of a chunk's second moments: its arrays then fit what the allocator keeps
 START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
