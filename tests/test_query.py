@@ -210,3 +210,11 @@ def test_evidence_names_columns_without_names_as_query_does():
     assert torch.allclose(model.log_prob(rows, evidence=["x0"]).value, truth, rtol=0, atol=1e-9)
     with pytest.raises(BadData, match="no column 'a'; the columns are x0, x1"):
         model.log_prob(rows, evidence="a")
+
+
+def test_the_states_of_a_column_are_asked_about_in_parts_with_one_answer(monkeypatch):
+    model = lk.fit("bayes_net", lk.load({"a": ["x", "y", "z", "y"] * 25, "b": [0, 1, 1, 1] * 25}), progress=False)
+    whole = query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities
+    monkeypatch.setattr("likeness.query.STATE_ROWS", 3)  # one state at a time
+    assert torch.equal(query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities, whole)
+    assert query(model, "classify", evidence={"b": []}, missing="a").probabilities.shape == (0, 3)

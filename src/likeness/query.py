@@ -287,9 +287,11 @@ def _of_column(asked: Asked, position: int) -> Posterior:
         )
     states = int(variable.states)
     at, size = _mask(asked.law.space, (position,)), max(1, STATE_ROWS // max(1, len(asked.batch)))
-    scored = [_with_states(asked, at, codes) for codes in torch.arange(states).split(size)]
+    parts = torch.arange(states).split(size)
+    scored = [_with_states(asked, at, codes) for codes in parts]
     kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scored) else Kind.ESTIMATE
-    logits = torch.cat([s.value.reshape(-1, len(asked.batch)) for s in scored]).T.log_softmax(-1)
+    table = torch.cat([s.value.reshape(len(k), len(asked.batch)) for s, k in zip(scored, parts, strict=True)])
+    logits = table.T.log_softmax(-1)
     return Posterior(logits, kind, f"over the states of one column, {scored[0].how}", _labels(variable), asked.seed)
 
 

@@ -306,3 +306,12 @@ def test_times_are_written_with_the_offset_that_they_came_with(cli, tmp_path, su
     assert said.code == 0, said.err
     found = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
     assert [str(t) for t in found["date"]] == ["2024-03-21 00:00:00+02:00", "2024-03-22 00:00:00+02:00"]
+
+
+def test_a_series_alone_is_ranked_among_none(cli, tmp_path):
+    pd.DataFrame({"a": np.random.default_rng(0).normal(size=40)}).to_csv(tmp_path / "alone.csv", index=False)
+    fitted = cli(f"fit {tmp_path}/alone.csv hmm states=2 --series all --budget '3 steps' --out {tmp_path}/alone")
+    assert fitted.code == 0, fitted.err
+    said = cli(f"score {tmp_path}/alone {tmp_path}/alone.csv")
+    assert said.code == 0, said.err
+    assert "learned from one series: there are none to rank among" in " ".join(said.err.split())

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from likeness.core import memory
+
 SCRIPT = """
 import resource, sys, torch
 from likeness.core import memory
@@ -37,3 +39,11 @@ def test_passes_over_the_same_memory_fault_no_more():
     assert faults("keep") < 0.02 * pages
     # Thresholds that stay where a process begins: every block comes from the system anew.
     assert faults("leave", MALLOC_MMAP_THRESHOLD_=str(2**17)) > 0.9 * pages
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 10_000, 1_000_000, 1 << 30])
+def test_a_chunk_has_one_row_at_least_and_no_more_numbers_than_it_may(numbers):
+    rows = memory.rows(numbers)
+    assert rows >= 1
+    assert rows == 1 or rows * numbers <= memory.MOST
+    assert rows * numbers <= memory.KEPT or rows <= memory.WALK  # larger only where a walk would not pay

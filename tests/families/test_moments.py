@@ -109,6 +109,9 @@ CODES = {
 }
 
 
+OFF = {"kde": 1e-7}  # of the mass: kernels are summed in single precision
+
+
 @pytest.mark.parametrize("family", CODES)
 def test_codes(family: str) -> None:
     space, options = CODES[family]
@@ -117,7 +120,7 @@ def test_codes(family: str) -> None:
     states = torch.tensor(list(itertools.product(range(3), repeat=SIZE))).double()
     length = torch.full((len(states),), SIZE) if space.ragged else None
     p = model.log_prob(Batch(states, length=length)).value.double().exp()
-    torch.testing.assert_close(float(p.sum()), 1.0, rtol=0, atol=1e-7)
+    torch.testing.assert_close(float(p.sum()), 1.0, rtol=0, atol=OFF.get(family, 1e-9))
     assert beyond(model.sample(DRAWN, seed=0).x, p @ moments(states)).max() < 3
 
 

@@ -73,7 +73,9 @@ def _strange(model: Fitted, found: rows.Rows, route: str | None, seed: int | Non
     remark(f"anomaly_score by {route or able.routes[0]} (larger is stranger); routes: {', '.join(able.routes)}")
     ranked = model.support("p_value")
     if not ranked:
-        remark(f"note: no p_value: {ranked.why}")
+        alone = model.facts.get("data", {}).get("rows") == 1
+        why = "it learned from one series: there are none to rank among" if alone else ranked.why
+        remark(f"note: no p_value: {why}")
         return strange
     if route is not None and route != able.routes[0]:
         remark(f"note: no p_value: held-out scores are by {able.routes[0]}")

@@ -6,6 +6,8 @@ from functools import cache
 
 import torch
 
+KEPT, MOST = 1 << 20, 1 << 24  # numbers of an array that is kept with others of its size, and at most
+WALK = 256  # rows from which steps taken one after the other cost what their arithmetic costs
 LARGEST = 2**25 - 2**16  # bytes; the largest block that glibc learns from is 32 MiB, its own bookkeeping included
 
 
@@ -18,3 +20,11 @@ def keep() -> None:
     M_MMAP_THRESHOLD). One such block, never written, is freed here. Half of a pass of EM went into faults.
     """
     torch.empty(LARGEST, dtype=torch.uint8)
+
+
+def rows(numbers: int) -> int:
+    """Rows of a chunk whose steps are walked one after the other, each row of so many numbers.
+
+    Few enough that arrays are kept, but no fewer than make a walk worth its calls, unless even those take much memory.
+    """
+    return max(1, min(max(KEPT // numbers, WALK), MOST // numbers))

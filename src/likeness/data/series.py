@@ -147,7 +147,7 @@ def of_frame(
         _same_within(frame, first, laid.which, told)
         batch = batch.given_as(tables.encode(given_space, first))
     who = None if key is None else first[key].to_numpy()
-    notes = [n for n in laid.spacing()[0] if isinstance(n, Loud)]
+    notes = [*Loud.among(laid.spacing()[0])]
     if times and laid.times is None:
         notes.append(Loud(f"no column {times[0]!r} holds times: the steps are taken in the order of the rows"))
     return Steps(batch, who, laid.clock(), tuple(notes), laid.pace is not None and laid.pace.repeats)

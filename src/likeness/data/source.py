@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
@@ -199,6 +199,11 @@ class Loud(str):
     def as_is(cls, note: str, text: str) -> str:
         """A text that says what the note says, as loud as it."""
         return cls(text) if isinstance(note, cls) else text
+
+    @classmethod
+    def among(cls, notes: Iterable[str]) -> tuple[str, ...]:
+        """Those of some notes that a user should hear."""
+        return tuple(note for note in notes if isinstance(note, cls))
 
 
 @dataclass(frozen=True, eq=False)

@@ -278,7 +278,7 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
         side = 1 if sweep % 2 else -1
         for stack in stacks[::-side]:
             wished = {id(b): _wish(b, sides[id(b)], side) for b in stack}
-            stack.sort(key=lambda b, wished=wished: (b.rank, wished[id(b)]))  # type: ignore[misc]
+            _sort(stack, wished)
             _pack(stack, [wished[id(b)] for b in stack])
         crossed = _crossings(ties, place)
         if crossed < best:
@@ -294,6 +294,11 @@ def _wish(block: Block, sides: Sequence[tuple[int, Block, float]], side: int) ->
     """Where a block's ties would have it, those to one side alone unless that is 0; where it is without any."""
     ends = [other.y + shift for way, other, shift in sides if side == 0 or way * side > 0]
     return sum(ends) / len(ends) if ends else block.y
+
+
+def _sort(stack: list[Block], wished: Mapping[int, float]) -> None:
+    """By rank, and within a rank by the height that is wished."""
+    stack.sort(key=lambda b: (b.rank, wished[id(b)]))
 
 
 def _pack(stack: list[Block], wished: Sequence[float]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import plates
+from likeness.core import memory, plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
@@ -41,7 +41,6 @@ from likeness.routes import enumerate_states
 FULL = 50  # numbers a step up to which "auto" lets every state have its own covariance
 START_STEPS = 50_000  # steps that starts are tried on
 START_NUMBERS = 1 << 22  # numbers that distances between steps are taken from
-ROOM = 1 << 20  # numbers of a chunk's states: its arrays then fit what the allocator keeps, and nearly a cache
 BLUR = 0.5  # of a start's shares of codes, so that a state may still take to any of them
 LLOYD = 10
 FEW = 4096  # values of a step that are looked at once each, rather than step by step
@@ -175,7 +174,7 @@ class HMM(Model):
         """Baum-Welch from the best of several starts; heads are maximised on all items at once."""
         config: HMMConfig = self.config
         numbers = self.steps.longest * config.states * config.components
-        rows = 1 << 40 if self.columns is not None else max(1, ROOM // numbers)
+        rows = 1 << 40 if self.columns is not None else memory.rows(numbers)
         return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
 
     def _seen(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False) -> Sighted:

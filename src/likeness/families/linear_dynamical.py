@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import plates
+from likeness.core import memory, plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
@@ -25,7 +25,6 @@ from likeness.heads.readings import System
 from likeness.heads.steps import StepNoise, Steps, timed, unseen
 from likeness.heads.tracks import track_law
 
-ROOM = 1 << 20  # numbers of a chunk's second moments: its arrays then fit what the allocator keeps
 START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
@@ -122,7 +121,7 @@ class LinearDynamical(Model):
     def learner(self) -> EM:
         """EM over smoothed states (Shumway & Stoffer 1982; Ghahramani & Hinton 1996)."""
         config: LinearDynamicalConfig = self.config
-        rows = max(1, ROOM // (self.steps.longest * ((config.latents + 1) ** 2 + self.dims)))
+        rows = memory.rows(self.steps.longest * ((config.latents + 1) ** 2 + self.dims))
         return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
 
     def _view(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -167,9 +167,8 @@ def _asked(data: Any, given: Any) -> dict[str, Any]:
 
 def _say(notes: Sequence[str]) -> None:
     """Warn of what a user would want to know before the answers: what is left out, or read as something else."""
-    for note in notes:
-        if isinstance(note, Loud):
-            warnings.warn(note, stacklevel=3)
+    for note in Loud.among(notes):
+        warnings.warn(note, stacklevel=3)
 
 
 def _refuse_reserved(options: dict[str, Any]) -> None:
