@@ -1,4 +1,4 @@
-"""Many seeded inputs against one action: each succeeds or is refused in the product's own words, soon, in little memory.
+"""Many seeded inputs against one action: each succeeds or is refused in one sentence, soon and in little memory.
 
     @runs()
     def test_any_line_is_read_or_refused(n):
