@@ -21,8 +21,8 @@ from torch import Tensor
 
 from bench import turns
 from bench.turns import Case
-from likeness.core import gaussian
 from likeness.families.vi import fit
+from likeness.numerics import gaussian
 
 STEPS, DRAWS, LR, ROWS, JUDGES = 1000, 64, 0.05, 200, 20_000
 Law = tuple[Tensor, Tensor]  # mean (Q,) and covariance (Q, Q)

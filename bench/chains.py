@@ -21,13 +21,13 @@ from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
 from bench import turns
 from bench.turns import Case
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, Space, series
 from likeness.data.source import Table
 from likeness.families.linear_dynamical import NAMES
-from likeness.heads.kalman import Track
-from likeness.heads.readings import System
+from likeness.inference.state_space.kalman import Track
+from likeness.inference.state_space.observations import System
 from likeness.learn.run import Run
 
 PASSES = 3

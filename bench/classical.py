@@ -22,7 +22,7 @@ from sklearn.neighbors import KernelDensity
 
 from bench import turns
 from bench.turns import Case
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.space import label, vector

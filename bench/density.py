@@ -22,7 +22,7 @@ import torch
 import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.arguments import assignment
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.data.worlds import world

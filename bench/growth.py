@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from examples._page import BLUE, GREY, mark, page, write
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
-from likeness.core.memory import keep
 from likeness.core.space import Nominal, Space, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.numerics.memory import keep
 
 Timed = Callable[[], Any]
 MEMORY = {"gaussian": {}, "pca": {}, "mixture": {"components": 8, "restarts": 1, "passes": 2, "trial": 1}}

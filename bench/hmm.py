@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from hmmlearn.hmm import CategoricalHMM, GaussianHMM
 
-from likeness.core import memory, registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.learner import Parameters
 from likeness.core.space import sequence, series
-from likeness.heads.paths import smoothed
+from likeness.inference.sequence.linear_chain import smoothed
+from likeness.numerics import memory
 
 STAY = 0.8
 

@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 import likeness.families.mixture  # noqa: F401 - registers the family
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.space import vector

@@ -16,7 +16,7 @@ import torch
 
 import likeness.families.gan
 import likeness.routes  # noqa: F401 - registers the ways of answering
-from likeness.core import registry
+from likeness import registry
 from likeness.core.model import Model
 from likeness.data.worlds.planar import Isotropic, grid, ring
 from likeness.families.gan import modes

@@ -24,7 +24,7 @@ from torch import Tensor
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.options_measures import NUMBERS, Fitted, data, fitted
 from bench.options_rows import ROWS, SHARED, SHARED_BY, Row, Setting
-from likeness.core import registry
+from likeness import registry
 from likeness.metrics.intervals import Interval, crossed_mean, paired_difference
 
 INTRODUCTION = """# Options

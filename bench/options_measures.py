@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.model import Model

@@ -23,11 +23,11 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import LatentDirichletAllocation
 
 import likeness as lk
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch, concat
 from likeness.core.noise import Noise
 from likeness.core.space import Space
-from likeness.heads.bags import Bags
+from likeness.inference.topics.bag_of_words import Bags
 
 NEAR, EVERY = 1e-3, 2  # how near to a peer's bound counts as there; passes between looks at it
 Trace = list[tuple[float, np.ndarray]]  # processor seconds, and weights of the topics (K, V) then

@@ -22,7 +22,7 @@ from pomegranate.bayesian_network import BayesianNetwork
 
 from bench import turns
 from bench.turns import Case
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, vector
 from likeness.data.source import Table

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from likeness.core import memory, registry
+from likeness import registry
+from likeness.numerics import memory
 
 Timed = Callable[[], Any]
 

@@ -17,7 +17,7 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
 
 import likeness.families.vae  # noqa: F401 - enters its family
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.precision import exact
 from likeness.core.space import binary, vector

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.errors import LikenessError
     from likeness.core.space import Count, Nominal, Ordinal, Real, Space
-    from likeness.core.store import open_model as open
     from likeness.data.load import load
     from likeness.data.worlds import world
     from likeness.evaluate import compare
     from likeness.learn.fit import fit
     from likeness.learn.run import Run
     from likeness.query import query
+    from likeness.registry.store import open_model as open
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _WHERE = {
     "compare": ("likeness.evaluate", "compare"),
     "fit": ("likeness.learn.fit", "fit"),
     "load": ("likeness.data.load", "load"),
-    "open": ("likeness.core.store", "open_model"),
+    "open": ("likeness.registry.store", "open_model"),
     "query": ("likeness.query", "query"),
     "world": ("likeness.data.worlds", "world"),
 }

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from likeness.cli import app
-from likeness.core import store
+from likeness.registry import store
 
 GOOD = "a,b\n" + "".join(f"{(i * 7919 % 101) * 0.11:.3f},{(i * 104729 % 97) * 0.37:.3f}\n" for i in range(60))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from likeness.cli import options
 from likeness.core.errors import BadConfig
-from likeness.core.index import read
+from likeness.registry.index import read
 
 NAMES = st.from_regex(r"[a-z][a-z_0-9]{0,8}", fullmatch=True)
 PLAIN = st.text(st.characters(codec="utf-8", exclude_characters=",()[]{}\"'")).filter(lambda t: not is_json(t))
@@ -126,8 +126,8 @@ def test_values_take_the_form_of_their_type():
 
 @pytest.mark.parametrize("family", sorted(read()))
 def test_every_default_can_be_typed(family):
+    from likeness import registry
     from likeness.cli.families import shown
-    from likeness.core import registry
 
     rows = [row for row in read()[family]["options"] if "Any" not in str(row["type"])]
     words = [f"{row['name']}={shown(row['default'])}" for row in rows]

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from likeness.cli import VERBS, app, errors
-from likeness.core.index import read
+from likeness.registry.index import read
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMAND = typer.main.get_command(app)

@@ -1,8 +1,8 @@
 """What the contract is asked of: every family there is, and the truth."""
 
+from likeness import registry
 from likeness.check.cell import TRUTH, cells_of
 from likeness.check.spaces import GIVENS, SPACES
-from likeness.core import registry
 
 FAMILIES = {
     name: model for name, model in sorted(registry.load_all().items()) if model.__module__.startswith("likeness.")

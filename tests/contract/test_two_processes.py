@@ -2,9 +2,9 @@
 
 import pytest
 
+from likeness import registry
 from likeness.check.checks_learning import TOGETHER, two_processes
 from likeness.check.mutants import MUTANTS
-from likeness.core import registry
 from likeness.core.config import GradientConfig
 from tests.contract.families import FAMILIES
 

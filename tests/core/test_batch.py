@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch, as_batch, concat, missing
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Real, sequence, series, vector

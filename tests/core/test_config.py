@@ -2,7 +2,7 @@
 
 import pytest
 
-from likeness.core import registry
+from likeness import registry
 from likeness.core.errors import BadConfig
 
 

@@ -4,18 +4,18 @@ import pytest
 import torch
 
 import likeness.routes  # noqa: F401 - registers them
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Staged
 from likeness.core.model import Model
 from likeness.core.nested import Mapped, through
 from likeness.core.noise import Noise
-from likeness.core.registry import FamilyConfig
 from likeness.core.rowlaw import Delta
 from likeness.core.space import Nominal, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import FamilyConfig
 
 K = 4
 

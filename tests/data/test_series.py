@@ -10,11 +10,11 @@ import torch
 
 import likeness as lk
 from likeness.core.errors import BadConfig, BadData
-from likeness.core.registry import build
 from likeness.data import catalog, load
 from likeness.data.series import of_frame
 from likeness.data.source import Loud, between
 from likeness.data.tsfile import parse
+from likeness.registry import build
 
 HEAD = """#A made-up set.
 @problemName Made Up

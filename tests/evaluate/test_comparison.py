@@ -17,12 +17,12 @@ from likeness.core.config import Config
 from likeness.core.errors import BadConfig
 from likeness.core.learner import EM
 from likeness.core.model import Model
-from likeness.core.registry import CARDS, FAMILIES, Card, register
 from likeness.data.worlds import world
 from likeness.evaluate.columns import COLUMNS, absent, measured
 from likeness.evaluate.ranking import rank
 from likeness.evaluate.report import page
 from likeness.metrics.intervals import normal_interval
+from likeness.registry import CARDS, FAMILIES, Card, register
 
 QUICK = {"rows": 600, "draws": 60, "batch": 50, "pictures": 60}
 

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from likeness import registry
 from likeness.check.spaces import GIVENS, SPACES
-from likeness.core import registry
 from likeness.core.plates import Edge, Graph, Node, Plate
 from likeness.core.space import vector
 from likeness.evaluate import layout as places

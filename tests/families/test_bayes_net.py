@@ -11,11 +11,11 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import Unsupported
-from likeness.core.registry import build, family, load_all
 from likeness.core.space import Count, Nominal, Ordinal, Real, Space, binary, image, label, sequence, vector
 from likeness.data.source import Table
-from likeness.heads.graph import levels, spanning
+from likeness.inference.bayes_net.graph import levels, spanning
 from likeness.learn.run import Run
+from likeness.registry import build, family, load_all
 
 load_all()
 

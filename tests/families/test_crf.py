@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import LikenessError
-from likeness.core.registry import build, family, load_all
 from likeness.core.space import Nominal, Real, Space, label, sequence, series
 from likeness.data.source import Table
 from likeness.learn.run import Run
 from likeness.metrics.spans import compared, spans
+from likeness.registry import build, family, load_all
 
 load_all()
 WORDS, TAGS, LONGEST = 6, 3, 7

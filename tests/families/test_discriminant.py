@@ -15,10 +15,10 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import LikenessError
-from likeness.core.registry import build, load_all
 from likeness.core.space import label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import build, load_all
 
 load_all()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import likeness.routes  # noqa: F401 - registers them
-from likeness.core import registry
+from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise

@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import logsigmoid
 
 import likeness.routes  # noqa: F401 - registers them
+from likeness import registry
 from likeness.bijections.preprocess import Reals
-from likeness.core import registry
 from likeness.core.batch import Batch
 from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise

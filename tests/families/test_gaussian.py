@@ -8,7 +8,7 @@ import torch
 
 import likeness as lk
 import likeness.routes
-from likeness.core import registry
+from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.space import Real, label, vector

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 import likeness as lk
+from likeness import registry
 from likeness.check.spaces import GIVENS, SPACES
-from likeness.core import registry
 from likeness.core.plates import FORWARD, Graph
 from likeness.core.space import Nominal, Real, Space, entry_names, vector
-from likeness.heads.steps import Steps, timed
+from likeness.inference.sequence.steps import Steps, timed
 
 FAMILIES = sorted(n for n, f in registry.load_all().items() if f.__module__.startswith("likeness."))
 OWN = {"vi": {"target": "math:sqrt"}}

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 import likeness as lk
 import likeness.routes
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, Real, binary, label, vector
 from likeness.data.source import Table

@@ -13,14 +13,14 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.noise import Noise
-from likeness.core.registry import build, family, load_all
 from likeness.core.space import Real, label, sequence, series, vector
 from likeness.data.source import Table
-from likeness.heads import kalman
-from likeness.heads.kalman import Track
-from likeness.heads.readings import System
-from likeness.heads.steps import StepNoise
+from likeness.inference.sequence.steps import StepNoise
+from likeness.inference.state_space import kalman
+from likeness.inference.state_space.kalman import Track
+from likeness.inference.state_space.observations import System
 from likeness.learn.run import Run
+from likeness.registry import build, family, load_all
 
 load_all()
 TURN = 2 * math.pi / 12

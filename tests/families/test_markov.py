@@ -11,10 +11,10 @@ from likeness.check.spaces import cell
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import LikenessError
-from likeness.core.registry import build, family, load_all
 from likeness.core.space import Nominal, binary, image, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import build, family, load_all
 
 load_all()
 S, LONGEST = 3, 5

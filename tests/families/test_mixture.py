@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 import likeness.families.mixture
 import likeness.routes
-from likeness.core import registry, store
+from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.config import Settings
@@ -20,6 +20,7 @@ from likeness.core.space import Count, Nominal, Ordinal, Real, binary, image, la
 from likeness.data.source import Table
 from likeness.data.worlds import world
 from likeness.learn.run import Run
+from likeness.registry import store
 
 COVARIANCES = ("full", "tied", "diagonal", "spherical")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.core import registry
+from likeness import registry
 from likeness.core.batch import Batch, as_batch
 from likeness.core.space import Count, Nominal, label, sequence, series, vector
 from likeness.data.source import Table

@@ -9,14 +9,14 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
 import likeness as lk
-from likeness.core import gaussian
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import LikenessError
-from likeness.core.registry import build, load_all
 from likeness.core.space import label, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.numerics import gaussian
+from likeness.registry import build, load_all
 
 load_all()
 

@@ -12,13 +12,13 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.noise import Noise
-from likeness.core.registry import build, family, load_all
 from likeness.core.space import Count, Nominal, Space, label, sequence, vector
 from likeness.data.source import Table
 from likeness.families.topic import EVEN, EXPLORED
-from likeness.heads.bags import Bags, seeds
-from likeness.heads.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
+from likeness.inference.topics.bag_of_words import Bags, seeds
+from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.learn.run import Run
+from likeness.registry import build, family, load_all
 
 load_all()
 

@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 import likeness.families.gaussian
 import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers them
+from likeness import registry
 from likeness.check.spaces import cell
-from likeness.core import registry, store
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig
@@ -21,6 +21,7 @@ from likeness.data.worlds import world
 from likeness.data.worlds.gaussian import LinearGaussian
 from likeness.families.vae import VAE, Code
 from likeness.learn.run import Run
+from likeness.registry import store
 
 LINEAR = {"hidden": (), "real": "shared", "kl_warmup": 0.0, "hide": 0.0}
 

@@ -13,10 +13,10 @@ from likeness.check.spaces import SPACES
 from likeness.core.answers import Kind
 from likeness.core.errors import BadConfig, LikenessError
 from likeness.core.noise import Noise
-from likeness.core.registry import build, family
 from likeness.core.space import Nominal, Real, label, series, vector
 from likeness.families import vi
 from likeness.learn.run import Run
+from likeness.registry import build, family
 
 MEAN = torch.tensor([1.0, -2.0, 0.5]).double()
 COV = torch.tensor([[1.0, 0.8, 0.3], [0.8, 2.0, -0.4], [0.3, -0.4, 0.5]]).double()

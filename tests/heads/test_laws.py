@@ -21,7 +21,7 @@ from likeness.heads import (
     Spline,
 )
 from likeness.heads.normal import truncated_moments
-from likeness.heads.numeric import log_interval, soft_choice
+from likeness.numerics.numeric import log_interval, soft_choice
 from tests.heads.cases import fitted, normals, reals, uniforms
 
 

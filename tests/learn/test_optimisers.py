@@ -6,11 +6,11 @@ from torch import nn
 
 from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig
-from likeness.core.registry import build, load_all
 from likeness.core.space import vector
 from likeness.data.source import Table
 from likeness.learn.optimisers import Muon, optimisers, orthogonal
 from likeness.learn.run import Run
+from likeness.registry import build, load_all
 
 load_all()
 MUON = {"muon": 0.02, "hidden": (48, 48), "batch": 64}

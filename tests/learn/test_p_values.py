@@ -7,10 +7,10 @@ import torch
 
 import likeness as lk
 from likeness.core.batch import Batch
-from likeness.core.registry import build, load_all
 from likeness.core.space import vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import build, load_all
 
 load_all()
 

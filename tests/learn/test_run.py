@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import likeness.routes  # noqa: F401 - registers them
-from likeness.core import registry, store
+from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.config import Config, GradientConfig
 from likeness.core.errors import BadConfig, BadStore, LikenessError
@@ -20,6 +20,7 @@ from likeness.core.space import image, label, vector
 from likeness.data.source import Table
 from likeness.learn.budget import Budget
 from likeness.learn.run import CHECKPOINT, Run
+from likeness.registry import store
 
 
 def table(rows: int = 300, seed: int = 0) -> Table:

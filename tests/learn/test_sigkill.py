@@ -72,7 +72,7 @@ class Attempt:
 
 def nursery() -> None:
     """Fork a child for every order; answer how it ended and after how many seconds."""
-    from likeness.core import registry
+    from likeness import registry
 
     registry.load_all()
     for name in IMPORTED:
@@ -230,7 +230,7 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def _weights(path: Path) -> str:
-    from likeness.core.store import digest, unpack
+    from likeness.registry.store import digest, unpack
 
     return digest(unpack(path)[0])
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from likeness.core import gaussian
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
 from likeness.heads.normal import bin_offset, snap
+from likeness.numerics import gaussian
 
 DOUBTED, WIDER = 1 / 8, 2.0  # the share of a filler's draws that are so much wider
 EDGE = 1e-6  # how far values keep from edges, as a share: dequantised ones of their cell, bounded ones of their scale

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from likeness.bijections.base import Step
 from likeness.core.errors import BadConfig
-from likeness.heads.numeric import piece, solve
+from likeness.numerics.numeric import piece, solve
 
 _HUGE = 30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import likeness.routes  # noqa: F401 - registers the ways of answering
+from likeness import registry
 from likeness.check.spaces import GIVENS, SPACES
 from likeness.check.spaces import cell as world_of
-from likeness.core import registry
 from likeness.core.answers import Answer, Kind
 from likeness.core.batch import Batch
 from likeness.core.law import Law

@@ -14,11 +14,11 @@ from likeness.check.cell import Cell, poisoned
 from likeness.check.checks_holes import hiding
 from likeness.check.checks_learning import resumed
 from likeness.check.contract import CheckFailure, Result, Skip, check, demand, judge
-from likeness.core import store
 from likeness.core.batch import Batch, concat
 from likeness.core.batch import check as checked
 from likeness.core.errors import Unsupported
 from likeness.core.law import Law
+from likeness.registry import store
 
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
 ITEMS, ORDERED = 64, 16

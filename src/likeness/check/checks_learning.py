@@ -13,17 +13,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from likeness import registry
 from likeness.check.cell import ROWS, Cell, learned, unfitted
 from likeness.check.contract import STANDARD_ERRORS, Result, Skip, check, demand, judge
 from likeness.check.oracles import ORACLES
 from likeness.check.spaces import cell as world_of
-from likeness.core import registry, store
 from likeness.core.batch import Batch
 from likeness.core.learner import FullBatch, Gradient, Learner, Loss, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import store
 
 SCALED, RELABELLED = "reals2", "nominal4"
 SCALE, SHIFT = 3.0, 5.0

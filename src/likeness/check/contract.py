@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from likeness import registry
 from likeness.check.cell import Cell, cells_of, fitted, truth
-from likeness.core import registry
 from likeness.core.errors import LikenessError
 from likeness.core.model import Model
-from likeness.core.registry import Card
+from likeness.registry import Card
 
 STANDARD_ERRORS = 5.0
 MODULES = ("items", "mass", "fit", "holes", "learning", "maps", "kinds")

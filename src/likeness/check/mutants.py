@@ -18,7 +18,7 @@ from likeness.bijections.preprocess import Reals
 from likeness.check import checks_learning
 from likeness.check.cell import fit, fitted
 from likeness.check.contract import Outcome, checks, outcome
-from likeness.core import gaussian, hooks, law, rows, store
+from likeness.core import hooks, law, rows
 from likeness.core.answers import Kind, Scored
 from likeness.core.batch import Batch
 from likeness.core.errors import Unsupported
@@ -30,6 +30,8 @@ from likeness.heads.categorical import Categorical, CategoricalLaw
 from likeness.learn import gradient
 from likeness.learn.gradient import GradientExecutor
 from likeness.nets import masked
+from likeness.numerics import gaussian
+from likeness.registry import store
 from likeness.routes import enumerate_states
 
 Plant = Callable[[], AbstractContextManager[Any]]

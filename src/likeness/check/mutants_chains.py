@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from likeness.check.mutants import mutant
-from likeness.heads.gaussians import Gaussians
-from likeness.heads.parts import Seen, Sight
-from likeness.heads.paths import Paths
-from likeness.heads.windows import Windows
+from likeness.inference.mixture.components import Seen, Sight
+from likeness.inference.mixture.gaussians import Gaussians
+from likeness.inference.sequence.linear_chain import Paths
+from likeness.inference.sequence.ngrams import Windows
 
 SERIES = ("hmm", "series", "none")
 SYMBOLS = ("hmm", "symbols", "none")

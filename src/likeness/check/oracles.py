@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from likeness.check.cell import Cell
 from likeness.check.ground import z_of
 from likeness.core.batch import Batch
-from likeness.core.gaussian import log_density
 from likeness.core.noise import Noise
 from likeness.data.worlds import World
 from likeness.data.worlds.gaussian import GaussianMixture
 from likeness.dynamics.path import Path, expand
 from likeness.nets.causal import CausalNet, Walk
 from likeness.nets.codec import Codec
+from likeness.numerics.gaussian import log_density
 
 ROWS = 1000
 EXACT = 1e-8  # relative to 1 + |value|

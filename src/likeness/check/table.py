@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from likeness import registry
 from likeness.check.cell import ROWS, cells_of, unfitted
 from likeness.check.spaces import GIVENS, SPACES
 from likeness.check.spaces import cell as world_of
-from likeness.core import registry
 from likeness.core.model import Model
-from likeness.core.store import write_atomic
+from likeness.registry.store import write_atomic
 
 Cell = tuple[str, str, str]
 SAMPLES = "samples only"

@@ -10,14 +10,14 @@ import typer
 
 def complete_family(incomplete: str) -> list[tuple[str, str]]:
     """Names of families, each with its title."""
-    from likeness.core.index import read
+    from likeness.registry.index import read
 
     return [(n, f["card"]["title"]) for n, f in sorted(read().items()) if n.startswith(incomplete)]
 
 
 def complete_option(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Options of the family that the line names, each with its meaning."""
-    from likeness.core.index import read
+    from likeness.registry.index import read
 
     rows = read().get(str(ctx.params.get("family")), {}).get("options", [])
     return [(f"{row['name']}=", row["meaning"]) for row in rows if row["name"].startswith(incomplete)]

@@ -53,7 +53,7 @@ def _model(what: str) -> type[Model]:
 
     if ":" not in what:
         options.known(what)
-        from likeness.core import registry
+        from likeness import registry
 
         return registry.family(what)
     module, _, name = what.partition(":")

@@ -74,7 +74,7 @@ def compare(
 
 def _fitting(entrants: list[tuple[str, dict[str, Any]]], data: Any) -> list[tuple[str, dict[str, Any]]]:
     """Those that take the data; of the others it says why they stay away, for nobody asked for them by name."""
-    from likeness.core import registry
+    from likeness import registry
 
     kept = []
     for name, chosen in entrants:
@@ -93,7 +93,7 @@ def _entrants(families: str, words: Sequence[str]) -> list[tuple[str, dict[str, 
     Raises:
         BadConfig: For an unknown family or option, or options of a family that does not take part.
     """
-    from likeness.core.index import read
+    from likeness.registry.index import read
 
     names = [n.strip() for n in families.split(",") if n.strip()] or list(read())
     below: dict[str, list[str]] = {name: [] for name in names}

@@ -11,7 +11,7 @@ import typer
 from likeness.cli import options
 from likeness.cli.arguments import complete_family
 from likeness.cli.text import aligned, say, table
-from likeness.core.index import read
+from likeness.registry.index import read
 
 SECTIONS = {"family": "the law", "objective": "what is learned", "optimiser": "how it is learned"}
 _TYPES = (
@@ -75,7 +75,7 @@ def _one(name: str) -> None:
 
 def _loaded(name: str) -> dict[str, Any]:
     """The entry of a family of another package."""
-    from likeness.core import registry
+    from likeness import registry
 
     return registry.entry(name)
 

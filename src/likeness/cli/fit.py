@@ -121,7 +121,7 @@ def fit(
 
 def _in_order(data: str, family: str) -> tuple[str, str]:
     """Data and family, whichever was named first."""
-    from likeness.core.index import read
+    from likeness.registry.index import read
 
     families = read()
     return (family, data) if data in families and family not in families and not Path(data).exists() else (data, family)

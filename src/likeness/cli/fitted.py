@@ -96,7 +96,7 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
 def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:
     """Save the model once more, with its score, its audit and what was inferred of the data."""
     from likeness import __version__
-    from likeness.core import store
+    from likeness.registry import store
 
     told = {"score": score, "copies": audit, "notes": list(notes), "version": __version__}
     model.facts = {**model.facts, **told}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from likeness.core.errors import BadConfig
-from likeness.core.index import read
+from likeness.registry.index import read
 
 if TYPE_CHECKING:
     from likeness.core.config import Config
@@ -98,7 +98,7 @@ def known(family: str) -> str:
         BadConfig: If there is none of that name, with the nearest.
     """
     if family not in read():
-        from likeness.core.registry import family as find  # entry points load their own code
+        from likeness.registry import family as find  # entry points load their own code
 
         find(family)
     return family
@@ -158,7 +158,7 @@ def config(family: str, options: Mapping[str, Any]) -> Config:
     Raises:
         BadConfig: Naming the option and what was expected.
     """
-    from likeness.core import registry
+    from likeness import registry
 
     return registry.family(family).Config.parse(dict(options))
 

@@ -37,7 +37,7 @@ def show(
 
     likeness show runs/flow --graph flow.svg
     """
-    from likeness.core import registry
+    from likeness import registry
 
     output.check(graph, (".svg",))
     fitted = rows.open_model(model)

@@ -16,7 +16,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import LikenessError, Unsupported
 from likeness.core.space import Space
-from likeness.core.tree import join, take
+from likeness.numerics.tree import join, take
 
 if TYPE_CHECKING:
     import pandas as pd

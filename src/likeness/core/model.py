@@ -207,7 +207,7 @@ class Model(Law, nn.Module):
     @final
     def save(self, path: str | Path) -> Path:
         """Save the model as a folder that `likeness.open` reads."""
-        from likeness.core import store  # which knows models
+        from likeness.registry import store  # which knows models
 
         return store.save(self, path)
 

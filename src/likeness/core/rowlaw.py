@@ -13,7 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.space import Space
-from likeness.core.tree import stacked, take
+from likeness.numerics.tree import stacked, take
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from likeness.core import memory
 from likeness.core.answers import Completed, Kind, Mode, Scored, add_correction
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Settings as Asked
@@ -19,7 +18,8 @@ from likeness.core.hooks import Hooks
 from likeness.core.noise import Noise
 from likeness.core.precision import answering
 from likeness.core.routes import Question, routes_for
-from likeness.core.tree import aligned, join, take
+from likeness.numerics import memory
+from likeness.numerics.tree import aligned, join, take
 
 STRICT_TILE = 8
 CLASSES_SUMMED = 64

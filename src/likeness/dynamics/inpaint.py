@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from likeness.core.gaussian import masked
 from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, Given
 from likeness.dynamics.path import Path
+from likeness.numerics.gaussian import masked
 
 RESAMPLE = 0.5  # a row's particles are resampled where their effective number falls below this share
 

@@ -14,13 +14,13 @@ from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import Space
-from likeness.core.tree import join
 from likeness.dynamics import grid as grids
 from likeness.dynamics import inpaint, likelihood, solvers
 from likeness.dynamics.denoiser import Denoiser, Guided, Preconditioned, denoising_loss
 from likeness.dynamics.path import DDPM, Path, expand
 from likeness.dynamics.process import DRAWN, Process, Watch, many
 from likeness.nets.timed import Timed, Told
+from likeness.numerics.tree import join
 
 NOISIEST, CLEANEST = -6.0, 9.0  # log-SNR from which to which completion walks: noise 20 to 0.01 of the data
 SLOWER = 2  # completion takes so many times the steps of sampling

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from likeness.core.answers import Kind
 from likeness.core.errors import LikenessError
 from likeness.core.law import Law
-from likeness.core.store import write_atomic
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
 from likeness.evaluate.columns import COLUMNS, Cell, absent, counted, measured, over_seeds, stacked, typical
@@ -24,6 +23,7 @@ from likeness.learn.budget import Budget
 from likeness.learn.fit import start
 from likeness.learn.run import Run
 from likeness.metrics.intervals import crossed_mean
+from likeness.registry.store import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

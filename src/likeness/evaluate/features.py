@@ -17,13 +17,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from likeness.core import store
 from likeness.core.batch import Batch
 from likeness.core.context import Summary
 from likeness.core.errors import BadStore
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.data.source import Source
+from likeness.registry import store
 
 STORED = "digits.safetensors"
 DIGEST = "b0035e6b4bd4d00d2a67b91cde28c5450ce4e31cb04e6592d253614569160996"

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from likeness import __version__
-from likeness.core import registry
+from likeness import __version__, registry
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig

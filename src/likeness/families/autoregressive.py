@@ -18,13 +18,13 @@ from likeness.core.learner import FullBatch, Gradient, Learner, Phase
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Column, Columns
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.context import ContextNet
+from likeness.registry import Card, register
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
 

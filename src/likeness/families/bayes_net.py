@@ -18,14 +18,14 @@ from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
 from likeness.core.space import Space, entry_names, label, vector
-from likeness.heads.factors import Graph
-from likeness.heads.graph import Net, looked_up
-from likeness.heads.linear import Linear
-from likeness.heads.trees import Trees
+from likeness.inference.bayes_net.chow_liu import Trees
+from likeness.inference.bayes_net.graph import Net, looked_up
+from likeness.inference.bayes_net.linear_gaussian import Linear
+from likeness.inference.bayes_net.variable_elimination import Graph
+from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 
 START_ROWS = 20_000  # rows that starts are tried on

@@ -18,13 +18,13 @@ from likeness.core.learner import FullBatch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Space, vector
-from likeness.heads.indicators import Indicators, Sparse, SparseProduct
-from likeness.heads.paths import NEVER, Paths, log_sums
-from likeness.heads.states import StateLaw, Steering
-from likeness.heads.steps import StepNoise, unseen
+from likeness.inference.sequence.indicators import Indicators, Sparse, SparseProduct
+from likeness.inference.sequence.linear_chain import NEVER, Paths, log_sums
+from likeness.inference.sequence.posterior import StateLaw, Steering
+from likeness.inference.sequence.steps import StepNoise, unseen
+from likeness.registry import Card, register
 
 CHUNK = 4096
 MEMORY = 30  # steps that L-BFGS remembers: indicators that rarely occur take it many, with 10 as many again

@@ -21,7 +21,6 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.model import CRITERION_DRAWS, Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Delta, RowLaw
 from likeness.core.space import Space, vector
@@ -33,6 +32,7 @@ from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path
 from likeness.dynamics.process import Process
 from likeness.nets.context import ContextNet
 from likeness.nets.timed import Body, Timed, Told
+from likeness.registry import Card, register
 from likeness.routes.enumerate_states import drawn
 
 LARGE = 400  # entries from which images and signals get a U-Net

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from likeness.core import plates, registry
+from likeness import registry
+from likeness.core import plates
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config, option
@@ -20,10 +21,10 @@ from likeness.core.model import Model
 from likeness.core.nested import Chosen, through
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, FamilyConfig, register
 from likeness.core.routes import Question
 from likeness.core.space import Space
-from likeness.core.tree import join, take
+from likeness.numerics.tree import join, take
+from likeness.registry import Card, FamilyConfig, register
 
 T = TypeVar("T")
 ALL = slice(None)

@@ -25,12 +25,12 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.rowlaw import Delta, RowLaw
 from likeness.core.space import Space, vector
 from likeness.nets.context import ContextNet
 from likeness.nets.masked import MaskedNet
 from likeness.nets.mlp import MLP
+from likeness.registry import Card, register
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import gaussian
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
@@ -18,8 +17,9 @@ from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.space import Space
+from likeness.numerics import gaussian
+from likeness.registry import Card, register
 
 
 class GaussianConfig(Config):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import memory, plates
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
@@ -21,21 +21,22 @@ from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise, generator
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Nominal, Space
-from likeness.heads import seeding
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns
-from likeness.heads.gaussians import Covariance, Gaussians
-from likeness.heads.joint import COARSE, NEVER, under
-from likeness.heads.numeric import choose
-from likeness.heads.parts import Drawn, Products
-from likeness.heads.paths import LEAST, Paths, smoothed
-from likeness.heads.regimes import followed, in_order, renamed, variances
-from likeness.heads.states import StateLaw, Steering
-from likeness.heads.steps import Packed, StepNoise, Steps, timed, unseen
+from likeness.inference.mixture import kmeans
+from likeness.inference.mixture.components import Drawn, Products
+from likeness.inference.mixture.em import COARSE, NEVER, under
+from likeness.inference.mixture.gaussians import Covariance, Gaussians
+from likeness.inference.sequence.hmm_init import followed, in_order, renamed, variances
+from likeness.inference.sequence.linear_chain import LEAST, Paths, smoothed
+from likeness.inference.sequence.posterior import StateLaw, Steering
+from likeness.inference.sequence.steps import Packed, StepNoise, Steps, timed, unseen
+from likeness.numerics import memory
+from likeness.numerics.numeric import choose
+from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 
 FULL = 50  # numbers a step up to which "auto" lets every state have its own covariance
@@ -289,11 +290,11 @@ class HMM(Model):
             return torch.arange(len(view.length), device=view.v.device).repeat_interleave(view.length) % k
         features = self._features(view)
         some = features[:: max(1, features.numel() // START_NUMBERS)]
-        u = noise.uniform(f"seeds {i}", k, seeding.candidates(k)).double()[0]
+        u = noise.uniform(f"seeds {i}", k, kmeans.candidates(k)).double()[0]
         if len(some) < k:
             return in_order(view.length, k)
-        centres, _ = seeding.lloyd(some, seeding.seeds(some, k, u), LLOYD)
-        return seeding.distances(features, centres).argmin(-1)
+        centres, _ = kmeans.lloyd(some, kmeans.seeds(some, k, u), LLOYD)
+        return kmeans.distances(features, centres).argmin(-1)
 
     def _features(self, view: Packed) -> Tensor:
         """Steps as numbers of like scale, 0 where hidden, (N, F)."""

@@ -19,11 +19,11 @@ from likeness.core.learner import EM, FullBatch, Learner, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, ColumnsLaw
-from likeness.heads.numeric import product
+from likeness.numerics.numeric import product
+from likeness.registry import Card, register
 
 MEMORY = 256  # training conditions that stand for the law of a condition that is missing
 

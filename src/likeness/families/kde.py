@@ -16,13 +16,13 @@ from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
-from likeness.core.gaussian import LOG_2PI
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Inside, Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.registry import Card, register
 from likeness.core.space import Space
+from likeness.numerics.gaussian import LOG_2PI
+from likeness.registry import Card, register
 
 CODES = 32  # ordered levels up to which each is a code of its own
 ROWS, CENTRES = 64, 4096  # kernels computed at once: what a core's cache holds

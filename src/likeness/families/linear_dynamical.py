@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import memory, plates
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, thinned
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise, generator
-from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Real, Space
-from likeness.heads.expected import Moments, Move, radius, raised, regressed, solved, tamed, turned
-from likeness.heads.kalman import Track
-from likeness.heads.readings import System
-from likeness.heads.steps import StepNoise, Steps, timed, unseen
-from likeness.heads.tracks import track_law
+from likeness.inference.sequence.steps import StepNoise, Steps, timed, unseen
+from likeness.inference.state_space.kalman import Track
+from likeness.inference.state_space.moments import Moments, Move, radius, raised, regressed, solved, tamed, turned
+from likeness.inference.state_space.observations import System
+from likeness.inference.state_space.posterior import track_law
+from likeness.numerics import memory
+from likeness.registry import Card, register
 
 START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents

@@ -16,12 +16,12 @@ from likeness.core.errors import BadData
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.registry import Card, register
 from likeness.core.space import Real, Space
-from likeness.heads.chain import Chain
-from likeness.heads.lags import LagChain
-from likeness.heads.steps import Steps, timed
-from likeness.heads.tables import TableChain
+from likeness.inference.sequence.chain import Chain
+from likeness.inference.sequence.steps import Steps, timed
+from likeness.inference.sequence.tables import TableChain
+from likeness.inference.state_space.vector_autoregression import LagChain
+from likeness.registry import Card, register
 
 LARGEST = 1 << 22  # numbers of all tables together
 ROOM = 1 << 24  # numbers of a chunk

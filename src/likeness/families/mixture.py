@@ -18,18 +18,18 @@ from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.registry import Card, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Categorical, RowLaw
 from likeness.core.space import Space, label
-from likeness.heads import seeding
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
-from likeness.heads.component import Component
-from likeness.heads.gaussians import Covariance, Gaussians
-from likeness.heads.joint import Joint, View, split, under
-from likeness.heads.numeric import choose
-from likeness.heads.parts import Drawn, Multinomials, Part, Products
+from likeness.inference.mixture import kmeans
+from likeness.inference.mixture.components import Drawn, Multinomials, Part, Products
+from likeness.inference.mixture.em import Joint, View, split, under
+from likeness.inference.mixture.gaussians import Covariance, Gaussians
+from likeness.inference.mixture.row_gaussian import Component
+from likeness.numerics.numeric import choose
+from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 
 FULL = 50  # numbers up to which "auto" lets every component have its own covariance
@@ -156,7 +156,7 @@ class Mixture(Model):
         config: MixtureConfig = self.config
         stride = max(1, task.rows // START_ROWS)
         batch = thinned((b for b, _ in task.everything(CHUNK)), stride)
-        shape = (config.restarts, config.components, seeding.candidates(config.components))
+        shape = (config.restarts, config.components, kmeans.candidates(config.components))
         u = noise[:1].uniform("seeds", *shape)[0]
         return self.law.start(self._views(batch), batch.weights, self._features(batch), u, config.trial)
 

@@ -14,15 +14,15 @@ from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
-from likeness.core.gaussian import LOG_2PI
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, register
 from likeness.core.rowlaw import Correlated, RowLaw
 from likeness.core.space import Space, vector
-from likeness.heads.component import Component
+from likeness.inference.mixture.row_gaussian import Component
+from likeness.numerics.gaussian import LOG_2PI
+from likeness.registry import Card, register
 
 FLOOR = 1e-9  # least variance of the noise, in units of the data's own
 ROOM = 1 << 24  # numbers in a chunk's second moments of codes

@@ -18,14 +18,14 @@ from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.registry import Card, register
 from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Real, Space, label, vector
-from likeness.heads.allocation import Topics, settled, sight, weighed
-from likeness.heads.bags import Bags, seeds
-from likeness.heads.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.heads.poisson import Poisson
-from likeness.heads.steps import StepNoise
+from likeness.inference.sequence.steps import StepNoise
+from likeness.inference.topics.bag_of_words import Bags, seeds
+from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
+from likeness.inference.topics.lda import Topics, settled, sight, weighed
+from likeness.registry import Card, register
 
 ALL = 1 << 40  # rows of a chunk that holds everything
 COLD = 100  # most updates of a document's proportions from an even start

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from likeness.core import plates, registry
+from likeness import registry
+from likeness.core import plates
 from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
@@ -19,7 +20,6 @@ from likeness.core.model import Model
 from likeness.core.nested import Mapped, through
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, FamilyConfig, register
 from likeness.core.routes import Question
 from likeness.core.rowlaw import Normal, RowLaw
 from likeness.core.space import Space, vector
@@ -28,6 +28,7 @@ from likeness.heads.columns import Columns, rows
 from likeness.nets.codec import Codec, Flat, Grid, Steps
 from likeness.nets.context import ContextNet
 from likeness.nets.embed import Activation
+from likeness.registry import Card, FamilyConfig, register
 from likeness.routes.particles import cloud, resampled
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from likeness.bijections.preprocess import Reals
-from likeness.core import gaussian, plates
+from likeness.core import plates
 from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored, log_mean_exp
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, GradientConfig, option
@@ -23,10 +23,11 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.preprocessor import Source
-from likeness.core.registry import Card, build, register
 from likeness.core.space import Real, Space, entry_names, vector
 from likeness.learn.run import Run
 from likeness.metrics.pareto import Smoothed, pareto_smoothed
+from likeness.numerics import gaussian
+from likeness.registry import Card, build, register
 
 Density = Callable[[Tensor], Tensor]
 EMA, WARMUP = 0.99, 20

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.heads.numeric import moments, open_unit, sums
+from likeness.numerics.numeric import moments, open_unit, sums
 
 
 @dataclass(frozen=True, eq=False)

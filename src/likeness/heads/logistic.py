@@ -15,7 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.heads.numeric import bisect, choose, log1mexp, moments, open_unit, soft_choice, spread, straight_through
+from likeness.numerics.numeric import (
+    bisect,
+    choose,
+    log1mexp,
+    moments,
+    open_unit,
+    soft_choice,
+    spread,
+    straight_through,
+)
 
 _BOUND = 12.0  # |log scale|: only to keep exp finite, an edge that no fit comes near
 

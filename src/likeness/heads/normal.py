@@ -13,7 +13,7 @@ from torch import Tensor
 from likeness.core.errors import Unsupported
 from likeness.heads.base import EntryLaw, Head, keep_known
 from likeness.heads.logistic import leading, pick, room, start_components
-from likeness.heads.numeric import (
+from likeness.numerics.numeric import (
     HALF_LOG_2PI,
     bisect,
     choose,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.heads.numeric import highest, moments, open_unit, piece, quantiles, solve, spread
+from likeness.numerics.numeric import highest, moments, open_unit, piece, quantiles, solve, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 _LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot

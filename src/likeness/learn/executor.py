@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likeness.core import memory
 from likeness.core.batch import Batch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.learn.budget import Budget
+from likeness.numerics import memory
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from likeness.core import registry
+from likeness import registry
 from likeness.core.asked import whole
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig, BadData

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likeness.core import store
 from likeness.core.batch import Batch
 from likeness.core.errors import BadStore, LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
@@ -28,6 +27,7 @@ from likeness.learn.executor import Event, Executor, Task
 from likeness.learn.full_batch import FullBatchExecutor
 from likeness.learn.gradient import GradientExecutor
 from likeness.learn.staged import StagedExecutor
+from likeness.registry import store
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds

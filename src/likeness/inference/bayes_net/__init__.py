@@ -1,0 +1,1 @@
+"""Directed graphs: variable elimination, trees by Chow and Liu, linear-Gaussian networks."""

@@ -1,0 +1,115 @@
+"""Directed graphs of reals: each a linear regression on its parents with Gaussian noise, jointly one Gaussian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likeness.core.learner import Parameters
+from likeness.core.noise import Noise
+from likeness.inference.bayes_net.graph import Edges, Net, Parents, spanning
+from likeness.numerics import gaussian
+
+
+class Linear(Net):
+    """x_j = a_j + sum_i B_ji x_i + e_j over the parents i of j: N(mean, (I - B)^-1 V (I - B)^-T).
+
+    Args:
+        size: D.
+        parents: The parents of each variable, or None where a tree is to be learned.
+    """
+
+    def __init__(self, size: int, parents: Parents | None = None) -> None:
+        self.size, self.parents = size, parents
+
+    def blank(self) -> Parameters:
+        """Independent unit normals."""
+        d = self.size
+        adjacent = torch.zeros(d, d, dtype=torch.bool)
+        for j, above in enumerate(self.parents or ()):
+            adjacent[j, list(above)] = True
+        return {"mean": torch.zeros(d).double(), "cov": torch.eye(d).double(), "adjacent": adjacent}
+
+    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+        """From all pairs that are complete where rows have holes, standardised by their own columns."""
+        if not self.holes:
+            return self.blank()
+        w, v = weight[:, None] * known, x * known
+        mean = (w * v).sum(0) / w.sum(0).clamp(min=1e-12)
+        v = (v - mean) * known
+        both = w.T @ known.double()
+        cov = (v * weight[:, None]).T @ v / both.clamp(min=1e-12)
+        return self._fitted(mean, cov, self.blank()["adjacent"])
+
+    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+        """Sums of E[x] and E[x x'] given what is known."""
+        if self.holes:
+            first, second = gaussian.moments(x, now["mean"], now["cov"], known, weight)
+            objective = self.log_prob(x, known, now) @ weight
+        else:
+            first, second, objective = weight @ x, (x * weight[:, None]).T @ x, weight.sum() * 0
+        return {"first": first, "second": second, "weight": weight.sum(), "objective": objective}
+
+    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Regressions on parents; the tree of greatest mutual information -log(1 - rho^2) / 2 where none is given.
+
+        Expected moments hold every pair, so that the tree too is the best for them (structural EM; Friedman 1998).
+        """
+        n = sums["weight"].clamp(min=1e-12)
+        mean = sums["first"] / n
+        return self._fitted(mean, sums["second"] / n - mean[:, None] * mean, before["adjacent"])
+
+    def _fitted(self, mean: Tensor, cov: Tensor, adjacent: Tensor) -> Parameters:
+        cov = gaussian.shrunk(cov, 0.0)
+        if self.parents is None:
+            std = cov.diagonal().sqrt()
+            parent = spanning((cov / std / std[:, None]).square())
+            adjacent = torch.zeros_like(adjacent)
+            child = (parent >= 0).nonzero().flatten()
+            adjacent[child, parent[child]] = True
+        return {"mean": mean, "cov": implied(*regressions(cov, adjacent)), "adjacent": adjacent}
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        """Of the joint Gaussian."""
+        return gaussian.log_density(x, now["mean"], now["cov"], None if bool(known.all()) else known)
+
+    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+        """From the joint Gaussian's conditional."""
+        n = noise.rows // len(x)
+        normal = noise.normal("x", self.size).double()
+        return gaussian.conditional_draw(x.repeat(n, 1), now["mean"], now["cov"], known.repeat(n, 1), normal)
+
+    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+        """The conditional mean, which is the peak."""
+        return gaussian.conditional_mean(x, now["mean"], now["cov"], known), True
+
+    def free(self, now: Parameters) -> int:
+        """A mean and a variance each, and a slope for each edge."""
+        return 2 * self.size + int(now["adjacent"].sum())
+
+    def edges(self, now: Parameters) -> list[Edges]:
+        """Those of the graph."""
+        return [[(int(i), int(j)) for j, i in now["adjacent"].nonzero().tolist()]]
+
+
+def regressions(cov: Tensor, adjacent: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes B (D, D) of each variable on its parents (adjacent[j, i]: i is a parent of j), and variances left (D,)."""
+    d, most = len(cov), int(adjacent.sum(-1).max())
+    count = adjacent.sum(-1)
+    above = (~adjacent).to(torch.int8).argsort(dim=-1, stable=True)[:, :most]  # parents first
+    real = torch.arange(most) < count[:, None]
+    within = cov[above[:, :, None], above[:, None, :]]
+    within = torch.where(real[:, :, None] & real[:, None, :], within, torch.eye(most).double())
+    cross = torch.where(real, cov[torch.arange(d)[:, None], above], 0.0)
+    slope = torch.cholesky_solve(cross[..., None], torch.linalg.cholesky(within)).squeeze(-1)
+    left = cov.diagonal() - (slope * cross).sum(-1)
+    b = torch.zeros_like(cov).scatter_add(1, above, slope)
+    return b, left.clamp(min=1e-12 * float(cov.diagonal().mean()))
+
+
+def implied(b: Tensor, left: Tensor) -> Tensor:
+    """(I - B)^-1 V (I - B)^-T."""
+    root = torch.linalg.solve(torch.eye(len(b)).to(b) - b, torch.diag(left.sqrt()))
+    return root @ root.T

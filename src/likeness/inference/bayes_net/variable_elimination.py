@@ -1,0 +1,252 @@
+"""Directed graphs of categorical variables: tables fitted by counting, asked by eliminating variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likeness.core.errors import Unsupported
+from likeness.core.learner import Parameters
+from likeness.core.noise import Noise
+from likeness.inference.bayes_net.graph import Edges, Net, Parents, order_of
+from likeness.inference.mixture.gaussians import patterns_of
+from likeness.numerics.numeric import choose
+
+TINY = 1e-300  # the least probability of a code, so that logarithms stay finite
+MOST = 1 << 20  # numbers of one row's largest table
+ROOM = 1 << 23  # numbers of a chunk's largest table
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A table over the variables of its scope, in rising order: log values (N or 1, K, K, ...)."""
+
+    scope: tuple[int, ...]
+    value: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that share their holes: their places, what is hidden, what of it is left out, the others in order."""
+
+    rows: Tensor
+    hidden: set[int]
+    without: set[int]
+    order: list[int]
+
+
+Steps = list[tuple[int, Factor]]
+Combine = Callable[[Tensor, int], Tensor]
+Pick = Callable[[Tensor, int, Tensor], Tensor]
+
+
+class Graph(Net):
+    """p(x) = prod_j p(x_j | parents of j), each a table; what is hidden is eliminated (Zhang & Poole 1994).
+
+    Args:
+        sizes: The states of each variable.
+        parents: The parents of each variable.
+        smoothing: The weight of rows spread evenly over all states, which tables are told besides the data's.
+    """
+
+    def __init__(self, sizes: list[int], parents: Parents, smoothing: float) -> None:
+        self.sizes, self.parents, self.smoothing = sizes, parents, smoothing
+        self.scopes = [(*above, j) for j, above in enumerate(parents)]
+        self.order = order_of(parents)
+
+    def blank(self) -> Parameters:
+        """Even tables, the variable's own axis last."""
+        return {f"t{j}": self._logs(torch.zeros(self._shape(j), dtype=torch.float64)) for j in range(len(self.sizes))}
+
+    def _shape(self, j: int) -> tuple[int, ...]:
+        return tuple(self.sizes[i] for i in self.scopes[j])
+
+    def _logs(self, counts: Tensor) -> Tensor:
+        smoothed = counts + self.smoothing / counts.numel()
+        total = smoothed.sum(-1, keepdim=True)
+        p = torch.where(total > 0, smoothed / total.clamp(min=TINY), 1 / counts.shape[-1])
+        return p.clamp(min=TINY).log()
+
+    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+        """Even tables: with whole rows one pass finds their best."""
+        return self.blank()
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+        """Counts of each variable with its parents, expected ones where entries are hidden.
+
+        Where nothing known lies below a variable a row knows nothing of its table, and is not counted.
+        """
+        sums = {"weight": weight.sum()}
+        if bool(known.all()):
+            counts = {f"t{j}": self._counted(x, weight, j) for j in range(len(self.sizes))}
+            return counts | sums | {"objective": self.log_prob(x, known, now) @ weight}
+        with torch.enable_grad():  # the derivative by a logarithm is the expected count (Darwiche 2003, section 4)
+            tables = {name: t.detach().requires_grad_() for name, t in now.items()}
+            objective = self.log_prob(x, known, tables) @ weight
+            slopes = torch.autograd.grad(objective, list(tables.values()), allow_unused=True)
+        found = {n: torch.zeros_like(now[n]) if c is None else c for n, c in zip(tables, slopes, strict=True)}
+        return found | sums | {"objective": objective.detach()}
+
+    def _counted(self, x: Tensor, weight: Tensor, j: int) -> Tensor:
+        place, shape = torch.zeros_like(x[:, 0]), self._shape(j)
+        for i, size in zip(self.scopes[j], shape, strict=True):
+            place = place * size + x[:, i]
+        return torch.bincount(place, weight.double(), math.prod(shape)).reshape(shape)
+
+    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Shares of smoothed counts."""
+        return {name: self._logs(sums[name]) for name in before}
+
+    # ---- elimination -----------------------------------------------------------------------------------------------
+
+    def _barren(self, hidden: set[int]) -> set[int]:
+        """Hidden variables that nothing known lies below: they sum to 1 (Shachter 1986)."""
+        barren: set[int] = set()
+        children: dict[int, list[int]] = {i: [] for i in range(len(self.sizes))}
+        for j, above in enumerate(self.parents):
+            for i in above:
+                children[i].append(j)
+        for j in reversed(self.order):
+            if j in hidden and barren.issuperset(children[j]):
+                barren.add(j)
+        return barren
+
+    def _factors(self, x: Tensor, hidden: set[int], without: set[int], now: Parameters) -> list[Factor]:
+        """The tables of rows (N, D) at their known codes."""
+        factors = []
+        for j, scope in enumerate(self.scopes):
+            if j in without:
+                continue
+            free = sorted(i for i in scope if i in hidden)
+            seen = [i for i in scope if i not in hidden]
+            table = now[f"t{j}"].permute([scope.index(i) for i in (*seen, *free)])
+            factors.append(Factor(tuple(free), table[tuple(x[:, i] for i in seen)] if seen else table[None]))
+        return factors
+
+    def _plan(self, hidden: set[int], without: set[int]) -> tuple[list[int], int]:
+        """The order of elimination that adds the fewest edges at each step, and the numbers of its largest table.
+
+        Raises:
+            Unsupported: Where a table would grow too large.
+        """
+        near: dict[int, set[int]] = {}
+        for j, scope in enumerate(self.scopes):
+            free = hidden.intersection(scope) if j not in without else set()
+            for i in free:
+                near.setdefault(i, set()).update(free)
+
+        def cost(i: int) -> tuple[int, int]:
+            fill = sum(b not in near[a] for a in near[i] for b in near[i])
+            return fill, math.prod(self.sizes[a] for a in near[i])
+
+        order, widest = [], 1
+        while near:
+            costs = {i: cost(i) for i in near}
+            best = min(near, key=costs.__getitem__)
+            widest = max(widest, costs[best][1])
+            around = near.pop(best) - {best}
+            for a in around:
+                near[a] = (near[a] | around) - {best}
+            order.append(best)
+        if widest > MOST:
+            raise Unsupported(
+                f"what is hidden hangs together too closely: a table of {widest:.3g} numbers a row",
+                do="let more be known, or give fewer parents",
+            )
+        return order, widest
+
+    def _eliminate(self, part: Part, x: Tensor, now: Parameters, combine: Combine) -> tuple[Tensor, Steps]:
+        """Log of what is left, (N,), and the product that each variable was eliminated from, in order."""
+        factors, steps = self._factors(x[part.rows], part.hidden, part.without, now), []
+        for v in part.order:
+            product = _product([f for f in factors if v in f.scope])
+            factors = [f for f in factors if v not in f.scope]
+            place = product.scope.index(v)
+            rest = product.scope[:place] + product.scope[place + 1 :]
+            factors.append(Factor(rest, combine(product.value, place + 1)))
+            steps.append((v, product))
+        left = torch.zeros(len(part.rows), dtype=torch.float64)
+        return sum((f.value for f in factors), left), steps
+
+    def _parts(self, known: Tensor, *, every: bool = False) -> Iterator[Part]:
+        """Rows that share their holes, as many as the room takes; `every` hidden variable is eliminated, or few."""
+        patterns, of = patterns_of(known)
+        for i, pattern in enumerate(patterns):
+            hidden = set((~pattern).nonzero().flatten().tolist())
+            without = set() if every else self._barren(hidden)
+            order, widest = self._plan(hidden, without)
+            for rows in (of == i).nonzero().flatten().split(max(8, ROOM // widest)):
+                yield Part(rows, hidden, without, order)
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        """Summed over what is hidden."""
+        parts = list(self._parts(known))
+        values = [self._eliminate(part, x, now, _sum)[0] for part in parts]
+        return torch.cat(values)[torch.cat([part.rows for part in parts]).argsort()]
+
+    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+        """In the order back from elimination, then what nothing known lies below, from parents to children."""
+        n, u = noise.rows // len(x), noise.uniform("x", len(self.sizes)).double()
+        drawn = x.repeat(n, 1)
+
+        def pick(rows: Tensor, v: int, logits: Tensor) -> Tensor:
+            return choose(logits.log_softmax(-1), u[rows, v])
+
+        for part in self._parts(known):
+            rows = (torch.arange(n)[:, None] * len(x) + part.rows).flatten()
+            steps = self._eliminate(part, x, now, _sum)[1]
+            self._back(drawn, rows, torch.arange(len(part.rows)).repeat(n), steps, pick)
+            for j in (j for j in self.order if j in part.without):
+                at = tuple(drawn[rows, i] for i in self.parents[j])
+                drawn[rows, j] = pick(rows, j, now[f"t{j}"][at] if at else now[f"t{j}"].expand(len(rows), -1))
+        return drawn
+
+    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+        """The greatest in place of sums."""
+        best = x.clone()
+        for part in self._parts(known, every=True):
+            steps, row = self._eliminate(part, x, now, _best)[1], torch.arange(len(part.rows))
+            self._back(best, part.rows, row, steps, lambda rows, v, logits: logits.argmax(-1))
+        return best, True
+
+    def _back(self, x: Tensor, rows: Tensor, row: Tensor, steps: Steps, pick: Pick) -> None:
+        """Pick the variables of rows of x in the order back, each given those that are picked already."""
+        for v, product in reversed(steps):
+            place = product.scope.index(v)
+            value = product.value.movedim(place + 1, -1)
+            others = tuple(x[rows, i] for i in product.scope if i != v)
+            x[rows, v] = pick(rows, v, value[(row if len(value) > 1 else row * 0, *others)])
+
+    def free(self, now: Parameters) -> int:
+        """(K_j - 1) times the states of its parents, for each variable."""
+        return sum(math.prod(self._shape(j)[:-1]) * (size - 1) for j, size in enumerate(self.sizes))
+
+    def edges(self, now: Parameters) -> list[Edges]:
+        """Those of the graph."""
+        return [[(i, j) for j, above in enumerate(self.parents) for i in above]]
+
+
+def _product(factors: list[Factor]) -> Factor:
+    """The product of tables over the union of their scopes."""
+    scope = tuple(sorted({i for f in factors for i in f.scope}))
+    total = torch.zeros((), dtype=torch.float64)
+    for f in factors:
+        shape = iter(f.value.shape[1:])
+        total = total + f.value.reshape(len(f.value), *[next(shape) if i in f.scope else 1 for i in scope])
+    return Factor(scope, total)
+
+
+def _sum(value: Tensor, axis: int) -> Tensor:
+    return value.logsumexp(axis)
+
+
+def _best(value: Tensor, axis: int) -> Tensor:
+    return value.amax(axis)

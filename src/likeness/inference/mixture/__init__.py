@@ -1,0 +1,1 @@
+"""Mixtures: their components, EM, and where to begin."""

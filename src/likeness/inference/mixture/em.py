@@ -1,0 +1,189 @@
+"""Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
+
+Legend: B rows, K components. A view is a part's values and what of them is known; parameters are one flat dictionary,
+"part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and what the last pass gained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from likeness.core.preprocessor import standardised
+from likeness.core.space import Space
+from likeness.inference.mixture import kmeans
+from likeness.inference.mixture.components import Parameters, Part, Seen, Sight
+
+View = tuple[Tensor, Tensor]
+Views = Mapping[str, View]
+
+START_FLOOR = 1e-3  # a start's variances are kept this wide, so that few rows do not make a spike
+START_STEPS = 10  # Lloyd's steps before EM takes over
+ROWS = 4096  # rows whose features stay in the second-level cache
+NEVER = -1e30
+COARSE = 1e-5  # nats a row that a pass gains, above which single precision serves
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """sum_k w_k prod_parts p_k(part).
+
+    Args:
+        components: K.
+        parts: The factors of every component's law.
+        sizes: The entries of each part that have variances.
+    """
+
+    components: int
+    parts: Mapping[str, Part]
+    sizes: Mapping[str, int]
+
+    def blank(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
+        """Parameters before any data: equal weights, every part at its origin."""
+        known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
+        made = {f"{n}.{key}": t for n, part in self.parts.items() for key, t in part.blank(known[n]).items()}
+        equal = torch.full((self.components,), -math.log(self.components), dtype=torch.float64)
+        never = torch.tensor(NEVER, dtype=torch.float64)
+        return made | {"log_weight": equal, "reached": never, "gain": -never}
+
+    def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
+        """Log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
+        return _log_joint(_seen(self._sights(views, parameters), views), parameters["log_weight"])
+
+    def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
+        """Rows of `weight` (B,) shared out among components, and the statistics of their shares.
+
+        Single precision serves while passes still gain much; its rounding would hide the small gains of the last ones.
+        """
+        sights = self._sights(views, parameters, draft=float(parameters["gain"]) > COARSE)
+        rows = ROWS if all(part.additive for part in self.parts.values()) else len(weight)
+        pieces = [_expected(sights, part, w, parameters["log_weight"]) for part, w in _pieces(views, weight, rows)]
+        return {name: torch.stack([p[name] for p in pieces]).sum(0) for name in pieces[0]}
+
+    def _sights(self, views: Views, parameters: Parameters, *, draft: bool = False) -> dict[str, Sight]:
+        return {name: self.parts[name].sight(under(parameters, name), draft=draft) for name in views}
+
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Weights and every part's parameters; `least` raises the floor of variances."""
+        share = sums["n"].clamp(min=1e-12)
+        reached = sums["objective"] / sums["weight"]
+        after = {"log_weight": (share / share.sum()).log(), "reached": reached, "gain": reached - before["reached"]}
+        for name, part in self.parts.items():
+            new = part.maximise(under(sums, name), under(before, name), least=least)
+            after |= {f"{name}.{key}": t for key, t in new.items()}
+        return after
+
+    def start(self, views: Views, weight: Tensor, features: Tensor, u: Tensor, passes: int) -> Parameters:
+        """The likeliest, after a few passes of EM on these rows, of what k-means++ and Lloyd's steps lead to.
+
+        Args:
+            views: Of the rows.
+            weight: (B,).
+            features: What distances between rows are taken of, (B, F).
+            u: Uniform numbers (restarts, K, candidates).
+            passes: Passes by which a start is judged; with none the first start is taken.
+        """
+        best, height = Parameters(), -math.inf
+        blank = self.blank(self._variances(views, weight))
+        for one in u:
+            _, own = kmeans.lloyd(features, kmeans.seeds(features, self.components, one), START_STEPS)
+            now, reached = self._trial(views, weight, one_hot(own, self.components).T * weight.double(), blank, passes)
+            if not best or reached > height:
+                best, height = now, reached
+        return best
+
+    def _trial(
+        self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
+    ) -> tuple[Parameters, float]:
+        """Parameters a few passes after rows were shared out as r (K, B), and the last objective a row."""
+        now, height = self.maximise(self._first(views, r, blank), blank, least=START_FLOOR), -math.inf
+        for _ in range(passes):
+            sums = self.expect(views, weight, now)
+            now, height = self.maximise(sums, now, least=START_FLOOR), float(sums["objective"] / sums["weight"])
+        return now, height
+
+    def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
+        """Each part's entrywise variances over the rows, 1 where nothing varies."""
+        flat = {n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
+                for n, d in self.sizes.items() for v, o in (views[n],)}  # fmt: skip
+        return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
+
+    def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
+        """The statistics of rows that are shared out as r (K, B)."""
+        sums = _sums(_seen(self._sights(views, blank), views), r)
+        return sums | {"objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}
+
+
+def _expected(sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor) -> Parameters:
+    """Some rows' statistics, their responsibilities in as few passes over memory as can be."""
+    seen = _seen(sights, views)
+    joint = _log_joint(seen, log_weight)
+    top = joint.amax(0).clamp(min=NEVER)
+    least = math.log(torch.finfo(joint.dtype).tiny) + 8  # denormal numbers are ten times slower
+    r = (joint - top).clamp_(min=least).exp_()
+    whole, w = r.sum(0), weight.to(r.dtype)
+    height = (top + whole.log()).double() @ weight.double()
+    return _sums(seen, r.mul_(w / whole)) | {"objective": height, "weight": weight.double().sum()}
+
+
+def _seen(sights: Mapping[str, Sight], views: Views) -> dict[str, Seen]:
+    return {name: sight(*views[name]) for name, sight in sights.items()}
+
+
+def _sums(seen: Mapping[str, Seen], r: Tensor) -> Parameters:
+    sums = {f"{name}.{key}": t for name, one in seen.items() for key, t in one.sums(r).items()}
+    return sums | {"n": r.sum(-1).double()}
+
+
+def _log_joint(seen: Mapping[str, Seen], log_weight: Tensor) -> Tensor:
+    """Log w_k + the parts' log p, (K, B)."""
+    terms = [one.log_p for one in seen.values()]
+    return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype)) if terms else log_weight[:, None]
+
+
+def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Tensor]]:
+    """The rows, so many at a time."""
+    for start in range(0, len(weight), max(rows, 1)):
+        at = slice(start, start + rows)
+        yield {name: (v[at], known[at]) for name, (v, known) in views.items()}, weight[at]
+
+
+def under(parameters: Parameters, name: str) -> Parameters:
+    """One part's own parameters or statistics."""
+    return {key.removeprefix(f"{name}."): t for key, t in parameters.items() if key.startswith(f"{name}.")}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which entries of a condition's summary are numbers, and which are categories of which group.
+
+    Args:
+        numbers: int64.
+        codes: int64.
+        groups: The group of each of `codes`.
+        vector: Whether the numbers are a few reals without order in space or time, which may have any covariance.
+    """
+
+    numbers: Tensor
+    codes: Tensor
+    groups: Tensor
+    vector: bool
+
+
+def split(space: Space, most: int) -> Split:
+    """How a condition over `space` enters components; at most `most` numbers may have any covariance."""
+    if space.ragged:
+        steps = int(space.variables[0].states) if space.variables[0].type == "nominal" else 0
+        sizes = ([steps] if steps else [0] * space.width) + [0]  # a place for the length
+    else:
+        sizes = [int(v.states) if v.type == "nominal" else 0 for v in space.columns] * (space.dims // space.width)
+    group = torch.cat([torch.full((max(n, 1),), i if n else -1) for i, n in enumerate(sizes)])
+    numbers, codes = torch.nonzero(group < 0).flatten(), torch.nonzero(group >= 0).flatten()
+    dense = torch.unique(group[codes], return_inverse=True)[1]
+    plain = space.real and not space.ragged and len(space.shape) == 1
+    return Split(numbers, codes, dense, plain and len(numbers) <= most)

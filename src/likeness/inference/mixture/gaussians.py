@@ -1,0 +1,347 @@
+"""Gaussian components: EM in two matrix products, exact with any pattern of missing entries; pure functions of tensors.
+
+Legend: B rows, K components, D entries. Log-densities are component-major, (K, B).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from likeness.core.noise import Noise
+from likeness.inference.mixture.components import ROOM, Drawn, Parameters, Seen, Sight
+from likeness.numerics import gaussian
+
+Covariance = Literal["full", "tied", "diagonal", "spherical"]
+
+LOG_2PI = math.log(2 * math.pi)
+WIDE = 48  # beyond so many entries a component's own products beat one product of quadratic features
+BITS = 62  # entries whose pattern of holes is one whole number
+STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
+
+
+class Gaussians(Drawn):
+    """N(mean_k, cov_k) over D reals, any of them missing.
+
+    "mean" is (K, D); "cov" is (K, D, D) where full, (1, D, D) where tied, else variances (K, D). "variance" (D,) is the
+    data's own: the floor of a covariance is relative to it, so that a change of units changes nothing.
+
+    Args:
+        components: K.
+        covariance: Which covariances are allowed.
+        floor: Added to every variance, as a share of the data's.
+    """
+
+    def __init__(self, components: int, covariance: Covariance, floor: float) -> None:
+        self.components, self.covariance, self.floor = components, covariance, floor
+        self.dense = covariance in {"full", "tied"}
+
+    def blank(self, variance: Tensor) -> Parameters:
+        """The origin, and the data's variances."""
+        k = 1 if self.covariance == "tied" else self.components
+        cov = torch.diag_embed(variance) if self.dense else variance
+        mean = variance.new_zeros(self.components, len(variance))
+        return {"mean": mean, "cov": cov.expand(k, *cov.shape).clone(), "variance": variance}
+
+    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
+        """Log N of what is known; by products of features where that is possible, else by patterns of holes."""
+        if not self.dense:
+            return _diagonal(params, draft)
+        whole = (_quadratic if params["mean"].shape[-1] <= WIDE else _wide)(params, draft)
+
+        def see(v: Tensor, known: Tensor) -> Seen:
+            return whole(v, known) if bool(known.all()) else _see_holes(v, known, params, draft)
+
+        return see
+
+    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Weighted moments; a component that no weight falls on stays as it was."""
+        n, variance = sums["n"], before["variance"]
+        weight = n if n.dim() == 2 else n[:, None]
+        alive = weight > 1e-8
+        mean = torch.where(alive, sums["first"] / weight.clamp(min=1e-8), before["mean"])
+        cov = (self._dense if self.dense else self._diagonal)(sums["second"], weight, mean)
+        floor = max(self.floor, least) * variance
+        cov = cov + (torch.diag_embed(floor) if self.dense else floor)
+        some = alive if not self.dense else alive[..., None] if self.covariance == "full" else alive.any()
+        return {"mean": mean, "cov": torch.where(some, cov, before["cov"]), "variance": variance}
+
+    def free(self, params: Parameters) -> int:
+        """Means, and as many numbers of covariances as are not copies of others."""
+        k, d = params["mean"].shape
+        own = {"full": k * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diagonal": k * d, "spherical": k}
+        return k * d + own[self.covariance]
+
+    def _dense(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
+        scatter = second - n[..., None] * mean[:, :, None] * mean[:, None, :]
+        if self.covariance == "tied":
+            scatter, n = scatter.sum(0, keepdim=True), n.sum(0, keepdim=True)
+        cov = scatter / n[..., None].clamp(min=1e-8)
+        return 0.5 * (cov + cov.mT)
+
+    def _diagonal(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
+        scatter = (second - n * mean.square()).clamp(min=0)
+        if self.covariance == "spherical":
+            return (scatter.sum(-1, keepdim=True) / n.sum(-1, keepdim=True).clamp(min=1e-8)).expand_as(mean)
+        return scatter / n.clamp(min=1e-8)
+
+    def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
+        """What is hidden drawn from component k (B,) given what is known, (B, D)."""
+        mean, normal = params["mean"][k], noise.normal("x", v.shape[-1]).double()
+        if not self.dense:
+            return torch.where(known, v, mean + params["cov"][k].sqrt() * normal)
+        if not bool(known.any()):
+            return mean + _times(torch.linalg.cholesky(params["cov"]), self._own(k), normal)
+        rows = max(1, ROOM // v.shape[-1] ** 2)
+        parts = zip(*(t.split(rows) for t in (v, mean, self._own(k), known, normal)), strict=True)
+        cov = params["cov"]
+        return torch.cat([gaussian.conditional_draw(x, m, cov[j], o, e) for x, m, j, o, e in parts])
+
+    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+        """The best peak over the entries sought, the rest of what is unknown integrated out, (B, D)."""
+        cov = params["cov"] if self.dense else torch.diag_embed(params["cov"])
+        rows = max(1, ROOM // (self.components * v.shape[-1] ** 2))
+        found = []
+        for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
+            patterns, which = patterns_of(o | s)
+            inverse, log_det = _inverses(cov, patterns)
+            height = log_w - 0.5 * log_det[which]
+            precision = inverse[which].expand(-1, self.components, -1, -1)
+            found.append(ascend(x, s, params["mean"], precision, height))
+        return torch.cat(found)
+
+    def conditional(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, size: int) -> tuple[Tensor, Tensor]:
+        """Mean (B, size) and Cholesky factor of the first `size` entries, all hidden, in component k given the rest."""
+        mean = params["mean"][k]
+        cov = params["cov"][self._own(k)] if self.dense else torch.diag_embed(params["cov"][k])
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gaussian.masked(cov, known)))
+        gain = (cov @ (inverse * (known[:, :, None] & known[:, None, :])))[:, :size]
+        loc = mean[:, :size] + (gain @ ((v - mean) * known)[..., None]).squeeze(-1)
+        return loc, torch.linalg.cholesky(cov[:, :size, :size] - gain @ cov[:, :, :size])
+
+    def _own(self, k: Tensor) -> Tensor:
+        """Which covariance each component has."""
+        return torch.zeros_like(k) if self.covariance == "tied" else k
+
+
+def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
+    """factor_k eps of each row, entry by entry so that no row's sum depends on the rows beside it, (B, D)."""
+    size = max(1, ROOM // normal.shape[-1] ** 2)
+    pairs = zip(k.split(size), normal.split(size), strict=True)
+    return torch.cat([(factor[j] * e[:, None]).sum(-1) for j, e in pairs])
+
+
+# ---- the two products of EM ------------------------------------------------------------------------------------------
+
+
+def _type(far: Tensor, draft: bool) -> torch.dtype:
+    """Single precision where it will do: where no m_k' C_k^-1 m_k is so large that the expanded form loses digits."""
+    return torch.float32 if draft and float(far.max()) < STEEP else torch.float64
+
+
+def _quadratic(params: Parameters, draft: bool) -> Sight:
+    """Log N = w_k . (1, x, x_i x_j): one matrix product for all components, and one more for all moments."""
+    weights, far = _quadratic_weights(params)
+    dtype = _type(far, draft)
+    weights = weights.to(dtype)
+
+    def see(v: Tensor, known: Tensor) -> Seen:
+        features = _features(v.to(dtype))
+        return Seen(weights @ features, lambda r: _unfolded((r.to(dtype) @ features.T).double(), v.shape[-1]))
+
+    return see
+
+
+def _unfolded(total: Tensor, size: int) -> Parameters:
+    """Sums of features as sums of 1, x and x x'."""
+    rows, columns = torch.triu_indices(size, size)
+    second = total.new_zeros(len(total), size, size)
+    second[:, rows, columns] = second[:, columns, rows] = total[:, 1 + size :]
+    return {"n": total[:, 0], "first": total[:, 1 : 1 + size], "second": second}
+
+
+def _features(v: Tensor) -> Tensor:
+    """1, x_i and x_i x_j for i <= j of each row, (1 + D + D (D + 1) / 2, B)."""
+    x, size = v.T.contiguous(), v.shape[-1]
+    if v.requires_grad:
+        return torch.cat([torch.ones_like(x[:1]), x, *(x[i:] * x[i] for i in range(size))])
+    out = x.new_empty(1 + size + size * (size + 1) // 2, len(v))  # in place: a third of the time of a copy
+    out[0], out[1 : 1 + size] = 1.0, x
+    at = 1 + size
+    for i in range(size):
+        torch.mul(x[i:], x[i], out=out[at : at + size - i])
+        at += size - i
+    return out
+
+
+def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
+    """The log-density as weights of the features, (K, 1 + D + D (D + 1) / 2), and m' C^-1 m (K,)."""
+    m, size = params["mean"], params["mean"].shape[-1]
+    factor = torch.linalg.cholesky(params["cov"])
+    precision = torch.cholesky_inverse(factor).expand(len(m), -1, -1)
+    linear = (precision @ m[..., None]).squeeze(-1)
+    far = (linear * m).sum(-1)
+    constant = -0.5 * (far + size * LOG_2PI) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    rows, columns = torch.triu_indices(size, size)
+    doubled = torch.where(rows == columns, 0.5, 1.0).to(m)
+    return torch.cat([constant[:, None], linear, -doubled * precision[:, rows, columns]], -1), far
+
+
+def _wide(params: Parameters, draft: bool) -> Sight:
+    """Log N by each component's own whitening, and its moments by a product of its own."""
+    size, tied = params["mean"].shape[-1], len(params["cov"]) == 1
+    factor = torch.linalg.cholesky(params["cov"])
+    eye = torch.eye(size, dtype=factor.dtype, device=factor.device)
+    white = torch.linalg.solve_triangular(factor, eye, upper=False)
+    dtype = _type((white @ params["mean"][..., None]).square().sum((-2, -1)), draft)
+    mean, white = params["mean"].to(dtype), white.to(dtype)
+    constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * size * LOG_2PI
+    pairs = [(constant[0 if tied else k], m, white[0 if tied else k].T) for k, m in enumerate(mean)]
+
+    def see(v: Tensor, known: Tensor) -> Seen:
+        x = v.to(dtype)
+        log_p = torch.stack([c - 0.5 * ((x - m) @ w).square().sum(-1) for c, m, w in pairs])
+        return Seen(log_p, lambda r: _wide_sums(x, r.to(dtype), tied))
+
+    return see
+
+
+def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
+    """Sums of 1, x and x x'; the last pooled in the first component's place where one covariance serves all."""
+    pooled = r.sum(0, keepdim=True) if tied else r
+    second = torch.stack([(w[:, None] * x).T @ x for w in pooled]).double()
+    spare = second.new_zeros(len(r) - len(second), *second.shape[1:])
+    return {"n": r.double().sum(-1), "first": (r @ x).double(), "second": torch.cat([second, spare])}
+
+
+def _diagonal(params: Parameters, draft: bool) -> Sight:
+    """Log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
+    m, precision = params["mean"], 1 / params["cov"]
+    far = m.square() * precision
+    dtype = _type(far.sum(-1), draft)
+    constant = -0.5 * (far - precision.log() + LOG_2PI)
+    weights = torch.cat([constant, m * precision, -0.5 * precision], -1).to(dtype)
+
+    def see(v: Tensor, known: Tensor) -> Seen:
+        x, seen = (v * known).to(dtype), known.to(dtype)
+        features = torch.cat([seen, x, x.square()], -1)
+        names = ("n", "first", "second")
+        return Seen(
+            weights @ features.T,
+            lambda r: dict(zip(names, (r.to(dtype) @ features).double().chunk(3, -1), strict=True)),
+        )
+
+    return see
+
+
+def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> Seen:
+    """Log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
+
+    The rows of one pattern share a product while learning; rows asked about each have their own, so that no row's
+    rounding depends on the others.
+    """
+    cov, mean, size = params["cov"], params["mean"], v.shape[-1]
+    rows = max(1, ROOM // (len(mean) * size**2))
+    if draft and len(patterns_of(known)[0]) <= rows:
+        rows = max(rows, ROOM // (len(mean) * size))
+    parts = [_see_patterns(x, o, mean, cov, draft) for x, o in zip(v.split(rows), known.split(rows), strict=True)]
+
+    def sums(r: Tensor) -> Parameters:
+        each = [part.sums(w) for part, w in zip(parts, r.double().split(rows, -1), strict=True)]
+        return {name: torch.stack([e[name] for e in each]).sum(0) for name in each[0]}
+
+    return Seen(torch.cat([part.log_p for part in parts], -1), sums)
+
+
+def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bool) -> Seen:
+    """One chunk: g = C_oo^-1 (x_o - m_o) gives the quadratic form and E[x | x_o] = m + C g (Little & Rubin, 11.2)."""
+    patterns, which = patterns_of(known)
+    inverse, log_det = _inverses(cov, patterns)  # (P, K or 1, D, D), (P, K or 1)
+    gap = (v - mean[:, None]) * known  # (K, B, D)
+    g = (_shared_products if draft else _own_products)(inverse, which, gap)
+    log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1).to(gap) * LOG_2PI + log_det.T[:, which])
+
+    def sums(r: Tensor) -> Parameters:
+        filled = torch.where(known, v, mean[:, None] + g @ cov)
+        weighted = r[..., None] * filled
+        n = r.sum(-1)
+        share = r.new_zeros(len(r), len(patterns)).index_add_(1, which, r)  # (K, P)
+        met = torch.einsum("kp,pkij->kij", share, inverse.expand(-1, len(r), -1, -1))
+        left = n[:, None, None] * cov - cov @ met @ cov
+        return {"n": n, "first": weighted.sum(1), "second": weighted.mT @ filled + left}
+
+    return Seen(log_p, sums)
+
+
+def _shared_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
+    """Each pattern's inverses (P, K or 1, D, D) times its rows of gaps (K, B, D), one product a pattern."""
+    order = which.argsort()
+    counts = torch.bincount(which, minlength=len(inverse)).tolist()
+    pieces = [part @ one for part, one in zip(gap[:, order].split(counts, 1), inverse, strict=True)]
+    return torch.cat(pieces, 1)[:, order.argsort()]
+
+
+def _own_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
+    """The same, entry by entry."""
+    return (inverse[which] * gap.transpose(0, 1)[..., None, :]).sum(-1).transpose(0, 1)
+
+
+def patterns_of(known: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of a mask (B, D), bool (P, D), and which of them each row is, int64 (B,)."""
+    if known.shape[-1] > BITS:
+        found: tuple[Tensor, Tensor] = torch.unique(known, dim=0, return_inverse=True)
+        return found
+    place = torch.arange(known.shape[-1], device=known.device)
+    codes, which = torch.unique((known.long() << place).sum(-1), return_inverse=True)
+    return (codes[:, None] >> place & 1).bool(), which
+
+
+def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
+    """C_oo^-1 in its place, 0 elsewhere, (P, K, D, D), and log det C_oo (P, K), for patterns bool (P, D).
+
+    Matrices are laid out to a multiple of 8 entries: their rounding would else depend on where in memory they lie.
+    """
+    size = cov.shape[-1]
+    known = torch.nn.functional.pad(patterns, (0, -size % 8))
+    wide = torch.nn.functional.pad(cov, (0, -size % 8, 0, -size % 8))
+    factor = torch.linalg.cholesky(torch.stack([gaussian.masked(c, known) for c in wide], 1))
+    both = (patterns[:, :, None] & patterns[:, None, :])[:, None]
+    inverse = torch.cholesky_inverse(factor)[..., :size, :size] * both
+    return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+# ---- peaks -----------------------------------------------------------------------------------------------------------
+
+
+def ascend(v: Tensor, free: Tensor, mean: Tensor, precision: Tensor, height: Tensor, *, steps: int = 64) -> Tensor:
+    """The best peak that fixed-point ascents from every component's own reach, (B, D) (Carreira-Perpinan 2000, eq. 4).
+
+    x_f <- A_ff^-1 (sum_k r_k P_k m_k - A x_o)_f with A = sum_k r_k P_k and r the responsibilities at x.
+
+    Args:
+        v: Values (B, D), used where not free.
+        free: Which entries are sought, bool (B, D).
+        mean: (K, D).
+        precision: P_k of the entries that count, 0 elsewhere, (B, K, D, D).
+        height: The log-density of each component at its mean, up to a constant of the row, (B, K).
+    """
+    rows, k, d = len(v), len(mean), v.shape[-1]
+    pull = (precision @ mean[..., None]).squeeze(-1)  # P_k m_k, (B, K, D)
+    fixed = torch.where(free, 0.0, v)[:, None]
+    r = torch.eye(k, dtype=v.dtype, device=v.device).expand(rows, k, k)  # (B, starts, K)
+    x = value = v.new_zeros(())
+    for step in range(steps + 1):
+        mixed = (r @ precision.flatten(2)).unflatten(-1, (d, d))
+        right = (r @ pull - (mixed @ fixed[..., None]).squeeze(-1)) * free[:, None]
+        system = gaussian.masked(mixed.flatten(0, 1), free.repeat_interleave(k, 0)).unflatten(0, (rows, k))
+        x = torch.where(free[:, None], torch.linalg.solve(system, right), fixed)
+        gap = x[:, None] - mean[:, None]  # (B, K, starts, D)
+        value = height[..., None] - 0.5 * ((gap @ precision) * gap).sum(-1)
+        r = value.softmax(1).mT
+        if step == steps:
+            break
+    best = value.logsumexp(1).argmax(-1)
+    return x[torch.arange(rows, device=v.device), best]

@@ -1,0 +1,1 @@
+"""Chains of codes or of hidden states: forward and backward recursions, tables, n-grams, features of steps."""

@@ -1,0 +1,361 @@
+"""Laws over paths of K states, p(z) in proportion to first[z_1] prod_t step[z_t-1, z_t] prod_t exp(unary[t, z_t]).
+
+Sums over all paths, marginals, the best path and draws, each in time linear in the length. Hidden Markov models,
+chains with holes and conditional random fields all come down to them.
+
+Legend: B rows, L steps, K states. Inside, tensors are laid out step by step, (L, B, K).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likeness.inference.sequence.forward_backward import Folded, backward, forward
+
+NEVER = -1e30  # the logarithm of what cannot be: finite, so that differences are no NaN
+LEAST = 1e-100  # ratio of steps down to which sums of scaled probabilities lose nothing that a double would show
+FAINT = 1e-150  # a state's least share of a step, far below LEAST and far above numbers that are slow to multiply
+ROOM = 1 << 24  # numbers held at a time where all pairs of states are laid out for all steps
+CALL, FLOPS, BYTES = 8e-6, 2e10, 1e10  # what a step of a loop costs: seconds a call, products and bytes a second
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """What scaled forward and backward recursions leave (Rabiner 1989, section V.A).
+
+    Args:
+        alpha: p(z_t | what came up to t), (L, B, K).
+        log_c: Log of what each step adds to the sum over paths, 0 past a row's end, (L, B).
+        ahead: exp(unary) / c, 0 past the end, (L, B, K).
+        folded: What the forward recursion left for the backward one, where rows were cut into blocks.
+    """
+
+    alpha: Tensor
+    log_c: Tensor
+    ahead: Tensor
+    folded: Folded | None
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """The law of each row's path of states.
+
+    Args:
+        log_first: (K,), up to a constant.
+        log_step: From row to column, (K, K), up to a constant; or (L - 1, K, K), where steps differ.
+        unary: What each state is worth at each step, (B, L, K), nats.
+        length: Steps of each row, int64 (B,), or None where all have L.
+    """
+
+    log_first: Tensor
+    log_step: Tensor
+    unary: Tensor
+    length: Tensor | None = None
+
+    # ---- what the recursions run on ----------------------------------------------------------------------------------
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Which steps are there, (L, B, 1), or None where all are."""
+        if self.length is None:
+            return None
+        steps = torch.arange(self.unary.shape[1], device=self.unary.device)
+        return (steps[:, None] < self.length)[..., None]
+
+    @cached_property
+    def _scaled(self) -> bool:
+        """Whether probabilities may be summed as such.
+
+        Each step leads from every state to every other at a rate of LEAST or more, so that what a state's share loses
+        by underflow is restored, to far below rounding, with the next step; with rates of 0 it would be lost for good.
+        """
+        return self.log_step.dim() == 2 and float(
+            self.log_step.detach().min() - self.log_step.detach().max()
+        ) > math.log(LEAST)
+
+    def _lit(self) -> tuple[Tensor, Tensor]:
+        """Unary over each step's largest, as probabilities (L, B, K), and the logarithm of the largest (L, B)."""
+        unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        unary[0] += self.log_first
+        top = unary.amax(-1)
+        return unary.sub_(top[..., None]).clamp_(min=math.log(FAINT)).exp_(), top
+
+    @cached_property
+    def _stochastic(self) -> bool:
+        """Whether steps add up to 1, so that steps past a row's end, or added to fill a block, change nothing."""
+        return float((self.log_step.detach().exp().sum(-1) - 1).abs().max()) < 1e-12
+
+    @cached_property
+    def _blocks(self) -> int:
+        """Into how many blocks of steps, each as fast as one row, a few long rows are cut; 1 where that gains nothing.
+
+        A block costs K times as many products, for all states that it may begin in.
+        """
+        rows, steps, k = self.unary.shape
+        blocks = max(1, math.isqrt(steps))
+        serial = steps * (5 * CALL + 2 * rows * k * k / FLOPS)
+        folded = 5 * blocks * 5 * CALL + steps * rows * k * k * (2 * k / FLOPS + 32 / BYTES)
+        return blocks if steps >= 64 and folded < serial and self._stochastic else 1
+
+    @cached_property
+    def messages(self) -> Messages:
+        """The forward recursion over all steps, in blocks where rows are few and long."""
+        e, top = self._lit()
+        step = self.log_step.exp()
+        if self.inside is not None:
+            e = torch.where(self.inside, e, 1.0)
+        folded = Folded(e, step, self._blocks) if self._blocks > 1 else None
+        alpha, c = forward(e, step) if folded is None else folded.forward()
+        log_c, ahead = c.log() + top, e.div_(c[..., None])
+        if self.inside is not None:
+            alpha, log_c, ahead = alpha * self.inside, log_c * self.inside[..., 0], ahead * self.inside
+        return Messages(alpha, log_c, ahead, folded)
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def log_z(self) -> Tensor:
+        """The logarithm of the sum over all paths, (B,), with its gradient."""
+        laid = (self.log_first, self.log_step, self.unary)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in laid):
+            value: Tensor = _LogZ.apply(*laid, self.length)
+            return value
+        return self.messages.log_c.sum(0) if self._scaled else self._log_alpha[1]
+
+    def smooth(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state.
+
+        The numbers are shaped as `log_step` and sums over rows of that weight (B,), the marginals are not.
+        """
+        if not self._scaled:
+            return self._log_smooth(weight)
+        m, step = self.messages, self.log_step.exp()
+        ended = None if self.inside is None else (~self.inside).to(step)
+        beta, w = backward(m.ahead, step, ended) if m.folded is None else m.folded.backward(m.ahead, ended)
+        left = m.alpha if weight is None else m.alpha * weight.to(step)[:, None]
+        pairs = step * (left[:-1].flatten(0, 1).T @ w[1:].flatten(0, 1))
+        return beta.mul_(m.alpha).transpose(0, 1), pairs
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""
+        unary, step = self._log_unary, self._log_steps
+        now, came = unary[0], []
+        for t in range(1, len(unary)):
+            value, state = (now[:, :, None] + step[t - 1]).max(1)
+            now = self._kept(t, value + unary[t], now)
+            came.append(state)
+        value, state = now.max(-1)
+        path = [state]
+        for t in range(len(unary) - 1, 0, -1):
+            before = came[t - 1].gather(1, state[:, None])[:, 0]
+            state = before if self.inside is None else torch.where(self.inside[t, :, 0], before, state)
+            path.append(state)
+        return torch.stack(path[::-1], 1), value
+
+    def draw(self, u: Tensor) -> Tensor:
+        """Paths drawn from the last step to the first, int64 (n, B, L) for uniform numbers u (n, B, L)."""
+        log_alpha = self._log_filtered
+        step, u = self._log_steps, u.permute(2, 0, 1)
+        last = log_alpha[-1].softmax(-1).cumsum(-1).expand(*u.shape[1:], -1)
+        state = _picked(last, u[-1])
+        path, rows = [state], torch.arange(len(self.unary), device=u.device)
+        block = max(1, ROOM // log_alpha[0].numel() // log_alpha.shape[-1])
+        for end in range(len(u) - 1, 0, -block):
+            part = slice(max(0, end - block), end)
+            came = (
+                (log_alpha[part][:, :, None] + step[part].mT[:, None]).softmax(-1).cumsum(-1)
+            )  # ..., K after, K before
+            for t in range(end - 1, part.start - 1, -1):
+                before = _picked(came[t - part.start][rows, state], u[t])
+                if self.inside is not None:  # the draw of a row's last state is that step's own
+                    before = torch.where(self.inside[t + 1, :, 0], before, _picked(last, u[t]))
+                state = before
+                path.append(state)
+        return torch.stack(path[::-1], -1)
+
+    def score(self, path: Tensor) -> Tensor:
+        """The logarithm of the weight of a path (B, L) of each row, (B,)."""
+        each = self.unary.gather(-1, path[..., None])[..., 0]
+        steps = torch.arange(path.shape[1] - 1, device=path.device)
+        step = self._log_steps[steps, path[:, :-1], path[:, 1:]]
+        moved = torch.cat([self.log_first.clamp(min=NEVER)[path[:, :1]], step], 1)
+        if self.inside is not None:
+            each, moved = each * self.inside[..., 0].T, moved * self.inside[..., 0].T
+        return (each + moved).sum(1)
+
+    # ---- where steps may be impossible: sums of logarithms -----------------------------------------------------------
+
+    @cached_property
+    def _log_unary(self) -> Tensor:
+        """Unary, the first step's law in it, (L, B, K)."""
+        unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        unary[0] += self.log_first.clamp(min=NEVER)
+        return unary
+
+    @cached_property
+    def _log_steps(self) -> Tensor:
+        """What leads to each step but the first, (L - 1, K, K)."""
+        return self.log_step.clamp(min=NEVER).expand(max(self.unary.shape[1] - 1, 1), -1, -1)
+
+    def _kept(self, t: int, new: Tensor, old: Tensor) -> Tensor:
+        """The new messages where step t is there, the old ones past a row's end."""
+        return new if self.inside is None else torch.where(self.inside[t], new, old)
+
+    @cached_property
+    def _log_alpha(self) -> tuple[Tensor, Tensor]:
+        """Forward messages (L, B, K), unnormalised, and the sum over all paths (B,)."""
+        unary, step = self._log_unary, self._log_steps
+        alpha = [unary[0]]
+        for t in range(1, len(unary)):
+            moved = (alpha[-1][:, :, None] + step[t - 1]).logsumexp(1) + unary[t]
+            alpha.append(self._kept(t, moved, alpha[-1]))
+        return torch.stack(alpha), alpha[-1].logsumexp(-1)
+
+    @cached_property
+    def _log_filtered(self) -> Tensor:
+        """Log p(z_t | what came up to t), up to a constant, (L, B, K); past the end the last one's."""
+        if not self._scaled:
+            return self._log_alpha[0]
+        alpha = self.messages.alpha
+        if self.length is not None:
+            last = torch.minimum(torch.arange(len(alpha), device=alpha.device)[:, None], self.length - 1).clamp(min=0)
+            alpha = alpha.gather(0, last[..., None].expand_as(alpha))
+        return alpha.clamp(min=torch.finfo(alpha.dtype).tiny).log()
+
+    def _log_smooth(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        gamma, moves = self._log_moves(weight)
+        return gamma, moves.sum(0) if self.log_step.dim() == 2 else moves
+
+    def _log_moves(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Marginals (B, L, K), and expected numbers of steps from state to state at each step, (L - 1, K, K)."""
+        unary, step = self._log_unary, self._log_steps
+        alpha, log_z = self._log_alpha
+        beta, moves = torch.zeros_like(alpha[0]), [torch.zeros_like(step[0])][: int(len(unary) < 2)]
+        gamma = [(alpha[-1] - log_z[:, None]).exp()]
+        for t in range(len(unary) - 1, 0, -1):
+            ahead = unary[t] + beta
+            both = alpha[t - 1][:, :, None] + step[t - 1] + (ahead - log_z[:, None])[:, None]
+            share = both.exp() if self.inside is None else both.exp() * self.inside[t][..., None]
+            moves.append((share if weight is None else share * weight.to(step)[:, None, None]).sum(0))
+            beta = self._kept(t, (step[t - 1] + ahead[:, None]).logsumexp(2), beta)
+            gamma.append((alpha[t - 1] + beta - log_z[:, None]).exp())
+        marginals = torch.stack(gamma[::-1])
+        marginals = marginals if self.inside is None else marginals * self.inside
+        return marginals.transpose(0, 1), torch.stack(moves[::-1])
+
+
+class _LogZ(torch.autograd.Function):
+    """The sum over all paths, whose gradient is what paths are expected to do: no graph through time."""
+
+    @staticmethod
+    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor | None) -> Tensor:
+        ctx.paths = Paths(log_first.detach(), log_step.detach(), unary.detach(), length)
+        value: Tensor = ctx.paths.log_z
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (slope,) = slopes
+        gamma, pairs = ctx.paths.smooth(slope)
+        gamma = gamma * slope[:, None, None]
+        return gamma[:, 0].sum(0), pairs, gamma, None
+
+
+def _picked(cdf: Tensor, u: Tensor) -> Tensor:
+    """A state by inverse CDF, int64 (...), for cdf (..., K) and u (...)."""
+    return (cdf[..., :-1] <= (u * cdf[..., -1]).unsqueeze(-1)).sum(-1)
+
+
+# ---- rows of many lengths, one after the other -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """What EM asks of paths.
+
+    Args:
+        gamma: Marginals of every step, (N, K).
+        pairs: Expected steps from state to state, (K, K).
+        first: Expected first states, (K,).
+        log_z: (B,).
+    """
+
+    gamma: Tensor
+    pairs: Tensor
+    first: Tensor
+    log_z: Tensor
+
+
+def smoothed(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor, weight: Tensor) -> Smoothed:
+    """All rows' steps under one chain, rows of like lengths together, so that little is spent past their ends.
+
+    Args:
+        log_first: (K,).
+        log_step: (K, K).
+        unary: Steps of all rows, one row after the other, (N, K).
+        length: Steps of each row, int64 (B,).
+        weight: Of each row, (B,).
+    """
+    if int(length.min()) == int(length.max()) > 0:
+        paths = Paths(log_first, log_step, unary.unflatten(0, (len(length), -1)))
+        share, moved = paths.smooth(weight)
+        return Smoothed(share.flatten(0, 1), moved, weight.to(share) @ share[:, 0], paths.log_z)
+    start = length.cumsum(0) - length
+    gamma, log_z = torch.zeros_like(unary), unary.new_zeros(len(length))
+    pairs, first = torch.zeros_like(log_step), torch.zeros_like(log_first)
+    order = length.argsort(descending=True, stable=True)
+    for rows in _alike(length[order]):
+        chosen = order[rows]
+        longest, shortest = int(length[chosen].max()), int(length[chosen].min())
+        steps = torch.arange(longest, device=unary.device)
+        place = (start[chosen][:, None] + steps).clamp(max=max(len(unary) - 1, 0))
+        paths = Paths(log_first, log_step, unary[place], length[chosen] if shortest < longest else None)
+        share, moved = paths.smooth(weight[chosen])
+        inside = steps < length[chosen][:, None]
+        gamma[place[inside]] = share[inside]
+        pairs, first = pairs + moved, first + weight[chosen].to(share) @ share[:, 0]
+        log_z[chosen] = paths.log_z
+    return Smoothed(gamma, pairs, first, log_z)
+
+
+class _LogSums(torch.autograd.Function):
+    """The sums over all paths of rows one after the other, with what EM asks for kept as the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor) -> Tensor:
+        ctx.laid = log_first.detach(), log_step.detach(), unary.detach(), length
+        ctx.done = smoothed(log_first, log_step, unary, length, unary.new_ones(len(length)))
+        value: Tensor = ctx.done.log_z
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (slope,), done, (first, step, unary, length) = slopes, ctx.done, ctx.laid
+        if bool((slope == slope[:1]).all()):
+            return done.first * slope[0], done.pairs * slope[0], done.gamma * slope[0], None
+        own = smoothed(first, step, unary, length, slope)
+        return own.first, own.pairs, own.gamma * slope.repeat_interleave(length)[:, None], None
+
+
+def log_sums(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor) -> Tensor:
+    """The logarithm of each row's sum over all paths, (B,), with its gradient; arguments as of `smoothed`."""
+    value: Tensor = _LogSums.apply(log_first, log_step, unary, length)
+    return value
+
+
+def _alike(length: Tensor) -> list[slice]:
+    """Rows in falling order of length cut where an eighth of the steps would be idle; rows of no steps left out."""
+    parts, start, sizes = [], 0, [n for n in length.tolist() if n > 0]
+    held = 0
+    for i, n in enumerate(sizes):
+        held += n
+        if held < 0.875 * sizes[start] * (i - start + 1):
+            parts.append(slice(start, i))
+            start, held = i, n
+    return [*parts, slice(start, len(sizes))] if sizes else []

@@ -1,0 +1,186 @@
+"""Chains of codes as tables: counted, and summed over where codes are missing."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from likeness.core.batch import Batch
+from likeness.core.noise import Noise
+from likeness.core.space import Space
+from likeness.inference.sequence.chain import Chain, Parameters
+from likeness.inference.sequence.linear_chain import NEVER, Paths
+from likeness.inference.sequence.ngrams import Windows
+from likeness.inference.sequence.steps import StepNoise
+
+WIDEST = 512  # windows of the last few codes up to which holes are summed over
+
+
+class TableChain(Chain):
+    """p(x_t | x_t-k, ..., x_t-1) is a table, "log_p" (places, windows, outcomes); before the first code is "nothing".
+
+    Args:
+        space: Of codes.
+        order: k.
+        free: Whether every place has a table of its own.
+        ends: Whether the chain may end behind every step: one outcome more.
+        smoothing: Weight added to every outcome behind every window.
+    """
+
+    def __init__(self, space: Space, order: int, smoothing: float, *, free: bool, ends: bool) -> None:
+        self.space, self.order, self.smoothing, self.free, self.ends = space, order, smoothing, free, ends
+        self.sizes = torch.tensor([int(v.states) for v in space.columns] * (space.dims // space.width))
+        self.s = int(self.sizes.max())
+        self.windows = Windows(self.s, order)
+        self.shape = (space.dims if free else 1, self.windows.count, self.s + int(ends))
+
+    def blank(self) -> Parameters:
+        """Even chances."""
+        table = torch.zeros(self.shape, dtype=torch.float64)
+        return {"log_p": torch.where(self._possible(*self.shape[::2]), table, NEVER).log_softmax(-1)}
+
+    def _possible(self, places: int, outcomes: int) -> Tensor:
+        """Which outcomes each place may have at all, bool (places, 1, outcomes)."""
+        sizes = self.sizes[:places, None, None]
+        code = torch.arange(outcomes)
+        return (code < sizes) | (code == self.s)
+
+    def expect(self, batch: Batch, now: Parameters) -> Parameters:
+        """How often each outcome followed each window, in rows without holes and as expected in the others."""
+        whole = None if batch.full else ~batch.holes.flatten(1).any(-1)
+        counts, weight = self._counts(batch if whole is None else batch[whole]), batch.weights.double()
+        value = (counts * now["log_p"]).sum()
+        if whole is not None:
+            rest = batch[~whole]
+            paths = self._paths(rest, now["log_p"])
+            value = value + paths.log_z @ weight[~whole]
+            counts = counts + self._expected(paths, rest, weight[~whole])
+        return {"counts": counts, "objective": value, "weight": weight.sum()}
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """How often each outcome followed each window in rows without holes, shaped as the tables."""
+        cell, there = self._cells(batch)
+        weight = batch.weights.double()[:, None]
+        weight = weight.expand(cell.shape) if there is None else weight * there
+        counts = weight.new_zeros(math.prod(self.shape)).index_add(0, cell.flatten(), weight.flatten())
+        return counts.reshape(self.shape)
+
+    def _cells(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Each step's cell of the tables laid out flat, and which are there, (B, L) or with the end (B, L + 1)."""
+        x, length, there = batch.x.flatten(1).long(), batch.length, None
+        x = torch.nn.functional.pad(x, (0, 1)) if self.ends else x
+        steps, outcome = torch.arange(x.shape[1], device=x.device), x
+        if length is not None and self.ends:
+            there = steps <= length[:, None].clamp(max=self.space.layout[0] - 1)  # the longest end for certain
+            outcome = torch.where(steps == length[:, None], self.s, x)
+        elif length is not None:
+            there = steps < length[:, None]
+        cell = self.windows.before(x).mul_(self.shape[-1]).add_(outcome)
+        cell = cell.add_(steps * math.prod(self.shape[1:])) if self.free else cell
+        return cell if there is None else cell.masked_fill_(~there, 0), there
+
+    def _expected(self, paths: Paths, batch: Batch, weight: Tensor) -> Tensor:
+        """Expected counts of rows with holes."""
+        gamma, moves = paths.smooth(weight)
+        counts = gamma.new_zeros(self.shape)
+        last, some = self.windows.last(gamma.device), gamma.shape[1] > 0
+        if some and bool((last >= 0).any()):
+            first = (weight[:, None] * gamma[:, 0])[:, last >= 0]
+            counts[0, 0].index_add_(-1, last[last >= 0], first.sum(0))
+        moved = self.windows.taken(moves)
+        counts[1 if self.free else 0 :, :, : self.s] += moved if self.free else moved[None]
+        if self.ends:
+            assert batch.length is not None
+            final = (batch.length > 0) & (batch.length < self.space.layout[0])
+            at = gamma[final, (batch.length[final] - 1)]
+            counts[0, :, self.s] += weight[final] @ at
+            counts[0, 0, self.s] += weight[batch.length == 0].sum()
+        return counts
+
+    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+        """Smoothed shares."""
+        possible = self._possible(*self.shape[::2])
+        counts = sums["counts"] + self.smoothing * possible
+        total = counts.sum(-1, keepdim=True)
+        even = possible / possible.sum(-1, keepdim=True)
+        p = torch.where(total > 0, counts / total.clamp(min=1e-300), even)
+        return {"log_p": torch.where(p > 0, p.clamp(min=1e-300).log(), NEVER)}
+
+    def _paths(self, batch: Batch, log_p: Tensor) -> Paths:
+        """The law of the windows of each row, given the codes that are known."""
+        x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
+        last, codes = self.windows.last(x.device), log_p[..., : self.s]
+        unary = torch.where(known[..., None] & (last != x[..., None]), NEVER, 0.0).double()
+        if self.ends and batch.length is not None:
+            final = torch.arange(x.shape[1]) == (batch.length - 1)[:, None]
+            final = final & (batch.length < self.space.layout[0])[:, None]
+            unary = unary + final[..., None] * log_p[0, :, self.s]
+        first = torch.full((self.windows.count,), NEVER, dtype=torch.float64)
+        window = self.windows.next(torch.zeros(self.s, dtype=torch.int64), torch.arange(self.s))
+        first[window] = codes[0, 0]
+        steps = self.windows.steps(codes)
+        return Paths(first, steps[1:] if self.free else steps[0], unary, batch.length)
+
+    def log_prob(self, batch: Batch, now: Parameters) -> Tensor:
+        """The sum of the tables' entries; forward through the windows where codes are missing."""
+        log_p = now["log_p"]
+        if batch.full:
+            cell, there = self._cells(batch)
+            each = log_p.flatten()[cell]
+            value = (each if there is None else each * there).sum(-1)
+        else:
+            value = self._paths(batch, log_p).log_z
+            empty = torch.zeros_like(value) if batch.length is None else (batch.length == 0).to(value)
+            value = torch.where(empty > 0, log_p[0, 0, self.s] if self.ends else 0.0, value)
+        return torch.where(value < NEVER / 2, -torch.inf, value)
+
+    def sample(self, noise: Noise, steps: int, now: Parameters) -> Tensor:
+        """Codes one after the other, that the chain goes on."""
+        x = self.walk(noise, steps, now["log_p"][..., : self.s].log_softmax(-1))
+        return x if self.space.ragged else x.reshape(-1, *self.space.layout)
+
+    def ended(self, noise: Noise, now: Parameters) -> tuple[Tensor, Tensor]:
+        """Codes up to the first end, and how many; the longest item that is known ends for certain."""
+        steps = self.space.layout[0]
+        x = self.walk(noise, steps, now["log_p"])
+        over = x == self.s
+        length = torch.where(over.any(-1), over.long().argmax(-1), steps)
+        return torch.where(torch.arange(steps) < length[:, None], x, 0.0), length
+
+    def walk(self, noise: Noise, steps: int, log_p: Tensor) -> Tensor:
+        """Outcomes one after the other, (B, steps); behind an end they mean nothing."""
+        u = StepNoise.of(noise, steps).uniform("code").double().reshape(-1, steps)
+        cdf, window = log_p.double().exp().cumsum(-1), torch.zeros(len(u), dtype=torch.int64)
+        found = []
+        for t in range(steps):
+            here = cdf[t if self.free else 0][window]
+            code = (here[:, :-1] <= u[:, t, None] * here[:, -1:]).sum(-1)
+            found.append(code)
+            window = self.windows.next(window, code.clamp(max=self.s - 1))
+        return torch.stack(found, -1).double()
+
+    def draw(self, batch: Batch, noise: Noise, n: int, now: Parameters) -> Tensor:
+        """Codes drawn from the last to the first."""
+        paths = self._paths(batch, now["log_p"])
+        steps = paths.unary.shape[1]
+        u = StepNoise.of(noise, steps).uniform("code").double().reshape(n, len(batch), steps)
+        return self.windows.last(u.device)[paths.draw(u)].clamp(min=0).double().reshape(n, *batch.x.shape)
+
+    def mode(self, batch: Batch, now: Parameters) -> Tensor:
+        """The best path of windows that agree with what is known (Viterbi 1967)."""
+        path, _ = self._paths(batch, now["log_p"]).best()
+        return self.windows.last(path.device)[path].clamp(min=0).double().reshape(batch.x.shape)
+
+    def too_wide(self, batch: Batch | None) -> str | None:
+        """Too many windows."""
+        wide = self.windows.count > WIDEST
+        return f"{self.windows.count:,} windows are too many to sum holes over: take a lower order" if wide else None
+
+    def count(self) -> int:
+        """One less than the outcomes behind every window that can be, at every place."""
+        if not self.free:
+            return sum(self.s**k for k in range(self.order + 1)) * (self.s + int(self.ends) - 1)
+        sizes = self.sizes.tolist()
+        return sum(math.prod(sizes[max(0, i - self.order) : i]) * (n - 1) for i, n in enumerate(sizes))

@@ -1,0 +1,1 @@
+"""Linear-Gaussian chains: Kalman filters and smoothers, the moments that EM asks for, vector autoregression."""

@@ -1,0 +1,130 @@
+"""What steps x_t = C z_t + d + N(0, R) tell of the states z_t behind them, with holes anywhere.
+
+Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, P patterns of holes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from likeness.numerics.gaussian import LOG_2PI, masked
+
+FEW = 8  # rows up to which each is a group of its own, so that its bits do not depend on the rows beside it
+ROOM = 1 << 24  # numbers in the products of loadings of all patterns
+BITS = 62  # numbers of a step whose pattern of holes is one integer
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """The parameters, which all rows share.
+
+    Args:
+        first_mean: m, (Q,).
+        first_cov: P, (Q, Q).
+        step: A, (Q, Q).
+        drift: b, (Q,).
+        step_cov: Q, (Q, Q).
+        load: C, (C, Q).
+        offset: d, (C,).
+        noise: R, its diagonal (C,) or whole (C, C).
+    """
+
+    first_mean: Tensor
+    first_cov: Tensor
+    step: Tensor
+    drift: Tensor
+    step_cov: Tensor
+    load: Tensor
+    offset: Tensor
+    noise: Tensor
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether the noise of x is of independent entries."""
+        return self.noise.dim() == 1
+
+
+class Readings:
+    """What is known of each row's steps, and what it says of the states.
+
+    Args:
+        system: The parameters.
+        v: Steps (B, L, C).
+        known: Which entries are there and known, bool (B, L, C).
+    """
+
+    def __init__(self, system: System, v: Tensor, known: Tensor) -> None:
+        self.system, self.v, self.known = system, v, known
+        self.rows, self.steps = v.shape[:2]
+        self.mask, self.code, self.group = patterns(known)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """R^-1 of what each pattern knows, 0 elsewhere: its diagonal (P, C) or whole (P, C, C)."""
+        noise = self.system.noise
+        if self.system.diagonal:
+            return self.mask / noise
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(masked(noise, self.mask)))
+        return inverse * self.mask[:, :, None] * self.mask[:, None, :]
+
+    @cached_property
+    def log_noise(self) -> Tensor:
+        """Log |R| of what each pattern knows, (P,)."""
+        if self.system.diagonal:
+            return (self.mask * self.system.noise.log()).sum(-1)
+        factor = torch.linalg.cholesky(masked(self.system.noise, self.mask))
+        return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    @cached_property
+    def told(self) -> Tensor:
+        """Lambda = C' R^-1 C of what each pattern knows, (P, Q, Q)."""
+        load = self.system.load
+        if not self.system.diagonal:
+            return load.mT @ self.weight @ load
+        outer = (load[:, :, None] * load[:, None, :]).flatten(1)
+        parts = self.weight.split(max(1, ROOM // outer.numel()))
+        return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(-1, load.shape[1:] * 2)
+
+    def weighed(self, gap: Tensor) -> Tensor:
+        """R^-1 gap over what is known, 0 elsewhere, for the last M steps (B, M, C)."""
+        since = self.steps - gap.shape[1]
+        if self.system.diagonal:
+            return gap * self.known[:, since:] / self.system.noise
+        if len(self.mask) == 1:
+            return gap @ self.weight[0]
+        which = self.code[since:].T[self.group]
+        return (self.weight[which] @ gap[..., None]).squeeze(-1)
+
+    def seen(self, z: Tensor) -> Tensor:
+        """Log N(x; C z + d, R) of what is known, summed over the steps, for paths z (B, L, Q): (B,)."""
+        gap = (self.v - self.system.offset - z @ self.system.load.T) * self.known
+        count, log_det = (self._summed(t) for t in (self.mask.sum(-1).to(self.log_noise), self.log_noise))
+        return -0.5 * ((gap * self.weighed(gap)).sum((1, 2)) + log_det + count * LOG_2PI)
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """The sum over a row's steps of a number of their patterns, (B,)."""
+        return value[self.code].sum(0)[self.group]
+
+
+def patterns(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What steps know: the patterns (P, C), which one each step of each group has (L, G), and rows' groups (B,)."""
+    rows, steps, c = known.shape
+    group = torch.arange(rows, device=known.device)
+    if bool(known.all()):
+        group = group if rows <= FEW else torch.zeros_like(group)
+        code = torch.zeros(steps, rows if rows <= FEW else 1, dtype=torch.int64, device=known.device)
+        return known.new_ones(1, c), code, group
+    if c <= BITS:
+        place = torch.arange(c, device=known.device)
+        key, code = (known.long() << place).sum(-1).unique(return_inverse=True)
+        mask = (key[:, None] >> place) % 2 == 1
+    else:
+        mask, code = known.flatten(0, 1).unique(dim=0, return_inverse=True)
+        code = code.view(rows, steps)
+    if rows > FEW:
+        code, group = code.unique(dim=0, return_inverse=True)
+    return mask, code.T.contiguous(), group
