@@ -40,7 +40,7 @@ class Steps:
 
     def split(self, x: Tensor) -> Tensor:
         """Entries (B, *E) by step, (B, L, C)."""
-        return x.movedim(1 + self.axis, 1).reshape(len(x), x.shape[1 + self.axis], -1)
+        return x.movedim(1 + self.axis, 1).reshape(len(x), x.shape[1 + self.axis], self.space.dims)
 
     def join(self, x: Tensor) -> Tensor:
         """Steps (B, L, C) as entries (B, *E)."""

@@ -215,8 +215,9 @@ class Track(Readings):
         out = start.new_empty(len(order) + 1, *start.shape[1:])
         fused, flat = (torch.addmm, out.flatten(1, 2)) if self.one else (torch.baddbmm, out)
         now = start.flatten(1, 2)[0] if self.one else start[0]
-        least = min(order.start - order.step, *order[-1:])
-        flat[order.start - order.step - least] = now
+        first = order.start - order.step
+        least = min([first, *order[-1:]])
+        flat[first - least] = now
         for d, run in self._runs(order):
             at = gain[d, 0] if self.one else gain[d][self.group]
             lo, hi = sorted((run[0], run[-1]))
