@@ -86,3 +86,33 @@ def test_one_number_is_one_label():
     truth = model.sample(5, given=[1], seed=0).x
     for one in (1, 1.0, True, "1", torch.tensor(1), np.int64(1)):
         assert torch.equal(model.sample(5, given=one, seed=0).x, truth)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("", "'' names neither a file nor a data set"),
+        (" \t", "names neither a file nor a data set"),
+        ("\0", "no file or data set"),
+        ("a" * 5000, "no file or data set 'aaa"),
+        ("x.cvs", "did you mean 'x.csv'"),
+    ],
+)
+def test_what_names_nothing_is_no_path(model, tmp_path, monkeypatch, what, said):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    plain = lk.fit("gaussian", FRAME[["x", "z"]])
+    for ask in (lk.load, plain.log_prob):
+        with pytest.raises(LikenessError, match=said) as caught:
+            ask(what)
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(LikenessError, match="None is no data"):
+        lk.load(None)
+
+
+def test_a_folder_of_which_nothing_is_read_says_what_is(tmp_path):
+    with pytest.raises(LikenessError, match=r"no images, sounds, texts or \.ts files.*give \.csv"):
+        lk.load(tmp_path)
+    (tmp_path / "sales.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(LikenessError, match=r"name one of its files, such as '.*sales\.csv'"):
+        lk.load(tmp_path)

@@ -109,8 +109,9 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True, series: st
     from likeness.data.source import inside
 
     path = Path(source)
-    with inside(path) if path.exists() else nullcontext():
-        if not path.exists():
+    on_disk = bool(source.strip()) and paths.there(path)
+    with inside(path) if on_disk else nullcontext():
+        if not on_disk:
             found = _named(model, source)
         elif (kind := paths.kind(path)) == "table":
             found = _table(model, paths.frame(path), source, series)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +94,22 @@ def names_of(frame: pd.DataFrame) -> list[str]:
         BadData: If two are the same, or there are no rows or columns.
     """
     names = [str(c) for c in frame.columns]
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise BadData(f"two columns are called {twice!r}", do="give each column a name of its own")
+    differ(names)
     if not len(frame) or not names:
         raise BadData("the table is empty", do="give rows and columns")
     return names
+
+
+def differ(names: Sequence[str], among: Container[str] | None = None) -> None:
+    """Refuse two columns of one name, of those `among` them that matter, where not all do.
+
+    Raises:
+        BadData: Naming the first that comes twice.
+    """
+    count = Counter(names)
+    for name, times in count.items():
+        if times > 1 and (among is None or name in among):
+            raise BadData(f"two columns are called {name!r}", do="give each column a name of its own")
 
 
 def find(name: str, names: Sequence[str]) -> int:

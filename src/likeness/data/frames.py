@@ -113,9 +113,10 @@ def _(data: Draws, space: Space) -> Batch:
 @convert.register
 def _(data: str, space: Space) -> Batch:
     labels = getattr(space.variables[0], "labels", None) or ()
-    if space.label and (data.strip() in labels or not Path(data).is_file()):
+    file = paths.there(Path(data)) and Path(data).is_file()
+    if space.label and (data.strip() in labels or not file):
         return tables.label_batch(space, [data])
-    return convert(paths.exists(Path(data)), space)  # type: ignore[return-value]
+    return convert(paths.named(data), space)  # type: ignore[return-value]
 
 
 @convert.register

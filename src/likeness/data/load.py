@@ -145,7 +145,7 @@ def _columned(what: Any) -> bool:
     if isinstance(what, str) and what in catalog.SETS:
         return catalog.SETS[what].table
     if isinstance(what, str | Path):
-        return Path(what).exists() and paths.kind(Path(what)) == "table"
+        return paths.there(Path(what)) and paths.kind(Path(what)) == "table"
     if isinstance(what, Table):
         return what.space.names is not None
     return isinstance(what, pd.DataFrame | dict) or (
@@ -198,7 +198,12 @@ def read(what: Any, asked: Asked) -> Reading:
 def _(what: str, asked: Asked) -> Reading:
     if what in catalog.SETS:
         return catalog.read(replace(asked, name=what))
-    return read(paths.exists(Path(what), (*catalog.SETS, *worlds())), asked)
+    return read(paths.named(what, (*catalog.SETS, *worlds())), asked)
+
+
+@read.register
+def _(what: None, asked: Asked) -> Reading:
+    raise BadData("there is nothing to read: None is no data", do="give a path, an array or a frame")
 
 
 @read.register

@@ -16,6 +16,7 @@ TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {
     ".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags", ".ts": "series",
 }  # fmt: skip
+NAME_MOST = 200  # characters of a path in a sentence
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
 KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
 
@@ -55,13 +56,29 @@ def _folder(path: Path) -> str:
     sounds = any(p.suffix.lower() == ".wav" for p in path.rglob("*"))
     if images.files(path):
         return "images"
-    texts = any(p.suffix.lower() == ".txt" for p in path.rglob("*"))
-    return "audio" if sounds else "texts" if texts else "images"
+    if sounds:
+        return "audio"
+    if any(p.suffix.lower() == ".txt" for p in path.rglob("*")):
+        return "texts"
+    tables = sorted(p.name for p in path.iterdir() if p.suffix.lower() in TABLES | set(ARRAYS))
+    do = f"name one of its files, such as {str(path / tables[0])!r}" if tables else f"give {KNOWN}"
+    raise BadData("there are no images, sounds, texts or .ts files in the folder", where=str(path), do=do)
 
 
 def frame(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a pandas frame, which has no types
     """The table in a file."""
     return read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else read_csv(path)
+
+
+def named(text: str, others: Iterable[str] = ()) -> Path:
+    """What stands at a path that a user wrote.
+
+    Raises:
+        BadData: If the text is blank, or nothing stands there.
+    """
+    if not text.strip():
+        raise BadData(f"{text!r} names neither a file nor a data set", do="give a path, such as data.csv")
+    return exists(Path(text), others)
 
 
 def exists(path: Path, others: Iterable[str] = ()) -> Path:
@@ -70,11 +87,25 @@ def exists(path: Path, others: Iterable[str] = ()) -> Path:
     Raises:
         BadData: If not; the nearest name, of a neighbour or of `others`, is named.
     """
-    if path.exists():
+    if there(path):
         return path
-    parent = path.parent if path.parent.is_dir() else None
+    parent = path.parent if there(path.parent) and path.parent.is_dir() else None
     beside = [p.name for p in parent.iterdir()] if parent is not None else []
     near = difflib.get_close_matches(path.name, [*others, *beside], n=1)
     listed = ", ".join(sorted(others))
-    hint = f"did you mean {near[0]!r}?" if near else f"give a path, or one of {listed}" if listed else "give a path"
-    raise BadData(f"no file or data set {str(path)!r}", do=hint)
+    hint = f"give a path, or one of {listed}" if listed else "give a path"
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    raise BadData(f"no file or data set {_short(str(path))!r}", do=hint)
+
+
+def there(path: Path) -> bool:
+    """Whether something stands at a path; names that no file can have are names of nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= NAME_MOST else f"{text[:NAME_MOST]}..."

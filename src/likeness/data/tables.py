@@ -29,7 +29,7 @@ from likeness.data.cells import (
     not_a_number,
     numeric,
 )
-from likeness.data.columns import DAYS, find, names_of, nominal, space_of, table_space, types_by_name
+from likeness.data.columns import DAYS, differ, find, names_of, nominal, space_of, table_space, types_by_name
 from likeness.data.source import Reading, Table
 
 if TYPE_CHECKING:
@@ -50,12 +50,13 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     own = space.names or tuple(names[: space.width])
     if len(own) != space.width:
         raise BadData(f"{len(names)} columns where {space.width} are expected", do="give one column for each entry")
-    twice = next((n for n in own if names.count(n) > 1), None)
-    if twice is not None:
-        raise BadData(f"two columns are called {twice!r}", do="give each column a name of its own")
+    differ(names, frozenset(own))
+    place = {name: i for i, name in enumerate(names)}
     forms = space.written or ("",) * space.width
     told = zip(own, space.columns, forms, strict=True)
-    columns = [_codes(frame.iloc[:, find(n, names)], n, v, form or "") for n, v, form in told]
+    columns = [
+        _codes(frame.iloc[:, place[n] if n in place else find(n, names)], n, v, form or "") for n, v, form in told
+    ]
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
     return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
