@@ -40,6 +40,14 @@ def test_labels_come_behind_words_and_all_else_stays(cli, tagger, end, column):
     assert "6 labels of 2 sentences told" in said.err
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_the_answer_is_in_the_encoding_of_the_file(cli, tagger, encoding):
+    (tagger / "marked.conll").write_bytes("the\r\ndog\r\n".encode(encoding))
+    said = cli(f"tag {tagger}/run {tagger}/marked.conll --out {tagger}/marked.out.conll")
+    assert said.code == 0, said.err
+    assert (tagger / "marked.out.conll").read_bytes() == "the DT\r\ndog NN\r\n".encode(encoding)
+
+
 def test_a_label_that_is_known_stays_and_tells_of_its_neighbours(cli, tagger):
     (tagger / "some.conll").write_text("qux _\nquux VB\nquuz _\n")
     said = cli(f"tag {tagger}/run {tagger}/some.conll")

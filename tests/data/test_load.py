@@ -184,7 +184,7 @@ def test_text_files_are_lines_or_pieces(tmp_path):
     with pytest.raises(BadData, match=r"'z' is no category.*row 1, character 0"):
         as_batch(data.space, ["to", "zoo"])
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(BadData, match=r"byte 3 is not UTF-8 .*latin"):
+    with pytest.raises(BadData, match=r"byte 3 is not UTF-8 .*latin.txt, line 1"):
         load(tmp_path / "latin.txt")
 
 

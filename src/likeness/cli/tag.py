@@ -42,7 +42,7 @@ def tag(
 
     likeness tag runs/crf untagged.conll --out tagged.conll
     """
-    output.check(out, tuple({*SUFFIXES, data.suffix.lower()}), source=str(data))
+    output.check(out, tuple({*SUFFIXES, _bare(data).suffix.lower()}), source=str(data))
     fitted = rows.open_model(model, device)
     asked = rows.settings(fitted, settings)
     _able(fitted, probabilities)
@@ -54,7 +54,12 @@ def tag(
         law = fitted.encode(hidden, given=hidden.given, settings=asked)
         columns = [a + b for a, b in zip(columns, _chances(fitted, law, hidden), strict=True)]
     _tell(batch, hidden, best, data)
-    _write(_text(fitted, data, columns, beside), out)
+    _write(_text(fitted, data, columns, beside), data, out)
+
+
+def _bare(path: Path) -> Path:
+    """The path without .gz: what is written is not compressed."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
 def _able(model: Fitted, probabilities: bool) -> None:
@@ -120,10 +125,13 @@ def _text(model: Fitted, path: Path, columns: Sequence[Sequence[str]], beside: b
     return conll.tagged(path, columns, own + beside)
 
 
-def _write(text: str, out: Path | None) -> None:
+def _write(text: str, data: Path, out: Path | None) -> None:
+    """The text to stdout, or to a file in the encoding of the data, byte-order mark included."""
+    from likeness.data.textfile import encode
+
     if out is None:
         typer.echo(text, nl=False)
         return
     with output.whole(out) as partial:
-        partial.write_bytes(text.encode())
+        partial.write_bytes(encode(text, data))
     remark(f"written to {out}")

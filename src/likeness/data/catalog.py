@@ -20,6 +20,7 @@ from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
 from likeness.data.source import Reading, Table
+from likeness.data.textfile import decode
 
 VARIABLE = "LIKENESS_DATA"
 ADULT = (
@@ -208,8 +209,8 @@ def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
 
 
 def _shakespeare(asked: Asked) -> Reading:
-    lines = _file(asked.name, "input.txt").read_text(encoding="utf-8").splitlines()
-    return text.read(lines if asked.width is None else text.pieces("\n".join(lines), asked.width), name=asked.name)
+    written = decode(_file(asked.name, "input.txt"))
+    return text.read(text.pieces(written, asked.width), name=asked.name)
 
 
 def _chunks(asked: Asked) -> Reading:

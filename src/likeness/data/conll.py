@@ -15,15 +15,13 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
-from likeness.data.files import decode
 from likeness.data.source import Reading, Table
 from likeness.data.tables import unknown_label
+from likeness.data.textfile import decode, lines, lines_with_ends
 
 Sentence = list[tuple[str, ...]]
 SPELT = ("lower", "prefix", "suffix", "shape")
 UNTOLD = ("_", "?", "")  # what stands for a label that is not known, unless it was learned as one
-LINE_END = re.compile(r"\r\n|\n|\r")  # no others: a form feed, say, may stand in a word
-WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 STEPS_MOST = 1000  # a longer sentence is a file without empty lines
 
 
@@ -36,7 +34,7 @@ def sentences(path: Path) -> list[Sentence]:
     found: list[Sentence] = []
     now: Sentence = []
     width = 0
-    for number, line in enumerate(LINE_END.split(decode(path)), 1):
+    for number, line in enumerate(lines(decode(path)), 1):
         fields = _fields(line)
         if fields is None:
             found += [now] if now else []
@@ -74,17 +72,17 @@ def tagged(path: Path, tags: Iterable[Sequence[str]], columns: int) -> str:
         tags: What goes behind the line of each word, in order.
         columns: How many columns of each line stay: a label that follows them gives way.
     """
-    given, lines = iter(tags), []
-    for line in WITH_END.findall(decode(path)):
-        body = line.rstrip("\r\n")
+    given, written = iter(tags), []
+    for body, end in lines_with_ends(decode(path)):
         fields = _fields(body)
-        if fields is not None:
+        if fields is None:
+            written.append(body + end)
+        else:
             mark = "\t" if "\t" in body else " "
             kept = body if mark == "\t" else body.rstrip(" ")
             kept = kept if len(fields) <= columns else kept[: len(kept) - len(fields[-1])].removesuffix(mark)
-            line = mark.join([kept, *next(given)]) + line[len(body) :]
-        lines.append(line)
-    return "".join(lines)
+            written.append(mark.join([kept, *next(given)]) + end)
+    return "".join(written)
 
 
 def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = None) -> Reading:

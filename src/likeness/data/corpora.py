@@ -13,8 +13,8 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
-from likeness.data.files import decode
 from likeness.data.source import Reading, Table
+from likeness.data.textfile import decode, lines
 
 WORDS = "words"  # what a Space's `source` says of documents that were cut into words
 KINDS = ("text", "texts", "bags")  # of paths
@@ -80,7 +80,7 @@ def bags(path: Path) -> list[np.ndarray]:
 
 def is_bags(path: Path) -> bool:
     """Whether a file begins as LDA-C's do."""
-    first = decode(path).lstrip().split("\n", 1)[0].strip()
+    first = next((line.strip() for line in lines(decode(path)) if line.strip()), "")
     return ":" in first and BAG.fullmatch(first) is not None
 
 
@@ -111,7 +111,7 @@ def texts(path: Path) -> list[str]:
     """The lines of a text that are not empty, or the texts below a folder in the order of their names."""
     if path.is_dir():
         return [decode(p) for p in sorted(path.rglob("*")) if p.suffix.lower() == ".txt"]
-    return [line for line in decode(path).splitlines() if line]
+    return [line for line in lines(decode(path)) if line]
 
 
 def _named_bags(space: Space, path: Path) -> list[list[str]]:
@@ -141,7 +141,7 @@ def _places(space: Space) -> dict[str, int]:
 
 
 def _bags(path: Path) -> tuple[list[np.ndarray], int]:
-    items = [_bag(line, f"{path}, line {i}") for i, line in enumerate(decode(path).splitlines(), 1)]
+    items = [_bag(line, f"{path}, line {i}") for i, line in enumerate(lines(decode(path)), 1)]
     most = max((int(item[-1]) for item in items if len(item)), default=-1)
     if most < 0:
         raise BadData("the file holds no words", where=str(path), do="give lines such as '2 0:1 5:3'")
@@ -172,7 +172,7 @@ def _listed(path: Path, vocabulary: Path | None) -> Path | None:
 
 
 def _read_list(path: Path) -> tuple[str, ...]:
-    return tuple(line.strip() for line in decode(path).splitlines() if line.strip())
+    return tuple(line.strip() for line in lines(decode(path)) if line.strip())
 
 
 def _reading(

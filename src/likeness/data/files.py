@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 import warnings
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from likeness.core.errors import BadData
 from likeness.data.cells import MISSING, is_number
+from likeness.data.textfile import decode
+from likeness.data.textfile import lines as lines_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     text = decode(path)
-    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    lines = [line for line in lines_of(text)[:20] if line.strip()]
     if not lines:
         raise BadData("the file is empty", where=str(path))
     delimiter = _delimiter(lines)
@@ -59,21 +59,6 @@ def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
     return frame
 
 
-def decode(path: Path) -> str:
-    """The text in a file, gzipped or not.
-
-    Raises:
-        BadData: If it is not UTF-8.
-    """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadData(f"byte {error.start} is not UTF-8", where=str(path), do="save the file as UTF-8") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadData("the file cannot be read, or its gzip is broken", where=str(path)) from error
-
-
 def _delimiter(lines: list[str]) -> str:
     """The mark that splits the first lines into the most cells, alike in each; blanks where all cells are numbers."""
     most, best = 1, ","
@@ -93,7 +78,7 @@ def _split(line: str, mark: str) -> list[str]:
 
 def numbers_only(path: Path) -> bool:
     """Whether the first lines of a text file are numbers and marks between them."""
-    lines = [line for line in decode(path).splitlines()[:20] if line.strip()]
+    lines = [line for line in lines_of(decode(path))[:20] if line.strip()]
     mark = _delimiter(lines) if lines else ","
     return bool(lines) and all(is_number(c) for line in lines for c in _split(line, mark))
 

@@ -33,9 +33,9 @@ from likeness.data import (
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
-from likeness.data.files import decode
 from likeness.data.parting import Binarize, Data, alone, binarized, cut
 from likeness.data.source import Reading, Source, Table, inside
+from likeness.data.textfile import decode
 
 Split = Literal["rows", "time"]
 

@@ -13,6 +13,7 @@ from likeness.core.space import Nominal, Space
 from likeness.data.corpora import WORDS
 from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
+from likeness.data.textfile import lines
 
 SYMBOLS_MOST = 4096
 FEW = 20  # lines: fewer of one width may be so by chance
@@ -90,7 +91,7 @@ def files(folder: Path) -> list[Path]:
 def pieces(text: str, width: int | None) -> list[str]:
     """The lines of a text, or its pieces of `width` characters (the last, shorter one is dropped)."""
     if width is None:
-        return text.splitlines()
+        return lines(text)
     return [text[i : i + width] for i in range(0, len(text) - width + 1, width)]
 
 

@@ -16,8 +16,8 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, label, series
 from likeness.data.arrays import Array
-from likeness.data.files import decode
 from likeness.data.source import Reading, Table
+from likeness.data.textfile import decode, lines
 
 PARTS = {"train": "_TRAIN", "test": "_TEST"}
 MISSING = "?"
@@ -129,7 +129,7 @@ def parse(path: Path) -> Found:
     """
     head, items, classes = Head(), list[Array](), list[str | None]()
     begun = False
-    for number, line in enumerate(decode(path).splitlines(), 1):
+    for number, line in enumerate(lines(decode(path)), 1):
         line = line.strip()
         if not line or line[0] in "#%":
             continue
