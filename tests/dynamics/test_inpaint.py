@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from likeness.core.noise import Noise
-from likeness.dynamics.inpaint import Spread, chosen, effective, replaced, systematic, twisted
+from likeness.dynamics.inpaint import Spread, replaced, twisted
 from likeness.dynamics.path import EDM, Cosine, FlowMatching
 from tests.dynamics.oracles import GaussianLaw, MixtureLaw, normals
 
@@ -105,19 +105,6 @@ def test_a_row_has_the_same_particles_beside_any_others():
     )  # fmt: skip
     assert torch.allclose(alone.x[:, 0], whole.x[:, 1], rtol=0, atol=1e-12)
     assert torch.allclose(alone.log_weight[:, 0], whole.log_weight[:, 1], rtol=0, atol=1e-10)
-
-
-def test_systematic_resampling_takes_each_particle_its_share_of_times():
-    log_weight, u = 2 * normals(50, 3), torch.tensor([0.0, 0.3, 0.999]).double()
-    counts = torch.stack([torch.bincount(t, minlength=50) for t in systematic(log_weight, u).T], 1)
-    assert ((counts - 50 * log_weight.softmax(0)).abs() < 1 + 1e-9).all()
-
-
-def test_particles_are_chosen_by_weight_and_their_number_is_kongs():
-    log_weight = torch.tensor([[0.5], [0.25], [0.25]]).double().log()
-    u = (torch.arange(400).double()[:, None] + 0.5) / 400
-    assert torch.bincount(chosen(log_weight, u)[:, 0]).tolist() == [200, 100, 100]
-    assert float(effective(log_weight)) == pytest.approx(1 / (0.25 + 0.0625 + 0.0625))
 
 
 def test_the_precision_of_what_is_known_is_the_blocks_inverse():

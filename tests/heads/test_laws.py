@@ -21,7 +21,8 @@ from likeness.heads import (
     Spline,
 )
 from likeness.heads.normal import truncated_moments
-from likeness.numerics.numeric import log_interval, soft_choice
+from likeness.numerics.draws import soft_choice
+from likeness.numerics.stable import log_interval
 from tests.heads.cases import fitted, normals, reals, uniforms
 
 

@@ -11,8 +11,7 @@ from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import Space
 from likeness.nets.mlp import MLP
-
-LOG_2PI = 1.8378770664093453
+from likeness.numerics.constants import LOG_2PI
 
 
 class LearnedReals(Reals):

@@ -17,6 +17,7 @@ from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
 from likeness.heads.normal import bin_offset, snap
 from likeness.numerics import gaussian
+from likeness.numerics.constants import LOG_2PI
 
 DOUBTED, WIDER = 1 / 8, 2.0  # the share of a filler's draws that are so much wider
 EDGE = 1e-6  # how far values keep from edges, as a share: dequantised ones of their cell, bounded ones of their scale
@@ -375,7 +376,7 @@ class GaussianFiller(Filler):
         """Log q(holes | known) = log q(known and holes) - log q(known)."""
         if not self.full:
             u = (x - self.mean).square() / self.cov
-            return (-0.5 * (u + self.cov.log() + gaussian.LOG_2PI) * holes).sum(-1)
+            return (-0.5 * (u + self.cov.log() + LOG_2PI) * holes).sum(-1)
         both = gaussian.log_density(x, self.mean, self.cov, known | holes)
         return both - gaussian.log_density(x, self.mean, self.cov, known)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from likeness.bijections.base import Step
 from likeness.core.errors import BadConfig
-from likeness.numerics.numeric import piece, solve
+from likeness.numerics.rational_quadratic import rational_quadratic, rational_quadratic_inverse
 
 _HUGE = 30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
 
@@ -51,7 +51,7 @@ class SplineStep(Step):
         near = F.hardtanh(x, -self.bound, self.bound)  # no gradient is lost or infinite far out
         x0, per_width, y0, h, d0, d1 = self._bin(near, params, 0)
         s = h * per_width
-        rise, ladj = piece((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
+        rise, ladj = rational_quadratic((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
         outside = x.abs() >= self.bound
         return torch.where(outside, x, y0 + h * rise), ladj.masked_fill(outside, 0)
 
@@ -61,9 +61,10 @@ class SplineStep(Step):
         y0, per_height, x0, w, d0, d1 = self._bin(near, params, 1)
         v, s = (near - y0) * per_height, (w * per_height).reciprocal()
         bend = (d0 - s) + (d1 - s)
-        xi = solve(v, s, d0, bend)
+        xi = rational_quadratic_inverse(v, s, d0, bend)
+        _, log_slope = rational_quadratic(xi, s, d0, d1, bend)
         outside = y.abs() >= self.bound
-        return torch.where(outside, y, x0 + w * xi), -piece(xi, s, d0, d1, bend)[1].masked_fill(outside, 0)
+        return torch.where(outside, y, x0 + w * xi), -log_slope.masked_fill(outside, 0)
 
     def _bin(self, near: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
         """The bin where a number lies along x (side 0) or y (side 1).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,8 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Preprocessor
 from likeness.core.routes import Question
 from likeness.nets.causal import CausalNet
+from likeness.numerics.constants import LOG_2PI
 
-LOG_2PI = math.log(2 * math.pi)
 LARGEST = 64  # entries of an event whose Jacobian is affordable
 AGREE = 3e-8
 FAR = 40.0  # standard deviations

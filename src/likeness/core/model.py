@@ -22,6 +22,7 @@ from likeness.core.learner import Learner
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Space
+from likeness.numerics.draws import inverse_cdf
 
 CRITERION_DRAWS = 8
 
@@ -128,8 +129,7 @@ class Model(Law, nn.Module):
         if not self.space.ragged:
             return None
         cdf = self.lengths.cumsum(0).to(noise.dtype)
-        u = noise.uniform("length", 1) * cdf[-1]
-        return (cdf[:-1] <= u).sum(-1)
+        return inverse_cdf(cdf, noise.uniform("length", 1)[:, 0])
 
     @property
     def dtype(self) -> torch.dtype:

@@ -13,6 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.space import Space
+from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.tree import stacked, take
 
 
@@ -176,5 +177,4 @@ class Categorical(RowLaw):
         """A code by inverse CDF."""
         n = noise.rows // len(self.logits)
         cdf = self.logits.exp().cumsum(-1).repeat(n, 1)
-        u = noise.uniform("z", 1) * cdf[:, -1:]
-        return (cdf[:, :-1] <= u).sum(-1, keepdim=True).to(self.logits.dtype)
+        return inverse_cdf(cdf, noise.uniform("z", 1)[:, 0])[:, None].to(self.logits.dtype)

@@ -19,6 +19,7 @@ from likeness.core.noise import Noise
 from likeness.core.precision import answering
 from likeness.core.routes import Question, routes_for
 from likeness.numerics import memory
+from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.tree import aligned, join, take
 
 STRICT_TILE = 8
@@ -81,7 +82,7 @@ class Rows(Hooks, ABC):
         if not self._sums_classes() or given.full:
             return given
         cdf = self.class_prior().cumsum(0)
-        label = (cdf[:-1] <= noise.uniform("label", 1) * cdf[-1]).sum(-1, keepdim=True).to(self.dtype)
+        label = inverse_cdf(cdf, noise.uniform("label", 1)).to(self.dtype)
         return Batch(torch.where(given.present, given.x, label), index=given.ids)
 
     def _sums_classes(self) -> bool:
@@ -184,7 +185,7 @@ class Rows(Hooks, ABC):
         ]
         cdf = (torch.stack(scores, -1) + self.class_prior().log()).softmax(-1).cumsum(-1).repeat(n, 1)
         noise, given = question.noise.draws(n), given.repeat(n)
-        label = (cdf[:, :-1] <= noise.uniform("label", 1) * cdf[:, -1:]).sum(-1, keepdim=True).to(given.x.dtype)
+        label = inverse_cdf(cdf, noise.uniform("label", 1)[:, 0])[:, None].to(given.x.dtype)
         known = given.with_x(torch.where(given.present, given.x, label))
         return replace(question, batch=replace(batch.repeat(n), given=known), noise=noise, n=1)
 

@@ -21,6 +21,7 @@ from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Given
 from likeness.dynamics.likelihood import Estimate, standard_error, total
 from likeness.dynamics.path import expand
+from likeness.numerics.draws import inverse_cdf
 
 Watch = Callable[[int, Tensor, Tensor], None]
 TOGETHER = 8192  # rows times sets that a net sees at once
@@ -64,7 +65,7 @@ class Categories:
 
     def draw(self, log_probs: Tensor, uniforms: Tensor) -> Tensor:
         """Codes (B, *E) from uniforms (B, *E), by the inverse of the distribution function."""
-        codes = (uniforms[..., None] >= log_probs.exp().cumsum(-1)).sum(-1)
+        codes = inverse_cdf(log_probs.exp().cumsum(-1), uniforms)
         return torch.minimum(codes, self.sizes - 1)
 
 

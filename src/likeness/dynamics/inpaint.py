@@ -12,6 +12,7 @@ from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, Given
 from likeness.dynamics.path import Path
 from likeness.numerics.gaussian import masked
+from likeness.numerics.resampling import effective_size, systematic
 
 RESAMPLE = 0.5  # a row's particles are resampled where their effective number falls below this share
 
@@ -29,25 +30,6 @@ class Cloud:
     x: Tensor
     log_weight: Tensor
     least: Tensor
-
-
-def effective(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 of log weights (K, B), (B,) (Kong 1992)."""
-    return 1 / log_weight.softmax(0).square().sum(0)
-
-
-def systematic(log_weight: Tensor, u: Tensor) -> Tensor:
-    """Which particle each takes over, int64 (K, B), from one uniform (B,) a row (Kitagawa 1996, appendix)."""
-    count = len(log_weight)
-    cdf = log_weight.softmax(0).cumsum(0).T.contiguous()
-    place = (torch.arange(count, device=u.device) + u[:, None]) / count * cdf[:, -1:]
-    return torch.searchsorted(cdf, place, right=True).clamp(max=count - 1).T
-
-
-def chosen(log_weight: Tensor, u: Tensor) -> Tensor:
-    """Which particle each draw takes: log weights (K, B), uniforms (n, B) -> int64 (n, B)."""
-    cdf = log_weight.softmax(0).cumsum(0)
-    return (cdf[None, :-1] <= u[:, None] * cdf[-1]).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +142,7 @@ def twisted(
     x_hat, pushed, value = twist(x, times[0])
     log_weight, least = value.view(count, rows), y.new_full((rows,), float(count))
     for i, (t, s) in enumerate(pairwise(times)):
-        size = effective(log_weight)
+        size = effective_size(log_weight)
         least = torch.minimum(least, size)
         poor = size < RESAMPLE * count
         taken = systematic(log_weight, noise.uniform(f"resample-{i}")[:rows].to(y))
@@ -175,7 +157,7 @@ def twisted(
         change = ((on - off) / 2 + value - before).view(count, rows)
         log_weight = torch.where(poor, change, log_weight + change)
     x = torch.where(known, y, x_hat.view(count, *y.shape))
-    return Cloud(x, log_weight, torch.minimum(least, effective(log_weight)))
+    return Cloud(x, log_weight, torch.minimum(least, effective_size(log_weight)))
 
 
 def _taken(v: Tensor, taken: Tensor, column: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, Given, eps_from_data
 from likeness.dynamics.grid import bent_grid, log_snr_range, log_snr_times
 from likeness.dynamics.path import DDPM, Path, expand
+from likeness.numerics.constants import HALF_LOG_2PI
+from likeness.numerics.draws import inverse_cdf
 
 Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
 AT_ONCE = 1 << 12  # numbers in all probes
@@ -53,7 +55,7 @@ def total(x: Tensor, present: Tensor | None = None) -> Tensor:
 def gaussian(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
     """The log-density of N(mean, std^2) at each entry."""
     std = torch.as_tensor(std, dtype=torch.float64)
-    return -((x - mean) / std).square() / 2 - std.log() - math.log(2 * math.pi) / 2
+    return -((x - mean) / std).square() / 2 - std.log() - HALF_LOG_2PI
 
 
 def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
@@ -276,8 +278,8 @@ def variational_bound(
     known = reverse.known((ideal * snr).sum(), (ideal * (snr * data_std**2).square() + constant).sum())
 
     def drawn(i: int) -> Tensor:
-        share = torch.searchsorted(weight.cumsum(0) / weight.sum(), noise.uniform(f"bound-time-{i}").double().cpu())
-        t = chain[2 + share.clamp(max=len(weight) - 1)].to(x_0)
+        place = inverse_cdf(weight.cumsum(0), noise.uniform(f"bound-time-{i}").double().cpu())
+        t = chain[2 + place].to(x_0)
         return weight.sum() * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
 
     def every() -> Iterator[Tensor]:

@@ -20,6 +20,7 @@ from likeness.dynamics.denoiser import Denoiser, Guided, Preconditioned, denoisi
 from likeness.dynamics.path import DDPM, Path, expand
 from likeness.dynamics.process import DRAWN, Process, Watch, many
 from likeness.nets.timed import Timed, Told
+from likeness.numerics.resampling import multinomial
 from likeness.numerics.tree import join
 
 NOISIEST, CLEANEST = -6.0, 9.0  # log-SNR from which to which completion walks: noise 20 to 0.01 of the data
@@ -165,7 +166,7 @@ class Noised(Process):
                 noise=_cloud(noise[rows], count), count=count, spread=spread,
             )  # fmt: skip
             u = noise[rows].draws(n).uniform("pick", 1).reshape(n, len(rows))
-            taken = inpaint.chosen(found.log_weight, u)
+            taken = multinomial(found.log_weight, u)
             return found.x[taken, torch.arange(len(rows), device=u.device)].transpose(0, 1), found.least
 
         x, least = join([some(rows) for rows in torch.arange(len(batch)).split(size)])

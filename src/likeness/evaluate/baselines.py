@@ -12,6 +12,7 @@ from likeness.core.context import Summary
 from likeness.core.law import Law
 from likeness.core.noise import Noise
 from likeness.data.source import Source
+from likeness.numerics.draws import inverse_cdf
 
 ROWS = 256  # conditions that are looked up at once
 
@@ -60,8 +61,7 @@ class Resampled(Law):
         """One of the rows whose condition is nearest, by uniform choice."""
         distance = torch.cdist(wanted, self.known)
         tied = distance <= distance.amin(1, keepdim=True) + 1e-9
-        place = (u * tied.sum(1)).long()
-        return (tied.cumsum(1) > place[:, None]).long().argmax(1)
+        return inverse_cdf(tied.double().cumsum(1), u)
 
     @staticmethod
     def _told(batch: Batch) -> Batch:

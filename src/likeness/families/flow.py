@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, Literal
 
@@ -30,9 +29,8 @@ from likeness.core.space import Space, vector
 from likeness.nets.context import ContextNet
 from likeness.nets.masked import MaskedNet
 from likeness.nets.mlp import MLP
+from likeness.numerics.constants import LOG_2PI
 from likeness.registry import Card, register
-
-LOG_2PI = math.log(2 * math.pi)
 
 
 class FlowConfig(GradientConfig):

@@ -28,6 +28,7 @@ from likeness.nets.context import ContextNet
 from likeness.nets.conv import Decoder, Encoder
 from likeness.nets.embed import Activation, Fourier
 from likeness.nets.mlp import MLP
+from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
 
 Pair = tuple[Tensor, Tensor]
@@ -365,7 +366,7 @@ class GAN(Model):
     def _code(self, noise: Noise) -> Tensor:
         """Each row's code, int64 (B,)."""
         cdf = self._code_log_p().detach().exp().cumsum(0)
-        return torch.searchsorted(cdf[:-1], noise.uniform("code") * cdf[-1], right=True)
+        return inverse_cdf(cdf, noise.uniform("code"))
 
     def _code_log_p(self) -> Tensor:
         """Log-probabilities of the codes, (codes,)."""

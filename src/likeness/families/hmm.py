@@ -35,7 +35,7 @@ from likeness.inference.sequence.linear_chain import LEAST, Paths, smoothed
 from likeness.inference.sequence.posterior import StateLaw, Steering
 from likeness.inference.sequence.steps import Packed, StepNoise, Steps, timed, unseen
 from likeness.numerics import memory
-from likeness.numerics.numeric import choose
+from likeness.numerics.draws import choose
 from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 

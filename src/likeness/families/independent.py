@@ -22,7 +22,8 @@ from likeness.core.preprocessor import Source
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, ColumnsLaw
-from likeness.numerics.numeric import product
+from likeness.numerics.draws import inverse_cdf
+from likeness.numerics.stable import product
 from likeness.registry import Card, register
 
 MEMORY = 256  # training conditions that stand for the law of a condition that is missing
@@ -208,7 +209,7 @@ class Independent(Model):
     def _recalled(self, batch: Batch, noise: Noise, blank: Tensor, params: Tensor) -> Tensor:
         """Parameters with each missing condition drawn from those remembered, given what is observed of the row."""
         cdf = self._under_all(batch).softmax(-1).cumsum(-1)
-        pick = (cdf[:, :-1] <= noise.uniform("given", 1) * cdf[:, -1:]).sum(-1)
+        pick = inverse_cdf(cdf, noise.uniform("given", 1)[:, 0])
         drawn = self._linear(self.memory[pick])
         drawn = drawn[:, None].expand_as(params) if self.space.ragged else drawn
         return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), drawn, params)

@@ -21,7 +21,8 @@ from likeness.core.model import Inside, Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.space import Space
-from likeness.numerics.gaussian import LOG_2PI
+from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
 
 CODES = 32  # ordered levels up to which each is a code of its own
@@ -327,8 +328,7 @@ class KDE(Model):
         for rows in _blocks(len(v), ROWS):
             log_k = left[rows] @ right.T
             cdf = (log_k - log_k.amax(-1, keepdim=True)).exp().cumsum(-1)
-            wanted = (u[:, rows].T * cdf[:, -1:]).contiguous()
-            picked[:, rows] = torch.searchsorted(cdf, wanted, right=True).clamp(max=len(self.centres) - 1).T
+            picked[:, rows] = inverse_cdf(cdf[:, None], u[:, rows].T).T
         filled = torch.where(known.repeat(n, 1), v.repeat(n, 1), self._about(picked.flatten(), noise))
         filled[:, self.numbers] = filled[:, self.numbers] * self.scale.double() + self.shift.double()
         x = filled[:, : self.joined.dims].to(self.dtype)

@@ -28,7 +28,7 @@ from likeness.inference.mixture.components import Drawn, Multinomials, Part, Pro
 from likeness.inference.mixture.em import Joint, View, split, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
 from likeness.inference.mixture.row_gaussian import Component
-from likeness.numerics.numeric import choose
+from likeness.numerics.draws import choose
 from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 

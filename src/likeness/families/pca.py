@@ -21,7 +21,7 @@ from likeness.core.preprocessor import Source
 from likeness.core.rowlaw import Correlated, RowLaw
 from likeness.core.space import Space, vector
 from likeness.inference.mixture.row_gaussian import Component
-from likeness.numerics.gaussian import LOG_2PI
+from likeness.numerics.constants import LOG_2PI
 from likeness.registry import Card, register
 
 FLOOR = 1e-9  # least variance of the noise, in units of the data's own

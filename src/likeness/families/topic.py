@@ -25,6 +25,7 @@ from likeness.inference.sequence.steps import StepNoise
 from likeness.inference.topics.bag_of_words import Bags, seeds
 from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.inference.topics.lda import Topics, settled, sight, weighed
+from likeness.numerics.draws import from_staircase, inverse_cdf, staircase
 from likeness.registry import Card, register
 
 ALL = 1 << 40  # rows of a chunk that holds everything
@@ -329,12 +330,8 @@ class Topic(Model):
             return Poisson(size).law(mean.log()[..., None]).draw(u[..., None]).to(self.dtype)
         many = StepNoise.of(noise, size)
         u, v = (many.uniform(use).double().reshape(-1, size) for use in ("topic", "word"))
-        theta = log_theta.exp().cumsum(-1)
-        topic = torch.searchsorted(theta, u * theta[:, -1:], right=True).clamp(max=theta.shape[-1] - 1)
-        cdf = self.table.T.cumsum(-1)
-        line = (cdf / cdf[:, -1:] + torch.arange(len(cdf), device=cdf.device)[:, None]).flatten()
-        word = torch.searchsorted(line, topic + v, right=True) - topic * self.words
-        return word.clamp(0, self.words - 1).to(self.dtype)
+        topic = inverse_cdf(log_theta.exp().cumsum(-1)[:, None], u)
+        return from_staircase(staircase(self.table.T), self.words, topic, v).to(self.dtype)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Proportions from weighted draws that all of a row's completions share, words from them."""
@@ -342,9 +339,8 @@ class Topic(Model):
         weights = self._posterior(bags)
         log_theta, log_weight = weighed(bags, self.topics, weights, replace(noise, draw=0).within("shares"), particles)
         share = log_weight.softmax(0).T
-        cdf = share.cumsum(-1)
         u = many.uniform("particle", 1).double().reshape(n, len(batch)).T
-        chosen = torch.searchsorted(cdf, u.contiguous() * cdf[:, -1:], right=True).clamp(max=particles - 1)
+        chosen = inverse_cdf(share.cumsum(-1)[:, None], u)
         picked = log_theta.transpose(0, 1)[torch.arange(len(batch))[:, None], chosen].transpose(0, 1)
         drawn = self._drawn(picked.flatten(0, 1), many, batch.x.shape[1]).unflatten(0, (n, -1))
         x = torch.where(batch.holes, drawn, batch.x)

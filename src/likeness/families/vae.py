@@ -28,10 +28,10 @@ from likeness.heads.columns import Columns, rows
 from likeness.nets.codec import Codec, Flat, Grid, Steps
 from likeness.nets.context import ContextNet
 from likeness.nets.embed import Activation
+from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.registry import Card, FamilyConfig, register
 from likeness.routes.particles import cloud, resampled
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
 DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
 PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code

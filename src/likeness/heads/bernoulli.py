@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.numerics.numeric import moments, open_unit, sums
+from likeness.numerics.draws import open_unit
+from likeness.numerics.weighted import moments, sums
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.numerics.numeric import choose, log_softmax, soft_choice, sums, tabulate
+from likeness.numerics.draws import choose, soft_choice
+from likeness.numerics.stable import log_softmax
+from likeness.numerics.weighted import sums, tabulate
 
 _DENSE = 32  # up to here one-hot rows and a matrix product beat a look-up for each component
 

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
 from likeness.heads.normal import bin_offset, snap
-from likeness.numerics.numeric import choose, log1mexp, moments, open_unit, spread, straight_through, tabulate
+from likeness.numerics.draws import choose, open_unit, straight_through
+from likeness.numerics.stable import log1mexp
+from likeness.numerics.weighted import moments, spread, tabulate
 
 _NARROW = 1e-4  # the narrowest bin in standard deviations: narrower ones would only chase repeated values
 _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everywhere

@@ -15,16 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.numerics.numeric import (
-    bisect,
-    choose,
-    log1mexp,
-    moments,
-    open_unit,
-    soft_choice,
-    spread,
-    straight_through,
-)
+from likeness.numerics.draws import choose, open_unit, soft_choice, straight_through
+from likeness.numerics.search import bisect
+from likeness.numerics.stable import log1mexp
+from likeness.numerics.weighted import moments, spread
 
 _BOUND = 12.0  # |log scale|: only to keep exp finite, an edge that no fit comes near
 

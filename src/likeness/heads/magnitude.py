@@ -10,7 +10,8 @@ from torch import Tensor
 
 from likeness.core.errors import Unsupported
 from likeness.heads.normal import NormalMixture, NormalMixtureLaw
-from likeness.numerics.numeric import highest, moments, quantiles, spread
+from likeness.numerics.search import highest
+from likeness.numerics.weighted import moments, quantiles, spread
 
 _LINEAR, _STRAIGHT = 1e-3, 1e3  # half of what stays linear about the centre: of long tails, of others; in quartiles
 _LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3

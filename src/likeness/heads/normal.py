@@ -13,19 +13,11 @@ from torch import Tensor
 from likeness.core.errors import Unsupported
 from likeness.heads.base import EntryLaw, Head, keep_known
 from likeness.heads.logistic import leading, pick, room, start_components
-from likeness.numerics.numeric import (
-    HALF_LOG_2PI,
-    bisect,
-    choose,
-    log_interval,
-    moments,
-    open_unit,
-    soft_choice,
-    spread,
-    straight_through,
-    sums,
-    tabulate,
-)
+from likeness.numerics.constants import HALF_LOG_2PI
+from likeness.numerics.draws import choose, open_unit, soft_choice, straight_through
+from likeness.numerics.search import bisect
+from likeness.numerics.stable import log_interval
+from likeness.numerics.weighted import moments, spread, sums, tabulate
 
 _TOP = 9.0  # log of the largest deviation, in standardised units: only to keep exp finite
 _ASCENT = 60  # fixed-point steps towards a mode

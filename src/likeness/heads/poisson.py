@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head, keep_known
-from likeness.numerics.numeric import moments, open_unit, spread, straight_through, sums, tabulate
+from likeness.numerics.draws import open_unit, straight_through
+from likeness.numerics.weighted import moments, spread, sums, tabulate
 
 _STEPS = 512  # how far counts are walked up from 0 before a search by halves takes over
 _LARGE = 256.0  # means above it are not walked to at all: the probability of 0 would be too small to start from

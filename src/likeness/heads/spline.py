@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from likeness.heads.base import EntryLaw, Head
-from likeness.numerics.numeric import highest, moments, open_unit, piece, quantiles, solve, spread
+from likeness.numerics.draws import open_unit
+from likeness.numerics.rational_quadratic import rational_quadratic, rational_quadratic_inverse
+from likeness.numerics.search import highest
+from likeness.numerics.weighted import moments, quantiles, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 _LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
@@ -267,7 +270,7 @@ def _rise(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> tuple[Tensor
     """A spline through knots (..., n, K + 1) at v (..., n), and the log of its slope."""
     x0, w, y0, h, d0, d1 = _bin(v, place, mass, slope)
     s = h / w
-    rise, log_slope = piece((v - x0) / w, s, d0, d1, (d0 - s) + (d1 - s))
+    rise, log_slope = rational_quadratic((v - x0) / w, s, d0, d1, (d0 - s) + (d1 - s))
     return y0 + h * rise, log_slope
 
 
@@ -275,7 +278,7 @@ def _fall(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> Tensor:
     """Where that spline is v."""
     y0, h, x0, w, d0, d1 = _bin(v, mass, place, slope)
     s = h / w
-    return x0 + w * solve((v - y0) / h, s, d0, (d0 - s) + (d1 - s)).clamp(0, 1)
+    return x0 + w * rational_quadratic_inverse((v - y0) / h, s, d0, (d0 - s) + (d1 - s)).clamp(0, 1)
 
 
 def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, ...]:

@@ -6,12 +6,11 @@ patterns at once and no row's arithmetic depends on the rows beside it.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-LOG_2PI = math.log(2 * math.pi)
+from likeness.numerics.constants import LOG_2PI
+
 ROUNDING = 1e-12
 ROOM = 1 << 23  # numbers in a chunk's batched covariances
 

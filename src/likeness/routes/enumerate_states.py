@@ -15,6 +15,7 @@ from likeness.core.answers import Completed, Kind, Mode, Scored, weakest
 from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.routes import Question, route
+from likeness.numerics.draws import inverse_cdf
 
 MOST_STATES = 4096
 
@@ -120,8 +121,7 @@ def drawn(law: Law, question: Question) -> Completed:
     size = batch.x.new_ones(len(batch))
     for p in patterns:
         cdf = p.value.softmax(-1).cumsum(-1)
-        at = (u[:, p.rows].T * cdf[:, -1:]).contiguous()  # (R, n)
-        pick = torch.searchsorted(cdf[:, :-1].contiguous(), at, right=True)
+        pick = inverse_cdf(cdf[:, None], u[:, p.rows].T)  # (R, n)
         filled = x[:, p.rows]
         filled[:, :, p.holes] = p.states[pick.T]
         x[:, p.rows] = filled

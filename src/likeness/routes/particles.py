@@ -12,31 +12,20 @@ from likeness.core.batch import Batch
 from likeness.core.law import Law
 from likeness.core.noise import Noise
 from likeness.core.routes import Question, route
+from likeness.numerics.resampling import effective_size, multinomial
 
 
 def _refuse(law: Law) -> str | None:
     return None if law.filler is not None else "it has no simple law to propose holes from"
 
 
-def effective(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 of each row, log weights (K, B) -> (B,) (Kong 1992)."""
-    w = log_weight.softmax(0)
-    return 1 / w.square().sum(0)
-
-
-def pick(log_weight: Tensor, u: Tensor) -> Tensor:
-    """Which particle each draw takes: weights (K, B), uniforms (n, B) -> int64 (n, B)."""
-    cdf = log_weight.softmax(0).cumsum(0)
-    return (cdf[None, :-1] <= u[:, None] * cdf[-1]).sum(1)
-
-
 def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Completed:
     """N draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
     n, rows = question.n, x.shape[1]
     u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)
-    chosen = pick(log_weight, u)
+    chosen = multinomial(log_weight, u)
     drawn = x[chosen, torch.arange(rows, device=x.device)]
-    size = effective(log_weight)
+    size = effective_size(log_weight)
     return Completed(drawn, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,15 +18,15 @@ from likeness.core.law import Law
 from likeness.core.noise import Noise
 from likeness.core.space import Space
 from likeness.data.source import Table
+from likeness.numerics.constants import HALF_LOG_2PI
+from likeness.numerics.draws import inverse_cdf
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 HALF_LOG_2PI_E = HALF_LOG_2PI + 0.5
 
 
 def pick(log_p: Tensor, u: Tensor) -> Tensor:
     """An index for each row by inverse CDF: log_p (B, K) up to a constant, u (B,) in [0, 1); int64 (B,)."""
-    cdf = log_p.softmax(-1).cumsum(-1)
-    return (cdf[:, :-1] <= u[:, None] * cdf[:, -1:]).sum(-1)
+    return inverse_cdf(log_p.softmax(-1).cumsum(-1), u)
 
 
 class World(Law):

@@ -14,7 +14,8 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import Space
-from likeness.data.worlds.base import HALF_LOG_2PI, ClassWorld, Condition, pick
+from likeness.data.worlds.base import ClassWorld, Condition, pick
+from likeness.numerics.constants import HALF_LOG_2PI
 
 REACH = 8.5  # sigmas that a grid spans beyond the outermost mean
 STEPS = 3  # grid points a sigma

@@ -16,6 +16,7 @@ from likeness.core.noise import Noise
 from likeness.core.space import Space, binary, vector
 from likeness.data.worlds.base import ClassWorld, Condition, pick
 from likeness.data.worlds.conditions import condition
+from likeness.numerics.draws import from_staircase, staircase
 
 STATES = 4096  # the most joint states that a table holds
 
@@ -49,7 +50,7 @@ class Tree(ClassWorld):
         super().__init__(name, space, condition=condition, method="sums over a tree", lengths=lengths)
         exact = {id(table): table.double().log_softmax(-1) for table in tables}  # shared tables stay shared
         self.parents, self.tables = parents, tuple(exact[id(table)] for table in tables)
-        self._stairs = {id(table): _staircase(table) for table in exact.values()}
+        self._stairs = {id(table): staircase(table.exp().flatten(0, 1)) for table in exact.values()}
         self._probabilities = {id(table): table.exp() for table in exact.values()}
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
@@ -133,8 +134,7 @@ class Tree(ClassWorld):
         out = torch.empty(u.shape, dtype=torch.int64)
         for j, (parent, table) in enumerate(zip(self.parents, self.tables, strict=True)):
             row = y * table.shape[1] + (0 if parent < 0 else out[:, parent])
-            place = torch.searchsorted(self._stairs[id(table)], row + u[:, j], right=True)
-            out[:, j] = (place - row * table.shape[2]).clamp(0, table.shape[2] - 1)
+            out[:, j] = from_staircase(self._stairs[id(table)], table.shape[2], row, u[:, j])
         return out
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
@@ -213,12 +213,6 @@ class Joint(ClassWorld):
     def _class_entropy(self, y: int) -> float:
         p = self.log_p[y].exp()
         return -float(torch.special.xlogy(p, p).sum())
-
-
-def _staircase(table: Tensor) -> Tensor:
-    """The CDFs of all rows of a table, each raised by its number, as one rising sequence."""
-    cdf = table.exp().flatten(0, 1).cumsum(-1)
-    return (cdf / cdf[:, -1:] + torch.arange(len(cdf))[:, None]).flatten()
 
 
 def states_of(space: Space) -> Tensor:

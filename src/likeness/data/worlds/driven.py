@@ -12,8 +12,9 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import vector
-from likeness.data.worlds.base import HALF_LOG_2PI, HALF_LOG_2PI_E, ClassWorld, Condition, pick
+from likeness.data.worlds.base import HALF_LOG_2PI_E, ClassWorld, Condition, pick
 from likeness.data.worlds.conditions import condition
+from likeness.numerics.constants import HALF_LOG_2PI
 
 NODES = 4096
 REACH = 10.0  # sigmas of the driver that the quadrature spans

@@ -16,9 +16,10 @@ from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.noise import Noise, generator
 from likeness.core.rowlaw import Correlated, Normal
 from likeness.core.space import Space, vector
-from likeness.data.worlds.base import HALF_LOG_2PI, HALF_LOG_2PI_E, ClassWorld, Condition, World
+from likeness.data.worlds.base import HALF_LOG_2PI_E, ClassWorld, Condition, World
 from likeness.data.worlds.conditions import condition
 from likeness.data.worlds.mixture import MixtureWorld, plane_entropy
+from likeness.numerics.constants import HALF_LOG_2PI
 
 ROWS = 512  # rows with a Cholesky factor of their own that are held at once
 

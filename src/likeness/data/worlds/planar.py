@@ -13,9 +13,10 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import vector
-from likeness.data.worlds.base import HALF_LOG_2PI, Condition
+from likeness.data.worlds.base import Condition
 from likeness.data.worlds.conditions import condition
 from likeness.data.worlds.mixture import MixtureWorld, plane_entropy
+from likeness.numerics.constants import HALF_LOG_2PI
 
 STEPS_A_SIGMA = 2  # grid points a sigma: entropies to 1e-7
 

@@ -12,7 +12,7 @@ from likeness.core.noise import Noise
 from likeness.inference.bayes_net.graph import Edges, Net, levels, spanning
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.em import NEVER
-from likeness.numerics.numeric import choose
+from likeness.numerics.draws import choose
 
 TINY = 1e-300  # the least probability of a code, so that logarithms stay finite
 ROOM = 1 << 22  # numbers of a chunk's messages

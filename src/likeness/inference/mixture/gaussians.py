@@ -5,7 +5,6 @@ Legend: B rows, K components, D entries. Log-densities are component-major, (K, 
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -14,10 +13,10 @@ from torch import Tensor
 from likeness.core.noise import Noise
 from likeness.inference.mixture.components import ROOM, Drawn, Parameters, Seen, Sight
 from likeness.numerics import gaussian
+from likeness.numerics.constants import LOG_2PI
 
 Covariance = Literal["full", "tied", "diagonal", "spherical"]
 
-LOG_2PI = math.log(2 * math.pi)
 WIDE = 48  # beyond so many entries a component's own products beat one product of quadratic features
 BITS = 62  # entries whose pattern of holes is one whole number
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves

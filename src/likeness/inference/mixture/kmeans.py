@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from likeness.numerics.draws import inverse_cdf
+
 EQUAL = 1e9  # distances that agree to nine decimals are taken as equal
 
 
@@ -27,7 +29,7 @@ def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
     nearest = distances(x, chosen)[:, 0]
     for step in range(1, k):
         cdf = nearest.double().cumsum(0)
-        picks = torch.searchsorted(cdf, u[step].double() * cdf[-1], right=True).clamp(max=len(x) - 1)
+        picks = inverse_cdf(cdf, u[step].double())
         least = torch.minimum(nearest[:, None], distances(x, x[picks]))
         best = _least(least.mean(0))
         chosen, nearest = torch.cat([chosen, x[picks[best]][None]]), least[:, best]

@@ -11,7 +11,7 @@ from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Preprocessor
 from likeness.core.rowlaw import RowLaw
-from likeness.numerics.gaussian import LOG_2PI
+from likeness.numerics.constants import LOG_2PI
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from likeness.inference.sequence.forward_backward import Folded, backward, forward
+from likeness.numerics.draws import inverse_cdf
 
 NEVER = -1e30  # the logarithm of what cannot be: finite, so that differences are no NaN
 LEAST = 1e-100  # ratio of steps down to which sums of scaled probabilities lose nothing that a double would show
@@ -163,7 +164,7 @@ class Paths:
         log_alpha = self._log_filtered
         step, u = self._log_steps, u.permute(2, 0, 1)
         last = log_alpha[-1].softmax(-1).cumsum(-1).expand(*u.shape[1:], -1)
-        state = _picked(last, u[-1])
+        state = inverse_cdf(last, u[-1])
         path, rows = [state], torch.arange(len(self.unary), device=u.device)
         block = max(1, ROOM // log_alpha[0].numel() // log_alpha.shape[-1])
         for end in range(len(u) - 1, 0, -block):
@@ -172,9 +173,9 @@ class Paths:
                 (log_alpha[part][:, :, None] + step[part].mT[:, None]).softmax(-1).cumsum(-1)
             )  # ..., K after, K before
             for t in range(end - 1, part.start - 1, -1):
-                before = _picked(came[t - part.start][rows, state], u[t])
+                before = inverse_cdf(came[t - part.start][rows, state], u[t])
                 if self.inside is not None:  # the draw of a row's last state is that step's own
-                    before = torch.where(self.inside[t + 1, :, 0], before, _picked(last, u[t]))
+                    before = torch.where(self.inside[t + 1, :, 0], before, inverse_cdf(last, u[t]))
                 state = before
                 path.append(state)
         return torch.stack(path[::-1], -1)
@@ -265,11 +266,6 @@ class _LogZ(torch.autograd.Function):
         gamma, pairs = ctx.paths.smooth(slope)
         gamma = gamma * slope[:, None, None]
         return gamma[:, 0].sum(0), pairs, gamma, None
-
-
-def _picked(cdf: Tensor, u: Tensor) -> Tensor:
-    """A state by inverse CDF, int64 (...), for cdf (..., K) and u (...)."""
-    return (cdf[..., :-1] <= (u * cdf[..., -1]).unsqueeze(-1)).sum(-1)
 
 
 # ---- rows of many lengths, one after the other -----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from likeness.inference.sequence.chain import Chain, Parameters
 from likeness.inference.sequence.linear_chain import NEVER, Paths
 from likeness.inference.sequence.ngrams import Windows
 from likeness.inference.sequence.steps import StepNoise
+from likeness.numerics.draws import inverse_cdf
 
 WIDEST = 512  # windows of the last few codes up to which holes are summed over
 
@@ -156,7 +157,7 @@ class TableChain(Chain):
         found = []
         for t in range(steps):
             here = cdf[t if self.free else 0][window]
-            code = (here[:, :-1] <= u[:, t, None] * here[:, -1:]).sum(-1)
+            code = inverse_cdf(here, u[:, t])
             found.append(code)
             window = self.windows.next(window, code.clamp(max=self.s - 1))
         return torch.stack(found, -1).double()

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from likeness.inference.state_space.observations import Readings, System
-from likeness.numerics.gaussian import LOG_2PI
-from likeness.numerics.numeric import scanned
+from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.scan import scanned
 
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
 LONG, NARROW = 64, 128  # steps that share a gain, and numbers of a step, from and up to which a scan pays

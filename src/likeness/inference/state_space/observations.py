@@ -11,7 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from likeness.numerics.gaussian import LOG_2PI, masked
+from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.gaussian import masked
 
 FEW = 8  # rows up to which each is a group of its own, so that its bits do not depend on the rows beside it
 ROOM = 1 << 24  # numbers in the products of loadings of all patterns

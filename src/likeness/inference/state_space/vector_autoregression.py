@@ -14,7 +14,7 @@ from likeness.core.noise import Noise
 from likeness.inference.sequence.chain import Chain, Parameters
 from likeness.inference.sequence.steps import StepNoise, Steps
 from likeness.numerics import gaussian
-from likeness.numerics.gaussian import LOG_2PI
+from likeness.numerics.constants import LOG_2PI
 
 WIDEST = 2048  # numbers of a row whose joint Gaussian is laid out
 RIDGE, FLOOR = 1e-10, 1e-9  # of features that say nothing (lags before the start), and of rests that are none

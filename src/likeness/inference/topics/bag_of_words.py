@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from likeness.numerics.draws import inverse_cdf
+
 
 @dataclass(frozen=True, eq=False)
 class Bags:
@@ -110,7 +112,7 @@ def seeds(bags: Bags, u: Tensor) -> Tensor:
     long, far, chosen = bags.total.sqrt(), torch.ones_like(bags.total), list[Tensor]()
     for each in u:
         cdf = (far.square() * long).cumsum(0)
-        tried = torch.searchsorted(cdf, each.to(cdf) * cdf[-1], right=True).clamp(max=len(bags) - 1)
+        tried = inverse_cdf(cdf, each.to(cdf))
         nearer = [torch.minimum(far, _hellinger(bags, share, int(one))) for one in tried]
         best = min(range(len(nearer)), key=lambda i: float(nearer[i].sum()))
         chosen, far = [*chosen, tried[best]], nearer[best]

@@ -1,0 +1,70 @@
+"""Logarithms of small differences and of sums, without loss of digits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from likeness.numerics.constants import HALF_LOG_2PI
+
+_ROOT_HALF = math.sqrt(0.5)
+NARROW = 10  # columns
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(-x)) for x > 0, to rounding in absolute terms, with finite gradients."""
+    return torch.log(-torch.expm1(-x))
+
+
+def log_interval(centre: Tensor, half: Tensor) -> Tensor:
+    """log(Phi(c + h) - Phi(c - h)) of the standard normal for h > 0, with finite value and gradient in any tail.
+
+    By symmetry for c >= 0. Both ends speak through the scaled erfcx, Q(t) = exp(-t^2 / 2) erfcx(t / sqrt 2) / 2, which
+    never underflows; an interval so narrow that their difference would cancel is density * width * sinh(ch) / (ch).
+
+    Args:
+        centre: Middle of the interval in standard deviations.
+        half: Half of its width, broadcastable to `centre`.
+    """
+    c = centre.abs()
+    narrow = half < torch.finfo(half.dtype).eps ** (1 / 3)
+    wide, thin = torch.where(narrow, 1.0, half), torch.where(narrow, half, 1e-3)
+    low, high = c - wide, c + wide
+    near, beyond = low.abs(), low > 0
+    scaled, other = torch.special.erfcx(near * _ROOT_HALF), torch.special.erfcx(high * _ROOT_HALF)
+    tail = scaled - torch.exp(-2 * c * wide) * other  # (high^2 - near^2) / 2 = 2 c h
+    around = 2 - torch.exp(-0.5 * near.square()) * scaled - torch.exp(-0.5 * high.square()) * other
+    mass = torch.where(beyond, tail, around)
+    value = torch.log(0.5 * mass) - 0.5 * torch.where(beyond, near, 0.0).square()
+    local = -0.5 * c.square() - HALF_LOG_2PI + torch.log(2 * thin) + _log_sinhc(c * thin)
+    return torch.where(narrow, local, value)
+
+
+def _log_sinhc(y: Tensor) -> Tensor:
+    """log(sinh(y) / y) for y >= 0."""
+    small = y < 0.05
+    safe = torch.where(small, 1.0, y)
+    series = y.square() / 6 - y.square().square() / 180
+    return torch.where(small, series, safe + log1mexp(2 * safe) - torch.log(2 * safe))
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """Log softmax over the last axis; where it is short the rows go ahead side by side.
+
+    On a CPU torch's kernel for the last axis takes 2 to 14 times as long for rows narrower than a vector register.
+    """
+    if x.shape[-1] > NARROW or x.device.type != "cpu":
+        return x.log_softmax(-1)
+    return x.movedim(-1, 0).contiguous().log_softmax(0).movedim(0, -1)
+
+
+def product(x: Tensor, w: Tensor) -> Tensor:
+    """X W for x (B, C) and w (C, S); where S is small its columns lie side by side, as `log_softmax` reads them.
+
+    The gradient of w is then a product of rows, five times as fast as one of columns laid across them. Answers, which
+    take none, keep the product whose bits do not depend on how many rows there are.
+    """
+    side_by_side = torch.is_grad_enabled() and w.shape[1] <= NARROW
+    return (w.T.contiguous() @ x.T).T if side_by_side else x @ w
