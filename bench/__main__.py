@@ -31,7 +31,9 @@ def run(name: str) -> None:
 def main() -> None:
     """Run the comparisons that were named, or all."""
     every = (*PEERS, *OF_SETS)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=every, help=f"among {', '.join(every)}")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     chosen = parser.parse_args()

@@ -31,7 +31,9 @@ SETS = ("nltcs", "plants", "dna")
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {"mixture": {}}
 
 
-def fitted(family: str, options: dict[str, Any], train: Table, valid: Table, budget: str, seed: int) -> Model:
+def fitted(
+    family: str, options: dict[str, Any], train: Table, valid: Table, budget: str, seed: int
+) -> Model:
     """The model of the step that the validation part likes best, where there are steps."""
     run = Run(start(family, options, train, seed=seed), train, budget, seed, holdout=valid)
     while not run.done:
@@ -68,7 +70,9 @@ def _range(text: str) -> tuple[str, list[Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--family", required=True)
     parser.add_argument("--name", action="append", choices=SETS)
     parser.add_argument("--seed", type=int, default=0)
@@ -80,7 +84,10 @@ def main() -> None:
     for name in args.name or SETS:
         fixed = PRESETS.get(args.family, {}).get(name, {}) | dict(args.set)
         names = [n for n, _ in args.grid]
-        tries = [fixed | dict(zip(names, v, strict=True)) for v in itertools.product(*(v for _, v in args.grid))]
+        tries = [
+            fixed | dict(zip(names, v, strict=True))
+            for v in itertools.product(*(v for _, v in args.grid))
+        ]
         print(measure(args.family, name, tries, args), flush=True)
 
 

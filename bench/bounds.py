@@ -39,7 +39,10 @@ class Regression:
     def of(cls, q: int) -> Regression:
         """Columns that go together, so that weights do too."""
         g = torch.Generator().manual_seed(0)
-        x = torch.randn(ROWS, q, generator=g, dtype=torch.float64) + torch.randn(ROWS, 1, generator=g).double()
+        x = (
+            torch.randn(ROWS, q, generator=g, dtype=torch.float64)
+            + torch.randn(ROWS, 1, generator=g).double()
+        )
         w = torch.randn(q, generator=g, dtype=torch.float64)
         return cls(x, (torch.rand(ROWS, generator=g).double() < (x @ w).sigmoid()).double())
 
@@ -69,7 +72,9 @@ def theirs(density: Regression, q: int, rank: str) -> Law:
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
     kind = AutoMultivariateNormal if rank == "full" else AutoDiagonalNormal
-    guide = kind(model, init_loc_fn=init_to_value(values={"z": density.x.new_zeros(q)}), init_scale=1.0)
+    guide = kind(
+        model, init_loc_fn=init_to_value(values={"z": density.x.new_zeros(q)}), init_scale=1.0
+    )
     elbo = Trace_ELBO(num_particles=DRAWS, max_plate_nesting=0, vectorize_particles=True)
     svi = SVI(model, guide, pyro.optim.Adam({"lr": LR}), elbo)
     for _ in range(STEPS):
@@ -84,7 +89,11 @@ def bound(density: Regression, law: Law) -> float:
     """E_q[log p - log q] on draws that both share, nats."""
     mean, cov = law
     g = torch.Generator().manual_seed(1)
-    z = mean + torch.randn(JUDGES, len(mean), generator=g, dtype=torch.float64) @ torch.linalg.cholesky(cov).T
+    z = (
+        mean
+        + torch.randn(JUDGES, len(mean), generator=g, dtype=torch.float64)
+        @ torch.linalg.cholesky(cov).T
+    )
     return float((density(z) - gaussian.log_density(z, mean, cov)).mean())
 
 

@@ -22,14 +22,27 @@ from likeness.core.law import Law
 D = 5
 SUBSETS = [frozenset(s) for r in range(D + 1) for s in itertools.combinations(range(D), r)]
 FINE = (1, 401, 101, 41, 20, 14)  # points along an axis of a lattice, by the number of axes
-ROUGH = (1, 201, 61, 21, 12, 10)  # where answers are estimates and lattices need be no better than they are
+ROUGH = (
+    1,
+    201,
+    61,
+    21,
+    12,
+    10,
+)  # where answers are estimates and lattices need be no better than they are
 EDGE = 6.0  # half its width, in standard deviations: what lies outside weighs 1e-8
-LIGHT = 1e-8  # points that weigh less than so much of the heaviest are dropped once their sum is known
+LIGHT = (
+    1e-8  # points that weigh less than so much of the heaviest are dropped once their sum is known
+)
 CODES, CODE_EDGE = 161, 6.0  # points along an axis of the codes
 LOG_2PI = math.log(2 * math.pi)
 
-Fineness = Callable[[frozenset[int]], Sequence[int]]  # what is known -> points along an axis, by the number of axes
-Joint = Callable[[Tensor], tuple[Tensor, Tensor | None]]  # whole rows (N, D) -> log p (N,), its standard error
+Fineness = Callable[
+    [frozenset[int]], Sequence[int]
+]  # what is known -> points along an axis, by the number of axes
+Joint = Callable[
+    [Tensor], tuple[Tensor, Tensor | None]
+]  # whole rows (N, D) -> log p (N,), its standard error
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +65,12 @@ class Normals:
         tril = torch.linalg.cholesky(self.cov[:, at][:, :, at])
         u = torch.linalg.solve_triangular(tril, (x[:, at] - self.mean[:, None, at]).mT, upper=False)
         log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return (self.log_w[:, None] - 0.5 * u.square().sum(1) - log_det[:, None] - 0.5 * len(at) * LOG_2PI).T
+        return (
+            self.log_w[:, None]
+            - 0.5 * u.square().sum(1)
+            - log_det[:, None]
+            - 0.5 * len(at) * LOG_2PI
+        ).T
 
     def conditional(self, x: Tensor, known: Sequence[int]) -> Normals:
         """The law of the other entries given those known of one row x (D,)."""
@@ -142,7 +160,9 @@ class Lattice(Brute):
     add up to 1, so the sum is of the joint alone; it is quickly right where the envelope resembles the joint.
     """
 
-    def __init__(self, joint: Joint, envelope: Normals, fine: Fineness = lambda known: FINE) -> None:
+    def __init__(
+        self, joint: Joint, envelope: Normals, fine: Fineness = lambda known: FINE
+    ) -> None:
         super().__init__(joint)
         self.envelope, self.fine = envelope, fine
 
@@ -150,16 +170,31 @@ class Lattice(Brute):
         hidden = [i for i in range(D) if i not in known]
         near = self.envelope.conditional(x, sorted(known))
         count, many = self.fine(known)[len(hidden)], range(len(near.log_w))
-        parts = [self._around(x, hidden, near, k, shift, count) for k in many for shift in (0.0, 0.5)]
+        parts = [
+            self._around(x, hidden, near, k, shift, count) for k in many for shift in (0.0, 0.5)
+        ]
         rows, volume, half, rim = (torch.cat(p) for p in zip(*parts, strict=True))
         log_joint, error = self.joint(rows)
         total = log_joint + volume
         weight = total.softmax(0)
-        one, two = (total[h].logsumexp(0) + math.log(2) for h in (half, ~half)) if hidden else (total[0], total[0])
+        one, two = (
+            (total[h].logsumexp(0) + math.log(2) for h in (half, ~half))
+            if hidden
+            else (total[0], total[0])
+        )
         slack = 0.0 if error is None else float((weight * error).norm())
-        cut = float(weight[rim].sum())  # what lies outside, which neither lattice sees, weighs about as much
+        cut = float(
+            weight[rim].sum()
+        )  # what lies outside, which neither lattice sees, weighs about as much
         off, heavy = abs(float(one - two)) / 2 + slack + cut, weight > LIGHT * weight.max()
-        return Found(float(total.logsumexp(0)), off, rows[heavy], weight[heavy], log_joint[heavy], half[heavy])
+        return Found(
+            float(total.logsumexp(0)),
+            off,
+            rows[heavy],
+            weight[heavy],
+            log_joint[heavy],
+            half[heavy],
+        )
 
     def _around(
         self, x: Tensor, hidden: list[int], near: Normals, k: int, shift: float, count: int
@@ -221,7 +256,9 @@ def decoded(law: Any) -> tuple[Tensor, Tensor, Tensor]:
     told = law.decode(z)
     mean, top = told.mean, told.log_prob(told.mean)
     nudge = torch.eye(D, dtype=torch.float64)
-    fall = torch.stack([top - told.log_prob(mean + e) for e in nudge], -1)  # 1 / (2 std^2) of a normal
+    fall = torch.stack(
+        [top - told.log_prob(mean + e) for e in nudge], -1
+    )  # 1 / (2 std^2) of a normal
     return log_w, mean, (2 * fall).rsqrt()
 
 
@@ -246,7 +283,9 @@ def of_codes(law: Any) -> Joint:
         axis = torch.linspace(-CODE_EDGE, CODE_EDGE, CODES, dtype=torch.float64)
         z = torch.cartesian_prod(axis, axis)
         told, log_w = law.decode(z), (-0.5 * z.square().sum(-1)).log_softmax(0)
-        return torch.stack([(log_w + told.log_prob(row.expand(len(z), -1))).logsumexp(0) for row in x]), None
+        return torch.stack(
+            [(log_w + told.log_prob(row.expand(len(z), -1))).logsumexp(0) for row in x]
+        ), None
 
     return joint
 
@@ -261,7 +300,9 @@ def of_orders(law: Any) -> Joint:
                 visible = torch.tensor([i in seen for i in range(D)]).expand(x.shape)
                 t = torch.full((len(x),), 1 - len(seen) / D, dtype=x.dtype)
                 shown = torch.where(visible, x, 0).long()
-                logits = law.process(shown, visible, t, law._told(None, None, len(x))).log_softmax(-1)
+                logits = law.process(shown, visible, t, law._told(None, None, len(x))).log_softmax(
+                    -1
+                )
             each = logits.gather(-1, x.long()[..., None])[..., 0]
             for i in set(range(D)) - seen:
                 more = seen | {i}
@@ -275,7 +316,9 @@ def of_orders(law: Any) -> Joint:
 # ---- peaks -----------------------------------------------------------------------------------------------------------
 
 
-def climbed(joint: Joint, x: Tensor, hidden: list[int], steps: int = 30, nudge: float = 1e-3) -> Tensor:
+def climbed(
+    joint: Joint, x: Tensor, hidden: list[int], steps: int = 30, nudge: float = 1e-3
+) -> Tensor:
     """The peak above x by Newton's method, derivatives by central differences of log p of whole rows."""
     h = len(hidden)
     eye = torch.zeros(h, D, dtype=x.dtype)
@@ -295,7 +338,11 @@ def climbed(joint: Joint, x: Tensor, hidden: list[int], steps: int = 30, nudge: 
         tried = x.repeat(len(sizes), 1)
         tried[:, hidden] += sizes[:, None] * move
         found = joint(tried)[0]
-        best = int((found > value[0] - 1e-13).int().argmax()) if bool((found >= value[0] - 1e-13).any()) else -1
+        best = (
+            int((found > value[0] - 1e-13).int().argmax())
+            if bool((found >= value[0] - 1e-13).any())
+            else -1
+        )
         if best < 0 or float(move.norm()) < 1e-10:
             break
         x = tried[best]

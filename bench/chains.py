@@ -49,7 +49,9 @@ def chain(x: np.ndarray, order: int) -> Any:
     """`markov` of plain rows of one length."""
     space = Space(axes=("time",), shape=(STEPS,), variables=(Nominal(categories=SYMBOLS),))
     data = Table(space, Batch(torch.from_numpy(x.astype(float))))
-    return Run(registry.build("markov", {"order": order, "smoothing": 0}, space).double(), data, 100).fit()
+    return Run(
+        registry.build("markov", {"order": order, "smoothing": 0}, space).double(), data, 100
+    ).fit()
 
 
 def symbols(order: int, n: int = 20_000) -> Case:
@@ -105,7 +107,13 @@ def paths(n: int, steps: int, q: int, c: int) -> np.ndarray:
 def ours(x: np.ndarray, begin: dict[str, np.ndarray]) -> System:
     """Where so many passes of `linear_dynamical` lead."""
     n, steps, c = x.shape
-    options = {"latents": len(begin["step"]), "noise": "full", "stable": False, "smoothing": 0, "floor": 1e-12}
+    options = {
+        "latents": len(begin["step"]),
+        "noise": "full",
+        "stable": False,
+        "smoothing": 0,
+        "floor": 1e-12,
+    }
     model: Any = registry.build("linear_dynamical", options, series(c, steps)).double()
     batch = Batch(torch.from_numpy(x), length=torch.full((n,), steps))
     now = {name: torch.from_numpy(value) for name, value in begin.items()}
@@ -124,7 +132,11 @@ def smoother(begin: dict[str, np.ndarray], x: np.ndarray) -> KalmanSmoother:
     """statsmodels', at these parameters, for one series: bound to another it would answer for the first again."""
     c, q = begin["load"].shape
     found = KalmanSmoother(k_endog=c, k_states=q)
-    found["design"], found["obs_cov"], found["transition"] = begin["load"], begin["noise"], begin["step"]
+    found["design"], found["obs_cov"], found["transition"] = (
+        begin["load"],
+        begin["noise"],
+        begin["step"],
+    )
     found["selection"], found["state_cov"] = np.eye(q), begin["step_cov"]
     found.initialize_known(begin["first_mean"], begin["first_cov"])
     found.bind(x)
@@ -134,13 +146,19 @@ def smoother(begin: dict[str, np.ndarray], x: np.ndarray) -> KalmanSmoother:
 def track(x: np.ndarray, begin: dict[str, np.ndarray]) -> Track:
     """Ours, at these parameters."""
     v = torch.from_numpy(x)
-    return Track(System(*(torch.from_numpy(begin[n]) for n in NAMES)), v, torch.ones_like(v, dtype=torch.bool))
+    return Track(
+        System(*(torch.from_numpy(begin[n]) for n in NAMES)),
+        v,
+        torch.ones_like(v, dtype=torch.bool),
+    )
 
 
 def log_likelihood(s: System, x: np.ndarray) -> float:
     """Of all of x, nats a step."""
     v = torch.from_numpy(x)
-    return float(Track(s, v, torch.ones_like(v, dtype=torch.bool)).log_z.sum()) / (x.shape[0] * x.shape[1])
+    return float(Track(s, v, torch.ones_like(v, dtype=torch.bool)).log_z.sum()) / (
+        x.shape[0] * x.shape[1]
+    )
 
 
 def told(model: KalmanFilter) -> System:
@@ -192,7 +210,9 @@ def states(n: int, steps: int, q: int, c: int, peer: str) -> Case:
     def statsmodels() -> np.ndarray:
         found = [smoother(begin, one).smooth() for one in x]
         means = np.stack([answer.smoothed_state.T for answer in found])
-        return np.concatenate([means.ravel(), np.moveaxis(found[0].smoothed_state_cov, -1, 0).ravel()])
+        return np.concatenate(
+            [means.ravel(), np.moveaxis(found[0].smoothed_state_cov, -1, 0).ravel()]
+        )
 
     def pykalman() -> np.ndarray:
         found = [kalman(begin).smooth(one) for one in x]

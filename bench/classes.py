@@ -44,14 +44,24 @@ def mnist() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fitted(x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
-    return lk.fit("discriminant", x, given=y.astype(str), holdout=0.0, progress=False, budget="500 steps", **options)
+    return lk.fit(
+        "discriminant",
+        x,
+        given=y.astype(str),
+        holdout=0.0,
+        progress=False,
+        budget="500 steps",
+        **options,
+    )
 
 
 def components(directions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Principal components and digits, of the training and of the test part."""
     x, y, test, wanted = mnist()
     varied = x.std(0) > 0
-    axes = lk.fit("pca", x[:, varied], components=directions, scale=False, holdout=0.0, progress=False)
+    axes = lk.fit(
+        "pca", x[:, varied], components=directions, scale=False, holdout=0.0, progress=False
+    )
     codes = [np.asarray(axes.encode(part[:, varied]).mean) for part in (x, test)]
     return codes[0], y, codes[1], wanted
 
@@ -68,7 +78,10 @@ def mixture(floor: float) -> dict[str, Any]:
 def floors(directions: int) -> str:
     """How wide components must at least be, by the last 10,000 images of the training part."""
     x, y, _, _ = components(directions)
-    found = {f: accuracy(fitted(x[:-VALID], y[:-VALID], **mixture(f)), x[-VALID:], y[-VALID:]) for f in FLOORS}
+    found = {
+        f: accuracy(fitted(x[:-VALID], y[:-VALID], **mixture(f)), x[-VALID:], y[-VALID:])
+        for f in FLOORS
+    }
     return ", ".join(f"{name:g}: {100 * value:.2f} %" for name, value in found.items())
 
 
@@ -83,7 +96,9 @@ def on_black_and_white() -> float:
     model = lk.fit("discriminant", data, kind="naive", holdout=0.0, progress=False)
     test = data.test.batch
     assert test.given is not None
-    return float((model.classify(test.given_as(None)).best == test.given.x[:, 0].long()).double().mean())
+    return float(
+        (model.classify(test.given_as(None)).best == test.given.x[:, 0].long()).double().mean()
+    )
 
 
 def halved() -> str:
@@ -100,8 +115,13 @@ def halved() -> str:
         "one covariance": {"kind": "lda"},
         "8 directions each": {"law": {"family": "pca", "components": 8, "scale": False}},
     }
-    jitter = x[train] + 0.5 * np.random.default_rng(2).normal(size=x[train].shape)  # pixels that a digit never has
-    found = {name: accuracy(fitted(jitter[:, varied], y[train], **o), seen, y[test]) for name, o in laws.items()}
+    jitter = x[train] + 0.5 * np.random.default_rng(2).normal(
+        size=x[train].shape
+    )  # pixels that a digit never has
+    found = {
+        name: accuracy(fitted(jitter[:, varied], y[train], **o), seen, y[test])
+        for name, o in laws.items()
+    }
     found |= {"logistic, means filled in": float((line.predict(mended) == y[test]).mean()),
               "logistic, nothing missing": float((line.predict(x[test]) == y[test]).mean())}  # fmt: skip
     return ", ".join(f"{name} {100 * value:.1f} %" for name, value in found.items())
@@ -120,7 +140,9 @@ CASES: dict[str, Callable[[int], float | str]] = {
 
 def main() -> None:
     """Run the cases that were named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", action="append", choices=[*CASES])
     parser.add_argument("--directions", type=int, default=50)
     asked = parser.parse_args()

@@ -62,7 +62,9 @@ def pca(n: int = 100_000, d: int = 50, q: int = 10) -> Case:
         f"PCA, {n:,} x {d}, {q} directions, fit",
         lambda: fitted("pca", x, components=q),
         lambda: PCA(q).fit(x),
-        lambda a, b: f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart",
+        lambda a, b: (
+            f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart"
+        ),
     )
 
 
@@ -72,7 +74,9 @@ def factors(n: int = 20_000, d: int = 30, q: int = 5) -> Case:
         f"factor analysis, {n:,} x {d}, {q} factors, fit",
         lambda: fitted("pca", x, components=q, noise="diagonal", tolerance=1e-6),
         lambda: FactorAnalysis(q, tol=1e-6 * n, svd_method="lapack").fit(x),
-        lambda a, b: f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart",
+        lambda a, b: (
+            f"mean log p {abs(float(a.log_prob(x[:5000]).value.mean()) - b.score(x[:5000])):.1e} apart"
+        ),
     )
 
 
@@ -86,7 +90,9 @@ def classes(kind: str, peer: Any, n: int = 100_000, d: int = 20, k: int = 10) ->
 
     def ours() -> np.ndarray:
         model = registry.build("discriminant", {"kind": kind}, space, labels).double()
-        return np.asarray(Run(model, data, 100).fit().classify(x[:20_000], prior=prior).probabilities)
+        return np.asarray(
+            Run(model, data, 100).fit().classify(x[:20_000], prior=prior).probabilities
+        )
 
     def close(a: np.ndarray, b: np.ndarray) -> str:
         return f"probabilities at most {np.abs(a - b).max():.1e} apart"
@@ -104,11 +110,15 @@ def logistic(n: int = 100_000, d: int = 20, k: int = 10) -> Case:
     x = rows(n, d) + g.normal(size=(k, d))[y]
     z = (x - x.mean(0)) / x.std(0)  # as ours does; the penalty is on these
     data = Table(
-        label(k), Batch(torch.from_numpy(y[:, None].astype(float)), given=Batch(torch.from_numpy(x))), vector(d)
+        label(k),
+        Batch(torch.from_numpy(y[:, None].astype(float)), given=Batch(torch.from_numpy(x))),
+        vector(d),
     )
 
     def ours() -> np.ndarray:
-        model = registry.build("independent", {"l2": 1 / n, "iterations": 1000}, data.space, data.given_space).double()
+        model = registry.build(
+            "independent", {"l2": 1 / n, "iterations": 1000}, data.space, data.given_space
+        ).double()
         model = Run(model, data, 1000).fit()
         asked = Batch(
             torch.arange(k).double().repeat(20_000)[:, None],

@@ -26,11 +26,17 @@ from likeness.learn.run import Run
 from likeness.metrics.spans import compared
 
 
-def windows(column: str, reach: int, pairs: tuple[int, ...] = (), triples: tuple[int, ...] = ()) -> list[str]:
+def windows(
+    column: str, reach: int, pairs: tuple[int, ...] = (), triples: tuple[int, ...] = ()
+) -> list[str]:
     """A column at every offset, neighbours in pairs and in threes."""
     alone = [f"{column}[{o}]" for o in range(-reach, reach + 1)]
     joined = [f"{column}[{o}]|{column}[{o + 1}]" for o in pairs]
-    return [*alone, *joined, *(f"{column}[{o}]|{column}[{o + 1}]|{column}[{o + 2}]" for o in triples)]
+    return [
+        *alone,
+        *joined,
+        *(f"{column}[{o}]|{column}[{o + 1}]|{column}[{o + 2}]" for o in triples),
+    ]
 
 
 TEMPLATES = {
@@ -45,7 +51,10 @@ TEMPLATES = {
 def tags(space: Space, x: torch.Tensor, length: torch.Tensor) -> list[list[str]]:
     """Codes as the names of their labels."""
     labels = getattr(space.variables[0], "labels", None) or ()
-    return [[labels[int(c)] for c in row[:n]] for row, n in zip(x.tolist(), length.tolist(), strict=True)]
+    return [
+        [labels[int(c)] for c in row[:n]]
+        for row, n in zip(x.tolist(), length.tolist(), strict=True)
+    ]
 
 
 def learned(train: Table) -> Table:
@@ -70,9 +79,13 @@ def attributes(model: Any, batch: Batch) -> list[list[list[str]]]:
     return items
 
 
-def report(name: str, seconds: float, objective: float, found: list[list[str]], there: list[list[str]]) -> None:
+def report(
+    name: str, seconds: float, objective: float, found: list[list[str]], there: list[list[str]]
+) -> None:
     """One line."""
-    right = sum(a == b for x, y in zip(found, there, strict=True) for a, b in zip(x, y, strict=True))
+    right = sum(
+        a == b for x, y in zip(found, there, strict=True) for a, b in zip(x, y, strict=True)
+    )
     total, spans = sum(map(len, there)), compared(found, there)
     print(
         f"{name}: objective {objective:,.4f}, {seconds:.0f} s, accuracy {right / total:.4f}, precision "
@@ -80,14 +93,20 @@ def report(name: str, seconds: float, objective: float, found: list[list[str]], 
     )  # fmt: skip
 
 
-def theirs(model: Any, train: Batch, test: Batch, c2: float, iterations: int) -> tuple[float, float, list[list[str]]]:
+def theirs(
+    model: Any, train: Batch, test: Batch, c2: float, iterations: int
+) -> tuple[float, float, list[list[str]]]:
     """CRFsuite's seconds, objective and tags."""
     import pycrfsuite
 
     assert train.length is not None
     trainer = pycrfsuite.Trainer(verbose=False)
-    trainer.set_params({"c1": 0.0, "c2": c2, "max_iterations": iterations, "epsilon": 1e-9, "delta": 1e-9})
-    for x, y in zip(attributes(model, train), tags(model.space, train.x, train.length), strict=True):
+    trainer.set_params(
+        {"c1": 0.0, "c2": c2, "max_iterations": iterations, "epsilon": 1e-9, "delta": 1e-9}
+    )
+    for x, y in zip(
+        attributes(model, train), tags(model.space, train.x, train.length), strict=True
+    ):
         trainer.append(x, y)
     with tempfile.TemporaryDirectory() as folder:
         begun, file = time.process_time(), str(Path(folder) / "model")
@@ -102,7 +121,9 @@ def theirs(model: Any, train: Batch, test: Batch, c2: float, iterations: int) ->
 
 def main() -> None:
     """One set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--set", default="conll2000", choices=[*TEMPLATES])
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--c2", type=float, default=1.0)
@@ -112,7 +133,12 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     data = lk.load(asked.set)
-    options = {"l2": asked.c2, "iterations": asked.iterations, "tolerance": 1e-9, "pairs": asked.pairs}
+    options = {
+        "l2": asked.c2,
+        "iterations": asked.iterations,
+        "tolerance": 1e-9,
+        "pairs": asked.pairs,
+    }
     options |= {} if asked.usual else {"templates": TEMPLATES[asked.set]}
     assert isinstance(data.train, Table)
     part = learned(data.train)
@@ -126,7 +152,13 @@ def main() -> None:
     there = tags(data.space, test.x, test.length)
     best = model.mode(given=test.given).x
     objective = run.events[-1].loss * len(data.train)
-    report(f"likeness, {len(run.events)} iterations", seconds, objective, tags(model.space, best, test.length), there)
+    report(
+        f"likeness, {len(run.events)} iterations",
+        seconds,
+        objective,
+        tags(model.space, best, test.length),
+        there,
+    )
     if not asked.alone:
         spent, loss, found = theirs(model, train, test, asked.c2, asked.iterations)
         report("CRFsuite", spent, loss, found, there)

@@ -72,7 +72,9 @@ def measure(family: str, name: str, options: dict[str, Any], args: argparse.Name
 
 def traces(model: Model, x: Batch, probes: int) -> str:
     """Log p by the ODE with its trace probed, beside the exact one."""
-    exact = model.log_prob(x, given=x.given, seed=0, settings={"likelihood": "ode", "exact_trace": model.space.dims})
+    exact = model.log_prob(
+        x, given=x.given, seed=0, settings={"likelihood": "ode", "exact_trace": model.space.dims}
+    )
     few = {"likelihood": "ode", "exact_trace": 0}
     probed = model.log_prob(x, given=x.given, effort=probes, seed=0, settings=few)
     assert probed.stderr is not None
@@ -86,7 +88,9 @@ def traces(model: Model, x: Batch, probes: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--family", required=True)
     parser.add_argument("--world", action="append", default=[])
     parser.add_argument("--all", action="store_true", help="every world of the family's presets")

@@ -25,7 +25,10 @@ SIZES = {"transforms": LAYERS, "hidden_features": HIDDEN}
 PRECISIONS = ("fp32", "onednn", "bf16")
 CPU = torch.device("cpu")
 STEPS, TRAIN, HELD_OUT, LR = 600, 50_000, 10_000, 5e-4
-KINDS = {"affine": (AffineStep, zuko.flows.MAF, 7), "spline": (SplineStep, zuko.flows.NSF, 5)}  # and rounds
+KINDS = {
+    "affine": (AffineStep, zuko.flows.MAF, 7),
+    "spline": (SplineStep, zuko.flows.NSF, 5),
+}  # and rounds
 
 
 def flow(dim: int, step: Callable[[], Step]) -> Chain:
@@ -48,7 +51,11 @@ class Trainer:
     """Steps of Adam on a loss of rows, in one arithmetic."""
 
     def __init__(
-        self, model: torch.nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], precision: str, lr: float = 1e-4
+        self,
+        model: torch.nn.Module,
+        loss: Callable[[torch.Tensor], torch.Tensor],
+        precision: str,
+        lr: float = 1e-4,
     ) -> None:
         self.loss, self.precision = loss, precision
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
@@ -62,7 +69,9 @@ class Trainer:
         self.optimiser.step()
 
 
-def contestants(dim: int, step: Callable[[], Step], peer: torch.nn.Module, lr: float = 1e-4) -> dict[str, Trainer]:
+def contestants(
+    dim: int, step: Callable[[], Step], peer: torch.nn.Module, lr: float = 1e-4
+) -> dict[str, Trainer]:
     """Ours in each arithmetic, the same model anew, and the peer's."""
     found = {}
     for precision in PRECISIONS:
@@ -84,15 +93,21 @@ def in_turns(*works: Callable[[], object], rounds: int) -> list[float]:
     for work in works:
         work()
     return [
-        statistics.median(times) for times in zip(*([seconds(w) for w in works] for _ in range(rounds)), strict=True)
+        statistics.median(times)
+        for times in zip(*([seconds(w) for w in works] for _ in range(rounds)), strict=True)
     ]
 
 
-def training(name: str, dim: int, step: Callable[[], Step], peer: torch.nn.Module, rounds: int) -> str:
+def training(
+    name: str, dim: int, step: Callable[[], Step], peer: torch.nn.Module, rounds: int
+) -> str:
     """Rows a second of each, and ratios to the peer's."""
     x, trainers = torch.randn(ROWS, dim), contestants(dim, step, peer)
     times = in_turns(*(lambda t=t: t.step(x) for t in trainers.values()), rounds=rounds)
-    cells = [f"{p} {ROWS / t:7.0f} {times[-1] / t:5.2f}x" for p, t in zip(PRECISIONS, times, strict=False)]
+    cells = [
+        f"{p} {ROWS / t:7.0f} {times[-1] / t:5.2f}x"
+        for p, t in zip(PRECISIONS, times, strict=False)
+    ]
     return f"{name:7} {dim:4} | train | zuko {ROWS / times[-1]:7.0f} | " + " | ".join(cells)
 
 
@@ -101,7 +116,10 @@ def sampling(name: str, dim: int, step: Callable[[], Step], peer: torch.nn.Modul
     ours, x = flow(dim, step), torch.randn(ROWS, dim)
     with torch.no_grad():
         many, one, peers = in_turns(
-            lambda: ours.inverse(x), lambda: ours.inverse(x[:1]), lambda: peer().sample((PEER_ROWS,)), rounds=5
+            lambda: ours.inverse(x),
+            lambda: ours.inverse(x[:1]),
+            lambda: peer().sample((PEER_ROWS,)),
+            rounds=5,
         )
     mine, theirs = ROWS / many, PEER_ROWS / peers
     rates = f"zuko {theirs:7.0f} | ours {mine:7.0f} {mine / theirs:5.2f}x"
@@ -124,14 +142,20 @@ def held_out(name: str, step: Callable[[], Step], build: Callable[..., torch.nn.
     for who, score in scores.items():
         gap = score - scores["zuko"]
         error = float(gap.std()) / math.sqrt(len(gap))
-        print(f"{name:7} {who:7} held-out {float(score.mean()):9.4f}, {float(gap.mean()):+.4f} ± {error:.4f} on zuko's")
+        print(
+            f"{name:7} {who:7} held-out {float(score.mean()):9.4f}, {float(gap.mean()):+.4f} ± {error:.4f} on zuko's"
+        )
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dims", nargs="*", type=int, default=[6, 63])
-    parser.add_argument("--held-out", choices=KINDS, help="held-out log p by each arithmetic, not rates")
+    parser.add_argument(
+        "--held-out", choices=KINDS, help="held-out log p by each arithmetic, not rates"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

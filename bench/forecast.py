@@ -46,7 +46,9 @@ class Series:
 
 SERIES = {
     "ett": Series("ETTh1", "ett/ETTh1.csv", 336, 24, logs=False, stride=25),
-    "rates": Series("exchange rates", "exchange_rate/exchange_rate.txt.gz", 250, 1, logs=True, stride=13),
+    "rates": Series(
+        "exchange rates", "exchange_rate/exchange_rate.txt.gz", 250, 1, logs=True, stride=13
+    ),
 }
 FITS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "ett": [
@@ -84,19 +86,25 @@ def origins(series: Series, x: np.ndarray, steps: int) -> np.ndarray:
 def seasonal(series: Series, x: np.ndarray, start: np.ndarray, steps: int, n: int) -> np.ndarray:
     """Draws (n, B, steps, C): the last season again, plus whole paths of its errors in the training part."""
     ahead = np.arange(steps)
-    back = series.season * (ahead // series.season + 1)  # whole seasons, to values that are known by then
+    back = series.season * (
+        ahead // series.season + 1
+    )  # whole seasons, to values that are known by then
     past = np.arange(series.season * (steps // series.season + 1), int(SHARE * len(x)) - steps)
     chosen = np.random.default_rng(0).choice(past, n)
     missed = x[chosen[:, None] + ahead] - x[chosen[:, None] + ahead - back]
     return x[start[:, None] + ahead - back] + missed[:, None]
 
 
-def law(series: Series, x: np.ndarray, family: str, options: dict[str, Any], of: str) -> tuple[Any, float]:
+def law(
+    series: Series, x: np.ndarray, family: str, options: dict[str, Any], of: str
+) -> tuple[Any, float]:
     """A family fitted to the windows of the training part, and the processor time it took."""
     train = x[: int(SHARE * len(x))]
     train = changed(series, train) if of == "changes" else train
     last = len(train) - series.window + 1
-    windows = [train[i : i + series.window] for i in range(last % series.window, last, series.window)]
+    windows = [
+        train[i : i + series.window] for i in range(last % series.window, last, series.window)
+    ]
     begun = time.process_time()
     model = lk.fit(family, windows, holdout=0.0, progress=False, seed=0, **options)
     return model, time.process_time() - begun
@@ -107,7 +115,9 @@ def changed(series: Series, x: np.ndarray) -> np.ndarray:
     return x[series.season :] - x[: -series.season]
 
 
-def drawn(series: Series, x: np.ndarray, model: Any, start: np.ndarray, steps: int, n: int, of: str) -> np.ndarray:
+def drawn(
+    series: Series, x: np.ndarray, model: Any, start: np.ndarray, steps: int, n: int, of: str
+) -> np.ndarray:
     """Draws of what comes, (n, B, steps, C)."""
     lag = series.season if of == "changes" else 0
     history = [x[o - series.window - lag : o] for o in start]
@@ -123,11 +133,17 @@ def judged(draws: np.ndarray, truth: np.ndarray) -> list[float]:
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     inside = (truth >= low) & (truth <= high)
     groups = [float(inside[:, lo:hi].mean()) for lo, hi in GROUPS if lo < inside.shape[1]]
-    return [*groups, float(inside.mean()), float(crps(torch.from_numpy(draws), torch.from_numpy(truth)).mean())]
+    return [
+        *groups,
+        float(inside.mean()),
+        float(crps(torch.from_numpy(draws), torch.from_numpy(truth)).mean()),
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--series", action="append", choices=[*SERIES])
     parser.add_argument("--family", action="append", choices=["linear_dynamical", "hmm"])
     parser.add_argument("--set", action="append", type=assignment, default=[], metavar="NAME=VALUE")
@@ -143,7 +159,12 @@ def main() -> None:
         start = origins(series, x, asked.steps)
         truth = x[start[:, None] + np.arange(asked.steps)]
         told = f"{series.title}, {len(start)} origins"
-        show(told, "seasonal", judged(seasonal(series, x, start, asked.steps, asked.draws), truth), 0.0)
+        show(
+            told,
+            "seasonal",
+            judged(seasonal(series, x, start, asked.steps, asked.draws), truth),
+            0.0,
+        )
         for family, of, own in FITS[name]:
             if family not in (asked.family or [family]) or of not in (asked.of or [of]):
                 continue

@@ -31,7 +31,11 @@ from likeness.learn.run import Run
 from likeness.numerics.memory import keep
 
 Timed = Callable[[], Any]
-MEMORY = {"gaussian": {}, "pca": {}, "mixture": {"components": 8, "restarts": 1, "passes": 2, "trial": 1}}
+MEMORY = {
+    "gaussian": {},
+    "pca": {},
+    "mixture": {"components": 8, "restarts": 1, "passes": 2, "trial": 1},
+}
 MEMORY_ROWS = (100_000, 200_000, 400_000, 800_000)
 FLAT = 2.6  # how far beyond the middle an axis of times reaches at least, so that two of its marks 1, 2, 5 are on it
 BUDGET = 10_000  # steps, more than any of them takes
@@ -66,7 +70,9 @@ def table(n: int, d: int, classes: int = 0) -> Table:
     y = np.arange(n) % classes
     given = Batch(torch.from_numpy(y[:, None].astype(float)))
     return Table(
-        vector(d), Batch(torch.from_numpy(x + 3 * g.normal(size=(classes, d))[y]), given=given), label(classes)
+        vector(d),
+        Batch(torch.from_numpy(x + 3 * g.normal(size=(classes, d))[y]), given=given),
+        label(classes),
     )
 
 
@@ -87,7 +93,12 @@ def tags(n: int, steps: int, labels: int) -> Table:
     """Labels (n, steps) with a word of 200 beside each."""
     g = np.random.default_rng(0)
     words, length = g.integers(200, size=(n, steps, 1)), torch.full((n,), steps)
-    outer = Space(axes=("time", "column"), shape=(None, 1), variables=(Nominal(categories=200),), longest=steps)
+    outer = Space(
+        axes=("time", "column"),
+        shape=(None, 1),
+        variables=(Nominal(categories=200),),
+        longest=steps,
+    )
     given = Batch(torch.from_numpy(words.astype(float)), length=length)
     x = torch.from_numpy(((words[..., 0] + g.integers(2, size=(n, steps))) % labels).astype(float))
     return Table(sequence(labels, steps), Batch(x, length=length, given=given), outer)
@@ -95,7 +106,9 @@ def tags(n: int, steps: int, labels: int) -> Table:
 
 def fit(family: str, data: Table, **options: Any) -> Timed:
     """Learns a model of the data anew at each call."""
-    return lambda: Run(registry.build(family, options, data.space, data.given_space).double(), data, BUDGET).fit()
+    return lambda: Run(
+        registry.build(family, options, data.space, data.given_space).double(), data, BUDGET
+    ).fit()
 
 
 def bits(n: int, d: int, codes: int) -> Table:
@@ -121,7 +134,9 @@ def tracked(n: int, steps: int, d: int, latents: int) -> Timed:
     model: Any = fit("linear_dynamical", data, latents=latents, passes=1)()
     now = vars(model.fitted)
     keep()  # as every executor does
-    return lambda: [model._maximise(model._expect(data.batch, now), now) for _ in range(EM["passes"])]
+    return lambda: [
+        model._maximise(model._expect(data.batch, now), now) for _ in range(EM["passes"])
+    ]
 
 
 def kernels(kept: int, d: int, asked: int) -> Timed:
@@ -200,7 +215,9 @@ def slope(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 def measured(axes: Sequence[Axis], repeats: int) -> list[list[float]]:
     """Seconds at each size of each axis; a line of a table is printed for each."""
-    print("| family | against | sizes | seconds | exponent | last step | operations |\n|---|---|---|---|---|---|---|")
+    print(
+        "| family | against | sizes | seconds | exponent | last step | operations |\n|---|---|---|---|---|---|---|"
+    )
     found = []
     for axis in axes:
         times = [seconds(axis.make(size), repeats) for size in axis.sizes]
@@ -239,11 +256,16 @@ def memory(family: str) -> list[float]:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         sizes.append(float(said[0]))
         found.append(float(said[1]))
-    print(f"| {family} | {', '.join(f'{s:.0f}' for s in sizes)} | {', '.join(f'{f:.0f}' for f in found)} |", flush=True)
+    print(
+        f"| {family} | {', '.join(f'{s:.0f}' for s in sizes)} | {', '.join(f'{f:.0f}' for f in found)} |",
+        flush=True,
+    )
     return found
 
 
-def draw(axes: Sequence[Axis], times: Sequence[Sequence[float]], peaks: dict[str, list[float]], out: Path) -> None:
+def draw(
+    axes: Sequence[Axis], times: Sequence[Sequence[float]], peaks: dict[str, list[float]], out: Path
+) -> None:
     """A plot for each axis, and for each family whose memory was measured."""
     figure, plots = page(4, -(-(len(axes) + len(peaks)) // 4))
     for plot, axis, seen in zip(plots, axes, times, strict=False):
@@ -255,7 +277,13 @@ def draw(axes: Sequence[Axis], times: Sequence[Sequence[float]], peaks: dict[str
         mark(plot, f"{axis.family} against {axis.size}", axis.size, "seconds")
     for plot, (family, seen) in zip(plots[len(axes) :], peaks.items(), strict=False):
         plot.plot(MEMORY_ROWS, seen, color=BLUE, marker="o", label="beyond the data")
-        plot.plot(MEMORY_ROWS, [n * 20 * 8 / 2**20 for n in MEMORY_ROWS], color=GREY, ls="--", label="the data")
+        plot.plot(
+            MEMORY_ROWS,
+            [n * 20 * 8 / 2**20 for n in MEMORY_ROWS],
+            color=GREY,
+            ls="--",
+            label="the data",
+        )
         plot.set_ylim(bottom=0)
         mark(plot, f"{family}: peak memory", "rows", "MiB")
     for plot in plots[len(axes) + len(peaks) :]:
@@ -277,11 +305,15 @@ def _ticks(plot: Any, sizes: Sequence[int]) -> None:
 
 def main() -> None:
     """Measure the families that were named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--family", action="append", choices=sorted({axis.family for axis in AXES}))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="folder for the page of plots")
-    parser.add_argument("--memory", nargs=2, metavar=("FAMILY", "ROWS"), help="one point of memory, alone")
+    parser.add_argument(
+        "--memory", nargs=2, metavar=("FAMILY", "ROWS"), help="one point of memory, alone"
+    )
     asked = parser.parse_args()
     torch.set_num_threads(1)
     registry.load_all()
@@ -291,7 +323,11 @@ def main() -> None:
     axes = [axis for axis in AXES if asked.family is None or axis.family in asked.family]
     times = measured(axes, asked.repeats)
     print("\n| family | data, MiB | peak beyond the data, MiB |\n|---|---|---|")
-    peaks = {family: memory(family) for family in MEMORY if asked.family is None or family in asked.family}
+    peaks = {
+        family: memory(family)
+        for family in MEMORY
+        if asked.family is None or family in asked.family
+    }
     if asked.out:
         draw(axes, times, peaks, asked.out)
 

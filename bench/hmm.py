@@ -60,7 +60,9 @@ def data(case: Case, seed: int = 0) -> np.ndarray:
         state[:, t] = np.where(stay, state[:, t - 1], g.integers(k, size=case.rows))
     if not case.numbers:
         return (state * 2 + g.integers(6, size=state.shape)) % 20
-    return g.normal(size=(k, case.numbers))[state] * 1.5 + g.normal(size=(*state.shape, case.numbers))
+    return g.normal(size=(k, case.numbers))[state] * 1.5 + g.normal(
+        size=(*state.shape, case.numbers)
+    )
 
 
 def start(case: Case, seed: int = 1) -> dict[str, np.ndarray]:
@@ -70,24 +72,40 @@ def start(case: Case, seed: int = 1) -> dict[str, np.ndarray]:
     begin = {"first": np.full(k, 1 / k), "step": step / step.sum(1, keepdims=True)}
     if not case.numbers:
         return begin | {"table": g.dirichlet(np.ones(20), k)}
-    return begin | {"mean": g.normal(size=(k, case.numbers)), "variance": np.full((k, case.numbers), 2.0)}
+    return begin | {
+        "mean": g.normal(size=(k, case.numbers)),
+        "variance": np.full((k, case.numbers), 2.0),
+    }
 
 
 class Ours:
     """`hmm`, its passes alone."""
 
-    def __init__(self, case: Case, x: np.ndarray, at: dict[str, np.ndarray], dtype: torch.dtype) -> None:
+    def __init__(
+        self, case: Case, x: np.ndarray, at: dict[str, np.ndarray], dtype: torch.dtype
+    ) -> None:
         space = series(case.numbers, case.steps) if case.numbers else sequence(20, case.steps)
-        options = {"states": case.states, "covariance": case.covariance, "smoothing": 0, "floor": 1e-12}
+        options = {
+            "states": case.states,
+            "covariance": case.covariance,
+            "smoothing": 0,
+            "floor": 1e-12,
+        }
         self.model: Any = registry.build("hmm", options, space).to(torch.float64)
-        self.batch = Batch(torch.from_numpy(x).to(dtype), length=torch.full((case.rows,), case.steps))
+        self.batch = Batch(
+            torch.from_numpy(x).to(dtype), length=torch.full((case.rows,), case.steps)
+        )
         if self.model.columns is not None:
             self.model.columns.fit(self.model._flat(self.batch))
         now: Parameters = self.model._blank(torch.ones(max(case.numbers, 1), dtype=torch.float64))
         told = {key: torch.from_numpy(v) for key, v in at.items()}
         now |= {"log_first": told["first"].log(), "log_step": told["step"].log()}
         if case.numbers:
-            cov = torch.diag_embed(told["variance"]) if case.covariance == "full" else told["variance"]
+            cov = (
+                torch.diag_embed(told["variance"])
+                if case.covariance == "full"
+                else told["variance"]
+            )
             now |= {"x.mean": told["mean"], "x.cov": cov}
         else:
             now |= {"x.table": told["table"].log()}
@@ -102,7 +120,9 @@ class Ours:
         return float(sums["objective"]) / (self.batch.x.shape[0] * self.batch.x.shape[1])
 
 
-def theirs(case: Case, x: np.ndarray, at: dict[str, np.ndarray], passes: int, implementation: str) -> float:
+def theirs(
+    case: Case, x: np.ndarray, at: dict[str, np.ndarray], passes: int, implementation: str
+) -> float:
     """The same of hmmlearn."""
     common = {
         "n_components": case.states, "n_iter": passes, "tol": -np.inf, "init_params": "",
@@ -110,9 +130,13 @@ def theirs(case: Case, x: np.ndarray, at: dict[str, np.ndarray], passes: int, im
     }  # fmt: skip
     if case.numbers:
         kind = {"diagonal": "diag"}.get(case.covariance, case.covariance)
-        model = GaussianHMM(covariance_type=kind, min_covar=1e-12, covars_prior=0, covars_weight=1, **common)
+        model = GaussianHMM(
+            covariance_type=kind, min_covar=1e-12, covars_prior=0, covars_weight=1, **common
+        )
         model.means_ = at["mean"]
-        model.covars_ = np.stack([np.diag(v) for v in at["variance"]]) if kind == "full" else at["variance"]
+        model.covars_ = (
+            np.stack([np.diag(v) for v in at["variance"]]) if kind == "full" else at["variance"]
+        )
     else:
         model = CategoricalHMM(n_features=20, **common)
         model.emissionprob_ = at["table"]
@@ -133,7 +157,10 @@ def timed(run: Any) -> tuple[float, float]:
 def compare(case: Case, repeats: int, passes: int) -> list[str]:
     """Lines of a table: theirs by each implementation, over ours in double and in single precision."""
     x, at = data(case), start(case)
-    runs = {f"hmmlearn {name}": lambda name=name: theirs(case, x, at, passes, name) for name in ("log", "scaling")}
+    runs = {
+        f"hmmlearn {name}": lambda name=name: theirs(case, x, at, passes, name)
+        for name in ("log", "scaling")
+    }
     ours = Ours(case, x, at, torch.float64)
     runs["ours"] = lambda: ours.fit(passes)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
@@ -162,11 +189,15 @@ def smooth(repeats: int) -> str:
         unary = ours.model._seen(view.v, view.known, ours.begin).unary
         smoothed(ours.begin["log_first"], ours.begin["log_step"], unary, view.length, view.weight)
         best.append(time.perf_counter() - before)
-    return f"forward-backward, 200 x 50, 50 states, 10 numbers: {statistics.median(best) * 1e3:.1f} ms"
+    return (
+        f"forward-backward, 200 x 50, 50 states, 10 numbers: {statistics.median(best) * 1e3:.1f} ms"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", action="append", choices=[*CASES, "smooth"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--passes", type=int, default=20)
@@ -176,7 +207,11 @@ def main() -> None:
     memory.keep()  # as every executor does
     print("| case | against | theirs / ours | ours | log-likelihoods |\n|---|---|---|---|---|")
     for name in arguments.case or [*CASES, "smooth"]:
-        lines = [smooth(100)] if name == "smooth" else compare(CASES[name], arguments.repeats, arguments.passes)
+        lines = (
+            [smooth(100)]
+            if name == "smooth"
+            else compare(CASES[name], arguments.repeats, arguments.passes)
+        )
         print("\n".join(lines), flush=True)
 
 

@@ -84,7 +84,9 @@ def theirs(task: Problem) -> tuple[float, GaussianMixture]:
     )  # fmt: skip
     begun = time.process_time()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that it has not converged, which nobody asked of it
+        warnings.simplefilter(
+            "ignore"
+        )  # it says that it has not converged, which nobody asked of it
         fit.fit(x)
     return time.process_time() - begun, fit
 
@@ -107,8 +109,16 @@ def agreement(task: Problem, model: Model, fit: GaussianMixture) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rows", 100_000), ("dims", 16), ("components", 32), ("passes", 20), ("repeats", 5)):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in (
+        ("rows", 100_000),
+        ("dims", 16),
+        ("components", 32),
+        ("passes", 20),
+        ("repeats", 5),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -118,10 +128,14 @@ def main() -> None:
     mine, other = [p[0][0] for p in pairs], [p[1][0] for p in pairs]
     ratios = [b / a for a, b in zip(mine, other, strict=True)]
     work = asked.rows * asked.passes
-    print(f"{asked.rows} rows x {asked.dims}, {asked.components} components, {asked.passes} passes, one thread")
+    print(
+        f"{asked.rows} rows x {asked.dims}, {asked.components} components, {asked.passes} passes, one thread"
+    )
     print(f"likeness      {_spread(mine)}   {work / statistics.median(mine):,.0f} row passes/s")
     print(f"scikit-learn  {_spread(other)}   {work / statistics.median(other):,.0f} row passes/s")
-    print(f"ratio         {statistics.median(ratios):.2f} (least {min(ratios):.2f}, most {max(ratios):.2f})")
+    print(
+        f"ratio         {statistics.median(ratios):.2f} (least {min(ratios):.2f}, most {max(ratios):.2f})"
+    )
     print(agreement(task, pairs[-1][0][1], pairs[-1][1][1]))
 
 

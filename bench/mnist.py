@@ -79,7 +79,9 @@ def score(model: Model, batch: Batch, effort: int | None, settings: dict[str, An
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, choices=[*PRESETS])
     parser.add_argument("--budget", default="60m")
     parser.add_argument("--threads", type=int, default=1)
@@ -94,7 +96,10 @@ def main() -> None:
     options = preset.options | dict(args.set)
     data = load("mnist", binarize="dynamic" if preset.binary else None)
     model = start(preset.family, options, data.train, seed=args.seed)
-    print(f"{args.model}: {sum(p.numel() for p in model.parameters()):,} numbers, {json.dumps(options)}", flush=True)
+    print(
+        f"{args.model}: {sum(p.numel() for p in model.parameters()):,} numbers, {json.dumps(options)}",
+        flush=True,
+    )
     begun, used, last = time.perf_counter(), time.process_time(), [0.0]
 
     def tell(run: Run, event: Event) -> None:
@@ -112,7 +117,10 @@ def main() -> None:
     begun, test = time.perf_counter(), data.test.batch[: args.test]
     effort = args.effort if preset.longer else None
     whole = score(model, test, effort, preset.settings)
-    print(f"{len(test)} test images: {told(whole, model.space)}  ({time.perf_counter() - begun:.0f} s)", flush=True)
+    print(
+        f"{len(test)} test images: {told(whole, model.space)}  ({time.perf_counter() - begun:.0f} s)",
+        flush=True,
+    )
     if preset.longer:
         some = torch.randperm(len(test), generator=torch.Generator().manual_seed(args.seed))[:FEW]
         longer = score(model, test[some], preset.longer, preset.settings)

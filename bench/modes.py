@@ -35,7 +35,10 @@ METHODS: dict[str, tuple[int | None, dict[str, Any]]] = {
     "plain": (5_000, PLAIN),
     "packed": (5_000, PLAIN | {"packing": 4}),
     "unrolled": (1_500, PLAIN | {"unroll": 5}),
-    "WGAN-GP": (1_200, PLAIN | {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 5, "latent": 8}),
+    "WGAN-GP": (
+        1_200,
+        PLAIN | {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 5, "latent": 8},
+    ),
 }
 
 
@@ -61,7 +64,9 @@ def fitted(name: str, method: str, seed: int) -> Model:
     """The model of a method on a world."""
     steps, options = METHODS[method]
     data = WORLDS[name].source(POINTS, seed)
-    return Run(registry.build("gan", options, data.space, seed=seed), data, steps or STEPS[name], seed).fit()
+    return Run(
+        registry.build("gan", options, data.space, seed=seed), data, steps or STEPS[name], seed
+    ).fit()
 
 
 def measured(name: str, method: str, seed: int) -> Outcome:
@@ -79,18 +84,24 @@ def widths(x: torch.Tensor, truth: Isotropic) -> tuple[float, ...]:
     """The standard deviation within each mode over the truth's; 0 where a mode holds fewer than two draws."""
     mode = torch.cdist(x, truth.centres).argmin(-1)
     parts = [x[mode == k] for k in range(len(truth.centres))]
-    return tuple(quality.modes(p, truth.centres, truth.sigma).width if len(p) else 0.0 for p in parts)
+    return tuple(
+        quality.modes(p, truth.centres, truth.sigma).width if len(p) else 0.0 for p in parts
+    )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--world", action="append", choices=[*WORLDS])
     parser.add_argument("--method", action="append", choices=[*METHODS])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
     args = parser.parse_args()
-    print("world method                 seed  modes    HQ %      KL    HQ %       KL  width   least  most seconds")
+    print(
+        "world method                 seed  modes    HQ %      KL    HQ %       KL  width   least  most seconds"
+    )
     for name in args.world or WORLDS:
         for method in args.method or METHODS:
             for seed in range(args.first, args.first + args.seeds):

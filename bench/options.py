@@ -56,7 +56,9 @@ class Line:
         return cls(*(cell.replace("\\|", "|") for cell in cells))
 
     def __str__(self) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in vars(self).values()) + " |"
+        return (
+            "| " + " | ".join(str(cell).replace("|", "\\|") for cell in vars(self).values()) + " |"
+        )
 
     def of(self, other: Line) -> bool:
         """Whether two lines are of one experiment, whatever it found and says."""
@@ -122,7 +124,9 @@ def _shown(value: Any) -> str:
 
 
 def _number(found: Interval) -> str:
-    return f"{found.value:.4g} ± {found.stderr:.1g}" if found.stderr > 1e-12 else f"{found.value:.4g}"
+    return (
+        f"{found.value:.4g} ± {found.stderr:.1g}" if found.stderr > 1e-12 else f"{found.value:.4g}"
+    )
 
 
 def _words(setting: Setting) -> str:
@@ -134,13 +138,21 @@ def _words(setting: Setting) -> str:
 
 def lines_of(path: Path) -> dict[str, list[Line]]:
     """The lines of a page by the titles of their sections."""
-    parts = re.split(r"^## ", path.read_text(encoding="utf-8") if path.exists() else "", flags=re.MULTILINE)[1:]
-    return {p.split("\n", 1)[0]: [Line.parse(t) for t in p.splitlines() if t.startswith("| `")] for p in parts}
+    parts = re.split(
+        r"^## ", path.read_text(encoding="utf-8") if path.exists() else "", flags=re.MULTILINE
+    )[1:]
+    return {
+        p.split("\n", 1)[0]: [Line.parse(t) for t in p.splitlines() if t.startswith("| `")]
+        for p in parts
+    }
 
 
 def write(path: Path, page: dict[str, list[Line]]) -> None:
     """The page."""
-    tables = ["\n".join([f"## {name}", "", HEAD, "|" + "---|" * 8, *map(str, lines)]) for name, lines in page.items()]
+    tables = [
+        "\n".join([f"## {name}", "", HEAD, "|" + "---|" * 8, *map(str, lines)])
+        for name, lines in page.items()
+    ]
     path.write_text("\n\n".join([INTRODUCTION, *tables]) + "\n", encoding="utf-8")
 
 
@@ -150,12 +162,20 @@ def made(section: str, row: Row, known: list[Line], *, anew: bool) -> Line | Non
         return measured(section, row)
     blank = unmeasured(section, row)
     kept = next((line for line in known if line.of(blank)), None)
-    return None if kept is None else replace(blank, base=kept.base, changed=kept.changed, difference=kept.difference)
+    return (
+        None
+        if kept is None
+        else replace(blank, base=kept.base, changed=kept.changed, difference=kept.difference)
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", action="append", choices=[*ROWS], help="measure these sections only")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--family", action="append", choices=[*ROWS], help="measure these sections only"
+    )
     parser.add_argument("--option", action="append", help="measure the rows of these options only")
     parser.add_argument("--missing", action="store_true", help="measure only what the page lacks")
     parser.add_argument("--out", type=Path, default=Path("docs/options.md"))
@@ -163,16 +183,29 @@ def main() -> None:
     torch.set_num_threads(1)
     registry.load_all()
     known = lines_of(args.out)
-    page = {name: [made(name, r, known.get(name, []), anew=False) for r in rows] for name, rows in ROWS.items()}
+    page = {
+        name: [made(name, r, known.get(name, []), anew=False) for r in rows]
+        for name, rows in ROWS.items()
+    }
     for name in args.family or ROWS:
         for i, row in enumerate(ROWS[name]):
-            if (args.option and row.option not in args.option) or (args.missing and page[name][i] is not None):
+            if (args.option and row.option not in args.option) or (
+                args.missing and page[name][i] is not None
+            ):
                 continue
             page[name][i] = made(name, row, [], anew=True)
             print(name, page[name][i], flush=True)
-            write(args.out, {n: [line for line in lines if line is not None] for n, lines in page.items()})
+            write(
+                args.out,
+                {n: [line for line in lines if line is not None] for n, lines in page.items()},
+            )
         _fits.cache_clear()
-    lacking = [f"{n}.{ROWS[n][i].option}" for n, lines in page.items() for i, line in enumerate(lines) if line is None]
+    lacking = [
+        f"{n}.{ROWS[n][i].option}"
+        for n, lines in page.items()
+        for i, line in enumerate(lines)
+        if line is None
+    ]
     print(f"not on the page: {', '.join(lacking) or 'nothing'}")
 
 

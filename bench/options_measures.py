@@ -26,7 +26,11 @@ from likeness.learn.run import Run
 from likeness.metrics import quality
 from likeness.metrics.distance import energy_distance
 
-FRESH, FIRST, SEED = 2000, 10_000_000, 1  # rows to score on: items of a seed and places that no fit has seen
+FRESH, FIRST, SEED = (
+    2000,
+    10_000_000,
+    1,
+)  # rows to score on: items of a seed and places that no fit has seen
 DRAWN = 4000
 
 
@@ -50,7 +54,9 @@ class Fitted:
     milliseconds: float  # of processor time a step
 
 
-def fitted(family: str, data: Data, options: dict[str, Any], steps: int | str, seed: int, held: float) -> Fitted:
+def fitted(
+    family: str, data: Data, options: dict[str, Any], steps: int | str, seed: int, held: float
+) -> Fitted:
     """A model of a family after so many steps; `held` is the share of the rows that validation takes."""
     train, aside = parts(data.train(seed), held, seed) if held else (data.train(seed), None)
     run = Run(start(family, options, train, seed=seed), train, steps, seed, holdout=aside)
@@ -86,12 +92,19 @@ def _unseen(entries: int) -> Data:
 def _of(name: str, rows: int, *, hidden: float = 0.0, fresh: int = FRESH, **options: Any) -> Data:
     """Points of a world."""
     truth: World = world(name, **options)
-    told = ", ".join(f"{k}={v}" for k, v in options.items()) + (f", {hidden:.0%} hidden" if hidden else "")
+    told = ", ".join(f"{k}={v}" for k, v in options.items()) + (
+        f", {hidden:.0%} hidden" if hidden else ""
+    )
 
     def train(seed: int) -> Table:
         table = truth.source(rows, seed)
-        gone = Noise(seed, table.batch.ids, scope="holes").uniform("holes", *table.space.layout) < hidden
-        return Table(table.space, table.batch.hide(gone), table.given_space, name) if hidden else table
+        gone = (
+            Noise(seed, table.batch.ids, scope="holes").uniform("holes", *table.space.layout)
+            < hidden
+        )
+        return (
+            Table(table.space, table.batch.hide(gone), table.given_space, name) if hidden else table
+        )
 
     words = f"{rows:,} points of the world `{name}`" + (f" ({told})" if told else "")
     return Data(words, train, truth.source(fresh, SEED, first=FIRST).batch, truth)
@@ -101,7 +114,9 @@ def _digits(rows: int | None = None, *, given: str | None = None) -> Data:
     """Scikit-learn's digits at two levels, a quarter of them to score on."""
     found = load("digits", test=0.25, binarize="threshold", given=given)
     train = found.train if rows is None else found.train.take(torch.arange(rows))
-    count = f"{len(train):,} digits of 8x8 black or white pixels" + (", with their class" if given else "")
+    count = f"{len(train):,} digits of 8x8 black or white pixels" + (
+        ", with their class" if given else ""
+    )
     return Data(count, lambda _seed: train, found.test.batch)
 
 
@@ -118,7 +133,9 @@ def _words(rows: int, longest: int = 10) -> Data:
         return Batch(x * (torch.arange(longest) < length[:, None]).float(), length=length)
 
     words = f"{rows:,} words of 4 letters that end with their first 0 or at {longest} letters"
-    return Data(words, lambda seed: Table(sequence(4, longest), draw(rows, seed)), draw(FRESH, 1000))
+    return Data(
+        words, lambda seed: Table(sequence(4, longest), draw(rows, seed)), draw(FRESH, 1000)
+    )
 
 
 def _two_chains(rows: int) -> Data:
@@ -134,11 +151,18 @@ def _two_chains(rows: int) -> Data:
 
 
 def _regimes(
-    rows: int, topology: str = "full", kind: Literal["reals", "counts", "symbols"] = "reals", steps: int = 30
+    rows: int,
+    topology: str = "full",
+    kind: Literal["reals", "counts", "symbols"] = "reals",
+    steps: int = 30,
 ) -> Data:
     """Series of a hidden Markov model of four states whose numbers are drawn once for all."""
     g = torch.Generator().manual_seed(4)
-    spaces = {"reals": series(2, steps), "counts": series(1, steps, Count()), "symbols": sequence(8, steps)}
+    spaces = {
+        "reals": series(2, steps),
+        "counts": series(1, steps, Count()),
+        "symbols": sequence(8, steps),
+    }
     law: Any = registry.build("hmm", {"states": 4, "topology": topology}, spaces[kind]).double()
     stay = torch.where(law.allowed, 1.0, 0.0).double()
     law.log_step = ((stay / stay.sum(-1, keepdim=True) + 3 * torch.eye(4).double()) / 4).log()
@@ -156,26 +180,38 @@ def _regimes(
     def draw(count: int, first: int, seed: int) -> Batch:
         return law.sample(count, seed=seed, first=first).batch
 
-    return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
+    return Data(
+        words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law
+    )
 
 
-def _swings(rows: int, kind: Literal["own noise", "common noise", "growing"] = "own noise", steps: int = 30) -> Data:
+def _swings(
+    rows: int, kind: Literal["own noise", "common noise", "growing"] = "own noise", steps: int = 30
+) -> Data:
     """Series of two oscillators, of periods 12 and 5, seen in three numbers."""
     options = {"latents": 4, "noise": "full" if kind == "common noise" else "diagonal"}
     law: Any = registry.build("linear_dynamical", options, series(3, steps)).double()
     angle = 2 * math.pi / torch.tensor([12.0, 5.0], dtype=torch.float64)
-    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(-1, (2, 2))
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).unflatten(
+        -1, (2, 2)
+    )
     law.step = (1.05 if kind == "growing" else 0.96) * torch.block_diag(*turn)
     law.step_cov = 0.05 * torch.eye(4).double()
     law.load = torch.tensor([[1.0, 0, 0.5, 0], [0.5, 1, 0, 0], [0, 0.5, 1, 0.5]]).double()
-    law.noise = 0.2 * (torch.eye(3).double() + 1) if kind == "common noise" else torch.full((3,), 0.2).double()
+    law.noise = (
+        0.2 * (torch.eye(3).double() + 1)
+        if kind == "common noise"
+        else torch.full((3,), 0.2).double()
+    )
     law.lengths[-1] = 1
     words = f"{rows:,} series of {steps} steps, two oscillators behind them ({kind})"
 
     def draw(count: int, first: int, seed: int) -> Batch:
         return law.sample(count, seed=seed, first=first).batch
 
-    return Data(words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law)
+    return Data(
+        words, lambda seed: Table(law.space, draw(rows, 0, seed)), draw(FRESH, FIRST, SEED), law
+    )
 
 
 def _squares(rows: int, words: int = 40) -> Data:
@@ -184,7 +220,10 @@ def _squares(rows: int, words: int = 40) -> Data:
     for i in range(5):
         topics[i, i] = topics[5 + i, :, i] = 1 / 5
     law: Any = registry.build("topic", {"topics": 10}, sequence(25, words)).double()
-    law.weights, law.alpha = topics.flatten(1).T.contiguous(), torch.full((10,), 0.3, dtype=torch.float64)
+    law.weights, law.alpha = (
+        topics.flatten(1).T.contiguous(),
+        torch.full((10,), 0.3, dtype=torch.float64),
+    )
     law.lengths[-1] = 1
 
     def draw(count: int, seed: int) -> Table:
@@ -204,7 +243,9 @@ def _tags(rows: int, *, longest: int = 12, words: int = 200) -> Data:
 
     def draw(count: int, seed: int) -> Batch:
         chance = torch.Generator().manual_seed(seed)
-        word = torch.multinomial(often.expand(count, -1), longest, replacement=True, generator=chance)
+        word = torch.multinomial(
+            often.expand(count, -1), longest, replacement=True, generator=chance
+        )
         noise = -torch.empty(count, longest, 4).exponential_(generator=chance).log()
         tag = [(own[word[:, 0]] + noise[:, 0]).argmax(-1)]
         for t in range(1, longest):
@@ -291,7 +332,9 @@ def _log_p(f: Fitted, batch: Batch, **settings: Any) -> Tensor:
 
 def _kl(f: Fitted, **settings: Any) -> Tensor:
     assert f.data.truth is not None
-    return f.data.truth.log_prob(f.data.test, seed=0).value.double() - _log_p(f, f.data.test, **settings)
+    return f.data.truth.log_prob(f.data.test, seed=0).value.double() - _log_p(
+        f, f.data.test, **settings
+    )
 
 
 def _unconditional(f: Fitted) -> Tensor:
@@ -313,7 +356,9 @@ def _drawn(f: Fitted) -> Tensor:
 
 
 def _energy(f: Fitted) -> Tensor:
-    return torch.tensor(energy_distance(_drawn(f).flatten(1), f.data.test.x.double().flatten(1)).value)
+    return torch.tensor(
+        energy_distance(_drawn(f).flatten(1), f.data.test.x.double().flatten(1)).value
+    )
 
 
 def _modes(f: Fitted) -> quality.Modes:
@@ -355,7 +400,9 @@ def _bits(f: Fitted) -> Tensor:
 
 def _norm(f: Fitted) -> Tensor:
     """The largest gradient that a step was taken by."""
-    return torch.tensor(max(min(e.facts["gradient norm"], f.model.config.clip) for e in f.run.events))
+    return torch.tensor(
+        max(min(e.facts["gradient norm"], f.model.config.clip) for e in f.run.events)
+    )
 
 
 def _one(value: Callable[[Fitted], float]) -> Callable[[Fitted], Tensor]:
@@ -370,19 +417,28 @@ def _gap(f: Fitted) -> Tensor:
 
 NUMBERS = {
     "gap": Number("evidence less its bound, nats", _gap),
-    "tail": Number("Pareto k of the weights", _one(lambda f: cast("Any", f.model).pareto_k(20_000, seed=0))),
+    "tail": Number(
+        "Pareto k of the weights", _one(lambda f: cast("Any", f.model).pareto_k(20_000, seed=0))
+    ),
     "KL": Number("KL(world to model), nats", _kl),
-    "KL, bound": Number("KL(world to model) by the bound, nats", lambda f: _kl(f, likelihood="bound")),
+    "KL, bound": Number(
+        "KL(world to model) by the bound, nats", lambda f: _kl(f, likelihood="bound")
+    ),
     "KL, nothing given": Number("the same where the condition is missing, nats", _unconditional),
     "nats": Number("-log p of fresh rows, nats", lambda f: -_log_p(f, f.data.test)),
     "nats, holes": Number(
-        "-log p of fresh rows with half of the entries hidden, nats", lambda f: -_log_p(f, _halved(f.data.test))
+        "-log p of fresh rows with half of the entries hidden, nats",
+        lambda f: -_log_p(f, _halved(f.data.test)),
     ),
     "bits": Number("-log p of fresh rows, bits an entry", _bits),
-    "stderr": Number("standard error of log p of a row with half of its entries hidden, nats", _stderr),
+    "stderr": Number(
+        "standard error of log p of a row with half of its entries hidden, nats", _stderr
+    ),
     "energy": Number(f"energy distance of {DRAWN:,} draws to fresh rows", _energy),
     "modes": Number("modes captured", _one(lambda f: _modes(f).captured)),
-    "quality": Number("share of draws within 3 sigma of a mode", _one(lambda f: _modes(f).high_quality.value)),
+    "quality": Number(
+        "share of draws within 3 sigma of a mode", _one(lambda f: _modes(f).high_quality.value)
+    ),
     "width": Number("deviation within modes over the truth's", _one(lambda f: _modes(f).width)),
     "uneven": Number("KL(draws by mode to uniform), nats", _one(lambda f: _modes(f).kl_uniform)),
     "slope": Number("norm of the critic's gradient at data", _steepness),
@@ -391,5 +447,7 @@ NUMBERS = {
     "step": Number("largest gradient norm that a step was taken by", _norm),
     "ms": Number("milliseconds a step", _one(lambda f: f.milliseconds)),
     "steps": Number("steps or passes taken", _one(lambda f: f.run.iteration)),
-    "calls": Number("passes of the net for a draw", _one(lambda f: f.model.sample(1, seed=0).evaluations)),
+    "calls": Number(
+        "passes of the net for a draw", _one(lambda f: f.model.sample(1, seed=0).evaluations)
+    ),
 }

@@ -59,12 +59,18 @@ def _at(setting: Setting, *rows: tuple[str, Any, str, str]) -> tuple[Row, ...]:
 FLOW = Setting("ring", {"layers": 2, "hidden": [32]}, 150)
 LATENTS = Setting("two latents", {"target": "bench.options_measures:correlated"}, 150)
 PIXELS = Setting("digits", {"net": "pixel", "width": 16, "depth": 2, "batch": 128, "ema": 0.99}, 80)
-MASKED = Setting("digits", {"hidden": [64], "width": 16, "depth": 2, "l2": 0.01, "batch": 128, "ema": 0.99}, 200)
-CODES = Setting("digits", {"net": "mlp", "latent": 8, "hidden": [64], "batch": 128, "ema": 0.99}, 300)
+MASKED = Setting(
+    "digits", {"hidden": [64], "width": 16, "depth": 2, "l2": 0.01, "batch": 128, "ema": 0.99}, 200
+)
+CODES = Setting(
+    "digits", {"net": "mlp", "latent": 8, "hidden": [64], "batch": 128, "ema": 0.99}, 300
+)
 BRIEF = replace(CODES, steps=120)
 CONV = Setting("digits", {"latent": 8, "width": 8, "batch": 64, "ema": 0.99}, 100)
 REALS = Setting("ring", {"latent": 2, "hidden": [32], "ema": 0.99, "components": 1}, 150)
-GAME = Setting("ring", {"hidden": [32, 32], "latent": 4, "batch": 128, "ema": 0.99, "lr": 0.01}, 250)
+GAME = Setting(
+    "ring", {"hidden": [32, 32], "latent": 4, "batch": 128, "ema": 0.99, "lr": 0.01}, 250
+)
 WASSERSTEIN = GAME.with_(loss="wasserstein", r1=0.0, r2=0.0, gradient_penalty=1.0)
 NOISY = GAME.with_(instance_noise=1.0, fall=100.0)
 PICTURES = Setting("digits", {"width": 8, "latent": 8, "batch": 64, "ema": 0.99}, 40)
@@ -79,11 +85,23 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             replace(PIXELS.with_(width=32, batch=64), steps=200),
-            ("muon", 0.02, "bits", "kernels learn in fewer steps where all their directions move alike"),
+            (
+                "muon",
+                0.02,
+                "bits",
+                "kernels learn in fewer steps where all their directions move alike",
+            ),
         ),
-        *_at(Setting("100 digits", MASKED.options, 300), ("weight_decay", 3.0, "bits", "holds an overfit back")),
         *_at(
-            Setting("funnel", {"hidden": [32], "components": 1, "lr": 0.03, "clip": 1000.0, "ema": 0.99}, 150),
+            Setting("100 digits", MASKED.options, 300),
+            ("weight_decay", 3.0, "bits", "holds an overfit back"),
+        ),
+        *_at(
+            Setting(
+                "funnel",
+                {"hidden": [32], "components": 1, "lr": 0.03, "clip": 1000.0, "ema": 0.99},
+                150,
+            ),
             ("clip", 1.0, "step", "steps of heavy tails are cut to size"),
         ),
         *_at(
@@ -93,7 +111,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("schedule", "linear", "bits", "in a straight line too"),
         ),
         *_at(
-            Setting("words", {"net": "sequence", "width": 32, "depth": 2, "lr": 0.03, "clip": 0.0, "ema": 0.0}, 60, 6),
+            Setting(
+                "words",
+                {"net": "sequence", "width": 32, "depth": 2, "lr": 0.03, "clip": 0.0, "ema": 0.0},
+                60,
+                6,
+            ),
             ("warmup", 0, "nats", "a high rate needs a gentle start"),
         ),
         *_at(
@@ -107,22 +130,40 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("patience", 2, "steps", "stops once validation no longer improves"),
         ),
         *_at(
-            Setting("regression", {"hidden": [32], "components": 2, "context": 16, "ema": 0.99}, 200, 6),
-            ("drop_given", 0.0, "KL, nothing given", "without it nothing is learned of a missing condition"),
+            Setting(
+                "regression", {"hidden": [32], "components": 2, "context": 16, "ema": 0.99}, 200, 6
+            ),
+            (
+                "drop_given",
+                0.0,
+                "KL, nothing given",
+                "without it nothing is learned of a missing condition",
+            ),
         ),
     ),
     "independent": (
         *_at(
             Setting("ring of 100", seeds=5),
-            ("real", "mixture", "nats", "a smooth law with few parameters: better where rows are few"),
+            (
+                "real",
+                "mixture",
+                "nats",
+                "a smooth law with few parameters: better where rows are few",
+            ),
         ),
         *_at(
             Setting("ring"),
             ("real", "normal", "nats", "one peak cannot hold many"),
             ("bins", 8, "nats", "too coarse for what the margins hold"),
         ),
-        *_at(Setting("ring", {"real": "mixture"}, 200), ("components", 1, "nats", "one peak cannot hold many")),
-        *_at(Setting("100 digits"), ("smoothing", 10.0, "bits", "too much pulls every pixel to one half")),
+        *_at(
+            Setting("ring", {"real": "mixture"}, 200),
+            ("components", 1, "nats", "one peak cannot hold many"),
+        ),
+        *_at(
+            Setting("100 digits"),
+            ("smoothing", 10.0, "bits", "too much pulls every pixel to one half"),
+        ),
         *_at(
             Setting("pictured", {}, "1m", 6),
             ("l2", 0.1, "nats", "holds an overfit to the picture back"),
@@ -133,20 +174,42 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "gaussian": (
-        *_at(Setting("gaussian"), ("covariance", "diagonal", "KL", "loses the correlation: -log(1 - 0.8^2) / 2 nats")),
-        *_at(Setting("unlike classes"), ("classes", "own", "KL", "classes of unlike shape want a shape each")),
-        *_at(Setting("gaussian of 60", seeds=10), ("shrinkage", 0.1, "KL", "steadies a covariance from few rows")),
-        *_at(Setting("gaussian with holes", seeds=10), ("passes", 1, "KL", "one pass of EM is not enough with holes")),
+        *_at(
+            Setting("gaussian"),
+            ("covariance", "diagonal", "KL", "loses the correlation: -log(1 - 0.8^2) / 2 nats"),
+        ),
+        *_at(
+            Setting("unlike classes"),
+            ("classes", "own", "KL", "classes of unlike shape want a shape each"),
+        ),
+        *_at(
+            Setting("gaussian of 60", seeds=10),
+            ("shrinkage", 0.1, "KL", "steadies a covariance from few rows"),
+        ),
+        *_at(
+            Setting("gaussian with holes", seeds=10),
+            ("passes", 1, "KL", "one pass of EM is not enough with holes"),
+        ),
     ),
     "pca": (
         *_at(
             Setting("directions", {"components": 3}),
             ("components", 1, "KL", "one direction of three"),
-            ("scale", False, "KL", "noise that is alike in data units is not once columns are scaled"),
+            (
+                "scale",
+                False,
+                "KL",
+                "noise that is alike in data units is not once columns are scaled",
+            ),
         ),
         *_at(
             Setting("directions of 40", {"components": 3, "scale": False}, seeds=10),
-            ("noise", "diagonal", "KL", "a variance for each number costs rows, where one is the truth"),
+            (
+                "noise",
+                "diagonal",
+                "KL",
+                "a variance for each number costs rows, where one is the truth",
+            ),
         ),
         *_at(
             Setting("directions with holes", {"components": 3, "noise": "diagonal"}, 500),
@@ -158,7 +221,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
     ),
     "kde": (
-        *_at(Setting("directions"), ("bandwidth", "one", "KL", "one width for numbers that vary unlike")),
+        *_at(
+            Setting("directions"),
+            ("bandwidth", "one", "KL", "one width for numbers that vary unlike"),
+        ),
         *_at(
             Setting("ring"),
             ("width", 0.5, "KL", "too wide: the ring fills"),
@@ -166,7 +232,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("passes", 1, "KL", "a search that has hardly begun"),
             ("tolerance", 0.1, "steps", "stops earlier"),
         ),
-        *_at(Setting("chain of 300"), ("blur", 0.9, "KL", "codes blurred until they say little of each other")),
+        *_at(
+            Setting("chain of 300"),
+            ("blur", 0.9, "KL", "codes blurred until they say little of each other"),
+        ),
     ),
     "discriminant": (
         *_at(
@@ -176,7 +245,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("unlike classes"),
-            ("law", {"family": "mixture", "components": 3}, "KL", "more than these Gaussian classes need"),
+            (
+                "law",
+                {"family": "mixture", "components": 3},
+                "KL",
+                "more than these Gaussian classes need",
+            ),
         ),
         *_at(
             Setting("few of unlike classes", {"kind": "qda"}, seeds=10),
@@ -193,7 +267,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(Setting("tags", {"window": 1}, "1m"), ("iterations", 5, "nats", "stopped early")),
         *_at(
             Setting("tags, few", {"window": 1}, seeds=10),
-            ("least", 5, "nats", "rare indicators are known badly, and missed where they are left out"),
+            (
+                "least",
+                5,
+                "nats",
+                "rare indicators are known badly, and missed where they are left out",
+            ),
             ("pairs", "all", "nats", "what was never seen together counts against it"),
             ("l2", 0.01, "nats", "too little holds nothing back"),
         ),
@@ -213,7 +292,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("chain of 40", {}, 100, 10),
-            ("parents", {f"x{j}": [j - 1] for j in range(1, 8)}, "KL", "the true chain need not be found"),
+            (
+                "parents",
+                {f"x{j}": [j - 1] for j in range(1, 8)},
+                "KL",
+                "the true chain need not be found",
+            ),
         ),
         *_at(
             Setting("two chains", {"components": 2}, 100, 10),
@@ -248,7 +332,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             Setting("regimes in a cycle", {"states": 4}, 200, seeds=10),
             ("topology", "cycle", "KL", "what cannot follow need not be learned"),
-            ("allowed", [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], "KL", "the same, said in full"),
+            (
+                "allowed",
+                [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]],
+                "KL",
+                "the same, said in full",
+            ),
         ),
         *_at(
             Setting("regimes, few", {"states": 4}, 200, seeds=10),
@@ -256,7 +345,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("regimes of counts", {"states": 4}, 200, seeds=10),
-            ("count", "negative_binomial", "KL", "a second number a state, which Poisson counts do not need"),
+            (
+                "count",
+                "negative_binomial",
+                "KL",
+                "a second number a state, which Poisson counts do not need",
+            ),
         ),
         *_at(
             Setting("regimes of symbols", {"states": 4}, 200, seeds=10),
@@ -368,15 +462,28 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             MASKED,
             ("net", "pixel", "bits", "a small convolutional net is level with a masked one"),
-            ("hidden", [], "bits", "logistic, learned to the end by L-BFGS: so few steps of a net do not beat it"),
+            (
+                "hidden",
+                [],
+                "bits",
+                "logistic, learned to the end by L-BFGS: so few steps of a net do not beat it",
+            ),
             ("window", 0, "bits", "independent pixels"),
             ("lr", 3e-4, "bits", "too small for so few steps"),
         ),
         *_at(
             Setting("chain", {"hidden": [32], "batch": 128, "ema": 0.99}, 200),
-            ("net", "any_order", "stderr", "answers any subset directly, but orders of one net disagree by so much"),
+            (
+                "net",
+                "any_order",
+                "stderr",
+                "answers any subset directly, but orders of one net disagree by so much",
+            ),
         ),
-        *_at(Setting("chain of 300", MASKED.options), ("window", 1, "KL", "a chain's true memory: less to learn")),
+        *_at(
+            Setting("chain of 300", MASKED.options),
+            ("window", 1, "KL", "a chain's true memory: less to learn"),
+        ),
         *_at(
             PIXELS,
             ("width", 4, "bits", "narrower"),
@@ -397,15 +504,26 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("banana", {"hidden": [32], "components": 1, "ema": 0.99}, 500),
-            ("order", "reverse", "KL", "x_1 given x_2 has two peaks, which one component cannot hold"),
+            (
+                "order",
+                "reverse",
+                "KL",
+                "x_1 given x_2 has two peaks, which one component cannot hold",
+            ),
         ),
-        *_at(Setting("ring", {"hidden": [32], "ema": 0.99}, 400), ("components", 1, "KL", "one peak for each entry")),
+        *_at(
+            Setting("ring", {"hidden": [32], "ema": 0.99}, 400),
+            ("components", 1, "KL", "one peak for each entry"),
+        ),
         *_at(
             Setting("words", {"hidden": [32], "width": 16, "depth": 1, "ema": 0.99}, 300),
             ("end", True, "nats", "log p speaks of the length too, which costs its nats"),
             ("net", "sequence", "nats", "a transformer shares what it learns between places"),
         ),
-        *_at(Setting("100 digits", {"hidden": []}, 100), ("l2", 0.01, "bits", "holds an overfit back")),
+        *_at(
+            Setting("100 digits", {"hidden": []}, 100),
+            ("l2", 0.01, "bits", "holds an overfit back"),
+        ),
         *_at(
             Setting("regression", {"hidden": [32], "ema": 0.99}, 300),
             ("context", 1, "KL", "one number cannot stand for what two entries need"),
@@ -422,7 +540,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             BRIEF,
             ("beta", 4.0, "rate", "a dearer code says less"),
-            ("free_bits", 0.5, "rate", "makes what is cheaper than half a nat a number worth using"),
+            (
+                "free_bits",
+                0.5,
+                "rate",
+                "makes what is cheaper than half a nat a number worth using",
+            ),
             ("kl_warmup", 0.0, "rate", "a code that is dear from the start says less"),
             ("draws", 16, "nats", "trains a tighter bound"),
             ("effort", 1, "nats", "a looser bound from one draw"),
@@ -445,11 +568,22 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             Setting("ring", {"latent": 2, "hidden": [32], "ema": 0.99}, 400),
-            ("prior", {"family": "mixture", "components": 10}, "KL", "a law of the codes that fits them"),
+            (
+                "prior",
+                {"family": "mixture", "components": 10},
+                "KL",
+                "a law of the codes that fits them",
+            ),
         ),
         *_at(REALS.with_(components=3), ("real", "mixture", "KL", "several peaks for one code")),
-        *_at(Setting("funnel", REALS.options, 150), ("real", "shared", "KL", "one deviation for all codes")),
-        *_at(REALS.with_(real="mixture", components=3), ("components", 1, "KL", "one peak for each entry")),
+        *_at(
+            Setting("funnel", REALS.options, 150),
+            ("real", "shared", "KL", "one deviation for all codes"),
+        ),
+        *_at(
+            REALS.with_(real="mixture", components=3),
+            ("components", 1, "KL", "one peak for each entry"),
+        ),
         *_at(
             Setting("regression", REALS.options, 150),
             ("context", 1, "KL", "one number cannot stand for what two entries need"),
@@ -486,8 +620,13 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("ema", 0.0, "energy", "once the rate has fallen there is little to average"),
             ("clip", 0.1, "energy", "no difference here"),
         ),
-        *_at(GAME.with_(loss="non_saturating", r1=0.0, r2=0.0), ("unroll", 3, "modes", "keeps modes")),
-        *_at(GAME.with_(fourier=8), ("fourier_high", 1.0, "quality", "coarse waves show no fine detail")),
+        *_at(
+            GAME.with_(loss="non_saturating", r1=0.0, r2=0.0), ("unroll", 3, "modes", "keeps modes")
+        ),
+        *_at(
+            GAME.with_(fourier=8),
+            ("fourier_high", 1.0, "quality", "coarse waves show no fine detail"),
+        ),
         *_at(NOISY, ("fall", 1.0, "quality", "noise that stays blurs what is learned")),
         *_at(WASSERSTEIN, ("gradient_penalty", 0.0, "slope", "nothing bounds the critic")),
         *_at(PICTURES, ("width", 2, "energy", "too narrow")),
@@ -524,7 +663,12 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "diffusion": (
         *_at(
             DENOISE,
-            ("path", "cosine", "KL", "none: where times follow the noise, paths are one law in other clocks"),
+            (
+                "path",
+                "cosine",
+                "KL",
+                "none: where times follow the noise, paths are one law in other clocks",
+            ),
             ("noise_min", 0.5, "KL", "blurs what is finer"),
             ("width", 8, "KL", "too narrow"),
             ("depth", 1, "KL", "too shallow"),
@@ -541,7 +685,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
         ),
         *_at(
             DENOISE.with_(times="uniform"),
-            *(("path", name, "KL", "another clock spends training elsewhere") for name in ("cosine", "ddpm", "edm")),
+            *(
+                ("path", name, "KL", "another clock spends training elsewhere")
+                for name in ("cosine", "ddpm", "edm")
+            ),
         ),
         *_at(
             Setting("gaussian", DENOISE.options, 200),

@@ -52,7 +52,9 @@ def gaussian() -> Normals:
     """Correlations .8^|i - j|."""
     place = torch.arange(D, dtype=torch.float64)
     cov = 0.8 ** (place[:, None] - place).abs()
-    return Normals(torch.zeros(1, dtype=torch.float64), torch.zeros(1, D, dtype=torch.float64), cov[None])
+    return Normals(
+        torch.zeros(1, dtype=torch.float64), torch.zeros(1, D, dtype=torch.float64), cov[None]
+    )
 
 
 def mixture() -> Normals:
@@ -107,7 +109,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
 }
 # Reals: solver, ODE and particles follow the net in ways of their own, which agree where it is right.
 OF_REALS: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
-    "diffusion": ("diffusion", {"width": 64, "depth": 2, "batch": 512, "ema": 0.995, "steps": 100}, 4000, 512),
+    "diffusion": (
+        "diffusion",
+        {"width": 64, "depth": 2, "batch": 512, "ema": 0.995, "steps": 100},
+        4000,
+        512,
+    ),
 }
 EXACT = ("gaussian", "mixture")
 WORLDS = ("gaussian", "mixture5", "bayes_net")
@@ -124,7 +131,9 @@ def fineness(family: str) -> Fineness:
         return lambda known: FINE
     if "flow" in family:
         return lambda known: ROUGH
-    return lambda known: (1, 801, 161, 51, 22, 15) if known == frozenset(range(len(known))) else ROUGH
+    return lambda known: (
+        (1, 801, 161, 51, 22, 15) if known == frozenset(range(len(known))) else ROUGH
+    )
 
 
 def source(name: str, rows: int, labelled: bool) -> Table:
@@ -158,7 +167,11 @@ def case_of(name: str, family: str, *, rows: int = 2, draws: int = 2000) -> Case
     law = fitted(name, family)
     effort, most = recipe(name, family)[3], D
     if name == "bayes_net":
-        joints = {"vae": of_codes, "diffusion": of_orders, "flow": lambda law: own(law, effort=10_000)}
+        joints = {
+            "vae": of_codes,
+            "diffusion": of_orders,
+            "flow": lambda law: own(law, effort=10_000),
+        }
         brute: Brute = States(joints.get(family, own)(law))
     elif family == "vae":
         brute = Codes(law)
@@ -173,12 +186,23 @@ def labelled_case(name: str, family: str, *, rows: int = 3) -> Case:
     """A family fitted under a label."""
     law = fitted(name, family, labelled=True)
     prior = law.class_prior().double()
-    near, fine = ENVELOPES[name](), fineness(family)  # classes are as narrow as the world's own parts
+    near, fine = (
+        ENVELOPES[name](),
+        fineness(family),
+    )  # classes are as narrow as the world's own parts
     one = family == "gaussian"  # but for these, whose classes are Gaussians of several parts
     each: list[Brute] = [
-        Lattice(own(law, float(y)), drawn_moments(law, float(y)) if one else near, fine) for y in range(len(prior))
+        Lattice(own(law, float(y)), drawn_moments(law, float(y)) if one else near, fine)
+        for y in range(len(prior))
     ]
-    case = Case(name, f"{family}, under a label", law, each[0], asked_rows(name, rows), effort=recipe(name, family)[3])
+    case = Case(
+        name,
+        f"{family}, under a label",
+        law,
+        each[0],
+        asked_rows(name, rows),
+        effort=recipe(name, family)[3],
+    )
     return replace(case, classes=(prior, each))
 
 
@@ -199,7 +223,10 @@ def closed_form(case: Case, closed: Normals) -> Row:
         found: Any = query(case.law, "log_prob", evidence=case.told(known))
         row.asked.add(known)
         row.add(
-            found.kind, found.value - closed.log_density(case.rows, sorted(known)), None, torch.zeros(len(case.rows))
+            found.kind,
+            found.value - closed.log_density(case.rows, sorted(known)),
+            None,
+            torch.zeros(len(case.rows)),
         )
     return row
 
@@ -214,7 +241,9 @@ def plan() -> dict[str, Callable[[], Case]]:
                 continue  # a Gaussian has no density on named categories
             made[f"{name}/{family}"] = lambda name=name, family=family: case_of(name, family)
     for name, family in itertools.product(("gaussian", "mixture5"), (*EXACT, "autoregressive")):
-        made[f"{name}/{family}/label"] = lambda name=name, family=family: labelled_case(name, family)
+        made[f"{name}/{family}/label"] = lambda name=name, family=family: labelled_case(
+            name, family
+        )
     return made
 
 
@@ -240,7 +269,9 @@ HEAD = """| world | law | verb | subsets | kind | worst, exact | standard errors
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("cases", nargs="*", help="among those that --list prints; all unless told")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     parser.add_argument("--write", type=Path, help="the page whose table is replaced")
@@ -275,7 +306,10 @@ def write(page: Path, lines: list[str]) -> None:
     laws = {_law(new) for new in lines}
     kept = [old for old in table.strip().splitlines() if _law(old) not in laws]
     order = ["the truth", *FAMILIES]
-    every = sorted([*kept, *lines], key=lambda s: (WORLDS.index(_law(s)[0]), order.index(_law(s)[1].split(",")[0])))
+    every = sorted(
+        [*kept, *lines],
+        key=lambda s: (WORLDS.index(_law(s)[0]), order.index(_law(s)[1].split(",")[0])),
+    )
     page.write_text("\n".join([text.rstrip(), "", HEAD, *every, ""]), encoding="utf-8")
 
 

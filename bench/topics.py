@@ -45,13 +45,21 @@ class Corpus:
         arrays = [t.numpy() for t in (bags.count, bags.word, bags.start)]
         self.matrix = csr_matrix(tuple(arrays), (len(bags), self.words))
         rows = zip(arrays[2], arrays[2][1:], strict=False)
-        self.lists = [list(zip(arrays[1][a:b].tolist(), arrays[0][a:b].tolist(), strict=True)) for a, b in rows]
+        self.lists = [
+            list(zip(arrays[1][a:b].tolist(), arrays[0][a:b].tolist(), strict=True))
+            for a, b in rows
+        ]
         self.total = float(bags.total.sum())
 
 
 def model(corpus: Corpus, topics: int) -> Any:
     """`topic` with both priors fixed."""
-    options = {"topics": topics, "alpha": 1 / topics, "proportions": "fixed", "smoothing": 1 / topics}
+    options = {
+        "topics": topics,
+        "alpha": 1 / topics,
+        "proportions": "fixed",
+        "smoothing": 1 / topics,
+    }
     return registry.build("topic", options, corpus.space).double()
 
 
@@ -69,7 +77,9 @@ def begin(corpus: Corpus, topics: int) -> dict[str, torch.Tensor]:
     """Where all begin: `topic`'s own start."""
     one = model(corpus, topics)
     noise = Noise(0, torch.arange(1), scope="start", dtype=torch.float64)
-    now: dict[str, torch.Tensor] = one._guess(one._bags(corpus.batch), corpus.batch.weights.double(), noise, 0)
+    now: dict[str, torch.Tensor] = one._guess(
+        one._bags(corpus.batch), corpus.batch.weights.double(), noise, 0
+    )
     return now
 
 
@@ -115,7 +125,9 @@ def gensims(corpus: Corpus, topics: int, passes: int, start: dict[str, torch.Ten
     one.sync_state()
     found, clock = list[tuple[float, np.ndarray]](), time.process_time()
     for _ in range(passes):
-        one.state.numdocs = 0  # else it takes each pass for new documents, and scales what it has counted up
+        one.state.numdocs = (
+            0  # else it takes each pass for new documents, and scales what it has counted up
+        )
         one.update(corpus.lists, passes=1, update_every=0, offset=1.0, decay=1e-9, eval_every=None)
         spent = time.process_time() - clock
         found.append((spent, one.state.get_lambda().copy()))
@@ -137,8 +149,12 @@ def compare(corpus: Corpus, topics: int, passes: int, repeats: int) -> None:
     for _ in range(repeats):
         for name, run in RUNS.items():
             traces[name].append(run(corpus, topics, passes, start))
-    climbs = {n: [(s, bound(corpus, w)) for s, w in t[0][EVERY - 1 :: EVERY]] for n, t in traces.items()}
-    print("| | ms a pass | theirs / ours | bound, nats a word | near it after | ours after | theirs / ours |")
+    climbs = {
+        n: [(s, bound(corpus, w)) for s, w in t[0][EVERY - 1 :: EVERY]] for n, t in traces.items()
+    }
+    print(
+        "| | ms a pass | theirs / ours | bound, nats a word | near it after | ours after | theirs / ours |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, found in traces.items():
         seconds = [t[-1][0] for t in found]
@@ -163,7 +179,9 @@ def show(name: str, topics: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--set", default="ap")
     parser.add_argument("--topics", type=int, default=50)
     parser.add_argument("--passes", type=int, default=40)

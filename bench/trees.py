@@ -47,7 +47,9 @@ def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 def ours(x: np.ndarray) -> Any:
     """`bayes_net` of plain rows."""
-    data = Table(vector(x.shape[1], Nominal(categories=2)), Batch(torch.from_numpy(x.astype(float))))
+    data = Table(
+        vector(x.shape[1], Nominal(categories=2)), Batch(torch.from_numpy(x.astype(float)))
+    )
     return Run(registry.build("bayes_net", {"smoothing": 0}, data.space).double(), data, 100).fit()
 
 
@@ -70,7 +72,9 @@ def named(x: np.ndarray) -> pd.DataFrame:
 def pairs(model: Any) -> set[frozenset[str]]:
     """The edges of a tree of any of the three, without direction."""
     if isinstance(model, BayesianNetwork):
-        return {frozenset((f"x{i}", f"x{j}")) for j, above in enumerate(model.structure) for i in above}
+        return {
+            frozenset((f"x{i}", f"x{j}")) for j, above in enumerate(model.structure) for i in above
+        }
     edges = model.edges() if isinstance(model, DiscreteBayesianNetwork) else model.edges[0]
     return {frozenset(edge) for edge in edges}
 
@@ -128,16 +132,23 @@ def asked(d: int, peer: str, *, together: bool = False) -> Case:
         for row, (_, known) in zip(each, some, strict=True):
             row[[int(name[1:]) for name in known]] = torch.tensor(list(known.values())).double()
         both = each.repeat(2, 1)
-        both[torch.arange(2 * ASKED), places.repeat(2)] = torch.arange(2).double().repeat_interleave(ASKED)
+        both[torch.arange(2 * ASKED), places.repeat(2)] = (
+            torch.arange(2).double().repeat_interleave(ASKED)
+        )
         return np.asarray(mine.log_prob(both).value.unflatten(0, (2, ASKED)).softmax(0).T)
 
     def eliminated() -> np.ndarray:
         engine = VariableElimination(theirs)
-        answers = [engine.query([name], evidence=known, show_progress=False) for name, known in some]
+        answers = [
+            engine.query([name], evidence=known, show_progress=False) for name, known in some
+        ]
         return np.stack([a.values for a in answers])
 
     def passed() -> np.ndarray:
-        x_, known = torch.zeros(ASKED, d, dtype=torch.int64), torch.zeros(ASKED, d, dtype=torch.bool)
+        x_, known = (
+            torch.zeros(ASKED, d, dtype=torch.int64),
+            torch.zeros(ASKED, d, dtype=torch.bool),
+        )
         for i, (_, evidence) in enumerate(some):
             for name, value in evidence.items():
                 x_[i, int(name[1:])], known[i, int(name[1:])] = value, True

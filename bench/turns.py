@@ -47,7 +47,9 @@ def compared(case: Case, repeats: int) -> str:
 
 def main(cases: Mapping[str, Callable[[], Case]], doc: str | None) -> None:
     """Run the cases that were named, or all."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", action="append", choices=[*cases])
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()

@@ -38,8 +38,22 @@ def seconds(work: Callable[[], object]) -> float:
 def ours(x: torch.Tensor, latent: int, precision: str) -> Callable[[], None]:
     """An epoch of our Run: nothing averaged, nothing clipped, no rows with holes, as the peer has it."""
     table = Table(vector(PIXELS, binary()), Batch(x))
-    same = {"net": "mlp", "hidden": (HIDDEN,), "activation": "relu", "latent": latent, "batch": BATCH, "lr": 1e-3}
-    lean = {"hide": 0.0, "ema": 0.0, "clip": 0.0, "schedule": "constant", "warmup": 0, "precision": precision}
+    same = {
+        "net": "mlp",
+        "hidden": (HIDDEN,),
+        "activation": "relu",
+        "latent": latent,
+        "batch": BATCH,
+        "lr": 1e-3,
+    }
+    lean = {
+        "hide": 0.0,
+        "ema": 0.0,
+        "clip": 0.0,
+        "schedule": "constant",
+        "warmup": 0,
+        "precision": precision,
+    }
     run = Run(registry.build("vae", {**same, **lean}, table.space), table, 10**9)
 
     def epoch() -> None:
@@ -67,12 +81,18 @@ class InTurns(TrainingCallback):
 
 def measured(latent: int) -> dict[str, float]:
     """Median processor time of an epoch of each, without the first."""
-    x = (torch.rand(STEPS * BATCH, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    x = (
+        torch.rand(STEPS * BATCH, PIXELS, generator=torch.Generator().manual_seed(0)) < 0.2
+    ).float()
     turns = InTurns({f"ours {p}": ours(x, latent, p) for p in PRECISIONS})
     peer = VAE(VAEConfig(input_dim=(PIXELS,), latent_dim=latent, reconstruction_loss="bce"))
     with tempfile.TemporaryDirectory() as folder:
         config = BaseTrainerConfig(
-            output_dir=folder, num_epochs=EPOCHS, per_device_train_batch_size=BATCH, learning_rate=1e-3, no_cuda=True
+            output_dir=folder,
+            num_epochs=EPOCHS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=1e-3,
+            no_cuda=True,
         )
         BaseTrainer(peer, Peers(x), training_config=config, callbacks=[turns]).train()
     return {name: statistics.median(times[1:]) for name, times in turns.times.items()}

@@ -123,7 +123,9 @@ def marginals(case: Case) -> Row:
     for known in case.subsets:
         truth, error = case.truths(known)
         if known:
-            found: Any = query(case.law, "log_prob", evidence=case.told(known), effort=case.effort, seed=1)
+            found: Any = query(
+                case.law, "log_prob", evidence=case.told(known), effort=case.effort, seed=1
+            )
         else:
             nothing = Batch(case.rows).hide(torch.ones_like(case.rows, dtype=torch.bool))
             found = case.law.log_prob(nothing, effort=case.effort, seed=1)
@@ -137,13 +139,25 @@ def ratios(case: Case) -> Row:
     row = Row("log_prob of the rest, given")
     whole, more = case.truths(frozenset(range(D)))
     for known in case.subsets[:-1]:
-        part, error = case.truths(known) if known else (torch.zeros_like(whole), torch.zeros_like(whole))
+        part, error = (
+            case.truths(known) if known else (torch.zeros_like(whole), torch.zeros_like(whole))
+        )
         rest = frozenset(range(D)) - known
         found: Any = query(
-            case.law, "log_prob", given=case.told(known), evidence=case.told(rest), effort=case.effort, seed=2
+            case.law,
+            "log_prob",
+            given=case.told(known),
+            evidence=case.told(rest),
+            effort=case.effort,
+            seed=2,
         )
         row.asked.add(known)
-        row.add(found.kind, found.value - (whole - part), found.stderr, (error.square() + more.square()).sqrt())
+        row.add(
+            found.kind,
+            found.value - (whole - part),
+            found.stderr,
+            (error.square() + more.square()).sqrt(),
+        )
     return row
 
 
@@ -185,7 +199,9 @@ def _judge(row: Row, case: Case, found: Draws, x: Tensor, known: frozenset[int])
     mean, std, error = truth.mean(_moments((truth.x[:, hidden] - centre) / scale, squares=real))
     ours = _moments((drawn[:, hidden] - centre) / scale, squares=real).mean(0)
     slack = 0.0 if found.kind is Kind.EXACT else 1 / size
-    sampled = std * math.sqrt(1 / len(drawn) + slack + (1 / len(truth.x) if isinstance(case.brute, Codes) else 0))
+    sampled = std * math.sqrt(
+        1 / len(drawn) + slack + (1 / len(truth.x) if isinstance(case.brute, Codes) else 0)
+    )
     moved = std > 1e-6
     row.errors += ((ours - mean) / (sampled.square() + error.square()).sqrt())[moved].tolist()
 
@@ -250,11 +266,19 @@ def labels(case: Case) -> Row:
     prior, each = case.classes
     for known in case.subsets:
         rows = case.rows if known else case.rows[:1]
-        found: Any = query(case.law, "classify", evidence=case.told(known, rows) or None, effort=case.effort, seed=5)
+        found: Any = query(
+            case.law,
+            "classify",
+            evidence=case.told(known, rows) or None,
+            effort=case.effort,
+            seed=5,
+        )
         row.asked.add(known)
         for x, p in zip(rows, found.probabilities, strict=True):
             brutes = [b(x, known) for b in each] if known else []
-            truth = (prior.log() + tensor([b.log_p for b in brutes])).softmax(-1) if known else prior
+            truth = (
+                (prior.log() + tensor([b.log_p for b in brutes])).softmax(-1) if known else prior
+            )
             slack = max((b.error for b in brutes), default=0.0)
             row.add(found.kind, (p - truth).abs().max()[None], None, tensor([slack]))
     return row
@@ -264,5 +288,11 @@ def answers(case: Case) -> list[Row]:
     """Every verb."""
     if case.classes is not None:
         return [labels(case)]
-    rows = [marginals(case), ratios(case), drawn(case, "sample"), drawn(case, "complete"), modes(case)]
+    rows = [
+        marginals(case),
+        ratios(case),
+        drawn(case, "sample"),
+        drawn(case, "complete"),
+        modes(case),
+    ]
     return rows if case.law.space.real else [*rows, columns(case)]

@@ -9,7 +9,14 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, RED, GREEN, ORANGE, PURPLE, GREY = "#2166ac", "#c1272d", "#2a8c4a", "#e08214", "#7b3294", "#8a8a8a"
+BLUE, RED, GREEN, ORANGE, PURPLE, GREY = (
+    "#2166ac",
+    "#c1272d",
+    "#2a8c4a",
+    "#e08214",
+    "#7b3294",
+    "#8a8a8a",
+)
 WIDTH, HEIGHT = 4.4, 3.6  # inches of one plot
 STYLE = {"axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
          "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
@@ -45,7 +52,9 @@ def write(figure: Figure, out: Path, name: str) -> None:
 def command(example: Example) -> None:
     """Run an example from the command line and print its numbers: `python examples/NAME.py [folder] [--quick]`."""
     parser = argparse.ArgumentParser(description=example.__doc__)
-    parser.add_argument("out", nargs="?", type=Path, default=Path("out"), help="folder for the figure (out)")
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path("out"), help="folder for the figure (out)"
+    )
     parser.add_argument("--quick", action="store_true", help="less data and fewer steps")
     asked = parser.parse_args()
     for name, value in example(asked.out, quick=asked.quick).items():

@@ -23,7 +23,12 @@ from likeness.core.space import vector
 from likeness.data.worlds.gaussian import Correlated, LinearGaussian
 from likeness.metrics.intervals import mean_with_stderr, paired_difference
 
-SEARCHES = (10, 30, 100, 300)  # steps of each row's own search, which starts from the encoder's answer
+SEARCHES = (
+    10,
+    30,
+    100,
+    300,
+)  # steps of each row's own search, which starts from the encoder's answer
 
 
 def mean_field() -> tuple[Correlated, Tensor]:
@@ -33,8 +38,15 @@ def mean_field() -> tuple[Correlated, Tensor]:
     posterior = world.encode(x)
 
     def loss(v: np.ndarray) -> float:
-        loc, tril = torch.as_tensor(v[None, :2]), torch.diag_embed(torch.as_tensor(np.exp(v[None, 2:])))
-        return -float(world.elbo(x, Correlated(vector(2), torch.zeros(1), Kind.ESTIMATE, "independent", loc, tril)))
+        loc, tril = (
+            torch.as_tensor(v[None, :2]),
+            torch.diag_embed(torch.as_tensor(np.exp(v[None, 2:]))),
+        )
+        return -float(
+            world.elbo(
+                x, Correlated(vector(2), torch.zeros(1), Kind.ESTIMATE, "independent", loc, tril)
+            )
+        )
 
     best = torch.as_tensor(minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-7}).x)
     assert torch.allclose(best[:2], posterior.mean[0], atol=1e-4)
@@ -46,11 +58,20 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     posterior, variance = mean_field()
     cov = posterior.factor[0] @ posterior.factor[0].T
     share = 1 - float(cov[0, 1] ** 2 / (cov[0, 0] * cov[1, 1]))  # 1 - rho^2
-    assert torch.allclose(variance / cov.diagonal(), torch.full((2,), share, dtype=cov.dtype), rtol=1e-4)
+    assert torch.allclose(
+        variance / cov.diagonal(), torch.full((2,), share, dtype=cov.dtype), rtol=1e-4
+    )
     lost = -0.5 * math.log(share)  # KL(q || posterior) at that q
 
     world, draws = lk.world("moons"), 128 if quick else 512
-    options = {"latent": 2, "hidden": (64, 64), "ema": 0.99, "hide": 0.0, "lr": 5e-3, "progress": False}
+    options = {
+        "latent": 2,
+        "hidden": (64, 64),
+        "ema": 0.99,
+        "hide": 0.0,
+        "lr": 5e-3,
+        "progress": False,
+    }
     model = lk.fit("vae", world.source(2_000, seed=0), budget=300 if quick else 2_000, **options)
     x = world.source(100 if quick else 400, seed=1).batch.x
     bounds, seconds = {}, {}
@@ -61,7 +82,10 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         bounds[steps] = model.elbo(x, q, effort=draws, seed=0).value.double()
     evidence = model.log_prob(x, effort=1_000 if quick else 5_000, seed=1).value.double()
     most = SEARCHES[-1]
-    gap, rest = paired_difference(bounds[most], bounds[0]), paired_difference(evidence, bounds[most])
+    gap, rest = (
+        paired_difference(bounds[most], bounds[0]),
+        paired_difference(evidence, bounds[most]),
+    )
     assert gap.value > 3 * gap.stderr  # what the shared net loses
     assert (
         quick or rest.value > 3 * rest.stderr
@@ -98,7 +122,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
             f"time of {most} steps over one pass": seconds[most] / seconds[0]}  # fmt: skip
 
 
-def show_independence(plot, posterior: Correlated, cov: Tensor, variance: Tensor, share: float) -> None:
+def show_independence(
+    plot, posterior: Correlated, cov: Tensor, variance: Tensor, share: float
+) -> None:
     """Two standard deviations of the posterior and of the best independent q."""
     centre, (values, vectors) = posterior.mean[0].numpy(), np.linalg.eigh(cov.numpy())
     tilt = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
@@ -107,8 +133,17 @@ def show_independence(plot, posterior: Correlated, cov: Tensor, variance: Tensor
     plot.add_patch(Ellipse(centre, *(4 * variance.sqrt().numpy()), fc="none", ec=ORANGE, lw=2, ls="--",
                            label="best independent q(z | x)"))  # fmt: skip
     reach = 3 * float(values.max()) ** 0.5
-    plot.set(xlim=(centre[0] - reach, centre[0] + reach), ylim=(centre[1] - reach, centre[1] + reach), aspect="equal")
-    mark(plot, f"Independence keeps 1 - ρ² = {share:.3f} of each variance", "first code", "second code")
+    plot.set(
+        xlim=(centre[0] - reach, centre[0] + reach),
+        ylim=(centre[1] - reach, centre[1] + reach),
+        aspect="equal",
+    )
+    mark(
+        plot,
+        f"Independence keeps 1 - ρ² = {share:.3f} of each variance",
+        "first code",
+        "second code",
+    )
 
 
 if __name__ == "__main__":

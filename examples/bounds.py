@@ -27,7 +27,9 @@ WORLD = LinearGaussian(torch.ones(1, 1), sigma=0.5)
 def gaussian(mean: torch.Tensor, variance: torch.Tensor) -> Correlated:
     """q(z) = N(mean, variance) of each row, both (B,)."""
     rows = torch.arange(len(mean))
-    return Correlated(vector(1), rows, Kind.ESTIMATE, "chosen", mean[:, None], variance.sqrt()[:, None, None])
+    return Correlated(
+        vector(1), rows, Kind.ESTIMATE, "chosen", mean[:, None], variance.sqrt()[:, None, None]
+    )
 
 
 def elbo(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
@@ -93,25 +95,37 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     posterior = WORLD.encode(X)
     one, third = torch.tensor([1.0], dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)
     bound = float(elbo(one, third))
-    gap = 0.5 * (0.3 / 0.2 + 0.04**2 / 0.2 - 1 - math.log(0.3 / 0.2))  # KL(N(1, 0.3) || N(1.04, 0.2))
+    gap = 0.5 * (
+        0.3 / 0.2 + 0.04**2 / 0.2 - 1 - math.log(0.3 / 0.2)
+    )  # KL(N(1, 0.3) || N(1.04, 0.2))
     assert math.isclose(evidence, -1.70651, abs_tol=5e-6)
     assert math.isclose(bound, -1.75778, abs_tol=5e-6)
-    assert math.isclose(gap, 0.051267, abs_tol=5e-7) and math.isclose(bound + gap, evidence, abs_tol=1e-12)
-    assert math.isclose(float(WORLD.elbo(X, posterior)), evidence, abs_tol=1e-10)  # tight at the posterior
+    assert math.isclose(gap, 0.051267, abs_tol=5e-7) and math.isclose(
+        bound + gap, evidence, abs_tol=1e-12
+    )
+    assert math.isclose(
+        float(WORLD.elbo(X, posterior)), evidence, abs_tol=1e-10
+    )  # tight at the posterior
 
     # For any z: log p(x) = log p(z) + log p(x | z) - log p(z | x).
     z = torch.linspace(-4, 4, 9, dtype=torch.float64)[:, None]
     log_prior, log_fit = torch.as_tensor(norm(0, 1).logpdf(z[:, 0])), WORLD.decode(z).log_prob(X)
     inside = torch.stack([posterior.log_prob(row[None])[0] for row in z])
     assert torch.allclose(
-        log_prior + log_fit - inside, torch.full((9,), evidence, dtype=torch.float64), rtol=0, atol=1e-10
+        log_prior + log_fit - inside,
+        torch.full((9,), evidence, dtype=torch.float64),
+        rtol=0,
+        atol=1e-10,
     )
 
     # The ELBO = E log p(x | z) - KL(q || prior): two terms that add up. No q of a thousand exceeds log p.
     fit = float(norm(1, 0.5).logpdf(1.3)) - 0.3 / (2 * 0.25)
     assert math.isclose(fit - divergence(1, 0.3), bound, abs_tol=1e-12)
     rng = np.random.default_rng(0)
-    means, variances = torch.as_tensor(rng.normal(0, 3, 1000)), torch.as_tensor(rng.gamma(1.0, 1.0, 1000))
+    means, variances = (
+        torch.as_tensor(rng.normal(0, 3, 1000)),
+        torch.as_tensor(rng.gamma(1.0, 1.0, 1000)),
+    )
     assert bool((elbo(means, variances) <= evidence).all())
     mean, variance = ascend()
     assert math.isclose(mean, 1.04, abs_tol=1e-3) and math.isclose(variance, 0.2, abs_tol=1e-3)
@@ -138,27 +152,48 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     at = np.linspace(-3, 3.5, 400)
     laws.plot(at, norm(0, 1).pdf(at), color=GREY, label="prior N(0, 1)")
     laws.plot(at, norm(1.04, math.sqrt(0.2)).pdf(at), color=BLUE, label="posterior N(1.04, 0.2)")
-    laws.plot(at, norm(1, math.sqrt(0.3)).pdf(at), color=ORANGE, ls="--", label=f"q = N(1, 0.3), {gap:.4f} nats off")
+    laws.plot(
+        at,
+        norm(1, math.sqrt(0.3)).pdf(at),
+        color=ORANGE,
+        ls="--",
+        label=f"q = N(1, 0.3), {gap:.4f} nats off",
+    )
     laws.set_ylim(0, 1.2)
     mark(laws, "What z may have been, given x = 1.3", "z", "density")
     m = torch.linspace(0.6, 1.5, 200, dtype=torch.float64)
     for v, colour in ((0.2, BLUE), (0.3, ORANGE), (0.4, GREEN)):
         landscape.plot(m, elbo(m, torch.full_like(m, v)), color=colour, label=f"ELBO of N(m, {v})")
     landscape.axhline(evidence, color="black", lw=1, ls=":", label=f"log p(1.3) = {evidence:.5f}")
-    landscape.annotate("", (1, evidence), (1, bound), arrowprops={"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0})
+    landscape.annotate(
+        "", (1, evidence), (1, bound), arrowprops={"arrowstyle": "<->", "shrinkA": 0, "shrinkB": 0}
+    )
     landscape.set_ylim(-2.0, -1.5)
     mark(landscape, "The gap is KL(q || posterior)", "mean m of q", "nats")
     value, error = np.array(list(bounds.values())).T
     more.errorbar(
-        draws, value, yerr=2 * error, color=ORANGE, marker="o", label="importance-weighted bound, q = N(1, 0.3)"
+        draws,
+        value,
+        yerr=2 * error,
+        color=ORANGE,
+        marker="o",
+        label="importance-weighted bound, q = N(1, 0.3)",
     )
     more.axhline(evidence, color="black", lw=1, ls=":", label="log p(1.3)")
     more.set_xscale("log")
     more.set_ylim(-1.765, -1.695)
     mark(more, "More draws close the gap", "draws K", "nats")
     s = np.linspace(0.1, 2.5, 200)
-    penalty.plot(s, [divergence(0.5, v**2) for v in s], color=BLUE, label="(m² + s² - 1 - log s²) / 2")
-    penalty.plot(s, [wrong(0.5, v**2) for v in s], color=RED, ls="--", label="-(m² + s - 1 - log s) / 2, never right")
+    penalty.plot(
+        s, [divergence(0.5, v**2) for v in s], color=BLUE, label="(m² + s² - 1 - log s²) / 2"
+    )
+    penalty.plot(
+        s,
+        [wrong(0.5, v**2) for v in s],
+        color=RED,
+        ls="--",
+        label="-(m² + s - 1 - log s) / 2, never right",
+    )
     penalty.axhline(0, color="black", lw=0.6)
     mark(penalty, "KL(N(0.5, s²) || N(0, 1))", "s", "nats")
     write(figure, out, "bounds")

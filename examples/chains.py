@@ -33,13 +33,19 @@ def lines() -> list[np.ndarray]:
 def words(pieces: list[np.ndarray]) -> list[np.ndarray]:
     """The words, each a sequence of its own."""
     text = "".join(LETTERS[int(c)] for piece in pieces for c in piece)
-    return [np.array([LETTERS.index(c) for c in word], float) for word in text.split() if len(word) <= 14]
+    return [
+        np.array([LETTERS.index(c) for c in word], float)
+        for word in text.split()
+        if len(word) <= 14
+    ]
 
 
 def table(items: list[np.ndarray], longest: int) -> Table:
     """Letters as codes."""
     variable = Nominal(categories=27, labels=tuple(LETTERS))
-    space = Space(axes=("time",), shape=(None,), variables=(variable,), longest=longest, source="text")
+    space = Space(
+        axes=("time",), shape=(None,), variables=(variable,), longest=longest, source="text"
+    )
     return Table(space, as_batch(space, items))
 
 
@@ -68,7 +74,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     bits_alone = -float(single.log_prob(fresh).value.mean()) / LENGTH / np.log(2)
     assert bits_alone > bits["held out"][0] > bits["held out"][1]
     assert bits["on what was counted"] == sorted(bits["on what was counted"], reverse=True)
-    assert bits["smoothing 1"][2] > bits["smoothing 1"][1]  # few windows of three letters have been seen enough
+    assert (
+        bits["smoothing 1"][2] > bits["smoothing 1"][1]
+    )  # few windows of three letters have been seen enough
 
     # The first order by hand: the table is counts.
     counts = np.full((28, 27), 0.02)
@@ -100,7 +108,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     assert both > before
 
     figure, (cost, after, long) = page(3)
-    drawn = [f"order {k}: {spelt(m.sample(1, seed=3).x[0].numpy())}" for k, m in enumerate(models, 1)]
+    drawn = [
+        f"order {k}: {spelt(m.sample(1, seed=3).x[0].numpy())}" for k, m in enumerate(models, 1)
+    ]
     figure.suptitle("\n".join(drawn), fontsize=9, family="monospace", x=0.02, ha="left")
     orders = np.arange(1, 4)
     for (name, values), colour in zip(bits.items(), (BLUE, ORANGE, GREY), strict=True):
@@ -115,7 +125,14 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     mark(after, "p(letter | the one before)", "letter", "before it")
     edges = np.arange(16) - 0.5
     long.hist(seen, edges, density=True, color=GREY, alpha=0.6, label="words")
-    long.hist(lengths, edges, density=True, histtype="step", color=BLUE, label="drawn by a chain that ends")
+    long.hist(
+        lengths,
+        edges,
+        density=True,
+        histtype="step",
+        color=BLUE,
+        label="drawn by a chain that ends",
+    )
     mark(long, "Lengths", "letters")
     write(figure, out, "chains")
     return {

@@ -34,7 +34,9 @@ def jacobian(model: Model, x: Tensor) -> Tensor:
     """dz/dx of each row by automatic differentiation, (B, D, D)."""
     x = x.clone().requires_grad_()
     z = walk(model, x)[0][-1]
-    return torch.stack([torch.autograd.grad(z[:, i].sum(), x, retain_graph=True)[0] for i in range(z.shape[1])], 1)
+    return torch.stack(
+        [torch.autograd.grad(z[:, i].sum(), x, retain_graph=True)[0] for i in range(z.shape[1])], 1
+    )
 
 
 def one_number() -> tuple[np.ndarray, np.ndarray, float]:
@@ -51,32 +53,56 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     assert math.isclose(whole, 1.0, abs_tol=1e-6)
 
     world = lk.world("moons")
-    options = {"layers": 3, "hidden": (48, 48), "budget": 250 if quick else 2500, "holdout": 0.0, "progress": False}
-    model = lk.fit("flow", world.source(2_000 if quick else 10_000, seed=0), ema=0.99, **options).double()
+    options = {
+        "layers": 3,
+        "hidden": (48, 48),
+        "budget": 250 if quick else 2500,
+        "holdout": 0.0,
+        "progress": False,
+    }
+    model = lk.fit(
+        "flow", world.source(2_000 if quick else 10_000, seed=0), ema=0.99, **options
+    ).double()
     x = world.source(500, seed=1).batch.x
     answer = model.log_prob(x)
     stops, ladjs = walk(model, x)
     base = torch.as_tensor(norm.logpdf(stops[-1].detach().numpy())).sum(-1)
     assert torch.allclose(answer.value, base + torch.stack(ladjs).sum(0), rtol=0, atol=1e-9)
-    assert torch.allclose(answer.value, torch.stack(list(answer.terms.values())).sum(0), rtol=0, atol=1e-9)
+    assert torch.allclose(
+        answer.value, torch.stack(list(answer.terms.values())).sum(0), rtol=0, atol=1e-9
+    )
     brute = torch.linalg.slogdet(jacobian(model, x))[1]
     assert torch.allclose(torch.stack(ladjs).sum(0), brute, rtol=0, atol=1e-8)
-    far = torch.cat([x, 20 * torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=x.dtype)])
+    far = torch.cat(
+        [x, 20 * torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=x.dtype)]
+    )
     returned = model.decode(model.encode(far).point).point
     there_and_back = float(((returned - far).abs() / (1 + far.abs())).max())
     assert there_and_back < 1e-10
 
     # Four dimensions, the determinant by brute force; and det(A^-1) = 1 / det(A).
-    four = lk.fit("flow", lk.world("gaussian", n=4).source(500, seed=0), **{**options, "budget": 30}).double()
+    four = lk.fit(
+        "flow", lk.world("gaussian", n=4).source(500, seed=0), **{**options, "budget": 30}
+    ).double()
     rows = 3 * torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     change = jacobian(four, rows)
     base4 = torch.as_tensor(norm.logpdf(four.encode(rows).point.numpy())).sum(-1)
-    assert torch.allclose(four.log_prob(rows).value, base4 + torch.linalg.slogdet(change)[1], rtol=0, atol=1e-8)
-    assert torch.allclose(torch.linalg.det(torch.linalg.inv(change)), 1 / torch.linalg.det(change), rtol=1e-6)
+    assert torch.allclose(
+        four.log_prob(rows).value, base4 + torch.linalg.slogdet(change)[1], rtol=0, atol=1e-8
+    )
+    assert torch.allclose(
+        torch.linalg.det(torch.linalg.inv(change)), 1 / torch.linalg.det(change), rtol=1e-6
+    )
 
     # The density integrates to 1; with the Jacobian's norm in place of its determinant it does not.
-    axes = [torch.linspace(-3.5, 4.5, 400, dtype=x.dtype), torch.linspace(-3, 3.5, 325, dtype=x.dtype)]
-    plane, cell = torch.cartesian_prod(*axes), float((axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0]))
+    axes = [
+        torch.linspace(-3.5, 4.5, 400, dtype=x.dtype),
+        torch.linspace(-3, 3.5, 325, dtype=x.dtype),
+    ]
+    plane, cell = (
+        torch.cartesian_prod(*axes),
+        float((axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])),
+    )
     density = model.log_prob(plane).value.exp()
     mass = float(density.sum()) * cell
     norms = torch.linalg.matrix_norm(jacobian(model, plane), 2)

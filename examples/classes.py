@@ -41,7 +41,10 @@ def held_out(folds: int = 10) -> dict[str, dict[str, float]]:
             seen[:, missing], mended[:, missing] = np.nan, X[train].mean(0)[missing]
             best = law.classify(seen).best.numpy()
             right[name] += (best == Y[test]).sum(), (line.predict(mended) == Y[test]).sum()
-    return {name: dict(zip(("Gaussians", "logistic"), r / len(Y), strict=True)) for name, r in right.items()}
+    return {
+        name: dict(zip(("Gaussians", "logistic"), r / len(Y), strict=True))
+        for name, r in right.items()
+    }
 
 
 def slopes(classes: int, d: int) -> int:
@@ -56,7 +59,9 @@ def covariances(classes: int, d: int) -> int:
 
 def sizes(law: Model) -> dict[str, float]:
     """Free numbers of both ways: of irises by the models themselves, of photographs of 480,000 numbers by formula."""
-    told = lk.fit("independent", DATA.target_names[Y][:, None], given=X, holdout=0.0, progress=False)
+    told = lk.fit(
+        "independent", DATA.target_names[Y][:, None], given=X, holdout=0.0, progress=False
+    )
     assert told.count() == slopes(3, 4) and law.count() == covariances(3, 4)
     pair = {"numbers, Gaussians": law.count(), "numbers, logistic": told.count()}
     most, few = covariances(3, 480_000), slopes(3, 480_000)
@@ -71,7 +76,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     posterior = law.classify(X)
 
     # Bayes' rule: p(y | x) = p(y) p(x | y) / sum over y of the same; its denominator is the law's answer without y.
-    joint = torch.stack([law.log_prob(X, given=np.full(len(X), name)).value for name in DATA.target_names], -1)
+    joint = torch.stack(
+        [law.log_prob(X, given=np.full(len(X), name)).value for name in DATA.target_names], -1
+    )
     joint = joint - math.log(3)
     assert torch.allclose(joint.logsumexp(-1), law.log_prob(X).value, rtol=0, atol=1e-9)
     assert torch.allclose(joint.log_softmax(-1), posterior.logits, rtol=0, atol=1e-9)
@@ -82,13 +89,21 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     grid = np.linspace(-3, 7, 2001)
     row = np.repeat(X[70:71], len(grid), 0)
     row[:, 3] = grid
-    each = torch.stack([law.log_prob(row, given=np.full(len(row), n)).value.logsumexp(0) for n in DATA.target_names])
+    each = torch.stack(
+        [
+            law.log_prob(row, given=np.full(len(row), n)).value.logsumexp(0)
+            for n in DATA.target_names
+        ]
+    )
     holed = X[70:71].copy()
     holed[:, 3] = np.nan
     assert torch.allclose(each.log_softmax(0), law.classify(holed).logits[0], rtol=0, atol=1e-6)
 
     accuracy = held_out()
-    assert accuracy["both petal columns"]["Gaussians"] > accuracy["both petal columns"]["logistic"] + 0.3
+    assert (
+        accuracy["both petal columns"]["Gaussians"]
+        > accuracy["both petal columns"]["logistic"] + 0.3
+    )
     assert accuracy["petal width"]["Gaussians"] > accuracy["petal width"]["logistic"] + 0.1
     assert abs(accuracy["nothing"]["Gaussians"] - accuracy["nothing"]["logistic"]) < 0.03
 
@@ -98,13 +113,26 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     asked = np.column_stack([np.full((len(mesh), 2), np.nan), mesh])
     best = law.classify(asked).probabilities.reshape(120, 140, 3)
     shade = best.numpy() @ np.array([[0.98, 0.75, 0.75], [0.75, 0.93, 0.78], [0.72, 0.82, 0.97]])
-    plane.imshow(shade, origin="lower", aspect="auto", extent=(axes[0][0], axes[0][-1], axes[1][0], axes[1][-1]))
+    plane.imshow(
+        shade,
+        origin="lower",
+        aspect="auto",
+        extent=(axes[0][0], axes[0][-1], axes[1][0], axes[1][-1]),
+    )
     for k, colour in enumerate(COLOURS):
         plane.plot(*X[np.equal(Y, k), 2:].T, "o", ms=3, color=colour, label=DATA.target_names[k])
-    mark(plane, "Classes by Bayes' rule, sepals missing: no boundary was fitted", "petal length, cm", "petal width, cm")
+    mark(
+        plane,
+        "Classes by Bayes' rule, sepals missing: no boundary was fitted",
+        "petal length, cm",
+        "petal width, cm",
+    )
     for i, (name, colour) in enumerate((("Gaussians", BLUE), ("logistic", ORANGE))):
         heights = [accuracy[h][name] for h in HOLES]
-        label = {"Gaussians": "argmax of p(y | what is seen)", "logistic": "logistic regression, holes filled by means"}
+        label = {
+            "Gaussians": "argmax of p(y | what is seen)",
+            "logistic": "logistic regression, holes filled by means",
+        }
         bars.bar(np.arange(3) + 0.4 * i - 0.2, heights, 0.38, color=colour, label=label[name])
         for j, v in enumerate(heights):
             bars.text(j + 0.4 * i - 0.2, v + 0.01, f"{v:.3f}", ha="center", fontsize=8)

@@ -17,7 +17,15 @@ from likeness.data.worlds.gaussian import LinearGaussian
 from likeness.metrics.distance import energy_distance, mmd
 
 BETAS = (0.01, 0.1, 1.0)
-OPTIONS = {"latent": 2, "hidden": (64, 64), "ema": 0.99, "hide": 0.0, "lr": 5e-3, "real": "shared", "progress": False}
+OPTIONS = {
+    "latent": 2,
+    "hidden": (64, 64),
+    "ema": 0.99,
+    "hide": 0.0,
+    "lr": 5e-3,
+    "real": "shared",
+    "progress": False,
+}
 
 
 def turned() -> float:
@@ -44,14 +52,27 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     answers = {b: m.encode(test, seed=0) for b, m in models.items()}
     codes = {b: q.sample(1, seed=0).x[0].double() for b, q in answers.items()}
     apart = {b: mmd(z, normal, bandwidth=1.0) for b, z in codes.items()}
-    misses = {b: -float(m.elbo(test, answers[b], effort=16).terms["reconstruction"].mean()) for b, m in models.items()}
+    misses = {
+        b: -float(m.elbo(test, answers[b], effort=16).terms["reconstruction"].mean())
+        for b, m in models.items()
+    }
     assert all(apart[a].value > apart[b].value for a, b in itertools.pairwise(betas))
     assert quick or apart[BETAS[0]].low > apart[BETAS[-1]].high
     assert quick or all(misses[a] < misses[b] for a, b in itertools.pairwise(betas))
 
     auto = models[BETAS[0]]
-    fitted = lk.fit("vae", data, budget=steps, beta=BETAS[0], prior={"family": "mixture", "components": 16}, **OPTIONS)
-    draws = {"N(0, I)": auto.sample(n, seed=0).x, "a mixture fitted to the codes": fitted.sample(n, seed=0).x}
+    fitted = lk.fit(
+        "vae",
+        data,
+        budget=steps,
+        beta=BETAS[0],
+        prior={"family": "mixture", "components": 16},
+        **OPTIONS,
+    )
+    draws = {
+        "N(0, I)": auto.sample(n, seed=0).x,
+        "a mixture fitted to the codes": fitted.sample(n, seed=0).x,
+    }
     far = {name: energy_distance(x.double(), test.double()) for name, x in draws.items()}
     assert far["a mixture fitted to the codes"].value < far["N(0, I)"].value / (1 if quick else 3)
 
@@ -74,7 +95,11 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         plot.plot(*test[:1000].T, ".", ms=2, color=GREY, alpha=0.5)
         plot.plot(*x[:1000].T, ".", ms=2, color=RED)
         plot.set(xlim=(-2, 3), ylim=(-1.6, 2))
-        mark(plot, f"beta = {BETAS[0]}, codes from {name}", f"energy distance to fresh rows {far[name].value:.2g}")
+        mark(
+            plot,
+            f"beta = {BETAS[0]}, codes from {name}",
+            f"energy distance to fresh rows {far[name].value:.2g}",
+        )
     write(figure, out, "codes")
     return {**{f"MMD² at beta = {b:g}": i.value for b, i in apart.items()},
             **{f"reconstruction at beta = {b:g}": v for b, v in misses.items()},

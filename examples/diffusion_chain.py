@@ -34,7 +34,9 @@ def ideal(x: Tensor, t: Tensor, context: object = None, noise: Noise | None = No
     angle = torch.arange(8).double() * math.pi / 4
     centres = torch.stack([angle.cos(), angle.sin()], -1)
     variance = (0.1 * alpha) ** 2 + sigma**2
-    share = (-(x[:, None] - alpha[..., None] * centres).square().sum(-1) / (2 * variance)).softmax(-1)
+    share = (-(x[:, None] - alpha[..., None] * centres).square().sum(-1) / (2 * variance)).softmax(
+        -1
+    )
     return (0.01 * alpha * x + sigma**2 * (share @ centres)) / variance
 
 
@@ -47,7 +49,9 @@ def forward(rows: int) -> dict[int, Tensor]:
     """x_0 = 1 carried through all 1,000 steps one by one, kept at some of them."""
     x, g, kept = torch.ones(rows, dtype=torch.float64), torch.Generator().manual_seed(0), {}
     for t, beta in enumerate(PATH.betas(), 1):
-        x = torch.sqrt(1 - beta) * x + torch.sqrt(beta) * torch.randn(rows, generator=g, dtype=x.dtype)
+        x = torch.sqrt(1 - beta) * x + torch.sqrt(beta) * torch.randn(
+            rows, generator=g, dtype=x.dtype
+        )
         if t in {1, 10, 100, 300, 1000}:
             kept[t] = x
     return kept
@@ -74,7 +78,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     assert math.isclose(float(mean), by_rule, rel_tol=1e-7)
     x = RING.sample(100, seed=0).x
     noisy = RING.diffused(float(PATH.alpha(t)), float(PATH.sigma(t)))
-    assert torch.allclose(score_from_data(PATH, x, ideal(x, t.expand(100)), t), noisy.score(x), rtol=0, atol=1e-8)
+    assert torch.allclose(
+        score_from_data(PATH, x, ideal(x, t.expand(100)), t), noisy.score(x), rtol=0, atol=1e-8
+    )
 
     # From N(0, I) back to the ring.
     n, seen = (1_000 if quick else 4_000), {}
@@ -113,7 +119,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     for i, height in enumerate(heights):
         plots[5].text(i, max(height, 0) + 0.15, f"{height:.4g}", ha="center", fontsize=8)
     plots[5].axhline(0, color="black", lw=0.6)
-    mark(plots[5], f"The bound is {gap.value:.4f} ± {gap.stderr:.4f} above -log p", "", "nats an item")
+    mark(
+        plots[5],
+        f"The bound is {gap.value:.4f} ± {gap.stderr:.4f} above -log p",
+        "",
+        "nats an item",
+    )
     write(figure, out, "diffusion_chain")
     return {"what is left at T": float(remaining[-1]), "L_T at x_0 = 1": prior,
             "gap of the bound": gap.value,

@@ -41,14 +41,20 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     held = {noise: [nats(m, TEST) for m in ms] for noise, ms in laws.items()}
     full = lk.fit("gaussian", X[TRAIN], holdout=0.0, progress=False)
     assert nats(full, TRAIN) > max(max(s) for s in seen.values())  # it fits best what it was shown
-    assert max(held["diagonal"]) > nats(full, TEST) + 5  # and pays for its 465 covariances on what it was not
+    assert (
+        max(held["diagonal"]) > nats(full, TEST) + 5
+    )  # and pays for its 465 covariances on what it was not
 
     # A density of few numbers is the dense Gaussian's, computed without its matrix.
     model = laws["diagonal"][COUNTS.index(6)]
     scale = model.preprocessor.scale
     cov = (model.weight @ model.weight.T + torch.diag(model.psi)) * scale[:, None] * scale
-    dense = torch.distributions.MultivariateNormal(model.preprocessor.shift + scale * model.mean[0], cov)
-    assert torch.allclose(model.log_prob(X[TEST]).value, dense.log_prob(torch.tensor(X[TEST])), rtol=0, atol=1e-8)
+    dense = torch.distributions.MultivariateNormal(
+        model.preprocessor.shift + scale * model.mean[0], cov
+    )
+    assert torch.allclose(
+        model.log_prob(X[TEST]).value, dense.log_prob(torch.tensor(X[TEST])), rtol=0, atol=1e-8
+    )
 
     # Two directions tell the diagnosis, which no fit was shown; a row's own are known up to an error.
     two = laws["diagonal"][COUNTS.index(2)]
@@ -68,12 +74,18 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         return float(np.sqrt(np.square((filled - X[TEST]) / spread)[hidden].mean()))
 
     errors = [error(m.mode(holed).x.numpy()) for m in laws["diagonal"]]
-    mean, joint = error(np.broadcast_to(X[TRAIN].mean(0), hidden.shape)), error(full.mode(holed).x.numpy())
+    mean, joint = (
+        error(np.broadcast_to(X[TRAIN].mean(0), hidden.shape)),
+        error(full.mode(holed).x.numpy()),
+    )
     assert min(errors) < 0.5 * mean
     assert abs(min(errors) - joint) < 0.02  # a poor density, and as good a mean
 
     figure, (density, plane, holes) = page(3)
-    for noise, colour, name in (("isotropic", ORANGE, "PCA"), ("diagonal", BLUE, "factor analysis")):
+    for noise, colour, name in (
+        ("isotropic", ORANGE, "PCA"),
+        ("diagonal", BLUE, "factor analysis"),
+    ):
         density.plot(COUNTS, held[noise], "o-", color=colour, label=f"{name}, held out")
         density.plot(COUNTS, seen[noise], ":", color=colour, label=f"{name}, the sixty rows")
     density.axhline(nats(full, TEST), color=GREY, label="any covariance, held out")

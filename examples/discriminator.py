@@ -40,11 +40,19 @@ class Judge(Model):
         self.mean, self.std, self.net = mean, std, MLP(1, 1, hidden=(32, 32))
 
     def forward(self, batch, noise, phase):
-        real, fake = noise.normal("real", DRAWS, 1), self.mean + self.std * noise.normal("fake", DRAWS, 1)
-        return {"real": softplus(-self.net(real)).mean((1, 2)), "fake": softplus(self.net(fake)).mean((1, 2))}
+        real, fake = (
+            noise.normal("real", DRAWS, 1),
+            self.mean + self.std * noise.normal("fake", DRAWS, 1),
+        )
+        return {
+            "real": softplus(-self.net(real)).mean((1, 2)),
+            "fake": softplus(self.net(fake)).mean((1, 2)),
+        }
 
     def learner(self):
-        return Gradient((Phase("judge", partial(self.__call__, phase="judge"), list(self.parameters())),))
+        return Gradient(
+            (Phase("judge", partial(self.__call__, phase="judge"), list(self.parameters())),)
+        )
 
 
 def trained(mean: float, std: float, steps: int) -> np.ndarray:
@@ -54,7 +62,12 @@ def trained(mean: float, std: float, steps: int) -> np.ndarray:
         judge = Judge(mean, std)
     lk.Run(judge, None, steps).fit()
     with torch.no_grad():
-        return judge.net(torch.as_tensor(GRID, dtype=torch.float32)[:, None]).sigmoid()[:, 0].double().numpy()
+        return (
+            judge.net(torch.as_tensor(GRID, dtype=torch.float32)[:, None])
+            .sigmoid()[:, 0]
+            .double()
+            .numpy()
+        )
 
 
 def value(d: np.ndarray, q: np.ndarray) -> float:
@@ -70,17 +83,27 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     halves = [float((law * np.log(law / r)).sum() * STEP) for law in (P, q)]
     jsd, optimum = sum(halves) / 2, value(best, q)
     once = -math.log(4) + jsd  # one JSD where there are two
-    swapped = float((P * np.log(best) + q * np.log(best)).sum() * STEP)  # p where q belongs, in the second term
+    swapped = float(
+        (P * np.log(best) + q * np.log(best)).sum() * STEP
+    )  # p where q belongs, in the second term
     assert math.isclose(jsd, 0.1114215, abs_tol=1e-6)
     assert math.isclose(optimum, -math.log(4) + 2 * jsd, abs_tol=1e-9)
     assert math.isclose(optimum, -1.163451, abs_tol=1e-6)
-    assert math.isclose(once, -1.274873, abs_tol=1e-6) and math.isclose(swapped, -1.663451, abs_tol=1e-6)
+    assert math.isclose(once, -1.274873, abs_tol=1e-6) and math.isclose(
+        swapped, -1.663451, abs_tol=1e-6
+    )
     nudged = best[:, None] + np.array([-0.05, 0.05]) * (best * (1 - best))[:, None]
     assert all(value(nudged[:, i], q) < optimum for i in range(2))
 
     laws = {"N(1, 1)": (1.0, 1.0), "N(1, 0.5²)": (1.0, 0.5)}
     figure, plots = page(3)
-    numbers = {"V at p = q": -math.log(4), "V": optimum, "JSD": jsd, "V with one JSD": once, "V with p for q": swapped}
+    numbers = {
+        "V at p = q": -math.log(4),
+        "V": optimum,
+        "JSD": jsd,
+        "V with one JSD": once,
+        "V with p for q": swapped,
+    }
     for plot, (name, (mean, std)) in zip(plots, laws.items(), strict=False):
         q = norm(mean, std).pdf(GRID)
         learned = trained(mean, std, 300 if quick else 1500)
@@ -92,7 +115,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         plot.fill_between(GRID, P, color=GREEN, alpha=0.25, lw=0, label="data p = N(0, 1)")
         plot.fill_between(GRID, q, color=RED, alpha=0.25, lw=0, label=f"samples q = {name}")
         plot.plot(GRID, ideal, color="black", lw=2.5, alpha=0.5, label="D* = p / (p + q)")
-        plot.plot(GRID, learned, color=BLUE, lw=1.2, ls="--", label=f"trained: mean error {error:.4f}")
+        plot.plot(
+            GRID, learned, color=BLUE, lw=1.2, ls="--", label=f"trained: mean error {error:.4f}"
+        )
         plot.axhline(0.5, color=GREY, lw=0.6, ls=":")
         plot.set_xlim(-4, 5)
         plot.set_ylim(0, 1.45)
@@ -101,7 +126,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     densities = [norm(m, 1).pdf(GRID) for m in shifts]
     curve = np.array([value(np.clip(P / (P + d), 1e-300, 1 - 1e-16), d) for d in densities])
     plots[2].plot(shifts, curve, color=BLUE, label="V(D*) = -log 4 + 2 JSD")
-    plots[2].plot(shifts, (curve - math.log(4)) / 2, color=ORANGE, ls="--", label="-log 4 + JSD: too low")
+    plots[2].plot(
+        shifts, (curve - math.log(4)) / 2, color=ORANGE, ls="--", label="-log 4 + JSD: too low"
+    )
     plots[2].axhline(-math.log(4), color="black", lw=0.8, ls=":", label="-log 4: p = q")
     plots[2].axhline(0, color=GREY, lw=0.8, ls=":")
     plots[2].set_ylim(-1.5, 0.45)

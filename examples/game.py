@@ -31,7 +31,14 @@ OPTIONS = {
 BLUNT = {"fourier": 0, "r1": 0.1, "lr": 2e-3}  # a critic too smooth to see two bumps
 NOISES = {"normal": BLUE, "uniform": ORANGE, "discrete": PURPLE}
 COLOURS = {**NOISES, "blunt critic": RED}
-SHIFTS = (0.0, -2.0, -4.0, -6.0, -8.0, -10.0)  # of the critic's score: how sure it is that samples are fake
+SHIFTS = (
+    0.0,
+    -2.0,
+    -4.0,
+    -6.0,
+    -8.0,
+    -10.0,
+)  # of the critic's score: how sure it is that samples are fake
 WEIGHT, MEAN, STD = np.array([0.6, 0.4]), np.array([-1.5, 1.5]), np.array([0.5, 0.8])
 
 
@@ -55,7 +62,10 @@ def believed(model: Model, x: Tensor) -> Tensor:
 
 def value(model: Model, table: Table) -> float:
     """V = E log D(x) + E log(1 - D(G(z)))."""
-    real, fake = believed(model, table.batch.x[:1000]), believed(model, model.sample(1000, seed=1).x)
+    real, fake = (
+        believed(model, table.batch.x[:1000]),
+        believed(model, model.sample(1000, seed=1).x),
+    )
     return float(real.log().mean() + torch.log1p(-fake).mean())
 
 
@@ -103,7 +113,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     curves = {loss: slopes(table, loss) for loss in ("minimax", "non_saturating")}
     (sure, saturated), (_, lively) = curves.values()
     ratio = lively / saturated
-    assert np.allclose(ratio[-3:], 1 / sure[-3:], rtol=0.2)  # (1 - D) / D for a critic that says D everywhere
+    assert np.allclose(
+        ratio[-3:], 1 / sure[-3:], rtol=0.2
+    )  # (1 - D) / D for a critic that says D everywhere
     assert np.allclose(lively[-3:], lively[-1], rtol=0.05)
 
     steps = 200 if quick else 800
@@ -113,8 +125,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     drawn = {n: model.sample(len(fresh), seed=0).x.double() for n, (model, _) in games.items()}
     judged: dict[str, Interval] = {n: c2st(fresh, x, seed=0) for n, x in drawn.items()}
     model, values = games["normal"]
-    half, blunt = (float((believed(games[n][0], fresh) - 0.5).abs().mean()) for n in ("normal", "blunt critic"))
-    assert blunt < 0.05 and judged["blunt critic"].low > 0.6  # an undecided critic, and samples that are easily told
+    half, blunt = (
+        float((believed(games[n][0], fresh) - 0.5).abs().mean()) for n in ("normal", "blunt critic")
+    )
+    assert (
+        blunt < 0.05 and judged["blunt critic"].low > 0.6
+    )  # an undecided critic, and samples that are easily told
     tail = float(values[-len(values) // 5 :].mean())
     if not quick:
         assert abs(tail + math.log(4)) < 0.02
@@ -123,7 +139,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     figure, (sizes, trace, laws, judges) = page(2, 2)
     for (name, (d, size)), colour in zip(curves.items(), (RED, BLUE), strict=True):
-        label = {"minimax": "descends log(1 - D(G(z)))", "non_saturating": "ascends log D(G(z))"}[name]
+        label = {"minimax": "descends log(1 - D(G(z)))", "non_saturating": "ascends log D(G(z))"}[
+            name
+        ]
         sizes.plot(d, size, color=colour, marker="o", ms=4, label=label)
     sizes.set(xscale="log", yscale="log", ylim=(saturated[-1] / 3, 60 * lively.max()))
     mark(sizes, f"Critic wins: {ratio[-1]:,.0f} times the gradient at D = {sure[-1]:.0e}", "D(G(z))",
@@ -134,16 +152,30 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     trace.axhline(-math.log(4), color="black", lw=0.8, ls=":", label="-log 4")
     mark(trace, f"V ends at {tail:.3f}", "moves of each player", "nats")
     x = np.linspace(-4, 5, 300)
-    laws.fill_between(x, norm(MEAN, STD).pdf(x[:, None]) @ WEIGHT, color=GREY, alpha=0.4, lw=0, label="data")
+    laws.fill_between(
+        x, norm(MEAN, STD).pdf(x[:, None]) @ WEIGHT, color=GREY, alpha=0.4, lw=0, label="data"
+    )
     for name, draws in drawn.items():
         laws.hist(draws[:, 0], np.linspace(-4, 5, 61), density=True, histtype="step", color=COLOURS[name],
                   label=f"G of {name} noise" if name in NOISES else f"G of a {name}")  # fmt: skip
-    laws.plot(x, believed(model, torch.as_tensor(x)[:, None]), color=GREEN, lw=1.5, label="its D, normal noise")
+    laws.plot(
+        x,
+        believed(model, torch.as_tensor(x)[:, None]),
+        color=GREEN,
+        lw=1.5,
+        label="its D, normal noise",
+    )
     laws.axhline(0.5, color=GREEN, lw=0.6, ls=":")
     laws.set(xlim=(-4, 5), ylim=(0, 1.05))
     mark(laws, f"At the end D is {half:.3f} off 1/2 where data are", "x", "D, density")
     for i, (name, j) in enumerate(judged.items()):
-        judges.errorbar([i], [j.value], yerr=[[j.value - j.low], [j.high - j.value]], marker="o", color=COLOURS[name])
+        judges.errorbar(
+            [i],
+            [j.value],
+            yerr=[[j.value - j.low], [j.high - j.value]],
+            marker="o",
+            color=COLOURS[name],
+        )
     judges.axhline(0.5, color="black", lw=0.8, ls=":", label="a coin")
     judges.set_xticks(range(len(judged)), [f"{n}\n{j.value:.3f}" for n, j in judged.items()])
     judges.set(xlim=(-0.6, len(judged) - 0.4), ylim=(0.45, 0.8))

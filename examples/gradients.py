@@ -20,14 +20,18 @@ from likeness.core.noise import Noise
 
 M, S = 0.7, 0.4
 REPARAMETERISED = 4 * S**2  # variance of 2 z
-SCORE = (M**4 + 18 * M**2 * S**2 + 15 * S**4) / S**2 - 4 * M**2  # variance of z^2 eps / s, by moments of eps
+SCORE = (
+    M**4 + 18 * M**2 * S**2 + 15 * S**4
+) / S**2 - 4 * M**2  # variance of z^2 eps / s, by moments of eps
 
 ROWS, DRAWS, SEEDS = 64, 16, 192
 
 
 def elbo_gradients(model: Model, x: Tensor) -> Tensor:
     """The gradient of the mean ELBO of some rows with one draw of z each, once for each seed, (SEEDS, P)."""
-    inside, _ = model.inputs(lk.load(x, test=0.0).train.batch, Noise(0, torch.arange(len(x)), dtype=model.dtype))
+    inside, _ = model.inputs(
+        lk.load(x, test=0.0).train.batch, Noise(0, torch.arange(len(x)), dtype=model.dtype)
+    )
     found = []
     for seed in range(SEEDS):
         noise = Noise(seed, torch.arange(len(x)), dtype=model.dtype)
@@ -92,13 +96,25 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     figure, (spread, cost, curve, noise) = page(2, 2)
     bins = np.linspace(-3, 14, 86)
-    spread.hist(estimates["m, score"], bins, density=True, color=ORANGE, alpha=0.6, label="score function")
-    spread.hist(estimates["m, through z"], bins, density=True, color=BLUE, alpha=0.6, label="reparameterised")
+    spread.hist(
+        estimates["m, score"], bins, density=True, color=ORANGE, alpha=0.6, label="score function"
+    )
+    spread.hist(
+        estimates["m, through z"],
+        bins,
+        density=True,
+        color=BLUE,
+        alpha=0.6,
+        label="reparameterised",
+    )
     spread.axvline(2 * M, color="black", lw=1, ls=":", label=f"truth 2 m = {2 * M}")
     spread.set_ylim(0, 0.7)
     mark(spread, "One draw's estimate of d/dm E[z²]", "estimate", "density")
     k = np.unique(np.geomspace(1, 1000, 13).astype(int))
-    for name, variance, colour in (("m, score", SCORE, ORANGE), ("m, through z", REPARAMETERISED, BLUE)):
+    for name, variance, colour in (
+        ("m, score", SCORE, ORANGE),
+        ("m, through z", REPARAMETERISED, BLUE),
+    ):
         batches = [estimates[name][: n // i * i].reshape(-1, i).mean(1).std() for i in k]
         label = "score function" if colour == ORANGE else "reparameterised"
         cost.plot(k, batches, "o", ms=4, color=colour, label=f"{label}, measured")
@@ -107,7 +123,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     cost.text(1, 0.105, "error 0.1", fontsize=8, color="#555555")
     cost.set_xscale("log")
     cost.set_yscale("log")
-    mark(cost, f"The score function needs {exact:.1f} times the draws", "draws K", "standard deviation of the mean")
+    mark(
+        cost,
+        f"The score function needs {exact:.1f} times the draws",
+        "draws K",
+        "standard deviation of the mean",
+    )
     curve.plot(np.arange(1, len(losses) + 1), losses, color=BLUE, lw=1)
     mark(curve, "A VAE of the moons learns from such gradients", "step", "-ELBO of the batch, nats")
     steps, (mean, one, many) = list(panel), np.array(list(panel.values())).T

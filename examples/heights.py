@@ -32,7 +32,10 @@ def selection(truth: float, flips: np.ndarray) -> np.ndarray:
     found = []
     for n in flips:
         heads = np.arange(n + 1)
-        fits = (heads + 1) / (n + 2), np.clip(heads / n, 0.2, 0.3)  # the posterior mean, for heads / n may be 0 or 1
+        fits = (
+            (heads + 1) / (n + 2),
+            np.clip(heads / n, 0.2, 0.3),
+        )  # the posterior mean, for heads / n may be 0 or 1
         found.append([binom.pmf(heads, n, truth) @ bernoulli_kl(truth, fit) for fit in fits])
     return np.array(found).T
 
@@ -71,7 +74,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     free = die.log_prob(np.arange(6)[:, None]).value.exp().numpy()
     tied = np.repeat([ROLLS[:3].sum(), ROLLS[3:].sum()], 3) / (3 * ROLLS.sum())
     assert np.allclose(free, ROLLS / ROLLS.sum(), rtol=0, atol=1e-9)
-    assert math.isclose(tied.sum(), 1) and (ROLLS * np.log(free)).sum() > (ROLLS * np.log(tied)).sum()
+    assert (
+        math.isclose(tied.sum(), 1) and (ROLLS * np.log(free)).sum() > (ROLLS * np.log(tied)).sum()
+    )
 
     # All coins against the bounded ones, when the truth is a little outside the bounds: the wide family needs flips.
     flips = np.unique(np.append(np.arange(2, 200), np.geomspace(200, 2000, 20).astype(int)))
@@ -82,17 +87,37 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     figure, (left, middle, right, few) = page(2, 2)
     x = np.linspace(1.5, 1.87, 300)
-    left.plot(x, norm(mean, math.sqrt(variance)).pdf(x), color=BLUE, label=f"var 0.002921: log p = {fitted:.3f}")
-    left.plot(x, norm(mean, math.sqrt(0.0015)).pdf(x), color=RED, ls="--", label=f"var 0.0015: log p = {quoted:.3f}")
+    left.plot(
+        x,
+        norm(mean, math.sqrt(variance)).pdf(x),
+        color=BLUE,
+        label=f"var 0.002921: log p = {fitted:.3f}",
+    )
+    left.plot(
+        x,
+        norm(mean, math.sqrt(0.0015)).pdf(x),
+        color=RED,
+        ls="--",
+        label=f"var 0.0015: log p = {quoted:.3f}",
+    )
     left.plot(HEIGHTS, 0 * HEIGHTS, "|", color="black", ms=14)
     left.set_ylim(0, 13.5)
     mark(left, "Heights and two Gaussians", "height, m", "density, 1/m")
-    middle.plot(theta, likelihood / sum(FLIPS), color=BLUE, label="mean log-likelihood of 7 heads, 3 tails")
+    middle.plot(
+        theta, likelihood / sum(FLIPS), color=BLUE, label="mean log-likelihood of 7 heads, 3 tails"
+    )
     middle.plot(theta, -divergence, color=ORANGE, ls="--", label="-KL(data || coin)")
-    middle.axvspan(0.2, 0.3, color=GREY, alpha=0.25, lw=0, label="0.2 to 0.3: best is the edge, 0.3")
+    middle.axvspan(
+        0.2, 0.3, color=GREY, alpha=0.25, lw=0, label="0.2 to 0.3: best is the edge, 0.3"
+    )
     middle.axvline(0.7, ymax=0.78, color="black", lw=0.8, ls=":")
     middle.set_ylim(-1.6, 0.45)
-    mark(middle, "Coin: one optimum, values apart by the entropy", "probability of heads", "nats a flip")
+    mark(
+        middle,
+        "Coin: one optimum, values apart by the entropy",
+        "probability of heads",
+        "nats a flip",
+    )
     right.bar(np.arange(1, 7) - 0.2, free, 0.4, color=BLUE, label="free faces: 5 numbers")
     right.bar(np.arange(1, 7) + 0.2, tied, 0.4, color=ORANGE, label="tied halves: 1 number")
     right.set_ylim(0, 0.28)
@@ -102,7 +127,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     few.axhline(floor, color=ORANGE, lw=0.8, ls=":", label=f"their floor, {floor:.4f}")
     few.axvline(enough, color=GREY, lw=0.8, ls=":")
     few.set(xscale="log", yscale="log", ylim=(1e-4, 1))
-    mark(few, f"Coin of 0.35: all coins win from {enough} flips", "flips", "mean KL to the truth, nats")
+    mark(
+        few,
+        f"Coin of 0.35: all coins win from {enough} flips",
+        "flips",
+        "mean KL to the truth, nats",
+    )
     write(figure, out, "heights")
     return {"mean": mean, "variance": variance, "log-likelihood": fitted, "log-likelihood at 0.0015": quoted,
             "bounded coin": best, "KL left": gap, "flips that all coins need": enough,

@@ -15,7 +15,11 @@ from _page import BLUE, GREY, ORANGE, RED, command, mark, page, write
 import likeness as lk
 
 STAY = 0.92
-MEANS = (-1.0, 0.4, 1.6)  # of three states, one after the other in a circle, each with noise of one deviation
+MEANS = (
+    -1.0,
+    0.4,
+    1.6,
+)  # of three states, one after the other in a circle, each with noise of one deviation
 
 
 def drawn(rows: int, steps: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -33,7 +37,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     fit = {"holdout": 0.0, "progress": False, "seed": 0}
     free = lk.fit("hmm", train, states=3, **fit)
     model = lk.fit("hmm", train, states=3, topology="cycle", **fit)
-    order = model.fitted["x.mean"][:, 0].argsort().argsort().numpy()  # states named by their means, as the truth is
+    order = (
+        model.fitted["x.mean"][:, 0].argsort().argsort().numpy()
+    )  # states named by their means, as the truth is
 
     # The sum over all paths, path by path.
     short = [test[0][:7]]
@@ -50,9 +56,14 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     alone = np.abs(np.stack(test)[..., 0][..., None] - MEANS).argmin(-1)
     right = {"a step alone": alone, "smoothed": each, "best path": path}
     rates = {name: float((found == truth).mean()) for name, found in right.items()}
-    jumps = {name: float((((found[:, 1:] - found[:, :-1]) % 3) == 2).mean()) for name, found in right.items()}
+    jumps = {
+        name: float((((found[:, 1:] - found[:, :-1]) % 3) == 2).mean())
+        for name, found in right.items()
+    }
     assert rates["smoothed"] >= rates["best path"] > rates["a step alone"]
-    assert jumps["best path"] == 0 < jumps["smoothed"]  # the likeliest states one by one are no path at all
+    assert (
+        jumps["best path"] == 0 < jumps["smoothed"]
+    )  # the likeliest states one by one are no path at all
 
     # What time is worth, beside the same states without it.
     rows = np.concatenate(train)
@@ -80,7 +91,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     seen.step(steps, np.array(MEANS)[truth[0]], color=RED, where="mid", label="state behind")
     seen.step(steps, np.array(MEANS)[path[0]], color=BLUE, ls="--", where="mid", label="best path")
     mark(seen, "A series and its states", "step", "x")
-    told.stackplot(steps, code.mean[0].numpy()[:, np.argsort(order)].T, colors=[BLUE, GREY, ORANGE], alpha=0.7)
+    told.stackplot(
+        steps, code.mean[0].numpy()[:, np.argsort(order)].T, colors=[BLUE, GREY, ORANGE], alpha=0.7
+    )
     mark(told, "p(state | series), step by step", "step", "p")
     gap.fill_between(steps, *filled.numpy(), color=BLUE, alpha=0.25, label="90 %")
     gap.plot(steps, test[1][:, 0], ".", color=GREY, ms=4)

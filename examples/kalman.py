@@ -20,7 +20,9 @@ PERIOD, FADE, PUSH, NOISE = 24, 0.99, 0.1, 0.45
 def drawn(rows: int, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What is seen of turning points, and where they are, both (rows, steps, 2)."""
     g, angle = np.random.default_rng(seed), 2 * math.pi / PERIOD
-    step = FADE * np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    step = FADE * np.array(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+    )
     z = [0.7 * g.normal(size=(rows, 2))]
     for _ in range(steps - 1):
         z.append(z[-1] @ step + PUSH * g.normal(size=(rows, 2)))
@@ -37,14 +39,18 @@ def dense(model, x: np.ndarray) -> torch.Tensor:
         covs.append(s.step @ covs[-1] @ s.step.T + s.step_cov)
     power = [torch.linalg.matrix_power(s.step, k) for k in range(steps)]
     below = [
-        torch.cat([s.load @ power[max(t - u, 0)] @ covs[u] @ s.load.T * (t >= u) for u in range(steps)], 1)
+        torch.cat(
+            [s.load @ power[max(t - u, 0)] @ covs[u] @ s.load.T * (t >= u) for u in range(steps)], 1
+        )
         for t in range(steps)
     ]
     half = torch.cat(below)
     own = torch.block_diag(*[s.load @ cov @ s.load.T for cov in covs])
     factor = torch.linalg.cholesky(half + half.T - own + torch.diag(s.noise.repeat(steps)))
     shift, scale = model.preprocessor.shift, model.preprocessor.scale.expand(2)
-    gap = (torch.from_numpy(x) - shift) / scale - torch.stack([s.load @ m + s.offset for m in means])
+    gap = (torch.from_numpy(x) - shift) / scale - torch.stack(
+        [s.load @ m + s.offset for m in means]
+    )
     u = torch.linalg.solve_triangular(factor, gap.flatten(1).T, upper=False)
     log_det = factor.diagonal().log().sum() + steps * scale.log().sum()
     return -0.5 * (u.square().sum(0) + len(u) * math.log(2 * math.pi)) - log_det
@@ -74,7 +80,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     def seen(z: torch.Tensor) -> np.ndarray:
         s = model.fitted
-        return ((z @ s.load.T + s.offset) * model.preprocessor.scale + model.preprocessor.shift).numpy()
+        return (
+            (z @ s.load.T + s.offset) * model.preprocessor.scale + model.preprocessor.shift
+        ).numpy()
 
     ways = {"seen": test, "filtered": seen(code.filtered), "smoothed": seen(code.mean)}
     errors = {name: error(found[:, 24:72], place[:, 24:72]) for name, found in ways.items()}
@@ -87,7 +95,10 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     share = (np.arange(1, 21) / 21)[:, None]
     line = test[:, 39:40] * (1 - share) + test[:, 60:61] * share
     middle = np.nanmean(gap, 1, keepdims=True) + 0 * line
-    gaps = {name: error(x, test[:, 40:60]) for name, x in (("law", filled), ("line", line), ("mean", middle))}
+    gaps = {
+        name: error(x, test[:, 40:60])
+        for name, x in (("law", filled), ("line", line), ("mean", middle))
+    }
     assert gaps["law"] < 0.92 * gaps["mean"] < gaps["line"]
     low, high = model.complete(gap[:1], n=400, seed=0).quantiles(0.05, 0.95)[:, 0].numpy()
 
@@ -118,7 +129,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         time.plot(steps, each, color=colour, label=name)
     time.set_ylim(0, None)
     mark(time, "Error by step", "step", "root mean square")
-    hole.fill_between(steps[40:60], low[40:60, 0], high[40:60, 0], color=BLUE, alpha=0.25, label="90 %")
+    hole.fill_between(
+        steps[40:60], low[40:60, 0], high[40:60, 0], color=BLUE, alpha=0.25, label="90 %"
+    )
     hole.plot(steps, test[0, :, 0], ".", color=GREY, ms=4)
     hole.plot(steps[40:60], test[0, 40:60, 0], ".", color=RED, ms=5, label="hidden")
     hole.plot(steps[40:60], filled[0, :, 0], color=BLUE, label="mean given the rest")
@@ -126,7 +139,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     hole.set_ylim(-3.2, None)
     mark(hole, "A gap", "step", "x")
     comes.plot(steps, test[2, :, 0], ".", color=GREY, ms=4)
-    comes.fill_between(steps[60:], ahead[0, 2, :, 0], ahead[2, 2, :, 0], color=ORANGE, alpha=0.3, label="90 %")
+    comes.fill_between(
+        steps[60:], ahead[0, 2, :, 0], ahead[2, 2, :, 0], color=ORANGE, alpha=0.3, label="90 %"
+    )
     comes.plot(steps[60:], ahead[1, 2, :, 0], color=ORANGE, label="median")
     mark(comes, "What comes next", "step", "x")
     write(figure, out, "kalman")

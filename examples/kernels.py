@@ -42,7 +42,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     own = [float(m.log_prob(rows).value.mean()) for m in laws]
     held = [-gap(m, RING) for m in laws]
     assert own[0] == max(own)  # the narrower, the likelier the rows that are kept
-    assert abs(int(np.argmax(held)) - 4) <= 1  # and not the others: the search found about the best of them
+    assert (
+        abs(int(np.argmax(held)) - 4) <= 1
+    )  # and not the others: the search found about the best of them
 
     # Each row under all the others, by the loop that the estimate does without.
     scale = free.preprocessor.scale.double()
@@ -57,7 +59,8 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     # Rows against dimensions: a Gaussian of d numbers, which one Gaussian learns at once.
     curves = {
-        d: [gap(fitted("kde", world("gaussian", n=d), n), world("gaussian", n=d)) for n in SIZES] for d in (1, 4, 8)
+        d: [gap(fitted("kde", world("gaussian", n=d), n), world("gaussian", n=d)) for n in SIZES]
+        for d in (1, 4, 8)
     }
     assert curves[1][-1] < 0.01 < curves[8][-1]
     slopes = {d: float(np.polyfit(np.log(SIZES), np.log(c), 1)[0]) for d, c in curves.items()}
@@ -69,16 +72,26 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     figure, (tune, narrow, fits, cost) = page(4)
     tune.semilogx(widths, own, "o-", color=ORANGE, label="the rows that are kept")
     tune.semilogx(
-        widths, [h + float(RING.log_prob(rows).value.mean()) for h in held], "o-", color=BLUE, label="unseen rows"
+        widths,
+        [h + float(RING.log_prob(rows).value.mean()) for h in held],
+        "o-",
+        color=BLUE,
+        label="unseen rows",
     )
     tune.axvline(best, color=GREY, ls=":", label="found by rows left out")
     tune.set_ylim(-6, 4)
     mark(tune, "400 rows of the ring", "width, deviations of the data", "log p, nats a row")
     axes = np.linspace(-1.5, 1.5, 160)
     mesh = np.stack(np.meshgrid(axes, axes), -1).reshape(-1, 2)
-    for plot, law, name in ((narrow, laws[1], f"width {widths[1]:.3f}"), (fits, free, f"width {best:.3f}, found")):
+    for plot, law, name in (
+        (narrow, laws[1], f"width {widths[1]:.3f}"),
+        (fits, free, f"width {best:.3f}, found"),
+    ):
         plot.imshow(
-            law.log_prob(mesh).value.exp().reshape(160, 160), origin="lower", extent=(-1.5, 1.5) * 2, cmap="Blues"
+            law.log_prob(mesh).value.exp().reshape(160, 160),
+            origin="lower",
+            extent=(-1.5, 1.5) * 2,
+            cmap="Blues",
         )
         plot.plot(*rows.x[:100].T, ".", ms=1.5, color=RED)
         mark(plot, name)

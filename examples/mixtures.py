@@ -24,7 +24,8 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     train, test = world.source(ROWS, seed=0), world.source(2_000 if quick else 20_000, seed=1)
     truth = world.log_prob(test.batch.x).value
     models = {
-        k: lk.fit("mixture", train, components=k, covariance="full", holdout=0.0, progress=False) for k in COMPONENTS
+        k: lk.fit("mixture", train, components=k, covariance="full", holdout=0.0, progress=False)
+        for k in COMPONENTS
     }
     gaps = {k: mean_with_stderr(truth - m.log_prob(test.batch.x).value) for k, m in models.items()}
     seen = {k: m.log_prob(train.batch.x).mean().value for k, m in models.items()}
@@ -48,18 +49,37 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         plot.plot(*train.batch.x.T, ".", ms=2.5, color=RED, alpha=0.6)
         mark(plot, f"K = {k}: KL to the truth {kl[k]:.2f} nats")  # shades: root of the density
     error = [2 * gaps[k].stderr for k in COMPONENTS]
-    plots[2].errorbar(COMPONENTS, [kl[k] for k in COMPONENTS], yerr=error, color=BLUE, marker="o", label="fresh rows")
+    plots[2].errorbar(
+        COMPONENTS,
+        [kl[k] for k in COMPONENTS],
+        yerr=error,
+        color=BLUE,
+        marker="o",
+        label="fresh rows",
+    )
     plots[2].axvline(best, color=GREY, ls=":", label=f"best of these: {best}")
     plots[2].set_xscale("log", base=2)
     mark(plots[2], "KL(truth || fit) falls, then rises", "components K", "nats")
     held = float(truth.mean())
-    plots[5].plot(COMPONENTS, [seen[k] for k in COMPONENTS], color=ORANGE, marker="o", label="rows learned from")
-    plots[5].plot(COMPONENTS, [held - kl[k] for k in COMPONENTS], color=BLUE, marker="o", label="fresh rows")
+    plots[5].plot(
+        COMPONENTS,
+        [seen[k] for k in COMPONENTS],
+        color=ORANGE,
+        marker="o",
+        label="rows learned from",
+    )
+    plots[5].plot(
+        COMPONENTS, [held - kl[k] for k in COMPONENTS], color=BLUE, marker="o", label="fresh rows"
+    )
     plots[5].axhline(held, color="black", lw=0.8, ls=":", label="the truth on fresh rows")
     plots[5].set_xscale("log", base=2)
     mark(plots[5], "Rows learned from flatter themselves", "components K", "mean log p, nats")
     write(figure, out, "mixtures")
-    return {**{f"KL at K = {k}": v for k, v in kl.items()}, "best K": best, "terms of 100 bits": float(2**100)}
+    return {
+        **{f"KL at K = {k}": v for k, v in kl.items()},
+        "best K": best,
+        "terms of 100 bits": float(2**100),
+    }
 
 
 if __name__ == "__main__":

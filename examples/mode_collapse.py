@@ -24,12 +24,23 @@ ANGLE = torch.arange(8).double() * math.pi / 4
 CENTRES = torch.stack([ANGLE.cos(), ANGLE.sin()], -1)
 RING = lk.world("ring", sigma=SIGMA)
 PLAIN = {"hidden": (64, 64), "latent": 8, "fourier": 16, "batch": 128}
-VANILLA = {**PLAIN, "latent": 2, "lr": 5e-3, "ema": 0.9, "loss": "non_saturating", "r1": 0.0, "r2": 0.0}
+VANILLA = {
+    **PLAIN,
+    "latent": 2,
+    "lr": 5e-3,
+    "ema": 0.9,
+    "loss": "non_saturating",
+    "r1": 0.0,
+    "r2": 0.0,
+}
 CURED = {**PLAIN, "lr": 2e-3, "ema": 0.99, "loss": "relativistic", "r1": 0.1, "r2": 0.1}
 GAMES = {
     "vanilla GAN": (600, VANILLA),
     "GAN, penalties": (1_000, {**CURED, "lr": 5e-3, "fall": 4.0}),
-    "GAN, codes and noise": (1_000, {**CURED, "codes": 64, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4}),
+    "GAN, codes and noise": (
+        1_000,
+        {**CURED, "codes": 64, "instance_noise": 1.0, "fall": 100.0, "pace": 0.4},
+    ),
 }
 OTHERS = {
     "VAE": ("vae", {"hidden": (64, 64), "latent": 2, "ema": 0.99}),
@@ -44,7 +55,9 @@ def fitted(quick: bool) -> dict[str, Model]:
     data, plain = RING.source(20_000, seed=0), {"holdout": 0.0, "progress": False}
     games = {name: game for name, game in GAMES.items() if not quick or name != "GAN, penalties"}
     share = 0.65 if quick else 1.0
-    models = {n: lk.fit("gan", data, budget=round(share * k), **plain, **o) for n, (k, o) in games.items()}
+    models = {
+        n: lk.fit("gan", data, budget=round(share * k), **plain, **o) for n, (k, o) in games.items()
+    }
     for name, (family, options) in ({} if quick else OTHERS).items():
         models[name] = lk.fit(family, data, budget=600, **plain, **options)
     return models
@@ -90,15 +103,25 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
             plot.plot(*real[:1000].T, ".", ms=2, color=GREY, alpha=0.5)
             plot.plot(*found[name][0][:1000].T, ".", ms=3, color=COLOURS[name])
             plot.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal")
-            mark(plot, f"{name}: {held[name]} of 8 modes, {100 * counted[name].high_quality.value:.0f} % near one")
+            mark(
+                plot,
+                f"{name}: {held[name]} of 8 modes, {100 * counted[name].high_quality.value:.0f} % near one",
+            )
     for name, place in places.items():
         x, y = place.coverage, place.density
-        rate, low, high = (v / 1000 for v in (found[name][1].value, found[name][1].low, found[name][1].high))
+        rate, low, high = (
+            v / 1000 for v in (found[name][1].value, found[name][1].low, found[name][1].high)
+        )
         plots[3].errorbar(x.value, y.value, xerr=[[x.value - x.low], [x.high - x.value]],
                           yerr=[[y.value - y.low], [y.high - y.value]], marker="o", color=COLOURS[name],
                           label=f"{name}: {rate:,.0f} ({low:,.0f} to {high:,.0f})")  # fmt: skip
     plots[3].set(xlim=(0, 1.05), ylim=(0, 1.9), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
-    mark(plots[3], "Quality, diversity, speed (thousands a second)", "coverage (diversity)", "density (quality)")
+    mark(
+        plots[3],
+        "Quality, diversity, speed (thousands a second)",
+        "coverage (diversity)",
+        "density (quality)",
+    )
     write(figure, out, "mode_collapse")
     shares = {f"{n}, near a mode": m.high_quality.value for n, m in counted.items()}
     covered = {f"{n}, coverage": p.coverage.value for n, p in places.items()}

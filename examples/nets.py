@@ -86,7 +86,9 @@ def drawn(plot: Axes, edges: list[tuple[str, str]]) -> None:
         kind = name.split()[0] if name.split()[0] in {"mean", "worst"} else "error"
         plot.scatter(*at, s=18, color={"mean": BLUE, "worst": RED, "error": GREEN}[kind], zorder=2)
         short = name.removeprefix("mean ").removeprefix("worst ").removesuffix(" error")
-        plot.annotate(short, at, (0, 4), textcoords="offset points", fontsize=5, ha="left", rotation=20)
+        plot.annotate(
+            short, at, (0, 4), textcoords="offset points", fontsize=5, ha="left", rotation=20
+        )
     for kind, colour in (("mean", BLUE), ("worst", RED), ("error", GREEN)):
         plot.scatter([], [], s=18, color=colour, label=kind)
     plot.margins(0.12)
@@ -109,7 +111,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     truth = sum(by_hand(*s) for s in rang if s[0]) / sum(by_hand(*s) for s in rang)
     assert abs(belief["the alarm"] - truth) < 1e-6
     assert belief["the alarm and\nan earthquake"] < belief["the alarm"] / 3
-    assert abs(p(burglary=1, earthquake=1) - p(burglary=1) * p(earthquake=1)) < 1e-9  # apart they are independent
+    assert (
+        abs(p(burglary=1, earthquake=1) - p(burglary=1) * p(earthquake=1)) < 1e-9
+    )  # apart they are independent
 
     sums = chain_rule(6 if quick else 10)
     assert all(abs(total - 1) < 1e-12 for total in sums.values())
@@ -121,7 +125,10 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     order = np.random.default_rng(0).permutation(len(bits))
     train, test = (Table(space, Batch(torch.tensor(bits[o]))) for o in (order[:400], order[400:]))
     tree, free = lk.fit("bayes_net", train, **FIT), lk.fit("independent", train, **FIT)
-    nats = {name: float(m.log_prob(test.batch).value.mean()) for name, m in (("tree", tree), ("independent", free))}
+    nats = {
+        name: float(m.log_prob(test.batch).value.mean())
+        for name, m in (("tree", tree), ("independent", free))
+    }
     assert nats["tree"] > nats["independent"] + 5
 
     # What an edge is not: both directions are one law, but rain makes grass wet and a hose makes no rain.
@@ -130,11 +137,16 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     wet = np.where(rain, g.random(20_000) < 0.9, g.random(20_000) < 0.1)
     pair = vector(2, binary(), ("rain", "wet"))
     data = Table(pair, Batch(torch.tensor(np.stack([rain, wet], 1)).double()))
-    ways = [lk.fit("bayes_net", data, parents=way, **FIT) for way in ({"wet": ("rain",)}, {"rain": ("wet",)})]
+    ways = [
+        lk.fit("bayes_net", data, parents=way, **FIT)
+        for way in ({"wet": ("rain",)}, {"rain": ("wet",)})
+    ]
     states = [[a, b] for a in (0.0, 1.0) for b in (0.0, 1.0)]
     apart = float((ways[0].log_prob(states).value - ways[1].log_prob(states).value).abs().max())
     assert apart < 1e-9
-    seen = float((ways[0].log_prob([[1.0, 1.0]]).value - ways[0].log_prob([[HOLE, 1.0]]).value).exp())
+    seen = float(
+        (ways[0].log_prob([[1.0, 1.0]]).value - ways[0].log_prob([[HOLE, 1.0]]).value).exp()
+    )
     hosed = float(rain.mean())  # grass made wet at random says nothing of rain
     assert seen > hosed + 0.4
 
@@ -149,7 +161,11 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     mark(numbers, "Free numbers of a law of n bits", "n")
     drawn(drawing, tree.edges[0])
     mark(drawing, "A learned tree of 30 measurements")
-    cause.bar(["p(rain)", "wet grass\nis seen", "grass is\nmade wet"], [hosed, seen, hosed], color=[GREY, BLUE, RED])
+    cause.bar(
+        ["p(rain)", "wet grass\nis seen", "grass is\nmade wet"],
+        [hosed, seen, hosed],
+        color=[GREY, BLUE, RED],
+    )
     mark(cause, "An edge is no cause: p(rain | ...)", "", "p")
     write(figure, out, "nets")
     return {

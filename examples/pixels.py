@@ -24,12 +24,18 @@ from likeness.nets.masked import MaskedNet, MaskedStepper
 
 TRAIN = 1400
 BITS = 64 * math.log(2)  # nats of one bit a pixel
-KNOWN = {"independent": (25.26, 64), "Markov": (24.13, 127), "logistic": (18.44, 2080)}  # nats, free numbers
+KNOWN = {
+    "independent": (25.26, 64),
+    "Markov": (24.13, 127),
+    "logistic": (18.44, 2080),
+}  # nats, free numbers
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Pixels above half, as rows to learn from and to test on, (N, 1, 8, 8)."""
-    x = (load_digits().images >= 8).astype(np.uint8)[np.random.default_rng(0).permutation(1797), None]
+    x = (load_digits().images >= 8).astype(np.uint8)[
+        np.random.default_rng(0).permutation(1797), None
+    ]
     return x[:TRAIN], x[TRAIN:]
 
 
@@ -39,10 +45,16 @@ def fitted(quick: bool, train: np.ndarray) -> dict[str, Model]:
     plain = {"holdout": 0.0, "progress": False}
     deep = {"hidden": (256, 256), "batch": 64, "weight_decay": 0.1, "ema": 0.99}
     return {
-        "independent": lk.fit("autoregressive", data, budget=300, hidden=(), window=0, l2=1 / TRAIN, **plain),
-        "Markov": lk.fit("autoregressive", data, budget=300, hidden=(), window=1, l2=1 / TRAIN, **plain),
+        "independent": lk.fit(
+            "autoregressive", data, budget=300, hidden=(), window=0, l2=1 / TRAIN, **plain
+        ),
+        "Markov": lk.fit(
+            "autoregressive", data, budget=300, hidden=(), window=1, l2=1 / TRAIN, **plain
+        ),
         "logistic": lk.fit("autoregressive", data, budget=300, hidden=(), l2=40 / TRAIN, **plain),
-        "deep": lk.fit("autoregressive", data, budget=300 if quick else 600, progress=False, **deep),
+        "deep": lk.fit(
+            "autoregressive", data, budget=300 if quick else 600, progress=False, **deep
+        ),
     }
 
 
@@ -67,9 +79,13 @@ def passes(model: Model, images: np.ndarray) -> tuple[int, int, float]:
     A draw's steps come one after the other, each with the pixels before it, though together they are the work of one
     pass.
     """
-    with mock.patch.object(MaskedNet, "forward", autospec=True, side_effect=MaskedNet.forward) as calls:
+    with mock.patch.object(
+        MaskedNet, "forward", autospec=True, side_effect=MaskedNet.forward
+    ) as calls:
         model.log_prob(images)
-    with mock.patch.object(MaskedStepper, "params", autospec=True, side_effect=MaskedStepper.params) as steps:
+    with mock.patch.object(
+        MaskedStepper, "params", autospec=True, side_effect=MaskedStepper.params
+    ) as steps:
         model.sample(1, seed=0)
     spent = []
     for asked in (lambda: model.log_prob(images), lambda: model.sample(len(images), seed=0)):
@@ -85,12 +101,20 @@ def passes(model: Model, images: np.ndarray) -> tuple[int, int, float]:
 def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     """Fit, score on held-out digits, draw."""
     frequencies, chance = dice(1_000_000)
-    assert abs(frequencies - [0.1, 0.7, 0.2]).max() < 0.0015 and math.isclose(chance, 0.2401, abs_tol=1e-12)
+    assert abs(frequencies - [0.1, 0.7, 0.2]).max() < 0.0015 and math.isclose(
+        chance, 0.2401, abs_tol=1e-12
+    )
     table = 2**784 - 1  # free numbers of all laws over 28 x 28 binary pixels
-    assert len(str(table)) == 237 and sum(2**i for i in range(784)) == table and 256**3 - 1 == 16_777_215
+    assert (
+        len(str(table)) == 237
+        and sum(2**i for i in range(784)) == table
+        and 256**3 - 1 == 16_777_215
+    )
 
     images = 2**64  # classes of a linear classifier that answers a 4 x 4 image with an 8 x 8 one
-    assert f"{16 * images:.3g} {17 * images:.3g}" == "2.95e+20 3.14e+20"  # weights; with a bias for each class
+    assert (
+        f"{16 * images:.3g} {17 * images:.3g}" == "2.95e+20 3.14e+20"
+    )  # weights; with a bias for each class
     train, test = digits()
     mass = summed(train)
     assert math.isclose(mass, 1, abs_tol=1e-6)
@@ -117,7 +141,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         plots[0].text(i, nll[n] / 2, f"{nll[n]:.2f} nats\n{bits[n]:.3f} bits\na pixel\n{models[n].count():,}\nnumbers",
                       ha="center", va="center", fontsize=7.5, color="white")  # fmt: skip
     mark(plots[0], "Held-out digits: each law holds the one before", "", "-log p, nats")
-    shown = {"digits": torch.as_tensor(test[:25, 0])} | {n: m.sample(25, seed=0).x[:, 0] for n, m in models.items()}
+    shown = {"digits": torch.as_tensor(test[:25, 0])} | {
+        n: m.sample(25, seed=0).x[:, 0] for n, m in models.items()
+    }
     for plot, (name, x) in zip(plots[1:], shown.items(), strict=True):
         tiles = torch.nn.functional.pad(x.reshape(5, 5, 8, 8).float(), (1, 1, 1, 1), value=0.4)
         plot.imshow(tiles.permute(0, 2, 1, 3).reshape(50, 50), cmap="gray_r", vmin=0, vmax=1)

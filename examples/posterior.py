@@ -23,7 +23,11 @@ EFFECT = torch.tensor([28.0, 8, -3, 7, -1, 1, 18, 12]).double()
 ERROR = torch.tensor([15.0, 10, 16, 11, 9, 11, 10, 18]).double()
 ZERO = torch.zeros((), dtype=torch.float64)
 PLACE, WIDE = Normal(ZERO, ZERO + 5), HalfNormal(ZERO + 5)
-SPACE = vector(10, (Real(), Real(lower=0), *[Real()] * 8), names=("mean", "spread", *(f"school {i}" for i in range(8))))
+SPACE = vector(
+    10,
+    (Real(), Real(lower=0), *[Real()] * 8),
+    names=("mean", "spread", *(f"school {i}" for i in range(8))),
+)
 
 
 def schools(z: torch.Tensor, *, centred: bool) -> torch.Tensor:
@@ -46,8 +50,17 @@ def quadrature() -> tuple[torch.Tensor, torch.Tensor, float, float]:
     mean = torch.linspace(-30, 30, 601, dtype=torch.float64)
     total = spread[:, None].square() + ERROR.square()  # (S, 8)
     # log p(x | mean, spread), a parabola in the mean: its three sums suffice
-    one, two, three = (1 / total).sum(-1), (EFFECT / total).sum(-1), (EFFECT.square() / total + total.log()).sum(-1)
-    inner = -0.5 * (mean.square() * one[:, None] - 2 * mean * two[:, None] + three[:, None] + 8 * math.log(2 * math.pi))
+    one, two, three = (
+        (1 / total).sum(-1),
+        (EFFECT / total).sum(-1),
+        (EFFECT.square() / total + total.log()).sum(-1),
+    )
+    inner = -0.5 * (
+        mean.square() * one[:, None]
+        - 2 * mean * two[:, None]
+        + three[:, None]
+        + 8 * math.log(2 * math.pi)
+    )
     joint = (inner + PLACE.log_prob(mean)).logsumexp(-1) + math.log(0.1) + WIDE.log_prob(spread)
     step = float(spread[1] - spread[0])
     log_z = float(joint.logsumexp(0)) + math.log(step)
@@ -62,7 +75,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     fits = {
         "centred": vi.fit(partial(schools, centred=True), SPACE, steps=2 * steps),
         "apart": vi.fit(partial(schools, centred=False), SPACE, steps=steps),
-        "apart, diagonal": vi.fit(partial(schools, centred=False), SPACE, steps=steps, rank="diagonal"),
+        "apart, diagonal": vi.fit(
+            partial(schools, centred=False), SPACE, steps=steps, rank="diagonal"
+        ),
     }
     rival = vi.fit(alike, 1, steps=1000)
     bounds = {name: q.bound(draws, seed=0) for name, q in fits.items()}
@@ -71,7 +86,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     ks = {name: evidence.k for name, evidence in evidences.items()}
     best = evidences["apart"]
 
-    assert abs(float(rival.bound(100, seed=0).value) - log_rival) < 1e-4  # a Gaussian posterior: the bound is sharp
+    assert (
+        abs(float(rival.bound(100, seed=0).value) - log_rival) < 1e-4
+    )  # a Gaussian posterior: the bound is sharp
     assert all(gap > 0 for gap in gaps.values())
     assert gaps["apart"] < gaps["apart, diagonal"] < gaps["centred"]
     assert abs(float(best.value) - log_z) < 0.1  # k says why it is not within a few errors
@@ -82,7 +99,14 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         first = z[:, 2] if name == "centred" else z[:, 0] + z[:, 1] * z[:, 2]
         funnel.plot(first, z[:, 1].log(), ".", ms=2, color=colour, alpha=0.5, label=name)
         drawn = fits[name].sample(20_000, seed=2).x[:, 1].numpy()
-        known.hist(drawn, np.linspace(0, 16, 60), density=True, histtype="step", color=colour, label=f"q, {name}")
+        known.hist(
+            drawn,
+            np.linspace(0, 16, 60),
+            density=True,
+            histtype="step",
+            color=colour,
+            label=f"q, {name}",
+        )
     known.plot(spread, density, color=GREY, label="posterior")
     known.set_xlim(0, 16)
     mark(funnel, "Draws of q", "effect of the first school", "log spread")

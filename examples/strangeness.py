@@ -46,20 +46,28 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     peak = float(model.anomaly_score(torch.zeros(1, D, dtype=torch.float64)))
     assert math.isclose(peak, D / 2 * math.log(2 * math.pi), abs_tol=1.0)  # nats, of the true law
     assert math.isclose(usual, D / 2 * math.log(2 * math.pi * math.e), abs_tol=1.0)
-    assert peak < min(float(s.min()) for s in scores.values())  # no row of any kind has as high a density
+    assert peak < min(
+        float(s.min()) for s in scores.values()
+    )  # no row of any kind has as high a density
 
     alarms, areas = {}, {}
     for name, s in scores.items():
         for kind, (score, reference) in zip(
             SCORES, ((s, held), ((s - usual).abs(), (held - usual).abs())), strict=True
         ):
-            alarms[name, kind] = float((conformal_p_value(score, reference) <= 0.05).double().mean())
+            alarms[name, kind] = float(
+                (conformal_p_value(score, reference) <= 0.05).double().mean()
+            )
             positive = torch.arange(2 * n) < n
             areas[name, kind] = auroc(torch.cat([score, reference]), positive)
     for kind in SCORES:
         assert abs(alarms["normal", kind] - 0.05) < 4 * math.sqrt(2 * 0.05 * 0.95 / n)
-    assert areas["narrow, 0.8 x", "-log p"] < 0.02  # far worse than a coin: exactly the wrong way round
-    assert areas["narrow, 0.8 x", "typicality"] > 0.95 and areas["wide, 1.25 x", "typicality"] > 0.95
+    assert (
+        areas["narrow, 0.8 x", "-log p"] < 0.02
+    )  # far worse than a coin: exactly the wrong way round
+    assert (
+        areas["narrow, 0.8 x", "typicality"] > 0.95 and areas["wide, 1.25 x", "typicality"] > 0.95
+    )
 
     figure, (order, shell, found) = page(3)
     names, values = list(densities), list(densities.values())
@@ -70,7 +78,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     order.set_ylim(0, 0.45)
     mark(order, "Two outcomes: units decide which is less likely", "", "density")
     for name, s in scores.items():
-        shell.hist(s, 60, density=True, histtype="stepfilled", alpha=0.5, color=KINDS[name][1], label=name)
+        shell.hist(
+            s, 60, density=True, histtype="stepfilled", alpha=0.5, color=KINDS[name][1], label=name
+        )
     shell.axvline(peak, color="black", lw=1.2, label="the mode")
     shell.set_ylim(0, 0.1)
     mark(shell, f"{D} dimensions: draws keep away from the mode", "-log p, nats", "density")
@@ -78,7 +88,13 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
         found.bar(np.arange(3) + 0.4 * i - 0.2, [alarms[k, kind] for k in KINDS], 0.38, color=(GREY, BLUE)[i],
                   label=kind)  # fmt: skip
         for j, k in enumerate(KINDS):
-            found.text(j + 0.4 * i - 0.2, alarms[k, kind] + 0.02, f"{alarms[k, kind]:.3f}", ha="center", fontsize=8)
+            found.text(
+                j + 0.4 * i - 0.2,
+                alarms[k, kind] + 0.02,
+                f"{alarms[k, kind]:.3f}",
+                ha="center",
+                fontsize=8,
+            )
     found.set_xticks(range(3), list(KINDS))
     found.set_ylim(0, 1.3)
     mark(found, "Rows called strange at 5 %", "", "share with p <= 0.05")

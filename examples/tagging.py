@@ -34,11 +34,17 @@ def machines(rows: int, seed: int) -> Table:
         hot[:, t] = 0.7 * hot[:, t - 1] + 0.3 * LEVELS[phase[:, t - 1]]
     hot += 0.3 * g.normal(size=phase.shape)
     space = Space(
-        axes=("time",), shape=(None,), variables=(Nominal(categories=3, labels=PHASES),), longest=STEPS, source="tags"
+        axes=("time",),
+        shape=(None,),
+        variables=(Nominal(categories=3, labels=PHASES),),
+        longest=STEPS,
+        source="tags",
     )
     length = torch.full((rows,), STEPS)
     given = Batch(torch.from_numpy(np.stack([loud, hot], -1)), length=length)
-    return Table(space, Batch(torch.from_numpy(phase).double(), length=length, given=given), series(2, STEPS))
+    return Table(
+        space, Batch(torch.from_numpy(phase).double(), length=length, given=given), series(2, STEPS)
+    )
 
 
 def main(out: Path, *, quick: bool = False) -> dict[str, float]:
@@ -53,7 +59,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     # A classifier of each step: the same features, the labels of the neighbours unknown to it.
     flat = lk.fit("crf", one_by_one(train), window=0, **fit)
     single = flat.encode(
-        one_by_one(Table(train.space, test, train.given_space)).batch.hide(torch.ones(1, dtype=torch.bool))
+        one_by_one(Table(train.space, test, train.given_space)).batch.hide(
+            torch.ones(1, dtype=torch.bool)
+        )
     ).mean[:, 0]
     steps = single.argmax(-1).reshape(len(test), STEPS)
 
@@ -78,10 +86,18 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     assert known > right["likeliest labels"]
 
     # The sum over all labellings of one item of six steps, labelling by labelling.
-    six = Batch(test.x[:1, :6], length=torch.tensor([6]), given=Batch(test.given.x[:1, :6], length=torch.tensor([6])))
+    six = Batch(
+        test.x[:1, :6],
+        length=torch.tensor([6]),
+        given=Batch(test.given.x[:1, :6], length=torch.tensor([6])),
+    )
     every = torch.cartesian_prod(*[torch.arange(3.0)] * 6).double()
     item = torch.zeros(len(every), dtype=torch.int64)
-    total = float(model.log_prob(Batch(every, length=six.length[item], given=six.given[item])).value.exp().sum())
+    total = float(
+        model.log_prob(Batch(every, length=six.length[item], given=six.given[item]))
+        .value.exp()
+        .sum()
+    )
     assert abs(total - 1) < 1e-9
 
     figure, (seen, law, score) = page(3)
@@ -90,7 +106,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     seen.plot(place, test.given.x[0, :, 1], color=ORANGE, label="hot")
     seen.step(place, LEVELS[truth[0].numpy()], color=RED, where="mid", label="phase")
     mark(seen, "What is given, and the phase behind", "step", "")
-    law.stackplot(place, code.mean[0].numpy().T, colors=[BLUE, GREY, ORANGE], alpha=0.7, labels=PHASES)
+    law.stackplot(
+        place, code.mean[0].numpy().T, colors=[BLUE, GREY, ORANGE], alpha=0.7, labels=PHASES
+    )
     mark(law, "p(phase | all that is given)", "step", "p")
     score.bar(list(right), [100 * r for r in right.values()], color=[GREY, BLUE, ORANGE])
     score.set_ylim(60, 100)

@@ -20,14 +20,18 @@ from scipy.optimize import linear_sum_assignment
 import likeness as lk
 
 WORDS = np.array(list("abcdefghijklmnopqrstuvwxy"))  # a letter stands for a word
-TOPICS = np.concatenate([np.kron(np.eye(5), np.ones(5)), np.kron(np.ones(5), np.eye(5))]) / 5  # rows, then columns
+TOPICS = (
+    np.concatenate([np.kron(np.eye(5), np.ones(5)), np.kron(np.ones(5), np.eye(5))]) / 5
+)  # rows, then columns
 ALPHA = 0.3
 
 
 def drawn(rows: int, words: int, seed: int) -> list[str]:
     """Documents: proportions of topics, a topic for every word, a word of it."""
     g = np.random.default_rng(seed)
-    return ["".join(g.choice(WORDS, words, p=p)) for p in g.dirichlet(np.full(10, ALPHA), rows) @ TOPICS]
+    return [
+        "".join(g.choice(WORDS, words, p=p)) for p in g.dirichlet(np.full(10, ALPHA), rows) @ TOPICS
+    ]
 
 
 def summed(model: Any, text: str) -> float:
@@ -70,11 +74,17 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
 
     # Documents that were learned from flatter: what a word costs beyond what it costs under the true topics.
     true = copy.deepcopy(model)
-    true.weights, true.alpha = torch.from_numpy(TOPICS.T.copy()), torch.full_like(model.alpha, ALPHA)
+    true.weights, true.alpha = (
+        torch.from_numpy(TOPICS.T.copy()),
+        torch.full_like(model.alpha, ALPHA),
+    )
     numbers = (10, 30, 100, 300) if quick else (10, 30, 100, 300, 800)
     fits = [lk.fit("topic", train[:n], topics=10, smoothing=0.01, **fit) for n in numbers]
     parts = [(train[:n], test) for n in numbers]
-    known, fresh = ([costs(p[i], m) - costs(p[i], true) for p, m in zip(parts, fits, strict=True)] for i in (0, 1))
+    known, fresh = (
+        [costs(p[i], m) - costs(p[i], true) for p, m in zip(parts, fits, strict=True)]
+        for i in (0, 1)
+    )
     assert known[0] < 0 < fresh[0]
     assert fresh[-1] < 0.1 * fresh[0]
 
@@ -90,7 +100,12 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     order = mine[np.argsort(theirs)]
     shares.bar(np.arange(1, 11), code.mean[0].numpy()[order], color=BLUE)
     shares.set_xticks(np.arange(1, 11))
-    mark(shares, "Proportions of topics in one document", "topic (rows, then columns)", "mean of q(theta)")
+    mark(
+        shares,
+        "Proportions of topics in one document",
+        "topic (rows, then columns)",
+        "mean of q(theta)",
+    )
     climbs.axhline(truth, color=RED, label="log p, all assignments summed")
     climbs.axhline(float(bound.value), color=GREY, ls="--", label="variational bound")
     climbs.semilogx(efforts, tighter, "o-", color=BLUE, label="bound by weighted draws")

@@ -16,7 +16,10 @@ from likeness.core.answers import Kind
 
 EXACT = 1e-6  # what an answer that calls itself exact may lie off
 KNOWN = 1e-5  # the most that brute force's own error may add
-ERRORS, BEYOND = 5.0, 0.02  # the suite's own bound; and the share that may lie beyond 3, where 0.003 is expected
+ERRORS, BEYOND = (
+    5.0,
+    0.02,
+)  # the suite's own bound; and the share that may lie beyond 3, where 0.003 is expected
 QUICK = (
     "gaussian/truth", "mixture5/truth", "bayes_net/truth", "gaussian/gaussian", "mixture5/mixture", "bayes_net/mixture",
     "bayes_net/autoregressive", "bayes_net/diffusion", "gaussian/gaussian/label",
@@ -35,15 +38,23 @@ def asked(name: str) -> tuple[Case, list[Row]]:
 def judge(case: Case, row: Row) -> None:
     told = f"{case.world}, {case.name}, {row.verb}"
     for off, known in zip(row.exact, row.known, strict=True):
-        allowed = EXACT + min(known, KNOWN)  # two lattices disagree by far more than their mean is off
-        assert off <= allowed, f"{told}: exact, and {off:.2g} off; brute force knows it to {known:.2g}"
+        allowed = EXACT + min(
+            known, KNOWN
+        )  # two lattices disagree by far more than their mean is off
+        assert off <= allowed, (
+            f"{told}: exact, and {off:.2g} off; brute force knows it to {known:.2g}"
+        )
     if row.verb == "mode" and case.name in ("the truth", "mixture"):
-        assert max(row.loose, default=0.0) <= EXACT, f"{told}: {max(row.loose):.2g} nats below the highest peak"
+        assert max(row.loose, default=0.0) <= EXACT, (
+            f"{told}: {max(row.loose):.2g} nats below the highest peak"
+        )
     below = Kind.LOWER_BOUND not in row.kinds  # a bound may lie below by more than its error
     worst = max((abs(e) if below else e for e in row.errors), default=0.0)
     assert worst <= ERRORS, f"{told}: {worst:.2f} standard errors off"
     beyond = sum((abs(e) if below else e) > 3 for e in row.errors)
-    assert beyond <= 2 + BEYOND * len(row.errors), f"{told}: {beyond} of {len(row.errors)} beyond 3 standard errors"
+    assert beyond <= 2 + BEYOND * len(row.errors), (
+        f"{told}: {beyond} of {len(row.errors)} beyond 3 standard errors"
+    )
 
 
 def dear(name: str):
@@ -55,7 +66,9 @@ def test_every_subset_under_every_verb(name):
     case, rows = asked(name)
     for row in rows:
         judge(case, row)
-        whole = 31 if row.verb in ("sample", "log_prob of the rest, given", "classify a column") else 32
+        whole = (
+            31 if row.verb in ("sample", "log_prob of the rest, given", "classify a column") else 32
+        )
         if case.most == D and not row.refused:
             assert len(row.asked) == whole, row.verb
 
@@ -73,7 +86,9 @@ def test_brute_force_is_right_where_the_truth_is_known():
     x = case.rows[0]
     for known in SUBSETS:
         found = case.brute(x, known)
-        assert found.log_p == pytest.approx(float(closed.log_density(x[None], sorted(known))), abs=1e-7)
+        assert found.log_p == pytest.approx(
+            float(closed.log_density(x[None], sorted(known))), abs=1e-7
+        )
         hidden = [i for i in range(D) if i not in known]
         near = closed.conditional(x, sorted(known))
         mean = near.log_w.exp() @ near.mean

@@ -8,10 +8,34 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "likeness"
 LAYERS = (
-    *("numerics", "core", "registry", "data", "metrics", "nets", "heads", "inference", "bijections"),
-    *("dynamics", "learn", "routes", "families", "query", "check", "evaluate", "adapters", "cli", "studio"),
+    *(
+        "numerics",
+        "core",
+        "registry",
+        "data",
+        "metrics",
+        "nets",
+        "heads",
+        "inference",
+        "bijections",
+    ),
+    *(
+        "dynamics",
+        "learn",
+        "routes",
+        "families",
+        "query",
+        "check",
+        "evaluate",
+        "adapters",
+        "cli",
+        "studio",
+    ),
 )
-FACES = ("cli", "studio")  # they may use the package's own face, which stands above every other layer
+FACES = (
+    "cli",
+    "studio",
+)  # they may use the package's own face, which stands above every other layer
 EXEMPT = ("__init__.py", "__main__.py")
 KNOWN = {("core", "model"): ("registry", "store")}  # `Model.save`
 
@@ -45,7 +69,11 @@ def fault(home: tuple[str, ...], target: tuple[str, ...]) -> str | None:
         return None if layer in FACES else f"{layer} imports the package's own face"
     if LAYERS.index(wanted) > LAYERS.index(layer) and KNOWN.get(home) != target:
         return f"{layer} imports {wanted}, a later layer"
-    if layer == wanted == "families" and home != ("families", "__init__") and target[1:2] != home[1:2]:
+    if (
+        layer == wanted == "families"
+        and home != ("families", "__init__")
+        and target[1:2] != home[1:2]
+    ):
         return f"the family {home[1]} imports {'.'.join(target)}"
     return None
 
@@ -100,22 +128,42 @@ def test_a_tree_in_order_has_no_faults(tmp_path):
     ("name", "text", "line", "reason"),
     [
         ("core/law.py", "import likeness.data.source\n", 1, "core imports data, a later layer"),
-        ("core/law.py", "from likeness.data import source\n", 1, "core imports data, a later layer"),
+        (
+            "core/law.py",
+            "from likeness.data import source\n",
+            1,
+            "core imports data, a later layer",
+        ),
         ("core/law.py", "from likeness import data\n", 1, "core imports data, a later layer"),
         ("core/law.py", "from ..data import source\n", 1, "core imports data, a later layer"),
         ("core/deep/law.py", "from ... import learn\n", 1, "core imports learn, a later layer"),
         ("core/__init__.py", "from ..nets.mlp import MLP\n", 1, "core imports nets, a later layer"),
-        ("nets/mlp.py", "def f():\n    from likeness.heads import columns\n", 2, "nets imports heads, a later layer"),
+        (
+            "nets/mlp.py",
+            "def f():\n    from likeness.heads import columns\n",
+            2,
+            "nets imports heads, a later layer",
+        ),
         (
             "routes/bayes.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from likeness.families.flow import Flow\n",
             3,
             "routes imports families, a later layer",
         ),
-        ("query.py", "import os, likeness.check.oracles\n", 1, "query imports check, a later layer"),
+        (
+            "query.py",
+            "import os, likeness.check.oracles\n",
+            1,
+            "query imports check, a later layer",
+        ),
         ("learn/run.py", "import likeness\n", 1, "learn imports the package's own face"),
         ("learn/run.py", "from likeness import fit\n", 1, "learn imports the package's own face"),
-        ("families/vae.py", "from likeness.families.flow import F\n", 1, "the family vae imports families.flow.F"),
+        (
+            "families/vae.py",
+            "from likeness.families.flow import F\n",
+            1,
+            "the family vae imports families.flow.F",
+        ),
         ("families/vae.py", "from . import flow\n", 1, "the family vae imports families.flow"),
         ("families/vae.py", "import likeness.families\n", 1, "the family vae imports families"),
     ],

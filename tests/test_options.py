@@ -26,7 +26,11 @@ def table(section: str) -> dict[str, str]:
 def own(name: str) -> dict[str, str]:
     """The options that are a family's own: those that it declares, whether or not it shares their names."""
     config = family(name).Config
-    return {o: config.model_fields[o].description for o in config.__annotations__ if o in config.model_fields}
+    return {
+        o: config.model_fields[o].description
+        for o in config.__annotations__
+        if o in config.model_fields
+    }
 
 
 def shared() -> dict[str, str]:
@@ -46,7 +50,9 @@ def test_every_shared_option_has_a_row() -> None:
 
 
 def test_the_rows_that_are_measured_are_those_of_the_page() -> None:
-    assert {name: {r.option for r in rows} for name, rows in ROWS.items()} == {n: set(table(n)) for n in ROWS}
+    assert {name: {r.option for r in rows} for name, rows in ROWS.items()} == {
+        n: set(table(n)) for n in ROWS
+    }
 
 
 def test_every_row_reads_a_number_that_exists() -> None:

@@ -26,7 +26,9 @@ def gaussian():
     g = torch.Generator().manual_seed(0)
     root = torch.randn(5, 5, generator=g, dtype=torch.float64)
     mean = torch.randn(1, 5, generator=g, dtype=torch.float64)
-    return GaussianMixture("five", mean, (root @ root.T + torch.eye(5))[None], space=vector(5, names=NAMES))
+    return GaussianMixture(
+        "five", mean, (root @ root.T + torch.eye(5))[None], space=vector(5, names=NAMES)
+    )
 
 
 def log_normal(law, x, at):
@@ -62,7 +64,9 @@ def test_the_mode_is_the_conditional_mean_of_a_gaussian():
     law, at, rest = gaussian(), [0, 3], [1, 2, 4]
     found = query(law, "mode", evidence=fixed(at)).x[0]
     block = law.cov[0][rest][:, at] @ torch.linalg.inv(law.cov[0][at][:, at])
-    assert torch.allclose(found[rest], law.mean[0][rest] + block @ (X[at] - law.mean[0][at]), rtol=0, atol=1e-9)
+    assert torch.allclose(
+        found[rest], law.mean[0][rest] + block @ (X[at] - law.mean[0][at]), rtol=0, atol=1e-9
+    )
     assert torch.equal(found[at], X[at])
 
 
@@ -91,7 +95,9 @@ def test_every_subset_of_a_bernoulli_net_by_enumeration():
     for at in map(list, SUBSETS):
         values = {law.space.names[i]: int(i % 2) for i in at}
         fits = (states[:, at] == torch.tensor([i % 2 for i in at])).all(-1)
-        assert float(query(law, "log_prob", evidence=values).value) == pytest.approx(math.log(float(p[fits].sum())))
+        assert float(query(law, "log_prob", evidence=values).value) == pytest.approx(
+            math.log(float(p[fits].sum()))
+        )
         best = query(law, "mode", evidence=values).x[0].long()
         assert float(p[(states == best).all(-1)]) == pytest.approx(float(p[fits].max()))
 
@@ -112,7 +118,9 @@ def test_a_label_that_the_law_is_conditioned_on_is_classified_by_bayes_rule():
     told = world("ring", given="label", classes=2)
     x = told.source(5, 0).batch.x
     found = query(told, "classify", evidence=x)
-    assert torch.allclose(found.probabilities, told.class_posterior(x).probabilities, rtol=0, atol=1e-9)
+    assert torch.allclose(
+        found.probabilities, told.class_posterior(x).probabilities, rtol=0, atol=1e-9
+    )
     with pytest.raises(Unsupported, match="nominal `given`"):
         query(law, "classify", evidence={"x0": 1.0})
 
@@ -129,11 +137,19 @@ def test_the_laws_own_condition_is_given_by_name_or_by_value():
 def test_labels_levels_and_several_rows_are_read_as_the_user_writes_them():
     variables = (Nominal(categories=2, labels=("no", "yes")), Ordinal(levels=3, start=5))
     space = vector(2, variables, ("smokes", "grade"))
-    law = Joint("small", space, torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.05, 0.2]], dtype=torch.float64).log())
+    law = Joint(
+        "small", space, torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.05, 0.2]], dtype=torch.float64).log()
+    )
     found = query(law, "log_prob", evidence={"smokes": ["no", "yes"], "grade": 6})
     assert found.value.exp().tolist() == pytest.approx([0.2, 0.05])
-    assert query(law, "classify", evidence={"smokes": "yes"}, missing="grade").labels == ("5", "6", "7")
-    graded = query(law, "classify", evidence={"smokes": ["no", "yes"]}, missing="grade").probabilities
+    assert query(law, "classify", evidence={"smokes": "yes"}, missing="grade").labels == (
+        "5",
+        "6",
+        "7",
+    )
+    graded = query(
+        law, "classify", evidence={"smokes": ["no", "yes"]}, missing="grade"
+    ).probabilities
     truth = torch.tensor([[0.1, 0.2, 0.3], [0.15, 0.05, 0.2]], dtype=torch.float64)
     assert torch.allclose(graded, truth / truth.sum(-1, keepdim=True), rtol=0, atol=1e-9)
     with pytest.raises(BadData, match="maybe"):
@@ -152,7 +168,9 @@ def test_strangeness_by_name_is_that_of_the_verb():
     score = query(law, "anomaly_score", evidence=fixed(range(5)))
     assert torch.equal(score, law.anomaly_score(X[None]))
     assert float(query(law, "p_value", evidence=fixed(range(5)))) == float(law.p_value(X[None]))
-    assert float(score) == pytest.approx(-float(query(law, "log_prob", evidence=fixed(range(5))).value))
+    assert float(score) == pytest.approx(
+        -float(query(law, "log_prob", evidence=fixed(range(5))).value)
+    )
 
 
 def test_a_question_that_cannot_be_answered_says_why():
@@ -172,19 +190,25 @@ def test_a_question_that_cannot_be_answered_says_why():
 
 
 def test_entries_of_arrays_have_names_too():
-    space = vector(4).model_copy(update={"axes": ("time", "channel"), "shape": (2, 2), "variables": (Real(),)})
+    space = vector(4).model_copy(
+        update={"axes": ("time", "channel"), "shape": (2, 2), "variables": (Real(),)}
+    )
     law = GaussianMixture("square", torch.zeros(1, 4), torch.eye(4)[None], space=space)
     assert names_of(space) == ("0_0", "0_1", "1_0", "1_1")
     found = query(law, "complete", evidence={"1_0": 3.0}, n=2, seed=0)
     assert found.x.shape == (2, 1, 2, 2)
     assert found.x[:, 0, 1, 0].tolist() == [3.0, 3.0]
     hidden = Batch(torch.zeros(1, 2, 2), torch.tensor([[[False, False], [True, False]]]))
-    assert float(query(law, "log_prob", evidence=hidden).value) == pytest.approx(-0.5 * math.log(2 * math.pi))
+    assert float(query(law, "log_prob", evidence=hidden).value) == pytest.approx(
+        -0.5 * math.log(2 * math.pi)
+    )
 
 
 def test_the_face_keeps_its_function_once_the_module_is_imported():
     law = gaussian()
-    assert float(lk.query(law, "log_prob", evidence=fixed([0])).value) == pytest.approx(log_normal(law, X, [0]))
+    assert float(lk.query(law, "log_prob", evidence=fixed([0])).value) == pytest.approx(
+        log_normal(law, X, [0])
+    )
     assert callable(lk.compare)
     assert callable(lk.compare)
 
@@ -192,7 +216,14 @@ def test_the_face_keeps_its_function_once_the_module_is_imported():
 def test_evidence_is_names_or_a_mask_and_nothing_else():
     law, x = gaussian(), X[None]
     truth = log_normal(law, X, [0, 1, 2, 3, 4]) - log_normal(law, X, [1])
-    for evidence in (["b"], "b", ("b",), [False, True, False, False, False], np.arange(5) == 1, torch.arange(5) == 1):
+    for evidence in (
+        ["b"],
+        "b",
+        ("b",),
+        [False, True, False, False, False],
+        np.arange(5) == 1,
+        torch.arange(5) == 1,
+    ):
         assert float(law.log_prob(x, evidence=evidence).value) == pytest.approx(truth, abs=1e-9)
     for evidence in ([0, 1], [1], torch.tensor([0.0, 1, 0, 0, 0]), 1, {"b": 1.0}, []):
         with pytest.raises(BadData, match="neither names nor a mask"):
@@ -213,8 +244,14 @@ def test_evidence_names_columns_without_names_as_query_does():
 
 
 def test_the_states_of_a_column_are_asked_about_in_parts_with_one_answer(monkeypatch):
-    model = lk.fit("bayes_net", lk.load({"a": ["x", "y", "z", "y"] * 25, "b": [0, 1, 1, 1] * 25}), progress=False)
+    model = lk.fit(
+        "bayes_net",
+        lk.load({"a": ["x", "y", "z", "y"] * 25, "b": [0, 1, 1, 1] * 25}),
+        progress=False,
+    )
     whole = query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities
     monkeypatch.setattr("likeness.query.STATE_ROWS", 3)  # one state at a time
-    assert torch.equal(query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities, whole)
+    assert torch.equal(
+        query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities, whole
+    )
     assert query(model, "classify", evidence={"b": []}, missing="a").probabilities.shape == (0, 3)

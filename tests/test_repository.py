@@ -14,16 +14,27 @@ LOCKS = ("requirements.lock", "requirements-uv.lock", "bench/requirements.txt")
 
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:work|tmp|home|root|Users|mnt|opt)/" + r"[\w.]")
-REGISTRY = re.compile("|".join(("pypi" + r"\.org", "python" + "hosted", "download" + r"\.pytorch", "conda" + r"\.org")))
+REGISTRY = re.compile(
+    "|".join(
+        ("pypi" + r"\.org", "python" + "hosted", "download" + r"\.pytorch", "conda" + r"\.org")
+    )
+)
 PICKLES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-PICKLE_CALLS = {("torch", "load"), ("torch", "save"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
+PICKLE_CALLS = {
+    ("torch", "load"),
+    ("torch", "save"),
+    ("pd", "read_pickle"),
+    ("pandas", "read_pickle"),
+}
 
 
 @cache
 def tracked() -> dict[str, str]:
     """Every text file that git holds, by its path."""
     try:
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this is not a git checkout")
     texts = {}
@@ -51,9 +62,17 @@ def pickling(text: str) -> list[str]:
             found += [alias.name for alias in node.names if alias.name.split(".")[0] in PICKLES]
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             found += [node.module] if node.module.split(".")[0] in PICKLES else []
-            found += [f"{node.module}.{a.name}" for a in node.names if (node.module, a.name) in PICKLE_CALLS]
+            found += [
+                f"{node.module}.{a.name}"
+                for a in node.names
+                if (node.module, a.name) in PICKLE_CALLS
+            ]
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found += [f"{node.value.id}.{node.attr}"] if (node.value.id, node.attr) in PICKLE_CALLS else []
+            found += (
+                [f"{node.value.id}.{node.attr}"]
+                if (node.value.id, node.attr) in PICKLE_CALLS
+                else []
+            )
         elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             refused = isinstance(node.value, ast.Constant) and node.value.value is False
             found += [] if refused else ["allow_pickle"]
@@ -75,7 +94,11 @@ def test_no_file_names_a_registry():
 
 
 def test_source_does_not_pickle():
-    sources = {name: text for name, text in tracked().items() if name.startswith("src/") and name.endswith(".py")}
+    sources = {
+        name: text
+        for name, text in tracked().items()
+        if name.startswith("src/") and name.endswith(".py")
+    }
     assert sources
     assert {name: found for name, text in sources.items() if (found := pickling(text))} == {}
 
@@ -95,7 +118,10 @@ def test_planted_pickling_is_caught(text):
 
 
 def test_reading_without_pickle_is_allowed():
-    assert pickling("import numpy as np\nfrom torch import nn\nnp.load(path, allow_pickle=False)") == []
+    assert (
+        pickling("import numpy as np\nfrom torch import nn\nnp.load(path, allow_pickle=False)")
+        == []
+    )
 
 
 @pytest.mark.parametrize("path", ["/work" + "/main/x", "see /tmp" + "/out.txt", "'/home" + "/me'"])
@@ -103,7 +129,9 @@ def test_a_planted_path_is_caught(path):
     assert hits(MACHINE_PATH, {"x": path}) == [f"x:1: {path}"]
 
 
-@pytest.mark.parametrize("path", ["docs/work" + "/x", "~/tmp" + "/x", "../tmp" + "/x", "n/work and /tmp"])
+@pytest.mark.parametrize(
+    "path", ["docs/work" + "/x", "~/tmp" + "/x", "../tmp" + "/x", "n/work and /tmp"]
+)
 def test_a_relative_path_is_allowed(path):
     assert hits(MACHINE_PATH, {"x": path}) == []
 
@@ -122,6 +150,12 @@ def test_every_requirement_is_hashed(lock):
 
 def test_the_lock_holds_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = {re.match(r"[\w-]+", r)[0] for r in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    asked = {
+        re.match(r"[\w-]+", r)[0]
+        for r in project["dependencies"] + project["optional-dependencies"]["dev"]
+    }
     assert asked - requirements("requirements.lock").keys() == set()
-    assert {"hatchling", "editables"} <= asked  # without them the editable install would fetch unhashed builders
+    assert {
+        "hatchling",
+        "editables",
+    } <= asked  # without them the editable install would fetch unhashed builders

@@ -45,9 +45,22 @@ _REGISTERING = ("likeness.routes", "likeness.data.load", "likeness.evaluate")
 _NEEDS_THEM = {"fit", "open", "compare", "check", "load", "Run"}
 
 __all__ = [
-    "Batch", "Count", "LikenessError", "Nominal", "Ordinal", "Real", "Run", "Space",
-    "check", "compare", "fit", "load", "open", "query", "world",
-]  # fmt: skip
+    "Batch",
+    "Count",
+    "LikenessError",
+    "Nominal",
+    "Ordinal",
+    "Real",
+    "Run",
+    "Space",
+    "check",
+    "compare",
+    "fit",
+    "load",
+    "open",
+    "query",
+    "world",
+]
 
 
 def __getattr__(name: str) -> Any:

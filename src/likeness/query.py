@@ -99,9 +99,16 @@ def query(
         BadData: For values that the columns do not hold.
     """
     if want not in _ANSWERS:
-        raise BadConfig(f"there is no question {want!r}", do=f"ask one of {', '.join(get_args(Want))}")
-    importlib.import_module("likeness.routes")  # registers ways of answering what a law has no hook for
-    chosen = fresh_seed() if seed is None else whole(seed, "seed", least=None)
+        raise BadConfig(
+            f"there is no question {want!r}", do=f"ask one of {', '.join(get_args(Want))}"
+        )
+    importlib.import_module(
+        "likeness.routes"
+    )  # registers ways of answering what a law has no hook for
+    if seed is None:
+        chosen = fresh_seed()
+    else:
+        chosen = whole(seed, "seed", least=None)
     return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
 
 
@@ -109,14 +116,23 @@ def query(
 
 
 def _resolved(
-    law: Law, given: Any, evidence: Any, hidden: Names | None, n: int, seed: int, effort: int | None, settings: Any
+    law: Law,
+    given: Any,
+    evidence: Any,
+    hidden: Names | None,
+    n: int,
+    seed: int,
+    effort: int | None,
+    settings: Any,
 ) -> Asked:
     own, condition = _parted(law, given)
-    condition = _told(law, evidence) if given is None else condition
+    if given is None:
+        condition = _told(law, evidence)
     batch = _rows(law.space, evidence, own)
     named = _positions(law.space, (hidden,) if isinstance(hidden, str) else tuple(hidden or ()))
     _no_overlap(law.space, evidence, own, named)
-    batch = batch.hide(_mask(law.space, named)) if named else batch
+    if named:
+        batch = batch.hide(_mask(law.space, named))
     batch, told = _aligned(batch, condition)
     fixed = _mask(law.space, _positions(law.space, tuple(own)))
     blank = not bool(batch.present.any())
@@ -125,8 +141,12 @@ def _resolved(
 
 def _told(law: Law, evidence: Any) -> Batch | None:
     """The law's condition where whole rows bring it along; columns by name are what they are named."""
-    whole = law.given_space is not None and evidence is not None and not isinstance(evidence, Mapping)
-    return beside(law.space, law.given_space, evidence) if whole and law.given_space is not None else None
+    whole = (
+        law.given_space is not None and evidence is not None and not isinstance(evidence, Mapping)
+    )
+    if whole and law.given_space is not None:
+        return beside(law.space, law.given_space, evidence)
+    return None
 
 
 def _parted(law: Law, given: Any) -> tuple[dict[str, Any], Batch | None]:
@@ -135,14 +155,21 @@ def _parted(law: Law, given: Any) -> tuple[dict[str, Any], Batch | None]:
         return {}, None
     if not isinstance(given, Mapping):
         if law.given_space is None:
-            raise Unsupported("this law was fitted without `given`", do="name columns of x: given={name: value}")
+            raise Unsupported(
+                "this law was fitted without `given`", do="name columns of x: given={name: value}"
+            )
         return {}, as_batch(law.given_space, given)
     x_names = names_of(law.space)
-    c_names = names_of(law.given_space, "given") if law.given_space is not None else ()
+    if law.given_space is not None:
+        c_names = names_of(law.given_space, "given")
+    else:
+        c_names = ()
     _known([k for k in given if k not in c_names], x_names, c_names)
     condition = {k: v for k, v in given.items() if k in c_names}
     own = {k: v for k, v in given.items() if k not in c_names}
-    return own, _from_names(law.given_space, condition, "given") if condition and law.given_space else None
+    return own, _from_names(
+        law.given_space, condition, "given"
+    ) if condition and law.given_space else None
 
 
 def _rows(space: Space, evidence: Any, own: dict[str, Any]) -> Batch:
@@ -150,17 +177,24 @@ def _rows(space: Space, evidence: Any, own: dict[str, Any]) -> Batch:
     if evidence is None or isinstance(evidence, Mapping):
         values = {**(evidence or {}), **own}
         _known(list(values), names_of(space), ())
-        return _from_names(space, values) if values else missing(space, 1, torch.zeros(1, dtype=torch.float64))
+        if values:
+            return _from_names(space, values)
+        return missing(space, 1, torch.zeros(1, dtype=torch.float64))
     batch = as_batch(space, evidence)
-    return _overlaid(space, batch, own) if own else batch
+    if own:
+        return _overlaid(space, batch, own)
+    return batch
 
 
 def _overlaid(space: Space, batch: Batch, own: dict[str, Any]) -> Batch:
     """Whole rows with some columns set."""
     over = _from_names(space, own)
-    over = over.repeat(len(batch)) if len(over) == 1 else over
+    if len(over) == 1:
+        over = over.repeat(len(batch))
     x = torch.where(over.present, over.x.to(batch.x), batch.x)
-    return Batch(x, batch.present | over.present, batch.length, batch.weight, batch.given, batch.index)
+    return Batch(
+        x, batch.present | over.present, batch.length, batch.weight, batch.given, batch.index
+    )
 
 
 def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> Batch:
@@ -173,24 +207,35 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
     sizes = {len(v) for v in values.values() if np.ndim(v) > 0}
     if len(sizes) > 1:
         raise BadData(
-            f"columns of {' and of '.join(map(str, sorted(sizes)))} values", do="give one value a row in each"
+            f"columns of {' and of '.join(map(str, sorted(sizes)))} values",
+            do="give one value a row in each",
         )
     rows = sizes.pop() if sizes else 1
     at = [i for i, n in enumerate(names) if n in values]
-    told, variables = tuple(names[i] for i in at), _variables(space)
+    told = tuple(names[i] for i in at)
+    variables = _variables(space)
     frame = pd.DataFrame({n: _column(values[n], rows) for n in told})
-    forms = tuple(space.written[i] for i in at) if space.written and len(space.shape) == 1 else None
-    own = vector(len(at), tuple(variables[i] for i in at), told).model_copy(update={"written": forms})
+    if space.written and len(space.shape) == 1:
+        forms = tuple(space.written[i] for i in at)
+    else:
+        forms = None
+    own = vector(len(at), tuple(variables[i] for i in at), told).model_copy(
+        update={"written": forms}
+    )
     batch = tables.encode(own, frame)
-    x, known = torch.zeros(rows, space.dims, dtype=torch.float64), torch.zeros(rows, space.dims, dtype=torch.bool)
-    x[:, at], known[:, at] = batch.x.double(), batch.present
+    x = torch.zeros(rows, space.dims, dtype=torch.float64)
+    known = torch.zeros(rows, space.dims, dtype=torch.bool)
+    x[:, at] = batch.x.double()
+    known[:, at] = batch.present
     return Batch(x.reshape(rows, *space.layout), known.reshape(rows, *space.layout))
 
 
 def _column(value: Any, rows: int) -> list[Any]:
     if value is None:
         return [np.nan] * rows
-    return np.asarray(value).tolist() if np.ndim(value) > 0 else [value] * rows
+    if np.ndim(value) > 0:
+        return np.asarray(value).tolist()
+    return [value] * rows
 
 
 def _variables(space: Space) -> tuple[Variable, ...]:
@@ -201,7 +246,9 @@ def _known(asked: Sequence[str], names: Sequence[str], others: Sequence[str]) ->
     for name in asked:
         if name not in names:
             shown = [*names[:12], *(["..."] if len(names) > 12 else []), *others]
-            raise BadConfig(f"no column {name!r}", do=f"the columns are {', '.join(shown) or 'without names'}")
+            raise BadConfig(
+                f"no column {name!r}", do=f"the columns are {', '.join(shown) or 'without names'}"
+            )
 
 
 def _positions(space: Space, asked: Sequence[str]) -> tuple[int, ...]:
@@ -219,9 +266,13 @@ def _mask(space: Space, positions: Sequence[int]) -> Tensor:
 def _no_overlap(space: Space, evidence: Any, own: dict[str, Any], named: tuple[int, ...]) -> None:
     """A column is said once: known, behind the bar, or missing."""
     told = dict(evidence) if isinstance(evidence, Mapping) else {}
-    twice = [k for k in own if k in told] + [names_of(space)[i] for i in named if names_of(space)[i] in {**told, **own}]
+    twice = [k for k in own if k in told] + [
+        names_of(space)[i] for i in named if names_of(space)[i] in {**told, **own}
+    ]
     if twice:
-        raise BadConfig(f"the column {twice[0]!r} is named twice", do="fix it, condition on it, or hide it")
+        raise BadConfig(
+            f"the column {twice[0]!r} is named twice", do="fix it, condition on it, or hide it"
+        )
 
 
 def _aligned(batch: Batch, given: Batch | None) -> tuple[Batch, Batch | None]:
@@ -245,16 +296,25 @@ def _sample(asked: Asked) -> Draws:
 
 
 def _complete(asked: Asked) -> Draws:
-    return asked.law.complete(asked.batch, n=asked.n, given=asked.given, seed=asked.seed, settings=asked.settings)
+    return asked.law.complete(
+        asked.batch, n=asked.n, given=asked.given, seed=asked.seed, settings=asked.settings
+    )
 
 
 def _log_prob(asked: Asked) -> LogProb:
     scored = asked.batch.present & ~asked.fixed
     if not bool(scored.any()):
-        raise BadConfig("log_prob of what?", do="name what is asked about as evidence={name: value}")
+        raise BadConfig(
+            "log_prob of what?", do="name what is asked about as evidence={name: value}"
+        )
     evidence = asked.fixed if bool(asked.fixed.any()) else None
     return asked.law.log_prob(
-        asked.batch, given=asked.given, evidence=evidence, effort=asked.effort, seed=asked.seed, settings=asked.settings
+        asked.batch,
+        given=asked.given,
+        evidence=evidence,
+        effort=asked.effort,
+        seed=asked.seed,
+        settings=asked.settings,
     )
 
 
@@ -263,11 +323,15 @@ def _mode(asked: Asked) -> Mode:
 
 
 def _anomaly_score(asked: Asked) -> Tensor:
-    return asked.law.anomaly_score(asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings)
+    return asked.law.anomaly_score(
+        asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings
+    )
 
 
 def _p_value(asked: Asked) -> Tensor:
-    return asked.law.p_value(asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings)
+    return asked.law.p_value(
+        asked.batch, given=asked.given, seed=asked.seed, settings=asked.settings
+    )
 
 
 def _classify(asked: Asked) -> Posterior:
@@ -275,7 +339,9 @@ def _classify(asked: Asked) -> Posterior:
         return _of_column(asked, asked.named[0])
     if asked.named:
         raise Unsupported("classes of several columns at once", do="name one column as missing")
-    return asked.law.classify(asked.batch, effort=asked.effort, seed=asked.seed, settings=asked.settings)
+    return asked.law.classify(
+        asked.batch, effort=asked.effort, seed=asked.seed, settings=asked.settings
+    )
 
 
 def _of_column(asked: Asked, position: int) -> Posterior:
@@ -283,32 +349,50 @@ def _of_column(asked: Asked, position: int) -> Posterior:
     variable = _variables(asked.law.space)[position]
     if not np.isfinite(variable.states):
         raise Unsupported(
-            f"{names_of(asked.law.space)[position]!r} takes infinitely many values", do="ask for samples of it"
+            f"{names_of(asked.law.space)[position]!r} takes infinitely many values",
+            do="ask for samples of it",
         )
     states = int(variable.states)
-    at, size = _mask(asked.law.space, (position,)), max(1, STATE_ROWS // max(1, len(asked.batch)))
+    at = _mask(asked.law.space, (position,))
+    size = max(1, STATE_ROWS // max(1, len(asked.batch)))
     parts = torch.arange(states).split(size)
     scored = [_with_states(asked, at, codes) for codes in parts]
-    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scored) else Kind.ESTIMATE
-    table = torch.cat([s.value.reshape(len(k), len(asked.batch)) for s, k in zip(scored, parts, strict=True)])
+    if all(s.kind is Kind.EXACT for s in scored):
+        kind = Kind.EXACT
+    else:
+        kind = Kind.ESTIMATE
+    table = torch.cat(
+        [s.value.reshape(len(k), len(asked.batch)) for s, k in zip(scored, parts, strict=True)]
+    )
     logits = table.T.log_softmax(-1)
-    return Posterior(logits, kind, f"over the states of one column, {scored[0].how}", _labels(variable), asked.seed)
+    return Posterior(
+        logits,
+        kind,
+        f"over the states of one column, {scored[0].how}",
+        _labels(variable),
+        asked.seed,
+    )
 
 
 def _with_states(asked: Asked, at: Tensor, codes: Tensor) -> LogProb:
     """Log p of the rows with the column in the first of these states, then in the second, and so on, (S * B,)."""
     n = len(codes)
-    batch, given = asked.batch.repeat(n), None if asked.given is None else asked.given.repeat(n)
+    batch = asked.batch.repeat(n)
+    given = None if asked.given is None else asked.given.repeat(n)
     code = codes.repeat_interleave(len(asked.batch)).to(batch.x)
     x = torch.where(at, code.reshape(-1, *[1] * at.dim()), batch.x)
     told = Batch(x, batch.present | at, batch.length, batch.weight, batch.given, batch.index)
-    return asked.law.log_prob(told, given=given, effort=asked.effort, seed=asked.seed, settings=asked.settings)
+    return asked.law.log_prob(
+        told, given=given, effort=asked.effort, seed=asked.seed, settings=asked.settings
+    )
 
 
 def _labels(variable: Variable) -> tuple[str, ...] | None:
     if variable.type == "nominal":
         return variable.labels
-    return tuple(str(variable.start + k) for k in range(variable.levels)) if variable.type == "ordinal" else None
+    if variable.type == "ordinal":
+        return tuple(str(variable.start + k) for k in range(variable.levels))
+    return None
 
 
 _ANSWERS: dict[str, Callable[[Asked], Any]] = {

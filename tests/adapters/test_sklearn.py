@@ -25,7 +25,9 @@ ESTIMATORS = [
     Codes(),
     Anomalies("gaussian", options={"shrinkage": 0.1}),
 ]
-RANDOM = {"check_sample_weight_equivalence_on_dense_data": "starts are drawn row by row: repeated rows draw others"}
+RANDOM = {
+    "check_sample_weight_equivalence_on_dense_data": "starts are drawn row by row: repeated rows draw others"
+}
 
 
 def expected(estimator):
@@ -39,7 +41,9 @@ def test_scikit_learns_own_checks(estimator, check) -> None:
 
 def test_a_density_is_searched_over_and_agrees_with_a_peer() -> None:
     x = StandardScaler().fit_transform(load_iris().data)
-    found = GridSearchCV(Density(), {"options": [{"components": k} for k in (1, 2, 30)]}, cv=3).fit(x)
+    found = GridSearchCV(Density(), {"options": [{"components": k} for k in (1, 2, 30)]}, cv=3).fit(
+        x
+    )
     assert found.best_params_["options"]["components"] in (1, 2)
     one = Density("gaussian").fit(x)
     theirs = GaussianMixture(1, reg_covar=0).fit(x).score_samples(x)
@@ -68,7 +72,9 @@ def test_a_classifier_takes_holes_where_others_need_them_filled() -> None:
 def test_codes_stand_in_a_pipeline_and_keep_names() -> None:
     data = load_breast_cancer(as_frame=True)
     codes = Codes(options={"components": 5, "noise": "diagonal"})
-    pipe = make_pipeline(StandardScaler().set_output(transform="pandas"), codes, LogisticRegression())
+    pipe = make_pipeline(
+        StandardScaler().set_output(transform="pandas"), codes, LogisticRegression()
+    )
     assert cross_val_score(pipe, data.data, data.target, cv=3).mean() > 0.93
     pipe.fit(data.data, data.target)
     assert list(pipe[1].feature_names_in_) == list(data.data.columns)

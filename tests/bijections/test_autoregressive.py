@@ -13,7 +13,9 @@ def made(step, dims, **options) -> Autoregressive:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in f.parameters():
-            parameter.copy_(0.15 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.copy_(
+                0.15 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            )
     return f
 
 

@@ -30,7 +30,9 @@ MOVED = [True, False, True, False, True]
 
 
 def masked(step, **options) -> Autoregressive:
-    return Autoregressive(MaskedNet([1] * DIMS, [step.size] * DIMS, hidden=(16, 16), **options), step)
+    return Autoregressive(
+        MaskedNet([1] * DIMS, [step.size] * DIMS, hidden=(16, 16), **options), step
+    )
 
 
 def coupled(step, context=0) -> Coupling:
@@ -45,10 +47,14 @@ MAKERS = {
     "masked affine, given": lambda: masked(AffineStep(), context=SIDE),
     "masked affine, Markov": lambda: masked(AffineStep(), window=1, order=[4, 3, 2, 1, 0]),
     "masked spline": lambda: masked(SplineStep(6, 4.0)),
-    "masked spline, given, mixed": lambda: masked(SplineStep(6, 4.0), context=SIDE, order=[3, 1, 4, 0, 2]),
+    "masked spline, given, mixed": lambda: masked(
+        SplineStep(6, 4.0), context=SIDE, order=[3, 1, 4, 0, 2]
+    ),
     "coupling affine, given": lambda: coupled(AffineStep(), context=SIDE),
     "coupling spline": lambda: coupled(SplineStep(6, 4.0)),
-    "chain": lambda: Chain([masked(SplineStep(6, 4.0)), LU(DIMS), masked(AffineStep(), order=[4, 3, 2, 1, 0])]),
+    "chain": lambda: Chain(
+        [masked(SplineStep(6, 4.0)), LU(DIMS), masked(AffineStep(), order=[4, 3, 2, 1, 0])]
+    ),
 }
 ENTRYWISE = [name for name in MAKERS if "LU" not in name and name != "chain"]
 
@@ -87,7 +93,9 @@ def given(name: str, rows: int = 12) -> torch.Tensor | None:
 def test_log_determinants_are_those_of_the_jacobian(name):
     f, x, c = bent(name), points(), given(name)
     y, ladj = f(x, c)
-    whole = torch.autograd.functional.jacobian(lambda v: f(v, c)[0].sum(0), x)  # (D, B, D): rows do not mix
+    whole = torch.autograd.functional.jacobian(
+        lambda v: f(v, c)[0].sum(0), x
+    )  # (D, B, D): rows do not mix
     assert torch.allclose(torch.linalg.slogdet(whole.transpose(0, 1))[1], ladj, rtol=0, atol=1e-9)
     back = torch.autograd.functional.jacobian(lambda v: f.inverse(v, c)[0].sum(0), y.detach())
     assert torch.allclose(torch.linalg.slogdet(back.transpose(0, 1))[1], -ladj, rtol=0, atol=1e-8)
@@ -118,7 +126,9 @@ def test_values_and_gradients_are_finite_far_out(name):
     f, x, c = bent(name, 1.0), (40 * torch.randn(50, DIMS)).requires_grad_(), given(name, 50)
     for way in (f, f.inverse):
         out, ladj = way(x, c)
-        gradients = torch.autograd.grad(out.sum() + ladj.sum(), [x, *f.parameters()], allow_unused=True)
+        gradients = torch.autograd.grad(
+            out.sum() + ladj.sum(), [x, *f.parameters()], allow_unused=True
+        )
         assert all(bool(t.isfinite().all()) for t in (out, ladj, *gradients) if t is not None)
 
 
@@ -147,7 +157,9 @@ def test_absent_entries_pass_through_and_tell_nobody_anything(name):
         back, negative = f.inverse(y, c, present)
     assert torch.allclose(back, x, rtol=1e-9, atol=1e-9)
     assert torch.allclose(negative, -ladj, rtol=0, atol=1e-9)
-    lone = torch.autograd.functional.jacobian(lambda v: f(v, c, present)[0].sum(0), x).transpose(0, 1)
+    lone = torch.autograd.functional.jacobian(lambda v: f(v, c, present)[0].sum(0), x).transpose(
+        0, 1
+    )
     assert torch.allclose(torch.linalg.slogdet(lone)[1], ladj, rtol=0, atol=1e-9)
 
 

@@ -35,7 +35,9 @@ def test_the_darkest_and_the_brightest_level_stay_finite_in_single_precision() -
 
     found = []
     for k in range(len(ends)):
-        inside, correction, _ = preprocessor(Batch(codes), Ends(0, torch.arange(4), draw=k, dtype=torch.float32))
+        inside, correction, _ = preprocessor(
+            Batch(codes), Ends(0, torch.arange(4), draw=k, dtype=torch.float32)
+        )
         assert torch.isfinite(inside.x).all()
         assert torch.isfinite(correction).all()
         assert torch.equal(preprocessor.inverse(inside.x), codes)

@@ -18,11 +18,16 @@ def double():
     torch.set_default_dtype(before)
 
 
-def written_out(x: float, params: torch.Tensor, bins: int, bound: float, least: float) -> tuple[float, float]:
+def written_out(
+    x: float, params: torch.Tensor, bins: int, bound: float, least: float
+) -> tuple[float, float]:
     """Durkan et al. 2019, eqs. 4 and 5, for one number, bin by bin."""
     if abs(x) >= bound:
         return x, 0.0
-    sizes = [(least / bins + (1 - least) * p.softmax(0)) * 2 * bound for p in params[: 2 * bins].split(bins)]
+    sizes = [
+        (least / bins + (1 - least) * p.softmax(0)) * 2 * bound
+        for p in params[: 2 * bins].split(bins)
+    ]
     raw = params[2 * bins :]
     inner = least + softplus(raw + math.log(math.expm1(1 - least)))
     slopes = [1.0, *inner.tolist(), 1.0]
@@ -38,8 +43,12 @@ def written_out(x: float, params: torch.Tensor, bins: int, bound: float, least: 
     raise AssertionError
 
 
-def drawn(step: SplineStep, rows: int, scale: float, dtype: torch.dtype | None = None) -> torch.Tensor:
-    return scale * torch.randn(step.size, rows, generator=torch.Generator().manual_seed(3), dtype=dtype)
+def drawn(
+    step: SplineStep, rows: int, scale: float, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    return scale * torch.randn(
+        step.size, rows, generator=torch.Generator().manual_seed(3), dtype=dtype
+    )
 
 
 @pytest.mark.parametrize("bins", [2, 3, 8])
@@ -65,7 +74,9 @@ def test_a_million_points_and_their_gradients_are_finite_however_wild_the_parame
     step = SplineStep(8, 5.0).float()
     g = torch.Generator().manual_seed(5)
     far = torch.tensor([-5.0, 5.0, 0.0, 200.0, -200.0], dtype=torch.float32)
-    x = torch.cat([3 * torch.randn(330_000, generator=g, dtype=torch.float32), far]).requires_grad_()
+    x = torch.cat(
+        [3 * torch.randn(330_000, generator=g, dtype=torch.float32), far]
+    ).requires_grad_()
     params = drawn(step, len(x), scale, torch.float32).requires_grad_()
     y, ladj = step(x, params)
     back, negative = step.inverse(x, params)
@@ -85,7 +96,9 @@ def test_inversion_loses_no_more_than_the_slope_costs(scale):
     params = drawn(step, len(x), scale, torch.float32)
     y, ladj = step(x, params)
     back, _ = step.inverse(y, params)
-    unavoidable = torch.finfo(torch.float32).eps * 5 * (-ladj).exp().clamp(min=1)  # y is rounded, then divided by dy/dx
+    unavoidable = (
+        torch.finfo(torch.float32).eps * 5 * (-ladj).exp().clamp(min=1)
+    )  # y is rounded, then divided by dy/dx
     assert ((back - x).abs() <= 10 * unavoidable).all()
 
 

@@ -23,10 +23,17 @@ def bits(*shape, seed=0, rate=0.4):
 def test_the_spaces_are_those_of_the_contract():
     assert len(SPACES) == 12 and len(GIVENS) == 5
     made = {name: make() for name, make in SPACES.items()}
-    assert made["table"].names is not None and [v.type for v in made["table"].variables].count("real") == 3
+    assert (
+        made["table"].names is not None
+        and [v.type for v in made["table"].variables].count("real") == 3
+    )
     assert [v.resolution for v in made["rounded"].variables] == [s / 4 for s in SIGMAS]
     assert made["image_8bit"].shape == (3, 8, 8) and made["audio"].shape == (1, 64)
-    assert made["symbols"].ragged and made["symbols"].longest == 12 and made["series"].layout == (16, 3)
+    assert (
+        made["symbols"].ragged
+        and made["symbols"].longest == 12
+        and made["series"].layout == (16, 3)
+    )
     with pytest.raises(BadConfig, match="choose among"):
         cell("reals3")
     with pytest.raises(BadConfig, match="choose among"):
@@ -60,7 +67,9 @@ def test_a_missing_condition_is_the_mixture_of_classes(space, given):
     nothing = batch.given_as(missing(law.given_space, 300, batch.x))
     expected = torch.stack(each, -1).logsumexp(-1)
     torch.testing.assert_close(law.log_prob(nothing).value, expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(law.log_prob(batch.given_as(None)).value, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        law.log_prob(batch.given_as(None)).value, expected, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("given", TOLD)
@@ -87,7 +96,14 @@ def test_part_of_a_condition_is_weighed_by_bayes(given):
     partly = drawn.hide(bits(*drawn.x.shape, seed=5, rate=0.8))
     p = told.log_likelihood(partly).softmax(-1)
     right = torch.nn.functional.one_hot(y, CLASSES).double()
-    for low, high in ((-0.01, 0.05), (0.05, 0.2), (0.2, 0.3), (0.3, 0.6), (0.6, 0.95), (0.95, 1.01)):
+    for low, high in (
+        (-0.01, 0.05),
+        (0.05, 0.2),
+        (0.2, 0.3),
+        (0.3, 0.6),
+        (0.6, 0.95),
+        (0.95, 1.01),
+    ):
         here = (p > low) & (p <= high)
         count = int(here.sum())
         if count > 50:
@@ -158,10 +174,18 @@ def test_counts_have_the_means_and_the_law_of_poisson_chains():
     law = cell("counts4")
     x = law.sample(20_000, seed=4).x
     for j, mean in enumerate(MEANS):
-        assert float(x[:, j].mean()) == pytest.approx(mean, abs=4 * float(x[:, j].std()) / 20_000**0.5)
+        assert float(x[:, j].mean()) == pytest.approx(
+            mean, abs=4 * float(x[:, j].std()) / 20_000**0.5
+        )
     at = torch.tensor([[2.0, 5.0, 7.0, 23.0]], dtype=torch.float64)
-    rates = [1.0] + [m * (0.6 + 0.4 * k / above) for m, above, k in zip(MEANS[1:], MEANS, at[0].tolist(), strict=False)]
-    expected = sum(k * math.log(r) - r - math.lgamma(k + 1) for k, r in zip(at[0].tolist(), rates, strict=False))
+    rates = [1.0] + [
+        m * (0.6 + 0.4 * k / above)
+        for m, above, k in zip(MEANS[1:], MEANS, at[0].tolist(), strict=False)
+    ]
+    expected = sum(
+        k * math.log(r) - r - math.lgamma(k + 1)
+        for k, r in zip(at[0].tolist(), rates, strict=False)
+    )
     assert float(law.log_prob(at).value) == pytest.approx(expected, abs=1e-9)
 
 
@@ -191,7 +215,9 @@ def test_completed_items_are_items():
         law = cell(space, "label")
         batch = law.source(3000, 17).batch
         whole = batch if batch.full else batch.with_x(law.complete(batch, seed=1).x[0])
-        filled = whole.with_x(law.complete(whole.hide(bits(*batch.x.shape, seed=6, rate=0.5)), seed=7).x[0])
+        filled = whole.with_x(
+            law.complete(whole.hide(bits(*batch.x.shape, seed=6, rate=0.5)), seed=7).x[0]
+        )
         before, after = law.log_prob(whole).mean(), law.log_prob(filled).mean()
         assert abs(before.value - after.value) < 4 * math.hypot(before.stderr, after.stderr)
 
@@ -215,4 +241,6 @@ def test_cells_are_reproducible_by_index(space):
     law = cell(space, "tokens")
     whole, part = law.source(80, 19).batch, law.source(30, 19, first=50).batch
     torch.testing.assert_close(part.x, whole.x[50:], rtol=0, atol=1e-12)
-    assert torch.equal(part.given.x, whole.given.x[50:]) and torch.equal(part.present, whole.present[50:])
+    assert torch.equal(part.given.x, whole.given.x[50:]) and torch.equal(
+        part.present, whole.present[50:]
+    )

@@ -60,6 +60,8 @@ def people(tmp_path_factory) -> Path:
 def fitted(cli, people) -> tuple[Path, Said]:
     """The folder of a mixture given `smoker`, and what fitting it said."""
     folder = people.parent / "mixture"
-    said = cli(f"fit {people} mixture components=2 passes=10 --given smoker --budget '10 steps' --out {folder}")
+    said = cli(
+        f"fit {people} mixture components=2 passes=10 --given smoker --budget '10 steps' --out {folder}"
+    )
     assert said.code == 0, said.err
     return folder, said

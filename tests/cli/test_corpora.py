@@ -6,7 +6,10 @@ import re
 import pandas as pd
 import pytest
 
-SPORT, TRADE = ["goal", "match", "team", "player", "coach"], ["market", "bank", "stocks", "price", "trade"]
+SPORT, TRADE = (
+    ["goal", "match", "team", "player", "coach"],
+    ["market", "bank", "stocks", "price", "trade"],
+)
 
 
 def document(g: random.Random, k: int) -> list[str]:
@@ -19,11 +22,18 @@ def corpus(cli, tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     g, words = random.Random(0), sorted(SPORT + TRADE)
     items = [document(g, k) for k in range(40)]
-    (folder / "docs.txt").write_text("".join(" ".join(item).capitalize() + ".\n" for item in items) + "once\n")
+    (folder / "docs.txt").write_text(
+        "".join(" ".join(item).capitalize() + ".\n" for item in items) + "once\n"
+    )
     bags = [{words.index(w): item.count(w) for w in sorted(item)} for item in items]
-    (folder / "bags.dat").write_text("".join(f"{len(b)} {' '.join(f'{k}:{n}' for k, n in b.items())}\n" for b in bags))
+    (folder / "bags.dat").write_text(
+        "".join(f"{len(b)} {' '.join(f'{k}:{n}' for k, n in b.items())}\n" for b in bags)
+    )
     (folder / "list.txt").write_text("\n".join(words) + "\n")
-    for line in ("docs.txt topic topics=2 --words 2", f"bags.dat topic topics=2 --vocabulary {folder}/list.txt"):
+    for line in (
+        "docs.txt topic topics=2 --words 2",
+        f"bags.dat topic topics=2 --vocabulary {folder}/list.txt",
+    ):
         name = line.split(".")[0]
         said = cli(f"fit {folder}/{line} --budget '30 steps' --out {folder}/{name}")
         assert said.code == 0, said.err
@@ -40,7 +50,9 @@ def test_topics_are_shown_in_words(cli, corpus, name):
 
 @pytest.mark.parametrize("name", ["docs", "bags"])
 def test_new_documents_are_shared_out_and_unknown_words_are_said(cli, corpus, name):
-    (corpus / "new.txt").write_text("A goal! The coach, the team, the match.\nBank and stocks, trade.\nqwerty\n")
+    (corpus / "new.txt").write_text(
+        "A goal! The coach, the team, the match.\nBank and stocks, trade.\nqwerty\n"
+    )
     said = cli(f"encode {corpus}/{name} {corpus}/new.txt --out {corpus}/codes.csv")
     assert said.code == 0, said.err
     assert "never learned and left out, 6 of 13 words: the, a, and, qwerty" in said.err
@@ -60,7 +72,9 @@ def test_bags_bring_their_own_list_of_words(cli, corpus):
     (corpus / "new.txt").write_text("goal goal match unheard\n")
     words = sorted(SPORT + TRADE)
     (corpus / "plain.dat").write_text(f"3 {words.index('goal')}:2 {words.index('match')}:1 77:1\n")
-    found = [cli(f"encode {corpus}/bags {corpus}/{f}") for f in ("other/new.dat", "new.txt", "plain.dat")]
+    found = [
+        cli(f"encode {corpus}/bags {corpus}/{f}") for f in ("other/new.dat", "new.txt", "plain.dat")
+    ]
     assert found[0].out == found[1].out == found[2].out
     assert "1 of 4 words: unheard" in found[0].err
     assert "1 of 4 words: 77" in found[2].err
@@ -71,7 +85,11 @@ def test_bags_bring_their_own_list_of_words(cli, corpus):
     [
         ("fit {c}/docs.txt topic --words 2000 --out {c}/no", 1, "a smaller --words"),
         ("fit {c}/docs.txt topic words=2 --out {c}/no", 2, "--words"),
-        ("fit {c}/docs.txt topic --words 2 --vocabulary {c}/list.txt --out {c}/no", 2, "--words or --vocabulary"),
+        (
+            "fit {c}/docs.txt topic --words 2 --vocabulary {c}/list.txt --out {c}/no",
+            2,
+            "--words or --vocabulary",
+        ),
         ("fit {c}/bags.dat topic --vocabulary {c}/gone.txt --out {c}/no", 1, "gone.txt"),
         ("fit {c}/bags.dat topic --vocabulary {c}/short.txt --out {c}/no", 1, "line 1"),
         ("encode {c}/docs {c}/void.txt", 1, "there are no rows"),

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from likeness.cli import app
 from likeness.registry import store
 
-GOOD = "a,b\n" + "".join(f"{(i * 7919 % 101) * 0.11:.3f},{(i * 104729 % 97) * 0.37:.3f}\n" for i in range(60))
+GOOD = "a,b\n" + "".join(
+    f"{(i * 7919 % 101) * 0.11:.3f},{(i * 104729 % 97) * 0.37:.3f}\n" for i in range(60)
+)
 
 
 def column(cells) -> str:
@@ -57,7 +59,10 @@ def model(cli, tmp_path_factory):
         (column(["7"] * 30), ["one value in all rows of 'a'", "--columns a=skip"]),
         (column([""] * 30), ["'a' holds nothing but missing values", "--columns a=skip"]),
         (column(numbers("inf")), ["infinite", "data row 8", "'a'"]),
-        (column(numbers("oops")), ["'oops' is not a number", "data row 8", "'a'", "--columns a=nominal"]),
+        (
+            column(numbers("oops")),
+            ["'oops' is not a number", "data row 8", "'a'", "--columns a=nominal"],
+        ),
         ("a,b\n1,2\n1,2,3\n", ["line 3 has 3 cells where 2"]),
         ("a,a\n1,2\n3,4\n", ["two columns are called 'a'"]),
     ],
@@ -162,13 +167,22 @@ def test_a_folder_without_model_names_the_nearest(cli, model):
 def test_a_model_is_not_overwritten_unasked(cli, model):
     before = (model / "config.json").read_bytes()
     data = model.parent / "good.csv"
-    refused(cli(f"fit {data} gaussian shrinkage=0.2 --out {model}"), "a model is here already", "--overwrite", code=2)
+    refused(
+        cli(f"fit {data} gaussian shrinkage=0.2 --out {model}"),
+        "a model is here already",
+        "--overwrite",
+        code=2,
+    )
     assert (model / "config.json").read_bytes() == before
 
 
 def test_an_answer_does_not_take_the_place_of_the_data(cli, model, tmp_path):
     (tmp_path / "good.csv").write_text(GOOD)
-    refused(cli(f"score {model} {tmp_path / 'good.csv'} --out {tmp_path / 'good.csv'}"), "place of the data", code=2)
+    refused(
+        cli(f"score {model} {tmp_path / 'good.csv'} --out {tmp_path / 'good.csv'}"),
+        "place of the data",
+        code=2,
+    )
     assert (tmp_path / "good.csv").read_text() == GOOD
 
 
@@ -221,6 +235,10 @@ def test_what_is_unforeseen_says_so_and_debug_shows_it(cli, model, monkeypatch):
     monkeypatch.setattr("likeness.cli.rows.open_model", broken)
     said = cli(f"sample {model}")
     assert said.code == 1
-    assert said.err.startswith("error: unforeseen: ZeroDivisionError: division by zero; please report it")
+    assert said.err.startswith(
+        "error: unforeseen: ZeroDivisionError: division by zero; please report it"
+    )
     assert said.err.count("\n") == 1
-    assert isinstance(CliRunner().invoke(app, ["--debug", "sample", str(model)]).exception, ZeroDivisionError)
+    assert isinstance(
+        CliRunner().invoke(app, ["--debug", "sample", str(model)]).exception, ZeroDivisionError
+    )

@@ -36,7 +36,9 @@ def weather(cli, tmp_path_factory):
 
 
 def ahead(cli, folder, *words: str) -> pd.DataFrame:
-    said = cli(f"forecast {folder}/run {folder}/weather.csv --seed 3 --out {folder}/out.csv {' '.join(words)}")
+    said = cli(
+        f"forecast {folder}/run {folder}/weather.csv --seed 3 --out {folder}/out.csv {' '.join(words)}"
+    )
     assert said.code == 0, said.err
     return pd.read_csv(folder / "out.csv", parse_dates=["when"])
 
@@ -88,7 +90,9 @@ def test_draws_themselves_are_written(cli, weather):
     assert set(table["sky"]) <= {"rain", "sun"}
     assert table.groupby("station")["draw"].nunique().eq(5).all()
     wet = table["sky"] == "rain"
-    assert table[wet]["temp"].mean() < 950 < table[~wet]["temp"].mean()  # columns of one draw belong together
+    assert (
+        table[wet]["temp"].mean() < 950 < table[~wet]["temp"].mean()
+    )  # columns of one draw belong together
 
 
 def test_rows_of_answers_bear_the_names_of_series(cli, weather):
@@ -97,7 +101,9 @@ def test_rows_of_answers_bear_the_names_of_series(cli, weather):
     for verb, each in (("score", 1), ("encode", STEPS)):
         said = cli(f"{verb} {folder}/run {folder}/weather.csv --out {folder}/{verb}.csv")
         assert said.code == 0, said.err
-        assert list(pd.read_csv(folder / f"{verb}.csv")["station"]) == [name for name in order for _ in range(each)]
+        assert list(pd.read_csv(folder / f"{verb}.csv")["station"]) == [
+            name for name in order for _ in range(each)
+        ]
     states = pd.read_csv(folder / "encode.csv")
     assert np.allclose(states[["p_0", "p_1"]].sum(axis=1), 1)
     frame = pd.read_csv(folder / "weather.csv").sort_values("when")
@@ -109,8 +115,12 @@ def test_rows_of_answers_bear_the_names_of_series(cli, weather):
 def test_one_series_holds_its_last_steps_out(cli, tmp_path):
     rng = np.random.default_rng(1)
     months = pd.date_range("2020-01-31", periods=40, freq="ME").strftime("%Y-%m-%d")
-    pd.DataFrame({"month": months, "sales": rng.normal(size=40).cumsum()}).to_csv(tmp_path / "s.csv", index=False)
-    said = cli(f"fit {tmp_path}/s.csv linear_dynamical --series all --budget '5 steps' --out {tmp_path}/run")
+    pd.DataFrame({"month": months, "sales": rng.normal(size=40).cumsum()}).to_csv(
+        tmp_path / "s.csv", index=False
+    )
+    said = cli(
+        f"fit {tmp_path}/s.csv linear_dynamical --series all --budget '5 steps' --out {tmp_path}/run"
+    )
     assert said.code == 0, said.err
     assert "the last 4 steps of the series are held out" in said.out
     assert "held out: log p" in said.out
@@ -125,7 +135,9 @@ def test_a_file_of_series_is_asked_by_its_path(cli, tmp_path):
     rows = [",".join(f"{v:.2f}" for v in rng.normal(size=8)) + f":{k % 2}" for k in range(20)]
     head = "@problemName p\n@univariate true\n@classLabel true 0 1\n@data\n"
     (tmp_path / "p.ts").write_text(head + "\n".join(rows) + "\n")
-    assert cli(f"fit {tmp_path}/p.ts hmm states=2 --budget '3 steps' --out {tmp_path}/run").code == 0
+    assert (
+        cli(f"fit {tmp_path}/p.ts hmm states=2 --budget '3 steps' --out {tmp_path}/run").code == 0
+    )
     said = cli(f"forecast {tmp_path}/run {tmp_path}/p.ts --steps 2 -n 5")
     assert said.code == 0, said.err
     assert said.out.splitlines()[0] == "row,step,x0,x0_lower,x0_upper"
@@ -133,8 +145,12 @@ def test_a_file_of_series_is_asked_by_its_path(cli, tmp_path):
     scores = pd.read_csv(io.StringIO(cli(f"score {tmp_path}/run {tmp_path}/p.ts").out))
     x = np.array([[float(v) for v in row.split(":")[0].split(",")] for row in rows])
     model = lk.open(tmp_path / "run")
-    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(list(x[..., None])).value.numpy())
-    assert scores["log_prob"].to_numpy() == pytest.approx(model.log_prob(tmp_path / "p.ts").value.numpy())
+    assert scores["log_prob"].to_numpy() == pytest.approx(
+        model.log_prob(list(x[..., None])).value.numpy()
+    )
+    assert scores["log_prob"].to_numpy() == pytest.approx(
+        model.log_prob(tmp_path / "p.ts").value.numpy()
+    )
 
 
 def test_symbols_are_told_by_the_likeliest(cli, tmp_path):
@@ -158,11 +174,23 @@ def test_symbols_are_told_by_the_likeliest(cli, tmp_path):
         ("forecast {run} {folder}/gone.csv", 1, "no file or data set"),
         ("forecast {run} {folder}/odd.csv", 1, "'hail' is no"),
         ("forecast {run} {folder}/weather.csv --level 1", 2, "--level 1 is no share"),
-        ("forecast {run} {folder}/weather.csv --out {folder}/weather.csv", 2, "take the place of the data"),
-        ("forecast {folder}/flat {folder}/weather.csv", 1, "cannot forecast: items of one fixed length"),
+        (
+            "forecast {run} {folder}/weather.csv --out {folder}/weather.csv",
+            2,
+            "take the place of the data",
+        ),
+        (
+            "forecast {folder}/flat {folder}/weather.csv",
+            1,
+            "cannot forecast: items of one fixed length",
+        ),
         ("score {run} {folder}/weather.csv --keep", 2, "leave --keep out"),
         ("fit {folder}/weather.csv hmm --out {folder}/no", 2, "--series COLUMN"),
-        ("fit {folder}/weather.csv hmm --series statoin --out {folder}/no", 1, "did you mean 'station'"),
+        (
+            "fit {folder}/weather.csv hmm --series statoin --out {folder}/no",
+            1,
+            "did you mean 'station'",
+        ),
         ("fit {folder}/weather.csv gaussian --words 3 --out {folder}/no", 2, "leave --words out"),
     ],
 )
@@ -174,7 +202,9 @@ def test_what_is_amiss_is_said_in_one_sentence(cli, weather, line, code, words):
     frame.assign(sky="hail").to_csv(folder / "odd.csv", index=False)
     (folder / "empty.csv").write_text("")
     if "/flat" in line:
-        made = cli(f"fit {folder}/weather.csv independent --out {folder}/flat --overwrite --columns when=skip")
+        made = cli(
+            f"fit {folder}/weather.csv independent --out {folder}/flat --overwrite --columns when=skip"
+        )
         assert made.code == 0, made.err
     said = cli(line.format(run=folder / "run", folder=folder))
     assert (said.code, words in said.err) == (code, True), said.err
@@ -209,12 +239,25 @@ def test_support_says_who_forecasts(weather):
 
 def test_columns_called_as_the_answers_own_are_both_there(cli, tmp_path):
     g = np.random.default_rng(0)
-    frame = pd.DataFrame({"kind": np.repeat(["x", "y", "z"], 20), "item": g.normal(size=60), "draw": g.normal(size=60)})
+    frame = pd.DataFrame(
+        {
+            "kind": np.repeat(["x", "y", "z"], 20),
+            "item": g.normal(size=60),
+            "draw": g.normal(size=60),
+        }
+    )
     frame.to_csv(tmp_path / "own.csv", index=False)
-    fitted = cli(f"fit {tmp_path}/own.csv hmm states=2 --series kind --budget '3 steps' --out {tmp_path}/own")
+    fitted = cli(
+        f"fit {tmp_path}/own.csv hmm states=2 --series kind --budget '3 steps' --out {tmp_path}/own"
+    )
     assert fitted.code == 0, fitted.err
-    for draws, first in (("", ["kind", "step", "item"]), ("--draws", ["kind", "draw_", "step", "item", "draw"])):
-        said = cli(f"forecast {tmp_path}/own {tmp_path}/own.csv --steps 2 -n 5 {draws} --out {tmp_path}/next.csv")
+    for draws, first in (
+        ("", ["kind", "step", "item"]),
+        ("--draws", ["kind", "draw_", "step", "item", "draw"]),
+    ):
+        said = cli(
+            f"forecast {tmp_path}/own {tmp_path}/own.csv --steps 2 -n 5 {draws} --out {tmp_path}/next.csv"
+        )
         assert said.code == 0, said.err
         ahead = pd.read_csv(tmp_path / "next.csv")
         assert list(ahead.columns)[: len(first)] == first
@@ -228,7 +271,9 @@ def test_columns_called_as_the_answers_own_are_both_there(cli, tmp_path):
 
 def test_each_series_has_the_decimals_of_its_own_interval():
     low = torch.tensor([0.00123456, 123456.7])[None, :, None].double()
-    wide = torch.cat([low, low - torch.tensor([1e-4, 1e4])[:, None], low + torch.tensor([1e-4, 1e4])[:, None]])
+    wide = torch.cat(
+        [low, low - torch.tensor([1e-4, 1e4])[:, None], low + torch.tensor([1e-4, 1e4])[:, None]]
+    )
     assert _rounded(wide)[0].flatten().tolist() == [0.0012346, 123457.0]
 
 
@@ -244,7 +289,9 @@ def made(cli, tmp_path_factory):
         pd.DataFrame({"id": name, "date": days, "a": rng.normal(size=20).cumsum(), "b": rng.normal(size=20)})
         for name in ("x", "y")
     ], ignore_index=True)  # fmt: skip
-    frame.insert(0, "made", rng.permutation(pd.date_range("2001-01-01", periods=40).strftime("%Y-%m-%d")))
+    frame.insert(
+        0, "made", rng.permutation(pd.date_range("2001-01-01", periods=40).strftime("%Y-%m-%d"))
+    )
     frame.to_csv(folder / "made.csv", index=False)
     fit = f"fit {folder}/made.csv linear_dynamical --series id --budget '3 steps' --holdout 0"
     assert cli(f"{fit} --columns made=skip --out {folder}/run").code == 0
@@ -255,7 +302,9 @@ def made(cli, tmp_path_factory):
 @pytest.mark.parametrize("run", ["run", "rows"])
 def test_columns_that_were_skipped_do_not_order_the_steps(cli, made, run):
     folder, frame = made
-    said = cli(f"forecast {folder}/{run} {folder}/made.csv --steps 2 -n 20 --seed 0 --out {folder}/out.csv")
+    said = cli(
+        f"forecast {folder}/{run} {folder}/made.csv --steps 2 -n 20 --seed 0 --out {folder}/out.csv"
+    )
     assert said.code == 0, said.err
     assert "not in order" not in said.err
     table = pd.read_csv(folder / "out.csv")
@@ -264,13 +313,17 @@ def test_columns_that_were_skipped_do_not_order_the_steps(cli, made, run):
         assert list(table["date"]) == ["2024-03-21", "2024-03-22"] * 2
     scores = pd.read_csv(io.StringIO(cli(f"score {folder}/{run} {folder}/made.csv").out))
     x = [frame.loc[frame["id"] == name, ["a", "b"]].to_numpy(copy=True) for name in ("x", "y")]
-    assert scores["log_prob"].to_numpy() == pytest.approx(lk.open(folder / run).log_prob(x).value.numpy())
+    assert scores["log_prob"].to_numpy() == pytest.approx(
+        lk.open(folder / run).log_prob(x).value.numpy()
+    )
 
 
 def test_a_model_fitted_in_python_is_asked_by_its_own_columns(cli, made):
     folder, _ = made
     data = lk.load(folder / "made.csv", series="id", columns={"made": "skip"}, test=0.0)
-    lk.fit("hmm", data.train, states=2, budget="3 steps", holdout=0.0, progress=False).save(folder / "py")
+    lk.fit("hmm", data.train, states=2, budget="3 steps", holdout=0.0, progress=False).save(
+        folder / "py"
+    )
     said = cli(f"forecast {folder}/py {folder}/made.csv --steps 2 -n 20")
     assert said.code == 0, said.err
     assert [line.split(",")[:2] for line in said.out.splitlines()] == [
@@ -282,7 +335,9 @@ def test_models_that_do_not_say_how_rows_became_series_ask_where_times_repeat(cl
     folder, _ = made
     data = lk.load(folder / "made.csv", series="id", columns={"made": "skip"}, test=0.0)
     model = lk.fit("hmm", data.train, states=2, budget="3 steps", holdout=0.0, progress=False)
-    model.facts = {name: fact for name, fact in model.facts.items() if name not in {"series", "times"}}
+    model.facts = {
+        name: fact for name, fact in model.facts.items() if name not in {"series", "times"}
+    }
     model.save(folder / "old")
     pd.read_csv(folder / "made.csv").drop(columns="made").to_csv(folder / "dated.csv", index=False)
     said = cli(f"forecast {folder}/old {folder}/dated.csv --steps 2 -n 20")
@@ -305,12 +360,19 @@ def test_times_are_written_with_the_offset_that_they_came_with(cli, tmp_path, su
     said = cli(f"forecast {tmp_path}/run {tmp_path}/z.csv --steps 2 -n 20 --out {out}")
     assert said.code == 0, said.err
     found = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
-    assert [str(t) for t in found["date"]] == ["2024-03-21 00:00:00+02:00", "2024-03-22 00:00:00+02:00"]
+    assert [str(t) for t in found["date"]] == [
+        "2024-03-21 00:00:00+02:00",
+        "2024-03-22 00:00:00+02:00",
+    ]
 
 
 def test_a_series_alone_is_ranked_among_none(cli, tmp_path):
-    pd.DataFrame({"a": np.random.default_rng(0).normal(size=40)}).to_csv(tmp_path / "alone.csv", index=False)
-    fitted = cli(f"fit {tmp_path}/alone.csv hmm states=2 --series all --budget '3 steps' --out {tmp_path}/alone")
+    pd.DataFrame({"a": np.random.default_rng(0).normal(size=40)}).to_csv(
+        tmp_path / "alone.csv", index=False
+    )
+    fitted = cli(
+        f"fit {tmp_path}/alone.csv hmm states=2 --series all --budget '3 steps' --out {tmp_path}/alone"
+    )
     assert fitted.code == 0, fitted.err
     said = cli(f"score {tmp_path}/alone {tmp_path}/alone.csv")
     assert said.code == 0, said.err

@@ -12,9 +12,15 @@ from likeness.core.errors import BadConfig
 from likeness.registry.index import read
 
 NAMES = st.from_regex(r"[a-z][a-z_0-9]{0,8}", fullmatch=True)
-PLAIN = st.text(st.characters(codec="utf-8", exclude_characters=",()[]{}\"'")).filter(lambda t: not is_json(t))
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), st.text())
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters=",()[]{}\"'")).filter(
+    lambda t: not is_json(t)
+)
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), st.text()
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
 
 
 def is_json(text):
@@ -58,18 +64,31 @@ def test_any_word_is_read_or_refused(word):
 
 
 @settings(deadline=None)
-@given(st.dictionaries(NAMES, st.integers() | st.booleans() | st.lists(st.integers(), min_size=2), max_size=6))
+@given(
+    st.dictionaries(
+        NAMES, st.integers() | st.booleans() | st.lists(st.integers(), min_size=2), max_size=6
+    )
+)
 def test_words_come_back_as_options(wanted):
     words = [f"{name}={json.dumps(value)}" for name, value in wanted.items()]
     assert options.parse(words) == wanted
 
 
 def test_nested_options_stand_in_any_order():
-    words = ["prior.prior.components=3", "prior=flow", "latent=8", "prior.layers=6", "prior.prior=mixture"]
+    words = [
+        "prior.prior.components=3",
+        "prior=flow",
+        "latent=8",
+        "prior.layers=6",
+        "prior.prior=mixture",
+    ]
     nested = {"family": "flow", "layers": 6, "prior": {"family": "mixture", "components": 3}}
     for order in itertools.permutations(words):
         assert options.parse(order) == {"latent": 8, "prior": nested}
-    assert options.parse(['prior={"family": "flow"}', "prior.layers=6"])["prior"] == {"family": "flow", "layers": 6}
+    assert options.parse(['prior={"family": "flow"}', "prior.layers=6"])["prior"] == {
+        "family": "flow",
+        "layers": 6,
+    }
 
 
 @pytest.mark.parametrize(
@@ -80,7 +99,10 @@ def test_nested_options_stand_in_any_order():
         (["a..b=6"], "is not an option"),
         (["layers=6", "layers=7"], "'layers' is given twice"),
         (["prior=3", "prior.layers=6"], "both a value and a family"),
-        (['prior={"family": "flow", "layers": 2}', "prior.layers=6"], "'prior.layers' is given twice"),
+        (
+            ['prior={"family": "flow", "layers": 2}', "prior.layers=6"],
+            "'prior.layers' is given twice",
+        ),
     ],
 )
 def test_words_without_sense_are_refused(words, said):
@@ -103,7 +125,9 @@ def test_names_are_held_against_the_index(family, word, said):
         options.checked(family, [word])
 
 
-@pytest.mark.parametrize(("word", "said"), [("layers=0", "layers.*greater"), ("lr=quick", "lr.*number")])
+@pytest.mark.parametrize(
+    ("word", "said"), [("layers=0", "layers.*greater"), ("lr=quick", "lr.*number")]
+)
 def test_values_are_held_against_the_config(word, said):
     with pytest.raises(BadConfig, match=said):
         options.config(*options.checked("flow", [word]))
@@ -116,7 +140,9 @@ def test_values_take_the_form_of_their_type():
         {"name": "mixing", "type": "Literal['lu', 'none']"},
         {"name": "prior", "type": "Any"},
     ]
-    got = options.against(rows, options.parse(["hidden=64", "window=none", "mixing=none", "prior=flow"]))
+    got = options.against(
+        rows, options.parse(["hidden=64", "window=none", "mixing=none", "prior=flow"])
+    )
     assert got == {"hidden": [64], "window": None, "mixing": "none", "prior": {"family": "flow"}}
     with pytest.raises(BadConfig, match=r"'prior.layer'; did you mean 'layers'"):
         options.against(rows, options.parse(["prior=flow", "prior.layer=6"]))

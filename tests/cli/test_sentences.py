@@ -31,7 +31,9 @@ def test_sentences_are_scored_with_or_without_labels(cli, tagged) -> None:
         said = cli(f"score {tagged}/run {tagged}/{name}.conll --out {tagged}/{name}.csv")
         assert said.code == 0, said.err
         assert len(pd.read_csv(tagged / f"{name}.csv")) == rows
-    assert float(pd.read_csv(tagged / "new.csv")["log_prob"][0]) == pytest.approx(0, abs=1e-9)  # nothing is known
+    assert float(pd.read_csv(tagged / "new.csv")["log_prob"][0]) == pytest.approx(
+        0, abs=1e-9
+    )  # nothing is known
     scores = pd.read_csv(tagged / "tags.csv")
     assert scores["p_value"].between(0, 1).all()
 

@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "sklearn", "matplotlib", "numpy", "scipy", "pyarrow", "PIL", "rich", "pydantic")
+HEAVY = (
+    "torch",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "PIL",
+    "rich",
+    "pydantic",
+)
 SECONDS = 0.3
 CHILD = """
 import json, sys
@@ -28,7 +39,11 @@ def started(*words: str) -> tuple[dict, str, float]:
     """What a fresh process imported and printed, and its processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(words)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", CHILD, json.dumps(words)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -29,9 +29,13 @@ def interrupted(monkeypatch):
     monkeypatch.undo()
 
 
-def test_ctrl_c_saves_and_what_goes_on_has_the_same_bits(cli, people, tmp_path, interrupted, monkeypatch):
+def test_ctrl_c_saves_and_what_goes_on_has_the_same_bits(
+    cli, people, tmp_path, interrupted, monkeypatch
+):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    line = f"fit {people} {FIT} --columns city=skip --columns smoker=skip --columns signup=skip --out"
+    line = (
+        f"fit {people} {FIT} --columns city=skip --columns smoker=skip --columns signup=skip --out"
+    )
     assert cli(f"{line} {straight}").code == 0
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr("sys.argv", ["likeness", "fit", str(people), "flow", "--out", str(stopped)])

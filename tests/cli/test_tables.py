@@ -36,7 +36,9 @@ def test_fit_says_what_it_saw_and_what_to_do_next(fitted):
 def test_copies_and_new_draws_are_told_by_fit_sample_show_and_the_card(cli, tmp_path):
     rng = np.random.default_rng(0)
     source, folder = tmp_path / "coins.csv", tmp_path / "m"
-    pd.DataFrame({"a": rng.integers(0, 2, 400), "b": rng.integers(0, 2, 400)}).to_csv(source, index=False)
+    pd.DataFrame({"a": rng.integers(0, 2, 400), "b": rng.integers(0, 2, 400)}).to_csv(
+        source, index=False
+    )
     said = cli(f"fit independent {source} --out {folder}").out
     held = len(parts(lk.load(source, test=0.0).train, 0.1, 0)[1])
     line = next(line for line in said.splitlines() if line.startswith("copies:"))
@@ -58,7 +60,9 @@ def test_the_held_out_score_is_that_of_rows_held_out(fitted, people):
     line = next(line for line in said.out.splitlines() if line.startswith("held out:"))
     assert f"log p {mean.value:.3f} ± {mean.stderr:.3f} nats a row (exact" in line
     assert f"over {len(held)} rows" in line
-    assert json.loads((folder / "config.json").read_text())["score"]["value"] == pytest.approx(mean.value)
+    assert json.loads((folder / "config.json").read_text())["score"]["value"] == pytest.approx(
+        mean.value
+    )
 
 
 def test_every_row_was_learned_from_or_held_out(cli, fitted):
@@ -87,7 +91,10 @@ def test_score_writes_one_row_per_row(cli, fitted, people, tmp_path):
     assert set(rows["kind"]) == {"exact"}
     assert np.allclose(rows["anomaly_score"], -rows["log_prob"])
     held = model.held_out.numpy()
-    ranks = [(1 + (held >= s - 1e-6 * (1 + abs(s))).sum()) / (len(held) + 1) for s in rows["anomaly_score"]]
+    ranks = [
+        (1 + (held >= s - 1e-6 * (1 + abs(s))).sum()) / (len(held) + 1)
+        for s in rows["anomaly_score"]
+    ]
     assert np.allclose(rows["p_value"], ranks)
 
 
@@ -96,7 +103,9 @@ def test_without_out_a_table_goes_to_stdout_and_remarks_do_not(cli, fitted, peop
     said = cli(f"score {folder} {people} --keep")
     lines = said.out.splitlines()
     assert len(lines) == 161
-    assert lines[0] == "id,income,city,signup,kids,smoker,log_prob,kind,stderr,anomaly_score,p_value"
+    assert (
+        lines[0] == "id,income,city,signup,kids,smoker,log_prob,kind,stderr,anomaly_score,p_value"
+    )
     assert " nats a row, the mean of " in said.err
 
 
@@ -106,13 +115,19 @@ def test_a_condition_that_the_table_lacks_is_summed_out(cli, fitted, people, tmp
     frame.to_csv(tmp_path / "without.csv", index=False)
     said = cli(f"score {folder} {tmp_path / 'without.csv'} --out {tmp_path / 'scores.csv'}")
     assert "smoker not found" in said.err
-    assert np.allclose(pd.read_csv(tmp_path / "scores.csv")["log_prob"], model_of(folder).log_prob(frame).value)
+    assert np.allclose(
+        pd.read_csv(tmp_path / "scores.csv")["log_prob"], model_of(folder).log_prob(frame).value
+    )
 
 
 def test_classify_is_bayes_rule(cli, fitted, people, tmp_path):
     folder, _ = fitted
     said = cli(f"classify {folder} {people} --out {tmp_path / 'classes.csv'}")
-    rows, frame, model = pd.read_csv(tmp_path / "classes.csv"), pd.read_csv(people), model_of(folder)
+    rows, frame, model = (
+        pd.read_csv(tmp_path / "classes.csv"),
+        pd.read_csv(people),
+        model_of(folder),
+    )
     joint = [
         model.log_prob(frame, given=[label] * len(frame)).value + model.class_prior()[k].log()
         for k, label in enumerate(("no", "yes"))
@@ -131,10 +146,14 @@ def test_encode_gives_each_component_its_probability(cli, fitted, people, tmp_pa
     assert (rows["code"] == chances.argmax(1)).all()
 
 
-def test_complete_fills_holes_and_keeps_known_cells_as_they_were_written(cli, fitted, people, tmp_path):
+def test_complete_fills_holes_and_keeps_known_cells_as_they_were_written(
+    cli, fitted, people, tmp_path
+):
     folder, _ = fitted
     text = people.read_text().replace("30000.0,", "30000.00,").splitlines()
-    text[1] = text[1].replace(text[1].split(",")[1], "31000.50", 1) if text[1].split(",")[1] else text[1]
+    text[1] = (
+        text[1].replace(text[1].split(",")[1], "31000.50", 1) if text[1].split(",")[1] else text[1]
+    )
     source = tmp_path / "holes.csv"
     source.write_text("\n".join(text) + "\n")
     said = cli(f"complete {folder} {source} -n 2 --seed 4 --out {tmp_path / 'full.csv'}")
@@ -156,7 +175,9 @@ def test_completions_are_the_models_own(cli, fitted, people, tmp_path):
     cli(f"complete {folder} {people} --seed 7 --out {tmp_path / 'full.csv'}")
     frame, full = pd.read_csv(people), pd.read_csv(tmp_path / "full.csv")
     drawn = model_of(folder).complete(frame, given=frame[["smoker"]], seed=7)
-    assert np.allclose(full["income"], drawn.x[0, :, 0], atol=0.0051)  # two decimals, as the column is written
+    assert np.allclose(
+        full["income"], drawn.x[0, :, 0], atol=0.0051
+    )  # two decimals, as the column is written
 
 
 def test_sample_draws_the_same_with_the_same_seed(cli, fitted):
@@ -200,7 +221,9 @@ def test_data_and_family_may_change_places(cli, people, tmp_path):
 def test_a_folder_is_found_where_none_is_named(cli, people, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("people-gaussian", "people-gaussian-2"):
-        said = cli(f"fit {people} gaussian --columns city=skip --columns smoker=skip --columns kids=real")
+        said = cli(
+            f"fit {people} gaussian --columns city=skip --columns smoker=skip --columns kids=real"
+        )
         assert f"saved in runs/{name} " in said.out
 
 
@@ -211,14 +234,21 @@ def test_a_step_may_be_a_columns_type(cli, people, tmp_path):
 
 def test_compare_writes_a_page_and_numbers(cli, tmp_path):
     rng = np.random.default_rng(0)
-    pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"]).to_csv(tmp_path / "d.csv", index=False)
+    pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"]).to_csv(
+        tmp_path / "d.csv", index=False
+    )
     said = cli(
         f"compare {tmp_path / 'd.csv'} mixture.components=2 --families mixture --budget '3 steps' --seeds 1 "
         f"--settings draws=50 --settings batch=50 --out {tmp_path / 'report.html'}"
     )
     assert said.code == 0, said.err
     facts = json.loads((tmp_path / "report.json").read_text())
-    assert {row["name"] for row in facts["rows"]} >= {"mixture", "gaussian", "independent", "resampled"}
+    assert {row["name"] for row in facts["rows"]} >= {
+        "mixture",
+        "gaussian",
+        "independent",
+        "resampled",
+    }
     assert (tmp_path / "report.html").read_text().lstrip().lower().startswith("<!doctype html")
 
 

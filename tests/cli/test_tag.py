@@ -29,7 +29,9 @@ def tagger(cli, tmp_path_factory):
 @pytest.mark.parametrize("column", ["", " _", "\t?", "\t"])
 def test_labels_come_behind_words_and_all_else_stays(cli, tagger, end, column):
     lines = ["-DOCSTART-", "", "the", "dog", "sees", "", "", "  ", "cat", "likes", "Zebra\u00e9"]
-    text = end.join(line + (column if line.strip() and not line.startswith("-") else "") for line in lines)
+    text = end.join(
+        line + (column if line.strip() and not line.startswith("-") else "") for line in lines
+    )
     (tagger / "new.conll").write_bytes(text.encode())
     said = cli(f"tag {tagger}/run {tagger}/new.conll --out {tagger}/out.conll")
     assert said.code == 0, said.err
@@ -64,14 +66,22 @@ def test_probabilities_are_the_laws_own(cli, tagger):
     from likeness.data import conll
 
     batch = conll.of_file(model.space, model.given_space, tagger / "bare.conll")
-    mean = model.encode(batch, given=batch.given).mean[batch.within[:, :, None].expand(-1, -1, 3)].reshape(-1, 3)
-    found = [[float(f.split("=")[1]) for f in line.split()[2:]] for line in said.out.splitlines() if line]
+    mean = (
+        model.encode(batch, given=batch.given)
+        .mean[batch.within[:, :, None].expand(-1, -1, 3)]
+        .reshape(-1, 3)
+    )
+    found = [
+        [float(f.split("=")[1]) for f in line.split()[2:]] for line in said.out.splitlines() if line
+    ]
     assert [f.split("=")[0] for f in said.out.splitlines()[0].split()[2:]] == ["DT", "NN", "VB"]
     assert torch.allclose(torch.tensor(found), mean.float(), atol=1e-4)
 
 
 def test_known_labels_are_told_again_beside(cli, tagger):
-    (tagger / "gold.conll").write_text("the DT\ndog NN\nsees NN\n")  # the last label is wrong on purpose
+    (tagger / "gold.conll").write_text(
+        "the DT\ndog NN\nsees NN\n"
+    )  # the last label is wrong on purpose
     said = cli(f"tag {tagger}/run {tagger}/gold.conll --beside")
     assert said.out == "the DT DT\ndog NN NN\nsees NN VB\n"
     assert "accuracy 0.6667 over 3 words" in said.err
@@ -95,7 +105,9 @@ def test_known_labels_are_told_again_beside(cli, tagger):
 )
 def test_what_is_amiss_is_said_in_one_sentence(cli, tagger, text, line, code, words):
     (tagger / "x.conll").write_text(text)
-    (tagger / "t.csv").write_text("a,b\n" + "".join(f"{i * 0.37:.2f},{i % 7 * 1.1:.1f}\n" for i in range(30)))
+    (tagger / "t.csv").write_text(
+        "a,b\n" + "".join(f"{i * 0.37:.2f},{i % 7 * 1.1:.1f}\n" for i in range(30))
+    )
     if "{other}" in line and not (tagger / "other").exists():
         assert cli(f"fit {tagger}/t.csv gaussian --out {tagger}/other").code == 0
     said = cli(line.format(run=tagger / "run", other=tagger / "other", file=tagger / "x.conll"))

@@ -18,7 +18,9 @@ def shop(cli, tmp_path_factory):
         "smoker": RNG.random(ROWS) < 0.5, "mood": RNG.choice(["None", "Mild"], ROWS),
     })  # fmt: skip
     frame.to_csv(folder / "shop.csv", sep=";", index=False)
-    said = cli(f"fit {folder / 'shop.csv'} mixture components=2 --budget '20 steps' --out {folder / 'run'}")
+    said = cli(
+        f"fit {folder / 'shop.csv'} mixture components=2 --budget '20 steps' --out {folder / 'run'}"
+    )
     assert said.code == 0, said.err
     return folder, frame, said
 
@@ -30,7 +32,9 @@ def test_the_fit_says_how_it_read_the_columns(shop):
 
 
 def test_draws_look_like_the_data(cli, shop, tmp_path):
-    said = cli(f"sample {shop[0] / 'run'} -n 20 --seed 0 --fix smoker=True --out {tmp_path / 's.csv'}")
+    said = cli(
+        f"sample {shop[0] / 'run'} -n 20 --seed 0 --fix smoker=True --out {tmp_path / 's.csv'}"
+    )
     assert said.code == 0, said.err
     drawn = pd.read_csv(tmp_path / "s.csv", dtype=str, keep_default_na=False)
     assert set(drawn["smoker"]) == {"True"}
@@ -45,7 +49,9 @@ def test_filled_cells_are_written_as_their_column_is(cli, shop, tmp_path):
     folder, frame, _ = shop
     holed = frame.astype(str).mask(RNG.random(frame.shape) < 0.2, "")
     holed.to_csv(tmp_path / "holes.csv", sep=";", index=False)
-    said = cli(f"complete {folder / 'run'} {tmp_path / 'holes.csv'} --seed 0 --out {tmp_path / 'full.csv'}")
+    said = cli(
+        f"complete {folder / 'run'} {tmp_path / 'holes.csv'} --seed 0 --out {tmp_path / 'full.csv'}"
+    )
     assert said.code == 0, said.err
     full = pd.read_csv(tmp_path / "full.csv", dtype=str, keep_default_na=False)
     assert full["price"].str.fullmatch(r"\d+,\d\d").all()

@@ -16,7 +16,9 @@ def pytest_terminal_summary(terminalreporter):
     if spent:
         dearest = sorted(spent, key=spent.get, reverse=True)[:3]
         told = ", ".join(f"{name} {spent[name]:.1f} s" for name in dearest)
-        terminalreporter.write_line(f"contract: {len(spent)} cells, {sum(spent.values()):.0f} s of processor; {told}")
+        terminalreporter.write_line(
+            f"contract: {len(spent)} cells, {sum(spent.values()):.0f} s of processor; {told}"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,11 +5,21 @@ from likeness.check.cell import TRUTH, cells_of
 from likeness.check.spaces import GIVENS, SPACES
 
 FAMILIES = {
-    name: model for name, model in sorted(registry.load_all().items()) if model.__module__.startswith("likeness.")
+    name: model
+    for name, model in sorted(registry.load_all().items())
+    if model.__module__.startswith("likeness.")
 }
-GIVEN_ON = ("reals2", "nominal4", "image_binary")  # the Spaces on which `make test` asks for every condition
+GIVEN_ON = (
+    "reals2",
+    "nominal4",
+    "image_binary",
+)  # the Spaces on which `make test` asks for every condition
 
-ANSWERS = {(name, space, given): answer for name, model in FAMILIES.items() for space, given, answer in cells_of(model)}
+ANSWERS = {
+    (name, space, given): answer
+    for name, model in FAMILIES.items()
+    for space, given, answer in cells_of(model)
+}
 CELLS = [cell for cell, answer in ANSWERS.items() if answer]
 TRUTHS = [(TRUTH, space, given) for space in SPACES for given in GIVENS]
 

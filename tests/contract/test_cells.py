@@ -12,13 +12,20 @@ from likeness.check.spaces import GIVENS, SPACES
 from tests.contract.families import ANSWERS, CELLS, FAMILIES, TRUTHS, quick
 
 MOST_SECONDS = 20.0  # of processor time a cell
-DEAR = {"image_8bit": 30.0, "symbols": 30.0}  # 192 entries of 256 levels; sums over words of every length
-NUMBERS = [c.number for c in checks() if c.number != 19]  # two processes are started once for all families
+DEAR = {
+    "image_8bit": 30.0,
+    "symbols": 30.0,
+}  # 192 entries of 256 levels; sums over words of every length
+NUMBERS = [
+    c.number for c in checks() if c.number != 19
+]  # two processes are started once for all families
 
 
 def marked(cell):
     slow = () if quick(cell) else (pytest.mark.contract,)
-    return pytest.param(cell, id="-".join(cell), marks=[*slow, pytest.mark.xdist_group("-".join(cell))])
+    return pytest.param(
+        cell, id="-".join(cell), marks=[*slow, pytest.mark.xdist_group("-".join(cell))]
+    )
 
 
 @pytest.mark.parametrize("cell", [marked(c) for c in TRUTHS + CELLS])
@@ -31,7 +38,9 @@ def test_cell(cell, record_property):
     record_property("cell seconds", seconds)
     failed = [f"({o.number}) {o.detail}" for o in found if o.state == "failed"]
     assert not failed, "\n".join(failed)
-    dearest = ", ".join(f"({o.number}) {o.seconds:.1f} s" for o in sorted(found, key=lambda o: -o.seconds)[:4])
+    dearest = ", ".join(
+        f"({o.number}) {o.seconds:.1f} s" for o in sorted(found, key=lambda o: -o.seconds)[:4]
+    )
     if seconds > DEAR.get(cell[1], MOST_SECONDS):
         told = f"{'-'.join(cell)}: {seconds:.1f} s of processor time; {dearest}"
         assert os.environ.get("LIKENESS_COST") != "fail", told
@@ -69,5 +78,8 @@ CONDITIONS = {
 def test_a_cell_fits_where_its_space_and_its_condition_do(family):
     """Neither a Space nor a condition is refused for the other's sake, and the docs say which ones are."""
     taken = {(s, g) for s in SPACES for g in GIVENS if ANSWERS[family, s, g]}
-    spaces, conditions = set(SPACES) - REFUSED.get(family, set()), CONDITIONS.get(family, set(GIVENS))
+    spaces, conditions = (
+        set(SPACES) - REFUSED.get(family, set()),
+        CONDITIONS.get(family, set(GIVENS)),
+    )
     assert taken == {(s, g) for s in spaces for g in conditions}

@@ -8,7 +8,9 @@ import pytest
 from likeness.check.cell import TRUTH, fitted, truth
 from likeness.check.contract import checks, outcome
 
-SEEDS = int(os.environ.get("LIKENESS_SEEDS", "300"))  # 0 alarms in 300 bound the rate by 1 % (rule of three)
+SEEDS = int(
+    os.environ.get("LIKENESS_SEEDS", "300")
+)  # 0 alarms in 300 bound the rate by 1 % (rule of three)
 ASKED = [
     ((TRUTH, "reals2", "label"), (5, 7, 16)),
     ((TRUTH, "reals10", "vector"), (17,)),

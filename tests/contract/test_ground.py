@@ -37,11 +37,16 @@ def test_the_mean_of_normals_is_a_standard_normal():
     assert float(z.std()) == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize("probability", [torch.full((4,), 0.25), torch.tensor([0.7, 0.2, 0.0999, 0.0001])])
+@pytest.mark.parametrize(
+    "probability", [torch.full((4,), 0.25), torch.tensor([0.7, 0.2, 0.0999, 0.0001])]
+)
 def test_right_counts_are_not_strange_and_wrong_ones_are(probability):
     draws = torch.distributions.Categorical(probability).sample  # ambient, and reseeded here
     torch.manual_seed(0)
-    z = [chi_square(torch.bincount(draws((1000,)), minlength=4).double(), probability.double()) for _ in range(200)]
+    z = [
+        chi_square(torch.bincount(draws((1000,)), minlength=4).double(), probability.double())
+        for _ in range(200)
+    ]
     assert max(z) < 4.5
     assert chi_square(torch.tensor([400.0, 300, 200, 100]).double(), probability.double()) > 8
 
@@ -56,7 +61,11 @@ def test_uniform_values_are_not_strange_and_others_are():
 def test_a_grid_integrates_what_its_sample_comes_from(points):
     sample = torch.stack([3 + 2 * normal(500), 0.1 * normal(500, 1)], -1)
     grid = points(sample)
-    log_p = -0.5 * ((grid.x[:, 0] - 3) / 2).square() - 0.5 * (grid.x[:, 1] / 0.1).square() - math.log(0.4 * math.pi)
+    log_p = (
+        -0.5 * ((grid.x[:, 0] - 3) / 2).square()
+        - 0.5 * (grid.x[:, 1] / 0.1).square()
+        - math.log(0.4 * math.pi)
+    )
     assert float((log_p + grid.log_volume).exp().sum()) == pytest.approx(1, abs=5e-4)
 
 
@@ -72,13 +81,25 @@ def test_ragged_states_are_listed_by_length():
 
 
 @pytest.mark.parametrize(
-    "variable", [Real(), Real(resolution=0.5), Ordinal(levels=2), Ordinal(levels=9), Nominal(categories=4), Count()]
+    "variable",
+    [
+        Real(),
+        Real(resolution=0.5),
+        Ordinal(levels=2),
+        Ordinal(levels=9),
+        Nominal(categories=4),
+        Count(),
+    ],
 )
 def test_moves_are_symmetric(variable):
     """From a to b as often as from b to a, for pairs of values of one entry."""
     space, source = vector(1, variable), torch.Generator().manual_seed(0)
-    x = torch.randint(2, (40_000, 1), generator=source).double() * (0.5 if variable.type == "real" else 1)
-    there, inside = moved(space, Batch(x), torch.ones_like(x, dtype=torch.bool), torch.ones(1).double(), source)
+    x = torch.randint(2, (40_000, 1), generator=source).double() * (
+        0.5 if variable.type == "real" else 1
+    )
+    there, inside = moved(
+        space, Batch(x), torch.ones_like(x, dtype=torch.bool), torch.ones(1).double(), source
+    )
     new = there.x.masked_fill(~inside[:, None], -9)
     low, high = x.min(), x.max()
     near = 0.05 if variable.type == "real" and variable.resolution is None else 1e-9
@@ -93,7 +114,10 @@ def gaussian(scale):
 
 
 def test_a_chain_leaves_its_own_law_alone():
-    found = [drift(vector(3), Batch(normal(900, s).reshape(300, 3)), gaussian(1.0), seed=s)[0] for s in range(30)]
+    found = [
+        drift(vector(3), Batch(normal(900, s).reshape(300, 3)), gaussian(1.0), seed=s)[0]
+        for s in range(30)
+    ]
     assert max(found) < 5
     assert sum(found) / len(found) < 2.5
 

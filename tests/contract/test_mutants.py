@@ -20,7 +20,9 @@ def calm():
 
 
 def grouped(mutant):
-    return pytest.param(mutant, id=str(mutant), marks=pytest.mark.xdist_group("-".join(mutant.cell)))
+    return pytest.param(
+        mutant, id=str(mutant), marks=pytest.mark.xdist_group("-".join(mutant.cell))
+    )
 
 
 def test_every_check_has_two_planted_bugs():

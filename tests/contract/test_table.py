@@ -18,7 +18,9 @@ def page():
 
 def test_what_is_written_is_read_again():
     kinds = ("exact", "lower bound", "no: it has its reasons", "samples only", "no: another")
-    said = {("a", s, g): kinds[(i + j) % 5] for i, s in enumerate(SPACES) for j, g in enumerate(GIVENS)}
+    said = {
+        ("a", s, g): kinds[(i + j) % 5] for i, s in enumerate(SPACES) for j, g in enumerate(GIVENS)
+    }
     assert read(markdown(said)) == said
 
 

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.xdist_group("two processes")
 
 @pytest.fixture(scope="module")
 def apart():
-    return two_processes([(name, "") for name in LEARNING] + [(bug.cell[0], bug.name) for bug in BUGS])
+    return two_processes(
+        [(name, "") for name in LEARNING] + [(bug.cell[0], bug.name) for bug in BUGS]
+    )
 
 
 @pytest.mark.parametrize("family", LEARNING)

@@ -63,7 +63,8 @@ def test_a_value_beyond_its_bounds_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "options"), [("independent", {"real": "normal"}), ("mixture", {}), ("vae", {}), ("independent", {})]
+    ("family", "options"),
+    [("independent", {"real": "normal"}), ("mixture", {}), ("vae", {}), ("independent", {})],
 )
 def test_families_whose_laws_reach_everywhere_refuse_bounds(family, options) -> None:
     """Mixed tables go through heads, and no head knows both rounding and bounds."""

@@ -42,13 +42,18 @@ def quadratic(classes, d):
     return classes - 1 + classes * d + classes * d * (d + 1) // 2
 
 
-@pytest.mark.parametrize(("classes", "d", "line", "room"), [(2, 1, 4, 5), (3, 4, 15, 44), (5, 3, 20, 49)])
+@pytest.mark.parametrize(
+    ("classes", "d", "line", "room"), [(2, 1, 4, 5), (3, 4, 15, 44), (5, 3, 20, 49)]
+)
 def test_classifiers_told_and_learned_grow_as_dimensions_and_their_square(classes, d, line, room):
     x, names = ROWS[:, :d], np.array([f"c{k}" for k in np.arange(200) % classes])
     assert counted("independent", (names[:, None], x)) == logistic(classes, d) == line
     for family, options in (("discriminant", {"kind": "qda"}), ("gaussian", {"classes": "own"})):
         assert counted(family, (x, names), **options) == quadratic(classes, d) == room
-    assert counted("discriminant", (x, names), kind="lda") == classes - 1 + classes * d + d * (d + 1) // 2
+    assert (
+        counted("discriminant", (x, names), kind="lda")
+        == classes - 1 + classes * d + d * (d + 1) // 2
+    )
 
 
 def test_a_photograph_is_too_wide_for_a_covariance_of_its_own():
@@ -75,7 +80,9 @@ def test_a_mixture_of_products_has_the_numbers_of_its_heads():
 
 def test_bits_and_a_die():
     assert counted("independent", BITS, vector(64, Ordinal(levels=2))) == 64
-    assert counted("independent", np.arange(200)[:, None] % 6.0, vector(1, Nominal(categories=6))) == 5
+    assert (
+        counted("independent", np.arange(200)[:, None] % 6.0, vector(1, Nominal(categories=6))) == 5
+    )
     assert counted("independent", ROWS, real="normal") == 8
 
 
@@ -93,4 +100,6 @@ def test_nets_count_their_weights():
 def test_the_card_says_the_same(tmp_path):
     model = lk.fit("mixture", ROWS, budget=2, holdout=0, progress=False, components=3)
     model.save(tmp_path / "model")
-    assert f"{model.count():,} parameters" in (tmp_path / "model" / "card.md").read_text(encoding="utf-8")
+    assert f"{model.count():,} parameters" in (tmp_path / "model" / "card.md").read_text(
+        encoding="utf-8"
+    )

@@ -71,8 +71,12 @@ def test_a_missing_label_is_summed_over() -> None:
     both = law.log_prob(states).value.exp()
     assert torch.allclose(both, 0.5 * (under[0] + under[1]), rtol=0, atol=1e-12)
     assert float(both.sum()) == pytest.approx(1, abs=1e-12)
-    partly = law.log_prob(states, given=Batch(torch.zeros(8, 1), observed=torch.tensor([[True]] * 4 + [[False]] * 4)))
-    assert torch.allclose(partly.value.exp(), torch.cat([under[0][:4], both[4:]]), rtol=0, atol=1e-12)
+    partly = law.log_prob(
+        states, given=Batch(torch.zeros(8, 1), observed=torch.tensor([[True]] * 4 + [[False]] * 4))
+    )
+    assert torch.allclose(
+        partly.value.exp(), torch.cat([under[0][:4], both[4:]]), rtol=0, atol=1e-12
+    )
 
 
 def test_routes_answer_what_the_law_does_not() -> None:
@@ -172,5 +176,7 @@ def test_onednn_answers_what_torch_does_and_leaves_its_switch_as_it_was(family):
         with pytest.raises(Unsupported, match="half the digits"):
             model.log_prob(x, settings={"precision": "onednn"})
         return
-    assert torch.allclose(model.log_prob(x, seed=0, settings={"precision": "onednn"}).value, plain, rtol=0, atol=1e-4)
+    assert torch.allclose(
+        model.log_prob(x, seed=0, settings={"precision": "onednn"}).value, plain, rtol=0, atol=1e-4
+    )
     assert switch.fp32_precision == before

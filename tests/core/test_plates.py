@@ -32,7 +32,12 @@ def test_two_variables_of_one_name_are_refused():
 
 
 def test_ties_without_direction_and_encoders_may_go_round():
-    ring = (Edge("a", "b", "link"), Edge("b", "c", "link"), Edge("c", "a", "link"), Edge("b", "a", "encoder"))
+    ring = (
+        Edge("a", "b", "link"),
+        Edge("b", "c", "link"),
+        Edge("c", "a", "link"),
+        Edge("b", "a", "encoder"),
+    )
     assert Graph((A, B, C), ring).edges == ring
 
 
@@ -52,7 +57,10 @@ def test_of_two_equal_plates_the_later_lies_within():
         (image(3, 8, 8), "0 to 255 [3 × 8 × 8]"),
         (sequence(5, 12), "one of 5 [≤ 12]"),
         (series(3, 16), "real [≤ 16 × 3]"),
-        (vector(3, (Real(resolution=0.1), Count(), Nominal(categories=2))), "rounded real, count, one of 2 [3]"),
+        (
+            vector(3, (Real(resolution=0.1), Count(), Nominal(categories=2))),
+            "rounded real, count, one of 2 [3]",
+        ),
     ],
 )
 def test_values_in_words(space, words):

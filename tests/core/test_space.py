@@ -5,7 +5,18 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, image, label, sequence, series, vector
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    Space,
+    image,
+    label,
+    sequence,
+    series,
+    vector,
+)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ class TinyCRF(Model):
     def chain(self, unary, inside, reduce):
         alpha = unary[:, 0]
         for t in range(1, unary.shape[1]):
-            alpha = torch.where(inside[:, t, None], reduce(alpha[:, :, None] + self.step, 1) + unary[:, t], alpha)
+            alpha = torch.where(
+                inside[:, t, None], reduce(alpha[:, :, None] + self.step, 1) + unary[:, t], alpha
+            )
         return reduce(alpha, -1)
 
     def _log_prob(self, batch, noise, effort, settings):
@@ -85,7 +87,9 @@ def fitted() -> tuple[TinyCRF, Batch]:
     space, given = sequence(K, 5), series(F, 5)
     batch = as_batch(space, labels).to(dtype=torch.float64)
     batch = Batch(batch.x, length=batch.length, given=as_batch(given, features))
-    return Run(TinyCRF(Config(), space, given).double(), Table(space, batch, given), 60).fit(), batch
+    return Run(
+        TinyCRF(Config(), space, given).double(), Table(space, batch, given), 60
+    ).fit(), batch
 
 
 def test_probabilities_and_best_path_equal_enumeration() -> None:
@@ -96,7 +100,9 @@ def test_probabilities_and_best_path_equal_enumeration() -> None:
         given = batch.given[torch.full((len(paths),), i)]
         lp = model.log_prob(as_batch(model.space, paths), given=given).value
         assert float(lp.exp().sum()) == pytest.approx(1, abs=1e-10)
-        best = model.mode(batch[i : i + 1].hide(torch.ones(5, dtype=torch.bool)), given=batch.given[i : i + 1]).x[0, :n]
+        best = model.mode(
+            batch[i : i + 1].hide(torch.ones(5, dtype=torch.bool)), given=batch.given[i : i + 1]
+        ).x[0, :n]
         assert torch.equal(best.long(), paths[int(lp.argmax())])
 
 

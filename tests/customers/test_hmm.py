@@ -52,9 +52,19 @@ class TinyHMM(Model):
         log_p, emit = torch.logsumexp(alpha[:, -1], -1), self.emit(batch, p["mean"])
         state = (alpha + beta - log_p[:, None, None]).exp() * batch.within
         seen = state * batch.present
-        pair = alpha[:, :-1, :, None] + p["step"].log() + (emit + beta)[:, 1:, None] - log_p[:, None, None, None]
+        pair = (
+            alpha[:, :-1, :, None]
+            + p["step"].log()
+            + (emit + beta)[:, 1:, None]
+            - log_p[:, None, None, None]
+        )
         moves = (pair.exp() * batch.within[:, 1:, :, None]).sum((0, 1))
-        sums = {"first": state[:, 0].sum(0), "step": moves, "n": seen.sum((0, 1)), "x": (seen * batch.x).sum((0, 1))}
+        sums = {
+            "first": state[:, 0].sum(0),
+            "step": moves,
+            "n": seen.sum((0, 1)),
+            "x": (seen * batch.x).sum((0, 1)),
+        }
         return {**sums, "objective": log_p.sum(), "weight": batch.weights.sum()}
 
     def maximise(self, s, p):
@@ -68,13 +78,22 @@ class TinyHMM(Model):
         self.first, self.step, self.mean = p["first"], p["step"], p["mean"]
 
     def learner(self):
-        return EM(lambda task, noise: self.parameters_now(), self.expect, self.maximise, self.assign, passes=30)
+        return EM(
+            lambda task, noise: self.parameters_now(),
+            self.expect,
+            self.maximise,
+            self.assign,
+            passes=30,
+        )
 
     def _marginal(self, batch):
         return None
 
     def _log_prob(self, batch, noise, effort, settings):
-        return Scored(torch.logsumexp(self.filter(batch, self.parameters_now())[0][:, -1], -1), how="forward recursion")
+        return Scored(
+            torch.logsumexp(self.filter(batch, self.parameters_now())[0][:, -1], -1),
+            how="forward recursion",
+        )
 
     def _walk(self, noise, alpha, rows, steps):
         """States drawn backwards from filtered messages, then their emissions."""
@@ -94,7 +113,9 @@ class TinyHMM(Model):
     def _sample(self, noise, given, length, settings):
         x = torch.zeros(noise.rows, *self.space.layout, dtype=self.dtype)
         empty = Batch(x, torch.zeros_like(x, dtype=torch.bool), length)
-        return self._walk(noise, self.filter(empty, self.parameters_now())[0], noise.rows, x.shape[1])
+        return self._walk(
+            noise, self.filter(empty, self.parameters_now())[0], noise.rows, x.shape[1]
+        )
 
 
 def fitted() -> tuple[TinyHMM, Batch]:
@@ -122,14 +143,18 @@ def test_log_p_is_the_sum_over_all_paths_holes_and_all() -> None:
     for i in range(5):
         length, total = int(batch.length[i]), []
         for path in itertools.product(range(K), repeat=length):
-            lp = model.first[path[0]].log() + sum(model.step[a, b].log() for a, b in itertools.pairwise(path))
+            lp = model.first[path[0]].log() + sum(
+                model.step[a, b].log() for a, b in itertools.pairwise(path)
+            )
             for t, k in enumerate(path):
                 if batch.present[i, t, 0]:
                     lp = lp - 0.5 * (batch.x[i, t, 0] - model.mean[k]) ** 2 - 0.9189385332046727
             total.append(lp)
         answer = model.log_prob(batch[i : i + 1])
         assert answer.kind is Kind.EXACT
-        assert float(answer.value) == pytest.approx(float(torch.logsumexp(torch.stack(total), 0)), abs=1e-10)
+        assert float(answer.value) == pytest.approx(
+            float(torch.logsumexp(torch.stack(total), 0)), abs=1e-10
+        )
 
 
 def test_verbs_of_the_base_class_hold_for_it() -> None:

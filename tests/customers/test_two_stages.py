@@ -65,19 +65,25 @@ class Quantised(Model):
     def _encode(self, batch, noise, effort, settings):
         from likeness.core.answers import Kind
 
-        return Delta(self.codes, batch.ids, Kind.EXACT, "nearest centre", self.quantise(batch, noise).x)
+        return Delta(
+            self.codes, batch.ids, Kind.EXACT, "nearest centre", self.quantise(batch, noise).x
+        )
 
     def _sample(self, noise, given, length, settings):
         codes = self.prior._sample(noise.within("prior"), None, None, self.prior.Settings())
         return self.centre[codes.long()]
 
 
-@pytest.mark.parametrize("prior", ["independent", "mixture", {"family": "autoregressive", "hidden": [16], "lr": 0.02}])
+@pytest.mark.parametrize(
+    "prior", ["independent", "mixture", {"family": "autoregressive", "hidden": [16], "lr": 0.02}]
+)
 def test_the_second_stage_learns_the_codes_of_the_first(prior) -> None:
     registry.load_all()
     g = torch.Generator().manual_seed(0)
     state = torch.randint(0, 2, (1500, 1), generator=g).double()
-    x = torch.cat([state * 3 - 1.5, state * 3 - 1.5], 1) + 0.3 * torch.randn(1500, 2, generator=g, dtype=torch.float64)
+    x = torch.cat([state * 3 - 1.5, state * 3 - 1.5], 1) + 0.3 * torch.randn(
+        1500, 2, generator=g, dtype=torch.float64
+    )
     data = Table(vector(2), Batch(x))
     registry.CARDS.setdefault("quantised", registry.CARDS["gaussian"])
     model = Quantised(QuantisedConfig.parse({"prior": prior}), data.space).double()

@@ -28,14 +28,19 @@ def idx_bytes(x):
 
 
 @QUICK
-@given(st.sampled_from(sorted(IDX)).flatmap(lambda t: np_arrays(t, array_shapes(max_dims=3))), st.booleans())
+@given(
+    st.sampled_from(sorted(IDX)).flatmap(lambda t: np_arrays(t, array_shapes(max_dims=3))),
+    st.booleans(),
+)
 def test_idx_files_give_back_what_they_hold(tmp_path_factory, x, zipped):
     path = tmp_path_factory.mktemp("idx") / ("x.idx.gz" if zipped else "x.idx")
     path.write_bytes(gzip.compress(idx_bytes(x)) if zipped else idx_bytes(x))
     np.testing.assert_array_equal(arrayfiles.read_idx(path), x)
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b"", lambda b: b"\1" + b[1:], lambda b: b + b"\0"])
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[:-1], lambda b: b"", lambda b: b"\1" + b[1:], lambda b: b + b"\0"]
+)
 def test_broken_idx_files_are_named(tmp_path, spoil):
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(spoil(idx_bytes(np.zeros((2, 3, 3), np.uint8))))
@@ -76,7 +81,9 @@ def test_what_was_never_rounded_shows_no_rounding(dtype):
 
 
 def test_roundings_through_float32_are_found():
-    values = np.round(np.random.default_rng(1).normal(size=500), 1).astype(np.float32).astype(np.float64)
+    values = (
+        np.round(np.random.default_rng(1).normal(size=500), 1).astype(np.float32).astype(np.float64)
+    )
     assert step(values) == pytest.approx(0.1)
 
 
@@ -92,7 +99,9 @@ def test_a_rounding_is_coarse_from_a_twentieth_of_the_deviation(sd, coarse):
 
 def test_a_repeated_value_is_noted():
     values = np.concatenate([np.zeros(50), np.random.default_rng(3).normal(size=950)])
-    assert real(values, rounding="bins").notes == ("is 0 in 5% of the rows: a density is unbounded on repeated values",)
+    assert real(values, rounding="bins").notes == (
+        "is 0 in 5% of the rows: a density is unbounded on repeated values",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,8 +143,13 @@ def test_every_array_lies_in_its_space_and_order_does_not_matter(x, random):
     batch = as_batch(space, laid)
     assert len(batch) == len(x)
     assert space.layout == tuple(laid.shape[1:])
-    known, start = batch.present.numpy(), next((v.start for v in space.variables if v.type == "ordinal"), 0)
-    np.testing.assert_array_equal(batch.x.double().numpy()[known] + start, laid.astype(np.float64)[known])
+    known, start = (
+        batch.present.numpy(),
+        next((v.start for v in space.variables if v.type == "ordinal"), 0),
+    )
+    np.testing.assert_array_equal(
+        batch.x.double().numpy()[known] + start, laid.astype(np.float64)[known]
+    )
     order = list(range(len(x)))
     random.shuffle(order)
     assert infer(x[order])[0] == space

@@ -53,7 +53,9 @@ def test_roundings_of_bundled_tables_are_noted_and_can_be_bins():
 def test_digits_are_images_of_17_levels():
     data = load("digits")
     assert data.space == image(1, 8, 8, levels=17)
-    np.testing.assert_array_equal(whole(data)[0][:, 0].numpy(), sklearn.datasets.load_digits().images)
+    np.testing.assert_array_equal(
+        whole(data)[0][:, 0].numpy(), sklearn.datasets.load_digits().images
+    )
     assert load("digits", given="label").given_space.label == 10
 
 
@@ -73,13 +75,18 @@ def test_what_is_absent_says_how_to_get_it(name, monkeypatch, tmp_path):
 
 def idx(path, x):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, x.ndim]) + struct.pack(f">{x.ndim}I", *x.shape) + x.tobytes()))
+    path.write_bytes(
+        gzip.compress(bytes([0, 0, 8, x.ndim]) + struct.pack(f">{x.ndim}I", *x.shape) + x.tobytes())
+    )
 
 
 def test_four_idx_files_are_a_set(monkeypatch, tmp_path):
     rng, held = np.random.default_rng(0), {}
     for stem, n in (("train", 12), ("t10k", 5)):
-        held[stem] = rng.integers(0, 256, (n, 4, 4), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10
+        held[stem] = (
+            rng.integers(0, 256, (n, 4, 4), dtype=np.uint8),
+            np.arange(n, dtype=np.uint8) % 10,
+        )
         idx(tmp_path / "mnist" / f"{stem}-images-idx3-ubyte.gz", held[stem][0])
         idx(tmp_path / "mnist" / f"{stem}-labels-idx1-ubyte.gz", held[stem][1])
     monkeypatch.setenv(catalog.VARIABLE, str(tmp_path))
@@ -129,5 +136,10 @@ def test_lent_tables_are_typed_as_a_reader_would():
     data = load("adult", given="income")
     types = dict(zip(data.space.names, (v.type for v in data.space.columns), strict=True))
     assert data.given_space.variables[0].labels == ("<=50K", ">50K")
-    assert [types[n] for n in ("workclass", "race", "age", "fnlwgt")] == ["nominal", "nominal", "real", "real"]
+    assert [types[n] for n in ("workclass", "race", "age", "fnlwgt")] == [
+        "nominal",
+        "nominal",
+        "real",
+        "real",
+    ]
     assert "column 'workclass' lacks 2799 of 48842 values" in data.notes

@@ -20,7 +20,10 @@ def written(folder: Path, text: str, name: str = "some.conll") -> Path:
 
 def test_columns_become_labels_and_features_step_by_step(tmp_path: Path) -> None:
     data = lk.load(written(tmp_path, TEXT * 20))
-    assert (data.space.longest, data.space.variables[0].labels) == (3, ("B-NP", "B-VP", "I-NP", "O"))
+    assert (data.space.longest, data.space.variables[0].labels) == (
+        3,
+        ("B-NP", "B-VP", "I-NP", "O"),
+    )
     assert data.given_space.names == ("word", "c1", "lower", "prefix", "suffix", "shape")
     batch = data.train.batch
     assert torch.equal(batch.length, batch.given.length)
@@ -33,7 +36,9 @@ def test_columns_become_labels_and_features_step_by_step(tmp_path: Path) -> None
 
 def test_new_sentences_hide_words_never_seen_and_labels_not_told(tmp_path: Path) -> None:
     data = lk.load(written(tmp_path, TEXT * 20))
-    batch = encode(data.space, data.given_space, [[("The", "DT"), ("cat", "NN")], [("dog", "NN", "O")]])
+    batch = encode(
+        data.space, data.given_space, [[("The", "DT"), ("cat", "NN")], [("dog", "NN", "O")]]
+    )
     assert batch.observed.tolist()[0][:2] == [False, False]
     assert bool(batch.observed[1, 0])
     assert batch.given.observed[0, :2, 0].tolist() == [True, False]
@@ -47,7 +52,12 @@ def test_tabs_part_columns_that_hold_spaces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "no sentences"), ("The DT O\ndog NN\n", "line 2"), ("alone\n", "line 1"), ("a O\n" * 2000, "empty lines")],
+    [
+        ("", "no sentences"),
+        ("The DT O\ndog NN\n", "line 2"),
+        ("alone\n", "line 1"),
+        ("a O\n" * 2000, "empty lines"),
+    ],
 )
 def test_broken_files_name_the_line(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(BadData, match=words):

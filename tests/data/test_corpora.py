@@ -32,7 +32,9 @@ def items(data) -> list[list[int]]:
 
 @pytest.mark.parametrize("name", ["some.ldac", "some.dat"])
 def test_bags_become_sequences_in_the_order_of_their_words(tmp_path, name):
-    path = bags(tmp_path, "2 3:2 0:1", "1 1:3", "0", "3 0:1 2:1 3:1", vocabulary="a b c d", name=name)
+    path = bags(
+        tmp_path, "2 3:2 0:1", "1 1:3", "0", "3 0:1 2:1 3:1", vocabulary="a b c d", name=name
+    )
     data = load(path)
     assert items(data) == [[0, 3, 3], [1, 1, 1], [0, 2, 3]]
     assert data.space.variables[0].labels == ("a", "b", "c", "d")
@@ -95,7 +97,13 @@ LINES = ["The cat sat; the CAT's mat.", "A dog, the dog!", "42 --", "Cat and dog
 
 
 def test_text_is_cut_into_words():
-    assert corpora.words_of("Don't  stop -- l'été, 42 naïve_words") == ["don't", "stop", "l'été", "naïve", "words"]
+    assert corpora.words_of("Don't  stop -- l'été, 42 naïve_words") == [
+        "don't",
+        "stop",
+        "l'été",
+        "naïve",
+        "words",
+    ]
     data = load(LINES, words=2, test=0.3)
     assert data.space.variables[0].labels == ("dog", "the", "cat")
     assert items(data) == [[1, 2, 1], [0, 1, 0], [2, 0]]
@@ -126,7 +134,9 @@ def test_fitted_models_read_text_and_write_it(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "rows", "words", "pairs"), [("ap", 2246, 10473, 302031), ("reuters", 395, 4258, 0)])
+@pytest.mark.parametrize(
+    ("name", "rows", "words", "pairs"), [("ap", 2246, 10473, 302031), ("reuters", 395, 4258, 0)]
+)
 @pytest.mark.skipif(LENT is None, reason="LIKENESS_DATA names no folder")
 def test_named_corpora(name, rows, words, pairs):
     if not catalog.available(name):

@@ -55,7 +55,9 @@ def test_classes_are_given_only_when_asked(folder):
 def test_an_image_outside_every_class_has_no_label(folder):
     save(folder / "stray.png", pixels(99))
     assert load(folder, test=0).labels["train"].tolist() == [0, 0, 0, 1, 1, 1, -1]
-    assert load(folder, test=0, given="label").train.batch.given.present[:, 0].tolist() == [True] * 6 + [False]
+    assert load(folder, test=0, given="label").train.batch.given.present[:, 0].tolist() == [
+        True
+    ] * 6 + [False]
 
 
 def test_an_official_split_is_kept(tmp_path):
@@ -119,7 +121,10 @@ def test_files_are_read_into_a_known_space(folder):
     assert as_batch(image(1, 6, 5, levels=2), folder).x.max() == 1
 
 
-GREY = Table(image(1, 4, 4, levels=17), Batch(torch.arange(17.0)[:, None, None, None].expand(17, 1, 4, 4).clone()))
+GREY = Table(
+    image(1, 4, 4, levels=17),
+    Batch(torch.arange(17.0)[:, None, None, None].expand(17, 1, 4, 4).clone()),
+)
 
 
 def test_pixels_follow_their_grey_level():
@@ -150,7 +155,9 @@ def test_coins_are_uniform_and_unrelated():
     u = uniforms(torch.arange(500), 200, seed=1).double()
     flat = u.flatten().sort().values
     n = len(flat)
-    assert (flat - (torch.arange(n) + 0.5) / n).abs().max() * math.sqrt(n) < 2.5  # exceeded once in 10^5
+    assert (flat - (torch.arange(n) + 0.5) / n).abs().max() * math.sqrt(
+        n
+    ) < 2.5  # exceeded once in 10^5
     other = uniforms(torch.arange(500), 200, seed=2).double()
     for a, b in ((u, other), (u[1:], u[:-1]), (u[:, 1:], u[:, :-1])):
         r = ((a - 0.5) * (b - 0.5)).mean() * 12
@@ -167,7 +174,9 @@ def test_threshold_cuts_at_half():
 def test_held_out_parts_are_drawn_once():
     data = load("digits", binarize="dynamic", valid=0.1)
     assert isinstance(data.train, Dynamic)
-    assert all(set(part.batch.x.unique().tolist()) == {0.0, 1.0} for part in (data.valid, data.test))
+    assert all(
+        set(part.batch.x.unique().tolist()) == {0.0, 1.0} for part in (data.valid, data.test)
+    )
     again = load("digits", binarize="dynamic", valid=0.1)
     assert torch.equal(data.test.batch.x, again.test.batch.x)
     assert data.train.hash() == again.train.hash()

@@ -13,7 +13,18 @@ import likeness as lk
 from likeness.core.answers import Draws
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData, LikenessError
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, image, label, sequence, series, vector
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    Space,
+    image,
+    label,
+    sequence,
+    series,
+    vector,
+)
 from likeness.data import load
 from likeness.data.source import Table
 from likeness.data.tables import groups
@@ -89,7 +100,11 @@ def test_what_is_given_keeps_its_rows():
         for part in (data.train, data.test):
             assert part.batch.given.x[:, 0].tolist() == (part.batch.ids % 3).tolist()
     assert load((x, rows(50, 1))).given_space == vector(2)
-    assert load((x, np.zeros((50, 4, 4), np.uint8))).given_space.axes == ("channel", "height", "width")
+    assert load((x, np.zeros((50, 4, 4), np.uint8))).given_space.axes == (
+        "channel",
+        "height",
+        "width",
+    )
     assert load(x, given=[["a", "b"][i % 2] for i in range(50)]).given_space.label == 2
     with pytest.raises(BadData, match="50 items but 49 conditions"):
         load((x, y[1:]))
@@ -153,10 +168,16 @@ def test_wrong_shapes_are_named():
 
 def test_labels_come_by_name():
     space = label(3, ("setosa", "versicolor", "virginica"))
-    assert as_batch(space, ["virginica", None, "setosa"]).present[:, 0].tolist() == [True, False, True]
+    assert as_batch(space, ["virginica", None, "setosa"]).present[:, 0].tolist() == [
+        True,
+        False,
+        True,
+    ]
     assert as_batch(space, np.array(["versicolor", "setosa"])).x[:, 0].tolist() == [1, 0]
     assert as_batch(space, "virginica").x.tolist() == [[2]]
-    with pytest.raises(BadData, match=r"'virginca'.*row 0, column 'label'.*did you mean 'virginica'"):
+    with pytest.raises(
+        BadData, match=r"'virginca'.*row 0, column 'label'.*did you mean 'virginica'"
+    ):
         as_batch(space, "virginca")
 
 
@@ -165,7 +186,11 @@ def test_labels_come_by_name():
 
 @QUICK
 @given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1), min_size=2, max_size=9)
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1),
+        min_size=2,
+        max_size=9,
+    )
 )
 def test_text_comes_back(tmp_path_factory, items):
     data = load(items, test=0)
@@ -207,7 +232,9 @@ def test_sounds_are_read_and_written(tmp_path):
     draws(data.space, data.train.batch.x).save(tmp_path / "out.wav")
     again = load([load(tmp_path / "wav", test=0).train.batch.x[0, 0].numpy()] * 2, test=0)
     assert len(again.space.shape) == 1
-    np.testing.assert_array_equal(as_batch(data.space, tmp_path / "out-0002.wav").x[0], data.train.batch.x[2])
+    np.testing.assert_array_equal(
+        as_batch(data.space, tmp_path / "out-0002.wav").x[0], data.train.batch.x[2]
+    )
     sound(tmp_path / "wav" / "4.wav", samples[0][:7])
     assert load(tmp_path / "wav", test=0).train.batch.length.tolist() == [40, 40, 40, 7]
     sound(tmp_path / "wav" / "5.wav", samples[0], rate=44100)
@@ -279,7 +306,9 @@ def test_frames_of_images_and_sequences():
 
 def test_draws_under_conditions_are_saved_flat(tmp_path):
     given_ = Batch(torch.tensor([[0.0], [1.0]]))
-    path = draws(vector(2), torch.arange(12.0).reshape(3, 2, 2), given=given_).save(tmp_path / "x.npz")
+    path = draws(vector(2), torch.arange(12.0).reshape(3, 2, 2), given=given_).save(
+        tmp_path / "x.npz"
+    )
     with np.load(path, allow_pickle=False) as held:
         assert held["x"].shape == (6, 2)
         assert held["given"][:, 0].tolist() == [0, 1, 0, 1, 0, 1]
@@ -328,11 +357,18 @@ X = np.random.default_rng(0).normal(size=(40, 2))
 
 @pytest.mark.parametrize(
     "values",
-    [pd.Series(KINDS, name="kind"), pd.Series(KINDS, name="kind", dtype="category"), pd.DataFrame({"kind": KINDS})],
+    [
+        pd.Series(KINDS, name="kind"),
+        pd.Series(KINDS, name="kind", dtype="category"),
+        pd.DataFrame({"kind": KINDS}),
+    ],
 )
 def test_a_series_is_a_column(values):
     data = load(values, test=0)
-    assert (data.space.names, data.space.variables[0]) == (("kind",), Nominal(categories=3, labels=("a", "b", "c")))
+    assert (data.space.names, data.space.variables[0]) == (
+        ("kind",),
+        Nominal(categories=3, labels=("a", "b", "c")),
+    )
     held = load(X, given=values, test=0)
     assert held.given_space.names == ("kind",)
     assert held.given_space.variables == data.space.variables
@@ -343,7 +379,9 @@ def test_a_series_is_a_column(values):
 
 def test_arrays_of_objects_and_records_are_tables():
     rows = np.array([[1.25, "a"], [2.5, "b"], [0.75, None]] * 10, dtype=object)
-    record = np.array([(1.25, "a"), (2.5, "b"), (0.75, "b")] * 10, dtype=[("x", float), ("s", "U1")])
+    record = np.array(
+        [(1.25, "a"), (2.5, "b"), (0.75, "b")] * 10, dtype=[("x", float), ("s", "U1")]
+    )
     for what in (rows, rows.tolist(), record):
         data = load(what, test=0)
         assert [v.type for v in data.space.variables] == ["real", "nominal"]
@@ -355,8 +393,12 @@ def test_arrays_of_objects_and_records_are_tables():
         load(np.array([[0.0, 1.0], [1.0, np.inf]]))
 
 
-@pytest.mark.parametrize("wrap", [np.array, list, pd.Series, lambda v: pd.DataFrame({"y": v}), torch.tensor])
-@pytest.mark.parametrize("values", [[0, 1] * 20, [0.0, 1.0] * 20, [False, True] * 20, [0, 1, 2, 2] * 10])
+@pytest.mark.parametrize(
+    "wrap", [np.array, list, pd.Series, lambda v: pd.DataFrame({"y": v}), torch.tensor]
+)
+@pytest.mark.parametrize(
+    "values", [[0, 1] * 20, [0.0, 1.0] * 20, [False, True] * 20, [0, 1, 2, 2] * 10]
+)
 def test_classes_in_any_form_are_labels(wrap, values):
     held = load(X, given=wrap(values), test=0)
     assert held.given_space.label == len(set(values))

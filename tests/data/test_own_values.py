@@ -33,15 +33,24 @@ def test_numbers_given_are_the_users_labels(names):
 def test_truth_values_given_are_the_labels_of_truth_values():
     side = np.arange(200) % 2 == 0
     frame = pd.DataFrame({"x": RNG.normal(size=200) + 5 * side, "side": side})
-    for model in (lk.fit("gaussian", frame[["x"]], given=side), lk.fit("gaussian", frame, given="side")):
+    for model in (
+        lk.fit("gaussian", frame[["x"]], given=side),
+        lk.fit("gaussian", frame, given="side"),
+    ):
         near = model.log_prob([[5.0], [5.0]], given=[True, False]).value
         assert near[0] > near[1] + 5
-        assert torch.equal(model.log_prob([[5.0], [5.0]], given=np.array([True, False])).value, near)
+        assert torch.equal(
+            model.log_prob([[5.0], [5.0]], given=np.array([True, False])).value, near
+        )
 
 
 def test_an_array_of_a_frames_rows_is_the_frame():
     frame = pd.DataFrame(
-        {"rating": RNG.integers(1, 6, 300), "age": RNG.normal(size=300), "to": RNG.integers(10, 15, 300)}
+        {
+            "rating": RNG.integers(1, 6, 300),
+            "age": RNG.normal(size=300),
+            "to": RNG.integers(10, 15, 300),
+        }
     )
     frame["rating"] = frame["rating"].where(frame["rating"] != 2, 1)
     model = lk.fit("independent", frame)
@@ -64,7 +73,9 @@ def test_draws_are_rows_of_their_law():
     model = lk.fit("independent", frame)
     drawn = model.sample(20, seed=0)
     assert torch.equal(model.log_prob(drawn).value, model.log_prob(drawn.to_pandas()).value)
-    assert torch.equal(model.log_prob(drawn).value, model.log_prob(drawn.to_pandas().to_numpy()).value)
+    assert torch.equal(
+        model.log_prob(drawn).value, model.log_prob(drawn.to_pandas().to_numpy()).value
+    )
 
 
 @pytest.mark.parametrize("values", [[-1, 1], [-1, 0, 1], [-1, 0]])

@@ -21,7 +21,11 @@ def model():
 
 def test_whole_numbers_of_any_type_are_numbers(model):
     truth = model.sample(3, seed=3)
-    for n, seed in ((np.int64(3), np.int64(3)), (torch.tensor(3), torch.tensor(3)), (np.uint8(3), np.int32(3))):
+    for n, seed in (
+        (np.int64(3), np.int64(3)),
+        (torch.tensor(3), torch.tensor(3)),
+        (np.uint8(3), np.int32(3)),
+    ):
         assert torch.equal(model.sample(n, seed=seed).x, truth.x)
     assert torch.equal(lk.query(model, "sample", n=np.int64(3), seed=np.int64(3)).x, truth.x)
     assert len(model.sample(0, seed=0)) == 0
@@ -78,7 +82,15 @@ def test_columns_may_be_called_by_numbers():
 
 def test_odd_categories_are_sorted():
     frame = pd.DataFrame({"s": ["--5", "a", "-5", "10", "9", "1.5.2", "\u00b2"] * 5})
-    assert lk.load(frame, test=0).space.variables[0].labels == ("-5", "9", "10", "--5", "1.5.2", "a", "\u00b2")
+    assert lk.load(frame, test=0).space.variables[0].labels == (
+        "-5",
+        "9",
+        "10",
+        "--5",
+        "1.5.2",
+        "a",
+        "\u00b2",
+    )
 
 
 def test_one_number_is_one_label():

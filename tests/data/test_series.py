@@ -176,7 +176,9 @@ def test_times_out_of_order_are_sorted_and_gaps_are_said():
     assert "1 of 47 steps" in said
     assert "up to 3 hours" in said
     assert data.space.rate is None
-    months = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=24, freq="MS"), "v": np.arange(24) % 7.0})
+    months = pd.DataFrame(
+        {"when": pd.date_range("2020-01-01", periods=24, freq="MS"), "v": np.arange(24) % 7.0}
+    )
     assert any("a month apart" in note for note in load(months, series=True).notes)
 
 
@@ -231,7 +233,9 @@ def test_a_model_of_a_table_of_steps_is_asked_of_tables():
     law.prepare(data.train)
     value = law.log_prob(hours(60)[["oil", "load"]]).value
     assert value.shape == (1,)
-    torch.testing.assert_close(value, law.log_prob(load(hours(60), series=True, test=0.0).train.batch).value)
+    torch.testing.assert_close(
+        value, law.log_prob(load(hours(60), series=True, test=0.0).train.batch).value
+    )
 
 
 # ---- splits by time ------------------------------------------------------------------------------------------------
@@ -352,7 +356,9 @@ def test_sets_of_the_archives_are_as_they_are_known(name, sizes, channels, class
     assert set(data.labels["test"].tolist()) == set(range(classes))
 
 
-@pytest.mark.parametrize(("name", "steps", "channels"), [("etth1", 17420, 7), ("exchange-rate", 7588, 8)])
+@pytest.mark.parametrize(
+    ("name", "steps", "channels"), [("etth1", 17420, 7), ("exchange-rate", 7588, 8)]
+)
 def test_long_series_are_cut_in_time(name, steps, channels):
     if not catalog.available(name):
         pytest.skip(f"{name} is not here")
@@ -380,7 +386,9 @@ def table_of(*series: list, unit: str = "when") -> pd.DataFrame:
     """Series of such times, with a column of values."""
     who = [name for name, times in zip("abcdef", series, strict=False) for _ in times]
     times = [t for own in series for t in own]
-    return pd.DataFrame({"id": who, unit: times, "v": np.random.default_rng(0).normal(size=len(times))})
+    return pd.DataFrame(
+        {"id": who, unit: times, "v": np.random.default_rng(0).normal(size=len(times))}
+    )
 
 
 def come(frame: pd.DataFrame, steps: int = 2) -> list[list[str]]:
@@ -388,7 +396,9 @@ def come(frame: pd.DataFrame, steps: int = 2) -> list[list[str]]:
     space = load(frame, series="id", test=0.0).space
     clock = of_frame(space, None, frame, "id").clock
     assert clock is not None
-    return [[str(pd.Timestamp(t)).removesuffix(" 00:00:00") for t in row] for row in clock.ahead(steps)]
+    return [
+        [str(pd.Timestamp(t)).removesuffix(" 00:00:00") for t in row] for row in clock.ahead(steps)
+    ]
 
 
 MONTHLY_28 = [f"2020-{m:02}-28" for m in range(9, 13)] + ["2021-01-28", "2021-02-28"]
@@ -419,8 +429,14 @@ def test_times_go_on_by_the_calendar_or_by_a_length(times, next_two):
 
 
 def test_each_series_keeps_to_its_own_day_of_the_month():
-    ends, middles = ["2019-12-31", "2020-01-31", "2020-02-29"], ["2020-01-15", "2020-02-15", "2020-03-15"]
-    assert come(table_of(ends, middles)) == [["2020-03-31", "2020-04-30"], ["2020-04-15", "2020-05-15"]]
+    ends, middles = (
+        ["2019-12-31", "2020-01-31", "2020-02-29"],
+        ["2020-01-15", "2020-02-15", "2020-03-15"],
+    )
+    assert come(table_of(ends, middles)) == [
+        ["2020-03-31", "2020-04-30"],
+        ["2020-04-15", "2020-05-15"],
+    ]
     quarters, others = ["2020-06-30", "2020-09-30"], ["2020-06-15", "2020-09-15"]
     assert [own[0] for own in come(table_of(quarters, others))] == ["2020-12-31", "2020-12-15"]
     # One date alone cannot say what it keeps to: it is the end of a month where all of the others are.
@@ -463,21 +479,33 @@ def test_offsets_are_kept_and_steps_are_those_of_the_wall(times, next_two):
 
 def test_zones_are_kept_through_the_change_of_clocks():
     days = pd.date_range("2021-03-25", periods=3, freq="D", tz="Europe/Berlin")
-    assert come(table_of(list(days))) == [["2021-03-28 00:00:00+01:00", "2021-03-29 00:00:00+02:00"]]
+    assert come(table_of(list(days))) == [
+        ["2021-03-28 00:00:00+01:00", "2021-03-29 00:00:00+02:00"]
+    ]
     hours = pd.date_range("2021-03-27 23:00", periods=3, freq="h", tz="Europe/Berlin")
-    assert come(table_of(list(hours))) == [["2021-03-28 03:00:00+02:00", "2021-03-28 04:00:00+02:00"]]
+    assert come(table_of(list(hours))) == [
+        ["2021-03-28 03:00:00+02:00", "2021-03-28 04:00:00+02:00"]
+    ]
     months = pd.date_range("2021-01-01", periods=3, freq="MS", tz="Europe/Berlin")
-    assert come(table_of(list(months))) == [["2021-04-01 00:00:00+02:00", "2021-05-01 00:00:00+02:00"]]
+    assert come(table_of(list(months))) == [
+        ["2021-04-01 00:00:00+02:00", "2021-05-01 00:00:00+02:00"]
+    ]
 
 
 def test_short_steps_are_said_and_gone_on_with():
-    for step, said in (("100us", "100 microseconds apart"), ("20ms", "20 milliseconds apart"), ("90s", "90 seconds")):
+    for step, said in (
+        ("100us", "100 microseconds apart"),
+        ("20ms", "20 milliseconds apart"),
+        ("90s", "90 seconds"),
+    ):
         times = pd.date_range("2021-03-01 10:00", periods=6, freq=step)
         frame = table_of(list(times[:4]))
         data = load(frame, series="id", test=0.0)
         assert any(said in note for note in data.notes), data.notes
         assert data.space.rate == pytest.approx(1 / pd.Timedelta(step).total_seconds(), rel=1e-4)
-        assert [pd.Timestamp(t) for t in of_frame(data.space, None, frame, "id").clock.ahead(2)[0]] == list(times[4:])
+        assert [
+            pd.Timestamp(t) for t in of_frame(data.space, None, frame, "id").clock.ahead(2)[0]
+        ] == list(times[4:])
 
 
 def test_times_that_repeat_are_said_with_what_to_name():
@@ -494,8 +522,16 @@ def test_times_that_repeat_are_said_with_what_to_name():
 
 def test_the_column_of_times_is_that_of_the_fit():
     frame, rng = hours(30), np.random.default_rng(0)
-    other = pd.Series(pd.date_range("2001-01-01", periods=30)).sample(frac=1, random_state=0).astype(str).to_numpy()
-    both = pd.concat([pd.DataFrame({"made": other}), frame.iloc[rng.permutation(30)].reset_index(drop=True)], axis=1)
+    other = (
+        pd.Series(pd.date_range("2001-01-01", periods=30))
+        .sample(frac=1, random_state=0)
+        .astype(str)
+        .to_numpy()
+    )
+    both = pd.concat(
+        [pd.DataFrame({"made": other}), frame.iloc[rng.permutation(30)].reset_index(drop=True)],
+        axis=1,
+    )
     data = load(both, series=True, columns={"made": "skip"}, test=0.0)
     assert (data.train.layout.series, data.train.layout.times) == (None, ("date",))
     found = of_frame(data.space, None, both, times=data.train.layout.times)
@@ -512,8 +548,12 @@ def test_the_column_of_times_is_that_of_the_fit():
 
 
 def test_a_model_remembers_how_rows_became_series(tmp_path):
-    frame = table_of(["2021-03-01", "2021-03-02", "2021-03-03"] * 4, ["2021-03-01", "2021-03-02"] * 4)
+    frame = table_of(
+        ["2021-03-01", "2021-03-02", "2021-03-03"] * 4, ["2021-03-01", "2021-03-02"] * 4
+    )
     told = load(frame, series="id", test=0.0)
-    lk.fit("hmm", told, states=2, budget="2 steps", holdout=0.0, progress=False).save(tmp_path / "run")
+    lk.fit("hmm", told, states=2, budget="2 steps", holdout=0.0, progress=False).save(
+        tmp_path / "run"
+    )
     facts = lk.open(tmp_path / "run").facts
     assert (facts["series"], facts["times"]) == ("id", ["when"])

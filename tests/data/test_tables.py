@@ -26,8 +26,12 @@ CELLS = {
     "whole": st.integers(-40, 40),
     "large": st.integers(-(10**9), 10**9),
     "word": WORDS,
-    "date": st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)).map(lambda t: t.replace(microsecond=0)),
-    "day": st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)).map(lambda d: dt.datetime(d.year, d.month, d.day)),
+    "date": st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)).map(
+        lambda t: t.replace(microsecond=0)
+    ),
+    "day": st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)).map(
+        lambda d: dt.datetime(d.year, d.month, d.day)
+    ),
     "flag": st.booleans(),
 }
 
@@ -40,10 +44,14 @@ def frames(draw, gaps=True):
     for kind in draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=5)):
         values = draw(st.lists(CELLS[kind], min_size=rows, max_size=rows))
         hidden = (
-            draw(st.lists(st.booleans(), min_size=rows, max_size=rows)) if gaps and kind != "flag" else [False] * rows
+            draw(st.lists(st.booleans(), min_size=rows, max_size=rows))
+            if gaps and kind != "flag"
+            else [False] * rows
         )
         hidden[draw(st.integers(0, rows - 1))] = False
-        columns[f"{kind} {len(columns)}"] = [None if h else v for v, h in zip(values, hidden, strict=True)]
+        columns[f"{kind} {len(columns)}"] = [
+            None if h else v for v, h in zip(values, hidden, strict=True)
+        ]
     return pd.DataFrame(columns)
 
 
@@ -56,7 +64,9 @@ def same(back, frame):
         if name.startswith(("word", "date", "day")):
             assert list(map(str, a)) == list(map(str, b)), name
         else:
-            np.testing.assert_allclose(np.array(a, float), np.array(b, float), rtol=1e-12, err_msg=name)
+            np.testing.assert_allclose(
+                np.array(a, float), np.array(b, float), rtol=1e-12, err_msg=name
+            )
 
 
 @QUICK
@@ -91,7 +101,11 @@ def test_the_order_of_rows_does_not_change_the_space(frame, random):
 
 def test_parquet_keeps_a_frame(tmp_path):
     frame = pd.DataFrame(
-        {"a": [1.5, None, 2.25], "word": ["x", "y", None], "day": pd.date_range("2020-01-01", periods=3)}
+        {
+            "a": [1.5, None, 2.25],
+            "word": ["x", "y", None],
+            "day": pd.date_range("2020-01-01", periods=3),
+        }
     )
     frame.to_parquet(tmp_path / "x.parquet")
     same(read_parquet(tmp_path / "x.parquet"), frame)
@@ -175,9 +189,14 @@ def test_identifiers_are_pointed_out_and_left_out(name, column, reason):
     assert as_batch(space, frame).x.shape == (40, 1)
 
 
-@pytest.mark.parametrize("column", [rng().permutation(40), rng().normal(size=40), pd.date_range("2020", periods=40)])
+@pytest.mark.parametrize(
+    "column", [rng().permutation(40), rng().normal(size=40), pd.date_range("2020", periods=40)]
+)
 def test_what_is_measured_is_no_identifier(column):
-    assert space_of(pd.DataFrame({"size": column, "y": rng(1).normal(size=40)}))[0].names == ("size", "y")
+    assert space_of(pd.DataFrame({"size": column, "y": rng(1).normal(size=40)}))[0].names == (
+        "size",
+        "y",
+    )
 
 
 def test_notes_say_what_was_seen():
@@ -196,13 +215,18 @@ def test_notes_say_what_was_seen():
         assert said in notes
 
 
-FRAME = pd.DataFrame({"size": [1.25, 2.5, 2.0, 0.5], "kind": ["rose", "tulip", "rose", "daisy"], "n": [3, 4, 5, 3]})
+FRAME = pd.DataFrame(
+    {"size": [1.25, 2.5, 2.0, 0.5], "kind": ["rose", "tulip", "rose", "daisy"], "n": [3, 4, 5, 3]}
+)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"kind": ["rose", "tulpi", "rose", "rose"]}, r"'tulpi' .*row 1, column 'kind'.*did you mean 'tulip'"),
+        (
+            {"kind": ["rose", "tulpi", "rose", "rose"]},
+            r"'tulpi' .*row 1, column 'kind'.*did you mean 'tulip'",
+        ),
         ({"kind": ["rose", "xyzzy", "rose", "rose"]}, r"there are 'daisy', 'rose', 'tulip'"),
         ({"size": ["1", "two", "3", "4"]}, r"'two' is not a number .row 1, column 'size'"),
         ({"size": [1.0, 2.0, np.inf, 0.0]}, r"inf is not a finite number .row 2, column 'size'"),
@@ -233,7 +257,9 @@ def test_rows_come_as_frames_dicts_lists_and_series():
     ]  # fmt: skip
     for form, rows in forms:
         torch.testing.assert_close(as_batch(space, form).x, whole.x[rows])
-    assert as_batch(space, {"size": 1.0, "kind": None, "n": 4}).present.tolist() == [[True, False, True]]
+    assert as_batch(space, {"size": 1.0, "kind": None, "n": 4}).present.tolist() == [
+        [True, False, True]
+    ]
 
 
 def write(path, content):
@@ -253,7 +279,10 @@ def write(path, content):
         ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells where 2 are expected"),
         ("a,b\n1,\n3,\n", "column 'b' holds nothing but missing values"),
         ("a,b\n1.5,2\ninf,3\n2.5,3\n", r"an infinite value .*data row 2, column 'a'"),
-        ("a,b\n" + "1.5,2\n" * 9 + "abc,3\n", r"'abc' is not a number .*data row 10, column 'a'.*'nominal'"),
+        (
+            "a,b\n" + "1.5,2\n" * 9 + "abc,3\n",
+            r"'abc' is not a number .*data row 10, column 'a'.*'nominal'",
+        ),
     ],
 )
 def test_each_fault_of_a_file_has_its_sentence(tmp_path, content, said):
@@ -292,7 +321,11 @@ def test_a_file_of_the_same_columns_is_read_into_the_space(tmp_path):
 
 def test_given_columns_leave_the_space(tmp_path):
     data = load(FRAME, given="kind", test=0)
-    assert (data.space.names, data.given_space.names, data.given_space.label) == (("size", "n"), ("kind",), 3)
+    assert (data.space.names, data.given_space.names, data.given_space.label) == (
+        ("size", "n"),
+        ("kind",),
+        3,
+    )
     assert data.train.batch.given.x[:, 0].tolist() == [1, 2, 1, 0]
     data = load(FRAME, given=["kind", "n"], test=0)
     assert (data.space.names, data.given_space.names) == (("size",), ("kind", "n"))
@@ -305,7 +338,9 @@ def test_given_columns_leave_the_space(tmp_path):
 def test_one_binary_column_given_is_a_label():
     data = load(pd.DataFrame({"x": [1.5, 2.5, 3.25], "ill": [0, 1, 1]}), given="ill", test=0)
     assert data.given_space.variables == (Nominal(categories=2, labels=("0", "1")),)
-    data = load(pd.DataFrame({"x": [1.5, 2.5, 3.25], "ill": [False, True, True]}), given="ill", test=0)
+    data = load(
+        pd.DataFrame({"x": [1.5, 2.5, 3.25], "ill": [False, True, True]}), given="ill", test=0
+    )
     assert data.given_space.variables == (Nominal(categories=2, labels=("False", "True")),)
     assert as_batch(data.given_space, "True").x.tolist() == [[1.0]]
 

@@ -33,7 +33,13 @@ def test_a_line_of_text_is_a_document(tmp_path, mark):
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("", []), ("\n", [""]), ("a\n\nb", ["a", "", "b"]), ("a\rb\r", ["a", "b"]), ("a\rb\n", ["a\rb"])],
+    [
+        ("", []),
+        ("\n", [""]),
+        ("a\n\nb", ["a", "", "b"]),
+        ("a\rb\r", ["a", "b"]),
+        ("a\rb\n", ["a\rb"]),
+    ],
 )
 def test_a_lone_return_ends_lines_only_where_nothing_else_does(text, wanted):
     assert lines(text) == wanted
@@ -45,7 +51,11 @@ def test_lines_and_their_ends_are_the_text(text):
     assert [line for line, _ in lines_with_ends(text)] == lines(text)
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=("Cs",)), min_size=1)))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\n\r", exclude_categories=("Cs",)), min_size=1)
+    )
+)
 def test_no_other_character_ends_a_line(items):
     assert lines("".join(f"{item}\n" for item in items)) == items
 

@@ -9,13 +9,42 @@ from likeness.core.errors import BadConfig, Unsupported
 from likeness.data.worlds import WORLDS, world
 from likeness.data.worlds.base import pick
 
-PLANE = ("ring", "grid", "moons", "spirals", "checkerboard", "pinwheel", "banana", "gaussian", "linear_gaussian")
-LABELLED = ("ring", "grid", "moons", "spirals", "checkerboard", "pinwheel", "banana", "mixture5", "bayes_net")
+PLANE = (
+    "ring",
+    "grid",
+    "moons",
+    "spirals",
+    "checkerboard",
+    "pinwheel",
+    "banana",
+    "gaussian",
+    "linear_gaussian",
+)
+LABELLED = (
+    "ring",
+    "grid",
+    "moons",
+    "spirals",
+    "checkerboard",
+    "pinwheel",
+    "banana",
+    "mixture5",
+    "bayes_net",
+)
 DRAWS = {"spirals": 20_000, "pinwheel": 20_000, "mixture43": 20_000}
-STEP = {"ring": 0.05, "grid": 0.025, "moons": 0.05, "spirals": 0.06, "pinwheel": 0.06, "checkerboard": 0.02}
+STEP = {
+    "ring": 0.05,
+    "grid": 0.025,
+    "moons": 0.05,
+    "spirals": 0.06,
+    "pinwheel": 0.06,
+    "checkerboard": 0.02,
+}
 MARGIN = {"banana": (6.0, 30.0), "pinwheel": (2.0, 2.0), "checkerboard": (0.1, 0.1)}
 MARGIN |= {"ring": (0.4, 0.4), "grid": (0.2, 0.2), "moons": (0.4, 0.4), "spirals": (0.4, 0.4)}
-WAVES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, -1.3], [3.0, 2.0], [-2.0, 5.0]], dtype=torch.float64)
+WAVES = torch.tensor(
+    [[1.0, 0.0], [0.0, 1.0], [0.7, -1.3], [3.0, 2.0], [-2.0, 5.0]], dtype=torch.float64
+)
 
 
 def plane(name):
@@ -29,8 +58,14 @@ def plane(name):
 
 
 def finite_difference(law, x, given=None, step=1e-5):
-    sides = [law.log_prob(x + s * step * e, given=given).value for e in torch.eye(x.shape[1]) for s in (1, -1)]
-    return torch.stack([(a - b) / (2 * step) for a, b in zip(sides[::2], sides[1::2], strict=True)], -1)
+    sides = [
+        law.log_prob(x + s * step * e, given=given).value
+        for e in torch.eye(x.shape[1])
+        for s in (1, -1)
+    ]
+    return torch.stack(
+        [(a - b) / (2 * step) for a, b in zip(sides[::2], sides[1::2], strict=True)], -1
+    )
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -51,7 +86,8 @@ def test_a_condition_of_four_patterns_tells_two_or_four_classes(name):
 
 @pytest.mark.parametrize(
     ("name", "given"),
-    [(n, "label") for n in LABELLED] + [(n, g) for n in ("ring", "banana") for g in ("vector", "image", "tokens")],
+    [(n, "label") for n in LABELLED]
+    + [(n, g) for n in ("ring", "banana") for g in ("vector", "image", "tokens")],
 )
 def test_conditional_entropy_is_the_mean_of_minus_log_p_given(name, given):
     law = world(name, given=given)
@@ -64,8 +100,13 @@ def test_a_missing_label_is_summed_out(name):
     plain, labelled = world(name), world(name, given="label")
     x = plain.source(500, 5).batch.x
     each = labelled.class_posterior(x).logits
-    torch.testing.assert_close(labelled.log_prob(x).value, plain.log_prob(x).value, rtol=0, atol=1e-9)
-    under = [labelled.log_prob(x, given=torch.full((len(x), 1), float(y))).value for y in range(each.shape[1])]
+    torch.testing.assert_close(
+        labelled.log_prob(x).value, plain.log_prob(x).value, rtol=0, atol=1e-9
+    )
+    under = [
+        labelled.log_prob(x, given=torch.full((len(x), 1), float(y))).value
+        for y in range(each.shape[1])
+    ]
     bayes = (torch.stack(under, -1) + labelled.class_prior().log()).log_softmax(-1)
     torch.testing.assert_close(each.exp(), bayes.exp(), rtol=0, atol=1e-9)
 
@@ -92,7 +133,9 @@ def test_mass_entropy_and_waves_of_the_plane(name):
     p = log_p.exp() * step**2
     slack = 2e-3 if name == "checkerboard" else 1e-6
     assert float(p.sum()) == pytest.approx(1, abs=slack)
-    assert -float(torch.special.xlogy(p, log_p.exp()).sum()) == pytest.approx(law.entropy, abs=max(slack * 5, 2e-6))
+    assert -float(torch.special.xlogy(p, log_p.exp()).sum()) == pytest.approx(
+        law.entropy, abs=max(slack * 5, 2e-6)
+    )
     x = law.sample(40_000, seed=7).x
     drawn, exact = (x @ WAVES.T).cos(), (p[:, None] * (points @ WAVES.T).cos()).sum(0)
     assert bool(((drawn.mean(0) - exact).abs() < 4.5 * drawn.std(0) / len(x) ** 0.5 + slack).all())
@@ -105,13 +148,17 @@ def test_marginal_and_completion_of_the_plane(name):
     _, axes, step = plane(name)
     seen = law.sample(3, seed=8).x
     for hidden in (0, 1):
-        line = torch.stack([axes[hidden].repeat(3), seen[:, 1 - hidden].repeat_interleave(len(axes[hidden]))], -1)
+        line = torch.stack(
+            [axes[hidden].repeat(3), seen[:, 1 - hidden].repeat_interleave(len(axes[hidden]))], -1
+        )
         line = line if hidden == 0 else line.flip(-1)
         p = law.log_prob(line).value.exp().reshape(3, -1)
         rows = seen.clone()
         rows[:, hidden] = torch.nan
         slack = 5e-3 if name == "checkerboard" else 1e-6
-        torch.testing.assert_close(law.log_prob(rows).value, (p.sum(-1) * step).log(), rtol=0, atol=slack)
+        torch.testing.assert_close(
+            law.log_prob(rows).value, (p.sum(-1) * step).log(), rtol=0, atol=slack
+        )
         drawn = law.complete(rows, n=4000, seed=9).x[..., hidden]
         p = p / p.sum(-1, keepdim=True)
         mean = (p * axes[hidden]).sum(-1)
@@ -155,7 +202,9 @@ def test_unknown_names_are_answered_with_the_nearest():
 def test_far_away_all_is_finite(name):
     law = world(name)
     x = 40.0 * torch.ones(1, law.space.dims, dtype=torch.float64)
-    assert bool(torch.isfinite(law.log_prob(x).value).all()) and bool(torch.isfinite(law.score(x)).all())
+    assert bool(torch.isfinite(law.log_prob(x).value).all()) and bool(
+        torch.isfinite(law.score(x)).all()
+    )
 
 
 @pytest.mark.parametrize("name", ["ring", "mixture5"])

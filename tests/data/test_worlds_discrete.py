@@ -19,7 +19,9 @@ def tree(classes=1):
     tables = []
     for j, parent in enumerate(parents):
         above = 1 if parent < 0 else STATES[parent]
-        tables.append(torch.randn(classes, above, STATES[j], generator=g, dtype=torch.float64).mul(1.5))
+        tables.append(
+            torch.randn(classes, above, STATES[j], generator=g, dtype=torch.float64).mul(1.5)
+        )
     tables[3][:, 0, 1] = -torch.inf
     space = vector(5, tuple(Nominal(categories=k) for k in STATES))
     told = by_label(classes) if classes > 1 else None
@@ -51,7 +53,9 @@ def test_probabilities_sum_to_one_and_give_the_entropy(name):
     law = LAWS[name]()
     log_p = law.log_prob(states_of(law.space)).value
     assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-12)
-    assert -float(torch.special.xlogy(log_p.exp(), log_p.exp()).sum()) == pytest.approx(law.entropy, abs=1e-10)
+    assert -float(torch.special.xlogy(log_p.exp(), log_p.exp()).sum()) == pytest.approx(
+        law.entropy, abs=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -59,7 +63,9 @@ def test_holes_are_summed_out(name):
     law = LAWS[name]()
     states = states_of(law.space)
     batch = holed(law)
-    joint = law.log_prob(states).value.expand(len(batch), -1).where(fitting(batch, states), -torch.inf)
+    joint = (
+        law.log_prob(states).value.expand(len(batch), -1).where(fitting(batch, states), -torch.inf)
+    )
     torch.testing.assert_close(law.log_prob(batch).value, joint.logsumexp(-1), rtol=0, atol=1e-10)
 
 
@@ -68,7 +74,12 @@ def test_completions_follow_the_conditional(name):
     law = LAWS[name]()
     states, n = states_of(law.space), 4000
     batch = holed(law, 4)
-    p = law.log_prob(states).value.expand(4, -1).where(fitting(batch, states), -torch.inf).softmax(-1)
+    p = (
+        law.log_prob(states)
+        .value.expand(4, -1)
+        .where(fitting(batch, states), -torch.inf)
+        .softmax(-1)
+    )
     drawn = law.complete(batch, n=n, seed=5).x
     assert agree((drawn[:, :, None] == states).all(-1).double().sum(0), n * p, n)
 
@@ -77,11 +88,17 @@ def test_completions_follow_the_conditional(name):
 def test_the_mode_is_the_best_state(name):
     law = LAWS[name]()
     states, batch = states_of(law.space), holed(law)
-    joint = law.log_prob(states).value.expand(len(batch), -1).where(fitting(batch, states), -torch.inf)
+    joint = (
+        law.log_prob(states).value.expand(len(batch), -1).where(fitting(batch, states), -torch.inf)
+    )
     mode = law.mode(batch)
     assert mode.kind is Kind.EXACT
     torch.testing.assert_close(law.log_prob(mode.x).value, joint.amax(-1), rtol=0, atol=1e-10)
-    assert bool(fitting(batch, states).gather(1, (mode.x[:, None] == states).all(-1).int().argmax(1)[:, None]).all())
+    assert bool(
+        fitting(batch, states)
+        .gather(1, (mode.x[:, None] == states).all(-1).int().argmax(1)[:, None])
+        .all()
+    )
 
 
 def test_draws_from_the_root_have_every_states_share():
@@ -100,16 +117,22 @@ def test_a_tree_of_several_classes_is_one_tree_each():
         torch.testing.assert_close(under, alone.log_prob(states).value)
         batch = holed(alone)
         told = torch.full((len(batch), 1), float(y))
-        torch.testing.assert_close(law.log_prob(batch, given=told).value, alone.log_prob(batch).value)
+        torch.testing.assert_close(
+            law.log_prob(batch, given=told).value, alone.log_prob(batch).value
+        )
         assert torch.equal(law.mode(batch, given=told).x, alone.mode(batch).x)
 
 
 def test_past_the_end_there_is_nothing():
     """A ragged chain: an item's probability is that of a chain of its own length."""
     start = torch.tensor([[[0.2, 0.3, 0.5]]], dtype=torch.float64).log()
-    step = torch.tensor([[[0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.3, 0.3, 0.4]]], dtype=torch.float64).log()
+    step = torch.tensor(
+        [[[0.1, 0.6, 0.3], [0.5, 0.25, 0.25], [0.3, 0.3, 0.4]]], dtype=torch.float64
+    ).log()
     law = Tree("symbols", sequence(3, 4), (-1, 0, 1, 2), (start, step, step, step), lengths=(1, 4))
-    items = law.log_prob([torch.tensor([2]), torch.tensor([0, 1, 0]), torch.tensor([1, 2, 2, 0])]).value.exp()
+    items = law.log_prob(
+        [torch.tensor([2]), torch.tensor([0, 1, 0]), torch.tensor([1, 2, 2, 0])]
+    ).value.exp()
     expected = [0.5, 0.2 * 0.6 * 0.5, 0.3 * 0.25 * 0.4 * 0.3]
     torch.testing.assert_close(items, torch.tensor(expected, dtype=torch.float64))
     source = law.source(20_000, 7).batch

@@ -33,9 +33,13 @@ def dense(law, x, known):
 def test_log_p_with_any_holes_is_the_marginals(name):
     law = world(name, n=5)
     batch = law.source(30, 1).batch
-    np.testing.assert_allclose(law.log_prob(batch).value, dense(law, batch.x, batch.present), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        law.log_prob(batch).value, dense(law, batch.x, batch.present), rtol=0, atol=1e-9
+    )
     holed = batch.hide(masks(30, 5))
-    np.testing.assert_allclose(law.log_prob(holed).value, dense(law, batch.x, holed.present), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        law.log_prob(holed).value, dense(law, batch.x, holed.present), rtol=0, atol=1e-9
+    )
 
 
 def test_completion_has_the_conditional_mean_and_covariance():
@@ -69,7 +73,9 @@ def test_mixture_completion_weighs_components_by_what_is_seen():
 @pytest.mark.parametrize("n", [1, 3, 12])
 def test_gaussians_of_any_dimension(n):
     law = world("gaussian", n=n, rho=0.6, sigma=2.0)
-    closed = 0.5 * n * math.log(2 * math.pi * math.e * 4) + 0.5 * (n - 1) * math.log(1 - 0.36)  # Markov in order
+    closed = 0.5 * n * math.log(2 * math.pi * math.e * 4) + 0.5 * (n - 1) * math.log(
+        1 - 0.36
+    )  # Markov in order
     assert law.entropy == pytest.approx(closed, abs=1e-10)
     with pytest.raises(BadConfig, match="correlation"):
         world("gaussian", rho=1.0)
@@ -99,7 +105,9 @@ def test_linear_gaussian_posterior_under_holes():
     z = posterior.loc + 0.1
     likelihood = stats.norm.logpdf(x, law.decode(z).loc, law.sigma)
     joint = (likelihood * holed.present.numpy()).sum(-1) + stats.norm.logpdf(z).sum(-1)
-    np.testing.assert_allclose(joint - posterior.log_prob(z).numpy(), law.log_prob(holed).value, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        joint - posterior.log_prob(z).numpy(), law.log_prob(holed).value, rtol=0, atol=1e-9
+    )
 
 
 def test_regression_is_the_noise_moved():
@@ -119,10 +127,14 @@ def test_regression_integrates_what_is_missing_of_its_condition():
     full = law.log_prob(batch.x.repeat_interleave(len(c), 0), given=swept).value.reshape(8, -1)
     partly = batch.given.hide(torch.tensor([False, True, False]))
     answer = law.log_prob(batch.x, given=partly).value
-    torch.testing.assert_close(answer, (full + torch.tensor(inner)).logsumexp(-1), rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        answer, (full + torch.tensor(inner)).logsumexp(-1), rtol=0, atol=1e-8
+    )
     alone = law.log_prob(batch.x).value
     noise = law.residual
-    spread = GaussianMixture("x", noise.mean, noise.cov + law.slope @ law.slope.T, log_weights=noise.log_weights[0])
+    spread = GaussianMixture(
+        "x", noise.mean, noise.cov + law.slope @ law.slope.T, log_weights=noise.log_weights[0]
+    )
     torch.testing.assert_close(alone, spread.log_prob(batch.x).value, rtol=0, atol=1e-9)
 
 
@@ -133,6 +145,10 @@ def test_diffused_is_the_convolution(law):
     points = torch.cartesian_prod(axis, axis)
     p = law.log_prob(points, settings={"rows": 100_000}).value
     for at in torch.tensor([[0.1, 0.2], [1.0, -0.5]], dtype=torch.float64):
-        kernel = -0.5 * ((at - alpha * points) / sigma).square().sum(-1) - math.log(2 * math.pi * sigma**2)
+        kernel = -0.5 * ((at - alpha * points) / sigma).square().sum(-1) - math.log(
+            2 * math.pi * sigma**2
+        )
         expected = (p + kernel).logsumexp(0) + 2 * math.log(0.05)
-        assert float(law.diffused(alpha, sigma).log_prob(at[None]).value) == pytest.approx(float(expected), abs=1e-6)
+        assert float(law.diffused(alpha, sigma).log_prob(at[None]).value) == pytest.approx(
+            float(expected), abs=1e-6
+        )

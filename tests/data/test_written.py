@@ -13,7 +13,9 @@ from likeness.data.tables import encode
 
 RNG = np.random.default_rng(0)
 AMOUNTS = np.round(RNG.lognormal(9, 1, 60), 2)
-DAYS_OF = pd.Series(pd.to_datetime("1950-01-01") + pd.to_timedelta(RNG.integers(0, 20_000, 60), unit="D"))
+DAYS_OF = pd.Series(
+    pd.to_datetime("1950-01-01") + pd.to_timedelta(RNG.integers(0, 20_000, 60), unit="D")
+)
 
 
 def european(value):
@@ -41,13 +43,18 @@ def test_amounts_are_numbers_as_they_are_written(write):
 
 def test_one_row_is_read_as_the_rows_before_it():
     frame = pd.DataFrame(
-        {"price": ["1,5", "2,25", "1.000,5"] * 10, "day": ["13/01/2020", "01/02/2020", "05/07/1951"] * 10}
+        {
+            "price": ["1,5", "2,25", "1.000,5"] * 10,
+            "day": ["13/01/2020", "01/02/2020", "05/07/1951"] * 10,
+        }
     )
     space, _ = space_of(frame)
     batch = encode(space, pd.DataFrame({"price": ["1.234"], "day": ["05/07/1951"]}))
     assert float(batch.x[0, 0]) == 1234
     assert float(batch.x[0, 1]) == (pd.Timestamp("1951-07-05") - pd.Timestamp("1970-01-01")).days
-    plain, _ = space_of(pd.DataFrame({"price": [1.5, 2.25], "day": pd.to_datetime(["2020-01-01", "2020-01-02"])}))
+    plain, _ = space_of(
+        pd.DataFrame({"price": [1.5, 2.25], "day": pd.to_datetime(["2020-01-01", "2020-01-02"])})
+    )
     with pytest.raises(BadData, match="'1,5' is not a number"):
         encode(plain, pd.DataFrame({"price": ["1,5"], "day": ["2020-01-01"]}))
     with pytest.raises(BadData, match="'05/07/1951' is not a date"):
@@ -76,16 +83,21 @@ def test_dates_are_read_in_the_order_that_they_show(form, words):
 
 
 def test_durations_and_periods_are_measured():
-    frame = pd.DataFrame({"took": pd.to_timedelta(RNG.normal(5, 1, 60), unit="D"), "in": DAYS_OF.dt.to_period("D")})
+    frame = pd.DataFrame(
+        {"took": pd.to_timedelta(RNG.normal(5, 1, 60), unit="D"), "in": DAYS_OF.dt.to_period("D")}
+    )
     space, _ = space_of(frame)
     assert space.names == ("took", "in")
     np.testing.assert_allclose(encode(space, frame).x[:, 0], frame["took"] / pd.Timedelta(days=1))
 
 
 def test_counting_columns_are_kept_and_said():
-    frame = pd.DataFrame({"t": np.arange(400), "year": np.arange(1600, 2000), "a": RNG.normal(size=400)})
+    frame = pd.DataFrame(
+        {"t": np.arange(400), "year": np.arange(1600, 2000), "a": RNG.normal(size=400)}
+    )
     with pytest.warns(
-        UserWarning, match="columns 't', 'year': each counts the rows one by one: kept|column 't' counts"
+        UserWarning,
+        match="columns 't', 'year': each counts the rows one by one: kept|column 't' counts",
     ):
         model = lk.fit("gaussian", frame)
     assert model.space.names == ("t", "year", "a")
@@ -124,7 +136,9 @@ def test_true_and_false_may_be_words():
 
 def test_none_is_a_category_among_words_and_a_gap_among_numbers(tmp_path):
     kinds = ("Mild", "None", "Severe")
-    frame = pd.DataFrame({"s": RNG.choice(kinds, 60), "x": RNG.choice(["1.5", "NA", "2.25", "none"], 60)})
+    frame = pd.DataFrame(
+        {"s": RNG.choice(kinds, 60), "x": RNG.choice(["1.5", "NA", "2.25", "none"], 60)}
+    )
     frame.to_csv(tmp_path / "x.csv", index=False)
     for data in (lk.load(frame, test=0), lk.load(tmp_path / "x.csv", test=0)):
         assert data.space.variables[0] == Nominal(categories=3, labels=kinds)
@@ -147,7 +161,9 @@ def test_time_zones_are_said():
 def test_what_is_known_is_not_rounded_in_completions():
     frame = pd.DataFrame({"price": AMOUNTS, "born": DAYS_OF, "x": RNG.normal(size=60)})
     model = lk.fit("gaussian", frame)
-    rows = pd.DataFrame({"price": [1.23456, np.nan], "born": [pd.NaT, pd.Timestamp("1960-01-02 03:04")], "x": 0.0})
+    rows = pd.DataFrame(
+        {"price": [1.23456, np.nan], "born": [pd.NaT, pd.Timestamp("1960-01-02 03:04")], "x": 0.0}
+    )
     full = model.complete(rows, n=2, seed=0).to_pandas()
     assert full["price"][[0, 2]].tolist() == [1.23456] * 2
     assert full["born"][[1, 3]].tolist() == [pd.Timestamp("1960-01-02 03:04")] * 2

@@ -32,7 +32,11 @@ class GaussianLaw:
         size = math.prod(shape)
         root = normals(size, size, seed=seed) / math.sqrt(size)
         mean = normals(size, seed=seed + 1)
-        return cls(scale * mean, scale**2 * (root @ root.T + 0.3 * torch.eye(size, dtype=torch.float64)), shape)
+        return cls(
+            scale * mean,
+            scale**2 * (root @ root.T + 0.3 * torch.eye(size, dtype=torch.float64)),
+            shape,
+        )
 
     def _apply(self, factors, x):
         return (x @ self.axes * factors) @ self.axes.T
@@ -49,7 +53,9 @@ class GaussianLaw:
         """The law of x_t."""
         t = torch.as_tensor(t, dtype=torch.float64)
         eye = torch.eye(len(self.mean), dtype=torch.float64)
-        law = MultivariateNormal(path.alpha(t) * self.mean, path.alpha(t) ** 2 * self.cov + path.sigma(t) ** 2 * eye)
+        law = MultivariateNormal(
+            path.alpha(t) * self.mean, path.alpha(t) ** 2 * self.cov + path.sigma(t) ** 2 * eye
+        )
         return lambda x: law.log_prob(x.flatten(1))
 
     def log_prob(self, x):
@@ -76,7 +82,11 @@ class MixtureLaw:
     def ring(cls, std=0.1, modes=8):
         angle = torch.arange(modes, dtype=torch.float64) * 2 * math.pi / modes
         uniform = torch.full((modes,), 1 / modes, dtype=torch.float64)
-        return cls(uniform, torch.stack([angle.cos(), angle.sin()], 1), torch.full((modes,), std, dtype=torch.float64))
+        return cls(
+            uniform,
+            torch.stack([angle.cos(), angle.sin()], 1),
+            torch.full((modes,), std, dtype=torch.float64),
+        )
 
     @classmethod
     def uneven(cls):
@@ -111,7 +121,9 @@ class MixtureLaw:
         return denoise
 
     def sample(self, n, seed=0):
-        uniforms = torch.rand(n, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        uniforms = torch.rand(
+            n, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        )
         k = (uniforms >= self.weights.cumsum(0)).sum(1).clamp(max=len(self.weights) - 1)
         return self.means[k] + self.stds[k, None] * normals(n, self.means.shape[1], seed=seed + 1)
 

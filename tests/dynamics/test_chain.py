@@ -17,7 +17,9 @@ def masked(law):
 
 def subsets(size):
     """Every non-empty set of hidden entries, as bool masks."""
-    return [torch.tensor(mask) for mask in itertools.product([False, True], repeat=size) if any(mask)]
+    return [
+        torch.tensor(mask) for mask in itertools.product([False, True], repeat=size) if any(mask)
+    ]
 
 
 def scores(law, x, mask):
@@ -30,7 +32,10 @@ def scores(law, x, mask):
 def expected_bound(law, x):
     """The mean of the bound over its draws, by enumeration of the hidden sets."""
     size = x.shape[1]
-    terms = (scores(law, x, mask) / (mask.sum() * math.comb(size, int(mask.sum()))) for mask in subsets(size))
+    terms = (
+        scores(law, x, mask) / (mask.sum() * math.comb(size, int(mask.sum())))
+        for mask in subsets(size)
+    )
     return sum(terms)
 
 
@@ -67,7 +72,9 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_model(power):
     assert power == 1 or (bound < model - 1e-4).any()
 
 
-@pytest.mark.parametrize("law", [TableLaw((2, 2, 2, 2), power=0.6), UNEVEN], ids=["wrong", "uneven"])
+@pytest.mark.parametrize(
+    "law", [TableLaw((2, 2, 2, 2), power=0.6), UNEVEN], ids=["wrong", "uneven"]
+)
 def test_the_mean_over_all_orders_by_sets_is_that_by_orders(law):
     """2^D passes say what D! walks do, and what is drawn one by one sums to 1."""
     value = masked(law).mixture(law, law.states, lambda _n: None, noise(len(law.states)))
@@ -100,7 +107,9 @@ def test_corruption_hides_at_the_rate_of_time():
     n, law = 20000, BINARY
     t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64).repeat_interleave(n)
     visible = masked(law).corrupt(t, noise(3 * n).uniform("u", 4)).view(3, n * 4).double().mean(1)
-    assert torch.allclose(visible, torch.tensor([0.9, 0.5, 0.1]).double(), atol=4.5 * 0.5 / math.sqrt(4 * n))
+    assert torch.allclose(
+        visible, torch.tensor([0.9, 0.5, 0.1]).double(), atol=4.5 * 0.5 / math.sqrt(4 * n)
+    )
 
 
 def test_hiding_counts_and_spares_evidence_and_the_absent():
@@ -135,7 +144,9 @@ def test_a_hidden_entry_stays_or_becomes_a_code():
     assert torch.allclose(become.exp().sum(-1) + stay.exp()[:, None], torch.ones(6, 4).double())
     # Two steps make one: staying from t to u and from u to s is staying from t to s.
     u = torch.full((6,), 0.5).double()
-    assert torch.allclose(chain.posterior(log_probs, u, t)[0] + chain.posterior(log_probs, s, u)[0], stay)
+    assert torch.allclose(
+        chain.posterior(log_probs, u, t)[0] + chain.posterior(log_probs, s, u)[0], stay
+    )
     gone, all_shown = chain.posterior(log_probs, 0 * s, t)
     assert torch.equal(gone.exp(), torch.zeros(6).double())
     assert torch.allclose(all_shown, log_probs)
@@ -196,7 +207,9 @@ def test_evidence_is_kept_and_conditioned_on():
     assert zscores(counts[agrees], probs[agrees]).abs().max() < 4.5
     assert counts[~agrees].sum() == 0
     states = law.states[agrees]
-    bound = masked(law).bound(law, states, noise=noise(len(states)), draws=400, evidence=evidence[: len(states)])
+    bound = masked(law).bound(
+        law, states, noise=noise(len(states)), draws=400, evidence=evidence[: len(states)]
+    )
     z = (bound.value - probs[agrees].log()) / bound.stderr
     assert z.abs().max() < 5
 
@@ -212,7 +225,9 @@ def test_an_absent_tail_counts_nothing():
         return torch.cat([inner, torch.full_like(inner[:, :1], 3.0)], 1)
 
     chain = Masked(Categories(torch.tensor([2, 3, 3])))
-    x = chain.unmask(denoise, torch.ones(n, 3, dtype=torch.int64), steps=3, noise=noise(n), present=present)
+    x = chain.unmask(
+        denoise, torch.ones(n, 3, dtype=torch.int64), steps=3, noise=noise(n), present=present
+    )
     assert (x[:, 2] == 0).all()
     counts = torch.bincount(law.index(x[:, :2]), minlength=6).double()
     assert zscores(counts, law.log_p.exp()).abs().max() < 4.5
@@ -224,8 +239,13 @@ def test_an_absent_tail_counts_nothing():
 def test_nothing_open_is_certain():
     x = torch.ones(2, 4, dtype=torch.int64)
     everything = torch.ones(2, 4, dtype=torch.bool)
-    assert masked(BINARY).bound(BINARY, x, noise=noise(2), evidence=everything).value.tolist() == [0, 0]
-    assert torch.equal(masked(BINARY).unmask(BINARY, x, steps=2, noise=noise(2), evidence=everything), x)
+    assert masked(BINARY).bound(BINARY, x, noise=noise(2), evidence=everything).value.tolist() == [
+        0,
+        0,
+    ]
+    assert torch.equal(
+        masked(BINARY).unmask(BINARY, x, steps=2, noise=noise(2), evidence=everything), x
+    )
 
 
 def test_events_of_rank_three():
@@ -238,10 +258,21 @@ def test_events_of_rank_three():
 
     x = chain.unmask(denoise, torch.zeros(n, 1, 2, 2, dtype=torch.int64), steps=2, noise=noise(n))
     assert all(torch.allclose(t, 1 - v.flatten(1).double().mean(1)) for t, v in seen)
-    assert zscores(torch.bincount(x.flatten()).double(), torch.tensor([0.2, 0.3, 0.5]).double()).abs().max() < 4.5
+    assert (
+        zscores(torch.bincount(x.flatten()).double(), torch.tensor([0.2, 0.3, 0.5]).double())
+        .abs()
+        .max()
+        < 4.5
+    )
     bound = chain.bound(denoise, x, noise=noise(n))
-    exact = pick(torch.tensor([0.2, 0.3, 0.5]).double().log().expand(n, 1, 2, 2, 3), x).flatten(1).sum(1)
-    assert abs(float((bound.value - exact).mean())) < 4.5 * float((bound.value - exact).std()) / n**0.5
+    exact = (
+        pick(torch.tensor([0.2, 0.3, 0.5]).double().log().expand(n, 1, 2, 2, 3), x)
+        .flatten(1)
+        .sum(1)
+    )
+    assert (
+        abs(float((bound.value - exact).mean())) < 4.5 * float((bound.value - exact).std()) / n**0.5
+    )
 
 
 def transition(size, s, t):
@@ -269,7 +300,9 @@ def test_the_uniform_chain_follows_bayes_rule(s, t):
 def test_uniform_corruption_has_the_matrix_of_the_chain():
     n = 30000
     chain = Multinomial(Categories(torch.tensor([3])))
-    x = chain.corrupt(torch.full((n, 1), 2), torch.full((n,), 0.6).double(), noise(n).uniform("u", 1))
+    x = chain.corrupt(
+        torch.full((n, 1), 2), torch.full((n,), 0.6).double(), noise(n).uniform("u", 1)
+    )
     assert zscores(torch.bincount(x[:, 0]).double(), transition(3, 0.0, 0.6)[2]).abs().max() < 4.5
 
 

@@ -2,7 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from likeness.dynamics.denoiser import EPS, SCORE, VELOCITY, Guided, Preconditioned, Viewed, denoising_loss
+from likeness.dynamics.denoiser import (
+    EPS,
+    SCORE,
+    VELOCITY,
+    Guided,
+    Preconditioned,
+    Viewed,
+    denoising_loss,
+)
 from likeness.dynamics.path import DDPM, EDM, FlowMatching
 from tests.dynamics.oracles import PATHS, GaussianLaw, MixtureLaw, normals
 
@@ -22,7 +30,9 @@ class Function(nn.Module):
 
 
 def some_times(path, n=6):
-    return path.t_min + (path.t_max - path.t_min) * torch.linspace(0.05, 0.9, n, dtype=torch.float64)
+    return path.t_min + (path.t_max - path.t_min) * torch.linspace(
+        0.05, 0.9, n, dtype=torch.float64
+    )
 
 
 @each_path
@@ -41,7 +51,9 @@ def test_views_are_what_their_names_say(path):
     law = MixtureLaw.uneven()
     x.requires_grad_()
     score = torch.autograd.grad(law.components(path, x, t).logsumexp(1).sum(), x)[0]
-    assert torch.allclose(SCORE.from_data(path, x, law.denoiser(path)(x, t), t), score, rtol=1e-7, atol=1e-7)
+    assert torch.allclose(
+        SCORE.from_data(path, x, law.denoiser(path)(x, t), t), score, rtol=1e-7, atol=1e-7
+    )
 
 
 @each_path
@@ -66,12 +78,16 @@ def test_net_sees_and_predicts_unit_variance(path):
     skip = module(one, t, None)[:, 0]
     gain = seen["x"][:, 0]
     out = (
-        Preconditioned(Function(lambda x, level, context: 1 + 0 * x), path, std).double()(one, t, None)
+        Preconditioned(Function(lambda x, level, context: 1 + 0 * x), path, std).double()(
+            one, t, None
+        )
         - one * skip[:, None]
     )[:, 0]
     alpha, sigma, std = path.alpha(t), path.sigma(t), float(module.data_std)
     assert torch.allclose(gain**2 * (alpha**2 * std**2 + sigma**2), torch.ones(6).double())
-    target = ((1 - skip * alpha) ** 2 * std**2 + skip**2 * sigma**2) / out**2  # variance of (x_0 - skip x) / out
+    target = (
+        (1 - skip * alpha) ** 2 * std**2 + skip**2 * sigma**2
+    ) / out**2  # variance of (x_0 - skip x) / out
     assert torch.allclose(target, torch.ones(6).double())
     assert torch.allclose(module.weight(one, t)[:, 0], 1 / out**2)
 
@@ -121,7 +137,9 @@ def test_the_ideal_denoiser_has_the_ideal_loss_and_no_other_has_less(path):
     law, n = GaussianLaw.random(2), 20000
     x_0, eps, oracle = law.sample(n), normals(n, 2, seed=9), law.denoiser(path)
     for t in some_times(path, 3):
-        ideal = (law.values * path.sigma(t) ** 2 / (path.alpha(t) ** 2 * law.values + path.sigma(t) ** 2)).sum()
+        ideal = (
+            law.values * path.sigma(t) ** 2 / (path.alpha(t) ** 2 * law.values + path.sigma(t) ** 2)
+        ).sum()
         loss = denoising_loss(oracle, path, x_0, t.expand(n), eps)
         assert abs(loss.mean() - ideal) < 4.5 * loss.std() / n**0.5
         off = 0.2 * ideal.sqrt()

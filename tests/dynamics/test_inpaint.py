@@ -89,7 +89,9 @@ def test_a_mixture_is_completed_by_its_own_conditional():
     std = ((share * (law.stds**2 + law.means[:, 1] ** 2)).sum() - mean**2).sqrt()
     error = float((weight * value).sum() - mean)
     assert abs(error) < 4 * float(std) / math.sqrt(float(cloud.least)) + 0.02
-    assert float((weight * (value - mean).square()).sum().sqrt() / std) == pytest.approx(1, abs=0.05)
+    assert float((weight * (value - mean).square()).sum().sqrt() / std) == pytest.approx(
+        1, abs=0.05
+    )
 
 
 def test_a_row_has_the_same_particles_beside_any_others():

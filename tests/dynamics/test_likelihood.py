@@ -50,7 +50,9 @@ def test_a_mixture_has_its_own_density(path):
     law, start = MixtureLaw.uneven(), torch.tensor(path.t_min, dtype=torch.float64)
     x, scale = law.sample(256), path.alpha(start)
     value = by_ode(law, path, x).value
-    blurred = law.marginal(path, start)(scale * x) + 2 * scale.log()  # the data with the path's smallest noise
+    blurred = (
+        law.marginal(path, start)(scale * x) + 2 * scale.log()
+    )  # the data with the path's smallest noise
     assert (value - blurred).abs().max() < 2e-5
     assert (value - law.log_prob(x)).abs().mean() < 1e-4
 
@@ -80,7 +82,9 @@ def test_the_density_has_mass_one():
     path, law = DDPM(), MixtureLaw.uneven()
     side = torch.linspace(-3.6, 3.6, 49, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
-    assert float(by_ode(law, path, x, steps=30, prior=None).value.exp().sum()) * 0.15**2 == pytest.approx(1, abs=1e-3)
+    assert float(
+        by_ode(law, path, x, steps=30, prior=None).value.exp().sum()
+    ) * 0.15**2 == pytest.approx(1, abs=1e-3)
 
 
 def test_probes_agree_with_the_exact_trace_and_know_their_error():
@@ -88,7 +92,10 @@ def test_probes_agree_with_the_exact_trace_and_know_their_error():
     x = law.sample(n)
     exact = by_ode(law, path, x, steps=40).value
     probed = by_ode(law, path, x, steps=40, probes=rademacher(noise(n), 8, x))
-    error, claimed = probed.value - exact, probed.stderr.square().mean().sqrt() * without_return(8, 12)
+    error, claimed = (
+        probed.value - exact,
+        probed.stderr.square().mean().sqrt() * without_return(8, 12),
+    )
     assert claimed > 1e-3  # the probes do something
     assert abs(float(error.mean())) < 4.5 * claimed / n**0.5
     assert float(error.square().mean().sqrt() / claimed) == pytest.approx(1, abs=0.2)
@@ -100,7 +107,9 @@ def test_a_whole_round_of_probes_gives_the_trace_exactly():
     path, law = FlowMatching(), GaussianLaw.random(4)
     x = law.sample(20)
     exact = by_ode(law, path, x, steps=10).value
-    assert torch.allclose(by_ode(law, path, x, steps=10, probes=rademacher(noise(20), 4, x)).value, exact, rtol=1e-12)
+    assert torch.allclose(
+        by_ode(law, path, x, steps=10, probes=rademacher(noise(20), 4, x)).value, exact, rtol=1e-12
+    )
     probes = rademacher(noise(20), 8, x)(0)
     for whole in (probes[:4], probes[4:]):
         products = torch.einsum("nbi,nbj->bij", whole, whole)
@@ -121,7 +130,9 @@ def test_an_item_keeps_its_value_in_any_batch():
     path, law = Cosine(), MixtureLaw.uneven()
     x = law.sample(9)
     whole = by_ode(law, path, x, steps=10).value
-    assert torch.allclose(by_ode(law, path, x[3:5], steps=10).value, whole[3:5], rtol=1e-12, atol=1e-12)
+    assert torch.allclose(
+        by_ode(law, path, x[3:5], steps=10).value, whole[3:5], rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("probed", [False, True])
@@ -139,7 +150,9 @@ def test_entries_that_do_not_exist_count_nothing(probed):
     probes = rademacher(noise(5), 3, padded) if probed else None
     inner = (lambda step: probes(step)[..., :3]) if probed else None
     answer = ode_log_prob(denoise, path, padded, grid=grid, present=present, probes=probes)
-    assert torch.allclose(answer.value, ode_log_prob(oracle, path, x, grid=grid, probes=inner).value, rtol=1e-10)
+    assert torch.allclose(
+        answer.value, ode_log_prob(oracle, path, x, grid=grid, probes=inner).value, rtol=1e-10
+    )
 
 
 def test_grid_climbs_from_the_data_to_the_noise():
@@ -168,11 +181,15 @@ def test_terms_of_the_chain_are_divergences_of_its_steps(data_std):
     chain, expected = path.chain().flip(0), torch.zeros(n).double()
     for s, t in pairwise(chain[1:]):
         x_t = path.marginal(x_0, t, torch.randn(n, 2, generator=generator, dtype=torch.float64))
-        (right, std), (wrong, _) = (path.posterior(x_t, a, s, t) for a in (x_0, denoise(x_t, t.expand(n), None)))
+        (right, std), (wrong, _) = (
+            path.posterior(x_t, a, s, t) for a in (x_0, denoise(x_t, t.expand(n), None))
+        )
         step = normal(wrong, path.reverse_std(s, t, data_std))
         expected -= torch.distributions.kl_divergence(normal(right, std), step).sum(1)
     x_1 = path.marginal(x_0, chain[1], torch.randn(n, 2, generator=generator, dtype=torch.float64))
-    decoder = normal(denoise(x_1, chain[1].expand(n), None), path.sigma(chain[1]) / path.alpha(chain[1]))
+    decoder = normal(
+        denoise(x_1, chain[1].expand(n), None), path.sigma(chain[1]) / path.alpha(chain[1])
+    )
     for name, other in (("L_t", expected), ("L_0", decoder.log_prob(x_0).sum(1))):
         found = bound.terms[name]
         assert abs(found.mean() - other.mean()) < 4.5 * (found.var() + other.var()).sqrt() / n**0.5
@@ -200,8 +217,12 @@ def test_the_chain_is_below_the_density_of_a_mixture():
     gap = law.log_prob(x_0) - bound.value
     error = float(bound.stderr.square().mean().sqrt()) / n**0.5
     assert -3 * error < float(gap.mean()) < 0.02 + 3 * error
-    assert float(gap.std()) / n**0.5 == pytest.approx(error, rel=0.2)  # what remains is the noise of the draws
-    worse = variational_bound(lambda *a: 0.9 * law.denoiser(path)(*a), path, x_0, noise=noise(n), draws=32)
+    assert float(gap.std()) / n**0.5 == pytest.approx(
+        error, rel=0.2
+    )  # what remains is the noise of the draws
+    worse = variational_bound(
+        lambda *a: 0.9 * law.denoiser(path)(*a), path, x_0, noise=noise(n), draws=32
+    )
     assert (worse.value - bound.value).mean() < -5 * error
 
 
@@ -213,7 +234,9 @@ def test_the_continuous_bound_of_the_ideal_denoiser_is_tight(path):
     error = float(bound.stderr.square().mean().sqrt()) / n**0.5
     assert error < 0.04
     assert abs(float((law.log_prob(x_0) - bound.value).mean())) < 4.5 * error
-    worse = continuous_bound(lambda *a: 0.9 * law.denoiser(path)(*a), path, x_0, noise=noise(n), draws=8)
+    worse = continuous_bound(
+        lambda *a: 0.9 * law.denoiser(path)(*a), path, x_0, noise=noise(n), draws=8
+    )
     assert (worse.value - bound.value).mean() < -5 * error
 
 
@@ -244,15 +267,21 @@ def test_bounds_leave_out_what_does_not_exist():
 
     for bound in (variational_bound, continuous_bound):
         one = bound(denoise, path, x, noise=noise(n), draws=3, present=present)
-        other = bound(denoise, path, torch.where(present, x, 99.0), noise=noise(n), draws=3, present=present)
+        other = bound(
+            denoise, path, torch.where(present, x, 99.0), noise=noise(n), draws=3, present=present
+        )
         assert torch.allclose(one.value, other.value)
 
 
 def test_a_draw_does_not_change_when_more_are_taken():
     path, x, law = FlowMatching(), normals(4, 2), GaussianLaw.random(2)
-    one, two = (continuous_bound(law.denoiser(path), path, x, noise=noise(4), draws=n) for n in (1, 2))
+    one, two = (
+        continuous_bound(law.denoiser(path), path, x, noise=noise(4), draws=n) for n in (1, 2)
+    )
     assert one.stderr is None
-    assert torch.allclose((two.value - one.value).abs(), two.stderr)  # of two values: half their difference
+    assert torch.allclose(
+        (two.value - one.value).abs(), two.stderr
+    )  # of two values: half their difference
 
 
 def test_standard_error_is_that_of_the_mean():

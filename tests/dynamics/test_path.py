@@ -41,7 +41,9 @@ def test_time_inverts_log_snr(path):
 @pytest.mark.parametrize("path", [DDPM(), Cosine()])
 def test_variance_is_preserved(path):
     t = inner_times(path)
-    assert torch.allclose(path.alpha(t) ** 2 + path.sigma(t) ** 2, torch.ones_like(t), rtol=0, atol=1e-14)
+    assert torch.allclose(
+        path.alpha(t) ** 2 + path.sigma(t) ** 2, torch.ones_like(t), rtol=0, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("path", [Cosine(), DDPM(), FlowMatching()])
@@ -53,7 +55,9 @@ def test_float32_keeps_the_digits_of_small_noise(path):
 def test_cosine_is_the_published_one():
     t, s = inner_times(Cosine()), 0.008
     f = torch.cos((t + s) / (1 + s) * math.pi / 2) ** 2
-    assert torch.allclose(Cosine().alpha(t) ** 2, f / math.cos(s / (1 + s) * math.pi / 2) ** 2, rtol=1e-12)
+    assert torch.allclose(
+        Cosine().alpha(t) ** 2, f / math.cos(s / (1 + s) * math.pi / 2) ** 2, rtol=1e-12
+    )
     assert 0 <= Cosine().alpha(torch.tensor(1.0)) < 1e-7
 
 
@@ -66,7 +70,9 @@ def test_the_discrete_chain_lies_on_the_continuous_path(path):
 
 
 def test_the_default_chain_ends_where_it_should():
-    assert float(DDPM().alpha(torch.tensor(1.0, dtype=torch.float64)) ** 2) == pytest.approx(4.0358e-5, rel=2e-5)
+    assert float(DDPM().alpha(torch.tensor(1.0, dtype=torch.float64)) ** 2) == pytest.approx(
+        4.0358e-5, rel=2e-5
+    )
 
 
 def test_a_thousand_steps_equal_the_closed_form():
@@ -81,7 +87,9 @@ def test_a_thousand_steps_equal_the_closed_form():
         if i in (1, 10, 100, 400, 1000):
             t = torch.tensor(i / 1000, dtype=torch.float64)
             alpha, sigma = path.alpha(t), path.sigma(t)
-            assert torch.allclose(torch.stack([alpha, sigma**2]), torch.stack([mean, variance]), rtol=1e-8)
+            assert torch.allclose(
+                torch.stack([alpha, sigma**2]), torch.stack([mean, variance]), rtol=1e-8
+            )
             assert ((x.mean(0) - alpha * x_0).abs() < 4 * sigma / math.sqrt(n)).all()
             assert ((x.var(0) - sigma**2).abs() < 4 * sigma**2 * math.sqrt(2 / n)).all()
 
@@ -111,9 +119,9 @@ def test_posterior_is_equation_7_of_the_chain():
     x_0, x_t = normals(2, 4, 3).unbind()
     mean, std = path.posterior(x_t, x_0, i.double() / 1000, (i.double() + 1) / 1000)
     before, now, b = bar[i - 1], bar[i], beta[i]
-    expected = ((before.sqrt() * b)[:, None] * x_0 + ((1 - b).sqrt() * (1 - before))[:, None] * x_t) / (1 - now)[
-        :, None
-    ]
+    expected = (
+        (before.sqrt() * b)[:, None] * x_0 + ((1 - b).sqrt() * (1 - before))[:, None] * x_t
+    ) / (1 - now)[:, None]
     assert torch.allclose(mean, expected, rtol=1e-6, atol=1e-9)
     assert torch.allclose(std**2, (1 - before) / (1 - now) * b, rtol=1e-6)
 
@@ -132,7 +140,9 @@ def test_velocity_is_the_motion_of_a_point_with_fixed_noise(path):
     x_0, eps = normals(2, 4, 3).unbind()
     for t in inner_times(path, 7):
         moving = torch.autograd.functional.jacobian(lambda u: path.marginal(x_0, u, eps), t)
-        assert torch.allclose(path.velocity(path.marginal(x_0, t, eps), x_0, t), moving, rtol=1e-8, atol=1e-9)
+        assert torch.allclose(
+            path.velocity(path.marginal(x_0, t, eps), x_0, t), moving, rtol=1e-8, atol=1e-9
+        )
 
 
 @each_path
@@ -166,12 +176,16 @@ def test_the_whole_chain_is_a_uniform_grid():
 @each_path
 def test_times_have_the_densities_they_are_named_after(path):
     u = torch.linspace(0, 1, 11, dtype=torch.float64)
-    assert torch.allclose(uniform_times(path, u).diff(), torch.full((10,), (path.t_max - path.t_min) / 10).double())
+    assert torch.allclose(
+        uniform_times(path, u).diff(), torch.full((10,), (path.t_max - path.t_min) / 10).double()
+    )
     noisy, clean = log_snr_range(path)
     log_snr = path.log_snr(log_snr_times(path, u))
     assert torch.allclose(log_snr, clean + (noisy - clean) * u, rtol=1e-6, atol=1e-6)
     z = torch.linspace(-2, 1, 7, dtype=torch.float64)
-    assert torch.allclose(-path.log_snr(log_normal_times(path, z)) / 2, -1.2 + 1.2 * z, rtol=1e-6, atol=1e-6)
+    assert torch.allclose(
+        -path.log_snr(log_normal_times(path, z)) / 2, -1.2 + 1.2 * z, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_rough_betas_are_refused():

@@ -50,12 +50,15 @@ def test_the_law_reached_has_the_mean_and_covariance_of_the_data(path, solver):
     law = GaussianLaw.random(3)
     tolerance = {1: 0.1, 2: 5e-3, 4: 1e-3}[ORDERS[solver]]
     mean, cov = affine(solver, path, law, log_snr_grid(path, 100))
-    assert (mean - law.mean).norm() < tolerance * law.mean.norm() + 0.02  # where the data are not quite lost at the end
+    assert (
+        mean - law.mean
+    ).norm() < tolerance * law.mean.norm() + 0.02  # where the data are not quite lost at the end
     assert (cov - law.cov).norm() < tolerance * law.cov.norm()
 
 
 @pytest.mark.parametrize(
-    ("path", "make"), [(EDM(), karras_grid), (FlowMatching(), uniform_grid), (Cosine(), uniform_grid)]
+    ("path", "make"),
+    [(EDM(), karras_grid), (FlowMatching(), uniform_grid), (Cosine(), uniform_grid)],
 )
 @pytest.mark.parametrize("solver", [heun, multistep])
 def test_few_steps_suffice_on_the_usual_grids(path, make, solver):
@@ -75,7 +78,9 @@ def ancestral_law(path, law, grid, data_std):
         fresh = v_t - (a_t / a_s) ** 2 * v_s  # the variance added between s and t
         keep, pull = a_t / a_s * v_s / v_t, a_s * fresh / v_t
         mean = keep * mean + pull * (centre + gain * (mean - a_t * centre))
-        wider = (v_s + a_s**2 * data_std**2) / (v_t + a_t**2 * data_std**2) * v_t / v_s if s > 0 else 0
+        wider = (
+            (v_s + a_s**2 * data_std**2) / (v_t + a_t**2 * data_std**2) * v_t / v_s if s > 0 else 0
+        )
         var = (keep + pull * gain) ** 2 * var + v_s * fresh / v_t * wider
     return law.axes @ mean, law.axes * var @ law.axes.T
 
@@ -114,7 +119,9 @@ def test_the_steps_of_the_chain_have_the_published_variances(data_std):
     betas, bar = path.betas(), torch.cumprod(1 - path.betas(), 0)
     published = betas[i - 1] if data_std else (1 - bar[i - 2]) / (1 - bar[i - 1]) * betas[i - 1]
     times = i.double() / 1000
-    assert torch.allclose(path.reverse_std(times - 0.001, times, data_std) ** 2, published, rtol=1e-6)
+    assert torch.allclose(
+        path.reverse_std(times - 0.001, times, data_std) ** 2, published, rtol=1e-6
+    )
 
 
 def test_the_whole_chain_reaches_the_law():
@@ -145,7 +152,9 @@ def test_encoding_comes_back(solver):
 
 def test_codes_of_a_mixture_are_standard_normal():
     path, law, n = FlowMatching(), MixtureLaw.uneven(), 8192
-    code = heun(law.denoiser(path), path, log_snr_grid(path, 60, stop=path.t_min).flip(0), law.sample(n))
+    code = heun(
+        law.denoiser(path), path, log_snr_grid(path, 60, stop=path.t_min).flip(0), law.sample(n)
+    )
     assert (code.mean(0).abs() < 4.5 / n**0.5).all()
     assert (code.T.cov() - torch.eye(2)).abs().max() < 4.5 * math.sqrt(2 / n)
     assert ((code**4).mean(0) - 3).abs().max() < 4.5 * math.sqrt(96 / n)
@@ -155,7 +164,9 @@ def sliced_distance(a, b):
     """Root mean squared 2-Wasserstein distance over 12 directions."""
     angle = torch.arange(12, dtype=torch.float64) * math.pi / 12
     directions = torch.stack([angle.cos(), angle.sin()])
-    return ((a @ directions).sort(0).values - (b @ directions).sort(0).values).square().mean().sqrt()
+    return (
+        ((a @ directions).sort(0).values - (b @ directions).sort(0).values).square().mean().sqrt()
+    )
 
 
 @pytest.mark.parametrize("solver", [partial(ancestral, data_std=0.0), heun, multistep])
@@ -164,14 +175,21 @@ def test_every_step_brings_noise_closer_to_eight_gaussians_and_all_are_reached(s
     grid, data = karras_grid(path, 25), law.sample(n, seed=5)
     start = path.prior_std * normals(n, 2)
     x = solver(
-        law.denoiser(path), path, grid, start, noise=noise(n), watch=lambda i, t, x: seen.append((i, float(t), x))
+        law.denoiser(path),
+        path,
+        grid,
+        start,
+        noise=noise(n),
+        watch=lambda i, t, x: seen.append((i, float(t), x)),
     )
     assert [i for i, _, _ in seen] == list(range(26))
     assert [t for _, t, _ in seen] == pytest.approx(grid.tolist())
     assert torch.equal(seen[0][2], start)
     assert torch.equal(seen[-1][2], x)
     distance = torch.stack([sliced_distance(x, data) for _, _, x in seen])
-    assert (distance.diff()[distance[1:] > 0.1] < 0).all()  # until it is as small as that of two samples
+    assert (
+        distance.diff()[distance[1:] > 0.1] < 0
+    ).all()  # until it is as small as that of two samples
     assert distance[-1] < 0.06
     nearest = (x[:, None] - law.means).norm(dim=-1).min(1)
     counts = torch.bincount(nearest.indices, minlength=8).double()

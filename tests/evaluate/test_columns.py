@@ -36,7 +36,9 @@ def test_over_seeds_covers_at_least_as_it_says():
 
 
 def test_a_share_stays_between_0_and_1():
-    cell = over_seeds([Interval(0.99, 0.02, 0.9, 1.0), Interval(0.97, 0.02, 0.9, 1.0)], 0.95, within=(0.0, 1.0))
+    cell = over_seeds(
+        [Interval(0.99, 0.02, 0.9, 1.0), Interval(0.97, 0.02, 0.9, 1.0)], 0.95, within=(0.0, 1.0)
+    )
     assert 0 <= cell.low <= cell.high == 1.0
 
 

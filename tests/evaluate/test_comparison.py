@@ -45,7 +45,9 @@ class Toy(Model):
                 raise ZeroDivisionError("the toy broke")
             return before
 
-        return EM(lambda s, n: {"at": torch.zeros(1)}, self._sums, maximise, lambda p: None, passes=1)
+        return EM(
+            lambda s, n: {"at": torch.zeros(1)}, self._sums, maximise, lambda p: None, passes=1
+        )
 
     def _prepare(self, source: Any) -> None:
         self.seed = 0
@@ -82,7 +84,11 @@ def compared(toy):
 
 
 def test_rows_for_the_truth_the_baselines_and_every_family_are_always_there(compared):
-    assert [r.name for r in compared.rows if r.role == "baseline"] == ["gaussian", "independent", "resampled"]
+    assert [r.name for r in compared.rows if r.role == "baseline"] == [
+        "gaussian",
+        "independent",
+        "resampled",
+    ]
     assert compared.row("truth").role == "truth"
     assert len(compared.rows) == 9
     assert all(set(r.cells) == {c.key for c in COLUMNS} for r in compared.rows)
@@ -109,7 +115,10 @@ def test_equal_laws_are_not_separable_and_unlike_ones_are(compared):
     assert shifted.low <= 1.0 <= shifted.high
     assert shifted.separable
     assert not gap[frozenset(("toy shift=0.0", "toy shift=0.02"))].separable
-    assert any(s.startswith("Best by exact log p: ") and "not separable from it" in s for s in compared.sentences)
+    assert any(
+        s.startswith("Best by exact log p: ") and "not separable from it" in s
+        for s in compared.sentences
+    )
 
 
 def test_the_frechet_distance_of_a_shifted_law_is_the_square_of_the_shift(compared):
@@ -213,7 +222,11 @@ def test_the_best_depends_on_the_question():
         return SimpleNamespace(name=name, role="family", failure="", kind=Kind.EXACT, measure="lebesgue^2",
                                cells=cells, copies=False, log_prob=items)  # fmt: skip
 
-    rows = [row("flow", -1.0, 0.8, 900.0), row("wide", -2.0, 0.9, 500.0), row("quick", -3.0, 0.2, 9000.0)]
+    rows = [
+        row("flow", -1.0, 0.8, 900.0),
+        row("wide", -2.0, 0.9, 500.0),
+        row("quick", -3.0, 0.2, 9000.0),
+    ]
     orders = {g.column: g.order for g in rank(rows, 0.95).groups}
     assert orders["log_prob"] == ("flow", "wide", "quick")
     assert orders["coverage"] == orders["c2st"] == ("wide", "flow", "quick")
@@ -238,7 +251,10 @@ def test_a_wrong_name_or_option_stops_before_anything_is_fitted():
 def test_a_family_that_refuses_the_data_is_a_row():
     found = lk.compare(world("bayes_net"), "gaussian", budget=1, seeds=1, options=QUICK)
     assert "no density on named categories" in found.row("gaussian").failure
-    independent, truth = found.row("independent").cells["bits_per_dim"], found.row("truth").cells["bits_per_dim"]
+    independent, truth = (
+        found.row("independent").cells["bits_per_dim"],
+        found.row("truth").cells["bits_per_dim"],
+    )
     assert truth.value < independent.value
     expected = world("bayes_net").entropy / (5 * math.log(2))
     assert truth.low <= expected <= truth.high
@@ -255,7 +271,9 @@ def test_the_terminal_table_has_a_line_a_row(compared):
 
 
 def test_labels_are_given_to_all_rows_alike():
-    found = lk.compare(world("ring", given="label", classes=2), [], budget=1, seeds=1, options=QUICK)
+    found = lk.compare(
+        world("ring", given="label", classes=2), [], budget=1, seeds=1, options=QUICK
+    )
     truth, mine = found.row("truth"), found.row("gaussian")
     assert truth.cells["log_prob"].value > mine.cells["log_prob"].value
     drawn, label = found.drawn["resampled"], found.split.train.batch

@@ -55,7 +55,9 @@ def test_unlike_categories_lie_1_apart_and_holes_weigh_nothing():
     x = torch.tensor([[0.0, 0.0], [2.0, 1.0], [4.0, 2.0], [2.0, 2.0]])
     seen = view(Table(space, Batch(x)))
     points = seen.entries(Batch(x))
-    assert float((points[2] - points[3]).norm()) == pytest.approx(2 / float(x[:, 0].std(correction=0)))
+    assert float((points[2] - points[3]).norm()) == pytest.approx(
+        2 / float(x[:, 0].std(correction=0))
+    )
     assert float((points[1] - points[3]).norm()) == pytest.approx(1.0)
     hidden = seen.entries(Batch(x, observed=torch.tensor([[False, False]]).expand(4, 2)))
     assert not bool(hidden.any())

@@ -59,8 +59,14 @@ def laid(graph, monkeypatch):
 def faults(graph, found):
     """What of a layout is against the rules."""
     whole = Box(0, 0, found.width, found.height)
-    wrong = [f"{a} meets {b}" for (a, x), (b, y) in itertools.combinations(found.nodes.items(), 2) if x.meets(y)]
-    wrong += [f"{k} lies outside the whole" for k, box in found.nodes.items() if not whole.holds(box)]
+    wrong = [
+        f"{a} meets {b}"
+        for (a, x), (b, y) in itertools.combinations(found.nodes.items(), 2)
+        if x.meets(y)
+    ]
+    wrong += [
+        f"{k} lies outside the whole" for k, box in found.nodes.items() if not whole.holds(box)
+    ]
     for plate, frame in found.plates.items():
         wrong += [f"{plate.label} lies outside the whole"] if not whole.holds(frame) else []
         for key, box in found.nodes.items():
@@ -69,7 +75,13 @@ def faults(graph, found):
             if key not in plate.nodes and frame.meets(box):
                 wrong.append(f"{key} stands in {plate.label}")
     for (p, a), (q, b) in itertools.combinations(found.plates.items(), 2):
-        inner = a.holds(b) if graph.within(q, p) else b.holds(a) if graph.within(p, q) else not a.meets(b)
+        inner = (
+            a.holds(b)
+            if graph.within(q, p)
+            else b.holds(a)
+            if graph.within(p, q)
+            else not a.meets(b)
+        )
         wrong += [] if inner else [f"the plates {p.label} and {q.label} cross"]
     return wrong
 
@@ -96,15 +108,26 @@ def anything(seed):
     """A graph such as no family has: any kinds, indices, ties and nested plates."""
     rng = random.Random(seed)
     kinds = ("observed", "given", "latent", "parameter")
-    nodes = [Node(rng.choice("xyz") + str(i), rng.choice(kinds), index=rng.choice(["", "t", "t-1"])) for i in range(12)]
+    nodes = [
+        Node(rng.choice("xyz") + str(i), rng.choice(kinds), index=rng.choice(["", "t", "t-1"]))
+        for i in range(12)
+    ]
     keys = [n.key for n in nodes]
     pairs = {tuple(sorted(rng.sample(range(12), 2))) for _ in range(rng.randint(0, 20))}
     ties = ("law", "map", "bijection", "steps", "link")
     edges = [Edge(keys[i], keys[j], rng.choice(ties)) for i, j in sorted(pairs)]
     edges += [Edge(keys[j], keys[i], "encoder") for i, j in sorted(pairs) if rng.random() < 0.2]
     rng.shuffle(keys)
-    whole, part, other = keys[: rng.randint(6, 12)], keys[: rng.randint(1, 3)], keys[3 : rng.randint(4, 6)]
-    held = [Plate("N rows", tuple(whole)), Plate("some of them", tuple(part)), Plate("others", tuple(other))]
+    whole, part, other = (
+        keys[: rng.randint(6, 12)],
+        keys[: rng.randint(1, 3)],
+        keys[3 : rng.randint(4, 6)],
+    )
+    held = [
+        Plate("N rows", tuple(whole)),
+        Plate("some of them", tuple(part)),
+        Plate("others", tuple(other)),
+    ]
     return Graph(tuple(nodes), tuple(edges), tuple(held[: rng.randint(0, 3)]))
 
 
@@ -139,11 +162,15 @@ def curve(path, steps=60):
 def heads(svg):
     """The area and the tip of every arrow's head."""
     for polygon in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polygon"):
-        a, b, c = np.array([[float(v) for v in p.split(",")] for p in polygon.get("points").split()])
+        a, b, c = np.array(
+            [[float(v) for v in p.split(",")] for p in polygon.get("points").split()]
+        )
         yield abs((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0]) / 2, a
 
 
-@pytest.mark.parametrize("graph", [network(60, s) for s in range(3)] + [g for f in FAMILIES for g in graphs_of(f)[:2]])
+@pytest.mark.parametrize(
+    "graph", [network(60, s) for s in range(3)] + [g for f in FAMILIES for g in graphs_of(f)[:2]]
+)
 def test_every_edge_with_a_direction_has_its_arrows(graph):
     found = list(heads(plates.drawn(graph)))
     assert len(found) == sum({"link": 0, "bijection": 2}.get(e.tie, 1) for e in graph.edges)
@@ -166,7 +193,9 @@ def test_edges_of_networks_pass_no_column(seed, monkeypatch):
 def test_trees_are_drawn_without_crossings(monkeypatch):
     rng = random.Random(1)
     nodes = tuple(Node(f"v{i}", "observed") for i in range(50))
-    graph = Graph(nodes, tuple(Edge(f"v{rng.randrange(max(0, i - 12), i)}", f"v{i}") for i in range(1, 50)))
+    graph = Graph(
+        nodes, tuple(Edge(f"v{rng.randrange(max(0, i - 12), i)}", f"v{i}") for i in range(1, 50))
+    )
     found = laid(graph, monkeypatch)
     ends = [(found.centres[e.tail], found.centres[e.head]) for e in graph.edges]
     crossed = [
@@ -177,10 +206,14 @@ def test_trees_are_drawn_without_crossings(monkeypatch):
     assert crossed == []
 
 
-@pytest.mark.parametrize("words", ["x", "household_size_per_head", "MMM", "illicit", "0 or 1 [1 × 8 × 8]", "Zürich"])
+@pytest.mark.parametrize(
+    "words", ["x", "household_size_per_head", "MMM", "illicit", "0 or 1 [1 × 8 × 8]", "Zürich"]
+)
 def test_the_width_of_words_is_not_guessed_too_small(words):
     """Against DejaVu Sans, which is wider than Helvetica and Arial are."""
-    true = TextPath((0, 0), words, size=13, prop=FontProperties(family="DejaVu Sans")).get_extents().x1
+    true = (
+        TextPath((0, 0), words, size=13, prop=FontProperties(family="DejaVu Sans")).get_extents().x1
+    )
     assert 0.95 * true <= plates.wide(words, 13) <= 1.6 * true
 
 

@@ -18,10 +18,16 @@ from likeness.evaluate.figures import density_on, image_grid, picture
 SPACES = {
     "image": (image(1, 4, 4, levels=2), torch.ones(5, 1, 4, 4)),
     "plane": (vector(2), torch.randn(20, 2)),
-    "table": (vector(2, (Real(), Nominal(categories=3))), torch.tensor([[0.5, 1.0], [1.0, 2.0], [2.0, 0.0]])),
+    "table": (
+        vector(2, (Real(), Nominal(categories=3))),
+        torch.tensor([[0.5, 1.0], [1.0, 2.0], [2.0, 0.0]]),
+    ),
     "strips": (sequence(3, 6), torch.zeros(4, 6)),
     "waves": (series(2, 5), torch.randn(4, 5, 2)),
-    "map": (vector(4).model_copy(update={"axes": tuple("abcd"), "shape": (2, 2, 2, 2)}), torch.randn(3, 2, 2, 2, 2)),
+    "map": (
+        vector(4).model_copy(update={"axes": tuple("abcd"), "shape": (2, 2, 2, 2)}),
+        torch.randn(3, 2, 2, 2, 2),
+    ),
 }
 
 

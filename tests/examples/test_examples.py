@@ -27,7 +27,9 @@ CHEAP = (
     "strangeness",
     "tagging",
 )  # whole within a few seconds
-ROW = re.compile(r"^\| (?P<topic>[^|]+) \| (?P<claim>[^|]+) \| (?P<numbers>[^|]+) \| \[(?P<name>\w+)\.py\]", re.M)
+ROW = re.compile(
+    r"^\| (?P<topic>[^|]+) \| (?P<claim>[^|]+) \| (?P<numbers>[^|]+) \| \[(?P<name>\w+)\.py\]", re.M
+)
 NUMBER = re.compile(r"`([^`]+)` (-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?)(?: ± (\d[\d.]*))?")
 
 
@@ -37,7 +39,9 @@ def example(name: str) -> ModuleType:
     folder = str(ROOT / "examples")
     sys.path.insert(0, folder)
     try:
-        spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(
+            f"example_{name}", ROOT / "examples" / f"{name}.py"
+        )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     finally:
@@ -60,11 +64,22 @@ def rows() -> dict[str, list[re.Match[str]]]:
 
 def wrong(name: str, numbers: dict[str, float]) -> list[str]:
     """The numbers of the page that an example's own do not round to, or that it does not give."""
-    said = [number for row in rows()[name] for number in NUMBER.findall(row["numbers"].replace("¦", "|"))]
+    said = [
+        number
+        for row in rows()[name]
+        for number in NUMBER.findall(row["numbers"].replace("¦", "|"))
+    ]
     assert said, f"the page gives no number of {name}"
-    gaps = {what: (text, abs(numbers.get(what, math.inf) - float(text.replace(",", "")))) for what, text, _ in said}
+    gaps = {
+        what: (text, abs(numbers.get(what, math.inf) - float(text.replace(",", ""))))
+        for what, text, _ in said
+    }
     most = {what: tolerance(text, error) for what, text, error in said}
-    return [f"{what}: {gaps[what][0]}, found {numbers.get(what)}" for what in gaps if not gaps[what][1] <= most[what]]
+    return [
+        f"{what}: {gaps[what][0]}, found {numbers.get(what)}"
+        for what in gaps
+        if not gaps[what][1] <= most[what]
+    ]
 
 
 def tolerance(text: str, error: str) -> float:
@@ -95,7 +110,9 @@ def test_the_page_gives_the_numbers_of_the_whole_example(name: str, tmp_path: Pa
 def test_the_page_names_every_example_and_its_first_line() -> None:
     found = rows()
     assert set(found) == set(NAMES)
-    lines = {p.stem: p.read_text(encoding="utf-8").splitlines()[0].removeprefix('"""') for p in FILES}
+    lines = {
+        p.stem: p.read_text(encoding="utf-8").splitlines()[0].removeprefix('"""') for p in FILES
+    }
     assert {n: line for n, line in lines.items() if not line.startswith(found[n][0]["topic"])} == {}
 
 
@@ -107,6 +124,10 @@ def test_every_link_of_the_page_leads_to_a_file() -> None:
 
 def test_every_mistake_names_the_example_that_corrects_it() -> None:
     section = topics().split("## Common mistakes", 1)[1]
-    entries = [line for line in section.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    entries = [
+        line for line in section.splitlines() if line.startswith("| ") and "---" not in line
+    ][1:]
     assert len(entries) > 20
-    assert [line for line in entries if not re.search(r"\]\(\.\./(examples|tests)/[\w/]+\.py\)", line)] == []
+    assert [
+        line for line in entries if not re.search(r"\]\(\.\./(examples|tests)/[\w/]+\.py\)", line)
+    ] == []

@@ -19,7 +19,9 @@ from tests.families.test_independent import digits
 def fit(data: Table, steps: int = 150, **options):
     registry.load_all()
     chosen = {"hidden": (32,), "batch": 128, "lr": 1e-2, "ema": 0.98, **options}
-    return Run(registry.build("autoregressive", chosen, data.space, data.given_space).double(), data, steps).fit()
+    return Run(
+        registry.build("autoregressive", chosen, data.space, data.given_space).double(), data, steps
+    ).fit()
 
 
 def chain(n: int = 2000, d: int = 8) -> Table:
@@ -81,7 +83,9 @@ def test_particles_agree_with_the_sum_where_both_can_be_had() -> None:
     from likeness.core.noise import Noise
     from likeness.core.routes import Question
 
-    question = Question(batch, Noise(0, batch.ids, dtype=torch.float64), model.Settings(), effort=4000)
+    question = Question(
+        batch, Noise(0, batch.ids, dtype=torch.float64), model.Settings(), effort=4000
+    )
     scored = model._particles(question)
     assert scored.kind is Kind.LOWER_BOUND
     assert ((scored.value - exact).abs() < 5 * scored.stderr + 1e-9).all()
@@ -89,10 +93,15 @@ def test_particles_agree_with_the_sum_where_both_can_be_had() -> None:
 
 def test_an_end_of_its_own_is_part_of_the_law() -> None:
     g = torch.Generator().manual_seed(0)
-    items = [torch.randint(0, 2, (int(n),), generator=g) for n in torch.randint(1, 4, (500,), generator=g)]
+    items = [
+        torch.randint(0, 2, (int(n),), generator=g)
+        for n in torch.randint(1, 4, (500,), generator=g)
+    ]
     space = sequence(2, 3)
     model = fit(Table(space, as_batch(space, items)), 60, end=True)
-    every = [torch.tensor(list(map(int, format(i, f"0{n}b")))) for n in (1, 2, 3) for i in range(2**n)]
+    every = [
+        torch.tensor(list(map(int, format(i, f"0{n}b")))) for n in (1, 2, 3) for i in range(2**n)
+    ]
     lp = model.log_prob(as_batch(space, every))
     assert float(lp.value.exp().sum()) == pytest.approx(1, abs=1e-9)
     assert "and length" in lp.measure
@@ -106,7 +115,9 @@ def test_an_end_of_its_own_is_part_of_the_law() -> None:
 @pytest.mark.parametrize("net", ["masked", "pixel"])
 def test_walks_draw_what_one_pass_scores(net: str) -> None:
     g = torch.Generator().manual_seed(0)
-    data = Table(image(2, 3, 3, 3), Batch(torch.randint(0, 3, (300, 2, 3, 3), generator=g).double()))
+    data = Table(
+        image(2, 3, 3, 3), Batch(torch.randint(0, 3, (300, 2, 3, 3), generator=g).double())
+    )
     model = fit(data, 20, net=net, width=8, depth=2)
     batch = Batch(data.batch.x[:20])
     from likeness.core.noise import Noise
@@ -120,7 +131,10 @@ def test_markov_and_logistic_pixels_of_digits() -> None:
     markov = fit(train, 300, hidden=(), window=1, l2=1 / 1400)
     assert float(markov.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.544, abs=1e-3)
     nats = markov.log_prob(test).mean()
-    assert (nats.value, nats.stderr) == (pytest.approx(-24.13, abs=0.01), pytest.approx(0.19, abs=5e-3))
+    assert (nats.value, nats.stderr) == (
+        pytest.approx(-24.13, abs=0.01),
+        pytest.approx(0.19, abs=5e-3),
+    )
     assert markov.count() == 127
     logistic = fit(train, 300, hidden=(), l2=4 / (0.1 * 1400))
     assert float(logistic.log_prob(test).bits_per_dim.mean()) == pytest.approx(0.416, abs=1e-3)
@@ -151,12 +165,17 @@ def test_any_order_is_the_law_of_its_declared_order_for_every_subset() -> None:
         hidden = torch.tensor([bool(code >> i & 1) for i in range(4)])
         answer = model.log_prob(Batch(states).hide(hidden), seed=0)
         truth = torch.stack(
-            [torch.logsumexp(joint.value[(states[:, ~hidden] == s[~hidden]).all(-1)], 0) for s in states]
+            [
+                torch.logsumexp(joint.value[(states[:, ~hidden] == s[~hidden]).all(-1)], 0)
+                for s in states
+            ]
         )
         assert answer.kind is Kind.EXACT
         assert torch.allclose(answer.value, truth, rtol=0, atol=1e-9)
     row = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
-    drawn = model.complete(Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0)
+    drawn = model.complete(
+        Batch(row).hide(torch.tensor([True, False, False, False])), n=4000, seed=0
+    )
     assert drawn.kind is Kind.EXACT
     pair = model.log_prob(torch.cat([row, row + torch.eye(4)[:1]])).value.softmax(0)
     assert abs(float(drawn.x[:, 0, 0].mean() - pair[1])) < 4 * math.sqrt(float(pair.prod()) / 4000)
@@ -187,7 +206,9 @@ def test_any_order_weighs_what_it_proposes_for_reals_by_the_law_of_its_order() -
 def test_probabilities_of_all_images_in_patches_sum_to_one_and_draws_follow_them() -> None:
     g = torch.Generator().manual_seed(0)
     x = (torch.rand(500, 1, 4, 4, generator=g) < torch.rand(500, 1, 1, 1, generator=g)).double()
-    model = fit(Table(image(1, 4, 4, levels=2), Batch(x)), 40, net="pixel", patch=2, width=8, depth=2)
+    model = fit(
+        Table(image(1, 4, 4, levels=2), Batch(x)), 40, net="pixel", patch=2, width=8, depth=2
+    )
     states = torch.cartesian_prod(*[torch.arange(2.0)] * 16).reshape(-1, 1, 4, 4)
     p = model.log_prob(states).value.exp()
     assert float(p.sum()) == pytest.approx(1, abs=1e-9)

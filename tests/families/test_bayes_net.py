@@ -11,7 +11,18 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import Unsupported
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, binary, image, label, sequence, vector
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    Space,
+    binary,
+    image,
+    label,
+    sequence,
+    vector,
+)
 from likeness.data.source import Table
 from likeness.inference.bayes_net.graph import levels, spanning
 from likeness.learn.run import Run
@@ -70,7 +81,9 @@ def test_rows_of_unlike_holes_are_asked_together(net) -> None:
     rows = STATES[torch.randint(len(STATES), (64,), generator=g)]
     known = torch.rand(64, 5, generator=g) < 0.5
     together = net.log_prob(Batch(rows * known, known)).value
-    alone = torch.cat([net.log_prob(Batch(r[None] * k, k[None])).value for r, k in zip(rows, known, strict=True)])
+    alone = torch.cat(
+        [net.log_prob(Batch(r[None] * k, k[None])).value for r, k in zip(rows, known, strict=True)]
+    )
     assert bool(((together - alone).abs() < 1e-12).all())
 
 
@@ -87,7 +100,9 @@ def test_modes_are_the_greatest_of_all(net) -> None:
         assert bool((found.batch.x == rows)[:, known].all())
 
 
-@pytest.mark.parametrize("mask", [(0, 0, 0, 0, 0), (1, 0, 0, 1, 0), (0, 1, 0, 0, 1), (0, 0, 1, 0, 0)])
+@pytest.mark.parametrize(
+    "mask", [(0, 0, 0, 0, 0), (1, 0, 0, 1, 0), (0, 1, 0, 0, 1), (0, 0, 1, 0, 0)]
+)
 def test_completions_follow_the_conditional(net, mask) -> None:
     n, known = 20_000, torch.tensor(mask).bool()
     row = torch.tensor([[1.0, 2, 1, 3, 0]])
@@ -104,13 +119,19 @@ def test_the_learned_tree_is_the_likeliest_of_all_labelled_trees() -> None:
         x = codes(80, seed)
         pseudo = STATES if smoothing else STATES[:0]
         rows = torch.cat([torch.tensor(x), pseudo])
-        weight = torch.cat([torch.ones(80), torch.full((len(pseudo),), smoothing / len(STATES))]).double()
+        weight = torch.cat(
+            [torch.ones(80), torch.full((len(pseudo),), smoothing / len(STATES))]
+        ).double()
         best = run_of(x, smoothing=smoothing).fit()
         reached = float(best.log_prob(rows).value @ weight)
         values = []
         for prufer in itertools.product(range(5), repeat=3):
             told = {f"x{j}": (p,) for j, p in rooted(prufer)}
-            values.append(float(run_of(x, smoothing=smoothing, parents=told).fit().log_prob(rows).value @ weight))
+            values.append(
+                float(
+                    run_of(x, smoothing=smoothing, parents=told).fit().log_prob(rows).value @ weight
+                )
+            )
         assert len(values) == 5**3  # Cayley's number of trees of five nodes
         assert reached == pytest.approx(max(values), abs=1e-8)
         assert reached > np.median(values) + 1
@@ -136,7 +157,10 @@ def test_spanning_trees_are_those_of_greatest_weight() -> None:
         weight = weight + weight.T
         parent = spanning(weight)
         own = sum(float(weight[j, p]) for j, p in enumerate(parent.tolist()) if p >= 0)
-        every = [sum(float(weight[j, p]) for j, p in rooted(s)) for s in itertools.product(range(5), repeat=3)]
+        every = [
+            sum(float(weight[j, p]) for j, p in rooted(s))
+            for s in itertools.product(range(5), repeat=3)
+        ]
         assert own == pytest.approx(max(every))
         assert len(levels(parent)) <= 3  # hung from its middle
 
@@ -146,14 +170,20 @@ def test_a_planted_tree_is_recovered() -> None:
     parent = [-1, *(int(g.integers(j)) for j in range(1, 30))]
     x = np.zeros((4000, 30))
     for j, p in enumerate(parent):
-        x[:, j] = g.random(4000) < 0.5 if p < 0 else np.where(g.random(4000) < 0.85, x[:, p], 1 - x[:, p])
+        x[:, j] = (
+            g.random(4000) < 0.5 if p < 0 else np.where(g.random(4000) < 0.85, x[:, p], 1 - x[:, p])
+        )
     model = run_of(x, vector(30, binary())).fit()
-    assert {frozenset(e) for e in model.edges[0]} == {frozenset((f"x{j}", f"x{p}")) for j, p in enumerate(parent) if j}
+    assert {frozenset(e) for e in model.edges[0]} == {
+        frozenset((f"x{j}", f"x{p}")) for j, p in enumerate(parent) if j
+    }
     reals = np.zeros((4000, 30))
     for j, p in enumerate(parent):
         reals[:, j] = g.normal(size=4000) + (reals[:, p] if p >= 0 else 0)
     model = run_of(reals, vector(30)).fit()
-    assert {frozenset(e) for e in model.edges[0]} == {frozenset((f"x{j}", f"x{p}")) for j, p in enumerate(parent) if j}
+    assert {frozenset(e) for e in model.edges[0]} == {
+        frozenset((f"x{j}", f"x{p}")) for j, p in enumerate(parent) if j
+    }
     assert model.count() == 60 + 29
 
 
@@ -166,10 +196,16 @@ def test_em_never_lowers_its_objective(name: str, hidden: float) -> None:
     assert all(b >= a - 1e-9 for a, b in itertools.pairwise(heights))
     assert len(heights) > 5 or (not hidden and name != "mixture")
     if hidden or name == "mixture":  # and what it reports is the likelihood of what is observed
-        run = run_of(codes(300, hidden=hidden), **NETS[name], smoothing=0.0, tolerance=0.0, passes=4)
+        run = run_of(
+            codes(300, hidden=hidden), **NETS[name], smoothing=0.0, tolerance=0.0, passes=4
+        )
         run.fit()
-        now = run_of(codes(300, hidden=hidden), **NETS[name], smoothing=0.0, tolerance=0.0, passes=3).fit()
-        assert float(now.log_prob(codes(300, hidden=hidden)).value.mean()) == pytest.approx(-run.events[-1].loss)
+        now = run_of(
+            codes(300, hidden=hidden), **NETS[name], smoothing=0.0, tolerance=0.0, passes=3
+        ).fit()
+        assert float(now.log_prob(codes(300, hidden=hidden)).value.mean()) == pytest.approx(
+            -run.events[-1].loss
+        )
 
 
 def test_expected_counts_equal_enumeration() -> None:
@@ -183,7 +219,9 @@ def test_expected_counts_equal_enumeration() -> None:
     for row, seen in zip(rows, known, strict=True):
         if bool(seen[3]) or bool(seen[4]):  # else nothing known lies below
             p = torch.where(((row == STATES) | ~seen).all(-1), log_p, -torch.inf).softmax(0)
-            total.index_put_((STATES[:, 1].long(), STATES[:, 2].long(), STATES[:, 3].long()), p, accumulate=True)
+            total.index_put_(
+                (STATES[:, 1].long(), STATES[:, 2].long(), STATES[:, 3].long()), p, accumulate=True
+            )
     assert torch.allclose(sums["t3"], total, atol=1e-10)
 
 
@@ -211,7 +249,9 @@ def test_an_alarm_is_explained_away() -> None:
     shaken = p(1, 1, 1) / p(hole, 1, 1)
     assert shaken == pytest.approx(0.01 * 0.95 / (0.01 * 0.95 + 0.99 * 0.29), abs=1e-12)
     assert shaken < burglar / 10
-    assert p(1, 1, hole) == pytest.approx(0.01 * 0.02, abs=1e-15)  # independent until the alarm is heard
+    assert p(1, 1, hole) == pytest.approx(
+        0.01 * 0.02, abs=1e-15
+    )  # independent until the alarm is heard
     assert model.count() == 1 + 1 + 4
 
 
@@ -229,7 +269,9 @@ def test_a_regression_graph_is_its_joint_gaussian() -> None:
         solved = np.linalg.lstsq(design, x[:, j], rcond=None)[0]
         b[j, above], left[j] = solved[1:], ((x[:, j] - design @ solved) ** 2).mean()
     root = np.linalg.inv(np.eye(4) - b)
-    law = torch.distributions.MultivariateNormal(torch.tensor(mean), torch.tensor(root @ np.diag(left) @ root.T))
+    law = torch.distributions.MultivariateNormal(
+        torch.tensor(mean), torch.tensor(root @ np.diag(left) @ root.T)
+    )
     assert torch.allclose(model.log_prob(x).value, law.log_prob(torch.tensor(x)), atol=1e-6)
     for mask in itertools.product([False, True], repeat=4):
         known = np.array(mask)
@@ -252,15 +294,22 @@ def test_reals_with_holes_are_learned_by_em() -> None:
         run = run_of(gone, vector(5), tolerance=0.0, **options)
         model = run.fit()
         assert min(a.loss - b.loss for a, b in itertools.pairwise(run.events)) > -1e-9
-        assert {frozenset(e) for e in model.edges[0]} == {frozenset((f"x{j}", f"x{j - 1}")) for j in range(1, 5)}
+        assert {frozenset(e) for e in model.edges[0]} == {
+            frozenset((f"x{j}", f"x{j - 1}")) for j in range(1, 5)
+        }
 
 
 def test_a_mixture_tells_its_components_apart() -> None:
     g = np.random.default_rng(0)
-    z, turn = g.integers(2, size=3000), g.random((3000, 8)) < 0.15  # a chain that keeps its value, or one that turns it
+    z, turn = (
+        g.integers(2, size=3000),
+        g.random((3000, 8)) < 0.15,
+    )  # a chain that keeps its value, or one that turns it
     x = ((turn ^ (z[:, None] == 1)) * np.where(np.arange(8) == 0, 0, 1)).cumsum(1)
     x = ((x + g.integers(2, size=(3000, 1))) % 2).astype(float)
-    turned = np.abs(np.abs(np.diff(x)).sum(1)[:, None] - np.array([0, 7]))  # steps that are unlike each component
+    turned = np.abs(
+        np.abs(np.diff(x)).sum(1)[:, None] - np.array([0, 7])
+    )  # steps that are unlike each component
     log_joint = turned * math.log(0.15) + (7 - turned) * math.log(0.85) + 2 * math.log(0.5)
     truth = np.logaddexp(*log_joint.T)
     space = vector(8, binary())
@@ -310,15 +359,21 @@ def test_what_it_cannot_take_is_said() -> None:
         (vector(30, binary()), None, {"parents": {"x29": tuple(range(29))}}, "fewer parents"),
         (bits, None, {"parents": {"a": ("b", 2)}}, ""),
     ):
-        answer = family("bayes_net").accepts(family("bayes_net").Config.parse(options), space, given)
+        answer = family("bayes_net").accepts(
+            family("bayes_net").Config.parse(options), space, given
+        )
         assert words in answer.why
         assert bool(answer) == (not words)
 
 
 def test_a_graph_that_is_too_dense_says_so_where_it_matters() -> None:
     pairs = list(itertools.combinations(range(11), 2))
-    space = vector(66, tuple(Nominal(categories=4) for _ in range(11)) + tuple(binary() for _ in pairs))
-    model = build("bayes_net", {"parents": {f"x{11 + k}": pair for k, pair in enumerate(pairs)}}, space).double()
+    space = vector(
+        66, tuple(Nominal(categories=4) for _ in range(11)) + tuple(binary() for _ in pairs)
+    )
+    model = build(
+        "bayes_net", {"parents": {f"x{11 + k}": pair for k, pair in enumerate(pairs)}}, space
+    ).double()
     row = np.zeros((1, 66))
     assert float(model.log_prob(row).value) == pytest.approx(-11 * math.log(4) - 55 * math.log(2))
     row[0, :11] = np.nan
@@ -332,8 +387,16 @@ def test_a_graph_that_is_too_dense_says_so_where_it_matters() -> None:
 def test_classes_have_a_net_each() -> None:
     g = np.random.default_rng(0)
     y, base = g.integers(2, size=600), g.integers(2, size=(600, 1))
-    x = (np.where(y[:, None], base, (base + np.arange(6)) % 2) ^ (g.random((600, 6)) < 0.1)).astype(float)
+    x = (np.where(y[:, None], base, (base + np.arange(6)) % 2) ^ (g.random((600, 6)) < 0.1)).astype(
+        float
+    )
     space, given = vector(6, binary()), label(2)
-    data = Table(space, Batch(torch.tensor(x), given=Batch(torch.tensor(y[:, None]).double())), given)
-    model = Run(build("discriminant", {"law": {"family": "bayes_net"}}, space, given).double(), data, 5).fit()
-    assert float((model.classify(x).best.numpy() == y).mean()) > 0.85  # each entry alone says nothing of the class
+    data = Table(
+        space, Batch(torch.tensor(x), given=Batch(torch.tensor(y[:, None]).double())), given
+    )
+    model = Run(
+        build("discriminant", {"law": {"family": "bayes_net"}}, space, given).double(), data, 5
+    ).fit()
+    assert (
+        float((model.classify(x).best.numpy() == y).mean()) > 0.85
+    )  # each entry alone says nothing of the class

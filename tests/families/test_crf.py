@@ -21,8 +21,16 @@ load_all()
 WORDS, TAGS, LONGEST = 6, 3, 7
 
 
-def features(columns: tuple = (Nominal(categories=WORDS), Real()), names: tuple | None = ("word", "size")) -> Space:
-    return Space(axes=("time", "column"), shape=(None, len(columns)), variables=columns, names=names, longest=LONGEST)
+def features(
+    columns: tuple = (Nominal(categories=WORDS), Real()), names: tuple | None = ("word", "size")
+) -> Space:
+    return Space(
+        axes=("time", "column"),
+        shape=(None, len(columns)),
+        variables=columns,
+        names=names,
+        longest=LONGEST,
+    )
 
 
 def tagged(rows: int = 120, seed: int = 0, *, hidden: float = 0.0) -> Table:
@@ -33,14 +41,20 @@ def tagged(rows: int = 120, seed: int = 0, *, hidden: float = 0.0) -> Table:
         word, size = g.integers(0, WORDS, length), g.normal(size=length)
         tag = np.zeros(length)
         for t in range(length):
-            worth = np.array([word[t] % 3 == k for k in range(3)]) * 2.0 + np.array([0, 0, 1.5 * size[t]])
+            worth = np.array([word[t] % 3 == k for k in range(3)]) * 2.0 + np.array(
+                [0, 0, 1.5 * size[t]]
+            )
             worth[int(tag[t - 1])] += 1.0 if t else 0.0
             tag[t] = (worth + g.gumbel(size=3)).argmax()
         tags.append(np.where(g.random(length) < hidden, -1.0, tag))
         told.append(np.stack([word, size], 1))
     space = sequence(TAGS, LONGEST)
     x = as_batch(space, tags)
-    return Table(space, Batch(x.x.double(), x.observed, x.length, given=as_batch(given_space, told)), given_space)
+    return Table(
+        space,
+        Batch(x.x.double(), x.observed, x.length, given=as_batch(given_space, told)),
+        given_space,
+    )
 
 
 def fitted(data: Table, **options):
@@ -64,13 +78,18 @@ def paths_of(model, batch: Batch, row: int) -> tuple[torch.Tensor, torch.Tensor]
     view = model._view(batch[row : row + 1])
     read = model.indicators.codes(view.features, view.told, view.length).tolist()
     size = (given[:n, 1] - model.mean[0]) / model.std[0]
-    padded, there = (torch.nn.functional.pad(v, (1, 1)) for v in (size, torch.ones(n, dtype=torch.float64)))
+    padded, there = (
+        torch.nn.functional.pad(v, (1, 1)) for v in (size, torch.ones(n, dtype=torch.float64))
+    )
     weights = []
     for path in every:
         total = 0.0
         for t, y in enumerate(path):
             total += sum(table.get(keys.index(c) * TAGS + y, 0.0) for c in read[t] if c in keys)
-            dense = [1.0, *(v for o in range(3) for v in (float(padded[t + o]), float(there[t + o])))]
+            dense = [
+                1.0,
+                *(v for o in range(3) for v in (float(padded[t + o]), float(there[t + o]))),
+            ]
             total += sum(d * s for d, s in zip(dense, model.slope[:, y].tolist(), strict=True))
             total += step[path[t - 1]][y] if t else 0.0
         weights.append(total)
@@ -94,9 +113,13 @@ def test_probabilities_marginals_and_the_best_path_equal_enumeration(tagger) -> 
         assert torch.allclose(code.mean[0, :n], (p[:, None, None] * hot).sum(0), atol=1e-10)
         first = one.hide(torch.arange(LONGEST) > 0)
         same = every[:, 0] == batch.x[row, 0]
-        assert float(model.log_prob(first).value) == pytest.approx(float(p[same].sum().log()), abs=1e-10)
+        assert float(model.log_prob(first).value) == pytest.approx(
+            float(p[same].sum().log()), abs=1e-10
+        )
         rest = model.encode(first).mean[0, :n]
-        assert torch.allclose(rest, ((p * same)[:, None, None] * hot).sum(0) / p[same].sum(), atol=1e-10)
+        assert torch.allclose(
+            rest, ((p * same)[:, None, None] * hot).sum(0) / p[same].sum(), atol=1e-10
+        )
 
 
 def test_draws_have_the_marginals(tagger) -> None:
@@ -112,13 +135,18 @@ def test_draws_have_the_marginals(tagger) -> None:
 
 
 def test_without_steps_between_labels_it_is_logistic_regression() -> None:
-    space, given_space = sequence(TAGS, 1), features((Real(), Real()), None).model_copy(update={"longest": 1})
+    space, given_space = (
+        sequence(TAGS, 1),
+        features((Real(), Real()), None).model_copy(update={"longest": 1}),
+    )
     g = np.random.default_rng(0)
     x = g.normal(size=(300, 2))
     y = (x @ g.normal(size=(2, 3)) + g.gumbel(size=(300, 3))).argmax(1)
     given = Batch(torch.from_numpy(x)[:, None], length=torch.ones(300, dtype=torch.int64))
     batch = Batch(torch.from_numpy(y[:, None].astype(float)), length=given.length, given=given)
-    model, _ = fitted(Table(space, batch, given_space), window=0, l2=1e-6, iterations=500, tolerance=1e-10)
+    model, _ = fitted(
+        Table(space, batch, given_space), window=0, l2=1e-6, iterations=500, tolerance=1e-10
+    )
     peer = LogisticRegression(C=1e6, tol=1e-10, max_iter=2000).fit(x, y)
     hidden = batch.hide(torch.ones(1, dtype=torch.bool))
     assert np.abs(model.encode(hidden).mean[:, 0].numpy() - peer.predict_proba(x)).max() < 1e-4
@@ -130,7 +158,9 @@ def test_the_optimum_is_one() -> None:
     model, run = fitted(data, iterations=1000, tolerance=1e-10)
     mean = sum(p.square().sum() for p in (model.weight, model.slope, model.step * model.linked))
     nll = -float(model.log_prob(data.batch).value.sum())
-    assert run.events[-1].loss * len(data) == pytest.approx(nll + 0.5 * float(mean.detach()), rel=1e-9)
+    assert run.events[-1].loss * len(data) == pytest.approx(
+        nll + 0.5 * float(mean.detach()), rel=1e-9
+    )
     again = build("crf", {"window": 1, "l2": 0.5}, data.space, data.given_space).double()
     again.prepare(data)
     for p, q in zip(again.parameters(), model.parameters(), strict=True):
@@ -146,14 +176,22 @@ def test_partly_labelled_items_teach_what_they_can() -> None:
     model, _ = fitted(some)
     blind = -(test.length.double() * np.log(3)).sum()
     assert float(model.log_prob(test).value.sum()) > float(blind) * 0.75
-    weighty = Batch(some.batch.x, some.batch.observed, some.batch.length, torch.rand(400).double(), some.batch.given)
+    weighty = Batch(
+        some.batch.x,
+        some.batch.observed,
+        some.batch.length,
+        torch.rand(400).double(),
+        some.batch.given,
+    )
     inside, _ = model.inputs(weighty, None)
     loss = (model(inside, None, "full")["nll"] * inside.weights).sum()
     slope = torch.autograd.grad(loss, model.step)[0]
     model.step.data[0, 1] += 1e-5
     moved = (model(inside, None, "full")["nll"] * inside.weights).sum()
     model.step.data[0, 1] -= 1e-5
-    assert float((moved - loss).detach() / 1e-5) == pytest.approx(float(slope[0, 1]), rel=1e-3, abs=1e-3)
+    assert float((moved - loss).detach() / 1e-5) == pytest.approx(
+        float(slope[0, 1]), rel=1e-3, abs=1e-3
+    )
 
 
 def test_l1_leaves_most_indicators_out() -> None:

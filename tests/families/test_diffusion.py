@@ -66,7 +66,11 @@ def test_the_bound_and_the_ode_agree_with_the_truth(chain):
 @pytest.mark.parametrize("solver", ["heun", "multistep", "euler", "ddim", "ancestral"])
 def test_every_solver_draws_the_gaussian(chain, solver):
     n = 4000
-    x = chain.sample(n, seed=2, settings={"solver": solver, "steps": 100 if solver in {"euler", "ancestral"} else 40}).x
+    x = chain.sample(
+        n,
+        seed=2,
+        settings={"solver": solver, "steps": 100 if solver in {"euler", "ancestral"} else 40},
+    ).x
     error = (COV.diagonal() / n).sqrt()
     assert bool(((x.mean(0) - MEAN).abs() < 5 * error + 0.05 * COV.diagonal().sqrt()).all())
     torch.testing.assert_close(torch.cov(x.T), COV, rtol=0, atol=0.15 * float(COV.diagonal().max()))

@@ -25,7 +25,10 @@ load_all()
 
 def fit(x, y, space=None, classes=None, **options):
     space, given_space = space or vector(x.shape[1]), label(classes or int(np.nanmax(y)) + 1)
-    batch, condition = as_batch(space, x), as_batch(given_space, np.asarray(y, dtype=float)[:, None])
+    batch, condition = (
+        as_batch(space, x),
+        as_batch(given_space, np.asarray(y, dtype=float)[:, None]),
+    )
     data = Table(space, Batch(batch.x, batch.observed, given=condition), given_space)
     return Run(build("discriminant", options, space, given_space).double(), data, 300).fit()
 
@@ -62,8 +65,12 @@ def test_quadratic_posteriors_are_those_of_the_likeliest_gaussians() -> None:
         )
         for k in range(3)
     ]
-    joint = torch.stack([law.log_prob(torch.tensor(x)) for law in laws], -1) + torch.tensor(prior).log()
-    assert torch.allclose(model.classify(x, prior=prior).probabilities, joint.softmax(-1), rtol=0, atol=1e-5)
+    joint = (
+        torch.stack([law.log_prob(torch.tensor(x)) for law in laws], -1) + torch.tensor(prior).log()
+    )
+    assert torch.allclose(
+        model.classify(x, prior=prior).probabilities, joint.softmax(-1), rtol=0, atol=1e-5
+    )
 
 
 def test_a_missing_feature_is_integrated_out() -> None:
@@ -74,9 +81,14 @@ def test_a_missing_feature_is_integrated_out() -> None:
     grid = np.linspace(-4, 8, 4001)
     rows = np.repeat(x[70:71], len(grid), 0)
     rows[:, 3] = grid
-    each = [model.log_prob(rows, given=np.full((len(grid), 1), float(k))).value.logsumexp(0) for k in range(3)]
+    each = [
+        model.log_prob(rows, given=np.full((len(grid), 1), float(k))).value.logsumexp(0)
+        for k in range(3)
+    ]
     want = torch.stack(each).softmax(0)
-    assert torch.allclose(model.classify(row, prior=prior).probabilities[0], want, rtol=0, atol=1e-8)
+    assert torch.allclose(
+        model.classify(row, prior=prior).probabilities[0], want, rtol=0, atol=1e-8
+    )
 
 
 def test_priors_are_changed_after_training() -> None:
@@ -96,7 +108,9 @@ def told(model, x: np.ndarray) -> np.ndarray:
 def line(x: np.ndarray, y: np.ndarray, strength: float):
     """Multinomial logistic regression: labels under features, as scikit-learn's of C = strength on columns over sd."""
     features = vector(x.shape[1])
-    data = Table(label(3), Batch(torch.tensor(y[:, None]).double(), given=Batch(torch.tensor(x))), features)
+    data = Table(
+        label(3), Batch(torch.tensor(y[:, None]).double(), given=Batch(torch.tensor(x))), features
+    )
     options = {"l2": 1 / (strength * len(y)), "iterations": 500}
     return Run(build("independent", options, label(3), features).double(), data, 500).fit()
 
@@ -114,7 +128,9 @@ def test_irises_without_petals_are_told_apart_where_filled_in_means_mislead() ->
             mine[i] += (law.classify(seen).best.numpy() == y[test]).sum()
             theirs[i] += (peer.predict(mended) == y[test]).sum()
     assert mine / len(y) == pytest.approx([0.973, 0.947, 0.767], abs=5e-4)
-    assert theirs / len(y) == pytest.approx([0.980, 0.727, 0.353], abs=0.007)  # a row, by how far theirs converged
+    assert theirs / len(y) == pytest.approx(
+        [0.980, 0.727, 0.353], abs=0.007
+    )  # a row, by how far theirs converged
     assert own / len(y) == pytest.approx(0.980, abs=5e-4)
 
 
@@ -130,7 +146,11 @@ def test_any_family_may_stand_inside() -> None:
     x, y = load_wine(return_X_y=True)
     some = np.random.default_rng(0).permutation(len(x))
     train, test = some[:120], some[120:]
-    for law in ({"family": "mixture", "components": 2}, {"family": "pca", "components": 3}, {"family": "kde"}):
+    for law in (
+        {"family": "mixture", "components": 2},
+        {"family": "pca", "components": 3},
+        {"family": "kde"},
+    ):
         model = fit(x[train], y[train], law=law)
         assert float((model.classify(x[test]).best.numpy() == y[test]).mean()) > 0.9
     nets = fit(x[train][:, :2], y[train] % 2, law={"family": "flow", "layers": 1, "hidden": [16]})
@@ -142,7 +162,12 @@ def test_named_features_are_told_apart_by_independent_ones() -> None:
     model = lk.fit("discriminant", bits, holdout=0, progress=False)
     test = bits.test.batch
     assert model.config.kind == "auto"
-    assert float((model.classify(test.given_as(None)).best == test.given.x[:, 0].long()).double().mean()) > 0.8
+    assert (
+        float(
+            (model.classify(test.given_as(None)).best == test.given.x[:, 0].long()).double().mean()
+        )
+        > 0.8
+    )
 
 
 def test_draws_of_a_class_look_like_it_and_holes_are_filled_within_it() -> None:
@@ -178,11 +203,17 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stop) -> None:
     x, y = load_iris(return_X_y=True)
     space, given_space = vector(4), label(3)
     batch = as_batch(space, x)
-    data = Table(space, Batch(batch.x, given=as_batch(given_space, y[:, None].astype(float))), given_space)
+    data = Table(
+        space, Batch(batch.x, given=as_batch(given_space, y[:, None].astype(float))), given_space
+    )
 
     def run(**options) -> Run:
         return Run(
-            build("discriminant", {"law": {"family": "kde"}}, space, given_space).double(), data, 30, 1, **options
+            build("discriminant", {"law": {"family": "kde"}}, space, given_space).double(),
+            data,
+            30,
+            1,
+            **options,
         )
 
     whole, first = run().fit(), run(out=tmp_path)

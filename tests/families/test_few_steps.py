@@ -8,10 +8,10 @@ import torch
 
 from likeness.core.batch import Batch, as_batch
 from likeness.core.model import Model
-from likeness.registry import build, load_all
 from likeness.core.space import Space, sequence, series
 from likeness.data.source import Table
 from likeness.learn.run import Run
+from likeness.registry import build, load_all
 
 load_all()
 LONGEST = 5

@@ -17,8 +17,18 @@ from likeness.learn.run import Run
 
 def fit(data: Table, steps: int = 150, **options):
     registry.load_all()
-    chosen = {"layers": 2, "hidden": (24,), "bins": 6, "batch": 128, "lr": 5e-3, "ema": 0.98, **options}
-    return Run(registry.build("flow", chosen, data.space, data.given_space).double(), data, steps).fit()
+    chosen = {
+        "layers": 2,
+        "hidden": (24,),
+        "bins": 6,
+        "batch": 128,
+        "lr": 5e-3,
+        "ema": 0.98,
+        **options,
+    }
+    return Run(
+        registry.build("flow", chosen, data.space, data.given_space).double(), data, steps
+    ).fit()
 
 
 def banana(n: int = 1000) -> Table:
@@ -47,12 +57,16 @@ def test_log_p_is_the_autograd_log_determinant() -> None:
     for row in banana().batch.x[:5]:
 
         def code(x):
-            inside, _, _ = model._inside(Batch(x[None]), Noise(0, torch.zeros(1, dtype=torch.int64)))
+            inside, _, _ = model._inside(
+                Batch(x[None]), Noise(0, torch.zeros(1, dtype=torch.int64))
+            )
             return model._through(inside)[0][0]
 
         z, jacobian = code(row), torch.autograd.functional.jacobian(code, row)
         want = -0.5 * (z.square() + math.log(2 * math.pi)).sum() + torch.linalg.slogdet(jacobian)[1]
-        assert float(model.log_prob(row[None]).value.detach()) == pytest.approx(float(want.detach()), abs=1e-9)
+        assert float(model.log_prob(row[None]).value.detach()) == pytest.approx(
+            float(want.detach()), abs=1e-9
+        )
 
 
 def test_codes_lead_back_to_the_data() -> None:

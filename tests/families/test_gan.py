@@ -50,13 +50,17 @@ def test_the_critic_moves_as_often_as_asked_and_with_the_momentum_asked() -> Non
     run = fit(critic_steps=3, beta1=0.5)
     run.step()
     assert run.executor.moves == {"critic": 3, "generator": 1}
-    assert all(o.param_groups[0]["betas"] == (0.5, 0.99) for (o,) in run.executor.optimisers.values())
+    assert all(
+        o.param_groups[0]["betas"] == (0.5, 0.99) for (o,) in run.executor.optimisers.values()
+    )
     still, moving = (fit(beta1=beta1) for beta1 in (0.0, 0.9))
     weights = []
     for other in (still, moving):
         for _ in range(3):
             other.step()
-        weights.append(torch.cat([p.detach().flatten() for p in other.model.generator.parameters()]))
+        weights.append(
+            torch.cat([p.detach().flatten() for p in other.model.generator.parameters()])
+        )
     assert not torch.equal(*weights)
 
 
@@ -78,7 +82,10 @@ def test_penalties_are_squared_gradients() -> None:
     terms = model(inside, noise, "critic")
     step = 1e-5 * torch.eye(2)
     ones = torch.ones_like(inside.x)
-    slopes = [(model._judge(inside.x + e, ones, None) - model._judge(inside.x - e, ones, None)) / 2e-5 for e in step]
+    slopes = [
+        (model._judge(inside.x + e, ones, None) - model._judge(inside.x - e, ones, None)) / 2e-5
+        for e in step
+    ]
     assert torch.allclose(terms["r1"], torch.stack(slopes, -1).square().sum(-1), rtol=1e-6)
 
 
@@ -95,7 +102,8 @@ def test_packing_shares_one_score_between_rows() -> None:
 def test_unrolling_moves_the_generator_otherwise() -> None:
     one, two = (fit(1, unroll=k, r1=0.0, r2=0.0).fit() for k in (0, 3))
     assert any(
-        not torch.equal(a, b) for a, b in zip(one.generator.parameters(), two.generator.parameters(), strict=True)
+        not torch.equal(a, b)
+        for a, b in zip(one.generator.parameters(), two.generator.parameters(), strict=True)
     )
 
 
@@ -184,7 +192,15 @@ def test_a_critic_trained_to_the_end_is_the_ratio_of_densities() -> None:
     """D* = p / (p + q) and V(D*) = -log 4 + 2 JSD, at p = N(1, 1), q = N(0, 1) (Goodfellow et al. 2014, eq. 2, 5)."""
     x = torch.randn(50_000, 1, generator=torch.Generator().manual_seed(0)) + 1
     registry.load_all()
-    options = {"loss": "non_saturating", "r1": 0.0, "r2": 0.0, "hidden": (32,), "latent": 1, "lr": 5e-3, "batch": 512}
+    options = {
+        "loss": "non_saturating",
+        "r1": 0.0,
+        "r2": 0.0,
+        "hidden": (32,),
+        "latent": 1,
+        "lr": 5e-3,
+        "batch": 512,
+    }
     run = Run(registry.build("gan", options, vector(1)), Table(vector(1), Batch(x)), 600)
     run.model.generator = Shifted(run.model.preprocessor)
     while not run.done:
@@ -196,7 +212,10 @@ def test_a_critic_trained_to_the_end_is_the_ratio_of_densities() -> None:
         score = -model.anomaly_score(at, seed=0).double()
     off = (score.sigmoid() - p / (p + q)).abs()
     assert float((off * (p + q) / 2).sum() * 0.01) < 0.02
-    best, reached = (float((p * logsigmoid(d) + q * logsigmoid(-d)).sum() * 0.01) for d in (p.log() - q.log(), score))
+    best, reached = (
+        float((p * logsigmoid(d) + q * logsigmoid(-d)).sum() * 0.01)
+        for d in (p.log() - q.log(), score)
+    )
     assert best == pytest.approx(-math.log(4) + 2 * 0.1114215, abs=1e-6)
     assert best - 0.003 < reached <= best
 
@@ -231,7 +250,9 @@ def test_the_generator_comes_to_rest_while_the_critic_keeps_its_rate() -> None:
         run.step()
         rates = {name: o.param_groups[0]["lr"] for name, (o,) in run.executor.optimisers.items()}
         assert rates["critic"] == pytest.approx(1e-3)
-        assert rates["generator"] == pytest.approx(4e-4 * (0.5 + 0.5 * math.cos(math.pi * done / 8)) ** 2)
+        assert rates["generator"] == pytest.approx(
+            4e-4 * (0.5 + 0.5 * math.cos(math.pi * done / 8)) ** 2
+        )
 
 
 def test_the_critic_moves_k_times_for_each_move_of_the_generator() -> None:

@@ -48,15 +48,21 @@ def test_the_density_of_heights_is_torchs_and_has_mass_one() -> None:
     model = fit(np.array(HEIGHTS)[:, None])
     grid = torch.linspace(1.683 - 0.6, 1.683 + 0.6, 4001, dtype=torch.float64)[:, None]
     p = model.log_prob(grid).value
-    law = torch.distributions.Normal(*torch.tensor([1.683, math.sqrt(0.002921)], dtype=torch.float64))
+    law = torch.distributions.Normal(
+        *torch.tensor([1.683, math.sqrt(0.002921)], dtype=torch.float64)
+    )
     assert torch.allclose(p, law.log_prob(grid[:, 0]), rtol=0, atol=1e-7)
     assert float(torch.trapezoid(p.exp(), grid[:, 0])) == pytest.approx(1, abs=1e-9)
 
 
 def test_density_is_the_closed_form() -> None:
     x = draws()
-    truth = torch.distributions.MultivariateNormal(torch.tensor(x.mean(0)), torch.tensor(np.cov(x.T, bias=True)))
-    assert torch.allclose(fit(x).log_prob(x).value, truth.log_prob(torch.tensor(x)), rtol=0, atol=1e-6)
+    truth = torch.distributions.MultivariateNormal(
+        torch.tensor(x.mean(0)), torch.tensor(np.cov(x.T, bias=True))
+    )
+    assert torch.allclose(
+        fit(x).log_prob(x).value, truth.log_prob(torch.tensor(x)), rtol=0, atol=1e-6
+    )
 
 
 def test_scaling_shifts_log_p_by_the_log_of_the_scale() -> None:
@@ -67,16 +73,26 @@ def test_scaling_shifts_log_p_by_the_log_of_the_scale() -> None:
 
 def test_own_covariances_classify_as_quadratic_discriminant_analysis() -> None:
     from sklearn.datasets import load_iris
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+    from sklearn.discriminant_analysis import (
+        LinearDiscriminantAnalysis,
+        QuadraticDiscriminantAnalysis,
+    )
 
     x, y = load_iris(return_X_y=True)
     prior = [1 / 3] * 3
     qda = QuadraticDiscriminantAnalysis(priors=prior).fit(x, y)
     mine = fit(x, y[:, None], label(3), classes="own")
-    assert np.allclose(mine.classify(x, prior=prior).probabilities.numpy(), qda.predict_proba(x), rtol=0, atol=1e-6)
+    assert np.allclose(
+        mine.classify(x, prior=prior).probabilities.numpy(), qda.predict_proba(x), rtol=0, atol=1e-6
+    )
     lda = LinearDiscriminantAnalysis(solver="lsqr", priors=prior).fit(x, y)
     shared = fit(x, y[:, None], label(3))
-    assert np.allclose(shared.classify(x, prior=prior).probabilities.numpy(), lda.predict_proba(x), rtol=0, atol=1e-6)
+    assert np.allclose(
+        shared.classify(x, prior=prior).probabilities.numpy(),
+        lda.predict_proba(x),
+        rtol=0,
+        atol=1e-6,
+    )
 
 
 def test_a_given_vector_is_conditioned_on_and_integrated_out_where_missing() -> None:
@@ -88,7 +104,9 @@ def test_a_given_vector_is_conditioned_on_and_integrated_out_where_missing() -> 
     )
     assert torch.allclose(model.log_prob(x[:, :3], given=x[:, 3:]).value, both, rtol=0, atol=1e-6)
     hidden = as_batch(vector(5), x).hide(torch.tensor([0, 0, 0, 1, 1]).bool())
-    assert torch.allclose(model.log_prob(x[:, :3]).value, joint.log_prob(hidden).value, rtol=0, atol=1e-6)
+    assert torch.allclose(
+        model.log_prob(x[:, :3]).value, joint.log_prob(hidden).value, rtol=0, atol=1e-6
+    )
 
 
 def test_completion_follows_the_conditional() -> None:
@@ -104,7 +122,9 @@ def test_completion_follows_the_conditional() -> None:
     left = cov[h][:, h] - gain @ cov[o][:, h]
     got = drawn.x[:, 0, h]
     assert ((got.mean(0) - want).abs() < 5 * (left.diagonal() / 20000).sqrt()).all()
-    assert torch.allclose(torch.cov(got.T), left, rtol=0.1, atol=0.05 * float(left.diagonal().max()))
+    assert torch.allclose(
+        torch.cov(got.T), left, rtol=0.1, atol=0.05 * float(left.diagonal().max())
+    )
     assert torch.allclose(model.mode(row).x[0, h], want, rtol=0, atol=1e-6)
     assert torch.equal(drawn.x[:, 0, o], torch.tensor(x[0, o]).expand(20000, 2))
 
@@ -147,10 +167,16 @@ def test_rows_without_a_class_belong_to_the_class_that_they_look_like() -> None:
 @pytest.mark.parametrize("family", ["gaussian", "mixture", "flow"])
 def test_rounded_values_are_drawn_where_the_data_have_them(family) -> None:
     source = np.random.default_rng(0)
-    x = np.stack([2.0 * source.integers(0, 60, 500) + 1, 0.05 + 0.1 * source.integers(-9, 9, 500)], -1)
+    x = np.stack(
+        [2.0 * source.integers(0, 60, 500) + 1, 0.05 + 0.1 * source.integers(-9, 9, 500)], -1
+    )
     space = vector(2, (Real(resolution=2.0), Real(resolution=0.1)))
     options = {"budget": 3} if family == "flow" else {"budget": 20}
-    drawn = lk.fit(family, lk.load(x, space=space), progress=False, **options).sample(300, seed=0).x.double()
+    drawn = (
+        lk.fit(family, lk.load(x, space=space), progress=False, **options)
+        .sample(300, seed=0)
+        .x.double()
+    )
     off = (drawn - torch.tensor([1.0, 0.05])) / torch.tensor([2.0, 0.1])
     assert float((off - off.round()).abs().max()) < 1e-4
 

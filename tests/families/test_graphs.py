@@ -66,16 +66,28 @@ def faults(model, graph):
     given = graph.of("given")
     told = model.given_space
     stepwise = [] if told is None else [vector(told.width, told.columns, told.names)]
-    if not posterior and (len(given) != (told is not None) or any(n.space not in [told, *stepwise] for n in given)):
+    if not posterior and (
+        len(given) != (told is not None) or any(n.space not in [told, *stepwise] for n in given)
+    ):
         wrong.append("what is given is not its Space")
     codes = model.codes
     if model.support("encode") and codes is not model.space:
         among = [codes, *([Steps(codes).space] if timed(codes) else [])]
-        wrong += [] if any(n.space in among for n in graph.of("latent")) else ["codes are not latent"]
+        wrong += (
+            [] if any(n.space in among for n in graph.of("latent")) else ["codes are not latent"]
+        )
     seen = {n.key for n in graph.of("observed", "given")}
-    wrong += [f"{n.key} leads to nothing seen" for n in graph.of("latent") if not followed(graph, n.key) & seen]
+    wrong += [
+        f"{n.key} leads to nothing seen"
+        for n in graph.of("latent")
+        if not followed(graph, n.key) & seen
+    ]
     held = {k for p in graph.plates for k in p.nodes}
-    loose = () if posterior else (n.key for n in graph.of("observed", "given", "latent") if n.key not in held)
+    loose = (
+        ()
+        if posterior
+        else (n.key for n in graph.of("observed", "given", "latent") if n.key not in held)
+    )
     return wrong + [f"{key} stands in no plate" for key in loose]
 
 
@@ -99,7 +111,9 @@ def test_what_a_family_says_of_its_variables_is_so(family):
 def test_a_planted_bug_is_seen(bug, why):
     model = registry.build("mixture", {"components": 4}, vector(2))
     graph = model.graph()
-    wrong = replace(graph, nodes=tuple(replace(n, **bug) if n.key == "z" else n for n in graph.nodes))
+    wrong = replace(
+        graph, nodes=tuple(replace(n, **bug) if n.key == "z" else n for n in graph.nodes)
+    )
     assert any(why in fault for fault in faults(model, wrong))
 
 
@@ -108,7 +122,9 @@ def test_a_code_that_leads_nowhere_and_a_wrong_space_are_seen():
     graph = model.graph()
     loose = Graph(graph.nodes, tuple(e for e in graph.edges if e.tail != "z"), graph.plates)
     assert "z leads to nothing seen" in faults(model, loose)
-    other = replace(graph, nodes=tuple(replace(n, space=vector(5)) if n.key == "x" else n for n in graph.nodes))
+    other = replace(
+        graph, nodes=tuple(replace(n, space=vector(5)) if n.key == "x" else n for n in graph.nodes)
+    )
     assert "what is observed is not the Space" in faults(model, other)
 
 
@@ -119,20 +135,28 @@ def test_a_learned_tree_is_drawn_with_its_own_edges(real):
     x = rng.normal(size=(3000, 7)) if real else rng.integers(0, 3, (3000, 7))
     for j, i in enumerate(above):
         if i is not None:
-            x[:, j] = x[:, i] + 0.5 * x[:, j] if real else np.where(rng.random(3000) < 0.8, x[:, i], x[:, j])
+            x[:, j] = (
+                x[:, i] + 0.5 * x[:, j]
+                if real
+                else np.where(rng.random(3000) < 0.8, x[:, i], x[:, j])
+            )
     names = [f"column {j}" for j in range(7)]
     model = lk.fit("bayes_net", pd.DataFrame(x if real else x.astype(str), columns=names), seed=0)
     graph = model.graph()
     edges = [(e.tail, e.head) for e in graph.edges]
     assert edges == model.edges[0]
-    assert {frozenset(e) for e in edges} == {frozenset((names[i], names[j])) for j, i in enumerate(above) if j}
+    assert {frozenset(e) for e in edges} == {
+        frozenset((names[i], names[j])) for j, i in enumerate(above) if j
+    }
     assert all(f">{name}</text>" in graph.to_svg() for name in names)
     assert [p.label for p in graph.plates] == [f"N = {model.facts['data']['rows']:,} rows"]
 
 
 def test_a_given_graph_is_drawn_as_it_was_given():
     parents = {"c": ("a", "b"), "d": ("c",)}
-    space = Space(axes=("column",), shape=(4,), variables=(Nominal(categories=2),), names=("a", "b", "c", "d"))
+    space = Space(
+        axes=("column",), shape=(4,), variables=(Nominal(categories=2),), names=("a", "b", "c", "d")
+    )
     edges = registry.build("bayes_net", {"parents": parents}, space).graph().edges
     assert {(e.tail, e.head) for e in edges} == {("a", "c"), ("b", "c"), ("c", "d")}
 

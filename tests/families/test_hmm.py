@@ -51,7 +51,9 @@ def by_hand(model, batch: Batch, row: int) -> tuple[list[tuple[int, ...]], torch
     mean, cov = now["x.mean"] * scale + shift, now["x.cov"] * scale * scale[:, None]
     paths, values = list(itertools.product(range(k), repeat=int(batch.length[row]))), []
     for path in paths:
-        value = now["log_first"][path[0]] + sum(now["log_step"][a, b] for a, b in itertools.pairwise(path))
+        value = now["log_first"][path[0]] + sum(
+            now["log_step"][a, b] for a, b in itertools.pairwise(path)
+        )
         for t, s in enumerate(path):
             o = batch.present[row, t]
             if bool(o.any()):
@@ -91,7 +93,9 @@ def test_every_answer_equals_the_sum_over_all_paths(gaussian) -> None:
 def test_completions_have_the_conditional_mean_and_spread(gaussian) -> None:
     model, batch = gaussian
     row = next(i for i in range(len(batch)) if int(batch.length[i]) <= 5)
-    one = batch[row : row + 1].hide(torch.eye(12, dtype=torch.bool)[1][:, None] & torch.tensor([True, False]))
+    one = batch[row : row + 1].hide(
+        torch.eye(12, dtype=torch.bool)[1][:, None] & torch.tensor([True, False])
+    )
     grid = torch.linspace(-8, 11, 801, dtype=torch.float64)
     many = one[torch.zeros(801, dtype=torch.int64)]
     x, seen = many.x.clone(), many.observed.clone()
@@ -107,7 +111,15 @@ def test_completions_have_the_conditional_mean_and_spread(gaussian) -> None:
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diagonal", "spherical"])
 def test_em_never_lowers_its_objective(covariance: str) -> None:
-    run = run_of(series(2, 12), walks(), states=3, covariance=covariance, smoothing=0.0, floor=1e-9, restarts=1)
+    run = run_of(
+        series(2, 12),
+        walks(),
+        states=3,
+        covariance=covariance,
+        smoothing=0.0,
+        floor=1e-9,
+        restarts=1,
+    )
     run.fit()
     gains = [a.loss - b.loss for a, b in itertools.pairwise(run.events)]
     assert min(gains) > -1e-6 * abs(run.events[-1].loss)
@@ -150,9 +162,16 @@ def test_a_mixture_in_each_state_knows_more_than_one_gaussian() -> None:
     g, items = np.random.default_rng(0), []
     for _ in range(150):
         state = np.cumsum(g.random(20) < 0.1) % 2
-        items.append((np.where(state, 4.0, 0.0) + g.choice([-1.5, 1.5], 20) + 0.3 * g.normal(size=20))[:, None])
+        items.append(
+            (np.where(state, 4.0, 0.0) + g.choice([-1.5, 1.5], 20) + 0.3 * g.normal(size=20))[
+                :, None
+            ]
+        )
     values = [
-        float(run_of(series(1, 20), items, states=2, components=m).fit().log_prob(items).value.mean()) for m in (1, 2)
+        float(
+            run_of(series(1, 20), items, states=2, components=m).fit().log_prob(items).value.mean()
+        )
+        for m in (1, 2)
     ]
     assert values[1] > values[0] + 3
 
@@ -196,7 +215,9 @@ def test_series_of_one_length_go_on_too() -> None:
     assert torch.allclose(parts[1], model.log_prob(items[1:2]).value[0])
     assert model.encode([items[0][:4]]).mean.shape == (1, 9, 3)
     assert model.sample(2, seed=0).x.shape == (2, 9, 2)
-    assert model.log_prob(items[:2]).measure != model.log_prob([items[0][:4]]).measure  # unlike numbers of entries
+    assert (
+        model.log_prob(items[:2]).measure != model.log_prob([items[0][:4]]).measure
+    )  # unlike numbers of entries
     holes = items[:1, :4].copy()
     holes[0, 2] = np.nan
     assert len(model.complete(list(holes), n=3, seed=0).batch) == 3
@@ -205,11 +226,15 @@ def test_series_of_one_length_go_on_too() -> None:
 def test_items_of_no_steps_and_weights_are_legal() -> None:
     space = series(1, 4)
     x = torch.randn(6, 4, 1, generator=torch.Generator().manual_seed(0)).double()
-    batch = Batch(x, length=torch.tensor([4, 0, 2, 4, 3, 1]), weight=torch.tensor([1.0, 1, 1, 1, 0, 0]))
+    batch = Batch(
+        x, length=torch.tensor([4, 0, 2, 4, 3, 1]), weight=torch.tensor([1.0, 1, 1, 1, 0, 0])
+    )
     model = Run(build("hmm", {"states": 2}, space).double(), Table(space, batch), 20).fit()
     assert float(model.log_prob(batch).value[1]) == 0.0
     now = model.fitted | {"gain": torch.tensor(0.0)}
-    whole, part = (model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4]))
+    whole, part = (
+        model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
+    )
     assert all(torch.allclose(whole[name], part[name], atol=1e-9) for name in part)
 
 
@@ -225,13 +250,16 @@ def test_what_it_cannot_take_is_said() -> None:
         assert words in answer.why
         assert bool(answer) == (not words)
     with pytest.raises(LikenessError, match="fixed length"):
-        lk.fit("gaussian", np.random.default_rng(0).normal(size=(50, 2)), progress=False).forecast([[0.0, 0.0]], 3)
+        lk.fit("gaussian", np.random.default_rng(0).normal(size=(50, 2)), progress=False).forecast(
+            [[0.0, 0.0]], 3
+        )
 
 
 def test_each_class_has_its_own_chain() -> None:
     g = np.random.default_rng(0)
     quick, slow = (
-        [(np.cumsum(g.random(30) < p) % 2 + 0.3 * g.normal(size=30))[:, None] for _ in range(80)] for p in (0.5, 0.05)
+        [(np.cumsum(g.random(30) < p) % 2 + 0.3 * g.normal(size=30))[:, None] for _ in range(80)]
+        for p in (0.5, 0.05)
     )
     space, given = series(1, 30), label(2)
     batch = as_batch(space, [*quick, *slow])

@@ -17,12 +17,16 @@ from likeness.learn.run import Run
 def digits() -> tuple[Table, torch.Tensor]:
     x = (load_digits().data >= 8).astype(float)
     order = np.random.default_rng(0).permutation(1797)
-    return Table(vector(64, binary()), Batch(torch.tensor(x[order[:1400]]))), torch.tensor(x[order[1400:]])
+    return Table(vector(64, binary()), Batch(torch.tensor(x[order[:1400]]))), torch.tensor(
+        x[order[1400:]]
+    )
 
 
 def fit(data: Table, **options):
     registry.load_all()
-    return Run(registry.build("independent", options, data.space, data.given_space).double(), data, 100).fit()
+    return Run(
+        registry.build("independent", options, data.space, data.given_space).double(), data, 100
+    ).fit()
 
 
 def test_independent_pixels_of_digits() -> None:
@@ -44,7 +48,9 @@ def test_a_product_for_each_class_is_naive_bayes() -> None:
     from sklearn.naive_bayes import BernoulliNB
 
     train, test = digits()
-    y = torch.tensor(load_digits().target[np.random.default_rng(0).permutation(1797)][:1400, None]).double()
+    y = torch.tensor(
+        load_digits().target[np.random.default_rng(0).permutation(1797)][:1400, None]
+    ).double()
     labelled = Table(train.space, Batch(train.batch.x, given=Batch(y)), label(10))
     prior = np.full(10, 0.1)
     peer = BernoulliNB(alpha=1.0, class_prior=prior).fit(train.batch.x.numpy(), y[:, 0].numpy())
@@ -85,7 +91,9 @@ def test_bounds_are_kept_and_the_mass_within_them_is_one(bounds) -> None:
     drawn = model.sample(20_000, seed=0).x
     assert lower is None or float(drawn.min()) >= lower
     assert upper is None or float(drawn.max()) <= upper
-    grid = torch.linspace(-40 if lower is None else lower, 40 if upper is None else upper, 400_001).double()[:, None]
+    grid = torch.linspace(
+        -40 if lower is None else lower, 40 if upper is None else upper, 400_001
+    ).double()[:, None]
     p = model.log_prob(grid).value.exp()
     assert float(torch.trapezoid(p, grid[:, 0])) == pytest.approx(1, abs=2e-3)
     values, held = drawn[:, 0].sort().values, x[:, 0].sort().values  # two samples of one law
@@ -101,10 +109,16 @@ def test_a_label_given_features_is_multinomial_logistic_regression(strength: flo
     x, y = load_wine(return_X_y=True)
     z, n = (x - x.mean(0)) / x.std(0), len(y)
     features = vector(x.shape[1])
-    data = Table(label(3), Batch(torch.tensor(y[:, None]).double(), given=Batch(torch.tensor(x))), features)
+    data = Table(
+        label(3), Batch(torch.tensor(y[:, None]).double(), given=Batch(torch.tensor(x))), features
+    )
     registry.load_all()
-    model = registry.build("independent", {"l2": 1 / (strength * n), "iterations": 2000}, label(3), features).double()
+    model = registry.build(
+        "independent", {"l2": 1 / (strength * n), "iterations": 2000}, label(3), features
+    ).double()
     model = Run(model, data, 2000).fit()
     theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(z, y).predict_proba(z)
-    mine = np.stack([model.log_prob(np.full((n, 1), k), given=x).value.exp().numpy() for k in range(3)], 1)
+    mine = np.stack(
+        [model.log_prob(np.full((n, 1), k), given=x).value.exp().numpy() for k in range(3)], 1
+    )
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)

@@ -42,10 +42,19 @@ def draws(n: int = 300, d: int = 3, seed: int = 0) -> np.ndarray:
 
 def slow(model, rows: np.ndarray, columns: list[int]) -> np.ndarray:
     """Log p of some columns by a loop over centres, in data units."""
-    scale, shift = (t.double().numpy() for t in (model.preprocessor.scale, model.preprocessor.shift))
-    centres, width = model.centres.double().numpy() * scale + shift, model.width.double().numpy() * scale
+    scale, shift = (
+        t.double().numpy() for t in (model.preprocessor.scale, model.preprocessor.shift)
+    )
+    centres, width = (
+        model.centres.double().numpy() * scale + shift,
+        model.width.double().numpy() * scale,
+    )
     gaps = (rows[:, None, columns] - centres[None, :, columns]) / width[columns]
-    each = -0.5 * np.square(gaps).sum(-1) - np.log(width[columns]).sum() - 0.5 * len(columns) * math.log(2 * math.pi)
+    each = (
+        -0.5 * np.square(gaps).sum(-1)
+        - np.log(width[columns]).sum()
+        - 0.5 * len(columns) * math.log(2 * math.pi)
+    )
     return np.log(np.exp(each).mean(1))
 
 
@@ -62,7 +71,9 @@ def test_density_is_scikit_learns_and_a_double_loops() -> None:
     gaps = torch.tensor(fresh)[:, None] - torch.tensor(x)
     each = -0.5 * (gaps / 0.3).square().sum(-1) - 3 * math.log(0.3 * math.sqrt(2 * math.pi))
     exact = each.logsumexp(1) - math.log(2000)
-    assert torch.allclose(mine.value, exact, rtol=0, atol=5e-7)  # exponentials are in single precision
+    assert torch.allclose(
+        mine.value, exact, rtol=0, atol=5e-7
+    )  # exponentials are in single precision
 
 
 def test_a_far_point_has_a_finite_density() -> None:
@@ -74,7 +85,9 @@ def test_holes_are_summed_out_in_rows_and_in_what_is_kept() -> None:
     x = draws()
     model, rows = fit(x), x[:20].copy()
     rows[:, 1] = np.nan
-    np.testing.assert_allclose(model.log_prob(rows).value.numpy(), slow(model, x[:20], [0, 2]), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        model.log_prob(rows).value.numpy(), slow(model, x[:20], [0, 2]), rtol=0, atol=1e-6
+    )
     kept = x.copy()
     kept[::2, 2] = np.nan
     holed = fit(kept, width=0.25)
@@ -96,7 +109,9 @@ def test_the_search_climbs_the_likelihood_of_rows_left_out() -> None:
     v = (x - x.mean(0)) / x.std(0)
 
     def left_out(width: float) -> float:
-        each = -0.5 * np.square((v[:, None] - v) / width).sum(-1) - 3 * math.log(width * math.sqrt(2 * math.pi))
+        each = -0.5 * np.square((v[:, None] - v) / width).sum(-1) - 3 * math.log(
+            width * math.sqrt(2 * math.pi)
+        )
         np.fill_diagonal(each, -np.inf)
         return float((np.log(np.exp(each).sum(1)) - math.log(len(v) - 1)).mean())
 
@@ -133,7 +148,9 @@ def test_codes_add_up_to_one_and_are_the_kernels_of_aitchison_and_aitken(share) 
     half = states[:6].copy()
     half[:, 2] = np.nan
     summed = value.exp().reshape(6, 4).sum(1)
-    assert torch.allclose(model.log_prob(states[::4] * [1, 1, np.nan]).value.exp(), summed, rtol=1e-5)
+    assert torch.allclose(
+        model.log_prob(states[::4] * [1, 1, np.nan]).value.exp(), summed, rtol=1e-5
+    )
 
 
 def test_a_table_of_numbers_and_codes_is_one_law() -> None:
@@ -143,7 +160,10 @@ def test_a_table_of_numbers_and_codes_is_one_law() -> None:
     x = np.stack([code * 6.0 + g.normal(size=400) + 50, code], 1)
     model = fit(x, space=space)
     grid = np.linspace(30, 80, 4001)
-    mass = sum(float(model.log_prob(np.stack([grid, np.full(4001, k)], 1)).value.exp().sum()) for k in (0.0, 1.0))
+    mass = sum(
+        float(model.log_prob(np.stack([grid, np.full(4001, k)], 1)).value.exp().sum())
+        for k in (0.0, 1.0)
+    )
     assert mass * (grid[1] - grid[0]) == pytest.approx(1, abs=1e-4)
     drawn = model.complete(np.array([[np.nan, 1.0], [50.0, np.nan]]), n=2000, seed=0).x
     assert float(drawn[:, 0, 0].mean()) == pytest.approx(56, abs=0.3)
@@ -169,7 +189,10 @@ def test_a_condition_weighs_the_rows_kept_and_a_label_chooses_them() -> None:
     model = fit(np.sin(s) + 0.1 * g.normal(size=s.shape), s, vector(1))
     drawn = model.sample(2000, given=np.array([[1.5], [-1.5]]), seed=0).x
     assert torch.allclose(
-        drawn.mean(0).flatten(), torch.tensor([math.sin(1.5), -math.sin(1.5)]).double(), rtol=0, atol=0.1
+        drawn.mean(0).flatten(),
+        torch.tensor([math.sin(1.5), -math.sin(1.5)]).double(),
+        rtol=0,
+        atol=0.1,
     )
     x, y = load_iris(return_X_y=True)
     classes = fit(x, y[:, None], label(3))
@@ -197,7 +220,10 @@ def test_it_beats_one_gaussian_on_a_ring_and_comes_near_the_truth() -> None:
 
 def test_counts_are_refused_with_the_way_out() -> None:
     with pytest.raises(LikenessError, match="take `mixture`"):
-        lk.fit("kde", lk.load(np.random.default_rng(0).poisson(4, size=(500, 2)), space=vector(2, Count())))
+        lk.fit(
+            "kde",
+            lk.load(np.random.default_rng(0).poisson(4, size=(500, 2)), space=vector(2, Count())),
+        )
 
 
 def test_a_class_that_no_row_has_gets_the_law_of_all_rows() -> None:

@@ -27,17 +27,25 @@ TURN = 2 * math.pi / 12
 
 
 def run_of(space, items, passes: int = 200, **options) -> Run:
-    return Run(build("linear_dynamical", options, space).double(), Table(space, as_batch(space, items)), passes)
+    return Run(
+        build("linear_dynamical", options, space).double(),
+        Table(space, as_batch(space, items)),
+        passes,
+    )
 
 
-def swings(n: int, steps: int | tuple[int, int], seed: int = 0, holes: float = 0.0) -> list[np.ndarray]:
+def swings(
+    n: int, steps: int | tuple[int, int], seed: int = 0, holes: float = 0.0
+) -> list[np.ndarray]:
     """A damped oscillator of period 12 seen twice in noise, about (5, -3)."""
     g, items = np.random.default_rng(seed), []
     step = 0.97 * np.array([[math.cos(TURN), -math.sin(TURN)], [math.sin(TURN), math.cos(TURN)]])
     for _ in range(n):
         z, rows = g.normal(size=2), []
         for _ in range(steps if isinstance(steps, int) else g.integers(*steps)):
-            rows.append(np.array([[1.0, 0.0], [0.5, 1.0]]) @ z + 0.5 * g.normal(size=2) + (5.0, -3.0))
+            rows.append(
+                np.array([[1.0, 0.0], [0.5, 1.0]]) @ z + 0.5 * g.normal(size=2) + (5.0, -3.0)
+            )
             z = step @ z + 0.25 * g.normal(size=2)
         item = np.array(rows)
         item[g.random(item.shape) < holes] = np.nan
@@ -64,7 +72,12 @@ def dense(s: System, steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     xx = xz @ load.T + torch.kron(eye, noise)
     z = torch.cat(mean)
     both = torch.cat([torch.cat([zz, xz.T], 1), torch.cat([xz, xx], 1)])
-    return torch.cat([z, load @ z + s.offset.repeat(steps)]), both, load @ z + s.offset.repeat(steps), xx
+    return (
+        torch.cat([z, load @ z + s.offset.repeat(steps)]),
+        both,
+        load @ z + s.offset.repeat(steps),
+        xx,
+    )
 
 
 def conditioned(mean: Tensor, cov: Tensor, known: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,8 +112,12 @@ HOLED = {
 
 @pytest.mark.parametrize("rows", [3, 12])
 @pytest.mark.parametrize("hidden", list(HOLED))
-@pytest.mark.parametrize(("q", "c", "noise"), [(2, 3, "diagonal"), (3, 2, "full"), (4, 1, "diagonal")])
-def test_every_answer_is_that_of_the_dense_gaussian(q: int, c: int, noise: str, hidden: str, rows: int) -> None:
+@pytest.mark.parametrize(
+    ("q", "c", "noise"), [(2, 3, "diagonal"), (3, 2, "full"), (4, 1, "diagonal")]
+)
+def test_every_answer_is_that_of_the_dense_gaussian(
+    q: int, c: int, noise: str, hidden: str, rows: int
+) -> None:
     steps, s, g = 9, random_system(q, c, noise), torch.Generator().manual_seed(1)
     length = torch.randint(1, steps + 1, (rows,), generator=g)
     length[0] = steps
@@ -113,24 +130,36 @@ def test_every_answer_is_that_of_the_dense_gaussian(q: int, c: int, noise: str, 
     posterior = track.score(z) - track.log_z
     for i in range(rows):
         o = known[i].flatten()
-        law = torch.distributions.MultivariateNormal(x_mean[o], x_cov[o][:, o]) if bool(o.any()) else None
+        law = (
+            torch.distributions.MultivariateNormal(x_mean[o], x_cov[o][:, o])
+            if bool(o.any())
+            else None
+        )
         value = 0.0 if law is None else float(law.log_prob(v[i].flatten()[o]))
         assert float(track.log_z[i]) == pytest.approx(value, abs=1e-8)
         of = torch.cat([torch.zeros(steps * q, dtype=torch.bool), o])
         loc, left = conditioned(mean, cov, of, v[i].flatten()[o])
         assert torch.allclose(track.mean[i].flatten(), loc[: steps * q], rtol=0, atol=1e-8)
         filled = track.filled(track.mean)[i].flatten()
-        assert torch.allclose(filled, torch.where(o, v[i].flatten(), loc[steps * q :]), rtol=0, atol=1e-8)
+        assert torch.allclose(
+            filled, torch.where(o, v[i].flatten(), loc[steps * q :]), rtol=0, atol=1e-8
+        )
         for t in range(steps):
             block = left[t * q : (t + 1) * q, t * q : (t + 1) * q]
             group = track.group[i]
-            assert torch.allclose(track.smoothed.cov[track.smoothed.place[t], group], block, rtol=0, atol=1e-8)
+            assert torch.allclose(
+                track.smoothed.cov[track.smoothed.place[t], group], block, rtol=0, atol=1e-8
+            )
             if t + 1 < steps:
                 cross = left[(t + 1) * q : (t + 2) * q, t * q : (t + 1) * q]
-                assert torch.allclose(track.smoothed.cross[track.smoothed.place[t], group], cross, rtol=0, atol=1e-8)
+                assert torch.allclose(
+                    track.smoothed.cross[track.smoothed.place[t], group], cross, rtol=0, atol=1e-8
+                )
         inside = int(length[i]) * q
         alone = torch.distributions.MultivariateNormal(loc[:inside], even(left[:inside, :inside]))
-        assert float(posterior[i]) == pytest.approx(float(alone.log_prob(z[i].flatten()[:inside])), abs=1e-7)
+        assert float(posterior[i]) == pytest.approx(
+            float(alone.log_prob(z[i].flatten()[:inside])), abs=1e-7
+        )
 
 
 def even(cov: Tensor) -> Tensor:
@@ -153,7 +182,9 @@ def test_draws_of_paths_and_of_what_is_hidden_have_the_conditionals_mean_and_cov
         std = left.diagonal().clamp_min(0).sqrt()
         assert bool(((drawn.mean(0) - loc).abs() <= 5 * std / math.sqrt(n) + 1e-8).all())
         scale = std[:, None] * std
-        assert float((torch.cov(drawn.T) - left).abs().div(scale + 1e-6).max()) < 5 * math.sqrt(2 / n)
+        assert float((torch.cov(drawn.T) - left).abs().div(scale + 1e-6).max()) < 5 * math.sqrt(
+            2 / n
+        )
 
 
 def test_the_last_steps_of_a_draw_are_those_of_the_whole_draw() -> None:
@@ -169,10 +200,15 @@ def test_the_last_steps_of_a_draw_are_those_of_the_whole_draw() -> None:
         z, x = (torch.randn(3, rows, 12, 2, generator=g, dtype=torch.float64) for _ in range(2))
         assert track.since == 8
         assert torch.allclose(track.draw(z[:, :, 8:]), track.draw(z)[:, :, 8:], rtol=0, atol=1e-12)
-        part, whole = track.filled(track.draw(z[:, :, 8:]), x[:, :, 8:]), track.filled(track.draw(z), x)
+        part, whole = (
+            track.filled(track.draw(z[:, :, 8:]), x[:, :, 8:]),
+            track.filled(track.draw(z), x),
+        )
         assert torch.allclose(part, whole, rtol=0, atol=1e-10)
         alone = Track(s, v[:, :10], known[:, :10], length.clamp(max=10)).draw(z[:, :, :10])[:, 0]
-        assert torch.allclose(alone, track.draw(z)[:, 0, :10], rtol=0, atol=1e-10)  # what is past an end counts nothing
+        assert torch.allclose(
+            alone, track.draw(z)[:, 0, :10], rtol=0, atol=1e-10
+        )  # what is past an end counts nothing
 
 
 def test_numbers_of_a_step_do_not_depend_on_where_drawing_begins() -> None:
@@ -196,7 +232,9 @@ def test_covariances_at_rest_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             slow = Track(s, v, known)
             assert len(slow.filtered.cov) == 300
             walked = (slow.log_z, slow.mean, slow.smoothed.cov[slow.smoothed.place])
-        assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(rested, walked, strict=True))
+        assert all(
+            torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(rested, walked, strict=True)
+        )
 
 
 @pytest.mark.parametrize("rows", [1, 12])
@@ -214,9 +252,18 @@ def test_many_steps_taken_at_once_are_those_of_the_dense_gaussian(rows: int) -> 
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_many_steps_of_a_draw_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
-    rows, steps, s, g = 12, 3 * kalman.LONG, random_system(2, 2, "diagonal"), torch.Generator().manual_seed(7)
-    s = replace(s, step=0.5 * s.step)  # covariances of a state that nothing is known of come to rest too
+def test_many_steps_of_a_draw_at_once_are_those_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    rows, steps, s, g = (
+        12,
+        3 * kalman.LONG,
+        random_system(2, 2, "diagonal"),
+        torch.Generator().manual_seed(7),
+    )
+    s = replace(
+        s, step=0.5 * s.step
+    )  # covariances of a state that nothing is known of come to rest too
     v = torch.randn(rows, steps, 2, generator=g, dtype=torch.float64)
     known, length = torch.full_like(v, not ends, dtype=torch.bool), torch.full((rows,), steps)
     length[3] -= 10 * ends
@@ -243,7 +290,9 @@ def test_the_gradient_is_that_of_the_dense_gaussian() -> None:
 @pytest.mark.parametrize("holes", [0.0, 0.4])
 def test_em_never_lowers_its_objective(noise: str, holes: float) -> None:
     items = swings(40, (5, 25), holes=holes)
-    run = run_of(series(2, 25), items, latents=3, noise=noise, smoothing=0.0, tolerance=0.0, passes=80)
+    run = run_of(
+        series(2, 25), items, latents=3, noise=noise, smoothing=0.0, tolerance=0.0, passes=80
+    )
     run.fit()
     gains = [a.loss - b.loss for a, b in itertools.pairwise(run.events)]
     assert min(gains) > -1e-9 * abs(run.events[-1].loss)
@@ -253,7 +302,9 @@ def test_em_never_lowers_its_objective(noise: str, holes: float) -> None:
 def test_em_rises_along_the_edge_of_the_stable_systems() -> None:
     g = np.random.default_rng(0)
     items = [
-        np.exp(0.06 * np.arange(20))[:, None] * (1 + 0.2 * g.normal()) + 0.1 * g.normal(size=(20, 1)) for _ in range(30)
+        np.exp(0.06 * np.arange(20))[:, None] * (1 + 0.2 * g.normal())
+        + 0.1 * g.normal(size=(20, 1))
+        for _ in range(30)
     ]
     space, radius, loss = series(1, 20), {}, {}
     for stable in (True, False):
@@ -291,7 +342,9 @@ def test_a_planted_oscillator_is_found(holes: float) -> None:
 
 def test_states_are_of_unit_covariance_and_the_law_of_x_is_that_of_em() -> None:
     items = swings(60, (10, 30))
-    run = run_of(series(2, 30), items, latents=3, noise="full", smoothing=0.0, tolerance=0.0, passes=60)
+    run = run_of(
+        series(2, 30), items, latents=3, noise="full", smoothing=0.0, tolerance=0.0, passes=60
+    )
     model = run.fit()
     code = model.encode(as_batch(model.space, items))
     inside = torch.arange(30) < code.length[:, None]
@@ -301,7 +354,9 @@ def test_states_are_of_unit_covariance_and_the_law_of_x_is_that_of_em() -> None:
     assert torch.allclose(second, torch.eye(3, dtype=torch.float64), rtol=0, atol=0.05)
     told = model.load.T @ torch.linalg.solve(model.noise, model.load)
     assert torch.allclose(told, torch.diag(told.diagonal()), rtol=0, atol=1e-8 * float(told.max()))
-    again = model.log_prob(items).value + code.length * model.preprocessor.scale.log().sum()  # in model units
+    again = (
+        model.log_prob(items).value + code.length * model.preprocessor.scale.log().sum()
+    )  # in model units
     assert -1e-9 < float(again.mean()) + run.events[-1].loss < 0.01  # one pass further
 
 
@@ -365,12 +420,19 @@ def test_items_of_no_steps_columns_never_seen_and_weights_are_legal() -> None:
     batch = Batch(x, observed, torch.tensor([4, 0, 2, 4, 3, 1]), torch.tensor([1.0, 1, 1, 1, 0, 0]))
     for noise in ("diagonal", "full"):
         options = {"latents": 5, "noise": noise}
-        model = Run(build("linear_dynamical", options, space).double(), Table(space, batch), 5).fit()
+        model = Run(
+            build("linear_dynamical", options, space).double(), Table(space, batch), 5
+        ).fit()
         assert float(model.log_prob(batch).value[1]) == 0.0
         assert bool(model.log_prob(batch).value.isfinite().all())
-        now = {name: getattr(model, name) for name in ("first_mean", "first_cov", "step", "drift", "step_cov")}
+        now = {
+            name: getattr(model, name)
+            for name in ("first_mean", "first_cov", "step", "drift", "step_cov")
+        }
         now |= {name: getattr(model, name) for name in ("load", "offset", "noise")}
-        whole, part = (model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4]))
+        whole, part = (
+            model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
+        )
         assert all(torch.allclose(whole[name], part[name], atol=1e-9) for name in part)
 
 
@@ -381,11 +443,15 @@ def test_what_it_cannot_take_is_said() -> None:
         (series(2, 5), label(2), "law=linear_dynamical"),
         (series(2, 5, Real(lower=0, resolution=0.5)), None, ""),
     ):
-        answer = family("linear_dynamical").accepts(family("linear_dynamical").Config.parse({}), space, given)
+        answer = family("linear_dynamical").accepts(
+            family("linear_dynamical").Config.parse({}), space, given
+        )
         assert words in answer.why
         assert bool(answer) == (not words)
 
 
 def test_parameters_are_counted_without_the_coordinates_of_the_states() -> None:
     model = build("linear_dynamical", {"latents": 1}, series(1, 5))
-    assert model.count() == 6  # a decay in noise: means of start and all, decay, variances of start, move and noise
+    assert (
+        model.count() == 6
+    )  # a decay in noise: means of start and all, decay, variances of start, move and noise

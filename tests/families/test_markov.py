@@ -79,16 +79,25 @@ def test_all_answers_equal_enumeration(order: int, end: bool) -> None:
                 assert float(found[i]) == pytest.approx(float(value[same].logsumexp(0)), abs=1e-10)
                 best = model.mode(some[i : i + 1])
                 top = x[same][value[same].argmax()]
-                assert float(model.log_prob(best.batch).value) == pytest.approx(float(value[same].max()), abs=1e-10)
+                assert float(model.log_prob(best.batch).value) == pytest.approx(
+                    float(value[same].max()), abs=1e-10
+                )
                 assert torch.equal(best.x[0, ~mask], top[~mask])
 
 
 def test_all_words_have_a_mass_of_one_where_the_chain_ends() -> None:
     model = run_of(words(), order=1, end=True).fit()
-    total = sum(math.exp(by_hand(model, w)) for n in range(LONGEST + 1) for w in itertools.product(range(S), repeat=n))
+    total = sum(
+        math.exp(by_hand(model, w))
+        for n in range(LONGEST + 1)
+        for w in itertools.product(range(S), repeat=n)
+    )
     assert total == pytest.approx(1.0, abs=1e-12)
     drawn = model.sample(20_000, seed=0).length
-    p = [sum(math.exp(by_hand(model, w)) for w in itertools.product(range(S), repeat=n)) for n in range(LONGEST + 1)]
+    p = [
+        sum(math.exp(by_hand(model, w)) for w in itertools.product(range(S), repeat=n))
+        for n in range(LONGEST + 1)
+    ]
     share = drawn.bincount(minlength=LONGEST + 1).double() / 20_000
     assert bool(((share - torch.tensor(p)).abs() < 5 * 0.5 / math.sqrt(20_000)).all())
     assert "and length" in model.measure
@@ -117,7 +126,9 @@ def test_em_never_lowers_its_objective(steps: str, order: int) -> None:
 
 
 def test_holes_at_random_leave_the_tables_where_they_were() -> None:
-    whole, holes = (run_of(words(20_000, hidden=h), smoothing=0.0).fit().log_p.exp() for h in (0.0, 0.3))
+    whole, holes = (
+        run_of(words(20_000, hidden=h), smoothing=0.0).fit().log_p.exp() for h in (0.0, 0.3)
+    )
     assert float((whole - holes)[0, 1:].abs().max()) < 0.04
 
 
@@ -151,7 +162,9 @@ def test_columns_of_unlike_categories_have_tables_of_their_own() -> None:
     assert model.count() == 1 + 2 * 3 + 4 * 2
     hidden = Batch(every.double()).hide(torch.tensor([False, True, False]))
     drawn = model.complete(hidden[:1], n=4000, seed=0).x[:, 0, 1]
-    value = model.log_prob(torch.stack([torch.zeros(4), torch.arange(4.0), torch.zeros(4)], 1)).value.softmax(0)
+    value = model.log_prob(
+        torch.stack([torch.zeros(4), torch.arange(4.0), torch.zeros(4)], 1)
+    ).value.softmax(0)
     share = drawn.long().bincount(minlength=4).double() / 4000
     assert bool(((share - value).abs() < 5 * 0.5 / math.sqrt(4000)).all())
 
@@ -223,13 +236,20 @@ def test_completions_of_numbers_have_the_conditional_law() -> None:
     mean, cov = model.chain.lags.joint(9, model.fitted)
     mean, cov = mean * scale + shift, cov * scale * scale[:, None]
     x = torch.from_numpy(np.stack([i for i in swings() if len(i) == 9][:2]))
-    for mask in (torch.arange(9) >= 5, (torch.arange(9) == 3) | (torch.arange(9) == 4)):  # ahead, and a gap
-        drawn = model.complete(Batch(x, length=torch.tensor([9, 9])).hide(mask[:, None]), n=20_000, seed=0).x
+    for mask in (
+        torch.arange(9) >= 5,
+        (torch.arange(9) == 3) | (torch.arange(9) == 4),
+    ):  # ahead, and a gap
+        drawn = model.complete(
+            Batch(x, length=torch.tensor([9, 9])).hide(mask[:, None]), n=20_000, seed=0
+        ).x
         hidden = mask.repeat_interleave(2)
         for i in range(2):
             middle, spread = conditioned(mean, cov, x[i].flatten(), ~hidden)
             own = drawn[:, i].flatten(1)[:, hidden]
-            assert bool(((own.mean(0) - middle).abs() < 5 * (spread.diagonal() / 20_000).sqrt()).all())
+            assert bool(
+                ((own.mean(0) - middle).abs() < 5 * (spread.diagonal() / 20_000).sqrt()).all()
+            )
             assert torch.allclose(torch.cov(own.T), spread, atol=0.02, rtol=0.05)
 
 
@@ -250,7 +270,10 @@ def test_numbers_go_on_to_any_length() -> None:
     ahead = model.forecast(swings(4), 300, n=200, seed=0)
     assert ahead.x.shape == (200, 4, 300, 2)
     far = ahead.x[:, :, 200:].mean((0, 1, 2))
-    a, b = torch.tensor([[0.6, 0.3], [-0.2, 0.5]]).double(), torch.tensor([[-0.3, 0.0], [0.1, 0.2]]).double()
+    a, b = (
+        torch.tensor([[0.6, 0.3], [-0.2, 0.5]]).double(),
+        torch.tensor([[-0.3, 0.0], [0.1, 0.2]]).double(),
+    )
     still = torch.linalg.solve(torch.eye(2).double() - a - b, torch.tensor([1.0, 0.0]).double())
     assert torch.allclose(far, still, atol=0.15)
     with pytest.raises(LikenessError, match="linear_dynamical"):
@@ -262,7 +285,12 @@ def test_what_it_cannot_take_is_said() -> None:
         (image(1, 4, 4), None, {}, "up to 64"),
         (sequence(3, 5), label(2), {}, "law=markov"),
         (sequence(60, 5), None, {"order": 4}, "take a lower order"),
-        (vector(2, (binary(), Nominal(categories=3))), None, {"steps": "tied"}, "leave out steps=tied"),
+        (
+            vector(2, (binary(), Nominal(categories=3))),
+            None,
+            {"steps": "tied"},
+            "leave out steps=tied",
+        ),
         (vector(3, binary()), None, {"end": True}, "leave out end="),
     ):
         answer = family("markov").accepts(family("markov").Config.parse(options), space, given)

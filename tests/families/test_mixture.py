@@ -16,7 +16,18 @@ from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch, as_batch
 from likeness.core.config import Settings
-from likeness.core.space import Count, Nominal, Ordinal, Real, binary, image, label, sequence, series, vector
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    binary,
+    image,
+    label,
+    sequence,
+    series,
+    vector,
+)
 from likeness.data.source import Table
 from likeness.data.worlds import world
 from likeness.learn.run import Run
@@ -44,7 +55,9 @@ def clusters(n=600, d=3, k=3, seed=0):
     g = np.random.default_rng(seed)
     own = g.integers(k, size=n)
     shapes = g.normal(size=(k, d, d))
-    return 4 * g.normal(size=(k, d))[own] + np.einsum("nij,nj->ni", shapes[own], g.normal(size=(n, d))), own
+    return 4 * g.normal(size=(k, d))[own] + np.einsum(
+        "nij,nj->ni", shapes[own], g.normal(size=(n, d))
+    ), own
 
 
 def holed(x, rate=0.3, seed=1):
@@ -84,7 +97,12 @@ def test_em_takes_the_same_path_as_scikit_learn(covariance):
     for _ in range(7):
         now = learner.maximise(learner.expect(data.batch, now), now)
     eye = np.eye(3)
-    first = {"full": np.stack([eye] * 3), "tied": eye, "diagonal": np.ones((3, 3)), "spherical": np.ones(3)}[covariance]
+    first = {
+        "full": np.stack([eye] * 3),
+        "tied": eye,
+        "diagonal": np.ones((3, 3)),
+        "spherical": np.ones(3),
+    }[covariance]
     name = {"diagonal": "diag"}.get(covariance, covariance)
     peer = GaussianMixture(3, covariance_type=name, max_iter=7, tol=0, reg_covar=1e-12, means_init=x[:3],
                            weights_init=np.full(3, 1 / 3), precisions_init=first)  # fmt: skip
@@ -93,7 +111,11 @@ def test_em_takes_the_same_path_as_scikit_learn(covariance):
         peer.fit(x)
     assert np.allclose(now["x.mean"], peer.means_, rtol=0, atol=1e-5)
     assert np.allclose(now["log_weight"].exp(), peer.weights_, rtol=0, atol=1e-6)
-    ours = now["x.cov"].numpy()[..., 0] if covariance == "spherical" else now["x.cov"].squeeze(0).numpy()
+    ours = (
+        now["x.cov"].numpy()[..., 0]
+        if covariance == "spherical"
+        else now["x.cov"].squeeze(0).numpy()
+    )
     assert np.allclose(ours, peer.covariances_, rtol=0, atol=1e-5)
 
 
@@ -102,11 +124,15 @@ def test_em_takes_the_same_path_as_scikit_learn(covariance):
 def test_no_pass_of_em_loses(covariance, hidden):
     x, _ = clusters(d=4)
     data = table(vector(4), holed(x, hidden))
-    run = Run(build(vector(4), components=5, covariance=covariance, tolerance=0.0, floor=1e-12), data, 60)
+    run = Run(
+        build(vector(4), components=5, covariance=covariance, tolerance=0.0, floor=1e-12), data, 60
+    )
     while not run.done:
         run.step()
     assert min(e.facts["rise"] for e in run.events[1:]) > -1e-6
-    assert float(run.model.log_prob(data.batch).value.mean()) >= run.events[-1].terms["objective"] - math.log(1e9)
+    assert float(run.model.log_prob(data.batch).value.mean()) >= run.events[-1].terms[
+        "objective"
+    ] - math.log(1e9)
 
 
 def test_no_pass_of_em_loses_on_a_table_of_heads_with_holes():
@@ -115,7 +141,9 @@ def test_no_pass_of_em_loses_on_a_table_of_heads_with_holes():
     own = g.integers(3, size=500)
     x = np.stack([(own + g.integers(2, size=500)) % 3, g.random(500) < 0.2 + 0.3 * own,
                   g.poisson(1 + 4 * own), own + 0.3 * g.normal(size=500)], -1).astype(float)  # fmt: skip
-    run = Run(build(space, components=4, smoothing=0.0, tolerance=0.0), table(space, holed(x, 0.2)), 40)
+    run = Run(
+        build(space, components=4, smoothing=0.0, tolerance=0.0), table(space, holed(x, 0.2)), 40
+    )
     while not run.done:
         run.step()
     assert min(e.facts["rise"] for e in run.events[1:]) > -1e-9
@@ -129,7 +157,10 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
     v, r = torch.randn(20, width, generator=g).double(), torch.rand(2, 20, generator=g).double()
     params = part.blank(torch.ones(width).double())
     root = torch.randn(2, width, width, generator=g).double() / math.sqrt(width)
-    params |= {"mean": torch.randn(2, width, generator=g).double(), "cov": root @ root.mT + torch.eye(width)}
+    params |= {
+        "mean": torch.randn(2, width, generator=g).double(),
+        "cov": root @ root.mT + torch.eye(width),
+    }
     some = (torch.rand(20, width, generator=g) < 0.6) | (torch.arange(width) == 0)
     for known in (torch.ones_like(some), some):
         seen = part.sight(params)(v, known)
@@ -142,8 +173,13 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
                 full, left = v[i].clone(), torch.zeros_like(c)
                 full[h] = m[h] + gain @ (v[i, o] - m[o])
                 left[h[:, None], h] = c[h][:, h] - gain @ c[o][:, h]
-                first, second = first + r[k, i] * full, second + r[k, i] * (torch.outer(full, full) + left)
-                expected = multivariate_normal(m[o].numpy(), c[o][:, o].numpy()).logpdf(v[i, o].numpy())
+                first, second = (
+                    first + r[k, i] * full,
+                    second + r[k, i] * (torch.outer(full, full) + left),
+                )
+                expected = multivariate_normal(m[o].numpy(), c[o][:, o].numpy()).logpdf(
+                    v[i, o].numpy()
+                )
                 assert float(seen.log_p[k, i]) == pytest.approx(float(expected), abs=1e-9)
             assert torch.allclose(sums["first"][k], first, rtol=0, atol=1e-9)
             assert torch.allclose(sums["second"][k], second, rtol=0, atol=1e-9)
@@ -153,7 +189,9 @@ def test_monotone_holes_have_their_closed_form():
     """Where only the second of two is ever missing (Anderson 1957)."""
     g = np.random.default_rng(0)
     x = g.normal(size=(400, 2)) @ np.array([[1.0, 0.8], [0.0, 0.5]]) + [3, -1]
-    gone = g.random(400) < 1 / (1 + np.exp(-2 * (x[:, 0] - 3)))  # missing more often where the first is large
+    gone = g.random(400) < 1 / (
+        1 + np.exp(-2 * (x[:, 0] - 3))
+    )  # missing more often where the first is large
     shown = np.where(gone[:, None] & [False, True], np.nan, x)
     model = fit(vector(2), shown, components=1, tolerance=1e-14, floor=1e-12)
     there = x[~gone]
@@ -163,7 +201,9 @@ def test_monotone_holes_have_their_closed_form():
     _, m, c = outside(model)
     assert m[0].numpy() == pytest.approx([x[:, 0].mean(), mean], abs=1e-5)
     s = x[:, 0].var()
-    assert c[0].numpy() == pytest.approx(np.array([[s, slope * s], [slope * s, rest + slope**2 * s]]), abs=1e-5)
+    assert c[0].numpy() == pytest.approx(
+        np.array([[s, slope * s], [slope * s, rest + slope**2 * s]]), abs=1e-5
+    )
 
 
 def test_the_truth_is_found_and_not_beaten():
@@ -171,7 +211,9 @@ def test_the_truth_is_found_and_not_beaten():
     model = fit(ring.space, ring.source(4000, 0).batch, components=8)
     fresh = ring.source(20_000, 0, first=1_000_000).batch
     gap = ring.log_prob(fresh).value - model.log_prob(fresh).value
-    assert -3 * float(gap.std()) / math.sqrt(len(gap)) < float(gap.mean()) < 0.02  # 47 parameters: .006 expected
+    assert (
+        -3 * float(gap.std()) / math.sqrt(len(gap)) < float(gap.mean()) < 0.02
+    )  # 47 parameters: .006 expected
 
 
 # ---- what log p means ----------------------------------------------------------------------------------------------
@@ -196,7 +238,11 @@ def test_a_change_of_units_shifts_log_p(covariance):
     x, _ = clusters()
     a, b = np.array([3.0, -0.01, 500.0]), np.array([5.0, -7.0, 0.1])
     here = fit(vector(3), x, components=3, covariance=covariance, passes=30).log_prob(x).value
-    there = fit(vector(3), a * x + b, components=3, covariance=covariance, passes=30).log_prob(a * x + b).value
+    there = (
+        fit(vector(3), a * x + b, components=3, covariance=covariance, passes=30)
+        .log_prob(a * x + b)
+        .value
+    )
     assert torch.allclose(there, here - math.log(abs(a.prod())), rtol=0, atol=1e-6)
 
 
@@ -208,9 +254,13 @@ def test_binary_states_have_mass_one_and_their_marginals():
     states = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * 5)
     p = model.log_prob(states).value.exp()
     assert float(p.sum()) == pytest.approx(1, abs=1e-12)
-    hidden = Batch(torch.tensor([[1.0, 0, 0, 1, 0]]).double(), torch.tensor([[True, False, True, False, True]]))
+    hidden = Batch(
+        torch.tensor([[1.0, 0, 0, 1, 0]]).double(), torch.tensor([[True, False, True, False, True]])
+    )
     fits = (states[:, [0, 2, 4]] == torch.tensor([1.0, 0, 0])).all(-1)
-    assert float(model.log_prob(hidden).value.exp()) == pytest.approx(float(p[fits].sum()), abs=1e-12)
+    assert float(model.log_prob(hidden).value.exp()) == pytest.approx(
+        float(p[fits].sum()), abs=1e-12
+    )
 
 
 def test_categories_may_be_renamed():
@@ -219,14 +269,18 @@ def test_categories_may_be_renamed():
     x[:, 1] = (x[:, 0] + (g.random(300) < 0.2)) % 3
     space, renamed = vector(4, Nominal(categories=3)), (x + 1) % 3
     a = fit(space, x, components=4, passes=50).log_prob(x).value
-    assert torch.allclose(a, fit(space, renamed, components=4, passes=50).log_prob(renamed).value, rtol=0, atol=1e-6)
+    assert torch.allclose(
+        a, fit(space, renamed, components=4, passes=50).log_prob(renamed).value, rtol=0, atol=1e-6
+    )
 
 
 def test_rounded_entries_are_bins_where_independent_and_a_bound_else():
     g = np.random.default_rng(0)
     x = np.round(2 * g.normal(size=(800, 2)) @ np.array([[1, 0.7], [0, 0.7]])) / 2
     space = vector(2, Real(resolution=0.5))
-    exact, bound = (fit(space, x, components=2, covariance=c).log_prob(x, seed=0) for c in ("diagonal", "full"))
+    exact, bound = (
+        fit(space, x, components=2, covariance=c).log_prob(x, seed=0) for c in ("diagonal", "full")
+    )
     assert (exact.kind, bound.kind) == (Kind.EXACT, Kind.LOWER_BOUND)
     line = np.arange(-16, 16.5, 0.5)
     states = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
@@ -259,8 +313,12 @@ def test_one_component_conditions_as_least_squares():
     design = np.c_[np.ones(500), s]
     fitted = design @ np.linalg.lstsq(design, x, rcond=None)[0]
     cov = (x - fitted).T @ (x - fitted) / 500
-    expected = [multivariate_normal(f, cov).logpdf(v) for f, v in zip(fitted[:9], x[:9], strict=True)]
-    assert model.log_prob(x[:9], given=s[:9]).value.numpy() == pytest.approx(np.array(expected), abs=1e-6)
+    expected = [
+        multivariate_normal(f, cov).logpdf(v) for f, v in zip(fitted[:9], x[:9], strict=True)
+    ]
+    assert model.log_prob(x[:9], given=s[:9]).value.numpy() == pytest.approx(
+        np.array(expected), abs=1e-6
+    )
 
 
 def test_a_hidden_part_of_a_given_vector_is_integrated_out():
@@ -273,19 +331,31 @@ def test_a_hidden_part_of_a_given_vector_is_integrated_out():
     line = np.linspace(-9, 12, 4001)
     whole = np.c_[np.full(4001, 0.7), line]
     joint = model.law.log_joint(  # p(s): what the components say of the condition alone
-        model._views_of_given(model._views(Batch(torch.zeros(4001, 1).double(), given=as_batch(vector(2), whole)))),
+        model._views_of_given(
+            model._views(Batch(torch.zeros(4001, 1).double(), given=as_batch(vector(2), whole)))
+        ),
         model.fitted,
     ).logsumexp(0)
     weight = joint.softmax(0)
-    by_hand = (model.log_prob(np.full((4001, 1), 1.3), given=whole).value.exp() * weight).sum().log()
-    assert float(model.log_prob([[1.3]], given=part).value) == pytest.approx(float(by_hand), abs=1e-4)
+    by_hand = (
+        (model.log_prob(np.full((4001, 1), 1.3), given=whole).value.exp() * weight).sum().log()
+    )
+    assert float(model.log_prob([[1.3]], given=part).value) == pytest.approx(
+        float(by_hand), abs=1e-4
+    )
 
 
 GIVENS = {
     "label": (label(3), lambda g, own: own[:, None]),
     "vector": (vector(2), lambda g, own: own[:, None] + 0.3 * g.normal(size=(len(own), 2))),
-    "image": (image(1, 2, 2), lambda g, own: 60 * own[:, None, None, None] + g.integers(60, size=(len(own), 1, 2, 2))),
-    "tokens": (sequence(6, 4), lambda g, own: [2 * o + g.integers(2, size=g.integers(1, 5)) for o in own]),
+    "image": (
+        image(1, 2, 2),
+        lambda g, own: 60 * own[:, None, None, None] + g.integers(60, size=(len(own), 1, 2, 2)),
+    ),
+    "tokens": (
+        sequence(6, 4),
+        lambda g, own: [2 * o + g.integers(2, size=g.integers(1, 5)) for o in own],
+    ),
 }
 
 
@@ -294,7 +364,9 @@ def test_discrete_conditionals_have_mass_one_and_follow_what_is_given(name):
     given_space, make = GIVENS[name]
     g = np.random.default_rng(0)
     own = g.integers(3, size=900)
-    x = np.stack([np.where(g.random(900) < 0.85, own, g.integers(3, size=900)) for _ in range(2)], -1)
+    x = np.stack(
+        [np.where(g.random(900) < 0.85, own, g.integers(3, size=900)) for _ in range(2)], -1
+    )
     space = vector(2, Nominal(categories=3))
     data = table(space, x, given_space, make(g, own))
     model = Run(build(space, given_space, components=4), data, 100).fit()
@@ -304,8 +376,13 @@ def test_discrete_conditionals_have_mass_one_and_follow_what_is_given(name):
         p = model.log_prob(states, given=given).value.exp()
         assert float(p.sum()) == pytest.approx(1, abs=1e-9)
         assert int(p.argmax()) == 4 * own[i]
-    gain = model.log_prob(data.batch).value.mean() - model.log_prob(data.batch.given_as(None)).value.mean()
-    assert 0.9 < float(gain) < math.log(3)  # the class is worth log 3, and x tells it with 1.7 bits of noise
+    gain = (
+        model.log_prob(data.batch).value.mean()
+        - model.log_prob(data.batch.given_as(None)).value.mean()
+    )
+    assert (
+        0.9 < float(gain) < math.log(3)
+    )  # the class is worth log 3, and x tells it with 1.7 bits of noise
 
 
 def test_rows_without_a_label_help():
@@ -316,7 +393,9 @@ def test_rows_without_a_label_help():
     posterior = model.classify(x)
     assert posterior.kind is Kind.EXACT
     assert float((posterior.best.numpy() == own).mean()) > 0.95
-    joint = torch.stack([model.log_prob(x, given=torch.full((1000, 1), float(y))).value for y in range(2)], -1)
+    joint = torch.stack(
+        [model.log_prob(x, given=torch.full((1000, 1), float(y))).value for y in range(2)], -1
+    )
     summed = (joint + model.class_prior().log()).logsumexp(-1)
     assert torch.allclose(summed, model.log_prob(x).value, rtol=0, atol=1e-9)
 
@@ -337,10 +416,14 @@ def test_completion_follows_the_conditional():
     share = np.array([wk * multivariate_normal(mk[0], ck[0, 0]).pdf(row[0, 0])
                       for wk, mk, ck in zip(w, m, c, strict=True)])  # fmt: skip
     share /= share.sum()
-    means = np.array([mk[1:] + ck[1:, 0] / ck[0, 0] * (row[0, 0] - mk[0]) for mk, ck in zip(m, c, strict=True)])
+    means = np.array(
+        [mk[1:] + ck[1:, 0] / ck[0, 0] * (row[0, 0] - mk[0]) for mk, ck in zip(m, c, strict=True)]
+    )
     covs = np.array([ck[1:, 1:] - np.outer(ck[1:, 0], ck[0, 1:]) / ck[0, 0] for ck in c])
     mean = share @ means
-    cov = np.einsum("k,kij->ij", share, covs + means[:, :, None] * means[:, None]) - np.outer(mean, mean)
+    cov = np.einsum("k,kij->ij", share, covs + means[:, :, None] * means[:, None]) - np.outer(
+        mean, mean
+    )
     error = np.sqrt(np.diag(cov) / 20_000)
     assert np.all(np.abs(drawn[:, 1:].mean(0).numpy() - mean) < 4 * error)
     assert np.allclose(np.cov(drawn[:, 1:].T), cov, rtol=0.1, atol=0.1 * np.diag(cov).min())
@@ -353,7 +436,9 @@ def test_draws_have_the_frequencies_of_log_prob():
     space = vector(2, (Nominal(categories=3), Ordinal(levels=2)))
     model = fit(space, x, components=3)
     drawn = model.sample(30_000, seed=0).x
-    states = torch.cartesian_prod(torch.arange(3.0, dtype=torch.float64), torch.arange(2.0, dtype=torch.float64))
+    states = torch.cartesian_prod(
+        torch.arange(3.0, dtype=torch.float64), torch.arange(2.0, dtype=torch.float64)
+    )
     p = model.log_prob(states).value.exp()
     seen = torch.stack([(drawn == s).all(-1).double().mean() for s in states])
     assert bool(((seen - p).abs() < 5 * (p * (1 - p) / 30_000).sqrt() + 1e-9).all())
@@ -365,18 +450,26 @@ def test_components_decode_to_what_they_are(covariance):
     x, _ = clusters()
     model = fit(vector(3), x, components=3, covariance=covariance, passes=30)
     each = torch.stack(
-        [model.decode(torch.full((40, 1), float(k))).log_prob(torch.tensor(x[:40])) for k in range(3)], -1
+        [
+            model.decode(torch.full((40, 1), float(k))).log_prob(torch.tensor(x[:40]))
+            for k in range(3)
+        ],
+        -1,
     )
     joint = each + model.log_weight
     assert torch.allclose(joint.logsumexp(-1), model.log_prob(x[:40]).value, rtol=0, atol=1e-9)
     assert torch.allclose(model.encode(x[:40]).mean, joint.softmax(-1), rtol=0, atol=1e-9)
     drawn = model.decode(torch.full((1, 1), 2.0)).sample(5000, seed=0).x[:, 0]
-    assert torch.allclose(drawn.mean(0), model.decode([[2.0]]).mean[0], atol=4 * float(drawn.std(0).max()) / 70)
+    assert torch.allclose(
+        drawn.mean(0), model.decode([[2.0]]).mean[0], atol=4 * float(drawn.std(0).max()) / 70
+    )
 
 
 def test_the_mode_is_the_highest_peak():
     line = torch.linspace(-8, 8, 3201).double()[:, None]
-    x = np.r_[np.random.default_rng(0).normal(-2, 1.0, 700), np.random.default_rng(1).normal(2, 0.7, 300)][:, None]
+    x = np.r_[
+        np.random.default_rng(0).normal(-2, 1.0, 700), np.random.default_rng(1).normal(2, 0.7, 300)
+    ][:, None]
     model = fit(vector(1), x, components=2, covariance="full")
     best = float(line[model.log_prob(line).value.argmax()])
     found = model.mode()
@@ -406,7 +499,9 @@ def test_the_mode_of_discrete_rows_is_enumerated():
     states = torch.cartesian_prod(*[torch.arange(3.0, dtype=torch.float64)] * 4)
     found = model.mode()
     assert found.kind is Kind.EXACT
-    assert float(model.log_prob(found.x).value) == pytest.approx(float(model.log_prob(states).value.max()), abs=1e-12)
+    assert float(model.log_prob(found.x).value) == pytest.approx(
+        float(model.log_prob(states).value.max()), abs=1e-12
+    )
 
 
 def test_the_mode_of_a_table_with_counts_is_no_worse_than_any_row_seen():
@@ -428,7 +523,8 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(hidden):
     alone = torch.cat([model.log_prob(batch[i : i + 1], settings=strict).value for i in range(20)])
     assert torch.equal(together, alone)
     assert torch.equal(
-        model.sample(20, seed=3, settings=strict).x[5:], model.sample(15, seed=3, first=5, settings=strict).x
+        model.sample(20, seed=3, settings=strict).x[5:],
+        model.sample(15, seed=3, first=5, settings=strict).x,
     )
 
 
@@ -437,7 +533,9 @@ def test_a_saved_model_gives_the_same_answers(tmp_path):
     model = fit(vector(3), x, label(3), own[:, None], components=4, passes=10)
     store.save(model, tmp_path / "m")
     again = store.open_model(tmp_path / "m")
-    assert torch.equal(again.log_prob(x, given=own[:, None]).value, model.log_prob(x, given=own[:, None]).value)
+    assert torch.equal(
+        again.log_prob(x, given=own[:, None]).value, model.log_prob(x, given=own[:, None]).value
+    )
     assert torch.equal(again.sample(5, seed=1).x, model.sample(5, seed=1).x)
 
 
@@ -457,7 +555,9 @@ def test_three_planted_components_are_found() -> None:
     apart = torch.cdist(means, torch.tensor(centres))
     assert float(apart.amin(0).max()) < 0.1
     shares = model.encode(x).mean
-    torch.testing.assert_close(shares.sum(-1), torch.ones(3000, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        shares.sum(-1), torch.ones(3000, dtype=torch.float64), rtol=0, atol=1e-12
+    )
     assert (apart.argmin(1)[shares.argmax(-1)].numpy() == own).mean() > 0.99
 
 

@@ -11,7 +11,10 @@ import pytest
 from bench.modes import FEW, Outcome, measured
 
 SEEDS = range(10)
-EVEN = {"ring": 0.004, "grid": 0.009}  # KL to uniform of 2,500 draws, of which 0.0014 and 0.0048 come by chance
+EVEN = {
+    "ring": 0.004,
+    "grid": 0.009,
+}  # KL to uniform of 2,500 draws, of which 0.0014 and 0.0048 come by chance
 SHARP, WIDTH, SECONDS = 0.975, 0.1, 60.0
 
 
@@ -30,7 +33,9 @@ def misses(found: Outcome, even: float) -> list[str]:
     return [name for name, met in asked.items() if not met]
 
 
-NARROW = pytest.mark.xfail(reason="the narrowest mode is 0.86 to 0.89 wide on six of ten seeds", strict=True)
+NARROW = pytest.mark.xfail(
+    reason="the narrowest mode is 0.86 to 0.89 wide on six of ten seeds", strict=True
+)
 
 
 @functools.cache

@@ -20,7 +20,9 @@ REALS, STATES = vector(SIZE), vector(SIZE, Nominal(categories=3))
 def real_rows() -> np.ndarray:
     """Two bumps whose entries lean on each other."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(2000, SIZE)) @ rng.normal(size=(SIZE, SIZE)) + 3 * rng.integers(0, 2, (2000, 1))
+    return rng.normal(size=(2000, SIZE)) @ rng.normal(size=(SIZE, SIZE)) + 3 * rng.integers(
+        0, 2, (2000, 1)
+    )
 
 
 def coded_rows() -> np.ndarray:
@@ -55,15 +57,21 @@ def beyond(x: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (found.mean(0) - truth).abs() / (found.std(0) / len(found) ** 0.5)
 
 
-@pytest.mark.parametrize("options", [{"family": "gaussian"}, {"family": "mixture", "components": 2}])
+@pytest.mark.parametrize(
+    "options", [{"family": "gaussian"}, {"family": "mixture", "components": 2}]
+)
 def test_reals(options) -> None:
-    model = fitted(options["family"], real_rows(), REALS, **{k: v for k, v in options.items() if k != "family"})
+    model = fitted(
+        options["family"], real_rows(), REALS, **{k: v for k, v in options.items() if k != "family"}
+    )
     scale, shift = model.preprocessor.scale.double(), model.preprocessor.shift.double()
     if options["family"] == "gaussian":  # its standardised mean is 0
         weight, mean, cov = torch.ones(1).double(), shift[None], model.cov.reshape(1, SIZE, SIZE)
     else:
         weight, mean, cov = model.log_weight.exp(), model.x_mean * scale + shift, model.x_cov
-    second = torch.einsum("k,kij->ij", weight, cov * scale * scale[:, None] + mean[:, :, None] * mean[:, None])
+    second = torch.einsum(
+        "k,kij->ij", weight, cov * scale * scale[:, None] + mean[:, :, None] * mean[:, None]
+    )
     pairs = itertools.combinations_with_replacement(range(SIZE), 2)
     truth = torch.cat([weight @ mean, torch.stack([second[i, j] for i, j in pairs])])
     assert beyond(model.sample(DRAWN, seed=0).x, truth).max() < 3
@@ -91,7 +99,10 @@ def test_reals_by_quadrature(family: str) -> None:
     model = fitted(family, rows, space, own, **options)
     line = torch.linspace(-12, 15, 361, dtype=torch.float64)
     states = torch.cartesian_prod(line, line)
-    p = model.log_prob(states.reshape(-1, *space.layout)).value.double().exp() * float(line[1] - line[0]) ** 2
+    p = (
+        model.log_prob(states.reshape(-1, *space.layout)).value.double().exp()
+        * float(line[1] - line[0]) ** 2
+    )
     torch.testing.assert_close(float(p.sum()), 1.0, rtol=0, atol=1e-6)
     drawn = model.sample(DRAWN, seed=0).x.reshape(DRAWN, 2)
     assert beyond(drawn, p @ moments(states)).max() < 3
@@ -116,7 +127,9 @@ OFF = {"kde": 1e-7}  # of the mass: kernels are summed in single precision
 def test_codes(family: str) -> None:
     space, options = CODES[family]
     rows = coded_rows()
-    model = fitted(family, rows, space, rows[:, 0] // 2 if family == "discriminant" else None, **options)
+    model = fitted(
+        family, rows, space, rows[:, 0] // 2 if family == "discriminant" else None, **options
+    )
     states = torch.tensor(list(itertools.product(range(3), repeat=SIZE))).double()
     length = torch.full((len(states),), SIZE) if space.ragged else None
     p = model.log_prob(Batch(states, length=length)).value.double().exp()

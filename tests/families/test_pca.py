@@ -31,7 +31,11 @@ def fit(x, given=None, given_space=None, **options):
 
 def low_rank(n: int = 400, d: int = 6, q: int = 2, seed: int = 0) -> np.ndarray:
     g = np.random.default_rng(seed)
-    return g.normal(size=(n, q)) @ g.normal(size=(q, d)) + 0.3 * g.normal(size=(n, d)) * np.arange(1, d + 1) + 2.0
+    return (
+        g.normal(size=(n, q)) @ g.normal(size=(q, d))
+        + 0.3 * g.normal(size=(n, d)) * np.arange(1, d + 1)
+        + 2.0
+    )
 
 
 def holed(x: np.ndarray, share: float = 0.3, seed: int = 1) -> np.ndarray:
@@ -54,7 +58,9 @@ def test_the_subspace_and_the_noise_are_those_of_principal_component_analysis() 
     dense = torch.tensor(theirs.get_covariance()) * (rows - 1) / rows
     assert torch.allclose(covariance(mine), dense, rtol=1e-6, atol=1e-6)
     likeliest = torch.distributions.MultivariateNormal(torch.tensor(x.mean(0)), dense)
-    assert torch.allclose(mine.log_prob(x).value, likeliest.log_prob(torch.tensor(x)), rtol=0, atol=1e-6)
+    assert torch.allclose(
+        mine.log_prob(x).value, likeliest.log_prob(torch.tensor(x)), rtol=0, atol=1e-6
+    )
 
 
 def test_two_directions_of_irises_hold_all_but_a_fiftieth_of_the_variance() -> None:
@@ -71,7 +77,9 @@ def test_factor_analysis_reaches_scikit_learns_likelihood() -> None:
     z = (x - x.mean(0)) / x.std(0)
     theirs = FactorAnalysis(3, tol=1e-9, max_iter=5000).fit(z)
     mine = fit(x, components=3, noise="diagonal", passes=2000, tolerance=1e-9)
-    assert float(mine.log_prob(x).value.mean()) == pytest.approx(theirs.score(z) - np.log(x.std(0)).sum(), abs=1e-6)
+    assert float(mine.log_prob(x).value.mean()) == pytest.approx(
+        theirs.score(z) - np.log(x.std(0)).sum(), abs=1e-6
+    )
     assert torch.allclose(mine.psi, torch.tensor(theirs.noise_variance_), rtol=0, atol=1e-3)
 
 
@@ -103,20 +111,32 @@ def test_draws_of_what_is_hidden_have_the_conditionals_mean_and_covariance() -> 
     row, n = np.array([[1.0, np.nan, 3.0, np.nan, np.nan, 2.0]]), 20_000
     drawn = model.complete(row, n=n, seed=0)
     assert drawn.kind is Kind.EXACT
-    mean, cov = model.preprocessor.shift + model.preprocessor.scale * model.mean[0], covariance(model)
+    mean, cov = (
+        model.preprocessor.shift + model.preprocessor.scale * model.mean[0],
+        covariance(model),
+    )
     o, h = [0, 2, 5], [1, 3, 4]
     gain = cov[h][:, o] @ torch.linalg.inv(cov[o][:, o])
-    want, left = mean[h] + gain @ (torch.tensor(row[0, o]) - mean[o]), cov[h][:, h] - gain @ cov[o][:, h]
+    want, left = (
+        mean[h] + gain @ (torch.tensor(row[0, o]) - mean[o]),
+        cov[h][:, h] - gain @ cov[o][:, h],
+    )
     got = drawn.x[:, 0, h]
     assert ((got.mean(0) - want).abs() < 5 * (left.diagonal() / n).sqrt()).all()
-    assert torch.allclose(torch.cov(got.T), left, rtol=0.1, atol=0.05 * float(left.diagonal().max()))
+    assert torch.allclose(
+        torch.cov(got.T), left, rtol=0.1, atol=0.05 * float(left.diagonal().max())
+    )
 
 
 def test_em_with_holes_never_falls_and_finds_the_law_that_the_whole_rows_have() -> None:
     x = low_rank(4000)
     space = vector(6)
     batch = as_batch(space, holed(x))
-    run = Run(build("pca", {"components": 2, "noise": "diagonal"}, space).double(), Table(space, batch), 2000)
+    run = Run(
+        build("pca", {"components": 2, "noise": "diagonal"}, space).double(),
+        Table(space, batch),
+        2000,
+    )
     model = run.fit()
     heights = [e.terms["objective"] for e in run.events]
     assert all(b >= a - 1e-9 for a, b in pairwise(heights))
@@ -124,7 +144,9 @@ def test_em_with_holes_never_falls_and_finds_the_law_that_the_whole_rows_have() 
     assert torch.allclose(covariance(model), covariance(whole), rtol=0.1, atol=0.25)
     spaced = lk.fit("gaussian", holed(x), holdout=0)
     gap = model.log_prob(holed(x)).value - spaced.log_prob(holed(x)).value
-    assert -0.02 < float(gap.mean()) <= 1e-6  # 2 directions are the truth; any covariance can only be likelier
+    assert (
+        -0.02 < float(gap.mean()) <= 1e-6
+    )  # 2 directions are the truth; any covariance can only be likelier
 
 
 def test_directions_are_sorted_and_turned_the_same_way_however_they_were_found() -> None:
@@ -143,9 +165,13 @@ def test_a_label_moves_the_mean_and_classes_follow_by_bayes_rule() -> None:
         mean = model.preprocessor.shift + model.preprocessor.scale * model.mean[k]
         assert torch.allclose(mean, torch.tensor(x[y == k].mean(0)), rtol=0, atol=1e-8)
     assert float((model.classify(x).probabilities.argmax(-1).numpy() == y).mean()) > 0.95
-    each = torch.stack([model.log_prob(x, given=np.full((150, 1), float(k))).value for k in range(3)], -1)
+    each = torch.stack(
+        [model.log_prob(x, given=np.full((150, 1), float(k))).value for k in range(3)], -1
+    )
     prior = torch.full((3,), 1 / 3, dtype=torch.float64)
-    assert torch.allclose(model.log_prob(x).value, (each + prior.log()).logsumexp(-1), rtol=0, atol=1e-9)
+    assert torch.allclose(
+        model.log_prob(x).value, (each + prior.log()).logsumexp(-1), rtol=0, atol=1e-9
+    )
 
 
 def test_a_given_vector_is_conditioned_on() -> None:
@@ -158,7 +184,9 @@ def test_a_given_vector_is_conditioned_on() -> None:
     mean = shift + scale * model.mean[0]
     both = gaussian.log_density(v, mean, cov)
     given = gaussian.log_density(v[:, 3:], mean[3:], cov[3:, 3:])
-    assert torch.allclose(model.log_prob(x[:, :3], given=x[:, 3:]).value, both - given, rtol=0, atol=1e-4)
+    assert torch.allclose(
+        model.log_prob(x[:, :3], given=x[:, 3:]).value, both - given, rtol=0, atol=1e-4
+    )
     assert torch.allclose(model.log_prob(x[:, :3]).value, gaussian.log_density(v[:, :3], mean[:3], cov[:3, :3]),
                           rtol=0, atol=1e-4)  # fmt: skip
 
@@ -171,7 +199,9 @@ def test_more_directions_fill_in_hidden_pixels_better_than_their_means() -> None
     def error(filled: np.ndarray) -> float:
         return float(np.square(filled - test)[hidden].mean())
 
-    few, many = (error(fit(x[:1500], components=q, scale=False).mode(rows).x.numpy()) for q in (2, 12))
+    few, many = (
+        error(fit(x[:1500], components=q, scale=False).mode(rows).x.numpy()) for q in (2, 12)
+    )
     plain = error(np.broadcast_to(x[:1500].mean(0), test.shape))
     assert few < 0.85 * plain
     assert many < 0.75 * few

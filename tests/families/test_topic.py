@@ -44,14 +44,18 @@ def by_assignments(model, words: list[int]) -> float:
     for z in itertools.product(range(k), repeat=len(words)):
         count = torch.bincount(torch.tensor(z, dtype=torch.int64), minlength=k)
         value = float(log_norm(alpha + count) - log_norm(alpha))
-        total = np.logaddexp(total, value + sum(math.log(beta[a, w]) for a, w in zip(z, words, strict=True)))
+        total = np.logaddexp(
+            total, value + sum(math.log(beta[a, w]) for a, w in zip(z, words, strict=True))
+        )
     return total
 
 
 DOCUMENTS = [[0, 0, 1, 0], [4], [3, 3, 2, 4, 0, 1], [1, 2, 1, 2, 1, 2, 1], []]
 
 
-def planted(rows: int, words: int, seed: int = 0, alpha: float = 0.3) -> tuple[list[np.ndarray], np.ndarray]:
+def planted(
+    rows: int, words: int, seed: int = 0, alpha: float = 0.3
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Documents of ten topics, the rows and columns of a 5x5 square (Griffiths & Steyvers 2004)."""
     g, topics = np.random.default_rng(seed), np.zeros((10, 5, 5))
     for i in range(5):
@@ -62,7 +66,9 @@ def planted(rows: int, words: int, seed: int = 0, alpha: float = 0.3) -> tuple[l
 
 
 def run_of(items, space, passes: int = 200, **options) -> Run:
-    return Run(build("topic", options, space).double(), Table(space, as_batch(space, items)), passes)
+    return Run(
+        build("topic", options, space).double(), Table(space, as_batch(space, items)), passes
+    )
 
 
 def apart(found: torch.Tensor, truth: np.ndarray) -> np.ndarray:
@@ -83,7 +89,11 @@ def test_sparse_products_are_the_dense_ones() -> None:
     for bags, dense, own in (
         (Bags.of_counts(x, torch.ones_like(x, dtype=torch.bool)), x, a),
         (Bags.of_counts(x, torch.ones_like(x, dtype=torch.bool)).take(rows), x[rows], a[rows]),
-        (Bags.of_counts(x, torch.ones_like(x, dtype=torch.bool)).repeat(2), x.repeat(2, 1), a.repeat(2, 1)),
+        (
+            Bags.of_counts(x, torch.ones_like(x, dtype=torch.bool)).repeat(2),
+            x.repeat(2, 1),
+            a.repeat(2, 1),
+        ),
     ):
         there = dense.nonzero(as_tuple=True)
         assert torch.equal(bags.count, dense[there])
@@ -97,7 +107,9 @@ def test_sequences_and_counts_make_the_same_bags() -> None:
     x = torch.tensor([[2, 0, 2, 1], [1, 1, 9, 9]], dtype=torch.float64)
     present = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
     one = Bags.of_sequences(x, present, 4)
-    two = Bags.of_counts(torch.tensor([[1.0, 1, 2, 0], [0, 2, 0, 0]]).double(), torch.ones(2, 4, dtype=torch.bool))
+    two = Bags.of_counts(
+        torch.tensor([[1.0, 1, 2, 0], [0, 2, 0, 0]]).double(), torch.ones(2, 4, dtype=torch.bool)
+    )
     for name in ("start", "word", "count"):
         assert torch.equal(getattr(one, name), getattr(two, name))
 
@@ -121,12 +133,18 @@ def test_a_dirichlet_has_its_moments_density_and_mode() -> None:
     assert torch.allclose(z.sum(-1), torch.ones(n, 2, dtype=torch.float64))
     assert bool(((z.mean(0) - theirs.mean).abs() < 5 * (theirs.variance / n).sqrt()).all())
     assert torch.allclose(z.var(0), theirs.variance, rtol=0.08)
-    log_z = log_shares(weights[:1].expand(n, 3), Noise(1, torch.arange(n), dtype=torch.float64), "z")
-    assert bool(((log_z.mean(0) - mean_log(weights[0])).abs() < 5 * log_z.std(0) / math.sqrt(n)).all())
+    log_z = log_shares(
+        weights[:1].expand(n, 3), Noise(1, torch.arange(n), dtype=torch.float64), "z"
+    )
+    assert bool(
+        ((log_z.mean(0) - mean_log(weights[0])).abs() < 5 * log_z.std(0) / math.sqrt(n)).all()
+    )
     assert torch.allclose(one.log_prob(z[0]), theirs.log_prob(z[0]))
     assert torch.allclose(one[1:].mode, torch.tensor([[2.0, 1.0, 3.0]]).double() / 6)
     assert one.mode[0].tolist() == [0, 0, 1]
-    tiny = log_shares(torch.full((50, 4), 1e-4).double(), Noise(0, torch.arange(50), dtype=torch.float64), "z")
+    tiny = log_shares(
+        torch.full((50, 4), 1e-4).double(), Noise(0, torch.arange(50), dtype=torch.float64), "z"
+    )
     assert bool(torch.isfinite(tiny).all())
 
 
@@ -139,7 +157,8 @@ def test_newton_finds_the_likeliest_weights(begin: float) -> None:
     one = fitted(start, mean, symmetric=True)
     assert len(one.unique()) == 1
     heights = [
-        float(mean.sum() * a - log_norm(torch.full((4,), a).double())) for a in (one[0] * f for f in (0.99, 1, 1.01))
+        float(mean.sum() * a - log_norm(torch.full((4,), a).double()))
+        for a in (one[0] * f for f in (0.99, 1, 1.01))
     ]
     assert heights[1] > max(heights[0], heights[2])
 
@@ -181,7 +200,8 @@ def test_one_topic_is_a_unigram_model_and_its_bound_is_exact() -> None:
     share = np.bincount(np.concatenate(items).astype(int), minlength=25) / 1000
     assert torch.allclose(model.table[:, 0], torch.from_numpy(share))
     assert torch.allclose(
-        model.log_prob(items).value, torch.tensor([np.log(share)[i.astype(int)].sum() for i in items])
+        model.log_prob(items).value,
+        torch.tensor([np.log(share)[i.astype(int)].sum() for i in items]),
     )
 
 
@@ -189,7 +209,9 @@ def test_counts_are_words_in_any_order_under_a_poisson_total() -> None:
     words, rate = random_law(), 4.5
     counts = law(words.table.T, words.alpha, vector(5, Count()), rate)
     batch = as_batch(words.space, [np.array(d, float) for d in DOCUMENTS])
-    x = torch.from_numpy(np.stack([np.bincount(np.array(d, int), minlength=5) for d in DOCUMENTS])).double()
+    x = torch.from_numpy(
+        np.stack([np.bincount(np.array(d, int), minlength=5) for d in DOCUMENTS])
+    ).double()
     total = torch.distributions.Poisson(torch.tensor(rate)).log_prob(x.sum(-1))
     orders = torch.lgamma(x.sum(-1) + 1) - torch.lgamma(x + 1).sum(-1)
     assert torch.allclose(counts.log_prob(x).value, words.log_prob(batch).value + total + orders)
@@ -225,7 +247,9 @@ def test_draws_have_the_frequencies_of_the_sum_over_assignments() -> None:
     model = random_law(v=3)
     x = model.sample(20_000, seed=0, settings={"length": 2}).x.long()
     seen = torch.bincount(x[:, 0] * 3 + x[:, 1], minlength=9).double() / 20_000
-    truth = torch.tensor([math.exp(by_assignments(model, list(w))) for w in itertools.product(range(3), repeat=2)])
+    truth = torch.tensor(
+        [math.exp(by_assignments(model, list(w))) for w in itertools.product(range(3), repeat=2)]
+    )
     assert float(truth.sum()) == pytest.approx(1, abs=1e-9)
     assert bool(((seen - truth).abs() < 5 * (truth / 20_000).sqrt()).all())
 
@@ -245,12 +269,16 @@ def test_drawn_counts_have_their_mean_and_are_overdispersed() -> None:
 @pytest.mark.parametrize("observed", [[0, 0, 1], [3, 4, 4, 2]])
 def test_completions_have_the_conditional_frequencies(observed: list[int]) -> None:
     model, n = random_law(seed=3), 4000
-    drawn = model.complete([np.array([*observed, np.nan])], n=n, seed=0, settings={"particles": 20_000})
+    drawn = model.complete(
+        [np.array([*observed, np.nan])], n=n, seed=0, settings={"particles": 20_000}
+    )
     assert drawn.kind is Kind.ESTIMATE
     assert float(drawn.ess) > 0.5 * n
     seen = torch.bincount(drawn.x[:, 0, len(observed)].long(), minlength=5).double() / n
     given = by_assignments(model, observed)
-    truth = torch.tensor([math.exp(by_assignments(model, [*observed, w]) - given) for w in range(5)])
+    truth = torch.tensor(
+        [math.exp(by_assignments(model, [*observed, w]) - given) for w in range(5)]
+    )
     assert bool(((seen - truth).abs() < 5 * (truth / n).sqrt() + 0.01).all())
     best = model.mode([np.array([*observed, np.nan])])
     assert int(best.x[0, len(observed)]) == int(truth.argmax())
@@ -274,10 +302,16 @@ def test_codes_are_the_posterior_of_the_proportions() -> None:
     items = [np.array(d, float) for d in DOCUMENTS]
     code = model.encode(items)
     assert code.kind is Kind.ESTIMATE
-    assert torch.allclose(code.weights.sum(-1), model.alpha.sum() + torch.tensor([len(d) for d in DOCUMENTS]))
+    assert torch.allclose(
+        code.weights.sum(-1), model.alpha.sum() + torch.tensor([len(d) for d in DOCUMENTS])
+    )
     assert torch.allclose(code.weights[4], model.alpha)
-    one = law([[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9]], [0.7, 0.9])  # words that say their topic: then it is exact
-    assert torch.allclose(one.encode([np.array([0.0, 0, 1])]).weights, torch.tensor([[2.7, 1.9]]).double(), atol=1e-6)
+    one = law(
+        [[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9]], [0.7, 0.9]
+    )  # words that say their topic: then it is exact
+    assert torch.allclose(
+        one.encode([np.array([0.0, 0, 1])]).weights, torch.tensor([[2.7, 1.9]]).double(), atol=1e-6
+    )
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------
@@ -294,20 +328,39 @@ def test_em_never_lowers_its_bound(smoothing: float, proportions: str, kind: str
         data = np.stack([np.bincount(i.astype(int), minlength=25) for i in items]).astype(float)
         holes = np.random.default_rng(1).random(data.shape) < 0.2
         data = np.where(holes & (kind == "counts with holes"), np.nan, data)
-    options = {"topics": 4, "smoothing": smoothing, "proportions": proportions, "tolerance": 1e-7, "updates": 2}
+    options = {
+        "topics": 4,
+        "smoothing": smoothing,
+        "proportions": proportions,
+        "tolerance": 1e-7,
+        "updates": 2,
+    }
     run = run_of(data, space, 60, **options)
     run.fit()
     gains = [a.loss - b.loss for a, b in itertools.pairwise(run.events)]
-    kept = [gain for made, gain in enumerate(gains, 1) if made % EVEN or made > EXPLORED]  # of passes that go on
+    kept = [
+        gain for made, gain in enumerate(gains, 1) if made % EVEN or made > EXPLORED
+    ]  # of passes that go on
     assert min(kept) > -1e-9 * abs(run.events[-1].loss)
     assert len(kept) > 20
 
 
 def test_points_for_topics_have_a_bound_that_is_the_objective() -> None:
     items, _ = planted(60, 30)
-    run = run_of(items, sequence(25, 30), 300, topics=3, smoothing=0.0, tolerance=1e-9, updates=20, proportions="fixed")
+    run = run_of(
+        items,
+        sequence(25, 30),
+        300,
+        topics=3,
+        smoothing=0.0,
+        tolerance=1e-9,
+        updates=20,
+        proportions="fixed",
+    )
     model = run.fit()
-    assert float(model.log_prob(items).value.mean()) == pytest.approx(-run.events[-1].loss, abs=1e-3)
+    assert float(model.log_prob(items).value.mean()) == pytest.approx(
+        -run.events[-1].loss, abs=1e-3
+    )
 
 
 def test_laws_of_topics_cost_what_the_divergence_from_their_prior_says() -> None:
@@ -318,10 +371,16 @@ def test_laws_of_topics_cost_what_the_divergence_from_their_prior_says() -> None
     model = run.model
     topics, bound = model._learning(now)
     eta = torch.full((25,), 0.4, dtype=torch.float64)
-    q, p = torch.distributions.Dirichlet(now["weights"].T), torch.distributions.Dirichlet(eta.expand(3, -1))
-    assert float(bound) == pytest.approx(-float(torch.distributions.kl_divergence(q, p).sum()), abs=1e-9)
+    q, p = (
+        torch.distributions.Dirichlet(now["weights"].T),
+        torch.distributions.Dirichlet(eta.expand(3, -1)),
+    )
+    assert float(bound) == pytest.approx(
+        -float(torch.distributions.kl_divergence(q, p).sum()), abs=1e-9
+    )
     assert torch.allclose(
-        topics.table, (q.concentration.digamma() - q.concentration.sum(-1, keepdim=True).digamma()).exp().T
+        topics.table,
+        (q.concentration.digamma() - q.concentration.sum(-1, keepdim=True).digamma()).exp().T,
     )
 
 
@@ -329,7 +388,9 @@ def test_alpha_that_is_learned_raises_the_bound_and_nears_the_truth() -> None:
     items, _ = planted(600, 60, alpha=0.3)
     ends, models = {}, {}
     for proportions in ("fixed", "symmetric", "asymmetric"):
-        run = run_of(items, sequence(25, 60), topics=10, alpha=1.0, proportions=proportions, tolerance=1e-4)
+        run = run_of(
+            items, sequence(25, 60), topics=10, alpha=1.0, proportions=proportions, tolerance=1e-4
+        )
         models[proportions], ends[proportions] = run.fit(), -run.events[-1].loss
     assert ends["fixed"] + 0.5 < ends["symmetric"] <= ends["asymmetric"] + 1e-2
     assert float(models["symmetric"].alpha[0]) == pytest.approx(0.3, abs=0.12)
@@ -368,13 +429,17 @@ def test_rows_count_by_their_weight() -> None:
     items, _ = planted(40, 30)
     space, options = sequence(25, 30), {"topics": 3, "tolerance": 0.0}
     batch = as_batch(space, items)
-    twice = Batch(torch.cat([batch.x, batch.x[:20]]), length=torch.cat([batch.length, batch.length[:20]]))
+    twice = Batch(
+        torch.cat([batch.x, batch.x[:20]]), length=torch.cat([batch.length, batch.length[:20]])
+    )
     weighted = Batch(batch.x, length=batch.length, weight=1.0 + (torch.arange(40) < 20))
     sums = []
     for data in (twice, weighted):
         model = build("topic", options, space).double()
         bags = model._bags(data)
-        now = model._guess(model._bags(batch), torch.ones(40).double(), Noise(0, torch.arange(40)), 0)
+        now = model._guess(
+            model._bags(batch), torch.ones(40).double(), Noise(0, torch.arange(40)), 0
+        )
         now["documents"] = torch.tensor(60.0).double()
         sums.append(model._expect(bags, data, {k: v for k, v in now.items() if k != "gamma"}))
     for name in sums[0]:
@@ -383,11 +448,17 @@ def test_rows_count_by_their_weight() -> None:
 
 def test_it_tells_its_topics_by_their_words() -> None:
     g = np.random.default_rng(0)
-    lines = [" ".join(g.choice(w, 12)) for w in (["sun", "rain", "wind"], ["goal", "ball", "team"]) for _ in range(40)]
+    lines = [
+        " ".join(g.choice(w, 12))
+        for w in (["sun", "rain", "wind"], ["goal", "ball", "team"])
+        for _ in range(40)
+    ]
     model = lk.fit("topic", lk.load(lines, words=1), topics=2, seed=0, progress=False)
     told = sorted(sorted(words[:3]) for words in model.top(3))
     assert told == [["ball", "goal", "team"], ["rain", "sun", "wind"]]
-    assert any("ball" in r and "goal" in r and "% of the words" in r for r in model.facts["remarks"])
+    assert any(
+        "ball" in r and "goal" in r and "% of the words" in r for r in model.facts["remarks"]
+    )
     assert "perplexity" in model.facts["remarks"][0]
     assert model.count() == 2 * 5 + 2
 
@@ -398,7 +469,12 @@ def test_it_tells_its_topics_by_their_words() -> None:
         (vector(3), None, "sequences of words"),
         (vector(3, Nominal(categories=4)), None, "sequences of words"),
         (
-            Space(axes=("time", "channel"), shape=(None, 1), variables=(Nominal(categories=4),), longest=5),
+            Space(
+                axes=("time", "channel"),
+                shape=(None, 1),
+                variables=(Nominal(categories=4),),
+                longest=5,
+            ),
             None,
             "words",
         ),

@@ -38,7 +38,9 @@ def knowing(truth, *, scale: float = 1.0) -> VAE:
         for p in model.parameters():
             p.zero_()
         encoder.weight[:latent, 0::2] = gain
-        encoder.weight[:latent, 1::2] = -gain * truth.bias  # by the bits of presence: what is hidden pulls nowhere
+        encoder.weight[:latent, 1::2] = (
+            -gain * truth.bias
+        )  # by the bits of presence: what is hidden pulls nowhere
         encoder.bias[latent:] = log_std
         decoder.weight[0::2] = truth.weight
         model.bias[0::2], model.bias[1::2] = truth.bias, math.log(truth.sigma)
@@ -74,13 +76,19 @@ def test_numbers_of_the_lecture() -> None:
     truth, x = one_number(), torch.tensor([[1.3]], dtype=torch.float64)
     model = knowing(truth)
     model.codec.encoder.last.linear.weight.data.zero_()
-    model.codec.encoder.last.linear.bias.data = torch.tensor([1.0, 0.5 * math.log(0.3)], dtype=torch.float64)
+    model.codec.encoder.last.linear.bias.data = torch.tensor(
+        [1.0, 0.5 * math.log(0.3)], dtype=torch.float64
+    )
     assert float(truth.log_prob(x).value) == pytest.approx(-1.70651, abs=1e-5)
     plain = model.elbo(x, model.encode(x), effort=200_000, seed=0)
     assert abs(float(plain.value) + 1.75778) < 5 * float(plain.stderr)
     many = model.log_prob(x.expand(64, 1), effort=500, seed=0)
-    assert float(many.value.mean()) == pytest.approx(-1.70642, abs=5 * float(many.value.std()) / 8 + 1e-4)
-    assert float(plain.terms["kl"]) == pytest.approx(-0.5 * (1 + 0.3 - 1 - math.log(0.3)), abs=1e-10)
+    assert float(many.value.mean()) == pytest.approx(
+        -1.70642, abs=5 * float(many.value.std()) / 8 + 1e-4
+    )
+    assert float(plain.terms["kl"]) == pytest.approx(
+        -0.5 * (1 + 0.3 - 1 - math.log(0.3)), abs=1e-10
+    )
 
 
 def test_a_widened_posterior_loses_its_divergence_and_draws_win_it_back() -> None:
@@ -107,9 +115,14 @@ def test_terms_add_up() -> None:
     assert list(terms) == ["reconstruction", "kl"]
     code = model._posterior(x)
     z = code.at(model._eps(noise, 1))[0]
-    log_p = torch.distributions.Normal(z @ truth.weight.T + truth.bias, truth.sigma).log_prob(x.x).sum(-1)
+    log_p = (
+        torch.distributions.Normal(z @ truth.weight.T + truth.bias, truth.sigma)
+        .log_prob(x.x)
+        .sum(-1)
+    )
     kl = torch.distributions.kl_divergence(
-        torch.distributions.Normal(code.loc, code.log_std.exp()), torch.distributions.Normal(0.0, 1.0)
+        torch.distributions.Normal(code.loc, code.log_std.exp()),
+        torch.distributions.Normal(0.0, 1.0),
     ).sum(-1)
     torch.testing.assert_close(sum(terms.values()), kl - log_p, rtol=0, atol=1e-6)
     torch.testing.assert_close(terms["kl"], kl, rtol=0, atol=1e-10)
@@ -117,14 +130,20 @@ def test_terms_add_up() -> None:
     torch.testing.assert_close(sum(found.terms.values()), found.value, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("options", [{"beta": 4.0}, {"free_bits": 0.3}, {"draws": 6}, {"kl_warmup": 0.5, "beta": 2.0}])
+@pytest.mark.parametrize(
+    "options", [{"beta": 4.0}, {"free_bits": 0.3}, {"draws": 6}, {"kl_warmup": 0.5, "beta": 2.0}]
+)
 def test_other_objectives_are_what_they_say(options) -> None:
     truth = world("linear_gaussian")
     x, model = truth.source(50, 0).batch, knowing(truth, scale=1.5)
     model.config = model.config.model_copy(update=options)
     model.progress = 0.25
     noise = Noise(0, x.ids, dtype=torch.float64)
-    loss, code, k = sum(model(x, noise, "bound").values()), model._posterior(x), options.get("draws", 1)
+    loss, code, k = (
+        sum(model(x, noise, "bound").values()),
+        model._posterior(x),
+        options.get("draws", 1),
+    )
     eps = model._eps(noise, k)
     log_p = model._likelihood(x, code, code.at(eps))
     if k > 1:
@@ -138,15 +157,24 @@ def test_other_objectives_are_what_they_say(options) -> None:
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(("loc", "variance", "kl"), [(1.0, 1.0, 0.5), (0.5, 0.64, 0.168144), (0.0, 1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("loc", "variance", "kl"), [(1.0, 1.0, 0.5), (0.5, 0.64, 0.168144), (0.0, 1.0, 0.0)]
+)
 def test_divergence_from_the_prior(loc, variance, kl) -> None:
-    code = Code(torch.tensor([[loc]]).double(), torch.tensor([[0.5 * math.log(variance)]]).double(), None, None)
+    code = Code(
+        torch.tensor([[loc]]).double(),
+        torch.tensor([[0.5 * math.log(variance)]]).double(),
+        None,
+        None,
+    )
     assert float(code.kl) == pytest.approx(kl, abs=1e-6)
 
 
 def test_gradients_pass_through_the_draw_and_not_through_a_detached_one() -> None:
     """E z^2 for z = m + s e has the gradients 2 m and 2 s."""
-    eps = torch.randn(200_000, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    eps = torch.randn(
+        200_000, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     loc, std = (torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in (0.7, 0.4))
     z = Code(loc, std.log(), None, None).at(eps)
     slopes = torch.autograd.grad(z.square().mean(), (loc, std), retain_graph=True)
@@ -184,7 +212,10 @@ def test_a_crippled_encoder_is_found_out() -> None:
     truth = LinearGaussian(torch.tensor([[1.0], [-0.5], [0.8]]).double(), 0.4)
     x, model = truth.source(64, 0).batch, knowing(truth)
     model.codec.encoder.last.linear.weight.data.zero_()
-    gap = model.elbo(x, model.encode(x, effort=200, seed=0), effort=256).value - model.elbo(x, model.encode(x)).value
+    gap = (
+        model.elbo(x, model.encode(x, effort=200, seed=0), effort=256).value
+        - model.elbo(x, model.encode(x)).value
+    )
     assert float(gap.mean()) > 1
     exact = truth.log_prob(x).value
     found = model.elbo(x, model.encode(x, effort=200, seed=0), effort=256)
@@ -200,7 +231,9 @@ def test_a_mean_field_code_is_as_narrow_as_theory_says() -> None:
     rho = float(own[0, 1] / (own[0, 0] * own[1, 1]).sqrt())
     x = truth.source(16, 0).batch
     refined = knowing(truth, scale=2.0).encode(x, effort=150, seed=0)
-    assert float((refined.std.square()[:, 0] / own[0, 0]).mean()) == pytest.approx(1 - rho**2, rel=0.05)
+    assert float((refined.std.square()[:, 0] / own[0, 0]).mean()) == pytest.approx(
+        1 - rho**2, rel=0.05
+    )
     torch.testing.assert_close(refined.loc, truth.encode(x).loc, rtol=0, atol=0.05)
 
 
@@ -208,7 +241,9 @@ def test_a_mean_field_code_is_as_narrow_as_theory_says() -> None:
 
 
 def test_draws_follow_the_model() -> None:
-    truth = LinearGaussian(torch.tensor([[1.0], [-0.5]]).double(), 0.5, bias=torch.tensor([2.0, -1.0]))
+    truth = LinearGaussian(
+        torch.tensor([[1.0], [-0.5]]).double(), 0.5, bias=torch.tensor([2.0, -1.0])
+    )
     x = knowing(truth).sample(20_000, seed=0).x
     cov = truth.weight @ truth.weight.T + 0.25 * torch.eye(2)
     error = cov.diagonal().sqrt() / 20_000**0.5
@@ -224,7 +259,9 @@ def test_rows_with_holes_have_the_marginal_of_what_is_observed() -> None:
     holed = x.hide(torch.rand(200, 4, generator=torch.Generator().manual_seed(1)) < 0.4)
     model = knowing(truth)
     model.codec.encoder.last.linear.weight.data.zero_()
-    model.codec.encoder.last.linear.bias.data[2:] = math.log(1.2)  # any broad law will do: draws make up for it
+    model.codec.encoder.last.linear.bias.data[2:] = math.log(
+        1.2
+    )  # any broad law will do: draws make up for it
     found, exact = model.log_prob(holed, effort=1024, seed=0), truth.log_prob(holed).value
     gap = exact - found.value
     assert float(gap.mean()) > -5 * float(found.stderr.mean())
@@ -251,7 +288,10 @@ def test_absent_tails_are_nothing() -> None:
     truth = cell("symbols")
     data = truth.source(300, 0)
     model = trained(truth.space, data, 5, **VAE.small(truth.space))
-    x, noise = data.batch[:40], torch.randint(0, 5, (40, 12), generator=torch.Generator().manual_seed(0)).float()
+    x, noise = (
+        data.batch[:40],
+        torch.randint(0, 5, (40, 12), generator=torch.Generator().manual_seed(0)).float(),
+    )
     within = Batch(x.x, length=x.length).within
     other = Batch(torch.where(within, x.x, noise.to(x.x)), length=x.length)
     torch.testing.assert_close(model.log_prob(x, seed=0).value, model.log_prob(other, seed=0).value)
@@ -263,18 +303,27 @@ def test_absent_tails_are_nothing() -> None:
 def test_a_linear_one_learns_a_linear_gaussian_world() -> None:
     """Its optimum is that of probabilistic PCA (Lucas et al. 2019, arXiv:1911.02469), and its posterior is exact."""
     truth = world("linear_gaussian", n=5, latents=2)
-    model = trained(truth.space, truth.source(20_000, 0), 900, latent=2, lr=0.02, ema=0.99, **LINEAR)
+    model = trained(
+        truth.space, truth.source(20_000, 0), 900, latent=2, lr=0.02, ema=0.99, **LINEAR
+    )
     x = truth.source(2000, 0, first=10**6).batch
     exact, bound = truth.log_prob(x).value, model.log_prob(x, effort=64, seed=0).value.double()
     loss = exact - bound
     assert float(loss.mean()) < 0.02
     assert float(loss.mean()) > -5 * float(loss.std()) / 2000**0.5
-    directions = model.decode(torch.eye(2)).mode.double() - model.decode(torch.zeros(2, 2)).mode.double()
+    directions = (
+        model.decode(torch.eye(2)).mode.double() - model.decode(torch.zeros(2, 2)).mode.double()
+    )
     axes = torch.linalg.qr(directions.detach().T).Q.T
     peer = torch.tensor(PCA(2).fit(truth.source(20_000, 0).batch.x.numpy()).components_).double()
-    assert float(torch.linalg.svdvals(axes @ peer.T).min()) > 0.99  # one plane: no direction of it is off by 8 degrees
+    assert (
+        float(torch.linalg.svdvals(axes @ peer.T).min()) > 0.99
+    )  # one plane: no direction of it is off by 8 degrees
     few = x[:256]
-    gap = model.elbo(few, model.encode(few, effort=100, seed=0)).value - model.elbo(few, model.encode(few)).value
+    gap = (
+        model.elbo(few, model.encode(few, effort=100, seed=0)).value
+        - model.elbo(few, model.encode(few)).value
+    )
     assert abs(float(gap.mean())) < 0.02
     codes = model.encode(x)
     assert int(model.active(x).sum()) == 2
@@ -307,7 +356,14 @@ def test_an_infinite_mixture_of_gaussians_beats_one_on_moons_by_half_a_nat() -> 
     data, x = moons.source(4000, 0), moons.source(2000, 0, first=10**6).batch
     one = registry.build("gaussian", {}, moons.space)
     Run(one, data, 1).fit()
-    options = {"latent": 2, "hidden": (64, 64), "activation": "tanh", "hide": 0.0, "batch": 128, "lr": 1e-2}
+    options = {
+        "latent": 2,
+        "hidden": (64, 64),
+        "activation": "tanh",
+        "hide": 0.0,
+        "batch": 128,
+        "lr": 1e-2,
+    }
     model = trained(moons.space, data, 900, kl_warmup=0.4, draws=8, draws_from=0.5, **options)
     bound = model.log_prob(x, effort=128, seed=0).mean()
     assert bound.value > one.log_prob(x).mean().value + 0.5
@@ -319,7 +375,9 @@ def test_more_weight_on_the_divergence_brings_codes_nearer_to_the_prior() -> Non
     ring = world("ring")
     data, spread = ring.source(4000, 0), []
     for beta in (0.1, 1.0, 4.0):
-        model = trained(ring.space, data, 300, latent=2, hidden=(32,), beta=beta, hide=0.0, lr=1e-2, ema=0.9)
+        model = trained(
+            ring.space, data, 300, latent=2, hidden=(32,), beta=beta, hide=0.0, lr=1e-2, ema=0.9
+        )
         q = model.encode(data.batch)
         divergence = 0.5 * (q.loc.square() + q.std.square() - 1) - q.std.log()
         spread.append(float(divergence.sum(-1).mean()))
@@ -349,7 +407,9 @@ def test_every_kind_of_net_learns_and_never_beats_the_truth(space, given, option
     drawn = model.sample(3, given=x.given[:2] if x.given is not None else None, seed=0)
     assert drawn.x.shape == ((3, 2) if x.given is not None else (3,)) + truth.space.layout
     assert (
-        model.decode(model.encode(x[:4]).mean, given=None if x.given is None else x.given[:4]).mean.shape
+        model.decode(
+            model.encode(x[:4]).mean, given=None if x.given is None else x.given[:4]
+        ).mean.shape
         == x.x[:4].shape
     )
 
@@ -370,7 +430,10 @@ def test_a_prior_learned_second_raises_the_bound_and_is_saved(prior, tmp_path) -
     plain = trained(ring.space, data, 150, **options)
     model = trained(ring.space, data, 300, prior=prior, **options)
     names = [n for n, _ in plain.named_parameters()]
-    assert all(torch.equal(dict(model.named_parameters())[n], dict(plain.named_parameters())[n]) for n in names)
+    assert all(
+        torch.equal(dict(model.named_parameters())[n], dict(plain.named_parameters())[n])
+        for n in names
+    )
     assert model.log_prob(x, seed=0).mean().value > plain.log_prob(x, seed=0).mean().value
     found = model.log_prob(x, seed=0)
     torch.testing.assert_close(sum(found.terms.values()), found.value)
@@ -385,9 +448,20 @@ def test_hidden_training_rows_teach_codes_of_rows_with_holes() -> None:
     holed = x.hide(torch.tensor([True, False, True, False]))
     gaps = []
     for hide in (0.0, 0.5):
-        options = {"latent": 2, "hidden": (32,), "real": "shared", "lr": 1e-2, "ema": 0.9, "hide": hide}
+        options = {
+            "latent": 2,
+            "hidden": (32,),
+            "real": "shared",
+            "lr": 1e-2,
+            "ema": 0.9,
+            "hide": hide,
+        }
         model = trained(truth.space, data, 300, **options)
-        gaps.append(float((truth.log_prob(holed).value - model.log_prob(holed, effort=1, seed=0).value).mean()))
+        gaps.append(
+            float(
+                (truth.log_prob(holed).value - model.log_prob(holed, effort=1, seed=0).value).mean()
+            )
+        )
     assert gaps[1] < 0.5 * gaps[0]
 
 

@@ -70,7 +70,9 @@ def test_a_normal_mean_has_its_posterior_and_its_evidence(gradient: str) -> None
     precision = 1 / 4 + len(X)
     assert float(q.mean.detach()) == pytest.approx(float(X.sum()) / precision, abs=1e-2)
     assert float(covariance(q)) == pytest.approx(1 / precision, abs=1e-2)
-    truth = float(MultivariateNormal(torch.zeros(5).double(), torch.eye(5).double() + 4).log_prob(X))
+    truth = float(
+        MultivariateNormal(torch.zeros(5).double(), torch.eye(5).double() + 4).log_prob(X)
+    )
     for found in (q.bound(2000, seed=1), q.evidence(2000, seed=1)):
         assert float(found.value) == pytest.approx(truth, abs=3 * float(found.stderr) + 1e-6)
 
@@ -80,7 +82,11 @@ def test_linear_regression_has_its_posterior_and_its_evidence() -> None:
     cov = torch.linalg.inv(torch.eye(3).double() + A.T @ A / 0.49)
     assert torch.allclose(q.mean.detach(), cov @ A.T @ Y / 0.49, atol=1e-2)
     assert torch.allclose(covariance(q), cov, atol=1e-2)
-    truth = float(MultivariateNormal(torch.zeros(30).double(), A @ A.T + 0.49 * torch.eye(30).double()).log_prob(Y))
+    truth = float(
+        MultivariateNormal(
+            torch.zeros(30).double(), A @ A.T + 0.49 * torch.eye(30).double()
+        ).log_prob(Y)
+    )
     bound = q.bound(4000, seed=1)
     assert bound.kind is Kind.LOWER_BOUND
     assert float(bound.value) == pytest.approx(truth, abs=3 * float(bound.stderr) + 1e-6)
@@ -94,14 +100,20 @@ def test_independent_entries_have_the_inverse_precisions_for_variances() -> None
     assert torch.allclose(q.mean.detach(), MEAN, atol=2e-2)
     assert torch.allclose(covariance(q), exact.diag(), rtol=2e-2, atol=1e-12)
     assert bool((exact < COV.diagonal()).all())  # known too well
-    gap = 0.5 * (torch.linalg.slogdet(COV)[1] - exact.log().sum())  # KL(q || p), Bishop 2006, section 10.1.2
+    gap = 0.5 * (
+        torch.linalg.slogdet(COV)[1] - exact.log().sum()
+    )  # KL(q || p), Bishop 2006, section 10.1.2
     bound = q.bound(20_000, seed=1)
-    assert float(bound.value) == pytest.approx(LOG_Z - float(gap), abs=3 * float(bound.stderr) + 1e-3)
+    assert float(bound.value) == pytest.approx(
+        LOG_Z - float(gap), abs=3 * float(bound.stderr) + 1e-3
+    )
 
 
 def lecture(z: torch.Tensor) -> torch.Tensor:
     """z ~ N(0, 1), x | z ~ N(z, 1/4), x = 1.3."""
-    return Normal(0.0, 1.0).log_prob(z[:, 0]) + Normal(z[:, 0], 0.5).log_prob(torch.tensor(1.3, dtype=torch.float64))
+    return Normal(0.0, 1.0).log_prob(z[:, 0]) + Normal(z[:, 0], 0.5).log_prob(
+        torch.tensor(1.3, dtype=torch.float64)
+    )
 
 
 def test_one_number_seen_once_has_its_posterior_its_evidence_and_its_gap() -> None:
@@ -114,14 +126,18 @@ def test_one_number_seen_once_has_its_posterior_its_evidence_and_its_gap() -> No
     bound = q.bound(200_000, seed=0)
     assert float(bound.value) == pytest.approx(-1.75778, abs=5 * float(bound.stderr))
     assert float(covariance(q)) == pytest.approx(0.3, abs=1e-9)
-    gap = torch.distributions.kl_divergence(Normal(1.0, math.sqrt(0.3)), Normal(1.04, math.sqrt(0.2)))
+    gap = torch.distributions.kl_divergence(
+        Normal(1.0, math.sqrt(0.3)), Normal(1.04, math.sqrt(0.2))
+    )
     assert float(gap) == pytest.approx(0.051267, abs=1e-6)
     assert -1.70651 - float(bound.value) == pytest.approx(float(gap), abs=5 * float(bound.stderr))
 
 
 def leaning(z: torch.Tensor) -> torch.Tensor:
     """Two standard normals of correlation 0.8."""
-    return MultivariateNormal(torch.zeros(2).double(), torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double()).log_prob(z)
+    return MultivariateNormal(
+        torch.zeros(2).double(), torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double()
+    ).log_prob(z)
 
 
 def test_independence_shrinks_each_variance_by_one_less_the_squared_correlation() -> None:
@@ -143,7 +159,9 @@ def gradients(gradient: str, steps: int, draws: int = 16) -> torch.Tensor:
     q = build("vi", options, vector(3)).double()
     found = []
     for step in range(steps):
-        loss = q(None, Noise(0, torch.arange(draws), step=step, dtype=torch.float64), "bound")["bound"].mean()
+        loss = q(None, Noise(0, torch.arange(draws), step=step, dtype=torch.float64), "bound")[
+            "bound"
+        ].mean()
         found.append(torch.cat(torch.autograd.grad(loss, [q.mean, q.log_std])))
     return torch.stack(found)
 
@@ -153,7 +171,9 @@ def test_both_gradients_have_one_mean_and_the_score_functions_varies_more() -> N
     error = ((through.var(0) + score.var(0)) / 2000).sqrt()
     assert bool(((through.mean(0) - score.mean(0)).abs() < 4 * error).all())
     precision = torch.linalg.inv(COV)
-    exact = torch.cat([-precision @ MEAN, precision.diagonal() - 1])  # of E_q[-log p] - H[q] at m = 0, s = 1
+    exact = torch.cat(
+        [-precision @ MEAN, precision.diagonal() - 1]
+    )  # of E_q[-log p] - H[q] at m = 0, s = 1
     assert bool(((through.mean(0) - exact).abs() < 4 * (through.var(0) / 2000).sqrt() + 1e-9).all())
     ratio = float(score.var(0).sum() / through.var(0).sum())
     assert ratio > 3, ratio
@@ -172,7 +192,9 @@ def bounded(z: torch.Tensor) -> torch.Tensor:
     return chance + Gamma(6.0, 4.0).log_prob(rate) + 4 * (5 - below).log() - (5 - below) ** 2
 
 
-PLACES = vector(3, (Real(lower=0, upper=1), Real(lower=0), Real(upper=5)), names=("p", "rate", "below"))
+PLACES = vector(
+    3, (Real(lower=0, upper=1), Real(lower=0), Real(upper=5)), names=("p", "rate", "below")
+)
 
 
 def test_bounds_are_kept_and_the_evidence_is_that_of_quadrature() -> None:
@@ -180,7 +202,9 @@ def test_bounds_are_kept_and_the_evidence_is_that_of_quadrature() -> None:
     z = q.sample(4000, seed=0).x
     assert bool(((z[:, 0] > 0) & (z[:, 0] < 1) & (z[:, 1] > 0) & (z[:, 2] < 5)).all())
     chance = special.beta(9, 5) / special.beta(2, 2) * special.comb(10, 7)
-    truth = math.log(chance) + math.log(integrate.quad(lambda t: t**4 * math.exp(-t * t), 0, np.inf)[0])
+    truth = math.log(chance) + math.log(
+        integrate.quad(lambda t: t**4 * math.exp(-t * t), 0, np.inf)[0]
+    )
     bound, evidence = q.bound(20_000, seed=1), q.evidence(20_000, seed=1)
     assert evidence.k < 0.7
     assert float(evidence.value) == pytest.approx(truth, abs=4 * float(evidence.stderr) + 1e-3)
@@ -201,13 +225,17 @@ def test_q_is_a_density_in_the_users_units() -> None:
     joint = q.log_joint(u).detach() - MultivariateNormal(q.mean.detach(), covariance(q)).log_prob(u)
     direct = bounded(drawn.x) - q.log_prob(drawn).value
     assert torch.allclose(joint, direct, atol=1e-8)
-    assert float(q.bound(500, seed=3).value) == pytest.approx(float(direct.mean()), abs=1e-8)  # the very same draws
+    assert float(q.bound(500, seed=3).value) == pytest.approx(
+        float(direct.mean()), abs=1e-8
+    )  # the very same draws
 
 
 def test_holes_and_completions_are_those_of_the_gaussian() -> None:
     q = vi.fit(correlated, 3, steps=1000)
     x = torch.tensor([[0.4, math.nan, math.nan]]).double()
-    assert float(q.log_prob(x.numpy()).value) == pytest.approx(float(Normal(1.0, 1.0).log_prob(x[0, 0])), abs=1e-3)
+    assert float(q.log_prob(x.numpy()).value) == pytest.approx(
+        float(Normal(1.0, 1.0).log_prob(x[0, 0])), abs=1e-3
+    )
     drawn = q.complete(x.numpy(), n=4000, seed=0).x[:, 0]
     mean = MEAN[1:] + COV[1:, 0] * (0.4 - 1)
     cov = COV[1:, 1:] - torch.outer(COV[1:, 0], COV[0, 1:])
@@ -235,8 +263,14 @@ def test_runs_and_rows_of_one_seed_agree() -> None:
     q = build("vi", {"target": vi.name_of(correlated)}, vector(3)).double()
     Run(q, None, 50, 3).fit()
     other = vi.fit(correlated, 3, steps=50, seed=3)
-    assert all(torch.equal(a, b) for a, b in zip(q.state_dict().values(), other.state_dict().values(), strict=True))
-    assert (q.count(), build("vi", {"target": "a:b", "rank": "diagonal"}, vector(3)).count()) == (9, 6)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(q.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    assert (q.count(), build("vi", {"target": "a:b", "rank": "diagonal"}, vector(3)).count()) == (
+        9,
+        6,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))

@@ -23,7 +23,9 @@ from likeness.metrics.quality import auroc, auroc_interval
 WHOLE = {"holdout": 0.0, "progress": False, "seed": 0}
 
 
-def shuffled(x: np.ndarray, y: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def shuffled(
+    x: np.ndarray, y: np.ndarray, first: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows to learn from and rows to test on, x and y of each."""
     order = np.random.default_rng(0).permutation(len(x))
     train, test = order[:first], order[first:]
@@ -55,10 +57,14 @@ def test_a_joint_law_has_its_marginals_and_its_conditionals() -> None:
     assert marginal.kind is Kind.EXACT
     assert float(alone.exp().sum()) == pytest.approx(1, abs=1e-9)
     assert torch.allclose(joint, conditional + alone, rtol=0, atol=1e-6)  # p(x, y) = p(x | y) p(y)
-    assert torch.allclose(joint.logsumexp(0), marginal.value, rtol=0, atol=1e-6)  # p(x) = sum over y of p(x, y)
+    assert torch.allclose(
+        joint.logsumexp(0), marginal.value, rtol=0, atol=1e-6
+    )  # p(x) = sum over y of p(x, y)
 
 
-@pytest.mark.parametrize(("family", "options"), [("gaussian", {}), ("bayes_net", {"parents": {"x3": (0, 1, 2)}})])
+@pytest.mark.parametrize(
+    ("family", "options"), [("gaussian", {}), ("bayes_net", {"parents": {"x3": (0, 1, 2)}})]
+)
 def test_a_joint_gaussian_predicts_as_least_squares_does(family: str, options: dict) -> None:
     g = np.random.default_rng(0)
     s = g.normal(size=(600, 3)) @ g.normal(size=(3, 3))
@@ -71,7 +77,9 @@ def test_a_joint_gaussian_predicts_as_least_squares_does(family: str, options: d
     asked = model.log_prob(test, evidence=torch.tensor([True, True, True, False])).value
     np.testing.assert_allclose(asked.numpy(), closed, rtol=0, atol=1e-6)
     entropy, found = 0.5 * math.log(2 * math.pi * math.e * 0.7**2), mean_with_stderr(-asked)
-    assert abs(found.value - entropy) < 2 * found.stderr  # 4 numbers from 400 rows cost a hundredth of a nat
+    assert (
+        abs(found.value - entropy) < 2 * found.stderr
+    )  # 4 numbers from 400 rows cost a hundredth of a nat
 
 
 # ---- classes and what is strange ------------------------------------------------------------------------------------
@@ -111,15 +119,20 @@ def test_planted_rows_are_strange_and_normal_ones_have_uniform_p_values() -> Non
     """Each column of a planted row is usual; what goes together in it is not."""
     turn = np.random.default_rng(0).normal(size=(6, 6))
     train, usual, other = (
-        np.random.default_rng(s).normal(size=(n, 6)) @ turn for s, n in ((1, 1500), (2, 500), (3, 50))
+        np.random.default_rng(s).normal(size=(n, 6)) @ turn
+        for s, n in ((1, 1500), (2, 500), (3, 50))
     )
     planted, odd = np.random.default_rng(4).permuted(other, axis=0), torch.arange(550) >= 500
     rows = torch.from_numpy(np.r_[usual, planted])
     model = lk.fit("gaussian", train, holdout=0.3, progress=False, seed=0)
     area = auroc_interval(model.anomaly_score(rows), odd, seed=0)
-    truth = torch.distributions.MultivariateNormal(torch.zeros(6).double(), torch.from_numpy(turn.T @ turn))
+    truth = torch.distributions.MultivariateNormal(
+        torch.zeros(6).double(), torch.from_numpy(turn.T @ turn)
+    )
     assert auroc(-truth.log_prob(rows), odd) in area
-    columns = (rows / torch.from_numpy(train.std(0))).square().sum(-1)  # strangeness that knows of no dependence
+    columns = (
+        (rows / torch.from_numpy(train.std(0))).square().sum(-1)
+    )  # strangeness that knows of no dependence
     assert auroc(columns, odd) < area.low
     p = model.p_value(usual)
     assert ks_uniform(p).p_value > 0.01
@@ -143,7 +156,9 @@ def test_irises_fall_into_three_groups_as_scikit_learns_do() -> None:
 def test_groups_of_digits_are_digits_by_far_more_than_chance() -> None:
     x, digit = load_digits(return_X_y=True)
     found = groups(lk.fit("mixture", x, components=10, covariance="tied", **WHOLE), x)
-    area = bootstrap(lambda rows: adjusted_rand_score(digit[rows], found[rows]), len(x), seed=0, draws=200)
+    area = bootstrap(
+        lambda rows: adjusted_rand_score(digit[rows], found[rows]), len(x), seed=0, draws=200
+    )
     assert 0.5 < area.low < area.value < area.high < 0.75
     by_chance = adjusted_rand_score(digit, np.random.default_rng(0).permutation(found))
     assert abs(by_chance) < 0.01
@@ -153,8 +168,16 @@ def test_a_flow_for_each_class_tells_digits_apart() -> None:
     """One affine step, each pixel after those before it, under the class; pixels spread over their cells."""
     x, y = load_digits(return_X_y=True)
     x, y, unseen, truth = shuffled(x + np.random.default_rng(1).random(x.shape), y, 1400)
-    options = {"transform": "affine", "layers": 1, "mixing": "permutation", "hidden": (128,), "weight_decay": 1.0}
-    model = lk.fit("flow", x, given=y.astype(str), budget=600, lr=3e-3, ema=0.98, **options, **WHOLE)
+    options = {
+        "transform": "affine",
+        "layers": 1,
+        "mixing": "permutation",
+        "hidden": (128,),
+        "weight_decay": 1.0,
+    }
+    model = lk.fit(
+        "flow", x, given=y.astype(str), budget=600, lr=3e-3, ema=0.98, **options, **WHOLE
+    )
     posterior = model.classify(unseen)
     assert posterior.kind is Kind.EXACT
     assert (posterior.best.numpy() == truth).mean() >= 0.95
@@ -162,8 +185,15 @@ def test_a_flow_for_each_class_tells_digits_apart() -> None:
 
 def test_weights_of_proportions_are_found_from_the_words_alone() -> None:
     """Four topics that share no word, so that words tell them: a Dirichlet law of counts of categories."""
-    g, truth, letters = np.random.default_rng(0), np.array([0.2, 0.5, 1.0, 0.3]), np.array(list("abcdefghijklmnopqrst"))
-    texts = ["".join(letters[g.choice(4, 50, p=p) * 5 + g.integers(5, size=50)]) for p in g.dirichlet(truth, 2000)]
+    g, truth, letters = (
+        np.random.default_rng(0),
+        np.array([0.2, 0.5, 1.0, 0.3]),
+        np.array(list("abcdefghijklmnopqrst")),
+    )
+    texts = [
+        "".join(letters[g.choice(4, 50, p=p) * 5 + g.integers(5, size=50)])
+        for p in g.dirichlet(truth, 2000)
+    ]
     options = {"topics": 4, "proportions": "asymmetric", "restarts": 4, "tolerance": 1e-4}
     model = lk.fit("topic", texts, budget=300, **options, **WHOLE)
     own = model.table.reshape(4, 5, 4).sum(1).argmax(0)
@@ -177,7 +207,10 @@ def test_weights_of_proportions_are_found_from_the_words_alone() -> None:
 def test_a_die_of_three_faces_is_drawn_as_often_as_it_says() -> None:
     rolled = np.repeat([0, 1, 2], [1, 7, 2])[:, None]
     model = lk.fit(
-        "independent", lk.load(rolled, space=vector(1, Nominal(categories=3)), test=0.0), smoothing=0.0, **WHOLE
+        "independent",
+        lk.load(rolled, space=vector(1, Nominal(categories=3)), test=0.0),
+        smoothing=0.0,
+        **WHOLE,
     )
     p = model.log_prob([[0], [1], [2]]).value.exp()
     assert torch.allclose(p, torch.tensor([0.1, 0.7, 0.2], dtype=torch.float64), rtol=0, atol=1e-12)
@@ -192,7 +225,9 @@ def test_a_die_of_three_faces_is_drawn_as_often_as_it_says() -> None:
 def test_a_full_table_of_bits_has_mass_one(n: int) -> None:
     x = (np.random.default_rng(0).random((500, n)) < 0.4).astype(float)
     told = {f"x{j}": tuple(range(j)) for j in range(1, n)}
-    model = lk.fit("bayes_net", lk.load(x, space=vector(n, Ordinal(levels=2)), test=0.0), parents=told, **WHOLE)
+    model = lk.fit(
+        "bayes_net", lk.load(x, space=vector(n, Ordinal(levels=2)), test=0.0), parents=told, **WHOLE
+    )
     states = torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)))
     assert float(model.log_prob(states).value.exp().sum()) == pytest.approx(1, abs=1e-9)
     assert model.count() == 2**n - 1

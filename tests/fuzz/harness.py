@@ -23,10 +23,14 @@ import pytest
 from likeness.core.errors import LikenessError
 
 T = TypeVar("T")
-BUSY = 5.0  # seconds of the clock for each second of the processor, before an input counts as hanging
+BUSY = (
+    5.0  # seconds of the clock for each second of the processor, before an input counts as hanging
+)
 FIRST = 20.0  # the first time that an input is slow it may be loading modules: it is run again
 STATUS = Path("/proc/self")  # where there is none, memory is not looked at
-GUARD = 4 << 30  # bytes of addresses beyond the bound, so that a failing test does not take the machine down
+GUARD = (
+    4 << 30
+)  # bytes of addresses beyond the bound, so that a failing test does not take the machine down
 
 
 class TooSlow(BaseException):

@@ -7,8 +7,41 @@ import string
 from typing import Any
 
 ODD = (
-    *("", " ", "\0", "\x1b[2J", "[red]x", "=1+1", "nan", "inf", "-0", "1e999", "True", "None", "null", "..", "/", "~"),
-    *("é", "é", "ﬁ", "İ", "\u202e", "\ufeff", "\U0001f600", "\ud800", "\r\n", "\t", '"', "'", "\\", "{", "a" * 5000),
+    *(
+        "",
+        " ",
+        "\0",
+        "\x1b[2J",
+        "[red]x",
+        "=1+1",
+        "nan",
+        "inf",
+        "-0",
+        "1e999",
+        "True",
+        "None",
+        "null",
+        "..",
+        "/",
+        "~",
+    ),
+    *(
+        "é",
+        "é",
+        "ﬁ",
+        "İ",
+        "\u202e",
+        "\ufeff",
+        "\U0001f600",
+        "\ud800",
+        "\r\n",
+        "\t",
+        '"',
+        "'",
+        "\\",
+        "{",
+        "a" * 5000,
+    ),
 )
 NUMBERS = (0, -1, 1, 2, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63) - 1, 10**400)
 FLOATS = (0.5, -0.0, 1e-320, 1e308, float("inf"), float("-inf"), float("nan"))
@@ -54,7 +87,9 @@ def changed(rng: random.Random, good: Any) -> Any:
         middle = rng.choice(([], [good[place]] * 2, [changed(rng, good[place])]))
         return good[:place] + middle + good[place + 1 :]
     if isinstance(good, int | float) and not isinstance(good, bool) and rng.random() < 0.6:
-        return rng.choice((-good, good + 1, good * 10**6, float(good), str(good), *NUMBERS, *FLOATS))
+        return rng.choice(
+            (-good, good + 1, good * 10**6, float(good), str(good), *NUMBERS, *FLOATS)
+        )
     return rng.choice((value(rng), [good], {"x": good}))
 
 
@@ -65,6 +100,8 @@ def mangled(rng: random.Random, good: bytes, times: int = 3) -> bytes:
         start = rng.randrange(len(data) + 1)
         end = min(len(data), start + rng.choice((1, 1, 2, 8, 64, len(data))))
         piece = bytes(data[start:end])
-        other = rng.choice((b"", piece * 2, rng.randbytes(len(piece)), b"\0" * len(piece), rng.randbytes(3)))
+        other = rng.choice(
+            (b"", piece * 2, rng.randbytes(len(piece)), b"\0" * len(piece), rng.randbytes(3))
+        )
         data[start:end] = other
     return bytes(data)

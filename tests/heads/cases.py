@@ -25,7 +25,9 @@ class Case:
 
     head: Head
     params: torch.Tensor
-    support: torch.Tensor | None  # (V, n) where values are countable, None for points of the real line
+    support: (
+        torch.Tensor | None
+    )  # (V, n) where values are countable, None for points of the real line
 
     def masses(self):
         """The probability of each value of the support, 0 for levels that an entry lacks, (2, V, n)."""
@@ -53,16 +55,23 @@ def codes(count, n):
 def reals(rows=2000, n=3, seed=0):
     """Columns of mean 5 and std 3, of mean -200 and std .01, and of two clusters."""
     e = normals(rows, n, seed=seed)
-    x = torch.stack([5 + 3 * e[:, 0], -200 + 0.01 * e[:, 1], torch.where(e[:, 2] > 0, e[:, 2] + 40, -e[:, 2])], -1)
+    x = torch.stack(
+        [5 + 3 * e[:, 0], -200 + 0.01 * e[:, 1], torch.where(e[:, 2] > 0, e[:, 2] + 40, -e[:, 2])],
+        -1,
+    )
     return x[:, :n]
 
 
 def bernoulli():
-    return Case(fitted(Bernoulli(3), (uniforms(50, 3) < 0.3).double()), normals(2, 3, 1), codes(2, 3))
+    return Case(
+        fitted(Bernoulli(3), (uniforms(50, 3) < 0.3).double()), normals(2, 3, 1), codes(2, 3)
+    )
 
 
 def categorical():
-    head = fitted(Categorical([5, 2, 4], ordered=[False, True, True]), (uniforms(50, 3) * 2).floor())
+    head = fitted(
+        Categorical([5, 2, 4], ordered=[False, True, True]), (uniforms(50, 3) * 2).floor()
+    )
     return Case(head, normals(2, 3, 5), codes(5, 3))
 
 
@@ -95,7 +104,10 @@ def mixture():
 def rounded():
     """Bins of a third of a deviation, of 3 deviations, and away from multiples of the width."""
     e = normals(500, 3)
-    x = torch.stack([(5 + 3 * e[:, 0]).round(), (e[:, 1] / 3).round() * 3, (e[:, 2] * 10).round() / 5 + 0.03], -1)
+    x = torch.stack(
+        [(5 + 3 * e[:, 0]).round(), (e[:, 1] / 3).round() * 3, (e[:, 2] * 10).round() / 5 + 0.03],
+        -1,
+    )
     head = fitted(NormalMixture(3, components=2, resolution=[1.0, 3.0, 0.2]), x)
     cells = torch.arange(-400, 401, dtype=torch.float64).unsqueeze(-1)
     return Case(head, 0.7 * normals(2, 3, 6), cells * head.resolution + head.offset)
@@ -114,20 +126,31 @@ def spline():
 def magnitude():
     """Two clusters, money over four orders, and a normal law far from 0."""
     e = normals(2000, 3)
-    x = torch.stack([torch.where(e[:, 0] > 0, e[:, 0] + 40, -e[:, 0]), (2 * e[:, 1]).exp(), -200 + 0.01 * e[:, 2]], -1)
+    x = torch.stack(
+        [
+            torch.where(e[:, 0] > 0, e[:, 0] + 40, -e[:, 0]),
+            (2 * e[:, 1]).exp(),
+            -200 + 0.01 * e[:, 2],
+        ],
+        -1,
+    )
     head = fitted(Magnitude(3, components=3), x)
     return Case(head, head.start() + 0.3 * normals(2, 3, 9), None)
 
 
 def bounded():
     """A share in [0, 1], a length from 0 on, a debt up to 0."""
-    x = torch.stack([uniforms(500).square(), -uniforms(500, seed=1).log(), -50 * uniforms(500, seed=2)], -1)
+    x = torch.stack(
+        [uniforms(500).square(), -uniforms(500, seed=1).log(), -50 * uniforms(500, seed=2)], -1
+    )
     head = fitted(Spline(3, bins=5, bounds=[(0.0, 1.0), (0.0, None), (None, 0.0)]), x)
     return Case(head, head.start() + 0.7 * normals(2, 3, 16), None)
 
 
 def rounded_histogram():
-    x = torch.stack([(5 + 3 * normals(500)).round(), (normals(500, seed=2) * 10).round() / 5 + 0.03], -1)
+    x = torch.stack(
+        [(5 + 3 * normals(500)).round(), (normals(500, seed=2) * 10).round() / 5 + 0.03], -1
+    )
     head = fitted(Histogram(2, bins=12, resolution=[1.0, 0.2]), x)
     cells = torch.arange(-1000, 1001, dtype=torch.float64).unsqueeze(-1)
     return Case(head, head.start() + 0.5 * normals(2, 2, 14), cells * head.resolution + head.offset)

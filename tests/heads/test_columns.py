@@ -6,7 +6,17 @@ import torch
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, image, sequence, series, vector
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    Space,
+    image,
+    sequence,
+    series,
+    vector,
+)
 from likeness.heads import Columns, rows
 from tests.heads.cases import normals, uniforms
 
@@ -38,8 +48,12 @@ SPACES = {
 def events(space, n, seed=0):
     """Items that lie in a Space, some entries of them hidden."""
     u = uniforms(n, *space.layout, seed=seed)
-    tops = torch.tensor([0.0 if v.type == "real" else min(v.states, 9.0) for v in space.columns], dtype=u.dtype)
-    grid = torch.tensor([getattr(v, "resolution", None) or 0.0 for v in space.columns], dtype=u.dtype)
+    tops = torch.tensor(
+        [0.0 if v.type == "real" else min(v.states, 9.0) for v in space.columns], dtype=u.dtype
+    )
+    grid = torch.tensor(
+        [getattr(v, "resolution", None) or 0.0 for v in space.columns], dtype=u.dtype
+    )
     tops, grid = (t[0] if t.numel() == 1 else t for t in (tops, grid))
     x = torch.where(tops > 0, (u * tops).floor(), 7 + 2 * torch.special.ndtri(u.clamp(min=1e-9)))
     x = torch.where(grid > 0, (x / grid.clamp(min=0.1)).round() * grid, x)
@@ -47,7 +61,9 @@ def events(space, n, seed=0):
     return Batch(x * observed, observed=observed)
 
 
-@pytest.fixture(params=[(name, kind) for name in SPACES for kind in ("net", "closed")], ids="-".join)
+@pytest.fixture(
+    params=[(name, kind) for name in SPACES for kind in ("net", "closed")], ids="-".join
+)
 def fitted(request):
     name, kind = request.param
     columns = Columns(SPACES[name], kind=kind, components=2)
@@ -100,7 +116,9 @@ def test_features_move_only_with_the_entry_that_owns_them(fitted):
     for i in range(fitted.width):
         x = fitted.split(batch.x).clone()
         x[..., i] = fitted.split(events(fitted.space, 30, seed=5).x)[..., i]
-        changed = (fitted.embed(x.squeeze(-1) if fitted.narrow else x) != whole).flatten(0, -2).any(0)
+        changed = (
+            (fitted.embed(x.squeeze(-1) if fitted.narrow else x) != whole).flatten(0, -2).any(0)
+        )
         assert set(fitted.feature_owner[changed].tolist()) == {i}
 
 
@@ -122,11 +140,15 @@ def test_single_columns_are_the_whole(fitted):
     for i in range(fitted.width):
         column = fitted.column(i)
         own = column.head.law(params[..., column.params].unsqueeze(-2))
-        torch.testing.assert_close(own.draw(u[..., column.uniforms].unsqueeze(-2))[..., 0], x[..., i])
+        torch.testing.assert_close(
+            own.draw(u[..., column.uniforms].unsqueeze(-2))[..., 0], x[..., i]
+        )
         value = fitted.split(batch.x)[..., i : i + 1]
         torch.testing.assert_close(own.log_prob(value)[..., 0], log_p[..., i])
         seen = fitted.split(batch.present)[..., i : i + 1]
-        torch.testing.assert_close(column.head.embed(value, seen)[..., 0, :], embedded[..., column.features])
+        torch.testing.assert_close(
+            column.head.embed(value, seen)[..., 0, :], embedded[..., column.features]
+        )
         assert set(fitted.owner[column.params].tolist()) == {i}
 
 
@@ -144,8 +166,12 @@ def test_impossible_values_stay_impossible_in_matrix_products():
     x = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     one = torch.ones(2, 1, dtype=torch.float64)
     law = columns.law(columns.estimate(x, torch.ones_like(x, dtype=torch.bool), one))
-    value = law.each(torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double(), torch.ones_like(x, dtype=torch.bool))
-    torch.testing.assert_close(value[:, 0], torch.tensor([-0.6931471805599453, -torch.inf], dtype=torch.float64))
+    value = law.each(
+        torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double(), torch.ones_like(x, dtype=torch.bool)
+    )
+    torch.testing.assert_close(
+        value[:, 0], torch.tensor([-0.6931471805599453, -torch.inf], dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -213,14 +239,22 @@ def test_pixels_share_their_statistics_and_columns_do_not():
 def test_relaxed_embeddings_end_at_the_draw(fitted):
     law = fitted.law(some_params(fitted, 3))
     u = uniforms(3, *place(fitted), fitted.uniforms).clamp(0.02, 0.98)
-    torch.testing.assert_close(law.relaxed(u, 1e-6), fitted.embed(law.draw(u)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        law.relaxed(u, 1e-6), fitted.embed(law.draw(u)), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_single_precision_stays_single(fitted):
     batch, params = events(fitted.space, 3).to(dtype=torch.float32), some_params(fitted, 3).float()
     law = fitted.law(params)
     u = uniforms(3, *place(fitted), fitted.uniforms).float()
-    answers = (law.log_prob(batch.x, batch.present), law.draw(u), law.mean, law.mode, law.relaxed(u, 0.5))
+    answers = (
+        law.log_prob(batch.x, batch.present),
+        law.draw(u),
+        law.mean,
+        law.mode,
+        law.relaxed(u, 0.5),
+    )
     assert {a.dtype for a in (*answers, fitted.embed(batch.x, batch.present))} == {torch.float32}
 
 
@@ -233,6 +267,8 @@ def test_rows_answer_as_the_law_does():
     noise = Noise(3, batch.ids, dtype=torch.float64).draws(2)
     x = law.draw(noise)
     assert x.shape == (12, 8)
-    torch.testing.assert_close(law[slice(2, 4)].draw(noise[torch.tensor([2, 3, 8, 9])]), x[[2, 3, 8, 9]])
+    torch.testing.assert_close(
+        law[slice(2, 4)].draw(noise[torch.tensor([2, 3, 8, 9])]), x[[2, 3, 8, 9]]
+    )
     assert law.sample(3, seed=1).x.shape == (3, 6, 8)
     torch.testing.assert_close(type(law).cat([law[:2], law[2:]]).mean, law.mean)

@@ -43,7 +43,9 @@ def test_all_mass_is_one(case):
     fine = {"Histogram": 1e-3, "Spline": 1e-3}.get(
         type(case.head).__name__, 2e-5
     )  # a grid sees jumps only to its own step
-    torch.testing.assert_close(total, torch.ones_like(total), atol=1e-9 if case.support is not None else fine, rtol=0)
+    torch.testing.assert_close(
+        total, torch.ones_like(total), atol=1e-9 if case.support is not None else fine, rtol=0
+    )
 
 
 def test_the_mean_is_the_sum_over_all_values(case):
@@ -60,15 +62,23 @@ def test_the_mean_is_the_sum_over_all_values(case):
     mean = reference + torch.where(p > 0, p * (x - reference), 0.0).sum(1)
     known = getattr(case.head, "ordered", torch.ones(1, dtype=torch.bool))
     error = ((law.mean - mean) / scale * known).abs().max()
-    rounding = 0.01 if getattr(case.head, "components", 0) == 2 else 1e-6  # its mean is that of values before rounding
+    rounding = (
+        0.01 if getattr(case.head, "components", 0) == 2 else 1e-6
+    )  # its mean is that of values before rounding
     assert error < (rounding if case.support is not None else 2e-2)
 
 
 def test_the_mode_beats_every_value(case):
     law = case.head.law(case.params)
     density = case.head.law(case.params.unsqueeze(1)).log_prob
-    best = density(line(case, 20_001)[0]).amax(1) if case.support is None else case.masses().log().amax(1)
-    assert bool((law.log_prob(law.mode) >= best - (1e-6 if case.support is not None else 2e-3)).all())
+    best = (
+        density(line(case, 20_001)[0]).amax(1)
+        if case.support is None
+        else case.masses().log().amax(1)
+    )
+    assert bool(
+        (law.log_prob(law.mode) >= best - (1e-6 if case.support is not None else 2e-3)).all()
+    )
 
 
 def test_the_cdf_is_the_running_sum(case):
@@ -82,7 +92,9 @@ def test_the_cdf_is_the_running_sum(case):
     h = 1e-6 * case.head.scale
     slope = (law.cdf(x + h) - law.cdf(x - h)) / (2 * h)
     density = law.log_prob(x).exp()
-    assert bool(((slope - density).abs() * case.head.scale < 1e-5).float().mean() > 0.98)  # all but an edge
+    assert bool(
+        ((slope - density).abs() * case.head.scale < 1e-5).float().mean() > 0.98
+    )  # all but an edge
 
 
 def test_quantiles_undo_the_cdf(case):
@@ -109,7 +121,9 @@ def test_draws_follow_log_prob(case):
         counts = torch.stack([(x == v).sum(0) for v in case.support[mass.amax(-1) * rows > 0.01]])
         mass = mass[mass.amax(-1) * rows > 0.01]
         rare = mass * rows < 5
-        expected = torch.cat([(mass * rows).masked_fill(rare, 0), (mass * rows * rare).sum(0, keepdim=True)])
+        expected = torch.cat(
+            [(mass * rows).masked_fill(rare, 0), (mass * rows * rare).sum(0, keepdim=True)]
+        )
         counts = torch.cat([counts.masked_fill(rare, 0), (counts * rare).sum(0, keepdim=True)])
         expected, counts = expected.T, counts.T.double()
     seen = expected > 0.5
@@ -164,7 +178,11 @@ def test_value_and_gradient_are_finite_forty_deviations_out(case):
     head = case.head
     for dtype in (torch.float64, torch.float32):
         params = case.params.to(dtype).requires_grad_()
-        x = (head.location + 40 * head.scale).to(dtype) if hasattr(head, "location") else case.support[0].to(dtype)
+        x = (
+            (head.location + 40 * head.scale).to(dtype)
+            if hasattr(head, "location")
+            else case.support[0].to(dtype)
+        )
         x = x.floor() if case.support is not None and not hasattr(head, "resolution") else x
         x = x.minimum((head.levels - 1).to(dtype)) if hasattr(head, "levels") else x
         if isinstance(head, Spline):  # beyond a bound there is nothing
@@ -218,8 +236,12 @@ def test_linear_form_is_log_prob(name):
     case = CASES[name]()
     law, x = case.head.law(case.params), case.support[:5, :].expand(-1, case.head.entries)
     x = x.minimum(torch.as_tensor(getattr(case.head, "counts", torch.tensor(9))) - 1.0)
-    product = law.linear.unsqueeze(1) * case.head.statistics(x, torch.ones_like(x, dtype=torch.bool))
-    value = torch.where(case.head.statistics(x, torch.ones_like(x, dtype=torch.bool)) != 0, product, 0.0).sum(-1)
+    product = law.linear.unsqueeze(1) * case.head.statistics(
+        x, torch.ones_like(x, dtype=torch.bool)
+    )
+    value = torch.where(
+        case.head.statistics(x, torch.ones_like(x, dtype=torch.bool)) != 0, product, 0.0
+    ).sum(-1)
     torch.testing.assert_close(value, case.head.law(case.params.unsqueeze(1)).log_prob(x))
 
 
@@ -227,11 +249,18 @@ def test_linear_form_is_log_prob(name):
 def test_scaling_the_data_shifts_log_density(name):
     """After x -> a x + b the same parameters say log p - log |a|: neither location nor scale is favoured."""
     case, a, b = CASES[name](), 250.0, -3e3
-    head, x = case.head, case.head.law(case.params[0]).draw(uniforms(300, 3, case.head.uniforms, seed=16))
+    head, x = (
+        case.head,
+        case.head.law(case.params[0]).draw(uniforms(300, 3, case.head.uniforms, seed=16)),
+    )
     present, weight = torch.ones_like(x, dtype=torch.bool), torch.ones(300, dtype=torch.float64)
     values = []
     for data in (x, a * x + b):
         head.fit(data, present, weight)
-        params = case.params[0] if name == "mixture" else head.estimate(data, present, weight.unsqueeze(-1))[0]
+        params = (
+            case.params[0]
+            if name == "mixture"
+            else head.estimate(data, present, weight.unsqueeze(-1))[0]
+        )
         values.append(head.law(params).log_prob(data))
     torch.testing.assert_close(values[1], values[0] - math.log(a), atol=1e-6, rtol=1e-6)

@@ -39,7 +39,10 @@ def test_bernoulli_and_categorical_agree_with_torch():
 
 def test_poisson_agrees_with_torch_and_scipy():
     head, log_rate = Poisson(2), torch.tensor([[0.3], [6.5]], dtype=torch.float64)
-    law, k = head.law(log_rate), torch.arange(0.0, 900, 7, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    law, k = (
+        head.law(log_rate),
+        torch.arange(0.0, 900, 7, dtype=torch.float64).unsqueeze(-1).expand(-1, 2),
+    )
     same(law.log_prob(k), D.Poisson(log_rate[:, 0].exp()).log_prob(k))
     u = uniforms(300, 2)
     same(law.quantile(u), stats.poisson.ppf(u.numpy(), log_rate[:, 0].exp().numpy()))
@@ -49,11 +52,20 @@ def test_poisson_agrees_with_torch_and_scipy():
 @pytest.mark.parametrize("mean", (0.01, 4.0, 3000.0))
 def test_negative_binomial_agrees_with_scipy(mean, log_alpha):
     """From nearly Poisson to far beyond it, in value, CDF and quantile; scipy is exact to about 1e-8 relative here."""
-    r, params = math.exp(-log_alpha), torch.tensor([[math.log(mean), log_alpha]], dtype=torch.float64)
+    r, params = (
+        math.exp(-log_alpha),
+        torch.tensor([[math.log(mean), log_alpha]], dtype=torch.float64),
+    )
     law, p = NegativeBinomial(1).law(params), 1 / (1 + math.exp(log_alpha) * mean)
     k = torch.cat([torch.arange(0.0, 40), torch.arange(0, 12000.0, 99)]).double().unsqueeze(-1)
     n = k.numpy()
-    exact = special.gammaln(n + r) - special.gammaln(r) - special.gammaln(n + 1) + r * math.log(p) + n * math.log1p(-p)
+    exact = (
+        special.gammaln(n + r)
+        - special.gammaln(r)
+        - special.gammaln(n + 1)
+        + r * math.log(p)
+        + n * math.log1p(-p)
+    )
     same(law.log_prob(k), exact, atol=1e-10 * r + 1e-9, rtol=1e-9)
     same(law.cdf(k), stats.nbinom.cdf(k.numpy(), r, p), atol=1e-9, rtol=0)
     u = uniforms(60, 1)
@@ -63,7 +75,12 @@ def test_negative_binomial_agrees_with_scipy(mean, log_alpha):
 def test_negative_binomial_contains_poisson():
     params = torch.tensor([[2.0, -16.0]], dtype=torch.float64)
     k = torch.arange(0.0, 40, dtype=torch.float64).unsqueeze(-1)
-    same(NegativeBinomial(1).law(params).log_prob(k), Poisson(1).law(params[:, :1]).log_prob(k), atol=2e-4, rtol=0)
+    same(
+        NegativeBinomial(1).law(params).log_prob(k),
+        Poisson(1).law(params[:, :1]).log_prob(k),
+        atol=2e-4,
+        rtol=0,
+    )
 
 
 def test_single_precision_keeps_the_negative_binomial_near_its_limit():
@@ -71,7 +88,12 @@ def test_single_precision_keeps_the_negative_binomial_near_its_limit():
     params = torch.tensor([[2.0, -15.2]], dtype=torch.float64)
     k = torch.arange(0.0, 60, dtype=torch.float64).unsqueeze(-1)
     law = NegativeBinomial(1)
-    same(law.law(params.float()).log_prob(k.float()).double(), law.law(params).log_prob(k), atol=1e-4, rtol=1e-5)
+    same(
+        law.law(params.float()).log_prob(k.float()).double(),
+        law.law(params).log_prob(k),
+        atol=1e-4,
+        rtol=1e-5,
+    )
 
 
 def test_normal_mixture_agrees_with_torch():
@@ -80,7 +102,10 @@ def test_normal_mixture_agrees_with_torch():
     scale = head.scale.unsqueeze(-1)
     parts = D.Normal(head.location.unsqueeze(-1) + scale * mean, scale * log_std.exp())
     x = reals(50, seed=3)
-    same(head.law(params).log_prob(x), D.MixtureSameFamily(D.Categorical(logits=logits), parts).log_prob(x))
+    same(
+        head.law(params).log_prob(x),
+        D.MixtureSameFamily(D.Categorical(logits=logits), parts).log_prob(x),
+    )
 
 
 @pytest.mark.parametrize("half", (1e-7, 1e-4, 3e-3, 0.01, 0.5, 2.0, 30.0))
@@ -88,13 +113,22 @@ def test_log_interval_against_quadrature(half):
     """log of the integral of exp(-v^2 / 2) over [c - h, c + h], by Gauss-Legendre in logarithms, to 60 deviations."""
     from numpy.polynomial.legendre import leggauss
 
-    c = torch.cat([torch.linspace(-60, 60, 41, dtype=torch.float64), torch.tensor([half, -half, 0.0]).double()])
+    c = torch.cat(
+        [
+            torch.linspace(-60, 60, 41, dtype=torch.float64),
+            torch.tensor([half, -half, 0.0]).double(),
+        ]
+    )
     nodes, weights = (torch.as_tensor(t) for t in leggauss(400))
-    close = torch.where(c.abs() > half, c.abs() - half, 0.0)  # the mass lies within 40 of the end nearest to 0
+    close = torch.where(
+        c.abs() > half, c.abs() - half, 0.0
+    )  # the mass lies within 40 of the end nearest to 0
     low, high = torch.maximum(c.abs() - half, close - 40), torch.minimum(c.abs() + half, close + 40)
     v = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * (nodes + 1) / 2
     exact = (
-        torch.logsumexp(-0.5 * v.square() + weights.log(), -1) + ((high - low) / 2).log() - 0.5 * math.log(2 * math.pi)
+        torch.logsumexp(-0.5 * v.square() + weights.log(), -1)
+        + ((high - low) / 2).log()
+        - 0.5 * math.log(2 * math.pi)
     )
     same(log_interval(c, torch.tensor(half, dtype=torch.float64)), exact, atol=2e-9, rtol=1e-9)
     single = log_interval(c.float(), torch.tensor(half)).double()
@@ -125,7 +159,10 @@ def test_rounded_normals_far_out_are_finite_in_single_precision():
 def test_grouped_estimate_is_the_maximum_over_bins_not_over_midpoints():
     """Bins of two deviations: the deviation of the midpoints would be a fifth too large."""
     x = ((1.3 + normals(5000, 1)) / 2).round() * 2
-    head, one = NormalMixture(1, components=1, resolution=[2.0]), torch.ones(5000, 1, dtype=torch.float64)
+    head, one = (
+        NormalMixture(1, components=1, resolution=[2.0]),
+        torch.ones(5000, 1, dtype=torch.float64),
+    )
     fitted(head, x)
     present = one.bool()
     params = head.estimate(x, present, one)
@@ -151,7 +188,10 @@ def test_smoothing_is_weight_on_every_category():
     one = torch.ones(3, 1, dtype=torch.float64)
     params = Categorical([4]).estimate(x, one.bool(), one, smoothing=1.0)
     same(params.exp()[0, 0], [3 / 7, 1 / 7, 2 / 7, 1 / 7])
-    same(Bernoulli(1).estimate((x > 0).double(), one.bool(), one, smoothing=1.0)[0, 0], [math.log(2 / 3)])
+    same(
+        Bernoulli(1).estimate((x > 0).double(), one.bool(), one, smoothing=1.0)[0, 0],
+        [math.log(2 / 3)],
+    )
 
 
 def test_missing_categories_are_impossible():
@@ -192,7 +232,9 @@ def test_what_has_no_closed_form_says_so():
 
 def test_soft_choice_of_two_is_the_binary_concrete_law():
     u, logit = uniforms(50), normals(50, seed=3)
-    log_p = torch.stack([torch.nn.functional.logsigmoid(-logit), torch.nn.functional.logsigmoid(logit)], -1)
+    log_p = torch.stack(
+        [torch.nn.functional.logsigmoid(-logit), torch.nn.functional.logsigmoid(logit)], -1
+    )
     same(soft_choice(log_p, u, 0.7)[:, 1], torch.sigmoid((torch.logit(u) + logit) / 0.7))
     same(soft_choice(normals(50, 7).log_softmax(-1), u, 0.7).sum(-1), torch.ones(50))
 
@@ -224,14 +266,22 @@ def test_a_spline_keeps_its_bounds_and_says_how_far_it_goes():
     law = head.law(head.start() + normals(3, 16))
     same(law.cdf(torch.tensor([0.0, 0.0, float(x[:, 2].min())]).double()), [0.0, 0.0, 0.01])
     same(law.cdf(x.amax(0).where(torch.tensor([False, True, True]), 1.0)), [1.0, 0.99, 0.99])
-    assert bool(law.log_prob(torch.tensor([1.1, -0.1, 9.0]).double()).isinf().eq(torch.tensor([1, 1, 0])).all())
+    assert bool(
+        law.log_prob(torch.tensor([1.1, -0.1, 9.0]).double())
+        .isinf()
+        .eq(torch.tensor([1, 1, 0]))
+        .all()
+    )
     draws = law.draw(uniforms(5000, 3, 1))
     assert bool((draws.amin(0)[:2] >= 0).all())
     assert float(draws[:, 0].max()) <= 1
 
 
 def test_a_spline_starts_with_its_knots_at_quantiles_of_the_data():
-    x = torch.stack([normals(20_000), torch.where(normals(20_000, seed=1) > 0, 1.0, -1.0) * uniforms(20_000)], -1)
+    x = torch.stack(
+        [normals(20_000), torch.where(normals(20_000, seed=1) > 0, 1.0, -1.0) * uniforms(20_000)],
+        -1,
+    )
     head = fitted(Spline(2, bins=16), x)
     p = torch.arange(1, 16, dtype=torch.float64) / 16
     found = head.law(head.start()).quantile(p.unsqueeze(-1).expand(-1, 2))
@@ -246,8 +296,15 @@ def test_magnitudes_are_normal_laws_of_the_arcsinh():
     centre, unit = float(head.centre), float(head.unit)
     y = stats.norm(float(head.location + 0.2 * head.scale), float(head.scale) * math.exp(-1))
     u = uniforms(500, 1, 1)
-    same(law.draw(u)[:, 0], centre + unit * torch.as_tensor(y.ppf(u[:, 0, 0].numpy())).sinh(), atol=1e-9, rtol=1e-9)
-    v = np.linspace(y.ppf(1e-12), y.mean() + y.std() * (y.std() + 9), 200_001)  # where v * e^v is heaviest, and around
+    same(
+        law.draw(u)[:, 0],
+        centre + unit * torch.as_tensor(y.ppf(u[:, 0, 0].numpy())).sinh(),
+        atol=1e-9,
+        rtol=1e-9,
+    )
+    v = np.linspace(
+        y.ppf(1e-12), y.mean() + y.std() * (y.std() + 9), 200_001
+    )  # where v * e^v is heaviest, and around
     same(law.mean[0], centre + unit * np.trapezoid(np.sinh(v) * y.pdf(v), v), atol=0, rtol=1e-6)
     grid = torch.linspace(0.01, 500, 300, dtype=torch.float64).unsqueeze(-1)
     far = (grid - centre) / unit
@@ -257,12 +314,23 @@ def test_magnitudes_are_normal_laws_of_the_arcsinh():
 
 def test_entries_without_long_tails_stay_linear():
     x = torch.cat([normals(4000, 1), (2 * normals(4000, 1, seed=1)).exp()], -1)
-    magnitude, plain = fitted(Magnitude(2, components=2), x), fitted(NormalMixture(2, components=2), x)
-    same(magnitude.embed(x[:, :1].expand(-1, 2))[:, 0, 0], plain.embed(x)[:, 0, 0], atol=1e-3, rtol=0)
-    assert float(magnitude.embed(x)[:, 1, 0].abs().max()) < 5 < float(plain.embed(x)[:, 1, 0].abs().max())
+    magnitude, plain = (
+        fitted(Magnitude(2, components=2), x),
+        fitted(NormalMixture(2, components=2), x),
+    )
+    same(
+        magnitude.embed(x[:, :1].expand(-1, 2))[:, 0, 0], plain.embed(x)[:, 0, 0], atol=1e-3, rtol=0
+    )
+    assert (
+        float(magnitude.embed(x)[:, 1, 0].abs().max())
+        < 5
+        < float(plain.embed(x)[:, 1, 0].abs().max())
+    )
 
 
-@pytest.mark.parametrize("make", [lambda: Spline(1, bins=4), lambda: Magnitude(1, components=2)], ids=["spline", "log"])
+@pytest.mark.parametrize(
+    "make", [lambda: Spline(1, bins=4), lambda: Magnitude(1, components=2)], ids=["spline", "log"]
+)
 def test_weights_count_as_rows_do(make):
     x = (normals(60, 1) * 3).round() + 0.1 * normals(60, 1, seed=1)
     times = (uniforms(60, seed=2) * 4).floor() + 1
@@ -270,24 +338,45 @@ def test_weights_count_as_rows_do(make):
     weighed.fit(x, torch.ones_like(x, dtype=torch.bool), times)
     for name, own in repeated.named_buffers():
         if name not in {"mass", "place", "slope"} and name in dict(weighed.named_buffers()):
-            same(dict(weighed.named_buffers())[name].nan_to_num(0), own.nan_to_num(0), atol=1e-9, rtol=1e-9)
+            same(
+                dict(weighed.named_buffers())[name].nan_to_num(0),
+                own.nan_to_num(0),
+                atol=1e-9,
+                rtol=1e-9,
+            )
     middle = torch.tensor([[0.5]], dtype=torch.float64)
     assert (
-        abs(float(weighed.law(weighed.start()).quantile(middle) - repeated.law(repeated.start()).quantile(middle)))
+        abs(
+            float(
+                weighed.law(weighed.start()).quantile(middle)
+                - repeated.law(repeated.start()).quantile(middle)
+            )
+        )
         < 0.3
     )
 
 
-@pytest.mark.parametrize("make", [lambda: Spline(1, bins=8), lambda: Magnitude(1, components=2)], ids=["spline", "log"])
+@pytest.mark.parametrize(
+    "make", [lambda: Spline(1, bins=8), lambda: Magnitude(1, components=2)], ids=["spline", "log"]
+)
 def test_values_far_from_zero_and_piled_up_stay_finite_in_single_precision(make):
     """Around 1,000, half of them one value, a third at the top."""
-    x = 1000 + torch.cat([normals(300, 1), torch.full((500, 1), 0.25).double(), torch.full((400, 1), 3.0).double()])
+    x = 1000 + torch.cat(
+        [normals(300, 1), torch.full((500, 1), 0.25).double(), torch.full((400, 1), 3.0).double()]
+    )
     head = fitted(make(), x.float())
     law = head.law((head.start() + 0.1 * normals(1, head.size)).float())
     u = torch.linspace(0, 1, 4001).reshape(-1, 1, 1).expand(-1, 1, head.uniforms)
     draws = law.draw(u)
     grid = torch.linspace(990, 1010, 2001).unsqueeze(-1)
-    for value in (draws, law.log_prob(x.float()), law.log_prob(grid), law.log_prob(draws), law.mode, law.mean):
+    for value in (
+        draws,
+        law.log_prob(x.float()),
+        law.log_prob(grid),
+        law.log_prob(draws),
+        law.mode,
+        law.mean,
+    ):
         assert bool(torch.isfinite(value).all())
 
 
@@ -304,9 +393,13 @@ def test_values_at_their_bounds_are_possible_in_single_precision():
     for seed in range(20):
         lower = float(normals(1, seed=seed))
         u = uniforms(300, 1, seed=seed)
-        x = (lower + 0.3 * torch.cat([torch.zeros(20, 1).double(), u, torch.ones(20, 1).double()])).float()
+        x = (
+            lower + 0.3 * torch.cat([torch.zeros(20, 1).double(), u, torch.ones(20, 1).double()])
+        ).float()
         ends = (float(x.min()), float(x.max()))
         head = fitted(Spline(1, bins=4, bounds=[ends]), x)
         law = head.law(head.start().float())
         assert bool(torch.isfinite(law.log_prob(x)).all())
-        assert bool(law.log_prob(torch.tensor([[ends[0] - 0.01], [ends[1] + 0.01]])).isneginf().all())
+        assert bool(
+            law.log_prob(torch.tensor([[ends[0] - 0.01], [ends[1] + 0.01]])).isneginf().all()
+        )

@@ -12,13 +12,18 @@ LENGTH = torch.tensor([6, 1, 3, 5])
 WEIGHT = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
 
 
-def case(k: int = 3, steps: int = 6, rows: int = 4, *, banned: bool = False, normalised: bool = True) -> Paths:
+def case(
+    k: int = 3, steps: int = 6, rows: int = 4, *, banned: bool = False, normalised: bool = True
+) -> Paths:
     g = torch.Generator().manual_seed(k + steps + rows)
     step = torch.randn(k, k, generator=g, dtype=torch.float64) * 2
     step = step.log_softmax(-1) if normalised else step
     if banned:
         step[0, 1] = -torch.inf
-    first, unary = (torch.randn(*size, generator=g, dtype=torch.float64) * 3 for size in ((k,), (rows, steps, k)))
+    first, unary = (
+        torch.randn(*size, generator=g, dtype=torch.float64) * 3
+        for size in ((k,), (rows, steps, k))
+    )
     return Paths(first, step, unary, LENGTH[:rows] if steps == 6 else None)
 
 
@@ -46,9 +51,16 @@ def test_sums_marginals_and_best_paths_equal_enumeration(banned: bool, normalise
         assert torch.allclose(gamma[row, :n], (p[:, None, None] * hot).sum(0), atol=1e-10)
         assert not gamma[row, n:].any()
         counted += WEIGHT[row] * torch.einsum("p,pti,ptj->ij", p, hot[:, :-1], hot[:, 1:])
-        scores = Paths(paths.log_first, paths.log_step, paths.unary[[row] * len(every)], LENGTH[[row] * len(every)])
+        scores = Paths(
+            paths.log_first,
+            paths.log_step,
+            paths.unary[[row] * len(every)],
+            LENGTH[[row] * len(every)],
+        )
         finite = value.isfinite()
-        assert torch.allclose(scores.score(pad(every, (0, 6 - n)))[finite], value[finite], atol=1e-9)
+        assert torch.allclose(
+            scores.score(pad(every, (0, 6 - n)))[finite], value[finite], atol=1e-9
+        )
     assert torch.allclose(pairs, counted, atol=1e-10)
 
 
@@ -73,8 +85,13 @@ def test_the_gradient_is_what_autograd_finds_by_differences() -> None:
 @pytest.mark.parametrize("length", [None, torch.tensor([1003, 500, 7])])
 def test_long_rows_in_blocks_equal_step_by_step_and_sums_of_logarithms(length) -> None:
     g = torch.Generator().manual_seed(0)
-    first, step, unary = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((4,), (4, 4), (3, 1003, 4)))
-    made = [Paths(first.log_softmax(-1), (2 * step).log_softmax(-1), 30 * unary, length) for _ in range(3)]
+    first, step, unary = (
+        torch.randn(*s, generator=g, dtype=torch.float64) for s in ((4,), (4, 4), (3, 1003, 4))
+    )
+    made = [
+        Paths(first.log_softmax(-1), (2 * step).log_softmax(-1), 30 * unary, length)
+        for _ in range(3)
+    ]
     blocks, serial, logs = made
     assert blocks._blocks > 1
     serial.__dict__["_blocks"], logs.__dict__["_scaled"] = 1, False
@@ -88,7 +105,9 @@ def test_long_rows_in_blocks_equal_step_by_step_and_sums_of_logarithms(length) -
 def test_long_rows_under_weights_that_do_not_add_up_to_one(length) -> None:
     """Weights of a random field: what is added to fill a block would not be nothing there."""
     g = torch.Generator().manual_seed(0)
-    first, step, unary = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((5,), (5, 5), (3, 170, 5)))
+    first, step, unary = (
+        torch.randn(*s, generator=g, dtype=torch.float64) for s in ((5,), (5, 5), (3, 170, 5))
+    )
     fast, logs = (Paths(first, 0.1 * step, unary, length) for _ in range(2))
     logs.__dict__["_scaled"] = False
     assert torch.allclose(fast.log_z, logs.log_z, rtol=1e-12)
@@ -101,7 +120,9 @@ def test_ten_thousand_steps_with_values_forty_deviations_out_keep_nine_digits() 
     x = torch.randn(1, 10_000, generator=g, dtype=torch.float64)
     x[0, ::10] += 40 * torch.randn(1000, generator=g, dtype=torch.float64).sign()
     unary = -0.5 * (x[..., None] - torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64)).square()
-    step = torch.tensor([[0.9, 0.1, 1e-90], [0.2, 0.7, 0.1], [1e-90, 0.5, 0.5]], dtype=torch.float64).log()
+    step = torch.tensor(
+        [[0.9, 0.1, 1e-90], [0.2, 0.7, 0.1], [1e-90, 0.5, 0.5]], dtype=torch.float64
+    ).log()
     fast, slow = (Paths(torch.zeros(3, dtype=torch.float64), step, unary) for _ in range(2))
     slow.__dict__["_scaled"] = False
     assert float((fast.log_z / slow.log_z - 1).abs()) < 1e-9

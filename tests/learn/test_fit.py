@@ -42,7 +42,9 @@ def test_the_part_for_choices_has_its_condition_too():
 @pytest.mark.parametrize("constant", [[3] * 200, [2.5] * 200, ["x"] * 200, [True] * 200])
 def test_a_column_of_one_value_ends_in_one_sentence(constant):
     table = frame(same=constant)
-    with pytest.raises(BadData, match=r"one value in all rows of 'same'.*columns=\{'same': 'skip'\}"):
+    with pytest.raises(
+        BadData, match=r"one value in all rows of 'same'.*columns=\{'same': 'skip'\}"
+    ):
         lk.fit("independent", table, **PLAIN)
     lk.fit("independent", lk.load(table, columns={"same": "skip"}), **PLAIN)
 

@@ -23,13 +23,19 @@ def small(p):
 def classes():
     source = np.random.default_rng(0)
     label = source.integers(0, 20, 8000)
-    frame = pd.DataFrame({"z": source.normal(size=8000) + 20 * label, "label": [f"c{k}" for k in label]})
-    return lk.fit("gaussian", frame[:4000], given="label", holdout=0.5, progress=False), frame[4000:]
+    frame = pd.DataFrame(
+        {"z": source.normal(size=8000) + 20 * label, "label": [f"c{k}" for k in label]}
+    )
+    return lk.fit("gaussian", frame[:4000], given="label", holdout=0.5, progress=False), frame[
+        4000:
+    ]
 
 
 def test_under_its_condition_a_row_is_ranked_among_rows_under_theirs(classes):
     model, fresh = classes
-    assert small(model.p_value(fresh[["z"]], given=fresh[["label"]])) == pytest.approx(0.05, abs=0.02)
+    assert small(model.p_value(fresh[["z"]], given=fresh[["label"]])) == pytest.approx(
+        0.05, abs=0.02
+    )
 
 
 def test_without_its_condition_a_row_is_ranked_among_rows_without_theirs(classes):
@@ -42,14 +48,19 @@ def test_a_sorted_file_is_ranked_by_all_of_it():
     source = np.random.default_rng(1)
     rows = np.repeat([0.1, 3.0], 15_000)[:, None] * source.normal(size=(30_000, 2))
     rows[15_000:] += 50
-    fresh = np.concatenate([0.1 * source.normal(size=(2000, 2)), 3 * source.normal(size=(2000, 2)) + 50])
+    fresh = np.concatenate(
+        [0.1 * source.normal(size=(2000, 2)), 3 * source.normal(size=(2000, 2)) + 50]
+    )
     model = lk.fit("independent", rows, holdout=0.7, progress=False)
     assert small(model.p_value(fresh)) == pytest.approx(0.05, abs=0.02)
 
 
 def test_scores_of_a_dear_law_cost_a_share_of_a_wall_budget_and_a_replay_keeps_as_many(monkeypatch):
     rows = Table(
-        vector(2), Batch(torch.randn(9000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+        vector(2),
+        Batch(
+            torch.randn(9000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        ),
     )
     train, held = rows.take(torch.arange(1000)), rows.take(torch.arange(1000, 9000))
     cheap = Run._scores
@@ -63,7 +74,9 @@ def test_scores_of_a_dear_law_cost_a_share_of_a_wall_budget_and_a_replay_keeps_a
     monkeypatch.setattr(Run, "_scores", dear)
 
     def run(budget: str, **more) -> Run:
-        return Run(build("gaussian", {}, rows.space).double(), train, budget, 0, holdout=held, **more)
+        return Run(
+            build("gaussian", {}, rows.space).double(), train, budget, 0, holdout=held, **more
+        )
 
     first = run("20s")
     model = first.fit()

@@ -37,7 +37,9 @@ def usual(family):
 FITTED = [f for f in FAMILIES if usual(f)]  # all but those that learn from no rows
 CELLS = [(f, s, g) for f in FAMILIES for s, g in usual(f) if (f, s) not in LONG]
 ALL = [
-    (f, s, g) for (f, s, g), answer in ANSWERS.items() if answer and g in ("none", "label") and (f, s, g) not in CELLS
+    (f, s, g)
+    for (f, s, g), answer in ANSWERS.items()
+    if answer and g in ("none", "label") and (f, s, g) not in CELLS
 ]
 
 
@@ -110,13 +112,21 @@ def test_a_run_that_starts_anew_leaves_nothing_of_an_earlier_one(tmp_path):
     run = run_of("gaussian", STEPS, out=tmp_path)
     assert not list(tmp_path.iterdir())
     run.fit()
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "card.md", METRICS}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "card.md",
+        METRICS,
+    }
     assert len((tmp_path / METRICS).read_text().splitlines()) == run.iteration
 
 
 def shared(cells, *marks):
     """Each cell on the worker that has fitted it for the contract."""
-    return [pytest.param(c, id="-".join(c), marks=[*marks, pytest.mark.xdist_group("-".join(c))]) for c in cells]
+    return [
+        pytest.param(c, id="-".join(c), marks=[*marks, pytest.mark.xdist_group("-".join(c))])
+        for c in cells
+    ]
 
 
 @pytest.mark.parametrize("cell", [*shared(CELLS), *shared(ALL, pytest.mark.slow)])

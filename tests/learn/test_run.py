@@ -32,7 +32,11 @@ def table(rows: int = 300, seed: int = 0) -> Table:
 
 def model(family: str, seed: int = 0) -> Model:
     registry.load_all()
-    options = {"flow": {"layers": 2, "hidden": (16,)}, "gan": {"hidden": (16,)}, "autoregressive": {"hidden": (16,)}}
+    options = {
+        "flow": {"layers": 2, "hidden": (16,)},
+        "gan": {"hidden": (16,)},
+        "autoregressive": {"hidden": (16,)},
+    }
     return registry.build(family, options.get(family, {}), vector(2), seed=seed)
 
 
@@ -55,7 +59,9 @@ class Clock:
         return self.now
 
 
-def ticking(monkeypatch: pytest.MonkeyPatch, clock: Clock, paces: dict[int, float], **options) -> Run:
+def ticking(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, paces: dict[int, float], **options
+) -> Run:
     """A fit of 400 seconds whose pace changes at the steps that `paces` names."""
     monkeypatch.setattr("likeness.learn.gradient.time", clock)
     run = Run(model("autoregressive"), table(), Budget(seconds=400.0), seed=3, **options)
@@ -74,7 +80,9 @@ def test_a_budget_in_seconds_holds_where_the_pace_changes(monkeypatch, paces) ->
     assert run.decisions["revised"]
     rates = [e.facts["lr"] for e in run.events][30:]
     assert all(after <= before for before, after in itertools.pairwise(rates))
-    assert max(before - after for before, after in itertools.pairwise(rates)) < 0.2 * rates[0]  # no jump
+    assert (
+        max(before - after for before, after in itertools.pairwise(rates)) < 0.2 * rates[0]
+    )  # no jump
     assert rates[-1] < 0.1 * rates[0]
 
 
@@ -102,15 +110,21 @@ def test_two_fits_of_one_seed_have_equal_bits(family: str) -> None:
     ("autoregressive", {"net": "pixel", "width": 8, "depth": 2}), ("vae", {"net": "conv", "width": 4, "latent": 2}),
     ("gan", {"width": 4, "latent": 2}), ("diffusion", {"net": "unet", "width": 8}),
 ])  # fmt: skip
-def test_gradients_reach_their_own_weights_however_they_lie_in_memory(monkeypatch, family, options) -> None:
+def test_gradients_reach_their_own_weights_however_they_lie_in_memory(
+    monkeypatch, family, options
+) -> None:
     """Convolutions answer with gradients of other strides than their weights', which a fused Adam does not look at."""
     g = torch.Generator().manual_seed(0)
-    data = Table(image(1, 8, 8, levels=2), Batch((torch.rand(64, 1, 8, 8, generator=g) < 0.4).float()))
+    data = Table(
+        image(1, 8, 8, levels=2), Batch((torch.rand(64, 1, 8, 8, generator=g) < 0.4).float())
+    )
     registry.load_all()
     states = []
     for fused in (True, False):
         monkeypatch.setattr("likeness.learn.optimisers.FUSED", fused)
-        made = registry.build(family, {"batch": 16, "ema": 0.0, "lr": 0.01, **options}, data.space, seed=0)
+        made = registry.build(
+            family, {"batch": 16, "ema": 0.0, "lr": 0.01, **options}, data.space, seed=0
+        )
         states.append(Run(made, data, 4).fit().state_dict())
     for name, value in states[0].items():
         assert torch.allclose(value, states[1][name], rtol=0, atol=2e-4), name
@@ -124,7 +138,9 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, family: str, stop: int)
     for _ in range(stop):
         first.step()
     first.save()
-    second = Run(model(family, seed=9), table(), 12, seed=3, holdout=table(40, 1), out=tmp_path, resume=True)
+    second = Run(
+        model(family, seed=9), table(), 12, seed=3, holdout=table(40, 1), out=tmp_path, resume=True
+    )
     assert second.iteration == stop
     resumed = second.fit().state_dict()
     assert all(torch.equal(v, resumed[k]) for k, v in whole.state_dict().items())
@@ -154,14 +170,18 @@ def test_a_checkpoint_of_other_options_family_or_budget_is_refused(tmp_path) -> 
         Run(model("gan"), table(), 12, out=tmp_path, resume=True)
     with pytest.raises(BadStore, match="another budget"):
         Run(model("flow"), table(), "2 epochs", out=tmp_path, resume=True)
-    assert Run(model("flow"), table(), 20, out=tmp_path, resume=True).iteration == 1  # more of the same is no other fit
+    assert (
+        Run(model("flow"), table(), 20, out=tmp_path, resume=True).iteration == 1
+    )  # more of the same is no other fit
 
 
 def test_a_finished_fit_is_not_begun_again(tmp_path) -> None:
     first = Run(model("flow"), table(), 12, holdout=table(40, 1), out=tmp_path).fit()
     log = (tmp_path / "metrics.jsonl").read_text()
     with pytest.warns(UserWarning, match="is finished"):
-        run = Run(model("flow", seed=9), table(), 12, holdout=table(40, 1), out=tmp_path, resume=True)
+        run = Run(
+            model("flow", seed=9), table(), 12, holdout=table(40, 1), out=tmp_path, resume=True
+        )
     again = run.fit()
     assert run.iteration == 12
     assert again.facts["iterations"] == 12
@@ -188,7 +208,9 @@ def test_one_phase_alone_leaves_the_other_player_bit_identical() -> None:
     generator = [p.clone() for p in net.generator.parameters()]
     critic = [p.clone() for p in net.critic.parameters()]
     run.step("critic")
-    assert all(torch.equal(a, b) for a, b in zip(generator, net.generator.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(generator, net.generator.parameters(), strict=True)
+    )
     assert any(not torch.equal(a, b) for a, b in zip(critic, net.critic.parameters(), strict=True))
     critic = [p.clone() for p in net.critic.parameters()]
     run.step("generator")
@@ -222,7 +244,9 @@ def test_full_batch_reaches_scikit_learns_optimum(l1: float, l2: float) -> None:
     y = x[:, 0] > 5
     c = 1 / (200 * (l1 or l2))
     ratio = 1.0 if l1 else 0.0
-    peer = LogisticRegression(C=c, l1_ratio=ratio, solver="saga", tol=1e-10, max_iter=100000).fit(x, y)
+    peer = LogisticRegression(C=c, l1_ratio=ratio, solver="saga", tol=1e-10, max_iter=100000).fit(
+        x, y
+    )
     mine = Ridge(Config(), vector(2)).double()
     mine.l1, mine.l2 = l1, l2
     Run(mine, data, 500).fit()
@@ -261,7 +285,9 @@ class Density(Model):
         return {"bound": -joint - self.log_s}
 
     def learner(self):
-        return Gradient((Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),))
+        return Gradient(
+            (Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),)
+        )
 
 
 def test_a_loss_from_a_density_needs_no_data() -> None:
@@ -287,7 +313,9 @@ class TwoStages(Model):
 
     def learner(self):
         def stage(name, parameters):
-            return name, lambda: Gradient((Phase(name, partial(self.__call__, phase=name), parameters),))
+            return name, lambda: Gradient(
+                (Phase(name, partial(self.__call__, phase=name), parameters),)
+            )
 
         return Staged((stage("scale", [self.scale]), stage("shift", [self.shift])))
 
@@ -333,7 +361,9 @@ def test_prior_and_p_values_come_from_the_right_rows() -> None:
     labelled = Table(vector(2), Batch(data.batch.x, given=Batch(given)), label(2))
     train, held = labelled.split(0.2, 0)
     registry.load_all()
-    fitted = Run(registry.build("gaussian", {}, vector(2), label(2)).double(), train, 5, holdout=held).fit()
+    fitted = Run(
+        registry.build("gaussian", {}, vector(2), label(2)).double(), train, 5, holdout=held
+    ).fit()
     share = float((train.batch.given.x.sum() + 1) / (len(train) + 2))
     assert float(fitted.class_prior()[1]) == pytest.approx(share, abs=1e-12)
     p = fitted.p_value(held.batch, given=held.batch.given)

@@ -32,19 +32,44 @@ CASES: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "independent of a vector": ("independent", {"real": "normal"}, 60, "vector"),
     "gaussian": ("gaussian", {}, 200, "none"),
     "mixture": ("mixture", {"components": 6, "restarts": 2}, 100, "none"),
-    "autoregressive": ("autoregressive", {"hidden": [32], "components": 3, **GRADIENT}, 80, "label"),
-    "vae": ("vae", {"latent": 3, "hidden": [32], "effort": 8, "components": 1, **GRADIENT}, 80, "label"),
+    "autoregressive": (
+        "autoregressive",
+        {"hidden": [32], "components": 3, **GRADIENT},
+        80,
+        "label",
+    ),
+    "vae": (
+        "vae",
+        {"latent": 3, "hidden": [32], "effort": 8, "components": 1, **GRADIENT},
+        80,
+        "label",
+    ),
     "vae with a flow as its prior": (
         "vae",
-        {"latent": 2, "hidden": [16], "effort": 4, "prior": {"family": "flow", **SMALL_FLOW}, **GRADIENT},
+        {
+            "latent": 2,
+            "hidden": [16],
+            "effort": 4,
+            "prior": {"family": "flow", **SMALL_FLOW},
+            **GRADIENT,
+        },
         80,
         "none",
     ),
     "gan": ("gan", {"hidden": [32], **GRADIENT}, 40, "label"),
     "flow": ("flow", SMALL_FLOW, 60, "label"),
-    "diffusion": ("diffusion", {"width": 16, "depth": 1, "steps": 4, "net": "mlp", **GRADIENT}, 80, "label"),
+    "diffusion": (
+        "diffusion",
+        {"width": 16, "depth": 1, "steps": 4, "net": "mlp", **GRADIENT},
+        80,
+        "label",
+    ),
 }
-IMPORTED = ("likeness.learn.fit", "torch._dynamo", "rich.progress")  # what a first fit, and a first step, import
+IMPORTED = (
+    "likeness.learn.fit",
+    "torch._dynamo",
+    "rich.progress",
+)  # what a first fit, and a first step, import
 PLACES = ("half written", "written", "synced", "renamed")
 
 
@@ -86,7 +111,9 @@ def nursery() -> None:
             _live(order)
         if order.after is not None:
             time.sleep(order.after)
-            os.kill(pid, signal.SIGKILL)  # a child that has ended is not reaped yet: the number is still its own
+            os.kill(
+                pid, signal.SIGKILL
+            )  # a child that has ended is not reaped yet: the number is still its own
         _, status = os.waitpid(pid, 0)
         print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - begun]), flush=True)
 
@@ -113,7 +140,16 @@ def _fit(order: Attempt) -> None:
     if order.tear is not None:
         _arm(*order.tear)
     family, options, steps, given = CASES[order.case]
-    fit(family, rows(given), budget=steps, seed=5, out=order.folder, resume=True, progress=False, **options)
+    fit(
+        family,
+        rows(given),
+        budget=steps,
+        seed=5,
+        out=order.folder,
+        resume=True,
+        progress=False,
+        **options,
+    )
 
 
 def rows(given: str):
@@ -123,10 +159,15 @@ def rows(given: str):
     from likeness.data.source import Table
 
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(600, 3, generator=g, dtype=torch.float64) @ torch.randn(3, 3, generator=g, dtype=torch.float64)
+    x = torch.randn(600, 3, generator=g, dtype=torch.float64) @ torch.randn(
+        3, 3, generator=g, dtype=torch.float64
+    )
     hidden = torch.rand(600, 3, generator=g) < 0.2
     spaces = {"none": None, "label": label(3), "vector": vector(3)}
-    told = {"label": torch.randint(3, (600, 1), generator=g).double(), "vector": torch.randn(600, 3, generator=g)}
+    told = {
+        "label": torch.randint(3, (600, 1), generator=g).double(),
+        "vector": torch.randn(600, 3, generator=g),
+    }
     condition = told[given].double() if given in told else None
     x = x if condition is None else x + condition
     batch = Batch(x, given=None if condition is None else Batch(condition)).hide(hidden)
@@ -226,7 +267,9 @@ def nursed():
 
 def left(folder: Path) -> dict[str, str]:
     """A hash of what is in every file that a finished fit leaves (a safetensors file's own keys lie in any order)."""
-    return {p.name: _weights(p) if p.suffix == ".safetensors" else _text(p) for p in folder.iterdir()}
+    return {
+        p.name: _weights(p) if p.suffix == ".safetensors" else _text(p) for p in folder.iterdir()
+    }
 
 
 def _weights(path: Path) -> str:
@@ -249,7 +292,9 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, nursed, case, record_pro
     assert set(truth) == {"config.json", "model.safetensors", "card.md", "metrics.jsonl"}
     lasts = nursed(Attempt(case, str(tmp_path / "saved")))[1]
     assert left(tmp_path / "saved") == truth
-    files = len((tmp_path / "saved" / "metrics.jsonl").read_text().splitlines()) + 2  # a checkpoint a step, then 3
+    files = (
+        len((tmp_path / "saved" / "metrics.jsonl").read_text().splitlines()) + 2
+    )  # a checkpoint a step, then 3
     count = {"from outside": 0, **dict.fromkeys(PLACES, 0)}
     attempts, folder = 0, tmp_path / "killed 0"
     while sum(count.values()) < KILLS:
@@ -262,7 +307,9 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path, nursed, case, record_pro
         else:
             killed, _ = nursed(replace(order, tear=(chance.randint(1, files), where)))
         count[where] += killed
-        if not killed:  # it came to its end first: these bits count, and the next kill finds a new folder
+        if (
+            not killed
+        ):  # it came to its end first: these bits count, and the next kill finds a new folder
             assert left(folder) == truth
             folder = tmp_path / f"killed {attempts}"
     killed, _ = nursed(Attempt(case, str(folder)))

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from likeness.metrics import distance
-from likeness.metrics.audit import copies_p_value, median_ratio, membership_auroc, memorisation_audit
+from likeness.metrics.audit import (
+    copies_p_value,
+    median_ratio,
+    membership_auroc,
+    memorisation_audit,
+)
 
 REPEATS, ITEMS, TRAIN = 100, 600, 1500
 
@@ -20,7 +25,10 @@ def normal(seed, *shape):
 def mixed_table(seed, n):
     """Three correlated real columns and a nominal one of five categories, one-hot."""
     code = torch.randint(0, 5, (n,), generator=generator(seed + 10**6))
-    real = normal(seed, n, 3) @ torch.tensor([[1, 0.5, 0], [0, 1, 0.5], [0, 0, 1]]).double() + code[:, None]
+    real = (
+        normal(seed, n, 3) @ torch.tensor([[1, 0.5, 0], [0, 1, 0.5], [0, 0, 1]]).double()
+        + code[:, None]
+    )
     return torch.cat([real, torch.nn.functional.one_hot(code, 5)], 1)
 
 
@@ -41,7 +49,11 @@ def p_values(law, scale, share):
     """One p-value per repeat, of a model that draws from the law, shrunk by `scale`, and copies some items."""
     found = []
     for r in range(REPEATS):
-        train, held_out, generated = law(3 * r, TRAIN), law(3 * r + 1, ITEMS), law(3 * r + 2, ITEMS) * scale
+        train, held_out, generated = (
+            law(3 * r, TRAIN),
+            law(3 * r + 1, ITEMS),
+            law(3 * r + 2, ITEMS) * scale,
+        )
         copies = int(share * ITEMS)
         generated[:copies] = train[:copies]
         found.append(p_value(generated, train, held_out))
@@ -53,7 +65,9 @@ def test_one_copy_in_a_hundred_is_found(law):
     assert (p_values(law, 1.0, 0.01) <= 0.05).double().mean() >= 0.95
 
 
-@pytest.mark.parametrize(("law", "scale"), [(plane, 1.0), (mixed_table, 1.0), (many_columns, 1.0), (many_columns, 0.9)])
+@pytest.mark.parametrize(
+    ("law", "scale"), [(plane, 1.0), (mixed_table, 1.0), (many_columns, 1.0), (many_columns, 0.9)]
+)
 def test_a_clean_model_is_left_alone_also_where_it_keeps_to_the_middle(law, scale):
     alarms = int((p_values(law, scale, 0.0) <= 0.05).sum())
     assert alarms <= 0.05 * REPEATS + 3 * (0.05 * 0.95 * REPEATS) ** 0.5
@@ -75,8 +89,14 @@ def test_the_report_names_the_copies():
     generated[torch.arange(6) * 100] = train[torch.arange(6) * 7]
     audit = memorisation_audit(generated, train, held_out, seed=0, draws=200)
     assert audit.copies
-    assert {(pair.generated, pair.train) for pair in audit.worst[:6]} == {(100 * i, 7 * i) for i in range(6)}
-    assert all(pair.distance == 0 for pair in audit.worst[:6]) and audit.worst[6].ratio > 0 and len(audit.worst) == 50
+    assert {(pair.generated, pair.train) for pair in audit.worst[:6]} == {
+        (100 * i, 7 * i) for i in range(6)
+    }
+    assert (
+        all(pair.distance == 0 for pair in audit.worst[:6])
+        and audit.worst[6].ratio > 0
+        and len(audit.worst) == 50
+    )
     assert audit.duplicates.value == 0.01 and audit.duplicates_held_out.value == 0
     assert audit.distance_ratio is not None and 1.0 in audit.distance_ratio
     assert audit == memorisation_audit(generated, train, held_out, seed=0, draws=200)
@@ -93,9 +113,13 @@ def test_an_overfitted_model_is_flagged_and_a_larger_training_set_is_not():
     def audit(n):
         train, held_out = many_columns(3, n), many_columns(4, ITEMS)
         row = torch.randint(0, n, (ITEMS,), generator=generator(5))
-        kernel = 0.3 if n == 50 else 1.0  # a model that smooths its training items, or one that draws afresh
+        kernel = (
+            0.3 if n == 50 else 1.0
+        )  # a model that smooths its training items, or one that draws afresh
         fresh = normal(6, ITEMS, 30)
-        return memorisation_audit(train[row] + kernel * fresh if n == 50 else fresh, train, held_out, seed=0, draws=200)
+        return memorisation_audit(
+            train[row] + kernel * fresh if n == 50 else fresh, train, held_out, seed=0, draws=200
+        )
 
     over, fair = audit(50), audit(5000)
     assert over.copies and over.distance_ratio is not None and over.distance_ratio.high < 0.5
@@ -115,7 +139,9 @@ def test_discrete_data_repeat_themselves_without_alarm():
 
 def test_ratio_of_medians_covers():
     def covers(r):
-        found = median_ratio(normal(2 * r, 100).exp() * 0.8, normal(2 * r + 1, 100).exp(), seed=r, draws=200)
+        found = median_ratio(
+            normal(2 * r, 100).exp() * 0.8, normal(2 * r + 1, 100).exp(), seed=r, draws=200
+        )
         return found is not None and 0.8 in found
 
     assert sum(covers(r) for r in range(200)) / 200 == pytest.approx(0.95, abs=0.05)

@@ -30,13 +30,19 @@ def counts(seed, *shape):
 def test_ranks_and_transforms_of_a_true_law_are_uniform(law):
     draws, x, u = law(0, 19, 2000), law(1, 2000), uniform(2, 2000)
     assert calibration.rank_uniformity(calibration.ranks(draws, x, u), draws=19).p_value > 1e-3
-    assert calibration.ks_uniform(calibration.probability_integral_transform(draws, x, u)).p_value > 1e-3
+    assert (
+        calibration.ks_uniform(calibration.probability_integral_transform(draws, x, u)).p_value
+        > 1e-3
+    )
 
 
 def test_narrow_draws_are_seen():
     draws, x, u = normal(3, 19, 2000) * 0.8, normal(4, 2000), uniform(5, 2000)
     assert calibration.rank_uniformity(calibration.ranks(draws, x, u), draws=19).p_value < 1e-6
-    assert calibration.ks_uniform(calibration.probability_integral_transform(draws, x, u)).p_value < 1e-2
+    assert (
+        calibration.ks_uniform(calibration.probability_integral_transform(draws, x, u)).p_value
+        < 1e-2
+    )
 
 
 def test_uniformity_of_ranks_holds_its_level_with_unequal_cells():
@@ -48,10 +54,20 @@ def test_uniformity_of_ranks_holds_its_level_with_unequal_cells():
 
 
 def test_chi_squared_is_scipys_and_joins_small_cells():
-    observed, expected = torch.tensor([30, 20, 35, 15]), torch.tensor([0.25, 0.25, 0.3, 0.2], dtype=torch.float64)
-    got, want = calibration.chi_squared(observed, expected), stats.chisquare(observed, expected * 100)
-    assert (got.statistic, got.p_value, got.degrees) == pytest.approx((want.statistic, want.pvalue, 3), rel=1e-6)
-    rare = torch.tensor([0.5, 0.44, 0.01, 0.01, 0.04], dtype=torch.float64)  # of 100: 1 + 1 + 4 make one cell of 6
+    observed, expected = (
+        torch.tensor([30, 20, 35, 15]),
+        torch.tensor([0.25, 0.25, 0.3, 0.2], dtype=torch.float64),
+    )
+    got, want = (
+        calibration.chi_squared(observed, expected),
+        stats.chisquare(observed, expected * 100),
+    )
+    assert (got.statistic, got.p_value, got.degrees) == pytest.approx(
+        (want.statistic, want.pvalue, 3), rel=1e-6
+    )
+    rare = torch.tensor(
+        [0.5, 0.44, 0.01, 0.01, 0.04], dtype=torch.float64
+    )  # of 100: 1 + 1 + 4 make one cell of 6
     got = calibration.chi_squared(torch.tensor([50, 40, 3, 2, 5]), rare)
     want = stats.chisquare([50, 40, 10], [50, 44, 6])
     assert (got.statistic, got.degrees) == pytest.approx((want.statistic, 2), rel=1e-6)
@@ -60,7 +76,10 @@ def test_chi_squared_is_scipys_and_joins_small_cells():
 def test_an_item_in_an_impossible_cell_is_fatal():
     got = calibration.chi_squared(torch.tensor([50, 50, 1]), torch.tensor([0.5, 0.5, 0.0]))
     assert got.p_value == 0
-    assert calibration.chi_squared(torch.tensor([50, 50, 0]), torch.tensor([0.5, 0.5, 0.0])).p_value == 1
+    assert (
+        calibration.chi_squared(torch.tensor([50, 50, 0]), torch.tensor([0.5, 0.5, 0.0])).p_value
+        == 1
+    )
 
 
 def test_kolmogorov_smirnov_tests_are_scipys():
@@ -72,7 +91,9 @@ def test_kolmogorov_smirnov_tests_are_scipys():
 @pytest.mark.parametrize(("n", "level"), [(19, 0.9), (3, 0.5), (40, 0.8), (2, 0.2)])
 def test_central_intervals_of_few_draws_cover(n, level):
     low, high = calibration.central_interval(normal(8, n, 20000), level=level)
-    assert calibration.interval_coverage(low, high, normal(9, 20000)).value == pytest.approx(level, abs=0.015)
+    assert calibration.interval_coverage(low, high, normal(9, 20000)).value == pytest.approx(
+        level, abs=0.015
+    )
     assert (low <= high).all()
 
 
@@ -100,7 +121,9 @@ def test_crps_is_unbiased_in_the_number_of_draws():
 
 def test_brier_score():
     p, label = torch.tensor([[0.2, 0.8], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 0, 0])
-    torch.testing.assert_close(calibration.brier(p.double(), label), torch.tensor([0.08, 0.0, 2.0]).double())
+    torch.testing.assert_close(
+        calibration.brier(p.double(), label), torch.tensor([0.08, 0.0, 2.0]).double()
+    )
 
 
 def test_calibration_error_by_hand():

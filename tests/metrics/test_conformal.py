@@ -8,7 +8,12 @@ from scipy import stats
 
 from likeness.core.errors import BadData
 from likeness.metrics import calibration
-from likeness.metrics.conformal import adjusted_p_value, benjamini_hochberg, conformal_p_value, conformal_threshold
+from likeness.metrics.conformal import (
+    adjusted_p_value,
+    benjamini_hochberg,
+    conformal_p_value,
+    conformal_threshold,
+)
 
 
 def normal(seed, *shape):
@@ -32,7 +37,9 @@ def test_p_values_are_valid_and_smoothed_ones_uniform_with_ties():
     plain = torch.stack([conformal_p_value(row[:1], row[1:]) for row in score]).flatten()
     for level in (0.1, 0.2, 0.5):
         assert (plain <= level).double().mean() <= level + 0.02
-    smooth = torch.stack([conformal_p_value(r[:1], r[1:], uniforms=v[None]) for r, v in zip(score, u, strict=True)])
+    smooth = torch.stack(
+        [conformal_p_value(r[:1], r[1:], uniforms=v[None]) for r, v in zip(score, u, strict=True)]
+    )
     assert calibration.ks_uniform(smooth).p_value > 1e-3
 
 
@@ -47,7 +54,9 @@ def test_threshold_and_p_value_agree():
 
 def test_adjusted_p_values_are_scipys():
     p = torch.rand(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64) ** 2
-    torch.testing.assert_close(adjusted_p_value(p), torch.from_numpy(stats.false_discovery_control(p.numpy())))
+    torch.testing.assert_close(
+        adjusted_p_value(p), torch.from_numpy(stats.false_discovery_control(p.numpy()))
+    )
 
 
 def test_false_discoveries_stay_below_the_rate():

@@ -45,7 +45,9 @@ def test_lost_modes_cost_recall_and_noise_costs_precision():
 
 @pytest.mark.parametrize("scale", [1.0, 0.8])
 def test_standard_errors_are_the_spread_over_samples(scale):
-    found = [coverage.prdc(normal(2 * r, 300, 3), normal(2 * r + 1, 300, 3) * scale) for r in range(60)]
+    found = [
+        coverage.prdc(normal(2 * r, 300, 3), normal(2 * r + 1, 300, 3) * scale) for r in range(60)
+    ]
     for name in ("density", "coverage", "recall"):
         scores = [getattr(f, name) for f in found]
         spread = torch.tensor([s.value for s in scores]).std().item()

@@ -30,13 +30,17 @@ def test_energy_distance_is_scipys_in_one_dimension(small_chunks):
 def test_weighted_energy_distance_is_scipys():
     x, y, u = normal(2, 60), normal(3, 45), normal(4, 60).abs()
     got = distance.energy_distance(x, y, x_weight=u, unbiased=False).value
-    assert got == pytest.approx(stats.energy_distance(x.numpy(), y.numpy(), u.numpy()) ** 2, rel=1e-11)
+    assert got == pytest.approx(
+        stats.energy_distance(x.numpy(), y.numpy(), u.numpy()) ** 2, rel=1e-11
+    )
 
 
 def test_whole_weights_are_repeated_items():
     x, y, times = normal(5, 12, 3), normal(6, 10, 3), torch.arange(12) % 3
     got = distance.energy_distance(x, y, x_weight=times.double(), unbiased=False).value
-    assert got == pytest.approx(distance.energy_distance(x.repeat_interleave(times, 0), y, unbiased=False).value)
+    assert got == pytest.approx(
+        distance.energy_distance(x.repeat_interleave(times, 0), y, unbiased=False).value
+    )
 
 
 def test_unbiased_energy_distance_by_enumeration(small_chunks):
@@ -51,7 +55,9 @@ def test_jackknife_is_leaving_out_one_at_a_time(unbiased):
     x, y, u, v = normal(9, 7, 2), normal(10, 6, 2), normal(11, 7).abs(), normal(12, 6).abs()
 
     def value(i, j):
-        return distance.energy_distance(x[i], y[j], x_weight=u[i], y_weight=v[j], unbiased=unbiased).value
+        return distance.energy_distance(
+            x[i], y[j], x_weight=u[i], y_weight=v[j], unbiased=unbiased
+        ).value
 
     every_x, every_y = torch.arange(7), torch.arange(6)
     left_x = torch.tensor([value(every_x != i, every_y) for i in range(7)], dtype=torch.float64)
@@ -63,7 +69,10 @@ def test_jackknife_is_leaving_out_one_at_a_time(unbiased):
 
 def test_standard_error_is_the_spread_over_samples_and_conservative_at_equality():
     def scores(shift):
-        return [distance.energy_distance(normal(2 * r, 80, 2), normal(2 * r + 1, 60, 2) + shift) for r in range(200)]
+        return [
+            distance.energy_distance(normal(2 * r, 80, 2), normal(2 * r + 1, 60, 2) + shift)
+            for r in range(200)
+        ]
 
     for shift, low, high in ((1.0, 0.85, 1.15), (0.0, 1.0, 2.5)):
         found = scores(shift)
@@ -74,7 +83,9 @@ def test_standard_error_is_the_spread_over_samples_and_conservative_at_equality(
 def test_energy_distance_of_gaussians():
     # E|X - Y| of N(m, 2) is 2 / sqrt(pi) exp(-m^2 / 4) + m erf(m / 2)
     m = 1.5
-    want = 2 * (2 / math.sqrt(math.pi) * math.exp(-m * m / 4) + m * math.erf(m / 2)) - 4 / math.sqrt(math.pi)
+    want = 2 * (
+        2 / math.sqrt(math.pi) * math.exp(-m * m / 4) + m * math.erf(m / 2)
+    ) - 4 / math.sqrt(math.pi)
     got = distance.energy_distance(normal(13, 3000), normal(14, 3000) + m)
     assert abs(got.value - want) < 4 * got.stderr < 0.2
 
@@ -88,7 +99,9 @@ def test_mmd_by_enumeration():
     want = k(pdist(x.numpy())) + k(pdist(y.numpy())) - 2 * k(cdist(x.numpy(), y.numpy()))
     assert distance.mmd(x, y, bandwidth=0.7).value == pytest.approx(want.item(), rel=1e-11)
     full = k(cdist(x, x)) + k(cdist(y, y)) - 2 * k(cdist(x.numpy(), y.numpy()))
-    assert distance.mmd(x, y, bandwidth=0.7, unbiased=False).value == pytest.approx(full.item(), rel=1e-11)
+    assert distance.mmd(x, y, bandwidth=0.7, unbiased=False).value == pytest.approx(
+        full.item(), rel=1e-11
+    )
 
 
 def test_mmd_of_gaussians_at_a_median_bandwidth():
@@ -119,7 +132,8 @@ def test_shared_energy_score_is_the_score_of_common_draws(small_chunks):
 def test_energy_score_prefers_the_truth():
     x = normal(23, 2000, 3)
     scores = [
-        distance.shared_energy_score(normal(24, 2000, 3) * s + m, x).mean() for s, m in ((1, 0), (0.7, 0), (1, 0.5))
+        distance.shared_energy_score(normal(24, 2000, 3) * s + m, x).mean()
+        for s, m in ((1, 0), (0.7, 0), (1, 0.5))
     ]
     assert scores[0] < min(scores[1:])
 
@@ -128,9 +142,15 @@ def test_energy_score_prefers_the_truth():
 def test_wasserstein_of_unequal_numbers(order):
     x, y = normal(25, 12), normal(26, 8) * 2
     # 12 x 2 = 8 x 3 items: repeat to equal numbers, where sorting couples
-    want = (x.repeat_interleave(2).sort().values - y.repeat_interleave(3).sort().values).abs() ** order
-    assert distance.wasserstein(x, y, order=order) == pytest.approx(want.mean().item() ** (1 / order), rel=1e-12)
-    assert distance.wasserstein(x, y, order=1.0) == pytest.approx(stats.wasserstein_distance(x.numpy(), y.numpy()))
+    want = (
+        x.repeat_interleave(2).sort().values - y.repeat_interleave(3).sort().values
+    ).abs() ** order
+    assert distance.wasserstein(x, y, order=order) == pytest.approx(
+        want.mean().item() ** (1 / order), rel=1e-12
+    )
+    assert distance.wasserstein(x, y, order=1.0) == pytest.approx(
+        stats.wasserstein_distance(x.numpy(), y.numpy())
+    )
 
 
 def test_sliced_wasserstein_of_a_shift():
@@ -138,7 +158,9 @@ def test_sliced_wasserstein_of_a_shift():
     x, shift = normal(27, 50, 3), torch.tensor([1.0, -2.0, 2.0])
     axes = torch.eye(3) * torch.tensor([1.0, 5.0, 0.1])
     assert distance.sliced_wasserstein(x, x + shift, axes) == pytest.approx(math.sqrt(3), rel=1e-6)
-    assert distance.sliced_wasserstein(x, x + shift, normal(28, 4000, 3)) == pytest.approx(math.sqrt(3), rel=0.03)
+    assert distance.sliced_wasserstein(x, x + shift, normal(28, 4000, 3)) == pytest.approx(
+        math.sqrt(3), rel=0.03
+    )
 
 
 def test_nearest_is_brute_force(small_chunks):

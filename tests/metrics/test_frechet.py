@@ -5,7 +5,13 @@ import torch
 from scipy.linalg import eigvals
 
 from likeness.core.errors import BadData
-from likeness.metrics.frechet import Moments, frechet_distance, frechet_gaussians, frechet_interval, moments
+from likeness.metrics.frechet import (
+    Moments,
+    frechet_distance,
+    frechet_gaussians,
+    frechet_interval,
+    moments,
+)
 
 
 def normal(seed, *shape):
@@ -19,8 +25,13 @@ def gaussian(mean, cov):
 def test_commuting_covariances():
     a, b = torch.tensor([1.0, 4.0, 9.0]).double(), torch.tensor([4.0, 1.0, 0.25]).double()
     turn = torch.linalg.qr(normal(0, 3, 3)).Q
-    p, q = (gaussian(m * torch.ones(3).double(), turn @ v.diag() @ turn.T) for m, v in ((0.0, a), (2.0, b)))
-    assert frechet_gaussians(p, q) == pytest.approx(12 + ((a.sqrt() - b.sqrt()) ** 2).sum().item(), rel=1e-12)
+    p, q = (
+        gaussian(m * torch.ones(3).double(), turn @ v.diag() @ turn.T)
+        for m, v in ((0.0, a), (2.0, b))
+    )
+    assert frechet_gaussians(p, q) == pytest.approx(
+        12 + ((a.sqrt() - b.sqrt()) ** 2).sum().item(), rel=1e-12
+    )
 
 
 def test_general_covariances_against_the_spectrum_of_the_product():
@@ -45,7 +56,9 @@ def test_fewer_items_than_features():
 def test_a_shift_and_a_scale_of_samples():
     x = normal(8, 200, 4)
     assert frechet_distance(x, x + 3) == pytest.approx(36, rel=1e-9)
-    assert frechet_distance(x, 2 * x) == pytest.approx((moments(x).cov.trace() + moments(x).mean.square().sum()).item())
+    assert frechet_distance(x, 2 * x) == pytest.approx(
+        (moments(x).cov.trace() + moments(x).mean.square().sum()).item()
+    )
 
 
 def test_interval_is_the_spread_over_samples():

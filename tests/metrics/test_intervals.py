@@ -32,7 +32,9 @@ def test_weight_zero_leaves_an_item_out():
     keep = torch.arange(20) < 15
     a = intervals.mean_with_stderr(x, weight=keep.double())
     assert a.value == pytest.approx(x[keep].mean().item(), rel=1e-12)
-    assert a.stderr == pytest.approx(stats.sem(x[keep].numpy()) * math.sqrt(20 / 19 * 14 / 15), rel=1e-12)
+    assert a.stderr == pytest.approx(
+        stats.sem(x[keep].numpy()) * math.sqrt(20 / 19 * 14 / 15), rel=1e-12
+    )
 
 
 def test_wilson_agrees_with_scipy_and_never_collapses():
@@ -46,7 +48,12 @@ def test_wilson_agrees_with_scipy_and_never_collapses():
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_few_seeds_on_shared_items_are_covered(seeds):
     def interval(r):
-        rows = normal(10 * r, seeds, 1) * 0.5 + normal(10 * r + 1, 1, 40) + normal(10 * r + 2, seeds, 40) * 0.3 + 2
+        rows = (
+            normal(10 * r, seeds, 1) * 0.5
+            + normal(10 * r + 1, 1, 40)
+            + normal(10 * r + 2, seeds, 40) * 0.3
+            + 2
+        )
         return intervals.crossed_mean(rows)
 
     assert coverage_of(interval, 2.0, 400) == pytest.approx(0.95, abs=0.04)
@@ -54,7 +61,9 @@ def test_few_seeds_on_shared_items_are_covered(seeds):
 
 def test_treating_shared_items_as_independent_would_not_cover():
     def interval(r):
-        return intervals.mean_with_stderr(normal(2 * r, 1, 20).expand(10, 20) + normal(2 * r + 1, 10, 20) * 0.1)
+        return intervals.mean_with_stderr(
+            normal(2 * r, 1, 20).expand(10, 20) + normal(2 * r + 1, 10, 20) * 0.1
+        )
 
     assert coverage_of(interval, 0.0, 200) < 0.7
 
@@ -75,7 +84,9 @@ def test_pairing_cancels_what_items_share():
 def test_difference_of_normal_intervals_is_the_normal_interval():
     a, b = intervals.normal_interval(1.0, 0.3), intervals.normal_interval(0.2, 0.4)
     got, want = intervals.difference(a, b), intervals.normal_interval(0.8, 0.5)
-    assert (got.value, got.stderr, got.low, got.high) == pytest.approx((want.value, want.stderr, want.low, want.high))
+    assert (got.value, got.stderr, got.low, got.high) == pytest.approx(
+        (want.value, want.stderr, want.low, want.high)
+    )
     assert not intervals.separable(a, b)
     assert intervals.separable(a, intervals.normal_interval(-0.1, 0.4))
 
@@ -111,7 +122,9 @@ def test_jackknife_of_means_is_their_standard_error():
     x, y = normal(12, 30), normal(13, 50)
     left_x, left_y = ((t.sum() - t) / (len(t) - 1) for t in (x, y))
     got = intervals.jackknife((x.mean() - y.mean()).item(), left_x, -left_y)
-    assert got.stderr == pytest.approx(math.sqrt(x.var().item() / 30 + y.var().item() / 50), rel=1e-12)
+    assert got.stderr == pytest.approx(
+        math.sqrt(x.var().item() / 30 + y.var().item() / 50), rel=1e-12
+    )
 
 
 def test_what_cannot_be_judged_is_refused():

@@ -21,13 +21,17 @@ def test_the_shape_and_scale_of_a_pareto_law_are_found(k: float) -> None:
     shape, scale = fit_pareto(x)
     assert shape == pytest.approx(k, abs=0.1)
     assert scale == pytest.approx(3.0, rel=0.1)
-    most = genpareto.logpdf(x.numpy(), *genpareto.fit(x.numpy(), floc=0)).sum()  # by maximum likelihood
+    most = genpareto.logpdf(
+        x.numpy(), *genpareto.fit(x.numpy(), floc=0)
+    ).sum()  # by maximum likelihood
     assert genpareto.logpdf(x.numpy(), shape, 0, scale).sum() > most - 1
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_weights_with_a_power_tail_show_its_shape(k: float) -> None:
-    found = [pareto_k(-k * uniform(10_000, seed).log()) for seed in range(20)]  # w = u^-k: P(w > t) = t^(-1/k)
+    found = [
+        pareto_k(-k * uniform(10_000, seed).log()) for seed in range(20)
+    ]  # w = u^-k: P(w > t) = t^(-1/k)
     assert np.mean(found) == pytest.approx(k, abs=0.1)
 
 

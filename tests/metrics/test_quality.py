@@ -23,7 +23,9 @@ def grid(seed, n, sigma=0.05, modes=25):
 
 def test_area_is_scikit_learns_with_ties():
     score, positive = (normal(0, 300) * 2).round(), normal(1, 300) > 0.5
-    assert quality.auroc(score, positive) == pytest.approx(roc_auc_score(positive, score), rel=1e-12)
+    assert quality.auroc(score, positive) == pytest.approx(
+        roc_auc_score(positive, score), rel=1e-12
+    )
     assert quality.auroc(torch.ones(4), torch.tensor([0, 1, 0, 1])) == 0.5
 
 
@@ -50,7 +52,9 @@ def test_lost_and_narrow_modes_are_seen():
     assert lost.captured == 20 and lost.kl_uniform == pytest.approx(math.log(25 / 20), abs=0.005)
     narrow = quality.modes(grid(5, 5000, sigma=0.025), GRID, 0.05)
     assert narrow.high_quality.value > narrow.ceiling + 3 * narrow.high_quality.stderr
-    assert narrow.width == pytest.approx(0.5 / 0.9724, abs=0.01)  # the truth's width is cut at 3 sigma to 0.9724
+    assert narrow.width == pytest.approx(
+        0.5 / 0.9724, abs=0.01
+    )  # the truth's width is cut at 3 sigma to 0.9724
 
 
 def test_no_item_near_any_mode():
@@ -61,7 +65,9 @@ def test_no_item_near_any_mode():
 def test_sharpness_of_white_noise_and_of_slopes():
     # the Laplacian of white noise has variance 16 + 4 = 20; of a plane it is 0
     noise = normal(6, 3, 2, 100, 100)
-    torch.testing.assert_close(quality.sharpness(noise), torch.full((3,), 20.0).double(), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        quality.sharpness(noise), torch.full((3,), 20.0).double(), rtol=0.05, atol=0
+    )
     slope = torch.arange(10.0)[:, None] + 2 * torch.arange(10.0)
     assert quality.sharpness(slope.expand(1, 1, 10, 10)).item() == 0
     blurred = torch.nn.functional.avg_pool2d(noise, 3, 1)

@@ -35,7 +35,10 @@ def test_c2st_is_a_function_of_its_seed_and_cuts_to_equal_numbers():
 
 def test_neighbour_accuracy_of_equal_laws_has_the_stated_spread(monkeypatch):
     monkeypatch.setattr(distance, "CHUNK", 4000)
-    found = [two_sample.neighbour_accuracy(normal(2 * r, 100, 2), normal(2 * r + 1, 100, 2)) for r in range(300)]
+    found = [
+        two_sample.neighbour_accuracy(normal(2 * r, 100, 2), normal(2 * r + 1, 100, 2))
+        for r in range(300)
+    ]
     values = torch.tensor([f.value for f in found])
     assert values.mean().item() == pytest.approx(0.5, abs=0.012)
     assert found[0].stderr == pytest.approx(values.std().item(), rel=0.12)

@@ -14,7 +14,11 @@ def test_an_image_in_patches_has_an_order_and_keeps_it(channels, patch):
     net = build(lambda: Pixel(shape, 2, 3, width=8, dilations=(1, 2), context=0, patch=patch))
     size = channels * 6 * patch * patch
     x = normal(1, size, 2)
-    seen = influence(lambda v: net(v.reshape(1, -1))[0], x.flatten()).view(size, 3, size, 2).amax((1, 3))
+    seen = (
+        influence(lambda v: net(v.reshape(1, -1))[0], x.flatten())
+        .view(size, 3, size, 2)
+        .amax((1, 3))
+    )
     order = torch.tensor(net.order)
     along = seen[order][:, order]
     assert sorted(net.order) == list(range(size))
@@ -32,7 +36,10 @@ def test_many_images_are_answered_for_as_they_are_with_gradients():
     net = build(lambda: Pixel((1, 4, 4), 1, 2, width=8, dilations=(1,), context=3))
     g = torch.Generator().manual_seed(0)
     rows = 2 * TOGETHER + 5
-    x, context = torch.randn(rows, 16, generator=g).double(), torch.randn(rows, 3, generator=g).double()
+    x, context = (
+        torch.randn(rows, 16, generator=g).double(),
+        torch.randn(rows, 3, generator=g).double(),
+    )
     at_once = net(x, context).detach()
     with torch.no_grad():
         few = net(x, context)

@@ -7,7 +7,9 @@ from likeness.core.space import Nominal, Real, Space, sequence
 from likeness.nets.context import ContextNet
 
 
-def told(net: ContextNet, tokens: list[list[int]], length: list[int], hidden: list[int] | None = None) -> torch.Tensor:
+def told(
+    net: ContextNet, tokens: list[list[int]], length: list[int], hidden: list[int] | None = None
+) -> torch.Tensor:
     x = torch.tensor(tokens, dtype=torch.float64)
     given = Batch(x, length=torch.tensor(length))
     if hidden is not None:
@@ -48,4 +50,6 @@ def test_steps_of_several_named_columns_are_all_read() -> None:
         said = net(Batch(torch.nn.functional.pad(other, (0, 0, 0, 2)), length=torch.tensor([2])))
         assert not torch.allclose(base, said)
     summary = net.summary.raw(Batch(x, length=torch.tensor([2])))
-    assert summary.tolist() == [[0.0, 1.0, 1.0, 0.5, 2.0]]  # few categories counted, a mean, the number of steps
+    assert summary.tolist() == [
+        [0.0, 1.0, 1.0, 0.5, 2.0]
+    ]  # few categories counted, a mean, the number of steps

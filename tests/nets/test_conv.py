@@ -8,7 +8,18 @@ from likeness.nets import Decoder, Down, Encoder, Up
 from likeness.nets.conv import Grow, group_norm, pyramid
 from tests.nets.helpers import assert_all_learn, assert_items_are_alone, build, influence, normal
 
-SHAPES = [(1, 4, 4), (3, 8, 8), (5, 13, 9), (1, 28, 28), (3, 64, 64), (2, 4, 64), (1, 2, 3), (1, 64), (2, 17), (3, 4)]
+SHAPES = [
+    (1, 4, 4),
+    (3, 8, 8),
+    (5, 13, 9),
+    (1, 28, 28),
+    (3, 64, 64),
+    (2, 4, 64),
+    (1, 2, 3),
+    (1, 64),
+    (2, 17),
+    (3, 4),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -43,13 +54,18 @@ def test_every_entry_reaches_the_codes_and_every_code_every_entry(shape):
 
 
 def test_a_signal_is_an_image_of_height_one():
-    signal, image = build(lambda: Encoder((2, 33), 4, width=8)), build(lambda: Encoder((2, 1, 33), 4, width=8))
+    signal, image = (
+        build(lambda: Encoder((2, 33), 4, width=8)),
+        build(lambda: Encoder((2, 1, 33), 4, width=8)),
+    )
     x = normal(1, 3, 2, 33)
     assert torch.equal(signal(x), image(x[:, :, None]))
     assert {p.shape[2] for p in signal.parameters() if p.dim() == 4} == {1}
 
 
-@pytest.mark.parametrize(("size", "sizes"), [((28, 28), [28, 14, 7, 4]), ((5, 64), [64, 32, 16, 8, 4]), ((4, 4), [4])])
+@pytest.mark.parametrize(
+    ("size", "sizes"), [((28, 28), [28, 14, 7, 4]), ((5, 64), [64, 32, 16, 8, 4]), ((4, 4), [4])]
+)
 def test_sizes_are_halved_rounding_up_to_at_most_four(size, sizes):
     assert [width for _, width in pyramid(size)] == sizes
     assert [width for _, width in pyramid(size, 2)] == sizes[:3]
@@ -86,7 +102,9 @@ def test_group_norm_has_groups_that_divide_the_channels():
     h = normal(1, 2, 48, 3, 3)
     grouped = group_norm(48).double()(h).view(2, 3, -1)
     torch.testing.assert_close(grouped.mean(-1), torch.zeros(2, 3).double(), atol=1e-12, rtol=0)
-    torch.testing.assert_close(grouped.var(-1, unbiased=False), torch.ones(2, 3).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        grouped.var(-1, unbiased=False), torch.ones(2, 3).double(), atol=1e-3, rtol=0
+    )
 
 
 def test_embedding_is_what_the_last_map_sees():
@@ -100,7 +118,9 @@ def test_the_default_decoder_of_a_digit_is_small():
     net = build(lambda: Decoder(40, (1, 28, 28)))
     counts = []
     for conv in (m for m in net.modules() if isinstance(m, torch.nn.Conv2d)):
-        conv.register_forward_hook(lambda m, _, y: counts.append(2 * m.weight.numel() * math.prod(y.shape[2:])))
+        conv.register_forward_hook(
+            lambda m, _, y: counts.append(2 * m.weight.numel() * math.prod(y.shape[2:]))
+        )
     net(normal(1, 1, 40))
     assert sum(counts) < 12e6
 

@@ -34,15 +34,27 @@ def loud(net: MaskedNet) -> MaskedNet:
     return net
 
 
-def made(order=None, window=None, hidden=(32, 24), context=0, inputs=None, outputs=None, residual=True) -> MaskedNet:
+def made(
+    order=None, window=None, hidden=(32, 24), context=0, inputs=None, outputs=None, residual=True
+) -> MaskedNet:
     inputs = inputs or [1 + i % 3 for i in range(DIMS)]
     outputs = outputs or [2 + i % 2 for i in range(DIMS)]
     return loud(
-        MaskedNet(inputs, outputs, order=order, hidden=hidden, residual=residual, context=context, window=window)
+        MaskedNet(
+            inputs,
+            outputs,
+            order=order,
+            hidden=hidden,
+            residual=residual,
+            context=context,
+            window=window,
+        )
     )
 
 
-def depends(net: MaskedNet, inputs: list[int], outputs: list[int], context: Tensor | None) -> Tensor:
+def depends(
+    net: MaskedNet, inputs: list[int], outputs: list[int], context: Tensor | None
+) -> Tensor:
     """Which variable's outputs move with which variable's features, by the Jacobian at a few points, bool (D, D)."""
     moved = jacobian(lambda v: net(v, context).sum(0), torch.randn(5, sum(inputs))).abs().sum(1)
     blocks = [part.split(inputs, 1) for part in moved.split(outputs)]
@@ -50,13 +62,17 @@ def depends(net: MaskedNet, inputs: list[int], outputs: list[int], context: Tens
 
 
 @pytest.mark.parametrize(("order", "window", "hidden", "context"), CASES)
-def test_each_output_sees_the_positions_before_it_within_the_window_and_nothing_else(order, window, hidden, context):
+def test_each_output_sees_the_positions_before_it_within_the_window_and_nothing_else(
+    order, window, hidden, context
+):
     inputs, outputs = [1, 2, 3, 1, 2, 3, 1], [2, 3, 2, 3, 2, 3, 2]
     net = made(ORDERS[order], window, NETS[hidden], context)
     position = torch.tensor(net.order).argsort()
     back = position[:, None] - position
     declared = (back > 0) & (back <= (DIMS if window is None else window))
-    assert torch.equal(depends(net, inputs, outputs, torch.randn(5, context) if context else None), declared)
+    assert torch.equal(
+        depends(net, inputs, outputs, torch.randn(5, context) if context else None), declared
+    )
 
 
 @pytest.mark.parametrize("window", [None, 2, 3])
@@ -79,7 +95,10 @@ def test_the_first_variable_depends_on_the_context_alone_and_not_linearly():
 @pytest.mark.parametrize(("order", "window", "hidden", "context"), CASES)
 def test_a_walk_says_what_a_pass_says(order, window, hidden, context):
     inputs, outputs = [1, 2, 3, 1, 2, 3, 1], [2, 3, 2, 3, 2, 3, 2]
-    net, c = made(ORDERS[order], window, NETS[hidden], context), torch.randn(4, context) if context else None
+    net, c = (
+        made(ORDERS[order], window, NETS[hidden], context),
+        torch.randn(4, context) if context else None,
+    )
     x = torch.randn(4, sum(inputs))
     features, wanted = x.split(inputs, 1), net(x, c).split(outputs, 1)
     for given in (0, 1, 4):
@@ -88,7 +107,9 @@ def test_a_walk_says_what_a_pass_says(order, window, hidden, context):
             stepper.push_many(torch.cat([features[v] for v in net.order[:given]], 1), given)
         for v in net.order[given:]:
             assert torch.allclose(stepper.params(), wanted[v], rtol=0, atol=1e-12)
-            assert torch.equal(stepper.params(), stepper.params()), "asking twice must not add twice"
+            assert torch.equal(stepper.params(), stepper.params()), (
+                "asking twice must not add twice"
+            )
             stepper.push(features[v])
 
 
@@ -96,10 +117,14 @@ def test_a_walk_says_what_a_pass_says(order, window, hidden, context):
 def test_long_walks_cross_their_blocks_rightly(dims, hidden):
     net, x = made(None, None, hidden, inputs=[1] * dims, outputs=[2] * dims), torch.randn(3, dims)
     wanted, stepper = net(x), net.stepper(3)
-    asked = [i for i in range(dims) if i < 5 or i % 17 == 0 or i > dims - 4]  # long stretches that nobody asks about
+    asked = [
+        i for i in range(dims) if i < 5 or i % 17 == 0 or i > dims - 4
+    ]  # long stretches that nobody asks about
     for i in range(dims):
         if i in asked:
-            assert torch.allclose(stepper.params(), wanted[:, 2 * i : 2 * i + 2], rtol=1e-12, atol=1e-10)
+            assert torch.allclose(
+                stepper.params(), wanted[:, 2 * i : 2 * i + 2], rtol=1e-12, atol=1e-10
+            )
         stepper.push(x[:, i : i + 1])
 
 
@@ -136,7 +161,9 @@ def test_a_banded_product_is_the_whole_product_with_its_gradients():
     for layer in (*net.layers, net.skip, net.top):
         layer.bands = layer.bands[:1]
     whole = [*torch.autograd.grad((net(x) * direction).sum(), list(net.parameters())), net(x)]
-    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-10) for a, b in zip(cut, whole, strict=True))
+    assert all(
+        torch.allclose(a, b, rtol=1e-12, atol=1e-10) for a, b in zip(cut, whole, strict=True)
+    )
 
 
 @pytest.mark.parametrize("columns", [1, 3])
@@ -162,7 +189,10 @@ def test_a_silenced_net_says_nothing_and_can_still_learn():
 
 
 def test_new_nets_keep_the_scale_of_what_they_see():
-    net, x = MaskedNet([1] * 50, [1] * 50, hidden=(256, 256, 256), residual=False), torch.randn(2000, 50)
+    net, x = (
+        MaskedNet([1] * 50, [1] * 50, hidden=(256, 256, 256), residual=False),
+        torch.randn(2000, 50),
+    )
     assert 0.02 < net(x)[:, 1:].std() < 0.5
 
 

@@ -30,7 +30,9 @@ def test_plain_mlp_is_the_composition_of_its_layers():
     net = build(lambda: MLP(3, 2, hidden=(8,), activation="tanh"))
     first, last = net.blocks[0].affine.linear, net.last.linear
     x = normal(1, 6, 3)
-    torch.testing.assert_close(net(x), torch.tanh(x @ first.weight.T + first.bias) @ last.weight.T + last.bias)
+    torch.testing.assert_close(
+        net(x), torch.tanh(x @ first.weight.T + first.bias) @ last.weight.T + last.bias
+    )
 
 
 def test_residual_mlp_holds_the_size_of_its_signal_at_any_depth():
@@ -85,7 +87,9 @@ def test_fourier_features_have_the_kernel_of_their_formula():
     kernel = 2 * torch.cos(2 * torch.pi * (s - t)[:, None] * net.frequencies).sum(-1)
     torch.testing.assert_close((net(s) * net(t)).sum(-1), kernel)
     torch.testing.assert_close(net(s).square().sum(-1), torch.full((6,), 32.0, dtype=torch.float64))
-    torch.testing.assert_close(net.frequencies[1:] / net.frequencies[:-1], torch.full((15,), 2 ** (8 / 15)).double())
+    torch.testing.assert_close(
+        net.frequencies[1:] / net.frequencies[:-1], torch.full((15,), 2 ** (8 / 15)).double()
+    )
 
 
 def test_time_embedding_tells_near_times_apart():

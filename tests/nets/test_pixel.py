@@ -8,7 +8,11 @@ from tests.nets.helpers import assert_all_learn, assert_items_are_alone, build, 
 
 def make(shape, *, features=2, outputs=3, context=0, dilations=(1, 2)):
     C = shape[0]
-    return build(lambda: PixelCNN(shape, C * features, C * outputs, width=8, dilations=dilations, context=context))
+    return build(
+        lambda: PixelCNN(
+            shape, C * features, C * outputs, width=8, dilations=dilations, context=context
+        )
+    )
 
 
 def walk(stepper, x, channels):
@@ -30,9 +34,16 @@ def test_outputs_see_earlier_variables_only(shape):
     C, H, W = shape
     net = make(shape)
     seen = influence(lambda x: net(x[None])[0], normal(1, 2 * C, H, W))
-    seen = seen.view(C, 3, H, W, C, 2, H, W).amax((1, 5)).permute(1, 2, 0, 4, 5, 3).reshape(C * H * W, C * H * W)
+    seen = (
+        seen.view(C, 3, H, W, C, 2, H, W)
+        .amax((1, 5))
+        .permute(1, 2, 0, 4, 5, 3)
+        .reshape(C * H * W, C * H * W)
+    )
     assert (seen.triu() == 0).all()
-    assert (seen + torch.ones_like(seen).triu() > 0).all()  # within the layers' reach there is no blind spot
+    assert (
+        seen + torch.ones_like(seen).triu() > 0
+    ).all()  # within the layers' reach there is no blind spot
 
 
 @pytest.mark.parametrize("context", [0, 3])
@@ -41,7 +52,9 @@ def test_stepping_equals_the_full_pass(shape, context):
     net = make(shape, context=context, dilations=(1, 2, 1, 3))
     x, c = normal(1, 3, 2 * shape[0], *shape[1:]), normal(2, 3, context) if context else None
     with torch.no_grad():
-        torch.testing.assert_close(walk(net.stepper(3, c), x, shape[0]), net(x, c), rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            walk(net.stepper(3, c), x, shape[0]), net(x, c), rtol=0, atol=1e-10
+        )
 
 
 def test_given_variables_need_not_be_asked_for():

@@ -9,7 +9,16 @@ from tests.nets.helpers import assert_all_learn, assert_items_are_alone, build, 
 
 def make(*, causal, inputs=2, outputs=3, context=0, groups=1):
     return build(
-        lambda: Sequence(inputs, outputs, causal=causal, width=16, depth=2, heads=2, context=context, groups=groups)
+        lambda: Sequence(
+            inputs,
+            outputs,
+            causal=causal,
+            width=16,
+            depth=2,
+            heads=2,
+            context=context,
+            groups=groups,
+        )
     )
 
 
@@ -73,7 +82,9 @@ def test_stepping_equals_the_full_pass(groups, context):
             for part in place.chunk(groups, -1):
                 steps.append(stepper.params())
                 stepper.push(part)
-        torch.testing.assert_close(torch.cat(steps, -1).view(3, 40, -1), net(x, None, c), rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            torch.cat(steps, -1).view(3, 40, -1), net(x, None, c), rtol=0, atol=1e-10
+        )
 
 
 def test_given_steps_need_not_be_asked_for():
@@ -89,7 +100,9 @@ def test_rotary_scores_depend_on_distance_alone():
     q, k = normal(1, 1, 1, 1, 8), normal(2, 1, 1, 1, 8)
 
     def score(i, j):
-        return (turned(q, waves(torch.tensor([i]), 8)) * turned(k, waves(torch.tensor([j]), 8))).sum()
+        return (
+            turned(q, waves(torch.tensor([i]), 8)) * turned(k, waves(torch.tensor([j]), 8))
+        ).sum()
 
     scores = [score(first, first + 3) for first in (0, 5, 100)]
     torch.testing.assert_close(scores[1], scores[0])

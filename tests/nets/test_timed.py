@@ -44,14 +44,19 @@ def test_there_are_as_many_numbers_as_came_in_and_each_item_is_alone(case):
     assert y.shape == x.shape
     for i in range(len(x)):
         row = torch.tensor([i])
-        torch.testing.assert_close(net(x[row], level[row], told.rows(row))[0], y[i], rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            net(x[row], level[row], told.rows(row))[0], y[i], rtol=0, atol=1e-12
+        )
 
 
 @each_case
 def test_level_and_context_reach_the_output_and_every_parameter_learns(case):
     net, (x, level, told) = made(case), asked(case)
     assert influence(lambda u: net(x, u, told)[0], level)[..., 0].max() > 1e-6
-    assert influence(lambda c: net(x, level, told._replace(vector=c))[0], told.vector)[..., 0, :].max() > 1e-6
+    assert (
+        influence(lambda c: net(x, level, told._replace(vector=c))[0], told.vector)[..., 0, :].max()
+        > 1e-6
+    )
     net(x, level, told).square().sum().backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
@@ -63,7 +68,9 @@ def test_what_lies_past_an_items_end_influences_nothing(case):
     assert told.present is not None
     mask = told.present if x.dim() == told.present.dim() else told.present.unsqueeze(-1)
     littered = torch.where(mask, x, 7.0)
-    torch.testing.assert_close(net(littered, level, told) * mask, net(x, level, told) * mask, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        net(littered, level, told) * mask, net(x, level, told) * mask, rtol=0, atol=1e-12
+    )
 
 
 @each_case

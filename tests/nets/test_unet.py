@@ -53,7 +53,9 @@ def test_attention_agrees_with_the_library():
     net = build(lambda: Attention(8, heads=2))
     h = normal(1, 3, 8, 2, 5)
     q, k, v = net.qkv(net.norm(h).flatten(2).mT).view(3, 10, 3, 2, 4).permute(2, 0, 3, 1, 4)
-    mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(3, 10, 8)
+    mixed = (
+        torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(3, 10, 8)
+    )
     torch.testing.assert_close(net(h), h + net.last(mixed).mT.view(3, 8, 2, 5))
 
 

@@ -29,11 +29,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(how: str, **environment: str) -> int:
     command = [sys.executable, "-c", SCRIPT, how]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment)
+    ran = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | environment
+    )
     return int(ran.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back by these thresholds")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back by these thresholds"
+)
 def test_passes_over_the_same_memory_fault_no_more():
     pages = 10 * 8 * 6 * 2**20 // resource.getpagesize()
     assert faults("keep") < 0.02 * pages
@@ -46,4 +50,6 @@ def test_a_chunk_has_one_row_at_least_and_no_more_numbers_than_it_may(numbers):
     rows = memory.rows(numbers)
     assert rows >= 1
     assert rows == 1 or rows * numbers <= memory.MOST
-    assert rows * numbers <= memory.KEPT or rows <= memory.WALK  # larger only where a walk would not pay
+    assert (
+        rows * numbers <= memory.KEPT or rows <= memory.WALK
+    )  # larger only where a walk would not pay

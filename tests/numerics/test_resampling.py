@@ -7,7 +7,9 @@ from likeness.numerics.resampling import effective_size, multinomial, systematic
 
 
 def test_systematic_resampling_takes_each_particle_its_share_of_times():
-    log_weight = 2 * torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_weight = 2 * torch.randn(
+        50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     u = torch.tensor([0.0, 0.3, 0.999], dtype=torch.float64)
     counts = torch.stack([torch.bincount(t, minlength=50) for t in systematic(log_weight, u).T], 1)
     assert ((counts - 50 * log_weight.softmax(0)).abs() < 1 + 1e-9).all()

@@ -8,7 +8,10 @@ from likeness.numerics.tree import aligned
 def test_tiles_hold_rows_of_one_kind_each_in_its_slot():
     """Every row is found where `where` says, in slot place % 8, among rows of its own kind only."""
     g = torch.Generator().manual_seed(0)
-    place, kind = torch.randint(0, 100, (200,), generator=g), torch.randint(0, 7, (200,), generator=g)
+    place, kind = (
+        torch.randint(0, 100, (200,), generator=g),
+        torch.randint(0, 7, (200,), generator=g),
+    )
     tiles, where = aligned(place, 8, kind)
     table = torch.stack(tiles)
     assert torch.equal(table.flatten()[where], torch.arange(200))

@@ -14,7 +14,9 @@ from likeness.registry import index
 
 
 def test_the_shipped_index_is_what_the_families_say() -> None:
-    shipped = resources.files("likeness.families").joinpath("index.json").read_text(encoding="utf-8")
+    shipped = (
+        resources.files("likeness.families").joinpath("index.json").read_text(encoding="utf-8")
+    )
     assert shipped == index.text(), "run: python -m likeness.registry.index"
 
 
@@ -54,6 +56,9 @@ def test_initial_weights_are_a_function_of_the_seed_alone() -> None:
     before = torch.get_rng_state()
     b = registry.build("flow", {"layers": 1, "hidden": (8,)}, vector(3), seed=5)
     assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
     c = registry.build("flow", {"layers": 1, "hidden": (8,)}, vector(3), seed=6)
     assert any(not torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))

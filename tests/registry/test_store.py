@@ -9,7 +9,9 @@ from likeness import registry
 from likeness.check.spaces import GIVENS, SPACES
 from likeness.registry import store
 
-FAMILIES = sorted(name for name, model in registry.load_all().items() if model.__module__.startswith("likeness."))
+FAMILIES = sorted(
+    name for name, model in registry.load_all().items() if model.__module__.startswith("likeness.")
+)
 
 NEEDED = {"vi": {"target": "package.module:function"}}  # what a family cannot be built without
 
@@ -22,5 +24,7 @@ def test_family_objective_and_optimiser_are_told_apart(family, tmp_path):
     model = registry.build(family, config, space, given)
     saved = json.loads((store.save(model, tmp_path) / "config.json").read_text(encoding="utf-8"))
     parts = [saved[section] for section in ("family", "objective", "optimiser")]
-    assert sorted(name for part in parts for name in part) == sorted(type(model.config).model_fields)
+    assert sorted(name for part in parts for name in part) == sorted(
+        type(model.config).model_fields
+    )
     assert "lr" not in saved["family"]

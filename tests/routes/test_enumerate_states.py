@@ -38,7 +38,9 @@ def test_the_sum_is_brute_force_for_every_pattern_of_holes_at_once():
     states = torch.tensor(list(itertools.product(range(3), repeat=3))).double()
     p = law.log_prob(states).value.exp()
     fits = ((batch.x[:, None] == states) | ~batch.observed[:, None]).all(-1)
-    torch.testing.assert_close(law.log_prob(batch).value.exp(), (fits * p).sum(-1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        law.log_prob(batch).value.exp(), (fits * p).sum(-1), rtol=0, atol=1e-12
+    )
     best = torch.where(fits, p, -1.0).argmax(-1)
     assert torch.equal(law.mode(batch).x, states[best])
 
@@ -50,7 +52,8 @@ def test_rows_draw_what_they_draw_alone(strict: bool):
     whole = law.complete(batch, **ask).x
     for i in (0, 7, 19):
         one = law.complete(
-            Batch(batch.x[i : i + 1], observed=batch.observed[i : i + 1], index=torch.tensor([i])), **ask
+            Batch(batch.x[i : i + 1], observed=batch.observed[i : i + 1], index=torch.tensor([i])),
+            **ask,
         )
         assert torch.equal(one.x[:, 0], whole[:, i])
 
@@ -61,7 +64,9 @@ def test_a_thousand_rows_of_few_patterns_ask_the_net_a_few_times(monkeypatch):
     monkeypatch.setattr(law, "_log_prob", lambda *a: calls.append(len(a[0])) or original(*a))
     law.log_prob(batch)
     assert sum(calls) >= len(batch)
-    assert len(calls) <= 1 + 2 * 8  # eight patterns of holes: what tells the kind, and all rows of the pattern
+    assert (
+        len(calls) <= 1 + 2 * 8
+    )  # eight patterns of holes: what tells the kind, and all rows of the pattern
 
 
 def test_drawn_scores_are_asked_for_once():

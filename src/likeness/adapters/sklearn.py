@@ -50,9 +50,17 @@ class _Estimator(BaseEstimator):
     model_: Model
 
     def __init__(
-        self, family: str = "mixture", *, options: dict[str, Any] | None = None, budget: str = STEPS, seed: int = 0
+        self,
+        family: str = "mixture",
+        *,
+        options: dict[str, Any] | None = None,
+        budget: str = STEPS,
+        seed: int = 0,
     ) -> None:
-        self.family, self.options, self.budget, self.seed = family, options, budget, seed
+        self.family = family
+        self.options = options
+        self.budget = budget
+        self.seed = seed
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -62,7 +70,12 @@ class _Estimator(BaseEstimator):
     def _seen(self, x: Any, *, reset: bool) -> Array:
         """Rows as double numbers, NaN where missing; infinities refused."""
         found: Array = validate_data(
-            self, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2 if reset else 1
+            self,
+            x,
+            reset=reset,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
         )
         return found
 
@@ -75,14 +88,24 @@ class _Estimator(BaseEstimator):
         more: dict[str, Any] | None = None,
     ) -> Self:
         """A model of the rows, under classes where there are any; `more` options than the user's own."""
-        weights = None if weight is None else torch.from_numpy(_check_sample_weight(weight, x, dtype=np.float64))
-        given = None if classes is None else Batch(torch.from_numpy(classes[:, None].astype(np.float64)))
+        if weight is None:
+            weights = None
+        else:
+            weights = torch.from_numpy(_check_sample_weight(weight, x, dtype=np.float64))
+        if classes is None:
+            given = None
+        else:
+            given = Batch(torch.from_numpy(classes[:, None].astype(np.float64)))
         data = Table(
-            vector(x.shape[1], names=_names(self, x.shape[1])), _batch(x, weights, given),
-            None if classes is None else label(names), name="X",
-        )  # fmt: skip
+            vector(x.shape[1], names=_names(self, x.shape[1])),
+            _batch(x, weights, given),
+            None if classes is None else label(names),
+            name="X",
+        )
         try:
-            model = start(self.family, {**(self.options or {}), **(more or {})}, data, seed=self.seed)
+            model = start(
+                self.family, {**(self.options or {}), **(more or {})}, data, seed=self.seed
+            )
             self.model_ = Run(model, data, self.budget, self.seed).fit()
         except LikenessError as error:
             raise ValueError(f"{error} (n_features={x.shape[1]}, n_samples={len(x)})") from error
@@ -99,7 +122,9 @@ class _Estimator(BaseEstimator):
 
     def _encoded(self, rows: Batch) -> Array:
         """The mean code of each row; of a code that is a category, its chances."""
-        return np.asarray(self.model_.encode(rows, seed=self.seed).mean.flatten(1), dtype=np.float64)
+        return np.asarray(
+            self.model_.encode(rows, seed=self.seed).mean.flatten(1), dtype=np.float64
+        )
 
 
 class Density(DensityMixin, _Estimator):
@@ -136,9 +161,14 @@ class Clusters(ClusterMixin, _Estimator):
     """
 
     def __init__(
-        self, n_clusters: int = 8, *, family: str = "mixture", options: dict[str, Any] | None = None,
-        budget: str = STEPS, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        n_clusters: int = 8,
+        *,
+        family: str = "mixture",
+        options: dict[str, Any] | None = None,
+        budget: str = STEPS,
+        seed: int = 0,
+    ) -> None:
         self.n_clusters = n_clusters
         super().__init__(family, options=options, budget=budget, seed=seed)
 
@@ -174,9 +204,14 @@ class Classifier(ClassifierMixin, _Estimator):
     """
 
     def __init__(
-        self, family: str = "discriminant", *, options: dict[str, Any] | None = None, budget: str = STEPS,
-        seed: int = 0, priors: Any = None,
-    ) -> None:  # fmt: skip
+        self,
+        family: str = "discriminant",
+        *,
+        options: dict[str, Any] | None = None,
+        budget: str = STEPS,
+        seed: int = 0,
+        priors: Any = None,
+    ) -> None:
         self.priors = priors
         super().__init__(family, options=options, budget=budget, seed=seed)
 
@@ -189,10 +224,14 @@ class Classifier(ClassifierMixin, _Estimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, found, dtype=np.float64)
             counted = sample_weight > 0
-            found, targets, sample_weight = found[counted], targets[counted], sample_weight[counted]
+            found = found[counted]
+            targets = targets[counted]
+            sample_weight = sample_weight[counted]
         self.classes_, codes = np.unique(targets, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"the classifier needs 2 classes or more; the data hold one class: {self.classes_[0]!r}")
+            raise ValueError(
+                f"the classifier needs 2 classes or more; the data hold one class: {self.classes_[0]!r}"
+            )
         return self._learn(found, sample_weight, codes, len(self.classes_))
 
     def predict_log_proba(self, x: Any) -> Array:
@@ -223,7 +262,12 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
     """
 
     def __init__(
-        self, family: str = "pca", *, options: dict[str, Any] | None = None, budget: str = STEPS, seed: int = 0
+        self,
+        family: str = "pca",
+        *,
+        options: dict[str, Any] | None = None,
+        budget: str = STEPS,
+        seed: int = 0,
     ) -> None:
         super().__init__(family, options=options, budget=budget, seed=seed)
 
@@ -235,7 +279,9 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from rows (n, d)."""
         self._learn(self._seen(x, reset=True), sample_weight)
-        self._n_features_out = int(self._encoded(_batch(np.zeros((1, self.n_features_in_)))).shape[1])
+        self._n_features_out = int(
+            self._encoded(_batch(np.zeros((1, self.n_features_in_)))).shape[1]
+        )
         return self
 
     def transform(self, x: Any) -> Array:
@@ -245,7 +291,9 @@ class Codes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
     def inverse_transform(self, z: Any) -> Array:
         """The mean of x at each code, (n, d)."""
         check_is_fitted(self)
-        return np.asarray(self.model_.decode(np.asarray(z, dtype=np.float64)).mean, dtype=np.float64)
+        return np.asarray(
+            self.model_.decode(np.asarray(z, dtype=np.float64)).mean, dtype=np.float64
+        )
 
 
 class Anomalies(OutlierMixin, _Estimator):
@@ -260,9 +308,14 @@ class Anomalies(OutlierMixin, _Estimator):
     """
 
     def __init__(
-        self, family: str = "mixture", *, options: dict[str, Any] | None = None, budget: str = STEPS, seed: int = 0,
+        self,
+        family: str = "mixture",
+        *,
+        options: dict[str, Any] | None = None,
+        budget: str = STEPS,
+        seed: int = 0,
         contamination: float = 0.1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.contamination = contamination
         super().__init__(family, options=options, budget=budget, seed=seed)
 
@@ -289,21 +342,29 @@ class Anomalies(OutlierMixin, _Estimator):
 
 def _batch(x: Array, weight: torch.Tensor | None = None, given: Batch | None = None) -> Batch:
     missing = np.isnan(x)
-    observed = torch.from_numpy(~missing) if missing.any() else None
+    if missing.any():
+        observed = torch.from_numpy(~missing)
+    else:
+        observed = None
     return Batch(torch.from_numpy(np.where(missing, 0.0, x)), observed, weight=weight, given=given)
 
 
 def _level(scores: Array, weight: Any, share: float) -> float:
     """The score below which that share of the rows, as they weigh, lie."""
     order = scores.argsort(kind="stable")
-    mass = np.ones(len(scores)) if weight is None else np.asarray(weight, dtype=np.float64)[order]
+    if weight is None:
+        mass = np.ones(len(scores))
+    else:
+        mass = np.asarray(weight, dtype=np.float64)[order]
     reached = np.searchsorted(mass.cumsum(), share * mass.sum() * (1 + 1e-12), side="right")
     return float(scores[order][min(int(reached), len(scores) - 1)])
 
 
 def _names(estimator: BaseEstimator, columns: int) -> tuple[str, ...]:
     names = getattr(estimator, "feature_names_in_", None)
-    return tuple(f"x{i}" for i in range(columns)) if names is None else tuple(map(str, names))
+    if names is None:
+        return tuple(f"x{i}" for i in range(columns))
+    return tuple(map(str, names))
 
 
 def _seed(random_state: Any) -> int:

@@ -53,14 +53,22 @@ class Affine(Bijection):
         self.log_scale = nn.Parameter(torch.zeros(dim))
         self.shift = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,)."""
-        y, s = keep_absent(x * self.log_scale.exp() + self.shift, self.log_scale.expand_as(x), x, present)
+        y, s = keep_absent(
+            x * self.log_scale.exp() + self.shift, self.log_scale.expand_as(x), x, present
+        )
         return y, s.sum(-1)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,)."""
-        x, s = keep_absent((y - self.shift) * (-self.log_scale).exp(), -self.log_scale.expand_as(y), y, present)
+        x, s = keep_absent(
+            (y - self.shift) * (-self.log_scale).exp(), -self.log_scale.expand_as(y), y, present
+        )
         return x, s.sum(-1)
 
     @torch.no_grad()

@@ -36,30 +36,40 @@ class Autoregressive(Bijection):
                 f"a step of {step.size} parameters cannot follow a net of other sizes",
                 do=f"build the net with inputs [1] * D and outputs [{step.size}] * D",
             )
-        self.net, self.step = net.silence(), step
+        self.net = net.silence()
+        self.step = step
         self.register_buffer("back", net.into.argsort(), persistent=False)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,), in one pass."""
-        columns, here = self._columns(x), None if present is None else self._columns(present)
+        columns = self._columns(x)
+        here = None if present is None else self._columns(present)
         params = self._params(columns, context, here)
         with precise(x):
             moved, ladj = self.step(columns, params)
         y, ladj = keep_absent(moved, ladj, columns, here)
         return self._rows(y), ladj.sum(0)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,)."""
-        columns, here = self._columns(y), None if present is None else self._columns(present)
+        columns = self._columns(y)
+        here = None if present is None else self._columns(present)
         watched = [y, *self.parameters(), *([] if context is None else [context])]
         differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in watched)
         with precise(y):
             x, ladj = (self._passes if differentiable else self._walks)(columns, context, here)
         return self._rows(x), ladj
 
-    def _passes(self, y: Tensor, context: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _passes(
+        self, y: Tensor, context: Tensor | None, present: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (D, B) and the log-determinant by D passes: the i-th one settles position i."""
-        x, ladj = torch.zeros_like(y), torch.zeros_like(y)
+        x = torch.zeros_like(y)
+        ladj = torch.zeros_like(y)
         at = torch.arange(len(y), device=y.device)[:, None]
         for i in range(len(y)):
             moved, ladj = self.step.inverse(y, self._params(x, context, present))
@@ -67,19 +77,24 @@ class Autoregressive(Bijection):
             x = torch.where(at <= i, moved, 0.0)
         return x, ladj.sum(0)
 
-    def _walks(self, y: Tensor, context: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _walks(
+        self, y: Tensor, context: Tensor | None, present: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (D, B) and the log-determinant, by one walk for each block of rows."""
         size = _ROWS if y.device.type == "cpu" else max(y.shape[1], 1)
         walked = []
         for first in range(0, max(y.shape[1], 1), size):
             rows = slice(first, first + size)
-            given, here = None if context is None else context[rows], None if present is None else present[:, rows]
+            given = None if context is None else context[rows]
+            here = None if present is None else present[:, rows]
             walked.append(self._walk(y[:, rows], given, here))
         x, ladj = zip(*walked, strict=True)
         return torch.cat(x, 1), torch.cat(ladj, 1).sum(0)
 
     @torch.no_grad()
-    def _walk(self, y: Tensor, context: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _walk(
+        self, y: Tensor, context: Tensor | None, present: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The source x and the log-derivatives (D, R) for y (D, R), one position at a time."""
         stepper = self.net.stepper(y.shape[1], context)
         moved = []
@@ -92,11 +107,17 @@ class Autoregressive(Bijection):
 
     def _params(self, columns: Tensor, context: Tensor | None, present: Tensor | None) -> Tensor:
         """The step's parameters (D, size, B)."""
-        return self.net.ordered(seen(columns, present), context).to(columns.dtype).unflatten(0, (-1, self.step.size))
+        return (
+            self.net.ordered(seen(columns, present), context)
+            .to(columns.dtype)
+            .unflatten(0, (-1, self.step.size))
+        )
 
     def _columns(self, x: Tensor) -> Tensor:
         """(D, B) along the order, the rows contiguous."""
         return (x.t() if self.net.sorted else x.t()[self.net.into]).contiguous()
 
     def _rows(self, x: Tensor) -> Tensor:
-        return x.t() if self.net.sorted else x[self.back].t()
+        if self.net.sorted:
+            return x.t()
+        return x[self.back].t()

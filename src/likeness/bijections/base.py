@@ -23,11 +23,15 @@ class Bijection(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,)."""
 
     @abstractmethod
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,)."""
 
 
@@ -61,7 +65,9 @@ class Chain(Bijection):
         """The bijections, first to last."""
         return cast("list[Bijection]", list(self._parts))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,)."""
         total = x.new_zeros(len(x))
         for part in self.parts:
@@ -69,7 +75,9 @@ class Chain(Bijection):
             total = total + ladj
         return x, total
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,)."""
         total = y.new_zeros(len(y))
         for part in reversed(self.parts):
@@ -78,7 +86,9 @@ class Chain(Bijection):
         return y, total
 
 
-def keep_absent(moved: Tensor, ladj: Tensor, kept: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
+def keep_absent(
+    moved: Tensor, ladj: Tensor, kept: Tensor, present: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """An elementwise result where entries are present; where not, what was there and a log-derivative of 0."""
     if present is None:
         return moved, ladj
@@ -105,4 +115,6 @@ def seen(x: Tensor, present: Tensor | None) -> Tensor:
     A net that extrapolates to 40 standard deviations asks for maps too steep to be inverted in single precision.
     """
     near = hardtanh(x, -_FAR, _FAR)
-    return near if present is None else torch.where(present, near, 0.0)
+    if present is None:
+        return near
+    return torch.where(present, near, 0.0)

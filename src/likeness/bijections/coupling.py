@@ -31,21 +31,29 @@ class Coupling(Bijection):
     def __init__(self, net: nn.Module, moved: Sequence[bool], step: Step) -> None:
         super().__init__()
         if all(moved) or not any(moved):
-            raise BadConfig("a coupling needs a variable to move and one to keep", do="mark some of them, not all")
-        self.net, self.step = net, step
+            raise BadConfig(
+                "a coupling needs a variable to move and one to keep",
+                do="mark some of them, not all",
+            )
+        self.net = net
+        self.step = step
         mask = torch.tensor(list(moved))
         self.register_buffer("moved", mask.nonzero()[:, 0], persistent=False)
         self.register_buffer("kept", (~mask).nonzero()[:, 0], persistent=False)
         self.register_buffer("back", torch.cat([self.kept, self.moved]).argsort(), persistent=False)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,)."""
         columns, params, here = self._conditioned(x, context, present)
         with precise(x):
             moved, ladj = self.step(columns, params)
         return self._joined(x, *keep_absent(moved, ladj, columns, here))
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,)."""
         columns, params, here = self._conditioned(y, context, present)
         with precise(y):
@@ -57,7 +65,9 @@ class Coupling(Bijection):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The moved variables (n, B), their parameters (n, size, B), and which of them are present."""
         rest = seen(x[:, self.kept], None if present is None else present[:, self.kept])
-        params = self.net(rest, context).to(x.dtype).t().contiguous().unflatten(0, (-1, self.step.size))
+        params = (
+            self.net(rest, context).to(x.dtype).t().contiguous().unflatten(0, (-1, self.step.size))
+        )
         return x.t()[self.moved], params, None if present is None else present.t()[self.moved]
 
     def _joined(self, x: Tensor, moved: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,15 +29,21 @@ class LearnedReals(Reals):
         super().__init__(space)
         self.how = "dequantised by a learned law"
         self.net = MLP(space.dims, 2 * self.out.dims, hidden=hidden, zero=True)
-        self.base = nn.Parameter(torch.tensor(0.53))  # exp(.53) = 1.7: a normal nearest to the logistic law
+        self.base = nn.Parameter(
+            torch.tensor(0.53)
+        )  # exp(.53) = 1.7: a normal nearest to the logistic law
 
     def _cells(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
-        x, normal = batch.x * batch.present, noise.normal("cell", *self.out.layout)
+        x = batch.x * batch.present
+        normal = noise.normal("cell", *self.out.layout)
         flat = x.flatten(1)
-        centred = (
-            (flat - flat.mean(-1, keepdim=True)) / (flat.std(-1, keepdim=True) + 1e-6) if flat.shape[1] > 1 else flat
+        if flat.shape[1] > 1:
+            centred = (flat - flat.mean(-1, keepdim=True)) / (flat.std(-1, keepdim=True) + 1e-6)
+        else:
+            centred = flat
+        mean, log_std = (
+            self.net(centred.to(self.base)).reshape(len(x), *self.out.layout, 2).unbind(-1)
         )
-        mean, log_std = self.net(centred.to(self.base)).reshape(len(x), *self.out.layout, 2).unbind(-1)
         log_std = log_std.clamp(-4, 4) + self.base
         y = mean + log_std.exp() * normal
         minus_log_q = 0.5 * (normal.square() + LOG_2PI) + log_std + logsigmoid(y) + logsigmoid(-y)

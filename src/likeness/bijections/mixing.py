@@ -26,15 +26,22 @@ class Permutation(Bijection):
     def __init__(self, order: Sequence[int]) -> None:
         super().__init__()
         if sorted(order) != list(range(len(order))):
-            raise BadConfig("an order that leaves out variables or repeats them", do="give a permutation of 0..D-1")
+            raise BadConfig(
+                "an order that leaves out variables or repeats them",
+                do="give a permutation of 0..D-1",
+            )
         self.register_buffer("order", torch.tensor(list(order)))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and 0 (B,)."""
         refuse_absent(present, "a permutation")
         return x[:, self.order], x.new_zeros(len(x))
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and 0 (B,)."""
         refuse_absent(present, "a permutation")
         return y[:, self.order.argsort()], y.new_zeros(len(y))
@@ -60,7 +67,9 @@ class LU(Bijection):
         self.log_diagonal = nn.Parameter(torch.zeros(dim))
         self.shift = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The image y (B, D) and log|det dy/dx| (B,)."""
         refuse_absent(present, "a linear map")
         lower, upper = self._factors()
@@ -68,7 +77,9 @@ class LU(Bijection):
             y = self.first(x)[0] @ (lower @ upper).t() + self.shift
         return y, self.log_diagonal.sum().expand(len(x))
 
-    def inverse(self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(
+        self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The source x (B, D) and log|det dx/dy| (B,), by two triangular solves."""
         refuse_absent(present, "a linear map")
         lower, upper = self._factors()

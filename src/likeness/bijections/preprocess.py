@@ -19,7 +19,8 @@ from likeness.heads.normal import bin_offset, snap
 from likeness.numerics import gaussian
 from likeness.numerics.constants import LOG_2PI
 
-DOUBTED, WIDER = 1 / 8, 2.0  # the share of a filler's draws that are so much wider
+DOUBTED = 1 / 8  # the share of a filler's draws that are so much wider
+WIDER = 2.0
 EDGE = 1e-6  # how far values keep from edges, as a share: dequantised ones of their cell, bounded ones of their scale
 
 
@@ -45,7 +46,8 @@ class Reals(Preprocessor):
 
     def __init__(self, space: Space, *, squash: bool = True) -> None:
         super().__init__()
-        self.space, self.squash = space, squash
+        self.space = space
+        self.squash = squash
         self.columns = space.columns
         self.widths = [_width(v) for v in self.columns]
         self.flat_time = space.ragged and len(space.shape) == 1
@@ -58,7 +60,9 @@ class Reals(Preprocessor):
         cells = [v.resolution or 1.0 if v.type == "real" else 1.0 for v in self.columns]
         self.register_buffer("cells", torch.tensor(cells, dtype=torch.float64), persistent=False)
         self.register_buffer("offset", torch.zeros(len(cells), dtype=torch.float64))
-        self.register_buffer("edges", torch.full((2, len(cells)), EDGE))  # nearest to a lower and to an upper bound
+        self.register_buffer(
+            "edges", torch.full((2, len(cells)), EDGE)
+        )  # nearest to a lower and to an upper bound
         kinds: dict[Variable, list[int]] = {}
         for i, v in enumerate(self.columns):
             kinds.setdefault(v, []).append(i)
@@ -66,8 +70,12 @@ class Reals(Preprocessor):
             (v, _step_of(v, squash), cols, self._targets(cols)) for v, cols in kinds.items()
         ]
 
-        self.plain = all(v == Real(unit=v.unit) for v in space.variables if v.type == "real") and space.real
-        self.back = torch.tensor([t for *_, targets in self.groups for t in targets]).argsort().tolist()
+        self.plain = (
+            all(v == Real(unit=v.unit) for v in space.variables if v.type == "real") and space.real
+        )
+        self.back = (
+            torch.tensor([t for *_, targets in self.groups for t in targets]).argsort().tolist()
+        )
 
     def _targets(self, columns: list[int]) -> list[int]:
         starts = [sum(self.widths[:i]) for i in range(len(self.widths))]
@@ -83,14 +91,17 @@ class Reals(Preprocessor):
                 self.edges = self._edges(batch).to(self.edges)
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
             y, _, present = self._steps(batch, noise)
-            axes, y = list(range(y.dim() if self.single else y.dim() - 1)), y.double()
+            axes = list(range(y.dim() if self.single else y.dim() - 1))
+            y = y.double()
             if batch.weight is None and self._affine(batch):
                 w = torch.ones_like(y[:1]).sum(axes) * len(batch)
                 sums = w, y.sum(axes), torch.linalg.vector_norm(y, dim=axes).square()
             else:
                 w = present.double() * batch.weights.double().reshape(-1, *[1] * (y.dim() - 1))
                 sums = w.sum(axes), (w * y).sum(axes), (w * y.square()).sum(axes)
-            total, first, second = total + sums[0], first + sums[1], second + sums[2]
+            total = total + sums[0]
+            first = first + sums[1]
+            second = second + sums[2]
             if not seen and not self.plain:
                 self.offset = self._offset(batch)
             seen = True
@@ -103,17 +114,27 @@ class Reals(Preprocessor):
 
     def _edges(self, batch: Batch) -> Tensor:
         """A millionth of the mean distance of values from their column's lower and upper bound, (2, columns)."""
-        x, known = self._columns(batch.x).flatten(0, -2).double(), self._columns(batch.present).flatten(0, -2)
+        x = self._columns(batch.x).flatten(0, -2).double()
+        known = self._columns(batch.present).flatten(0, -2)
         ends = [(getattr(v, "lower", None), getattr(v, "upper", None)) for v in self.columns]
-        bounds = torch.tensor([[e if e is not None else math.nan for e in pair] for pair in ends]).double().T.to(x)
-        far = ((x - bounds[:, None]).abs() * known).sum(1) / known.sum(0).clamp(min=1)  # NaN where there is no bound
+        bounds = (
+            torch.tensor([[e if e is not None else math.nan for e in pair] for pair in ends])
+            .double()
+            .T.to(x)
+        )
+        far = ((x - bounds[:, None]).abs() * known).sum(1) / known.sum(0).clamp(
+            min=1
+        )  # NaN where there is no bound
         return EDGE * torch.where(far > 0, far, torch.ones_like(far))
 
     def _offset(self, batch: Batch) -> Tensor:
         """Where the bins of rounded reals lie, as the data say; 0 for everything else."""
-        x, known = self._columns(batch.x).flatten(0, -2), self._columns(batch.present).flatten(0, -2)
+        x = self._columns(batch.x).flatten(0, -2)
+        known = self._columns(batch.present).flatten(0, -2)
         weight = batch.weights.repeat_interleave(len(x) // max(len(batch), 1))
-        rounded = torch.tensor([v.type == "real" and v.resolution is not None for v in self.columns])
+        rounded = torch.tensor(
+            [v.type == "real" and v.resolution is not None for v in self.columns]
+        )
         found = bin_offset(x, known, weight, self.cells.to(x.device))
         return torch.where(rounded.to(x.device), found, torch.zeros_like(found))
 
@@ -126,7 +147,10 @@ class Reals(Preprocessor):
         y, ladj, present = self._steps(batch, noise)
         y = ((y - self.shift) / self.scale) * present
         scaling = (self.scale.log() * present).flatten(1).sum(-1)
-        observed = None if batch.observed is None else self._spread(batch.observed)
+        if batch.observed is None:
+            observed = None
+        else:
+            observed = self._spread(batch.observed)
         kind = Kind.LOWER_BOUND if self.stochastic else Kind.EXACT
         out = Batch(y, observed, batch.length, batch.weight, batch.given, batch.index)
         return out, ladj - scaling, kind
@@ -138,15 +162,22 @@ class Reals(Preprocessor):
         for v, step, columns, targets in self.groups:
             part = step.inverse(y[..., targets].unflatten(-1, (len(columns), _width(v))))
             rounded = v.type == "real" and v.resolution is not None
-            x[..., columns] = snap(part, self.cells[columns], self.offset[columns]) if rounded else part
-        return x.squeeze(-1) if self.flat_time else x
+            if rounded:
+                x[..., columns] = snap(part, self.cells[columns], self.offset[columns])
+            else:
+                x[..., columns] = part
+        if self.flat_time:
+            return x.squeeze(-1)
+        return x
 
     def _affine(self, batch: Batch) -> bool:
         """Whether one scale serves: nothing is hidden or absent, and no column needs a step of its own."""
         return self.plain and batch.length is None and batch.full
 
     def _columns(self, t: Tensor) -> Tensor:
-        return t[..., None] if self.flat_time else t
+        if self.flat_time:
+            return t[..., None]
+        return t
 
     def _spread(self, present: Tensor) -> Tensor:
         """A mask over entries as a mask over model units."""
@@ -157,16 +188,24 @@ class Reals(Preprocessor):
 
     def _steps(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         """Every group's own step: values before scaling, log-correction (B,), what is present."""
-        x, known = self._columns(batch.x), self._columns(batch.present)
+        x = self._columns(batch.x)
+        known = self._columns(batch.present)
         if self.plain:  # nothing but an affine map: no column needs a step of its own
-            return x if batch.full and batch.length is None else x * known, x.new_zeros(len(batch)), known
+            return (
+                x if batch.full and batch.length is None else x * known,
+                x.new_zeros(len(batch)),
+                known,
+            )
         y = x.new_zeros((*x.shape[:-1], sum(self.widths)))
         present = self._spread(batch.present)
         cells, minus_log_q = self._cells(batch, noise) if self.stochastic else (y, y)
         ladj = (minus_log_q * present).flatten(1).sum(-1)
         parts = []
         for v, step, columns, targets in self.groups:
-            u = cells[..., targets].unflatten(-1, (len(columns), _width(v))) if v.counted else None
+            if v.counted:
+                u = cells[..., targets].unflatten(-1, (len(columns), _width(v)))
+            else:
+                u = None
             within = None if u is None else u.clamp(EDGE, 1 - EDGE)
             value, change = step.forward(x[..., columns], within, self.edges[:, columns])
             parts.append(value.flatten(-2))
@@ -202,9 +241,11 @@ class _Real(Step):
     """A real, by log or logit where bounded; rounded ones are spread over their bin first."""
 
     def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
-        v, extra = cast("Real", self.variable), torch.zeros_like(x)
+        v = cast("Real", self.variable)
+        extra = torch.zeros_like(x)
         if u is not None and v.resolution is not None:
-            x, extra = x + v.resolution * (u.squeeze(-1) - 0.5), extra + math.log(v.resolution)
+            x = x + v.resolution * (u.squeeze(-1) - 0.5)
+            extra = extra + math.log(v.resolution)
         y, ladj = _unbound(x, v.lower, v.upper, edges)
         return y[..., None], ladj + extra
 
@@ -220,11 +261,14 @@ class _Ordinal(Step):
 
     def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
         assert u is not None
-        levels, within = self.variable.states, u.squeeze(-1)
+        levels = self.variable.states
+        within = u.squeeze(-1)
         size = torch.full_like(x, -math.log(levels))
         if not self.squash:
             return ((x + within) / levels)[..., None], size
-        y = (x + within).log() - (levels - 1 - x + (1 - within)).log()  # 1 - v would round to 0 beside the last level
+        y = (x + within).log() - (
+            levels - 1 - x + (1 - within)
+        ).log()  # 1 - v would round to 0 beside the last level
         return y[..., None], size - logsigmoid(y) - logsigmoid(-y)
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -268,28 +312,50 @@ class _Nominal(Step):
         return y.argmax(-1).to(y.dtype)
 
 
-_STEPS: dict[str, type[Step]] = {"real": _Real, "ordinal": _Ordinal, "count": _Count, "nominal": _Nominal}
+_STEPS: dict[str, type[Step]] = {
+    "real": _Real,
+    "ordinal": _Ordinal,
+    "count": _Count,
+    "nominal": _Nominal,
+}
 
 
 def _step_of(variable: Variable, squash: bool) -> Step:
-    return _Linear(variable) if variable.type == "ordinal" and not squash else _STEPS[variable.type](variable)
+    if variable.type == "ordinal" and not squash:
+        return _Linear(variable)
+    return _STEPS[variable.type](variable)
 
 
 def _width(variable: Variable) -> int:
-    return int(variable.states) if variable.type == "nominal" else 1
+    if variable.type == "nominal":
+        return int(variable.states)
+    return 1
 
 
 def _out_space(space: Space, width: int) -> Space:
     if space.ragged and len(space.shape) == 1:
-        return Space(axes=(*space.axes, "code"), shape=(None, width), variables=(Real(),), longest=space.longest)
+        return Space(
+            axes=(*space.axes, "code"),
+            shape=(None, width),
+            variables=(Real(),),
+            longest=space.longest,
+        )
     shape = (*space.shape[:-1], width)
     return Space(axes=space.axes, shape=shape, variables=(Real(),), longest=space.longest)
 
 
-def _unbound(x: Tensor, lower: float | None, upper: float | None, edges: Tensor) -> tuple[Tensor, Tensor]:
+def _unbound(
+    x: Tensor, lower: float | None, upper: float | None, edges: Tensor
+) -> tuple[Tensor, Tensor]:
     """A bounded real to the line, and log|dy/dx|; nearer to a bound than `edges` it counts as there."""
-    above = None if lower is None else torch.maximum(x - lower, edges[0]).log()
-    below = None if upper is None else torch.maximum(upper - x, edges[1]).log()
+    if lower is None:
+        above = None
+    else:
+        above = torch.maximum(x - lower, edges[0]).log()
+    if upper is None:
+        below = None
+    else:
+        below = torch.maximum(upper - x, edges[1]).log()
     if above is not None and below is not None:
         assert lower is not None
         assert upper is not None
@@ -297,7 +363,9 @@ def _unbound(x: Tensor, lower: float | None, upper: float | None, edges: Tensor)
         return y, -logsigmoid(y) - logsigmoid(-y) - math.log(upper - lower)
     if above is not None:
         return above, -above
-    return (x, torch.zeros_like(x)) if below is None else (below, -below)
+    if below is None:
+        return (x, torch.zeros_like(x))
+    return (below, -below)
 
 
 def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
@@ -305,7 +373,9 @@ def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
         return y
     if lower is not None and upper is not None:
         return lower + (upper - lower) * y.sigmoid()
-    return lower + y.clamp(max=40).exp() if lower is not None else (upper or 0.0) - y.clamp(max=40).exp()
+    if lower is not None:
+        return lower + y.clamp(max=40).exp()
+    return (upper or 0.0) - y.clamp(max=40).exp()
 
 
 class GaussianFiller(Filler):
@@ -327,7 +397,9 @@ class GaussianFiller(Filler):
 
     def __init__(self, space: Space, *, largest: int = 128, passes: int = 8) -> None:
         super().__init__()
-        self.full, self.passes, self.shape = space.dims <= largest, passes, space.layout
+        self.full = space.dims <= largest
+        self.passes = passes
+        self.shape = space.layout
         self.register_buffer("mean", torch.zeros(space.dims))
         self.register_buffer("cov", torch.eye(space.dims) if self.full else torch.ones(space.dims))
 
@@ -335,30 +407,42 @@ class GaussianFiller(Filler):
         """EM over rows with holes; the tails of ragged rows count as holes."""
         full = all(bool(batch.present.all()) for batch in source.chunks(8192))
         for _ in range(1 if full else self.passes):
-            weight, first, second = 0.0, torch.zeros(()), torch.zeros(())
+            weight = 0.0
+            first = torch.zeros(())
+            second = torch.zeros(())
             for batch in source.chunks(8192):
-                x, known = batch.x.flatten(1).double(), batch.present.flatten(1)
+                x = batch.x.flatten(1).double()
+                known = batch.present.flatten(1)
                 part = self._moments(x, known, batch.weights.double())
-                weight, first, second = weight + float(batch.weights.sum()), first + part[0], second + part[1]
+                weight = weight + float(batch.weights.sum())
+                first = first + part[0]
+                second = second + part[1]
             mean = first / weight
             outer = torch.outer(mean, mean) if self.full else mean.square()
             cov = second / weight - outer
             self.mean = mean.to(self.mean)
-            self.cov = (gaussian.shrunk(cov, 1e-3) if self.full else cov.clamp_min(1e-6)).to(self.cov)
+            self.cov = (gaussian.shrunk(cov, 1e-3) if self.full else cov.clamp_min(1e-6)).to(
+                self.cov
+            )
 
     def _moments(self, x: Tensor, known: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        mean, cov = self.mean.double(), self.cov.double()
+        mean = self.mean.double()
+        cov = self.cov.double()
         if self.full:
             return gaussian.moments(x, mean, cov, known, weight)
         filled = torch.where(known, x, mean)
         spread = torch.where(known, torch.zeros_like(x), cov)
-        return (weight[:, None] * filled).sum(0), (weight[:, None] * (filled.square() + spread)).sum(0)
+        return (weight[:, None] * filled).sum(0), (
+            weight[:, None] * (filled.square() + spread)
+        ).sum(0)
 
     def fill(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
         """The batch with its holes drawn, and -log q of what was drawn, (B,)."""
-        x, known = batch.x.flatten(1), batch.present.flatten(1)
+        x = batch.x.flatten(1)
+        known = batch.present.flatten(1)
         holes = batch.holes.flatten(1)
-        eps, wide = noise.normal("fill", x.shape[-1]), _in_turn(noise)
+        eps = noise.normal("fill", x.shape[-1])
+        wide = _in_turn(noise)
         mean = self._draw(x, known, torch.zeros_like(eps))
         drawn = mean + torch.where(wide, WIDER, 1.0) * (self._draw(x, known, eps) - mean)
         top, here = (self._log_q(torch.where(known, x, h), known, holes) for h in (mean, drawn))

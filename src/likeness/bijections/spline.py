@@ -13,7 +13,9 @@ from likeness.bijections.base import Step
 from likeness.core.errors import BadConfig
 from likeness.numerics.rational_quadratic import rational_quadratic, rational_quadratic_inverse
 
-_HUGE = 30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
+_HUGE = (
+    30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
+)
 
 
 @final
@@ -38,7 +40,10 @@ class SplineStep(Step):
         if bins < 2 or not 0 < least < 1:
             what = f"a spline of {bins} bins, each at least {least} of their mean"
             raise BadConfig(what, do="ask for 2 bins or more, and a least part between 0 and 1")
-        self.bins, self.bound, self.least, self.size = bins, bound, least, 3 * bins - 1
+        self.bins = bins
+        self.bound = bound
+        self.least = least
+        self.size = 3 * bins - 1
         # row k, applied to e = exp(logits), is knot k times sum(e): k least / K sum(e) + (1 - least) (e_1 + .. + e_k)
         steps = torch.arange(bins + 1)[:, None]
         below = (torch.arange(bins) < steps).double()
@@ -59,7 +64,8 @@ class SplineStep(Step):
         """The source x and log dx/dy."""
         near = F.hardtanh(y, -self.bound, self.bound)
         y0, per_height, x0, w, d0, d1 = self._bin(near, params, 1)
-        v, s = (near - y0) * per_height, (w * per_height).reciprocal()
+        v = (near - y0) * per_height
+        s = (w * per_height).reciprocal()
         bend = (d0 - s) + (d1 - s)
         xi = rational_quadratic_inverse(v, s, d0, bend)
         _, log_slope = rational_quadratic(xi, s, d0, d1, bend)
@@ -83,8 +89,11 @@ class SplineStep(Step):
             inner = (both - 1).clamp(0, self.bins - 2)
             ends = (both == 0) | (both == self.bins)
         edges = knots.gather(-2, both.unsqueeze(-3).expand(*both.shape[:-2], 2, 2, both.shape[-1]))
-        low, high = (edges * unit - self.bound).unbind(-2)  # differences from the knots are what must be precise
-        begin, size = low.unbind(-2), (high - low).unbind(-2)
+        low, high = (edges * unit - self.bound).unbind(
+            -2
+        )  # differences from the knots are what must be precise
+        begin = low.unbind(-2)
+        size = (high - low).unbind(-2)
         slopes = self.least + F.softplus(raw.gather(-2, inner) + self._unit_slope)
         d0, d1 = slopes.masked_fill(ends, 1).unbind(-2)
         return begin[side], size[side].reciprocal(), begin[1 - side], size[1 - side], d0, d1

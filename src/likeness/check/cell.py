@@ -26,7 +26,9 @@ from likeness.data.source import Table
 from likeness.data.worlds import World
 from likeness.learn.run import Run
 
-ROWS, STEPS, SCORED = 2000, 60, 32  # training rows, steps of a gradient learner, held-out rows for p-values
+ROWS = 2000  # training rows, steps of a gradient learner, held-out rows for p-values
+STEPS = 60
+SCORED = 32
 FIRST_HELD = 1_000_000
 TRUTH = "truth"
 
@@ -70,7 +72,9 @@ class Cell:
     @cached_property
     def kind(self) -> Kind | None:
         """The kind of log p of full rows, None where there is none."""
-        return self.law.log_prob(self.full(2), seed=0, effort=2).kind if self.law.support("log_prob") else None
+        if self.law.support("log_prob"):
+            return self.law.log_prob(self.full(2), seed=0, effort=2).kind
+        return None
 
     @property
     def exact(self) -> bool:
@@ -80,12 +84,18 @@ class Cell:
     @property
     def effort(self) -> int | None:
         """Draws per item that a check can afford."""
-        return None if self.exact else 4
+        if self.exact:
+            return None
+        return 4
 
     def fewer(self, n: int) -> int:
         """How many of n rows a check can afford: fewer where an event has many entries."""
         dims = self.law.space.dims
-        return n if dims <= 16 else n // 2 if dims <= 64 else n // 6
+        if dims <= 16:
+            return n
+        if dims <= 64:
+            return n // 2
+        return n // 6
 
     def asked(self, **options: Any) -> dict[str, Any]:
         """Settings of questions whose answers are compared with each other and need not be good: few particles."""
@@ -141,7 +151,9 @@ def truth(space: str, given: str, seed: int = 0) -> Cell:
 def unfitted(family: str, world: World, *, seed: int = 0) -> Model:
     """A new model of a family with its small Config, in double precision."""
     chosen = registry.family(family)
-    model = registry.build(family, chosen.small(world.space), world.space, world.given_space, seed=seed)
+    model = registry.build(
+        family, chosen.small(world.space), world.space, world.given_space, seed=seed
+    )
     return model.to(torch.float64)
 
 
@@ -158,7 +170,9 @@ def fit(family: str, space: str, given: str, *, seed: int = 0) -> Cell:
     """A cell of its own: the family fitted anew."""
     world = world_of(space, given)
     held = world.source(SCORED, seed, first=2 * FIRST_HELD)
-    model = learned(unfitted(family, world, seed=seed), world.source(ROWS, seed), held=held, seed=seed)
+    model = learned(
+        unfitted(family, world, seed=seed), world.source(ROWS, seed), held=held, seed=seed
+    )
     return Cell(family, space, given, model, world, seed)
 
 
@@ -171,7 +185,8 @@ def fitted(family: str, space: str, given: str) -> Cell:
 def cells_of(family: type[Model]) -> Iterator[tuple[str, str, Answer]]:
     """Every Space and `given` with the family's answer to whether it takes them."""
     for space, given in ((s, g) for s in SPACES for g in GIVENS):
-        over, under = SPACES[space](), GIVENS[given]()
+        over = SPACES[space]()
+        under = GIVENS[given]()
         config = family.Config.parse(family.small(over))
         yield space, given, family.accepts(config, over, under)
 

@@ -14,8 +14,11 @@ from likeness.check.ground import Points, chi_square, drift, listed, plane, z_of
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 
-DRAWN, CHAINED, BOUNDS = 3000, 600, 4
-GRID, CELLS = 240, 8  # points along an axis, and bins along an axis that they are joined to
+DRAWN = 3000
+CHAINED = 600
+BOUNDS = 4
+GRID = 240  # points along an axis, and bins along an axis that they are joined to
+CELLS = 8
 HELD = 1000
 EFFORTS = (1, 4, 16)
 
@@ -42,20 +45,29 @@ def _draw(cell: Cell, n: int, given: Batch | None, length: int | None) -> Tensor
     """N items under one condition, (n, *E)."""
     settings = None if length is None else {"length": length}
     draws = cell.law.sample(n, given=given, seed=cell.seed, settings=settings)
-    return draws.x if given is None else draws.x[:, 0]
+    if given is None:
+        return draws.x
+    return draws.x[:, 0]
 
 
 def _listed(cell: Cell, points: Points, given: Batch | None) -> Result:
     """Frequencies of all states: chi-square where p is exact; none rarer than a lower bound allows otherwise."""
-    length = None if points.length is None else int(points.length[0])
+    if points.length is None:
+        length = None
+    else:
+        length = int(points.length[0])
     x = _draw(cell, DRAWN, given, length).flatten(1)
     place = _place(points.x.flatten(1), x)
     counts = torch.bincount(place, minlength=len(points.x)).double()
-    batch, what = under(points, given), f"frequencies of {len(points.x)} states in {DRAWN} draws"
+    batch = under(points, given)
+    what = f"frequencies of {len(points.x)} states in {DRAWN} draws"
     if cell.exact:
         return judge(chi_square(counts, cell.log_p(batch).double().exp()), STANDARD_ERRORS, what)
-    values = torch.stack([cell.log_p(batch, effort=16, seed=cell.seed + i).double() for i in range(BOUNDS)])
-    p, error = values.mean(0).exp(), values.std(0) / BOUNDS**0.5
+    values = torch.stack(
+        [cell.log_p(batch, effort=16, seed=cell.seed + i).double() for i in range(BOUNDS)]
+    )
+    p = values.mean(0).exp()
+    error = values.std(0) / BOUNDS**0.5
     variance = DRAWN * p * (1 - p) + (DRAWN * p * error).square()
     short = (p * DRAWN - counts) / variance.sqrt().clamp_min(1.0)
     return judge(float(short.max()), STANDARD_ERRORS, f"{what} below a lower bound")
@@ -75,13 +87,19 @@ def _on_plane(cell: Cell, given: Batch | None) -> Result:
     weight = (cell.log_p(under(points, given)).double() + points.log_volume).exp()
     edges = [(a[1:] + a[:-1]) / 2 for a in points.axes]
     bins = [_bins(column, CELLS) for column in x.T]
-    place = sum(b[torch.bucketize(column.contiguous(), e)] * CELLS**i
-                for i, (b, e, column) in enumerate(zip(bins, edges, x.T, strict=True)))  # fmt: skip
+    place = sum(
+        b[torch.bucketize(column.contiguous(), e)] * CELLS**i
+        for i, (b, e, column) in enumerate(zip(bins, edges, x.T, strict=True))
+    )
     joint = sum(_outer(b, i, len(bins)) * CELLS**i for i, b in enumerate(bins)).flatten()
     total = CELLS ** len(bins)
     probability = torch.zeros(total, dtype=torch.float64).index_add(0, joint, weight)
     counts = torch.bincount(place, minlength=total).double()
-    return judge(chi_square(counts, probability), STANDARD_ERRORS, f"frequencies of {total} cells in {DRAWN} draws")
+    return judge(
+        chi_square(counts, probability),
+        STANDARD_ERRORS,
+        f"frequencies of {total} cells in {DRAWN} draws",
+    )
 
 
 def _bins(column: Tensor, count: int) -> Tensor:
@@ -101,7 +119,9 @@ def _chained(cell: Cell) -> Result:
     rows = cell.fewer(CHAINED)
     batch = cell.drawn(rows)
     moved, where = drift(cell.law.space, batch, cell.log_p, seed=cell.seed)
-    return judge(moved, STANDARD_ERRORS, f"how far {where} drifts along a chain that keeps p, {rows} items")
+    return judge(
+        moved, STANDARD_ERRORS, f"how far {where} drifts along a chain that keeps p, {rows} items"
+    )
 
 
 # ---- 7: nobody beats the truth -------------------------------------------------------------------------------------
@@ -117,7 +137,11 @@ def honest(cell: Cell) -> Result:
     known = cell.world.log_prob(batch).value
     if cell.law is cell.world:
         z = abs(z_of(known + cell.world.entropy))
-        return judge(z, STANDARD_ERRORS, f"mean log p {float(known.mean()):.4f}, entropy {cell.world.entropy:.4f}")
+        return judge(
+            z,
+            STANDARD_ERRORS,
+            f"mean log p {float(known.mean()):.4f}, entropy {cell.world.entropy:.4f}",
+        )
     excess = own - known
     told = f"mean log p {float(own.mean()):.4f} where the truth's is {float(known.mean()):.4f}"
     return judge(z_of(excess), STANDARD_ERRORS, told)
@@ -132,8 +156,13 @@ def bounds(cell: Cell) -> Result:
     if cell.kind is None:
         raise Skip("there is no log_prob")
     if cell.kind is Kind.EXACT:
-        held = cell.held(64)  # whose holes may be answered by particles: then the rows without them are asked
-        batch = held if cell.law.log_prob(held, seed=0, effort=2).kind is Kind.EXACT else cell.full(64)
+        held = cell.held(
+            64
+        )  # whose holes may be answered by particles: then the rows without them are asked
+        if cell.law.log_prob(held, seed=0, effort=2).kind is Kind.EXACT:
+            batch = held
+        else:
+            batch = cell.full(64)
         one, many = (cell.log_p(batch, effort=e) for e in (1, 4))
         return judge(float((one - many).abs().max()), 1e-9, "change of an exact value with effort")
     batch = cell.held(cell.fewer(HELD))
@@ -152,7 +181,9 @@ def _errors_fall(cell: Cell, batch: Batch) -> Result:
     if len(found) < 2:
         raise Skip("the estimate names no standard error")
     few, many = found
-    return judge(many / max(few, 1e-300), 1.25, f"standard errors {few:.4g} at effort 4, {many:.4g} at 16")
+    return judge(
+        many / max(few, 1e-300), 1.25, f"standard errors {few:.4g} at effort 4, {many:.4g} at 16"
+    )
 
 
 __all__ = ["bounds", "goodness", "honest"]

@@ -16,14 +16,21 @@ from likeness.core.batch import Batch, missing
 from likeness.core.batch import check as checked
 from likeness.core.errors import Unsupported
 
-RANKED, RANKS, MANY, CHAINED = 3, 300, 256, 300
-MIXED, CONDITIONS, NULL = 64, 256, 0.1
+RANKED = 3
+RANKS = 300
+MANY = 256
+CHAINED = 300
+MIXED = 64
+CONDITIONS = 256
+NULL = 0.1
 POINTS = 1500
 
 
 def hiding(cell: Cell, batch: Batch, rate: float) -> Batch:
     """Rows with a random part of their entries hidden, at least one hidden and one seen where there are two."""
-    u = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(cell.seed), dtype=torch.float64)
+    u = torch.rand(
+        batch.x.shape, generator=torch.Generator().manual_seed(cell.seed), dtype=torch.float64
+    )
     u = u.masked_fill(~batch.present, 2.0).flatten(1)
     rank = u.argsort(-1).argsort(-1)
     there = batch.present.flatten(1).sum(-1, keepdim=True)
@@ -68,7 +75,10 @@ def survives(cell: Cell) -> Result:
             best = cell.law.mode(batch).x
         except Unsupported:
             return Result(0, 0, "complete")
-        demand(bool(((best == batch.x) | ~batch.present).all()), "observed entries were changed by mode")
+        demand(
+            bool(((best == batch.x) | ~batch.present).all()),
+            "observed entries were changed by mode",
+        )
     return Result(0, 0, "complete and mode")
 
 
@@ -93,10 +103,17 @@ def _ranks(cell: Cell) -> list[Result]:
         full = one_row(replace(batch, observed=None), row, points.x)
         weight = (cell.log_p(full).double() + points.log_volume).softmax(0)
         hole = batch.holes[row]
-        u = _rank(points.x[:, hole][:, 0].double(), weight, draws.x[:, row][:, hole][:, 0].double(), cell.seed + row)
+        u = _rank(
+            points.x[:, hole][:, 0].double(),
+            weight,
+            draws.x[:, row][:, hole][:, 0].double(),
+            cell.seed + row,
+        )
         ess = RANKS if draws.kind is Kind.EXACT or draws.ess is None else float(draws.ess[row])
         z = kolmogorov(u, 1 / (1 / RANKS + (0 if draws.kind is Kind.EXACT else 1 / ess)))
-        found.append(judge(z, STANDARD_ERRORS, f"ranks of {RANKS} completions of row {row}, ess {ess:.0f}"))
+        found.append(
+            judge(z, STANDARD_ERRORS, f"ranks of {RANKS} completions of row {row}, ess {ess:.0f}")
+        )
     return found
 
 
@@ -110,7 +127,8 @@ def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
     source = torch.Generator().manual_seed(seed)
     within = (drawn - low) / (high - low)
     lattice = (drawn == values[place]).double().mean() > 0.5
-    within = torch.rand(within.shape, generator=source, dtype=within.dtype) if lattice else within
+    if lattice:
+        within = torch.rand(within.shape, generator=source, dtype=within.dtype)
     return cdf[place] + within.clamp(0, 1) * weight[place]
 
 
@@ -120,10 +138,17 @@ def _chained(cell: Cell) -> list[Result]:
     batch = _holed(cell, rows, 0.5)
     draws = completed(cell, batch, 1, 64)
     full = replace(batch, x=draws.x[0], observed=None)
-    slack = 0.0 if draws.kind is Kind.EXACT or draws.ess is None else 1 / float(draws.ess.clamp_min(1).mean())
+    if draws.kind is Kind.EXACT or draws.ess is None:
+        slack = 0.0
+    else:
+        slack = 1 / float(draws.ess.clamp_min(1).mean())
     moved, where = drift(cell.law.space, full, cell.log_p, may=batch.holes, seed=cell.seed)
     allowed = STANDARD_ERRORS * (1 + rows * slack)
-    return [judge(moved, allowed, f"how far {where} of completed rows drifts along a chain that keeps p")]
+    return [
+        judge(
+            moved, allowed, f"how far {where} of completed rows drifts along a chain that keeps p"
+        )
+    ]
 
 
 # ---- 17: a missing condition ---------------------------------------------------------------------------------------
@@ -144,10 +169,17 @@ def marginal(cell: Cell) -> Result:
 
 def _over_labels(cell: Cell, classes: int) -> Result:
     batch = cell.held(MIXED)
-    parts = [cell.log_p(batch.given_as(Batch(batch.x.new_full((MIXED, 1), float(y))))) for y in range(classes)]
+    parts = [
+        cell.log_p(batch.given_as(Batch(batch.x.new_full((MIXED, 1), float(y)))))
+        for y in range(classes)
+    ]
     mixed = (torch.stack(parts, -1) + cell.law.class_prior().log()).logsumexp(-1)
     alone = cell.log_p(batch.given_as(_unknown(cell, MIXED)))
-    return judge(float((alone - mixed).abs().max()), 1e-8, "log p with a missing label against the mixture over labels")
+    return judge(
+        float((alone - mixed).abs().max()),
+        1e-8,
+        "log p with a missing label against the mixture over labels",
+    )
 
 
 def _unknown(cell: Cell, rows: int) -> Batch:
@@ -157,7 +189,8 @@ def _unknown(cell: Cell, rows: int) -> Batch:
 
 def _over_conditions(cell: Cell) -> Result:
     """The mean difference from the mixture over the conditions of unseen rows, beyond its Monte-Carlo error."""
-    batch, given = cell.full(MIXED), cell.full(MIXED + CONDITIONS).given
+    batch = cell.full(MIXED)
+    given = cell.full(MIXED + CONDITIONS).given
     assert given is not None
     others = given[torch.arange(MIXED, MIXED + CONDITIONS)]
     wide = batch[torch.arange(MIXED).repeat_interleave(CONDITIONS)]
@@ -165,7 +198,9 @@ def _over_conditions(cell: Cell) -> Result:
     values = cell.log_p(wide).double().reshape(MIXED, CONDITIONS)
     mixed = values.logsumexp(-1) - torch.tensor(float(CONDITIONS)).log()
     weight = values.softmax(-1)
-    poor = (weight.square().sum(-1) - 1 / CONDITIONS).clamp_min(0)  # the delta method's variance of each log mean
+    poor = (weight.square().sum(-1) - 1 / CONDITIONS).clamp_min(
+        0
+    )  # the delta method's variance of each log mean
     alone = cell.log_p(batch.given_as(_unknown(cell, MIXED))).double()
     change = (alone - mixed)[poor < 0.25]
     if len(change) < MIXED // 2:

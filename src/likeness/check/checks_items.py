@@ -21,11 +21,13 @@ from likeness.core.law import Law
 from likeness.registry import store
 
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
-ITEMS, ORDERED = 64, 16
+ITEMS = 64
+ORDERED = 16
 RESUMED = ("reals2", "none")
 PARTS = ((1, 0), (7, 5), (8, 17), (37, 17), (64, 0))  # items of a series: how many, first
 ROWS = ((1, 0), (7, 5), (17, 17))  # rows of a batch: one, some beside a tile's edge, several tiles
-WIDE, FEW = 100, ((1, 0), (7, 5))  # entries from which answers are dear, and the parts of a batch that are asked about
+WIDE = 100  # entries from which answers are dear, and the parts of a batch that are asked about
+FEW = ((1, 0), (7, 5))
 ALONE = 3  # rows that are asked about with one row, where that is dear 16, computed at a time
 
 Ask = Callable[[Cell, Batch, Any], Tensor]
@@ -37,7 +39,9 @@ def _log_prob(cell: Cell, batch: Batch, settings: Any) -> Tensor:
 
 
 def _sample(cell: Cell, batch: Batch, settings: Any) -> Tensor:
-    return cell.law.sample(2, given=batch.given, seed=cell.seed, settings=settings).x.transpose(0, 1)
+    return cell.law.sample(2, given=batch.given, seed=cell.seed, settings=settings).x.transpose(
+        0, 1
+    )
 
 
 def _complete(cell: Cell, batch: Batch, settings: Any) -> Tensor:
@@ -61,9 +65,13 @@ def _anomaly(cell: Cell, batch: Batch, settings: Any) -> Tensor:
 
 
 ASKED: dict[str, Ask] = {
-    "log_prob": _log_prob, "sample": _sample, "complete": _complete, "encode": _encode, "classify": _classify,
+    "log_prob": _log_prob,
+    "sample": _sample,
+    "complete": _complete,
+    "encode": _encode,
+    "classify": _classify,
     "anomaly_score": _anomaly,
-}  # fmt: skip
+}
 
 
 def askable(cell: Cell) -> Iterator[tuple[str, Ask]]:
@@ -78,7 +86,9 @@ def gap(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape:
         raise CheckFailure(f"shapes {tuple(a.shape)} and {tuple(b.shape)}")
     differ = torch.where(a == b, torch.zeros_like(a), (a - b).abs() / (1 + b.abs()))
-    return float(differ.max()) if differ.numel() else 0.0
+    if differ.numel():
+        return float(differ.max())
+    return 0.0
 
 
 # ---- 1: shapes, types, ranges --------------------------------------------------------------------------------------
@@ -118,10 +128,16 @@ def _shape_log_prob(cell: Cell, batch: Batch) -> None:
     _told("log_prob", found.value, (5,), cell.law)
     demand(found.measure == cell.law.space.measure, f"log_prob is against {found.measure}")
     wanted = batch.present.flatten(1).sum(-1)
-    demand(found.dims is not None and torch.equal(found.dims, wanted), "log_prob counts other entries than are present")
+    demand(
+        found.dims is not None and torch.equal(found.dims, wanted),
+        "log_prob counts other entries than are present",
+    )
     if found.stderr is not None:
         _told("stderr", found.stderr, (5,), cell.law)
-        demand(float(found.stderr.min()) >= 0 and found.seed == 1, "a drawn value needs its seed and an error >= 0")
+        demand(
+            float(found.stderr.min()) >= 0 and found.seed == 1,
+            "a drawn value needs its seed and an error >= 0",
+        )
     if found.terms is not None:
         total = torch.stack(list(found.terms.values())).sum(0)
         demand(gap(total, found.value) < 1e-6, "terms do not add up to the value")
@@ -150,7 +166,9 @@ def _shape_encode(cell: Cell, batch: Batch) -> None:
     code = cell.law.encode(batch, seed=1, effort=cell.effort)
     demand(len(code.mean) == 5 and len(code.mode) == 5, "encode answers another number of rows")
     demand(bool(torch.isfinite(code.mean).all()), "a code is not finite")
-    demand(tuple(code.sample(2, seed=1).x.shape[:2]) == (2, 5), "codes are not drawn as (n, B, ...)")
+    demand(
+        tuple(code.sample(2, seed=1).x.shape[:2]) == (2, 5), "codes are not drawn as (n, B, ...)"
+    )
     demand(tuple(code.log_prob(code.mode).shape) == (5,), "log p of a code is not (B,)")
 
 
@@ -161,7 +179,9 @@ def _shape_decode(cell: Cell, batch: Batch) -> None:
         assert cell.law.codes is not None
         code = batch.x.new_zeros(5, *cell.law.codes.layout)
     law = cell.law.decode(code, given=batch.given)
-    demand(tuple(law.mode.shape) == tuple(batch.x.shape), f"decode has shape {tuple(law.mode.shape)}")
+    demand(
+        tuple(law.mode.shape) == tuple(batch.x.shape), f"decode has shape {tuple(law.mode.shape)}"
+    )
 
 
 def _shape_classify(cell: Cell, batch: Batch) -> None:
@@ -177,7 +197,9 @@ def _shape_anomaly(cell: Cell, batch: Batch) -> None:
 
 
 def _shape_map(cell: Cell, batch: Batch) -> None:
-    if cell.exact and cell.law.space.dims <= 16:  # a score for every entry: dear where an entry costs draws
+    if (
+        cell.exact and cell.law.space.dims <= 16
+    ):  # a score for every entry: dear where an entry costs draws
         found = cell.law.anomaly_map(cell.full(5), seed=1)
         _told("anomaly_map", found, (5, *cell.law.space.layout), cell.law)
 
@@ -189,10 +211,17 @@ def _shape_p_value(cell: Cell, batch: Batch) -> None:
 
 
 SHAPES: dict[str, Callable[[Cell, Batch], None]] = {
-    "sample": _shape_sample, "log_prob": _shape_log_prob, "complete": _shape_complete, "mode": _shape_mode,
-    "encode": _shape_encode, "decode": _shape_decode, "classify": _shape_classify, "anomaly_score": _shape_anomaly,
-    "anomaly_map": _shape_map, "p_value": _shape_p_value,
-}  # fmt: skip
+    "sample": _shape_sample,
+    "log_prob": _shape_log_prob,
+    "complete": _shape_complete,
+    "mode": _shape_mode,
+    "encode": _shape_encode,
+    "decode": _shape_decode,
+    "classify": _shape_classify,
+    "anomaly_score": _shape_anomaly,
+    "anomaly_map": _shape_map,
+    "p_value": _shape_p_value,
+}
 
 
 # ---- 2: items ------------------------------------------------------------------------------------------------------
@@ -203,7 +232,9 @@ def items(cell: Cell) -> Result:
     """Item i is the same in any batch, to the bit under `strict`, and ambient generators count for nothing."""
     batch = cell.held(ITEMS)
     strict = _largest(cell, batch, strict=True)
-    demand(strict == 0, f"under strict an item's bits change with the rows beside it (by {strict:.2g})")
+    demand(
+        strict == 0, f"under strict an item's bits change with the rows beside it (by {strict:.2g})"
+    )
     loose = _largest(cell, batch, strict=False)
     return judge(loose, ROUNDING, "the largest relative change of an item with the rows beside it")
 
@@ -217,7 +248,8 @@ def _largest(cell: Cell, batch: Batch, *, strict: bool) -> float:
 
 def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) -> float:
     """The largest change of a row's answer over several parts of the batch."""
-    settings, batch = cell.asked(strict=strict), batch[: max(sum(part) for part in parts) + 1]
+    settings = cell.asked(strict=strict)
+    batch = batch[: max(sum(part) for part in parts) + 1]
     with poisoned(1):
         whole = ask(cell, batch, settings)
     largest = 0.0
@@ -234,7 +266,9 @@ def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) ->
 
 def _series(cell: Cell, *, strict: bool) -> list[float]:
     """Items first..first+n-1 of `sample`, and draws first.. of rows, against one long series."""
-    law, changes, settings = cell.law, list[float](), cell.asked(strict=strict)
+    law = cell.law
+    changes = list[float]()
+    settings = cell.asked(strict=strict)
     parts = PARTS[:3] if law.space.dims > WIDE else PARTS
     if law.support("sample"):
         with poisoned(1):
@@ -248,7 +282,8 @@ def _series(cell: Cell, *, strict: bool) -> list[float]:
         whole = law.complete(batch, n=6, seed=cell.seed, settings=settings)
         part = law.complete(batch, n=2, first=3, seed=cell.seed, settings=settings)
         demand(
-            settings is None or torch.equal(part.x, whole.x[3:5]), "draws of `complete` do not count on from `first`"
+            settings is None or torch.equal(part.x, whole.x[3:5]),
+            "draws of `complete` do not count on from `first`",
         )
     return changes
 
@@ -270,7 +305,9 @@ def saved(cell: Cell) -> Result:
         same = torch.equal(ask(cell, batch, cell.asked()), ask(other, batch, cell.asked()))
         demand(same, f"{verb} answers otherwise once opened")
     if cell.law.support("sample"):
-        demand(torch.equal(cell.drawn(9).x, other.drawn(9).x), "sample answers otherwise once opened")
+        demand(
+            torch.equal(cell.drawn(9).x, other.drawn(9).x), "sample answers otherwise once opened"
+        )
     if (cell.space_name, cell.given_name) == RESUMED:
         gap = resumed(cell)
         demand(gap == 0, f"a run that was stopped and resumed ends elsewhere, by {gap:.3g}")
@@ -283,7 +320,8 @@ def saved(cell: Cell) -> Result:
 @check(14, "absent verbs say why", of_laws=True)
 def absent(cell: Cell) -> Result:
     """A verb that a law does not have raises Unsupported with the reason that `support` gives."""
-    law, batch = cell.law, cell.held(2)
+    law = cell.law
+    batch = cell.held(2)
     calls: dict[str, Callable[[], Any]] = {
         "sample": lambda: law.sample(1),
         "log_prob": lambda: law.log_prob(batch),
@@ -321,7 +359,7 @@ def order(cell: Cell) -> Result:
     found = {
         f"{verb}, {how}": change
         for verb, ask, batch in _asked(cell)
-        for how, change in _rearranged(cell, lambda b, ask=ask: ask(cell, b, cell.asked()), batch).items()  # type: ignore[misc]
+        for how, change in _rearranged(cell, ask, batch).items()
     }
     if not found:
         raise Skip("no verb answers a row each")
@@ -329,19 +367,20 @@ def order(cell: Cell) -> Result:
     return judge(found[where], ROUNDING, f"the largest relative change of a row's value ({where})")
 
 
-def _rearranged(cell: Cell, ask: Callable[[Batch], Tensor], batch: Batch) -> dict[str, float]:
+def _rearranged(cell: Cell, ask: Ask, batch: Batch) -> dict[str, float]:
     """The largest change of a row's answer under each rearrangement."""
     turned = torch.randperm(len(batch), generator=torch.Generator().manual_seed(cell.seed))
     padded = concat([batch, replace(batch[:3], index=torch.tensor([99, 98, 97]))])
     littered = replace(batch, x=batch.x.masked_fill(~batch.present, 1.0))
     with poisoned(3):
-        whole = ask(batch)
+        settings = cell.asked()
+        whole = ask(cell, batch, settings)
         return {
-            "reordered": gap(ask(batch[turned]), whole[turned]),
-            "padded": gap(ask(padded)[: len(batch)], whole),
-            "sharded, even rows": gap(ask(batch[::2]), whole[::2]),
-            "sharded, odd rows": gap(ask(batch[1::2]), whole[1::2]),
-            "rubbish where nothing is": gap(ask(littered), whole),
+            "reordered": gap(ask(cell, batch[turned], settings), whole[turned]),
+            "padded": gap(ask(cell, padded, settings)[: len(batch)], whole),
+            "sharded, even rows": gap(ask(cell, batch[::2], settings), whole[::2]),
+            "sharded, odd rows": gap(ask(cell, batch[1::2], settings), whole[1::2]),
+            "rubbish where nothing is": gap(ask(cell, littered, settings), whole),
         }
 
 

@@ -11,9 +11,19 @@ from likeness.core.errors import Unsupported
 
 LETTERS = {"E": Kind.EXACT, "B": Kind.LOWER_BOUND, "S": Kind.ESTIMATE}
 ORDER = (
-    "reals2", "reals10", "binary8", "nominal4", "counts4", "table", "rounded", "image_binary", "image_8bit", "symbols",
-    "series", "audio",
-)  # fmt: skip
+    "reals2",
+    "reals10",
+    "binary8",
+    "nominal4",
+    "counts4",
+    "table",
+    "rounded",
+    "image_binary",
+    "image_8bit",
+    "symbols",
+    "series",
+    "audio",
+)
 # The kind of log p by family and Space in this order; "-" samples only, "x" refused, more letters: either.
 KNOWN = {
     TRUTH: "E E E E E E E E E E E E",
@@ -60,13 +70,16 @@ def _value(cell: Cell) -> None:
     one, other = (cell.law.log_prob(batch, seed=s, effort=4) for s in (1, 2))
     if cell.exact:
         demand(torch.equal(one.value, other.value), "an exact value changes with the seed")
-        demand(one.stderr is None and one.seed is None, "an exact value has a standard error or a seed")
+        demand(
+            one.stderr is None and one.seed is None, "an exact value has a standard error or a seed"
+        )
         return
     alone = cell.law.log_prob(batch, seed=1, effort=1)
     demand(alone.stderr is None, "one draw cannot tell its standard error")
     if not torch.equal(one.value, other.value):
         demand(
-            one.stderr is not None and one.seed == 1, "a value that draws keeps its standard error or seed to itself"
+            one.stderr is not None and one.seed == 1,
+            "a value that draws keeps its standard error or seed to itself",
         )
 
 
@@ -83,7 +96,10 @@ def _evidence(cell: Cell) -> None:
     except Unsupported:
         return
     both = cell.kind is Kind.EXACT and base is Kind.EXACT
-    demand((found.kind is Kind.EXACT) == both, f"a conditional of {cell.kind} and {base} is called {found.kind}")
+    demand(
+        (found.kind is Kind.EXACT) == both,
+        f"a conditional of {cell.kind} and {base} is called {found.kind}",
+    )
     if cell.kind is not Kind.EXACT and base is not Kind.EXACT:
         demand(found.kind is Kind.ESTIMATE, f"a bound minus a bound is called {found.kind}")
 
@@ -97,13 +113,17 @@ def _completion(cell: Cell) -> None:
     except Unsupported:
         return
     if draws.kind is Kind.EXACT:
-        demand(draws.ess is not None and bool((draws.ess == 8).all()), "exact draws count for less than they are")
+        demand(
+            draws.ess is not None and bool((draws.ess == 8).all()),
+            "exact draws count for less than they are",
+        )
         demand(draws.log_weight is None, "exact draws carry weights")
         if cell.family in KNOWN and cell.kind is not None:
             demand(cell.exact, "draws are called exact where log p is not")
     else:
         demand(
-            not (cell.family in COMPLETES_EXACTLY and cell.exact), f"completion is {draws.kind} where exact is known"
+            not (cell.family in COMPLETES_EXACTLY and cell.exact),
+            f"completion is {draws.kind} where exact is known",
         )
 
 

@@ -26,11 +26,16 @@ from likeness.data.source import Table
 from likeness.learn.run import Run
 from likeness.registry import store
 
-SCALED, RELABELLED = "reals2", "nominal4"
-SCALE, SHIFT = 3.0, 5.0
-CLOSED, NETS = 1e-6, 0.05  # nats: every row; the mean over held-out rows
-TRIED, DROP = 3, 0.5
-STEPS, TOGETHER = 6, 1e-6
+SCALED = "reals2"
+RELABELLED = "nominal4"
+SCALE = 3.0
+SHIFT = 5.0
+CLOSED = 1e-6  # nats: every row; the mean over held-out rows
+NETS = 0.05
+TRIED = 3
+DROP = 0.5
+STEPS = 6
+TOGETHER = 1e-6
 
 
 # ---- 6: units and names of data ------------------------------------------------------------------------------------
@@ -45,12 +50,19 @@ def equivariance(cell: Cell) -> Result:
     change = (lambda x: SCALE * x + SHIFT) if scaled else _turn(cell)
     before, after = (_refitted(cell, f) for f in (lambda x: x, change))
     if cell.kind is None:
-        return _drawn_alike(before, after, change) if scaled else _no_density()
+        if scaled:
+            return _drawn_alike(before, after, change)
+        return _no_density()
     batch = cell.held(1000)
-    shift = -cell.law.space.dims * float(torch.tensor(SCALE).log()) if scaled else 0.0
+    if scaled:
+        shift = -cell.law.space.dims * float(torch.tensor(SCALE).log())
+    else:
+        shift = 0.0
     gap = after.log_p(replace(batch, x=change(batch.x))) - before.log_p(batch) - shift
     if _is_net(cell.model.learner()):
-        return judge(abs(float(gap.mean())), NETS, "change of the held-out mean of log p beyond -D log a")
+        return judge(
+            abs(float(gap.mean())), NETS, "change of the held-out mean of log p beyond -D log a"
+        )
     return judge(float(gap.abs().max()), CLOSED, "largest change of log p of a row beyond -D log a")
 
 
@@ -62,13 +74,21 @@ def _turn(cell: Cell) -> Callable[[Tensor], Tensor]:
 
 def _refitted(cell: Cell, change: Callable[[Tensor], Tensor]) -> Cell:
     source = cell.world.source(ROWS, cell.seed)
-    moved = Table(source.space, replace(source.batch, x=change(source.batch.x)), source.given_space, source.name)
-    return cell.again(learned(unfitted(cell.family, cell.world, seed=cell.seed), moved, seed=cell.seed))
+    moved = Table(
+        source.space,
+        replace(source.batch, x=change(source.batch.x)),
+        source.given_space,
+        source.name,
+    )
+    return cell.again(
+        learned(unfitted(cell.family, cell.world, seed=cell.seed), moved, seed=cell.seed)
+    )
 
 
 def _drawn_alike(before: Cell, after: Cell, change: Callable[[Tensor], Tensor]) -> Result:
     """Without a log p: what the two draw from the same seed is the same in units of its spread."""
-    x, y = change(before.drawn(2000).x), after.drawn(2000).x
+    x = change(before.drawn(2000).x)
+    y = after.drawn(2000).x
     gap = ((y.mean(0) - x.mean(0)).abs() / x.std(0)).max()
     return judge(float(gap), NETS, "change of the mean of draws, in standard deviations")
 
@@ -78,7 +98,10 @@ def _no_density() -> Result:
 
 
 def _is_net(learner: Learner) -> bool:
-    parts = [make() for _, make in learner.stages] if isinstance(learner, Staged) else [learner]
+    if isinstance(learner, Staged):
+        parts = [make() for _, make in learner.stages]
+    else:
+        parts = [learner]
     return any(isinstance(p, Gradient) for p in parts)
 
 
@@ -107,8 +130,11 @@ def gradients(cell: Cell) -> Result:
     if not phases:
         raise Skip("closed form or EM: there are no gradients")
     names = {id(p): name for name, p in cell.model.named_parameters()}
-    dead = [f"{phase}: {names.get(id(p), 'a parameter from elsewhere')}"
-            for phase, loss, parameters in phases for p in _dead(cell, loss, parameters)]  # fmt: skip
+    dead = [
+        f"{phase}: {names.get(id(p), 'a parameter from elsewhere')}"
+        for phase, loss, parameters in phases
+        for p in _dead(cell, loss, parameters)
+    ]
     demand(not dead, f"no gradient reaches {', '.join(dead)}")
     moved = {id(p) for _, _, parameters in phases for p in parameters}
     idle = [names[id(p)] for p in cell.model.parameters() if p.requires_grad and id(p) not in moved]
@@ -135,7 +161,9 @@ def _dead(cell: Cell, loss: Loss, parameters: Sequence[nn.Parameter]) -> list[nn
         value = torch.stack(list(loss(batch, noise).values())).sum(0).mean()
         found = torch.autograd.grad(value, list(parameters), allow_unused=True)
         total = [t if g is None else t + g.abs() for t, g in zip(total, found, strict=True)]
-    return [p for p, t in zip(parameters, total, strict=True) if p.numel() and not bool(t.max() > 0)]
+    return [
+        p for p, t in zip(parameters, total, strict=True) if p.numel() and not bool(t.max() > 0)
+    ]
 
 
 def _training(cell: Cell, step: int) -> tuple[Batch, Noise]:
@@ -168,7 +196,10 @@ def two_processes(asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], flo
     where = [(registry.FAMILIES[family].__module__, family, bug) for family, bug in asked]
     with tempfile.TemporaryDirectory() as folder:
         spawn(_worker, (where, folder), nprocs=2)
-        return {ask: _apart(few_steps(ask[0]), Path(folder) / f"{i}.safetensors") for i, ask in enumerate(asked)}
+        return {
+            ask: _apart(few_steps(ask[0]), Path(folder) / f"{i}.safetensors")
+            for i, ask in enumerate(asked)
+        }
 
 
 def _apart(alone: dict[str, Tensor], path: Path) -> float:
@@ -190,7 +221,9 @@ def _worker(rank: int, asked: list[tuple[str, str, str]], folder: str) -> None:
     from likeness.check.mutants import planted  # which imports this module
 
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=(Path(folder) / "meet").as_uri(), rank=rank, world_size=2)
+    dist.init_process_group(
+        "gloo", init_method=(Path(folder) / "meet").as_uri(), rank=rank, world_size=2
+    )
     for i, (module, family, bug) in enumerate(asked):
         importlib.import_module(module)
         with planted(bug):
@@ -216,7 +249,9 @@ def resumed(cell: Cell) -> float:
             if not first.done:
                 first.step()
         first.save()
-        second = Run(unfitted(cell.family, cell.world, seed=1), source, STEPS, 0, out=folder, resume=True)
+        second = Run(
+            unfitted(cell.family, cell.world, seed=1), source, STEPS, 0, out=folder, resume=True
+        )
         while not second.done:
             second.step()
     pairs = zip(_state(whole.finish()), _state(second.finish()), strict=True)
@@ -227,4 +262,12 @@ def _state(model: Model) -> list[Tensor]:
     return [v.double() for v in model.state_dict().values()]
 
 
-__all__ = ["equivariance", "few_steps", "gradients", "oracle", "processes", "resumed", "two_processes"]
+__all__ = [
+    "equivariance",
+    "few_steps",
+    "gradients",
+    "oracle",
+    "processes",
+    "resumed",
+    "two_processes",
+]

@@ -26,7 +26,8 @@ from likeness.numerics.constants import LOG_2PI
 LARGEST = 64  # entries of an event whose Jacobian is affordable
 AGREE = 3e-8
 FAR = 40.0  # standard deviations
-DOUBLE, SINGLE = 1e-10, 1e-5
+DOUBLE = 1e-10
+SINGLE = 1e-5
 PLACES = 5
 
 
@@ -75,16 +76,37 @@ def _preprocessor(cell: Cell, preprocessor: Preprocessor) -> Result:
     noise = Leaves(cell.seed, batch.ids, dtype=cell.law.dtype)
     inside, correction, _ = preprocessor(replace(batch, x=x), noise)
     leaves = [x, *noise.given]
-    rows = [torch.autograd.grad(y, leaves, retain_graph=True, allow_unused=True) for y in inside.x.flatten()]
-    matrix = torch.stack([torch.cat([torch.zeros_like(v).flatten() if g is None else g.flatten()
-                                     for v, g in zip(leaves, row, strict=True)]) for row in rows])  # fmt: skip
+    rows = [
+        torch.autograd.grad(y, leaves, retain_graph=True, allow_unused=True)
+        for y in inside.x.flatten()
+    ]
+    matrix = torch.stack(
+        [
+            torch.cat(
+                [
+                    torch.zeros_like(v).flatten() if g is None else g.flatten()
+                    for v, g in zip(leaves, row, strict=True)
+                ]
+            )
+            for row in rows
+        ]
+    )
     matrix = matrix[:, _free(cell, noise)]
-    matrix = matrix[:, matrix.abs().sum(0) > 0]  # a real entry beside counted ones has a uniform number that it leaves
-    demand(matrix.shape[0] == matrix.shape[1], f"a map of {matrix.shape[1]} numbers to {matrix.shape[0]}")
+    matrix = matrix[
+        :, matrix.abs().sum(0) > 0
+    ]  # a real entry beside counted ones has a uniform number that it leaves
+    demand(
+        matrix.shape[0] == matrix.shape[1],
+        f"a map of {matrix.shape[1]} numbers to {matrix.shape[0]}",
+    )
     log_q = sum((-0.5 * (e.square() + LOG_2PI)).sum() for e in noise.normals)
     wanted = torch.linalg.slogdet(matrix.double()).logabsdet - log_q
     gap = float((correction.squeeze() - wanted).abs()) / (1 + float(wanted.abs()))
-    return judge(gap, AGREE, f"the preprocessor's correction {float(correction):.6f}, by autograd {float(wanted):.6f}")
+    return judge(
+        gap,
+        AGREE,
+        f"the preprocessor's correction {float(correction):.6f}, by autograd {float(wanted):.6f}",
+    )
 
 
 def _free(cell: Cell, noise: Leaves) -> Tensor:
@@ -122,17 +144,22 @@ def _calls(cell: Cell, kind: type[nn.Module]) -> list[Seen]:
 def _bijection(seen: Seen) -> Result:
     """log|det dy/dx| of one row against the Jacobian's."""
     x, *rest = seen.arguments
-    matrix = torch.autograd.functional.jacobian(lambda v: seen.module(v, *rest)[0].sum(0), x[:1] if not rest else x)
+    matrix = torch.autograd.functional.jacobian(
+        lambda v: seen.module(v, *rest)[0].sum(0), x[:1] if not rest else x
+    )
     wanted = torch.linalg.slogdet(matrix[:, 0].double()).logabsdet
     ladj = seen.module(x, *rest)[1][0].detach()
     gap = float((ladj - wanted).abs()) / (1 + float(wanted.abs()))
     name = type(seen.module).__name__
-    return judge(gap, AGREE, f"log-determinant of {name} {float(ladj):.6f}, by autograd {float(wanted):.6f}")
+    return judge(
+        gap, AGREE, f"log-determinant of {name} {float(ladj):.6f}, by autograd {float(wanted):.6f}"
+    )
 
 
 def _masked(cell: Cell, seen: Seen) -> Result:
     """The outputs of the first i + 1 variables depend on the first i alone, and on some of them."""
-    net, (x, *rest) = seen.module, seen.arguments
+    net = seen.module
+    (x, *rest) = seen.arguments
     assert isinstance(net, CausalNet)
     heads = [column.head for column in cell.model.heads]  # type: ignore[union-attr]
     place = torch.tensor(net.order).argsort()  # the position of each variable
@@ -141,20 +168,29 @@ def _masked(cell: Cell, seen: Seen) -> Result:
     copies = len(place) // len(heads)
     ins = place.repeat_interleave(torch.tensor([h.features for h in heads] * copies))
     sizes = [h.size for h in heads] * copies
-    extra = (out.shape[-1] - sum(sizes)) // cell.law.space.layout[0]  # a stop stands in each step's first variable
+    extra = (out.shape[-1] - sum(sizes)) // cell.law.space.layout[
+        0
+    ]  # a stop stands in each step's first variable
     step = [sizes[i] + (extra if i % len(heads) == 0 else 0) for i in range(len(sizes))]
     outs = place.repeat_interleave(torch.tensor(step))
     spread = torch.linspace(0, len(place) - 1, min(PLACES, len(place))).long().tolist()
     leaks = blind = 0.0
     for i in spread:
         told = out[..., outs <= i]
-        weights = torch.randn(told.shape, generator=torch.Generator().manual_seed(i), dtype=told.dtype)
+        weights = torch.randn(
+            told.shape, generator=torch.Generator().manual_seed(i), dtype=told.dtype
+        )
         (slope,) = torch.autograd.grad((told * weights).sum(), leaf, retain_graph=True)
         leaks = max(leaks, float(slope[..., ins >= i].abs().max()))
         before = slope[..., ins < i]
         blind += float(i > 0 and before.numel() > 0 and not bool(before.abs().max() > 0))
-    demand(blind < len(spread) - 1 or len(spread) < 2, "no output of the net depends on any variable before it")
-    return judge(leaks, 0.0, "the largest derivative of an output by a variable that it must not see")
+    demand(
+        blind < len(spread) - 1 or len(spread) < 2,
+        "no output of the net depends on any variable before it",
+    )
+    return judge(
+        leaks, 0.0, "the largest derivative of an output by a variable that it must not see"
+    )
 
 
 # ---- 11: far out, and back -----------------------------------------------------------------------------------------
@@ -163,20 +199,28 @@ def _masked(cell: Cell, seen: Seen) -> Result:
 @check(11, "far out, and back", of_laws=True)
 def far(cell: Cell) -> Result:
     """Log p and its gradient are finite 40 sigma out; what was mapped comes back, in single and double precision."""
-    found = [_finite(cell)] if cell.kind is not None and _unbounded(cell) else []
+    if cell.kind is not None and _unbounded(cell):
+        found = [_finite(cell)]
+    else:
+        found = []
     if cell.law.__class__ is not type(cell.world):
         found += list(_round_trips(cell))
     return worst(found)
 
 
 def _unbounded(cell: Cell) -> bool:
-    return any(v.type == "real" and v.lower is None and v.upper is None for v in cell.law.space.variables)
+    return any(
+        v.type == "real" and v.lower is None and v.upper is None for v in cell.law.space.variables
+    )
 
 
 def _finite(cell: Cell) -> Result:
     batch = cell.full(8)
     columns = torch.tensor([v.type == "real" for v in cell.law.space.columns])
-    real = batch.present & columns.expand_as(batch.x) if len(columns) == batch.x.shape[-1] else batch.present
+    if len(columns) == batch.x.shape[-1]:
+        real = batch.present & columns.expand_as(batch.x)
+    else:
+        real = batch.present
     spread = cell.full(200).x.std()
     side = torch.where(torch.arange(8) % 2 == 0, FAR, -FAR).reshape(-1, *[1] * (batch.x.dim() - 1))
     leaf = (batch.x + (side * spread).to(batch.x) * real).round(decimals=6)
@@ -189,14 +233,17 @@ def _finite(cell: Cell) -> Result:
         if value.requires_grad:
             (slope,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
             demand(
-                slope is None or bool(torch.isfinite(slope).all()), "the gradient of log p 40 sigma out is not finite"
+                slope is None or bool(torch.isfinite(slope).all()),
+                "the gradient of log p 40 sigma out is not finite",
             )
     return Result(0, 0, f"log p {FAR:g} sigma out is at least {float(value.detach().min()):.3g}")
 
 
 def _on_lattice(cell: Cell, x: Tensor) -> Tensor:
     """Rounded entries onto their bins."""
-    widths = torch.tensor([getattr(v, "resolution", None) or 0.0 for v in cell.law.space.columns], dtype=x.dtype)
+    widths = torch.tensor(
+        [getattr(v, "resolution", None) or 0.0 for v in cell.law.space.columns], dtype=x.dtype
+    )
     if not bool((widths > 0).any()):
         return x.detach()
     return torch.where(widths > 0, (x / widths.clamp_min(1e-30)).round() * widths, x).detach()

@@ -18,7 +18,10 @@ from likeness.core.errors import Unsupported
 from likeness.core.space import Variable
 
 MASS = 1e-3
-COARSE, FINE, FINEST, LINE = 160, 320, 600, 4000  # points along an axis of a plane, and of a line
+COARSE = 160  # points along an axis of a plane, and of a line
+FINE = 320
+FINEST = 600
+LINE = 4000
 SEEDS = 4  # draws of a bound, whose spread tells its error
 DRAWN = 1024  # states that are added up where each costs several draws
 CONDITIONS = 2
@@ -42,7 +45,10 @@ def conditions(cell: Cell, n: int) -> list[Batch | None]:
 def under(points: Points, given: Batch | None) -> Batch:
     """Points as rows, all under one condition."""
     rows = len(points.x)
-    wide = None if given is None else replace(given.repeat(rows), index=torch.arange(rows))
+    if given is None:
+        wide = None
+    else:
+        wide = replace(given.repeat(rows), index=torch.arange(rows))
     return Batch(points.x, length=points.length, given=wide)
 
 
@@ -61,7 +67,9 @@ def total(cell: Cell, points: Points, given: Batch | None, of: str) -> Mass:
 def planar(cell: Cell) -> bool:
     """Whether the Space is one or two unbounded reals, which a grid covers."""
     space = cell.law.space
-    bounded = any(v.type == "real" and (v.lower is not None or v.upper is not None) for v in space.variables)
+    bounded = any(
+        v.type == "real" and (v.lower is not None or v.upper is not None) for v in space.variables
+    )
     return space.real and not space.counted and not space.ragged and space.dims <= 2 and not bounded
 
 
@@ -73,22 +81,26 @@ def _masses(cell: Cell) -> Iterator[Mass]:
         for points in listed(cell.law.space, cell.law.dtype):
             if not cell.exact and len(points.x) > DRAWN:
                 break
-            length = "" if points.length is None else f", length {int(points.length[0])}"
+            if points.length is None:
+                length = ""
+            else:
+                length = f", length {int(points.length[0])}"
             yield total(cell, points, given, f"{len(points.x)} states, {name}{length}")
 
 
 def _on_plane(cell: Cell, given: Batch | None, name: str) -> Mass:
     """The mass over the plane; on a finer grid where a coarse one is not enough."""
-    sample = (
-        cell.world.sample(512, seed=cell.seed).x
-        if given is None
-        else cell.world.sample(512, given=given, seed=1).x[:, 0]
-    )
+    if given is None:
+        sample = cell.world.sample(512, seed=cell.seed).x
+    else:
+        sample = cell.world.sample(512, given=given, seed=1).x[:, 0]
     for count in (COARSE, FINE):
         found = total(cell, plane(sample, count), given, f"{count}^2 points, {name}")
         if abs(found.total - 1) < MASS / 2 or not cell.exact:
             return found
-    return total(cell, scattered(sample, FINEST, cell.seed), given, f"{FINEST}^2 scattered points, {name}")
+    return total(
+        cell, scattered(sample, FINEST, cell.seed), given, f"{FINEST}^2 scattered points, {name}"
+    )
 
 
 @check(4, "mass", of_laws=True)
@@ -102,8 +114,15 @@ def mass(cell: Cell) -> Result:
     if not found:
         raise Skip("too many states, or too many reals, to add up")
     if cell.exact:
-        return worst([judge(abs(m.total - 1), MASS, f"the mass is {m.total:.6f} over {m.of}") for m in found])
-    return worst([judge(max(m.total - 1, 0.0), STANDARD_ERRORS * m.stderr + 1e-9, _bounded(m)) for m in found])
+        return worst(
+            [judge(abs(m.total - 1), MASS, f"the mass is {m.total:.6f} over {m.of}") for m in found]
+        )
+    return worst(
+        [
+            judge(max(m.total - 1, 0.0), STANDARD_ERRORS * m.stderr + 1e-9, _bounded(m))
+            for m in found
+        ]
+    )
 
 
 def _bounded(m: Mass) -> str:
@@ -139,15 +158,24 @@ def hole_points(cell: Cell, batch: Batch, row: int, count: int = LINE) -> Points
 
 def _axis(cell: Cell, variable: Variable, where: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """All values of one hole and their log volumes."""
-    kind, resolution = variable.type, variable.resolution if variable.type == "real" else None
+    kind = variable.type
+    if variable.type == "real":
+        resolution = variable.resolution
+    else:
+        resolution = None
     if kind == "real" and resolution is None:
         return stretched(_seen(cell, where), count)
     if resolution is not None:
         seen = _seen(cell, where)
-        low, high = (seen.min() - 8 * seen.std()) / resolution, (seen.max() + 8 * seen.std()) / resolution
-        values = torch.arange(math.floor(low), math.ceil(high) + 1, dtype=torch.float64) * resolution
+        low = (seen.min() - 8 * seen.std()) / resolution
+        high = (seen.max() + 8 * seen.std()) / resolution
+        values = (
+            torch.arange(math.floor(low), math.ceil(high) + 1, dtype=torch.float64) * resolution
+        )
         return values, torch.zeros_like(values)
-    values = torch.arange(TAIL if math.isinf(variable.states) else int(variable.states), dtype=torch.float64)
+    values = torch.arange(
+        TAIL if math.isinf(variable.states) else int(variable.states), dtype=torch.float64
+    )
     return values, torch.zeros_like(values)
 
 
@@ -171,7 +199,11 @@ def holes(cell: Cell) -> Result:
         except Unsupported as error:
             raise Skip(str(error)) from None
         if given.kind is Kind.EXACT:
-            found += [r for i in range(HOLED) if (r := _against_sum(cell, batch, i, float(given.value[i]), count))]
+            found += [
+                r
+                for i in range(HOLED)
+                if (r := _against_sum(cell, batch, i, float(given.value[i]), count))
+            ]
     if not found:
         raise Skip("log p with holes is not exact, or has too many values to sum")
     return worst(found)
@@ -183,7 +215,22 @@ def _against_sum(cell: Cell, batch: Batch, row: int, value: float, count: int) -
         return None
     full = one_row(replace(batch, observed=None), row, points.x)
     summed = float((cell.log_p(full) + points.log_volume).logsumexp(0))
-    return judge(abs(summed - value), MASS, f"log p with {count} holes is {value:.5f}, summed over them {summed:.5f}")
+    return judge(
+        abs(summed - value),
+        MASS,
+        f"log p with {count} holes is {value:.5f}, summed over them {summed:.5f}",
+    )
 
 
-__all__ = ["Mass", "conditions", "hole_points", "holes", "mass", "one_row", "planar", "states", "total", "under"]
+__all__ = [
+    "Mass",
+    "conditions",
+    "hole_points",
+    "holes",
+    "mass",
+    "one_row",
+    "planar",
+    "states",
+    "total",
+    "under",
+]

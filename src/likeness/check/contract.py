@@ -127,13 +127,17 @@ def outcome(one: Check, cell: Cell) -> Outcome:
         if not one.of_laws and not isinstance(cell.law, Model):
             raise Skip("the truth has nothing to learn")
         found = one.function(cell)
-        state, detail = "passed", f"{found.statistic:.3g} of {found.threshold:.3g}: {found.detail}"
+        state = "passed"
+        detail = f"{found.statistic:.3g} of {found.threshold:.3g}: {found.detail}"
     except Skip as reason:
-        state, detail = "skipped", str(reason)
+        state = "skipped"
+        detail = str(reason)
     except CheckFailure as failure:
-        state, detail = "failed", str(failure)
+        state = "failed"
+        detail = str(failure)
     except Exception as e:  # whatever a third party's family raises is its verdict
-        state, detail = "failed", f"{type(e).__name__}: {e}"
+        state = "failed"
+        detail = f"{type(e).__name__}: {e}"
     return Outcome(cell.name, one.number, state, detail, time.process_time() - start)
 
 
@@ -159,23 +163,35 @@ class Report:
 
     def __str__(self) -> str:
         """A line for each check with its tally, then each failure and refusal with its sentence."""
-        lines = [f"{self.family}: {'keeps the contract' if self else f'{len(self.failures)} failures'}"]
+        lines = [
+            f"{self.family}: {'keeps the contract' if self else f'{len(self.failures)} failures'}"
+        ]
         for c in checks():
             of = [o.state for o in self.outcomes if o.number == c.number]
-            tally = ", ".join(f"{of.count(s)} {s}" for s in ("passed", "failed", "skipped") if s in of)
+            tally = ", ".join(
+                f"{of.count(s)} {s}" for s in ("passed", "failed", "skipped") if s in of
+            )
             lines.append(f"  ({c.number:2d}) {c.name}: {tally or 'not asked'}")
         told = [o for o in self.outcomes if o.state in {"failed", "refused"}]
         return "\n".join(
-            lines + [f"  {o.state}: {o.cell}{f' ({o.number})' if o.number else ''}: {o.detail}" for o in told]
+            lines
+            + [
+                f"  {o.state}: {o.cell}{f' ({o.number})' if o.number else ''}: {o.detail}"
+                for o in told
+            ]
         )
 
 
-def _verdicts_of(family: str, space: str, given: str | None, numbers: Sequence[int] | None) -> Iterator[Outcome]:
+def _verdicts_of(
+    family: str, space: str, given: str | None, numbers: Sequence[int] | None
+) -> Iterator[Outcome]:
     start = time.process_time()
     try:
         cell = fitted(family, space, given)
     except LikenessError as error:
-        yield Outcome(f"{family}, {space}, {given}", 0, "failed", str(error), time.process_time() - start)
+        yield Outcome(
+            f"{family}, {space}, {given}", 0, "failed", str(error), time.process_time() - start
+        )
         return
     yield from verdicts(cell, numbers)
 
@@ -200,11 +216,15 @@ def check_model(
     name = named(model)
     report = Report(name)
     for space, given, answer in cells_of(model):
-        if (spaces is not None and space not in spaces) or (givens is not None and given not in givens):
+        if (spaces is not None and space not in spaces) or (
+            givens is not None and given not in givens
+        ):
             continue
-        found = _verdicts_of(name, space, given, numbers) if answer else [
-            Outcome(f"{name}, {space}, {given}", 0, "refused", answer.why)
-        ]  # fmt: skip
+        found = (
+            _verdicts_of(name, space, given, numbers)
+            if answer
+            else [Outcome(f"{name}, {space}, {given}", 0, "refused", answer.why)]
+        )
         for one in found:
             report.outcomes.append(one)
             if watch is not None:
@@ -218,7 +238,9 @@ def named(model: type[Model]) -> str:
         if known is model:
             return name
     own = model.__name__.lower()
-    registry.register(Card(own, model.__name__, "third party", "", 0, (model.__doc__ or own).splitlines()[0]))(model)
+    registry.register(
+        Card(own, model.__name__, "third party", "", 0, (model.__doc__ or own).splitlines()[0])
+    )(model)
     return own
 
 
@@ -241,4 +263,4 @@ __all__ = [
     "truth",
     "verdicts",
     "worst",
-]  # fmt: skip
+]

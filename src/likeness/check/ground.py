@@ -47,7 +47,9 @@ def z_of(values: Tensor) -> float:
     values = values.double()
     spread = float(values.std()) / math.sqrt(len(values))
     mean = float(values.mean())
-    return 0.0 if mean == 0 else mean / max(spread, 1e-12 * abs(mean))
+    if mean == 0:
+        return 0.0
+    return mean / max(spread, 1e-12 * abs(mean))
 
 
 def states(space: Space, dtype: torch.dtype, length: int | None = None) -> Tensor | None:
@@ -55,7 +57,10 @@ def states(space: Space, dtype: torch.dtype, length: int | None = None) -> Tenso
     if not space.discrete:
         return None
     rows = 1 if space.ragged is False else int(length or 0)
-    shape = space.layout if not space.ragged else (rows, *space.layout[1:])
+    if not space.ragged:
+        shape = space.layout
+    else:
+        shape = (rows, *space.layout[1:])
     sizes = [int(v.states) for v in space.columns] * (math.prod(shape) // space.width)
     if sum(map(math.log, sizes)) > math.log(MOST_STATES):
         return None
@@ -67,7 +72,9 @@ def listed(space: Space, dtype: torch.dtype) -> list[Points]:
     """All events of a Space of few states; of a ragged one, of each length of few states; [] where there are none."""
     if not space.ragged:
         x = states(space, dtype)
-        return [] if x is None else [Points(x, torch.zeros(len(x), dtype=dtype))]
+        if x is None:
+            return []
+        return [Points(x, torch.zeros(len(x), dtype=dtype))]
     found = []
     for length in range(1, space.layout[0] + 1):
         x = states(space, dtype, length)
@@ -75,7 +82,9 @@ def listed(space: Space, dtype: torch.dtype) -> list[Points]:
             break
         pad = (0, 0) * (x.dim() - 2) + (0, space.layout[0] - length)
         lengths = torch.full((len(x),), length)
-        found.append(Points(torch.nn.functional.pad(x, pad), torch.zeros(len(x), dtype=dtype), lengths))
+        found.append(
+            Points(torch.nn.functional.pad(x, pad), torch.zeros(len(x), dtype=dtype), lengths)
+        )
     return found
 
 
@@ -91,7 +100,9 @@ def stretched(sample: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _stretch(sample: Tensor) -> tuple[float, float]:
     """The interquartile range and the median."""
-    low, middle, high = sample.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    low, middle, high = (
+        sample.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    )
     return max(high - low, 1e-3), middle
 
 
@@ -121,7 +132,8 @@ def chi_square(counts: Tensor, probability: Tensor) -> float:
     """How strange counts (S,) are under probabilities (S,), in standard errors; rare cells are joined."""
     n = float(counts.sum())
     order = probability.argsort()
-    expected, seen = (probability * n)[order], counts[order].to(probability)
+    expected = (probability * n)[order]
+    seen = counts[order].to(probability)
     rare = expected.cumsum(0) < FEW
     few = int(rare.sum()) + 1 if bool(rare.any()) else 0
     if few:
@@ -161,15 +173,24 @@ def proposal(variable: Variable, x: Tensor, scale: Tensor, source: torch.Generat
 def allowed(variable: Variable, x: Tensor) -> Tensor:
     """Which entries lie in their variable's range."""
     if variable.type == "real":
-        above = torch.ones_like(x, dtype=torch.bool) if variable.lower is None else x > variable.lower
-        return above if variable.upper is None else above & (x < variable.upper)
+        if variable.lower is None:
+            above = torch.ones_like(x, dtype=torch.bool)
+        else:
+            above = x > variable.lower
+        if variable.upper is None:
+            return above
+        return above & (x < variable.upper)
     return (x >= 0) & (x <= variable.states - 1)
 
 
-def moved(space: Space, batch: Batch, may: Tensor, scale: Tensor, source: torch.Generator) -> tuple[Batch, Tensor]:
+def moved(
+    space: Space, batch: Batch, may: Tensor, scale: Tensor, source: torch.Generator
+) -> tuple[Batch, Tensor]:
     """A symmetric move of one or a few of the entries that may move, and which rows stay in the Space, (B,)."""
     x = batch.x.clone()
-    size = 10 ** (-FINEST * torch.rand(len(x), generator=source, dtype=x.dtype)).reshape(-1, *[1] * (x.dim() - 1))
+    size = 10 ** (-FINEST * torch.rand(len(x), generator=source, dtype=x.dtype)).reshape(
+        -1, *[1] * (x.dim() - 1)
+    )
     score = torch.rand(x.shape, generator=source).masked_fill(~may, -1.0).flatten(1)
     few = 1 + torch.randint(3, (len(x), 1), generator=source)
     rank = score.argsort(-1, descending=True).argsort(-1).reshape(x.shape)
@@ -201,7 +222,8 @@ def drift(
     source = torch.Generator().manual_seed(seed)
     free = batch.present if may is None else may
     scale = _scale(batch.x, free)
-    now, before = batch, log_p(batch)
+    now = batch
+    before = log_p(batch)
     if not bool(torch.isfinite(before).all()):
         return math.inf, "a drawn item has probability 0"
     start = before
@@ -211,7 +233,8 @@ def drift(
         u = torch.rand(len(value), generator=source, dtype=torch.float64).to(value)
         accept = inside & (u.log() < value - before)
         wide = accept.reshape(-1, *[1] * (batch.x.dim() - 1))
-        now, before = replace(now, x=torch.where(wide, there.x, now.x)), torch.where(accept, value, before)
+        now = replace(now, x=torch.where(wide, there.x, now.x))
+        before = torch.where(accept, value, before)
     return _furthest(batch, now, before - start, free, scale)
 
 
@@ -222,7 +245,9 @@ def _scale(x: Tensor, free: Tensor) -> Tensor:
     return (((x - mean).square() * free).sum(0) / count).sqrt().clamp_min(1e-6)
 
 
-def _furthest(start: Batch, end: Batch, rise: Tensor, free: Tensor, scale: Tensor) -> tuple[float, str]:
+def _furthest(
+    start: Batch, end: Batch, rise: Tensor, free: Tensor, scale: Tensor
+) -> tuple[float, str]:
     found = [(abs(z_of(rise)), "log p")]
     old, new = (b.x.flatten(1) / scale.flatten() for b in (start, end))
     for name, change in (("mean", new - old), ("mean square", new.square() - old.square())):

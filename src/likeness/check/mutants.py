@@ -81,7 +81,12 @@ MUTANTS: list[Mutant] = []
 
 
 def mutant(
-    check: int, name: str, cell: tuple[str, str, str], *, refit: bool = False, also: tuple[int, ...] = ()
+    check: int,
+    name: str,
+    cell: tuple[str, str, str],
+    *,
+    refit: bool = False,
+    also: tuple[int, ...] = (),
 ) -> Callable[[Plant], Plant]:
     """Enter a function that plants a bug."""
 
@@ -94,7 +99,9 @@ def mutant(
 
 def planted(name: str) -> AbstractContextManager[Any]:
     """A bug by its name, for the time of a `with`; none for no name."""
-    return nullcontext() if not name else next(m for m in MUTANTS if m.name == name).plant()
+    if not name:
+        return nullcontext()
+    return next(m for m in MUTANTS if m.name == name).plant()
 
 
 def judged(bug: Mutant, numbers: list[int] | None = None) -> list[Outcome]:
@@ -103,9 +110,15 @@ def judged(bug: Mutant, numbers: list[int] | None = None) -> list[Outcome]:
     sound = None if bug.refit else fitted(*bug.cell)
     with bug.plant():
         try:
-            cell = fit(*bug.cell) if sound is None else sound.again(sound.law)
+            if sound is None:
+                cell = fit(*bug.cell)
+            else:
+                cell = sound.again(sound.law)
         except Exception as error:  # a bug that stops learning is noticed by all who learn
-            return [Outcome("-".join(bug.cell), n, "failed", f"{type(error).__name__}: {error}") for n in wanted]
+            return [
+                Outcome("-".join(bug.cell), n, "failed", f"{type(error).__name__}: {error}")
+                for n in wanted
+            ]
         return [outcome(c, cell) for c in checks() if c.number in wanted]
 
 
@@ -176,7 +189,9 @@ def _moments() -> AbstractContextManager[Any]:
 
 @mutant(4, "the density lacks its log-determinant", LABELLED)
 def _no_determinant() -> AbstractContextManager[Any]:
-    def wrong(value: Tensor, x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = None) -> Tensor:
+    def wrong(
+        value: Tensor, x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = None
+    ) -> Tensor:
         whole = torch.linalg.slogdet(cov).logabsdet * 0.5
         return value + whole
 
@@ -198,7 +213,9 @@ def _variance() -> AbstractContextManager[Any]:
     def wrong(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal: Tensor) -> Tensor:
         with patch.object(torch.linalg, "cholesky", lambda a: a):
             drawn = mean + (normal[:, None, :] * torch.linalg.cholesky(cov)).sum(-1)
-        return original(x, drawn, 1e-6 * torch.eye(cov.shape[-1], dtype=cov.dtype).expand_as(cov), known, normal)
+        return original(
+            x, drawn, 1e-6 * torch.eye(cov.shape[-1], dtype=cov.dtype).expand_as(cov), known, normal
+        )
 
     return patch.object(gaussian, "conditional_draw", wrong)
 
@@ -268,7 +285,9 @@ def _neighbour() -> AbstractContextManager[Any]:
 def _half() -> AbstractContextManager[Any]:
     from likeness.families.vae import Code
 
-    whole = property(lambda code: code.loc.square() + (2 * code.log_std).exp() - 1 - 2 * code.log_std)
+    whole = property(
+        lambda code: code.loc.square() + (2 * code.log_std).exp() - 1 - 2 * code.log_std
+    )
     return patch.object(Code, "kl", whole)
 
 
@@ -286,9 +305,15 @@ def _one_column() -> AbstractContextManager[Any]:
     return patch.object(Reals, "forward", wrong)
 
 
-@mutant(9, "a mask lets an output see its own variable", CHAIN_PLANE, refit=True, also=(4, 5, 7, 16))
+@mutant(
+    9, "a mask lets an output see its own variable", CHAIN_PLANE, refit=True, also=(4, 5, 7, 16)
+)
 def _leak() -> AbstractContextManager[Any]:
-    return _after(masked, "_feeds", lambda mask, source, target: mask | (source[1][None] <= target[1][:, None] + 1))
+    return _after(
+        masked,
+        "_feeds",
+        lambda mask, source, target: mask | (source[1][None] <= target[1][:, None] + 1),
+    )
 
 
 # ---- 10: bounds ----------------------------------------------------------------------------------------------------
@@ -296,7 +321,9 @@ def _leak() -> AbstractContextManager[Any]:
 
 @mutant(10, "the mean over draws is divided by their number twice", BOUND)
 def _twice() -> AbstractContextManager[Any]:
-    return _after(hooks, "log_mean_exp", lambda out, values: (out[0] - math.log(len(values)), out[1]))
+    return _after(
+        hooks, "log_mean_exp", lambda out, values: (out[0] - math.log(len(values)), out[1])
+    )
 
 
 @mutant(10, "the worst draw is taken for their mean", BOUND, also=(6,))
@@ -330,7 +357,9 @@ def _unnamed() -> AbstractContextManager[Any]:
     original = checks_learning._phases
 
     def wrong(learner: Any) -> Iterator[Any]:
-        yield from ((name, loss, list(parameters)[1:]) for name, loss, parameters in original(learner))
+        yield from (
+            (name, loss, list(parameters)[1:]) for name, loss, parameters in original(learner)
+        )
 
     return patch.object(checks_learning, "_phases", wrong)
 
@@ -351,7 +380,9 @@ def _overwritten() -> AbstractContextManager[Any]:
         mode = original(self, question)
         inside, _, _ = self._inside(question.batch, question.noise)
         assert self.preprocessor is not None
-        return replace(mode, batch=mode.batch.with_x(self.preprocessor.inverse(inside.x * 1.0000001)))
+        return replace(
+            mode, batch=mode.batch.with_x(self.preprocessor.inverse(inside.x * 1.0000001))
+        )
 
     return patch.object(rows.Rows, "_mode_rows", wrong)
 

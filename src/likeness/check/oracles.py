@@ -58,10 +58,14 @@ class KnownConditionals(CausalNet):
 
     def __init__(self, world: World, size: int, start: Tensor) -> None:
         super().__init__()
-        self.world, self.size, self.start = world, size, start
+        self.world = world
+        self.size = size
+        self.start = start
         self.order = tuple(range(world.space.dims))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """Logits of every variable's codes, (B, D size), from one-hot codes."""
         codes = x.unflatten(-1, (-1, self.size)).argmax(-1).to(x.dtype)
         parts = [self._conditional(codes, i) for i in self.order]
@@ -82,7 +86,8 @@ class KnownConditionals(CausalNet):
 
 
 def _chain(cell: Cell) -> tuple[float, str]:
-    model, batch = _model(cell), cell.full(200)
+    model = _model(cell)
+    batch = cell.full(200)
     size = model.heads[0].head.size
     model.net = KnownConditionals(cell.world, size, model.start)
     known = cell.world.log_prob(batch).value
@@ -114,7 +119,10 @@ class KnownCodec(Codec):
 
     def __init__(self, weight: Tensor, sigma: float, bias: Tensor, wider: float = 1.0) -> None:
         super().__init__()
-        self.weight, self.sigma, self.bias, self.wider = weight, sigma, bias, wider
+        self.weight = weight
+        self.sigma = sigma
+        self.bias = bias
+        self.wider = wider
         self.variance = 1 / (1 + weight.square().sum(0) / sigma**2)
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
@@ -126,14 +134,21 @@ class KnownCodec(Codec):
     def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """Means and log deviations of the entries, (B, 2 D)."""
         mean = code @ self.weight.T
-        return torch.stack([mean, torch.full_like(mean, math.log(self.sigma))], -1).flatten(-2) - self.bias
+        return (
+            torch.stack([mean, torch.full_like(mean, math.log(self.sigma))], -1).flatten(-2)
+            - self.bias
+        )
 
 
 def _linear(cell: Cell) -> tuple[float, str]:
     """With the exact posterior every draw of the bound is log p; with a wider one the mean gap is its KL divergence."""
-    model, batch, sigma = _model(cell), cell.full(ROWS), 0.5
+    model = _model(cell)
+    batch = cell.full(ROWS)
+    sigma = 0.5
     turn = math.sqrt(0.5)
-    weight = torch.tensor([[1.2 * turn, -0.6 * turn], [1.2 * turn, 0.6 * turn]], dtype=torch.float64)
+    weight = torch.tensor(
+        [[1.2 * turn, -0.6 * turn], [1.2 * turn, 0.6 * turn]], dtype=torch.float64
+    )
     head = model.columns.parts[0]
     y = (batch.x - head.location) / head.scale
     cov = weight @ weight.T + sigma**2 * torch.eye(2, dtype=torch.float64)
@@ -146,7 +161,9 @@ def _linear(cell: Cell) -> tuple[float, str]:
     model.codec = KnownCodec(weight, sigma, model.bias.detach(), WIDER)
     divergence = 2 * 0.5 * (WIDER - 1 - math.log(WIDER))
     excess = _loss(model, batch) + known - divergence
-    return abs(z_of(excess)), f"the loss of a wider posterior lies {float(excess.mean()):.4f} from log p and its KL"
+    return abs(
+        z_of(excess)
+    ), f"the loss of a wider posterior lies {float(excess.mean()):.4f} from log p and its KL"
 
 
 # ---- diffusion: the posterior mean of a mixture of Gaussians ---------------------------------------------------------
@@ -157,11 +174,15 @@ class KnownDenoiser(nn.Module):
 
     def __init__(self, world: GaussianMixture, path: Path) -> None:
         super().__init__()
-        self.path, self.mean, self.cov = path, world.mean, world.cov
+        self.path = path
+        self.mean = world.mean
+        self.cov = world.cov
         self.log_weights = world.log_weights.logsumexp(0).log_softmax(-1)
         self.seen: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor, t: Tensor, context: object = None, noise: Noise | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: object = None, noise: Noise | None = None
+    ) -> Tensor:
         """x_hat, (B, D)."""
         self.seen = (x.detach(), t)
         weight, mean, _ = self._posterior(x, t)
@@ -187,13 +208,16 @@ class KnownDenoiser(nn.Module):
         rest = x[:, None] - alpha[..., 0] * self.mean
         mean = self.mean + (gain @ rest[..., None])[..., 0]
         spread = (self.cov - alpha * gain @ self.cov).diagonal(dim1=-2, dim2=-1).sum(-1)
-        cost = (rest * torch.linalg.solve(blurred, rest[..., None])[..., 0]).sum(-1) + torch.logdet(blurred)
+        cost = (rest * torch.linalg.solve(blurred, rest[..., None])[..., 0]).sum(-1) + torch.logdet(
+            blurred
+        )
         return (self.log_weights - 0.5 * cost).softmax(-1), mean, spread
 
 
 def _denoised(cell: Cell) -> tuple[float, str]:
     """The loss is the variance left in x_0, in the mean; the ODE's log p is the mixture's."""
-    model, batch = _model(cell), cell.full(ROWS)
+    model = _model(cell)
+    batch = cell.full(ROWS)
     assert isinstance(cell.world, GaussianMixture)
     model.preprocessor.shift.zero_()
     model.preprocessor.scale.fill_(1.0)
@@ -205,7 +229,8 @@ def _denoised(cell: Cell) -> tuple[float, str]:
         return math.inf, f"log p along the oracle's ODE is {gap:.3g} nats from the truth"
     loss = _loss(model, batch)
     assert oracle.seen is not None
-    error, least = loss / oracle.weight(*oracle.seen).squeeze(-1), oracle.left()
+    error = loss / oracle.weight(*oracle.seen).squeeze(-1)
+    least = oracle.left()
     told = f"squared error {float(error.mean()):.4f}, least {float(least.mean()):.4f}; ODE within {gap:.2g} nats"
     return abs(z_of(error - least)), told
 

@@ -43,8 +43,12 @@ CATEGORIES = (2, 3, 4, 5)
 MEANS = (1.0, 3.0, 8.0, 20.0)
 _COLUMNS = ("length", "width", "height", "grade", "colour", "shape", "visits")
 _MIXED: tuple[Variable, ...] = (
-    *(Real(), Real(), Real()), Ordinal(levels=5), Nominal(categories=3), Nominal(categories=4), Count(),
-)  # fmt: skip
+    *(Real(), Real(), Real()),
+    Ordinal(levels=5),
+    Nominal(categories=3),
+    Nominal(categories=4),
+    Count(),
+)
 
 SPACES: dict[str, Callable[[], Space]] = {
     "reals2": lambda: vector(2),
@@ -58,7 +62,9 @@ SPACES: dict[str, Callable[[], Space]] = {
     "image_8bit": lambda: image(3, 8, 8),
     "symbols": lambda: sequence(5, 12),
     "series": lambda: series(3, 16),
-    "audio": lambda: Space(axes=("channel", "time"), shape=(1, 64), variables=(Real(),), rate=8000.0, source="audio"),
+    "audio": lambda: Space(
+        axes=("channel", "time"), shape=(1, 64), variables=(Real(),), rate=8000.0, source="audio"
+    ),
 }
 
 GIVENS: dict[str, Callable[[], Space | None]] = {
@@ -103,9 +109,13 @@ def _plane(name: str, told: Condition | None) -> GaussianMixture:
     mean = _per_class(told, means)
     classes = len(mean)
     return GaussianMixture(
-        name, mean.flatten(0, 1), cov.repeat(classes, 1, 1), log_weights=torch.tensor([0.6, 0.4]).log().repeat(classes),
-        of_class=torch.arange(classes).repeat_interleave(2), condition=told,
-    )  # fmt: skip
+        name,
+        mean.flatten(0, 1),
+        cov.repeat(classes, 1, 1),
+        log_weights=torch.tensor([0.6, 0.4]).log().repeat(classes),
+        of_class=torch.arange(classes).repeat_interleave(2),
+        condition=told,
+    )
 
 
 def _reals10(name: str, told: Condition | None) -> GaussianMixture:
@@ -117,35 +127,50 @@ def _series(name: str, told: Condition | None) -> GaussianMixture:
     """x_t = m + A (x_t-1 - m) + e of three reals with a turning A and a stationary start: one Gaussian a class."""
     steps = torch.arange(16)
     lag = (steps[:, None] - steps).abs()
-    turn, fade = 0.5, 0.85
+    turn = 0.5
+    fade = 0.85
     angle = turn * (steps[:, None] - steps)
     cov = torch.zeros(16, 3, 16, 3, dtype=torch.float64)
     decay = fade ** lag.double()
     cov[:, 0, :, 0] = cov[:, 1, :, 1] = decay * angle.cos()
-    cov[:, 0, :, 1], cov[:, 1, :, 0] = -decay * angle.sin(), decay * angle.sin()
+    cov[:, 0, :, 1] = -decay * angle.sin()
+    cov[:, 1, :, 0] = decay * angle.sin()
     cov[:, 2, :, 2] = 0.6 ** lag.double()
     mean = _per_class(told, lambda y: torch.tensor([y - 1.5, -0.5 * y, 0.5 * (y % 2)]).repeat(16))
     return GaussianMixture(
-        name, mean, cov.reshape(1, 48, 48).repeat(len(mean), 1, 1), space=SPACES["series"](),
-        of_class=torch.arange(len(mean)), condition=told, lengths=(4, 16),
-    )  # fmt: skip
+        name,
+        mean,
+        cov.reshape(1, 48, 48).repeat(len(mean), 1, 1),
+        space=SPACES["series"](),
+        of_class=torch.arange(len(mean)),
+        condition=told,
+        lengths=(4, 16),
+    )
 
 
 def _audio(name: str, told: Condition | None) -> GaussianMixture:
     """A resonance in noise: x_t = 2 r cos(w) x_t-1 - r^2 x_t-2 + e, stationary, its frequency the class's."""
 
     def cov(y: int) -> Tensor:
-        r, w, k = 0.9, 0.4 + 0.5 * y, torch.arange(600).double()
-        response = r**k * torch.sin(w * (k + 1)) / math.sin(w)  # the impulse response; 0.9^600 is 4e-28
+        r = 0.9
+        w = 0.4 + 0.5 * y
+        k = torch.arange(600).double()
+        response = (
+            r**k * torch.sin(w * (k + 1)) / math.sin(w)
+        )  # the impulse response; 0.9^600 is 4e-28
         lags = torch.stack([(response[: 600 - i] * response[i:]).sum() for i in range(64)])
         steps = torch.arange(64)
         return lags[(steps[:, None] - steps).abs()] / lags[0]
 
     covs = _per_class(told, cov)
     return GaussianMixture(
-        name, torch.zeros(len(covs), 64), covs, space=SPACES["audio"](), of_class=torch.arange(len(covs)),
+        name,
+        torch.zeros(len(covs), 64),
+        covs,
+        space=SPACES["audio"](),
+        of_class=torch.arange(len(covs)),
         condition=told,
-    )  # fmt: skip
+    )
 
 
 # ---- codes: trees --------------------------------------------------------------------------------------------------
@@ -165,7 +190,8 @@ def _binary8(name: str, told: Condition | None) -> Tree:
         stay = (0.85, 0.7, 0.8, 0.3)[y]
         return torch.tensor([[stay, 1 - stay], [1 - stay, stay]])
 
-    root, link = _per_class(told, start).log(), _per_class(told, step).log()
+    root = _per_class(told, start).log()
+    link = _per_class(told, step).log()
     return Tree(name, SPACES["binary8"](), _chain_of(8), (root,) + (link,) * 7, condition=told)
 
 
@@ -173,11 +199,14 @@ def _nominal4(name: str, told: Condition | None) -> Tree:
     """A chain of categories: each points to one of the next with probability about a half."""
 
     def link(above: int, own: int, y: int) -> Tensor:
-        i, j = torch.arange(above)[:, None], torch.arange(own)
+        i = torch.arange(above)[:, None]
+        j = torch.arange(own)
         return (1.6 * ((i + j + y) % own == 0) + 0.3 * j / own).log_softmax(-1)
 
-    tables = [_per_class(told, partial(link, above, own))
-              for above, own in zip((1, *CATEGORIES), CATEGORIES, strict=False)]  # fmt: skip
+    tables = [
+        _per_class(told, partial(link, above, own))
+        for above, own in zip((1, *CATEGORIES), CATEGORIES, strict=False)
+    ]
     return Tree(name, SPACES["nominal4"](), _chain_of(4), tuple(tables), condition=told)
 
 
@@ -186,7 +215,10 @@ def _counts4(name: str, told: Condition | None) -> Tree:
 
     def link(j: int, y: int) -> Tensor:
         means = MEANS[y:] + MEANS[:y]
-        above = torch.arange(COUNTS).double()[:, None] if j else torch.zeros(1, 1)
+        if j:
+            above = torch.arange(COUNTS).double()[:, None]
+        else:
+            above = torch.zeros(1, 1)
         return poisson(means[j] * (0.6 + 0.4 * above / means[j - 1]) if j else above + means[0])
 
     tables = tuple(_per_class(told, partial(link, j)) for j in range(4))
@@ -206,7 +238,9 @@ def _raster(channels: int, height: int, width: int) -> tuple[int, ...]:
         place = (c * height + i) * width + j
         return place - (height * width if c else 1 if j else width if i else place + 1)
 
-    return tuple(parent(c, i, j) for c in range(channels) for i in range(height) for j in range(width))
+    return tuple(
+        parent(c, i, j) for c in range(channels) for i in range(height) for j in range(width)
+    )
 
 
 def _image_binary(name: str, told: Condition | None) -> Tree:
@@ -215,7 +249,8 @@ def _image_binary(name: str, told: Condition | None) -> Tree:
     def table(place: int, y: int) -> Tensor:
         inked = 2 * (place // 32) + place % 8 // 4 == y
         one = torch.tensor([0.5, 0.9] if inked else [0.15, 0.7])
-        one = one[:1] if place == 0 else one
+        if place == 0:
+            one = one[:1]
         return torch.stack([1 - one, one], -1).log()
 
     tables = tuple(_per_class(told, partial(table, place)) for place in range(64))
@@ -226,14 +261,22 @@ def _image_8bit(name: str, told: Condition | None) -> Tree:
     """Levels that follow their left neighbour about a mean of the class, and channels that follow each other."""
 
     def levels(slope: float, std: float, y: int) -> Tensor:
-        mean, level = 88.0 + 27.0 * y, torch.arange(256).double()
-        centre = mean + slope * (level[:, None] - mean) if slope else torch.full((1, 1), mean)
+        mean = 88.0 + 27.0 * y
+        level = torch.arange(256).double()
+        if slope:
+            centre = mean + slope * (level[:, None] - mean)
+        else:
+            centre = torch.full((1, 1), mean)
         body = (-0.5 * ((level - centre) / std).square()).softmax(-1)
         return (0.999 * body + 0.001 / 256).log()  # every level can be seen
 
-    root, along, across = (_per_class(told, partial(levels, *p)) for p in ((0.0, 40.0), (0.9, 16.0), (0.95, 8.0)))
+    root, along, across = (
+        _per_class(told, partial(levels, *p)) for p in ((0.0, 40.0), (0.9, 16.0), (0.95, 8.0))
+    )
     parents = _raster(3, 8, 8)
-    tables = tuple(root if parent < 0 else along if j < 64 else across for j, parent in enumerate(parents))
+    tables = tuple(
+        root if parent < 0 else along if j < 64 else across for j, parent in enumerate(parents)
+    )
     return Tree(name, SPACES["image_8bit"](), parents, tables, condition=told)
 
 
@@ -247,8 +290,16 @@ def _symbols(name: str, told: Condition | None) -> Tree:
         ahead = (torch.arange(5) - torch.arange(5)[:, None]) % 5 == y + 1
         return torch.where(ahead, 0.6, 0.1).log()
 
-    root, link = _per_class(told, start), _per_class(told, step)
-    return Tree(name, SPACES["symbols"](), _chain_of(12), (root,) + (link,) * 11, condition=told, lengths=(1, 12))
+    root = _per_class(told, start)
+    link = _per_class(told, step)
+    return Tree(
+        name,
+        SPACES["symbols"](),
+        _chain_of(12),
+        (root,) + (link,) * 11,
+        condition=told,
+        lengths=(1, 12),
+    )
 
 
 # ---- columns: mixtures of products ---------------------------------------------------------------------------------
@@ -256,7 +307,9 @@ def _symbols(name: str, told: Condition | None) -> Tree:
 
 def _marked(components: int) -> Tensor:
     """A column that names its component nine times in ten, log-probabilities (H, H)."""
-    return (0.9 * torch.eye(components) + 0.1 * (1 - torch.eye(components)) / (components - 1)).log()
+    return (
+        0.9 * torch.eye(components) + 0.1 * (1 - torch.eye(components)) / (components - 1)
+    ).log()
 
 
 def _leaning(components: int, y: int) -> Tensor:
@@ -277,15 +330,22 @@ def _table(name: str, told: Condition | None) -> Blocks:
     def leaning(components: int) -> Tensor:
         return _per_class(told, partial(_leaning, components))
 
-    visits = TableColumn(_per_class(told, lambda y: poisson(torch.tensor([[1.0], [4.0], [9.0], [16.0]]) + y)))
+    visits = TableColumn(
+        _per_class(told, lambda y: poisson(torch.tensor([[1.0], [4.0], [9.0], [16.0]]) + y))
+    )
     blocks = (
         Block((4, 0), leaning(3), (marked(3), normal((-1.5, 0.0, 2.0), 0.5, 0.6))),
         Block((5, 6), leaning(4), (marked(4), visits)),
         Block(
-            (3, 1, 2), leaning(5),
-            (marked(5), normal((0.0, 1.0, 2.0, 3.0, 4.0), -0.4, 0.7), normal((3.0, 1.0, 0.0, 1.0, 3.0), 0.3, 0.5)),
+            (3, 1, 2),
+            leaning(5),
+            (
+                marked(5),
+                normal((0.0, 1.0, 2.0, 3.0, 4.0), -0.4, 0.7),
+                normal((3.0, 1.0, 0.0, 1.0, 3.0), 0.3, 0.5),
+            ),
         ),
-    )  # fmt: skip
+    )
     return Blocks(name, SPACES["table"](), blocks, condition=told, hidden=HIDDEN)
 
 
@@ -294,13 +354,18 @@ def _rounded(name: str, told: Condition | None) -> Blocks:
     signs = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
     def column(j: int) -> NormalColumn:
-        mean = _per_class(told, lambda y: SIGMAS[j] * (0.8 * signs[j] + 0.7 * math.cos(1.5 * y + j)))
+        mean = _per_class(
+            told, lambda y: SIGMAS[j] * (0.8 * signs[j] + 0.7 * math.cos(1.5 * y + j))
+        )
         return NormalColumn(mean, torch.full_like(mean, 0.8 * SIGMAS[j]), RESOLUTION * SIGMAS[j])
 
     weights = _per_class(told, lambda _y: torch.tensor([0.65, 0.35]).log())
     return Blocks(
-        name, SPACES["rounded"](), (Block((0, 1, 2), weights, tuple(column(j) for j in range(3))),), condition=told
-    )  # fmt: skip
+        name,
+        SPACES["rounded"](),
+        (Block((0, 1, 2), weights, tuple(column(j) for j in range(3))),),
+        condition=told,
+    )
 
 
 _BUILDERS: dict[str, Callable[[str, Condition | None], ClassWorld]] = {

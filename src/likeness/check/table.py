@@ -46,7 +46,10 @@ def words(families: Iterable[str], only: Iterable[Cell] | None = None) -> dict[C
     for family in families:
         for space, given, answer in cells_of(registry.family(family)):
             if wanted is None or (family, space, given) in wanted:
-                found[family, space, given] = word(family, space, given) if answer else f"no: {answer.why}"
+                if answer:
+                    found[family, space, given] = word(family, space, given)
+                else:
+                    found[family, space, given] = f"no: {answer.why}"
     return found
 
 
@@ -57,8 +60,15 @@ def markdown(said: dict[Cell, str]) -> str:
 
 
 def _table(family: str, said: dict[Cell, str]) -> str:
-    refusals = list(dict.fromkeys(s for (f, _, _), s in said.items() if f == family and s.startswith("no: ")))
-    lines = [f"## {family}", "", f"| Space | {' | '.join(GIVENS)} |", "|---" * (1 + len(GIVENS)) + "|"]
+    refusals = list(
+        dict.fromkeys(s for (f, _, _), s in said.items() if f == family and s.startswith("no: "))
+    )
+    lines = [
+        f"## {family}",
+        "",
+        f"| Space | {' | '.join(GIVENS)} |",
+        "|---" * (1 + len(GIVENS)) + "|",
+    ]
     for space in SPACES:
         answers = [said[family, space, given] for given in GIVENS]
         short = [f"no ({refusals.index(a) + 1})" if a in refusals else a for a in answers]
@@ -77,7 +87,10 @@ def read(page: str) -> dict[Cell, str]:
             space, *answers = line.split(" | ")
             for given, answer in zip(GIVENS, answers, strict=True):
                 refused = re.fullmatch(r"no \((\d+)\)", answer)
-                said[family, space, given] = f"no: {notes[refused[1]]}" if refused else answer
+                if refused:
+                    said[family, space, given] = f"no: {notes[refused[1]]}"
+                else:
+                    said[family, space, given] = answer
     return said
 
 

@@ -20,7 +20,21 @@ from likeness.cli.score import classify, encode, score
 from likeness.cli.show import show
 from likeness.cli.tag import tag
 
-VERBS = (fit, sample, score, encode, complete, forecast, tag, classify, compare, check, families, show, demo)
+VERBS = (
+    fit,
+    sample,
+    score,
+    encode,
+    complete,
+    forecast,
+    tag,
+    classify,
+    compare,
+    check,
+    families,
+    show,
+    demo,
+)
 
 app = typer.Typer(
     name="likeness",
@@ -44,7 +58,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def everywhere(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options of every command."""
@@ -54,7 +70,11 @@ def everywhere(
 def main() -> None:
     """Run the command line; --debug may stand anywhere."""
     words = sys.argv[1:]
-    if words[:1] == ["families"] and len(words) < 3 and not any(word.startswith("-") for word in words):
+    if (
+        words[:1] == ["families"]
+        and len(words) < 3
+        and not any(word.startswith("-") for word in words)
+    ):
         sys.exit(_quick(*words[1:]))
     app(sorted(words, key=lambda word: word != "--debug"), prog_name="likeness")
 

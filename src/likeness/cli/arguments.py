@@ -20,22 +20,41 @@ def complete_option(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
     from likeness.registry.index import read
 
     rows = read().get(str(ctx.params.get("family")), {}).get("options", [])
-    return [(f"{row['name']}=", row["meaning"]) for row in rows if row["name"].startswith(incomplete)]
+    return [
+        (f"{row['name']}=", row["meaning"]) for row in rows if row["name"].startswith(incomplete)
+    ]
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a fitted model.")]
 Rows = Annotated[
-    str, typer.Argument(metavar="DATA", help="A table (.csv, .tsv, .parquet), an array, images, text, or a named set.")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A table (.csv, .tsv, .parquet), an array, images, text, or a named set.",
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write; without it a table goes to stdout.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of what is drawn; without it fresh entropy is taken.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Where to write; without it a table goes to stdout."),
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of what is drawn; without it fresh entropy is taken.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
-Effort = Annotated[int | None, typer.Option(min=1, help="Monte-Carlo draws of each row; the family's own unless told.")]
-SettingsWords = Annotated[
-    list[str] | None, typer.Option("--settings", metavar="NAME=VALUE", help="How to ask: rows=256, strict=true, ...")
+Effort = Annotated[
+    int | None,
+    typer.Option(min=1, help="Monte-Carlo draws of each row; the family's own unless told."),
 ]
-Route = Annotated[str | None, typer.Option(help="Another way of answering; `likeness show MODEL` lists them.")]
-Keep = Annotated[bool, typer.Option("--keep", help="Put the columns of the data before those of the answer.")]
+SettingsWords = Annotated[
+    list[str] | None,
+    typer.Option("--settings", metavar="NAME=VALUE", help="How to ask: rows=256, strict=true, ..."),
+]
+Route = Annotated[
+    str | None, typer.Option(help="Another way of answering; `likeness show MODEL` lists them.")
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Put the columns of the data before those of the answer.")
+]
 Series = Annotated[
     str | None,
     typer.Option(
@@ -44,8 +63,14 @@ Series = Annotated[
     ),
 ]
 Words = Annotated[
-    int | None, typer.Option(min=1, help="Cut text into words instead of characters: those seen at least so often.")
+    int | None,
+    typer.Option(
+        min=1, help="Cut text into words instead of characters: those seen at least so often."
+    ),
 ]
 Vocabulary = Annotated[
-    Path | None, typer.Option(help="The words of a corpus in LDA-C's format, one a line; else a file beside it.")
+    Path | None,
+    typer.Option(
+        help="The words of a corpus in LDA-C's format, one a line; else a file beside it."
+    ),
 ]

@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 def check(
     what: Annotated[
         str,
-        typer.Argument(metavar="MODULE:MODEL", help="A class, or a family's name.", autocompletion=complete_family),
+        typer.Argument(
+            metavar="MODULE:MODEL",
+            help="A class, or a family's name.",
+            autocompletion=complete_family,
+        ),
     ],
-    space: Annotated[list[str] | None, typer.Option(help="On this Space only; may be repeated.")] = None,
-    given: Annotated[list[str] | None, typer.Option(help="Under this condition only; may be repeated.")] = None,
-    number: Annotated[list[int] | None, typer.Option(help="This check only, 1 to 20; may be repeated.")] = None,
+    space: Annotated[
+        list[str] | None, typer.Option(help="On this Space only; may be repeated.")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option(help="Under this condition only; may be repeated.")
+    ] = None,
+    number: Annotated[
+        list[int] | None, typer.Option(help="This check only, 1 to 20; may be repeated.")
+    ] = None,
 ) -> None:
     """Hold a family to the contract.
 
@@ -44,7 +54,9 @@ def check(
 
 
 def _tell(outcome: Any) -> None:
-    remark(f"{outcome.state}: {outcome.cell}{f' ({outcome.number})' if outcome.number else ''}: {outcome.detail}")
+    remark(
+        f"{outcome.state}: {outcome.cell}{f' ({outcome.number})' if outcome.number else ''}: {outcome.detail}"
+    )
 
 
 def _model(what: str) -> type[Model]:
@@ -61,7 +73,9 @@ def _model(what: str) -> type[Model]:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise BadConfig(f"{module!r} cannot be imported: {error}", do="write package.module:Class") from error
+        raise BadConfig(
+            f"{module!r} cannot be imported: {error}", do="write package.module:Class"
+        ) from error
     return _checked(found, what)
 
 
@@ -69,7 +83,9 @@ def _checked(found: Any, what: str) -> type[Model]:
     from likeness.core.model import Model
 
     if not (isinstance(found, type) and issubclass(found, Model)):
-        raise BadConfig(f"{what!r} is no subclass of likeness.core.model.Model", do="write package.module:Class")
+        raise BadConfig(
+            f"{what!r} is no subclass of likeness.core.model.Model", do="write package.module:Class"
+        )
     return found
 
 
@@ -77,7 +93,13 @@ def _known(spaces: Sequence[str], givens: Sequence[str], numbers: Sequence[int])
     from likeness.check.contract import checks
     from likeness.check.spaces import GIVENS, SPACES
 
-    for asked, there in ((spaces, SPACES), (givens, GIVENS), (numbers, [c.number for c in checks()])):
+    for asked, there in (
+        (spaces, SPACES),
+        (givens, GIVENS),
+        (numbers, [c.number for c in checks()]),
+    ):
         wrong = next((a for a in asked if a not in there), None)
         if wrong is not None:
-            raise BadConfig(f"there is no {wrong!r} here", do=f"choose among {', '.join(map(str, there))}")
+            raise BadConfig(
+                f"there is no {wrong!r} here", do=f"choose among {', '.join(map(str, there))}"
+            )

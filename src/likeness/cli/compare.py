@@ -16,24 +16,40 @@ from likeness.core.errors import BadConfig
 
 
 def compare(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A table, an array, a folder of images, or a named set.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A table, an array, a folder of images, or a named set."
+        ),
+    ],
     family_options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FAMILY.NAME=VALUE]...", help="Options of a family, such as flow.layers=6."),
+        typer.Argument(
+            metavar="[FAMILY.NAME=VALUE]...", help="Options of a family, such as flow.layers=6."
+        ),
     ] = None,
-    families: Annotated[str, typer.Option(help="Names between commas; all that take the data unless told.")] = "",
+    families: Annotated[
+        str, typer.Option(help="Names between commas; all that take the data unless told.")
+    ] = "",
     budget: Annotated[str, typer.Option(help="Of every fit: 1m, '500 steps', '10 epochs'.")] = "1m",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each family is fitted with.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many seeds each family is fitted with.")
+    ] = 3,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The report (.html); its numbers go beside it as .json.")
+        Path | None,
+        typer.Option("--out", "-o", help="The report (.html); its numbers go beside it as .json."),
     ] = None,
     given: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated."),
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=TYPE", help="A column's type, as in `likeness fit`.")
+        list[str] | None,
+        typer.Option(metavar="NAME=TYPE", help="A column's type, as in `likeness fit`."),
     ] = None,
-    holdout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of rows for choices while learning.")] = 0.1,
+    holdout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of rows for choices while learning.")
+    ] = 0.1,
     series: Series = None,
     words: Words = None,
     settings: SettingsWords = None,
@@ -63,7 +79,9 @@ def compare(
     say(str(read))
     if not families:
         entrants = _fitting(entrants, read)
-    found = lk.compare(read, entrants, budget=budget, seeds=seeds, holdout=holdout, progress=remark, options=how)
+    found = lk.compare(
+        read, entrants, budget=budget, seeds=seeds, holdout=holdout, progress=remark, options=how
+    )
     rich.print(found.table())
     for sentence in found.sentences:
         say(spoken(sentence))
@@ -72,14 +90,18 @@ def compare(
         say(f"report: {out}, numbers: {out.with_suffix('.json')}")
 
 
-def _fitting(entrants: list[tuple[str, dict[str, Any]]], data: Any) -> list[tuple[str, dict[str, Any]]]:
+def _fitting(
+    entrants: list[tuple[str, dict[str, Any]]], data: Any
+) -> list[tuple[str, dict[str, Any]]]:
     """Those that take the data; of the others it says why they stay away, for nobody asked for them by name."""
     from likeness import registry
 
     kept = []
     for name, chosen in entrants:
         family = registry.family(name)
-        answer = family.accepts(family.Config.parse(chosen), data.train.space, data.train.given_space)
+        answer = family.accepts(
+            family.Config.parse(chosen), data.train.space, data.train.given_space
+        )
         if answer:
             kept.append((name, chosen))
         else:
@@ -100,6 +122,9 @@ def _entrants(families: str, words: Sequence[str]) -> list[tuple[str, dict[str, 
     for word in words:
         family, _, rest = word.partition(".")
         if not rest or family not in below:
-            raise BadConfig(f"{word!r} is no option of a family that takes part", do=f"write {names[0]}.NAME=VALUE")
+            raise BadConfig(
+                f"{word!r} is no option of a family that takes part",
+                do=f"write {names[0]}.NAME=VALUE",
+            )
         below[family].append(rest)
     return [options.checked(name, own) for name, own in below.items()]

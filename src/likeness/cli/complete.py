@@ -26,7 +26,9 @@ def complete(
     data: Rows,
     out: Out = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Draws of each row, below each other.")] = 1,
-    mode: Annotated[bool, typer.Option("--mode", help="The most probable values instead of draws.")] = False,
+    mode: Annotated[
+        bool, typer.Option("--mode", help="The most probable values instead of draws.")
+    ] = False,
     route: Route = None,
     seed: Seed = None,
     settings: SettingsWords = None,
@@ -46,14 +48,23 @@ def complete(
     found = rows.read_rows(fitted, data)
     if found.frame is None:
         tags = fitted.space.source == "tags"
-        do = f"use likeness tag {model} {data}" if tags else "use model.complete in Python"
+        if tags:
+            do = f"use likeness tag {model} {data}"
+        else:
+            do = "use model.complete in Python"
         raise BadConfig("rows of a table are completed here, and no others", where=data, do=do)
     if mode:
         best = fitted.mode(found.batch, given=found.batch.given, settings=asked)
-        parts, how, kind = [best.batch], best.how, best.kind
+        parts = [best.batch]
+        how = best.how
+        kind = best.kind
     else:
-        draws = fitted.complete(found.batch, n=n, given=found.batch.given, seed=seed, route=route, settings=asked)
-        parts, how, kind = _parts(draws), f"{draws.how}, --seed {draws.seed}", draws.kind
+        draws = fitted.complete(
+            found.batch, n=n, given=found.batch.given, seed=seed, route=route, settings=asked
+        )
+        parts = _parts(draws)
+        how = f"{draws.how}, --seed {draws.seed}"
+        kind = draws.kind
     tables = [_filled(_written(data, found.frame), found, fitted, part) for part in parts]
     remark(f"{plural(int(found.batch.holes.sum()), 'missing cell')} filled: {how} ({kind})")
     output.emit(tables[0] if len(tables) == 1 else _stacked(tables), out)
@@ -72,8 +83,14 @@ def _written(source: str, frame: pd.DataFrame) -> pd.DataFrame:
     from likeness.data.files import read_csv
 
     path = Path(source)
-    text = path.exists() and paths.kind(path) == "table" and path.suffix.lower() not in {".parquet", ".pq"}
-    return read_csv(path, verbatim=True) if text else frame.copy()
+    text = (
+        path.exists()
+        and paths.kind(path) == "table"
+        and path.suffix.lower() not in {".parquet", ".pq"}
+    )
+    if text:
+        return read_csv(path, verbatim=True)
+    return frame.copy()
 
 
 def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -> pd.DataFrame:
@@ -88,7 +105,10 @@ def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -
         if rows_.any():
             column = drawn.iloc[:, place]
             text = written[name].dtype.kind == "O" or str(written[name].dtype) in {"str", "string"}
-            filled = _as_written(column, written[name][~rows_], forms[place]) if text else column
+            if text:
+                filled = _as_written(column, written[name][~rows_], forms[place])
+            else:
+                filled = column
             written[name] = written[name].where(~rows_, filled)
     return written
 
@@ -99,10 +119,14 @@ def _as_written(drawn: pd.Series[Any], known: pd.Series[Any], form: str | None) 
         own = form is not None and "%" in form
         return drawn.dt.strftime(form if own else "%Y-%m-%d %H:%M:%S")
     comma = form is not None and form.startswith("comma")
-    known = known.str.replace(",", ".") if comma else known
+    if comma:
+        known = known.str.replace(",", ".")
     if drawn.dtype.kind != "f" or not bool(known.str.fullmatch(PLAIN).all()):
         return drawn.astype(str)
-    decimals = int(known.str.partition(".")[2].str.len().max()) if len(known) else 0
+    if len(known):
+        decimals = int(known.str.partition(".")[2].str.len().max())
+    else:
+        decimals = 0
     return drawn.map(lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else "."))
 
 
@@ -111,5 +135,7 @@ def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     numbered = [t.assign(row=range(len(t)), draw=k) for k, t in enumerate(tables)]
-    both = pd.concat(numbered, ignore_index=True).sort_values(["row", "draw"], kind="stable", ignore_index=True)
+    both = pd.concat(numbered, ignore_index=True).sort_values(
+        ["row", "draw"], kind="stable", ignore_index=True
+    )
     return both[["row", "draw", *tables[0].columns]]

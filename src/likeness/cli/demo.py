@@ -10,8 +10,12 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pages, numbers and pictures.")] = Path("demo"),
-    scale: Annotated[float, typer.Option(min=0.001, help="Times as many steps of every fit.")] = 1.0,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for pages, numbers and pictures.")
+    ] = Path("demo"),
+    scale: Annotated[
+        float, typer.Option(min=0.001, help="Times as many steps of every fit.")
+    ] = 1.0,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of every family.")] = 3,
 ) -> None:
     """Fit all families to two moons and to 8x8 digits, and compare them.

@@ -17,14 +17,22 @@ from likeness.core.errors import BadConfig, LikenessError
 
 P = ParamSpec("P")
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
 
 # What messages say to users of Python, in the words of the command line.
 _IDIOMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
-    (r"columns=\{(['\"])(.+?)\1: '(\w+)'\}", lambda m: f"--columns {shlex.quote(f'{m[2]}={m[3]}')}"),
+    (
+        r"columns=\{(['\"])(.+?)\1: '(\w+)'\}",
+        lambda m: f"--columns {shlex.quote(f'{m[2]}={m[3]}')}",
+    ),
     (r"name it in columns to keep it", "keep it with --columns NAME=TYPE"),
     (r"lk\.fit\(\.\.\., given=\.\.\.\)", "likeness fit ... --given COLUMN"),
-    (r"load a table's steps with series=\.\.\.", "say which series each row is a step of with --series COLUMN"),
+    (
+        r"load a table's steps with series=\.\.\.",
+        "say which series each row is a step of with --series COLUMN",
+    ),
     (r"leave series= out: it is", "leave --series out: it is"),
     (r"leave words= out: it is", "leave --words out: it is"),
     (r"leave words= or vocabulary= out", "leave --words or --vocabulary out"),
@@ -60,7 +68,9 @@ def _(error: LikenessError) -> str:
 @sentence.register
 def _(error: OSError) -> str:
     place = f" ({error.filename})" if error.filename else ""
-    return f"{(error.strerror or str(error)).lower()}{place}; free some room or choose another place"
+    return (
+        f"{(error.strerror or str(error)).lower()}{place}; free some room or choose another place"
+    )
 
 
 @sentence.register
@@ -70,7 +80,9 @@ def _(error: MemoryError) -> str:
 
 def code(error: BaseException) -> int:
     """The exit code of an error."""
-    return USAGE if isinstance(error, BadConfig) else FAILED
+    if isinstance(error, BadConfig):
+        return USAGE
+    return FAILED
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

@@ -30,7 +30,8 @@ _TYPES = (
 
 def families(
     name: Annotated[
-        str | None, typer.Argument(metavar="FAMILY", help="Print its options.", autocompletion=complete_family)
+        str | None,
+        typer.Argument(metavar="FAMILY", help="Print its options.", autocompletion=complete_family),
     ] = None,
 ) -> None:
     """List the families, or the options of one.
@@ -45,7 +46,9 @@ def families(
 
 def _all() -> None:
     cards = [entry["card"] for entry in read().values()] + _others()
-    for group in dict.fromkeys(card["group"] for card in sorted(cards, key=lambda c: str(c["group"]))):
+    for group in dict.fromkeys(
+        card["group"] for card in sorted(cards, key=lambda c: str(c["group"]))
+    ):
         say(group)
         table((card["name"], card["summary"]) for card in cards if card["group"] == group)
     say("options of one: likeness families NAME")
@@ -102,5 +105,9 @@ def kind(annotation: str) -> str:
 
 def _example(rows: list[Mapping[str, Any]]) -> str:
     """Two numbers that a first user may turn, at their defaults."""
-    own = [row for row in rows if row["section"] == "family" and row["type"] in {"int", "tuple[int, ...]"}]
+    own = [
+        row
+        for row in rows
+        if row["section"] == "family" and row["type"] in {"int", "tuple[int, ...]"}
+    ]
     return " ".join(f"{row['name']}={shown(row['default'])}" for row in own[:2])

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from likeness.cli import folder, options
-from likeness.cli.arguments import Device, Series, Vocabulary, Words, complete_family, complete_option
+from likeness.cli.arguments import (
+    Device,
+    Series,
+    Vocabulary,
+    Words,
+    complete_family,
+    complete_option,
+)
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
 from likeness.cli.rows import CHECKPOINT, keyed
@@ -39,11 +46,16 @@ class Kept:
 
 def fit(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A table (.csv, .parquet), an array, images, text, or a named set.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="A table (.csv, .parquet), an array, images, text, or a named set."
+        ),
     ],
     family: Annotated[
         str,
-        typer.Argument(metavar="FAMILY", help="`likeness families` lists them.", autocompletion=complete_family),
+        typer.Argument(
+            metavar="FAMILY", help="`likeness families` lists them.", autocompletion=complete_family
+        ),
     ],
     family_options: Annotated[
         list[str] | None,
@@ -53,19 +65,27 @@ def fit(
             autocompletion=complete_option,
         ),
     ] = None,
-    budget: Annotated[str, typer.Option(help="How long to learn: 2m, 90s, 1h, '500 steps', '10 epochs'.")] = "1m",
+    budget: Annotated[
+        str, typer.Option(help="How long to learn: 2m, 90s, 1h, '500 steps', '10 epochs'.")
+    ] = "1m",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The model's folder; runs/DATA-FAMILY unless told.")
+        Path | None,
+        typer.Option("--out", "-o", help="The model's folder; runs/DATA-FAMILY unless told."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, the first weights and the training noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the split, the first weights and the training noise.")
+    ] = 0,
     holdout: Annotated[
         float | None,
         typer.Option(
-            min=0, max=0.9, help="Share of rows held out for the score and p-values: 0.1, or what the set holds out."
+            min=0,
+            max=0.9,
+            help="Share of rows held out for the score and p-values: 0.1, or what the set holds out.",
         ),
     ] = None,
     given: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column to condition on; may be repeated."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -78,9 +98,12 @@ def fit(
     words: Words = None,
     vocabulary: Vocabulary = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a fit that was stopped, to the end that it had.")
+        bool,
+        typer.Option("--resume", help="Go on with a fit that was stopped, to the end that it had."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Take the place of the model in --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Take the place of the model in --out.")
+    ] = False,
     device: Device = "cpu",
 ) -> None:
     """Fit a family to data and save the model.
@@ -101,9 +124,17 @@ def fit(
     kept = Kept()
     try:
         model = _learn(
-            chosen, loaded, given_options, kept, budget=budget, seed=seed, holdout=holdout, out=place, resume=resume,
+            chosen,
+            loaded,
+            given_options,
+            kept,
+            budget=budget,
+            seed=seed,
+            holdout=holdout,
+            out=place,
+            resume=resume,
             device=device,
-        )  # fmt: skip
+        )
         score = held_out_score(model, kept.run, loaded.test, seed)
         audit = copies(model, kept.run, seed)
         keep(model, place, score, audit, loaded.notes)
@@ -124,7 +155,9 @@ def _in_order(data: str, family: str) -> tuple[str, str]:
     from likeness.registry.index import read
 
     families = read()
-    return (family, data) if data in families and family not in families and not Path(data).exists() else (data, family)
+    if data in families and family not in families and not Path(data).exists():
+        return (family, data)
+    return (data, family)
 
 
 def _check(budget: str, device: str) -> None:
@@ -135,11 +168,15 @@ def _check(budget: str, device: str) -> None:
     checked_device(device)
 
 
-def _load(data: str, given: Sequence[str], types: Mapping[str, str], *, series: str | None, **how: Any) -> Data:
+def _load(
+    data: str, given: Sequence[str], types: Mapping[str, str], *, series: str | None, **how: Any
+) -> Data:
     import likeness as lk
 
     condition = list(given) if len(given) > 1 else given[0] if given else None
-    loaded: Data = lk.load(data, given=condition, columns=wanted(types), test=0.0, series=keyed(series), **how)
+    loaded: Data = lk.load(
+        data, given=condition, columns=wanted(types), test=0.0, series=keyed(series), **how
+    )
     return loaded
 
 
@@ -147,7 +184,8 @@ def _last_steps(loaded: Data, holdout: float | None) -> Data:
     """With the last steps of a series alone held out: no other series could be."""
     from likeness.data.parting import TEST
 
-    share, train = (TEST if holdout is None else holdout), cast("Table", loaded.train)
+    share = TEST if holdout is None else holdout
+    train = cast("Table", loaded.train)
     length = train.batch.length
     if length is None or len(length) != 1 or int(length[0]) < 2 or share == 0 or len(loaded.test):
         return loaded
@@ -167,7 +205,9 @@ def _no_constants(loaded: Data) -> None:
     names = constant_columns(cast("Table", loaded.train))
     if names:
         do = " ".join(f"--columns {shlex.quote(f'{name}=skip')}" for name in names)
-        raise BadData(f"one value in all rows of {', '.join(map(repr, names))}", do=f"leave that out: {do}")
+        raise BadData(
+            f"one value in all rows of {', '.join(map(repr, names))}", do=f"leave that out: {do}"
+        )
 
 
 def wanted(types: Mapping[str, str]) -> dict[str, Any] | None:
@@ -175,7 +215,10 @@ def wanted(types: Mapping[str, str]) -> dict[str, Any] | None:
     from likeness.core.space import Real
 
     read = {name: options.value(word) for name, word in types.items()}
-    held = {n: Real(resolution=v) if isinstance(v, int | float) and v > 0 else types[n] for n, v in read.items()}
+    held = {
+        n: Real(resolution=v) if isinstance(v, int | float) and v > 0 else types[n]
+        for n, v in read.items()
+    }
     return held or None
 
 
@@ -183,7 +226,10 @@ def _tell(loaded: Data) -> None:
     """What was inferred about the data."""
     say(f"{loaded.name}: {plural(len(loaded.train), 'row')}, {item(loaded.space)}")
     rows = columns(loaded.space)
-    table(rows[:SHOWN] + ([("...", plural(len(rows) - SHOWN, "more column"))] if len(rows) > SHOWN else []))
+    table(
+        rows[:SHOWN]
+        + ([("...", plural(len(rows) - SHOWN, "more column"))] if len(rows) > SHOWN else [])
+    )
     if loaded.given_space is not None:
         say("given:")
         table(columns(loaded.given_space))
@@ -196,7 +242,15 @@ def _tell(loaded: Data) -> None:
 # ---- learning --------------------------------------------------------------------------------------------------------
 
 
-def _learn(family: str, loaded: Data, family_options: dict[str, Any], kept: Kept, *, resume: bool, **how: Any) -> Model:
+def _learn(
+    family: str,
+    loaded: Data,
+    family_options: dict[str, Any],
+    kept: Kept,
+    *,
+    resume: bool,
+    **how: Any,
+) -> Model:
     import likeness as lk
 
     def watch(run: Run, _event: object) -> None:
@@ -216,7 +270,9 @@ def _stopped(place: Path, run: Run | None) -> None:
     if not (place / CHECKPOINT).exists() or run is None:
         remark("stopped before the first step: nothing was learned")
         return
-    remark(f"stopped after {plural(run.iteration, 'step')}; what was learned is in {place}. Go on with")
+    remark(
+        f"stopped after {plural(run.iteration, 'step')}; what was learned is in {place}. Go on with"
+    )
     remark(f"  {_command(place)}")
 
 
@@ -224,5 +280,8 @@ def _command(place: Path) -> str:
     """The command that goes on: as it was typed, with the folder named."""
     words = [w for w in sys.argv[1:] if w != "--overwrite"]
     named = any(w in {"--out", "-o"} or w.startswith("--out=") for w in words)
-    more = [*([] if named else ["--out", str(place)]), *([] if "--resume" in words else ["--resume"])]
+    more = [
+        *([] if named else ["--out", str(place)]),
+        *([] if "--resume" in words else ["--resume"]),
+    ]
     return shlex.join(["likeness", *words, *more])

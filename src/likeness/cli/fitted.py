@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from likeness.learn.run import Run
 
 SCORED = 1000  # rows
-AUDITED, FEWEST_AUDITED = 400, 20  # held-out rows that draws are laid beside, and how many tell anything
+AUDITED = 400  # held-out rows that draws are laid beside, and how many tell anything
+FEWEST_AUDITED = 20
 MOST_TRAINING = 20_000  # training rows that draws are compared with, evenly spaced
 OWN_SCORE = "-log p"
 Score = dict[str, Any]
@@ -40,7 +41,10 @@ def held_out_score(model: Model, run: Run | None, test: Table, seed: int) -> Sco
     batch = source.rows(torch.arange(min(SCORED, len(source))))
     chose = not len(test) and run is not None and run.best.state is not None
     try:
-        found = _log_p(model, batch, seed) if model.support("log_prob") else _criterion(model, batch, seed)
+        if model.support("log_prob"):
+            found = _log_p(model, batch, seed)
+        else:
+            found = _criterion(model, batch, seed)
     except Unsupported as why:
         return {"why": str(why)}
     return {**found, "rows": len(batch), "chose": chose}
@@ -50,9 +54,13 @@ def _log_p(model: Model, batch: Batch, seed: int) -> Score:
     answer = model.log_prob(batch, given=batch.given, seed=seed)
     mean = answer.mean()
     found: Score = {
-        "name": "log p", "value": mean.value, "stderr": mean.stderr, "kind": str(mean.kind), "how": answer.how,
+        "name": "log p",
+        "value": mean.value,
+        "stderr": mean.stderr,
+        "kind": str(mean.kind),
+        "how": answer.how,
         "measure": mean.measure,
-    }  # fmt: skip
+    }
     if "lebesgue" not in mean.measure:
         found["bits_per_dim"] = float(answer.bits_per_dim.double().mean())
     return found
@@ -65,12 +73,20 @@ def _criterion(model: Model, batch: Batch, seed: int) -> Score:
 
     there = batch.to(dtype=model.dtype, device=model.device)
     with torch.no_grad(), model.asking():
-        values = model.criterion(there, Noise(seed, there.ids, scope="validate", dtype=model.dtype)).double()
-    spread = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        values = model.criterion(
+            there, Noise(seed, there.ids, scope="validate", dtype=model.dtype)
+        ).double()
+    if len(values) > 1:
+        spread = float(values.std()) / math.sqrt(len(values))
+    else:
+        spread = math.nan
     return {
-        "name": model.kind_of_criterion(), "value": float(values.mean()), "stderr": spread, "kind": "estimate",
+        "name": model.kind_of_criterion(),
+        "value": float(values.mean()),
+        "stderr": spread,
+        "kind": "estimate",
         "how": "there is no log p; smaller is better",
-    }  # fmt: skip
+    }
 
 
 def copies(model: Model, run: Run | None, seed: int) -> Score | None:
@@ -81,7 +97,12 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
     from likeness.evaluate.scores import copied
     from likeness.learn.run import evenly
 
-    if run is None or run.held is None or len(run.held) < FEWEST_AUDITED or not model.support("sample"):
+    if (
+        run is None
+        or run.held is None
+        or len(run.held) < FEWEST_AUDITED
+        or not model.support("sample")
+    ):
         return None
     held = run.held.rows(torch.arange(min(AUDITED, len(run.held))))
     train = cast("Source", run.task.source)
@@ -89,11 +110,16 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
         found = copied(model, train.take(evenly(len(train), MOST_TRAINING)), held, seed)
     except LikenessError:
         return None
-    shares = {"duplicates": found.duplicates.value, "duplicates_held_out": found.duplicates_held_out.value}
+    shares = {
+        "duplicates": found.duplicates.value,
+        "duplicates_held_out": found.duplicates_held_out.value,
+    }
     return {**shares, "p_value": found.copies_p_value, "draws": len(held), "copies": found.copies}
 
 
-def keep(model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]) -> None:
+def keep(
+    model: Model, place: Path, score: Score | None, audit: Score | None, notes: Sequence[str]
+) -> None:
     """Save the model once more, with its score, its audit and what was inferred of the data."""
     from likeness import __version__
     from likeness.registry import store
@@ -108,16 +134,27 @@ def words(score: Score) -> str:
     if "why" in score:
         return f"no held-out score: {spoken(score['why'])}"
     unit = " nats a row" if score["name"] == "log p" else ""
-    spread = "" if math.isnan(score["stderr"]) else f" ± {score['stderr']:.3f}"
-    bits = f", {score['bits_per_dim']:.4f} bits a dimension" if "bits_per_dim" in score else ""
-    chose = ", which also chose the best step" if score["chose"] else ""
+    if math.isnan(score["stderr"]):
+        spread = ""
+    else:
+        spread = f" ± {score['stderr']:.3f}"
+    if "bits_per_dim" in score:
+        bits = f", {score['bits_per_dim']:.4f} bits a dimension"
+    else:
+        bits = ""
+    if score["chose"]:
+        chose = ", which also chose the best step"
+    else:
+        chose = ""
     return (
         f"held out: {score['name']} {score['value']:.3f}{spread}{unit} ({score['kind']}: {score['how']}){bits}, "
         f"over {plural(score['rows'], 'row')}{chose}"
     )
 
 
-def tell(model: Model, place: Path, score: Score | None, audit: Score | None, data: str, *, holes: bool) -> None:
+def tell(
+    model: Model, place: Path, score: Score | None, audit: Score | None, data: str, *, holes: bool
+) -> None:
     """The score, the audit, the place, and the next commands to try."""
     say(words(score) if score else "nothing was held out, so there is no score")
     if audit is not None:
@@ -125,7 +162,10 @@ def tell(model: Model, place: Path, score: Score | None, audit: Score | None, da
     for remark in model.facts.get("remarks", ()):
         say(remark)
     steps = plural(int(model.facts["iterations"]), "step")
-    size = f"{plural(model.count(), 'parameter')}, " if model.count() else ""
+    if model.count():
+        size = f"{plural(model.count(), 'parameter')}, "
+    else:
+        size = ""
     say(f"saved in {place} ({size}{steps})")
     say("next:")
     for command in _next(model, place, data, holes):
@@ -134,7 +174,8 @@ def tell(model: Model, place: Path, score: Score | None, audit: Score | None, da
 
 def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
     table = flat(model.space)
-    here, source = shlex.quote(str(place)), shlex.quote(data)
+    here = shlex.quote(str(place))
+    source = shlex.quote(data)
     yield f"likeness show {here}"
     if model.support("sample") and model.space.source != "tags":
         yield f"likeness sample {here} -n {5 if table else 64}{'' if table else ' --out samples' + _suffix(model)}"
@@ -148,11 +189,17 @@ def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
         yield f"likeness encode {here} {source} --out codes.csv"
     if model.space.source == "tags" and model.support("mode"):
         yield f"likeness tag {here} untagged.conll --out tagged.conll"
-    if model.unbounded and model.support("forecast") and model.space.source not in {"words", "tags"}:
+    if (
+        model.unbounded
+        and model.support("forecast")
+        and model.space.source not in {"words", "tags"}
+    ):
         yield f"likeness forecast {here} {source} --steps 24 --out forecast.csv"
 
 
 def _suffix(model: Model) -> str:
     if model.space.ragged and model.space.source == "table":
         return ".csv"
-    return {"image": ".png", "text": ".txt", "words": ".txt", "audio": ".wav"}.get(model.space.source or "", ".npy")
+    return {"image": ".png", "text": ".txt", "words": ".txt", "audio": ".wav"}.get(
+        model.space.source or "", ".npy"
+    )

@@ -21,13 +21,21 @@ def place(out: Path | None, data: str, family: str, *, resume: bool, overwrite: 
         return _unfinished(out, data, family)
     chosen = out or _free(data, family)
     if chosen.exists() and not chosen.is_dir():
-        raise BadConfig("this is a file, not a folder", where=str(chosen), do="choose another --out")
+        raise BadConfig(
+            "this is a file, not a folder", where=str(chosen), do="choose another --out"
+        )
     if not overwrite and (chosen / CHECKPOINT).exists():
         raise BadConfig(
-            "an unfinished fit is here", where=str(chosen), do="go on with --resume, or start again with --overwrite"
+            "an unfinished fit is here",
+            where=str(chosen),
+            do="go on with --resume, or start again with --overwrite",
         )
     if not overwrite and (chosen / CONFIG).exists():
-        raise BadConfig("a model is here already", where=str(chosen), do="choose another --out, or add --overwrite")
+        raise BadConfig(
+            "a model is here already",
+            where=str(chosen),
+            do="choose another --out, or add --overwrite",
+        )
     return chosen
 
 
@@ -36,7 +44,8 @@ def _stem(data: str, family: str) -> str:
 
 
 def _free(data: str, family: str) -> Path:
-    stem, k = _stem(data, family), 1
+    stem = _stem(data, family)
+    k = 1
     while (path := HOME / (stem if k == 1 else f"{stem}-{k}")).exists():
         k += 1
     return path
@@ -44,16 +53,26 @@ def _free(data: str, family: str) -> Path:
 
 def _unfinished(out: Path | None, data: str, family: str) -> Path:
     if out is None:
-        held = sorted(HOME.glob(f"{_stem(data, family)}*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
+        held = sorted(
+            HOME.glob(f"{_stem(data, family)}*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime
+        )
         if not held:
             raise BadConfig(
-                "there is no unfinished fit of these data and this family", where=str(HOME), do="name it with --out"
+                "there is no unfinished fit of these data and this family",
+                where=str(HOME),
+                do="name it with --out",
             )
         return held[-1].parent
     if not (out / CHECKPOINT).exists():
         finished = (out / CONFIG).exists()
-        what = "this fit is finished: there is nothing to resume" if finished else "there is no fit to resume here"
-        do = "fit another in its place with --overwrite" if finished else "leave --resume out"
+        if finished:
+            what = "this fit is finished: there is nothing to resume"
+        else:
+            what = "there is no fit to resume here"
+        if finished:
+            do = "fit another in its place with --overwrite"
+        else:
+            do = "leave --resume out"
         raise BadConfig(what, where=str(out), do=do)
     return out
 
@@ -74,7 +93,9 @@ def opened(folder: Path, *, resume: bool) -> Path:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LikenessError(
-            f"nothing can be written: {reason}", where=str(folder), do="free some room or choose another --out"
+            f"nothing can be written: {reason}",
+            where=str(folder),
+            do="free some room or choose another --out",
         ) from error
     return folder
 

@@ -28,9 +28,15 @@ def forecast(
     data: Rows,
     steps: Annotated[int, typer.Option(min=1, help="How many steps ahead.")] = 24,
     out: Out = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Draws of each series that the answer rests on.")] = 200,
-    level: Annotated[float, typer.Option(help="How often the interval shall hold what comes.")] = 0.9,
-    draws: Annotated[bool, typer.Option("--draws", help="The draws themselves, a row for each step of each.")] = False,
+    n: Annotated[
+        int, typer.Option("-n", min=1, help="Draws of each series that the answer rests on.")
+    ] = 200,
+    level: Annotated[
+        float, typer.Option(help="How often the interval shall hold what comes.")
+    ] = 0.9,
+    draws: Annotated[
+        bool, typer.Option("--draws", help="The draws themselves, a row for each step of each.")
+    ] = False,
     series: Series = None,
     seed: Seed = None,
     settings: SettingsWords = None,
@@ -43,7 +49,9 @@ def forecast(
     likeness forecast runs/hmm series.csv --steps 24 --out forecast.csv
     """
     if not 0 < level < 1:
-        raise BadConfig(f"--level {level:g} is no share between 0 and 1", do="write --level 0.9, say")
+        raise BadConfig(
+            f"--level {level:g} is no share between 0 and 1", do="write --level 0.9, say"
+        )
     output.check(out, source=data)
     fitted = rows.open_model(model, device)
     asked = rows.settings(fitted, settings)
@@ -51,13 +59,17 @@ def forecast(
     if not able:
         raise Unsupported(f"this model cannot forecast: {able.why}")
     found = rows.read_rows(fitted, data, series=series)
-    drawn = fitted.forecast(found.batch, steps, n=n, given=found.batch.given, seed=seed, settings=asked)
+    drawn = fitted.forecast(
+        found.batch, steps, n=n, given=found.batch.given, seed=seed, settings=asked
+    )
     head, frame = _each(drawn) if draws else _summary(drawn, level)
     remark(
         f"{len(found.batch)} series, {plural(n, 'draw')} of each with --seed {drawn.seed}: {drawn.how} ({drawn.kind})"
     )
     if not draws:
-        remark(f"from _lower to _upper lie {level:.4g} of the draws, the median in between; p_ is how probable that is")
+        remark(
+            f"from _lower to _upper lie {level:.4g} of the draws, the median in between; p_ is how probable that is"
+        )
     output.emit(_named(head, output.tidy(frame, fitted.dtype.itemsize < 8), found, steps), out)
 
 
@@ -68,8 +80,10 @@ def _each(draws: Draws) -> tuple[Head, pd.DataFrame]:
     """Every draw of every series, a row a step."""
     import numpy as np
 
-    frame, count = draws.to_pandas(), draws.x.shape[1]
-    item, step = frame.iloc[:, 0].to_numpy(), frame.iloc[:, 1].to_numpy()
+    frame = draws.to_pandas()
+    count = draws.x.shape[1]
+    item = frame.iloc[:, 0].to_numpy()
+    step = frame.iloc[:, 1].to_numpy()
     order = np.lexsort((step, item // count, item % count))
     head = {"row": item % count, "draw": item // count, "step": step + 1}
     return {k: v[order] for k, v in head.items()}, frame.iloc[order, 2:].reset_index(drop=True)
@@ -84,21 +98,33 @@ def _summary(draws: Draws, level: float) -> tuple[Head, pd.DataFrame]:
     import torch
 
     symbols = [v.type == "nominal" or v.states == 2 for v in draws.space.columns]
-    ends, (best, chance) = _quantiles(draws, level), _likeliest(draws, symbols)
+    ends = _quantiles(draws, level)
+    (best, chance) = _likeliest(draws, symbols)
     ends[MEDIAN] = torch.where(torch.tensor(symbols, device=best.device), best, ends[MEDIAN])
     frames = {end: _long(draws, x) for end, x in ends.items()}
-    head = {name: frames[MEDIAN].iloc[:, i].to_numpy() + i for i, name in enumerate(("row", "step"))}  # steps from 1
+    head = {
+        name: frames[MEDIAN].iloc[:, i].to_numpy() + i for i, name in enumerate(("row", "step"))
+    }  # steps from 1
     parts: list[pd.Series[Any]] = []
     for i, symbol in enumerate(symbols):
         name = frames[MEDIAN].columns[i + 2]
-        parts += [frames[end].iloc[:, i + 2].rename(f"{name}{end}") for end in ([MEDIAN] if symbol else ends)]
-        parts += [pd.Series(chance[..., i].flatten().cpu().numpy().round(6), name=f"p_{name}")] if symbol else []
+        parts += [
+            frames[end].iloc[:, i + 2].rename(f"{name}{end}")
+            for end in ([MEDIAN] if symbol else ends)
+        ]
+        parts += (
+            [pd.Series(chance[..., i].flatten().cpu().numpy().round(6), name=f"p_{name}")]
+            if symbol
+            else []
+        )
     return head, pd.concat(parts, axis=1)
 
 
 def _wide(draws: Draws, x: Tensor) -> Tensor:
     """Symbols as columns of one, so that the last axis is that of the columns."""
-    return x if len(draws.space.shape) > 1 else x[..., None]
+    if len(draws.space.shape) > 1:
+        return x
+    return x[..., None]
 
 
 def _quantiles(draws: Draws, level: float) -> dict[str, Tensor]:
@@ -109,7 +135,10 @@ def _quantiles(draws: Draws, level: float) -> dict[str, Tensor]:
     whole = torch.tensor([v.type != "real" for v in draws.space.columns], device=found.device)
     ways = {MEDIAN: torch.round, "_lower": torch.floor, "_upper": torch.ceil}
     short = torch.stack([_rounded(column) for column in found.unbind(-1)], -1)
-    return {end: torch.where(whole, way(x), y) for (end, way), x, y in zip(ways.items(), found, short, strict=True)}
+    return {
+        end: torch.where(whole, way(x), y)
+        for (end, way), x, y in zip(ways.items(), found, short, strict=True)
+    }
 
 
 def _rounded(ends: Tensor) -> Tensor:
@@ -119,18 +148,26 @@ def _rounded(ends: Tensor) -> Tensor:
     width = (ends[2] - ends[1]).double().median(-1, keepdim=True).values
     digits = (DIGITS - width.clamp(min=1e-300).log10().floor()).clamp(min=0)
     scale = 10**digits
-    return torch.where((width > 0) & (digits <= MOST_DIGITS), ((ends * scale).round() / scale).to(ends), ends)
+    return torch.where(
+        (width > 0) & (digits <= MOST_DIGITS), ((ends * scale).round() / scale).to(ends), ends
+    )
 
 
 def _likeliest(draws: Draws, symbols: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """The commonest code of each step and its share of the draws, (B, T, C); 0 in columns of numbers."""
 
-    x, n = _wide(draws, draws.x).double(), len(draws)
-    weight = x.new_full(x.shape[:2], 1 / n) if draws.log_weight is None else draws.log_weight.double().softmax(0)
+    x = _wide(draws, draws.x).double()
+    n = len(draws)
+    if draws.log_weight is None:
+        weight = x.new_full(x.shape[:2], 1 / n)
+    else:
+        weight = draws.log_weight.double().softmax(0)
     best, chance = x.new_zeros(2, *x.shape[1:])
     for i in (i for i, symbol in enumerate(symbols) if symbol):
         states = int(draws.space.columns[i].states)
-        for row in range(x.shape[1]):  # a table of all rows at once would be large where there are many words
+        for row in range(
+            x.shape[1]
+        ):  # a table of all rows at once would be large where there are many words
             share = x.new_zeros(x.shape[2], states)
             share.scatter_add_(1, x[:, row, :, i].long().T, weight[:, row].expand(x.shape[2], -1))
             chance[row, :, i], best[row, :, i] = share.max(-1)
@@ -158,7 +195,8 @@ def _named(head: Head, frame: pd.DataFrame, found: rows.Rows, steps: int) -> pd.
 
     from likeness.data.frames import free
 
-    row, step = head.pop("row"), head["step"]
+    row = head.pop("row")
+    step = head["step"]
     told: Head = {}
     if found.names is not None:
         told[str(found.key)] = found.names[row]

@@ -34,7 +34,8 @@ def value(text: str) -> Any:
         pass
     bare = text.strip()
     bracketed = bare.startswith("(") and bare.endswith(")")
-    bare = bare[1:-1] if bracketed else bare
+    if bracketed:
+        bare = bare[1:-1]
     if bracketed or "," in bare:
         return [value(part.strip()) for part in bare.split(",") if part.strip()]
     return text
@@ -51,7 +52,9 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         path = tuple(name.strip().split("."))
         if not equals or not all(part.isidentifier() for part in path):
-            raise BadConfig(f"{word!r} is not an option", do="write options as name=value, such as layers=6")
+            raise BadConfig(
+                f"{word!r} is not an option", do="write options as name=value, such as layers=6"
+            )
         if path in flat:
             raise BadConfig(f"{name.strip()!r} is given twice", do="give it once")
         flat[path] = value(text)
@@ -63,14 +66,19 @@ def _gathered(flat: Mapping[Path, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in dict.fromkeys(path[0] for path in flat):
         below = {path[1:]: v for path, v in flat.items() if path[0] == name and len(path) > 1}
-        out[name] = _family(name, flat.get((name,), {}), _gathered(below)) if below else flat[(name,)]
+        if below:
+            out[name] = _family(name, flat.get((name,), {}), _gathered(below))
+        else:
+            out[name] = flat[(name,)]
     return out
 
 
 def _family(name: str, own: Any, below: dict[str, Any]) -> dict[str, Any]:
     held = {"family": own} if isinstance(own, str) else own
     if not isinstance(held, dict):
-        raise BadConfig(f"{name!r} is both a value and a family with options", do=f"write {name}=FAMILY")
+        raise BadConfig(
+            f"{name!r} is both a value and a family with options", do=f"write {name}=FAMILY"
+        )
     twice = next((key for key in below if key in held), None)
     if twice is not None:
         raise BadConfig(f"{f'{name}.{twice}'!r} is given twice", do="give it once")
@@ -129,19 +137,28 @@ def _nested(given: Any, path: str) -> Any:
     """A family that an option holds: a name, or a name with options."""
     if isinstance(given, dict) and "family" not in given:
         raise BadConfig(f"{path!r} has options and no family", do=f"write {path}=FAMILY too")
-    held = {"family": given} if isinstance(given, str) and given != "none" else given
+    if isinstance(given, str) and given != "none":
+        held = {"family": given}
+    else:
+        held = given
     if not isinstance(held, dict):
         return given
     rows = read().get(known(str(held["family"])))
     rest = {key: v for key, v in held.items() if key != "family"}
-    return {"family": held["family"], **(rest if rows is None else against(rows["options"], rest, f"{path}."))}
+    return {
+        "family": held["family"],
+        **(rest if rows is None else against(rows["options"], rest, f"{path}.")),
+    }
 
 
 def _one_of(given: Any, choices: Iterable[Any], name: str) -> None:
     listed = list(choices)
     if given not in listed:
         near = difflib.get_close_matches(str(given), map(str, listed), n=1)
-        do = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(map(str, listed))}"
+        if near:
+            do = f"did you mean {near[0]!r}?"
+        else:
+            do = f"choose among {', '.join(map(str, listed))}"
         raise BadConfig(f"{name} cannot be {given!r}", do=do)
 
 
@@ -149,7 +166,9 @@ def _hint(name: str, rows: Iterable[str]) -> str:
     if name in OWN:
         return f"write it with two dashes: --{name}"
     near = difflib.get_close_matches(name, list(rows), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(rows)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"the options are {', '.join(rows)}"
 
 
 def config(family: str, options: Mapping[str, Any]) -> Config:

@@ -33,10 +33,19 @@ def check(out: Path | None, suffixes: tuple[str, ...] = TABLES, source: str | No
     if out is None:
         return
     if out.suffix.lower() not in suffixes:
-        named = f"files of the type {out.suffix!r} are" if out.suffix else "a file without suffix is"
-        raise BadConfig(f"{named} not written here", where=str(out), do=f"use one of {', '.join(sorted(suffixes))}")
+        if out.suffix:
+            named = f"files of the type {out.suffix!r} are"
+        else:
+            named = "a file without suffix is"
+        raise BadConfig(
+            f"{named} not written here",
+            where=str(out),
+            do=f"use one of {', '.join(sorted(suffixes))}",
+        )
     if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
-        raise BadConfig("the answer would take the place of the data", where=str(out), do="choose another --out")
+        raise BadConfig(
+            "the answer would take the place of the data", where=str(out), do="choose another --out"
+        )
 
 
 @contextmanager
@@ -58,7 +67,9 @@ def whole(out: Path) -> Iterator[Path]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise LikenessError(
-            f"nothing was written: {reason}", where=str(out), do="free some room or choose another place"
+            f"nothing was written: {reason}",
+            where=str(out),
+            do="free some room or choose another place",
         ) from error
     finally:
         with suppress(OSError):
@@ -79,4 +90,6 @@ def tidy(frame: pd.DataFrame, single: bool) -> pd.DataFrame:
     """Numbers that were computed in single precision with the digits that they have, and no more."""
     if not single:
         return frame
-    return frame.astype({name: "float32" for name, kind in frame.dtypes.items() if kind == "float64"})
+    return frame.astype(
+        {name: "float32" for name, kind in frame.dtypes.items() if kind == "float64"}
+    )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from likeness.data.times import Clock
 
 ONE = "all"  # in place of a column of series: all rows are one
-CONFIG, CHECKPOINT = "config.json", "checkpoint.safetensors"
+CONFIG = "config.json"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,19 @@ def _there(folder: Path) -> None:
     if (folder / CONFIG).exists():
         return
     if (folder / CHECKPOINT).exists():
-        raise BadStore("this fit is not finished", where=str(folder), do="go on with likeness fit ... --resume")
+        raise BadStore(
+            "this fit is not finished", where=str(folder), do="go on with likeness fit ... --resume"
+        )
     beside = folder.parent if folder.parent.is_dir() else Path()
-    models = [str(path.parent) for path in (*beside.glob(f"*/{CONFIG}"), *Path("runs").glob(f"*/{CONFIG}"))]
+    models = [
+        str(path.parent)
+        for path in (*beside.glob(f"*/{CONFIG}"), *Path("runs").glob(f"*/{CONFIG}"))
+    ]
     near = difflib.get_close_matches(str(folder), models, n=1) or sorted(set(models))[:1]
-    do = f"did you mean {near[0]!r}?" if near else "fit one with likeness fit DATA FAMILY"
+    if near:
+        do = f"did you mean {near[0]!r}?"
+    else:
+        do = "fit one with likeness fit DATA FAMILY"
     raise BadStore("there is no model here", where=str(folder), do=do)
 
 
@@ -83,7 +92,9 @@ def checked_device(name: str) -> Any:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadConfig(f"there is no device {name!r} here", do="use cpu, or cuda where there is a GPU") from error
+        raise BadConfig(
+            f"there is no device {name!r} here", do="use cpu, or cuda where there is a GPU"
+        ) from error
     return device
 
 
@@ -96,7 +107,9 @@ def settings(model: Model, words: Sequence[str] | None) -> Any:
     return model.Settings.parse(parse(words or ()))
 
 
-def read_rows(model: Model, source: str, *, needs_given: bool = True, series: str | None = None) -> Rows:
+def read_rows(
+    model: Model, source: str, *, needs_given: bool = True, series: str | None = None
+) -> Rows:
     """The rows of a path or of a named set, as the model's Space reads them.
 
     Where a condition that the answer rests on is not among them, a remark says so. `series` names the column of series
@@ -120,7 +133,9 @@ def read_rows(model: Model, source: str, *, needs_given: bool = True, series: st
     if not len(found.batch):
         raise BadData("there are no rows", where=source)
     if needs_given and model.given_space is not None and found.batch.given is None:
-        remark(f"note: {', '.join(model.given_space.names or ('what was given',))} not found in {source}: summed out")
+        remark(
+            f"note: {', '.join(model.given_space.names or ('what was given',))} not found in {source}: summed out"
+        )
     return found
 
 
@@ -160,14 +175,21 @@ def _steps(model: Model, frame: pd.DataFrame, source: str, series: str | None) -
 
     known = series is not None or "series" in model.facts
     key = series or model.facts.get("series")
-    key = None if key == ONE else key
+    if key == ONE:
+        key = None
     if key is not None and key not in frame.columns:
         do = "name the column with --series, or write --series all where the rows are one"
-        raise BadData(f"no column {key!r}, which is to say the series of each row", where=source, do=do)
+        raise BadData(
+            f"no column {key!r}, which is to say the series of each row", where=source, do=do
+        )
     found = of_frame(model.space, model.given_space, frame, key, model.facts.get("times"))
     if found.repeats and not known:
         do = "name the column that tells series apart, or say that the rows are one: --series COLUMN|all"
-        raise BadData("times repeat, and the model does not say which series a row belongs to", where=source, do=do)
+        raise BadData(
+            "times repeat, and the model does not say which series a row belongs to",
+            where=source,
+            do=do,
+        )
     for note in found.notes:
         remark(f"note: {note}")
     return Rows(found.batch, None, source, key, found.names, found.clock)
@@ -183,7 +205,9 @@ def _framed(model: Model, batch: Batch, source: str) -> Rows:
 def _only(frame: pd.DataFrame, space: Space) -> Any:
     """The frame itself where columns have names; its numbers where an array was learned."""
     array = space.names is None and len(frame.columns) == space.width
-    return frame.to_numpy() if array and all(map(_numeric, frame.dtypes)) else frame
+    if array and all(map(_numeric, frame.dtypes)):
+        return frame.to_numpy()
+    return frame
 
 
 def _numeric(dtype: Any) -> bool:
@@ -205,7 +229,9 @@ def _named(model: Model, source: str) -> Rows:
 
 def keyed(series: str | None) -> str | bool | None:
     """What --series says, as `load` takes it."""
-    return True if series == ONE else series
+    if series == ONE:
+        return True
+    return series
 
 
 def labels_of(space: Space) -> tuple[str, ...]:

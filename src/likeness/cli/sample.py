@@ -27,12 +27,20 @@ def sample(
     out: Out = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="What to draw under; the value alone where there is one name."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What to draw under; the value alone where there is one name.",
+        ),
     ] = None,
     fix: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="A column's value: the others are drawn given it.")
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE", help="A column's value: the others are drawn given it."
+        ),
     ] = None,
-    first: Annotated[int, typer.Option(min=0, help="The number of the first item: goes on where a draw ended.")] = 0,
+    first: Annotated[
+        int, typer.Option(min=0, help="The number of the first item: goes on where a draw ended.")
+    ] = 0,
     seed: Seed = None,
     settings: SettingsWords = None,
     device: Device = "cpu",
@@ -57,15 +65,26 @@ def sample(
 def _condition(model: Fitted, words: list[str]) -> dict[str, str]:
     names = () if model.given_space is None else model.given_space.names or ()
     alone = len(words) == len(names) == 1 and "=" not in words[0]
-    return {names[0]: words[0]} if alone else options.pairs(words, "--given")
+    if alone:
+        return {names[0]: words[0]}
+    return options.pairs(words, "--given")
 
 
 def _drawn(
-    model: Fitted, n: int, condition: dict[str, str], fixed: dict[str, str], first: int, seed: int | None, asked: Any
+    model: Fitted,
+    n: int,
+    condition: dict[str, str],
+    fixed: dict[str, str],
+    first: int,
+    seed: int | None,
+    asked: Any,
 ) -> Draws:
     from likeness.query import query
 
-    under = _values(condition, model.given_space) if condition else None
+    if condition:
+        under = _values(condition, model.given_space)
+    else:
+        under = None
     if fixed:
         known = _values(fixed, model.space)
         drawn = query(model, "sample", given=under, evidence=known, n=n, seed=seed, settings=asked)
@@ -76,8 +95,13 @@ def _drawn(
 def _values(typed: dict[str, str], space: Any) -> dict[str, Any]:
     """Values as the columns read them: words stay words where the column holds categories."""
     if space is None:
-        raise BadConfig("the model was fitted without --given", do="leave --given out, or fit it again with --given")
-    words = {n for n, v in zip(space.names or (), space.columns, strict=False) if v.type == "nominal"}
+        raise BadConfig(
+            "the model was fitted without --given",
+            do="leave --given out, or fit it again with --given",
+        )
+    words = {
+        n for n, v in zip(space.names or (), space.columns, strict=False) if v.type == "nominal"
+    }
     return {name: text if name in words else options.value(text) for name, text in typed.items()}
 
 
@@ -86,8 +110,14 @@ def _flat(draws: Draws) -> Draws:
     leading = draws.x.dim() - len(draws.space.shape)
     if leading < 2:
         return draws
-    length = None if draws.length is None else draws.length.flatten()
-    given = None if draws.given is None else draws.given.repeat(len(draws))
+    if draws.length is None:
+        length = None
+    else:
+        length = draws.length.flatten()
+    if draws.given is None:
+        given = None
+    else:
+        given = draws.given.repeat(len(draws))
     return replace(draws, x=draws.x.flatten(0, 1), length=length, given=given)
 
 
@@ -101,7 +131,9 @@ def _writer(model: Fitted, out: Path | None) -> Any:
     if out is None and model.space.source in {"text", "words"}:
         return _lines
     if out is None and len(model.space.shape) > 1:
-        raise BadConfig(f"{model.space.source or 'arrays'} cannot be shown here", do="add --out samples.png")
+        raise BadConfig(
+            f"{model.space.source or 'arrays'} cannot be shown here", do="add --out samples.png"
+        )
     single = model.dtype.itemsize < 8
     return lambda draws: output.emit(output.tidy(table_of(draws), single), out)
 

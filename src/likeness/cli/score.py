@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Effort, Keep, Model, Out, Route, Rows, Seed, Series, SettingsWords
+from likeness.cli.arguments import (
+    Device,
+    Effort,
+    Keep,
+    Model,
+    Out,
+    Route,
+    Rows,
+    Seed,
+    Series,
+    SettingsWords,
+)
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadConfig, Unsupported
 
@@ -49,18 +60,27 @@ def score(
     _emit(answer, found, fitted, out, keep)
 
 
-def _log_prob(model: Fitted, found: rows.Rows, effort: int | None, seed: int | None, asked: Any) -> dict[str, Any]:
+def _log_prob(
+    model: Fitted, found: rows.Rows, effort: int | None, seed: int | None, asked: Any
+) -> dict[str, Any]:
     able = model.support("log_prob")
     if not able:
         remark(f"note: no log_prob: {able.why}")
         return {}
-    answer = model.log_prob(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    answer = model.log_prob(
+        found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked
+    )
     remark(f"log_prob {answer.mean()}, against {answer.measure}: {answer.how}")
-    stderr = None if answer.stderr is None else _numbers(answer.stderr)
+    if answer.stderr is None:
+        stderr = None
+    else:
+        stderr = _numbers(answer.stderr)
     return {"log_prob": _numbers(answer.value), "kind": str(answer.kind), "stderr": stderr}
 
 
-def _strange(model: Fitted, found: rows.Rows, route: str | None, seed: int | None, asked: Any) -> dict[str, Any]:
+def _strange(
+    model: Fitted, found: rows.Rows, route: str | None, seed: int | None, asked: Any
+) -> dict[str, Any]:
     """An anomaly score by the route that was asked for, and the p-value of the default one."""
     able = model.support("anomaly_score")
     if not able:
@@ -70,11 +90,16 @@ def _strange(model: Fitted, found: rows.Rows, route: str | None, seed: int | Non
         return {}
     how = {"given": found.batch.given, "seed": seed, "settings": asked}
     strange = {"anomaly_score": _numbers(model.anomaly_score(found.batch, route=route, **how))}
-    remark(f"anomaly_score by {route or able.routes[0]} (larger is stranger); routes: {', '.join(able.routes)}")
+    remark(
+        f"anomaly_score by {route or able.routes[0]} (larger is stranger); routes: {', '.join(able.routes)}"
+    )
     ranked = model.support("p_value")
     if not ranked:
         alone = model.facts.get("data", {}).get("rows") == 1
-        why = "it learned from one series: there are none to rank among" if alone else ranked.why
+        if alone:
+            why = "it learned from one series: there are none to rank among"
+        else:
+            why = ranked.why
         remark(f"note: no p_value: {why}")
         return strange
     if route is not None and route != able.routes[0]:
@@ -105,7 +130,9 @@ def encode(
     _keepable(fitted, keep)
     asked = rows.settings(fitted, settings)
     found = rows.read_rows(fitted, data, series=series)
-    law = fitted.encode(found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked)
+    law = fitted.encode(
+        found.batch, given=found.batch.given, effort=effort, seed=seed, settings=asked
+    )
     remark(f"codes: {law.how} ({law.kind})")
     if law.space.axes[0] == "time":
         output.emit(_by_step(law, found), out)
@@ -130,11 +157,17 @@ def _by_step(law: RowLaw, found: rows.Rows) -> pd.DataFrame:
     if law.space.discrete:
         names = rows.labels_of(law.space)
         best = _numbers(law.mode)[:, : inside.shape[1]][inside].astype(int)
-        codes = {"code": [names[k] for k in best], **{f"p_{name}": mean[:, k] for k, name in enumerate(names)}}
+        codes = {
+            "code": [names[k] for k in best],
+            **{f"p_{name}": mean[:, k] for k, name in enumerate(names)},
+        }
     else:
         codes = {f"z{k}": mean[:, k] for k in range(mean.shape[1])}
     codes = {"step": step, **codes}
-    head = {"row": row} if found.names is None else {_key(found, codes): found.names[row]}
+    if found.names is None:
+        head = {"row": row}
+    else:
+        head = {_key(found, codes): found.names[row]}
     return pd.DataFrame({**head, **codes})
 
 
@@ -186,7 +219,10 @@ def classify(
     remark(f"classes: {answer.how} ({answer.kind})")
     _accuracy(answer, found)
     label = (fitted.given_space.names or ("label",))[0]
-    columns = {f"predicted_{label}": best, **{f"p_{name}": chances[:, k] for k, name in enumerate(names)}}
+    columns = {
+        f"predicted_{label}": best,
+        **{f"p_{name}": chances[:, k] for k, name in enumerate(names)},
+    }
     _emit({**columns, "kind": str(answer.kind)}, found, fitted, out, keep)
 
 
@@ -198,7 +234,9 @@ def _accuracy(answer: Posterior, found: rows.Rows) -> None:
     known = truth.present.flatten(1).all(-1)
     if bool(known.any()):
         right = (answer.best.cpu() == truth.x.flatten(1)[:, 0].long().cpu())[known].double()
-        remark(f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'row')} whose class is known")
+        remark(
+            f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'row')} whose class is known"
+        )
 
 
 def _keepable(model: Fitted, keep: bool) -> None:
@@ -214,7 +252,10 @@ def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, kee
     """One row of answer for each row of data, after the data's own columns where these are kept."""
     import pandas as pd
 
-    named = {} if found.names is None else {_key(found, answer): found.names}
+    if found.names is None:
+        named = {}
+    else:
+        named = {_key(found, answer): found.names}
     frame = pd.DataFrame({**named, **answer}, index=range(len(found.batch)))
     output.emit(_beside(found, model, frame) if keep else frame, out)
 
@@ -224,6 +265,9 @@ def _beside(found: rows.Rows, model: Fitted, frame: pd.DataFrame) -> pd.DataFram
 
     from likeness.data.frames import to_frame
 
-    own = found.frame if found.frame is not None else to_frame(model.space, found.batch)
+    if found.frame is not None:
+        own = found.frame
+    else:
+        own = to_frame(model.space, found.batch)
     own = own.drop(columns=[c for c in frame.columns if c in own.columns])
     return pd.concat([own.reset_index(drop=True), frame], axis=1)

@@ -30,7 +30,8 @@ VERBS = (
 def show(
     model: Model,
     graph: Annotated[
-        Path | None, typer.Option(help="Where to draw its variables and what depends on what, as .svg.")
+        Path | None,
+        typer.Option(help="Where to draw its variables and what depends on what, as .svg."),
     ] = None,
 ) -> None:
     """Print what a saved model is and can answer.
@@ -41,8 +42,11 @@ def show(
 
     output.check(graph, (".svg",))
     fitted = rows.open_model(model)
-    card, drawn = registry.CARDS[registry.name_of(fitted.config)], fitted.graph()
-    if graph is not None:  # before any words: whoever reads but the first of them still has the picture
+    card = registry.CARDS[registry.name_of(fitted.config)]
+    drawn = fitted.graph()
+    if (
+        graph is not None
+    ):  # before any words: whoever reads but the first of them still has the picture
         with output.whole(graph) as partial:
             partial.write_text(drawn.to_svg(), encoding="utf-8")
     say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
@@ -84,7 +88,10 @@ def _learned(model: Fitted, facts: Mapping[str, Any]) -> Iterator[tuple[str, str
     for note in facts.get("notes", ()):
         yield "note", spoken(note)
     if "iterations" in facts:
-        yield "budget", f"{facts['budget']}: {plural(facts['iterations'], 'step')}, seed {facts['seed']}"
+        yield (
+            "budget",
+            f"{facts['budget']}: {plural(facts['iterations'], 'step')}, seed {facts['seed']}",
+        )
     if model.count():
         yield "parameters", f"{model.count():,}"
     if facts.get("score"):
@@ -102,14 +109,22 @@ def _options(model: Fitted) -> Iterator[tuple[str, str]]:
     default = {name: info.default for name, info in type(model.config).model_fields.items()}
     for section in model.config.sections().values():
         for name, value in section.items():
-            told = "" if getattr(model.config, name) == default[name] else "   (set)"
+            if getattr(model.config, name) == default[name]:
+                told = ""
+            else:
+                told = "   (set)"
             yield name, f"{json.dumps(value).strip(chr(34))}{told}"
 
 
 def _questions(model: Fitted) -> Iterator[tuple[str, str]]:
     for verb in VERBS:
         answer = model.support(verb)
-        own = [""] * (len(answer.routes) - len(answer.kinds))  # a hook's kind depends on what is asked
-        kinds = [*own, *(f" (at best {kind})" for kind in answer.kinds)]  # by rows, and by the log p that it rests on
+        own = [""] * (
+            len(answer.routes) - len(answer.kinds)
+        )  # a hook's kind depends on what is asked
+        kinds = [
+            *own,
+            *(f" (at best {kind})" for kind in answer.kinds),
+        ]  # by rows, and by the log p that it rests on
         ways = (f"{route}{kind}" for route, kind in zip(answer.routes, kinds, strict=True))
         yield verb, "; ".join(ways) if answer else f"no: {spoken(answer.why)}"

@@ -21,7 +21,9 @@ def kind_of(variable: Variable) -> str:
 
 
 def _real(v: Any) -> str:
-    words = ["date" if v.unit and v.unit.startswith(DAYS) else f"real{f' ({v.unit})' if v.unit else ''}"]
+    words = [
+        "date" if v.unit and v.unit.startswith(DAYS) else f"real{f' ({v.unit})' if v.unit else ''}"
+    ]
     words += [f"in steps of {v.resolution:g}"] if v.resolution is not None else []
     bounded = v.lower is not None or v.upper is not None
     words += [f"from {_bound(v.lower, '-')} to {_bound(v.upper, '')}"] if bounded else []
@@ -29,7 +31,9 @@ def _real(v: Any) -> str:
 
 
 def _bound(value: float | None, sign: str) -> str:
-    return f"{sign}infinity" if value is None or math.isinf(value) else f"{value:g}"
+    if value is None or math.isinf(value):
+        return f"{sign}infinity"
+    return f"{value:g}"
 
 
 def _ordinal(v: Any) -> str:

@@ -34,7 +34,9 @@ class Stop:
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
-        os.write(2, b"\nstopping after this step; once more to stop at once\n")  # safe inside a handler
+        os.write(
+            2, b"\nstopping after this step; once more to stop at once\n"
+        )  # safe inside a handler
 
     def between_steps(self) -> None:
         """Stop here if it was asked for."""

@@ -23,14 +23,24 @@ SUFFIXES = (".conll", ".iob", ".bio", ".txt", ".tsv")
 def tag(
     model: Model,
     data: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A word a line, its columns, an empty line between sentences.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A word a line, its columns, an empty line between sentences."
+        ),
     ],
     out: Out = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Behind each label a column for every label: its probability.")
+        bool,
+        typer.Option(
+            "--probabilities", help="Behind each label a column for every label: its probability."
+        ),
     ] = False,
     beside: Annotated[
-        bool, typer.Option("--beside", help="Tell known labels again, in a column behind them, and count the right.")
+        bool,
+        typer.Option(
+            "--beside",
+            help="Tell known labels again, in a column behind them, and count the right.",
+        ),
     ] = False,
     settings: SettingsWords = None,
     device: Device = "cpu",
@@ -59,13 +69,17 @@ def tag(
 
 def _bare(path: Path) -> Path:
     """The path without .gz: what is written is not compressed."""
-    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    if path.suffix.lower() == ".gz":
+        return path.with_suffix("")
+    return path
 
 
 def _able(model: Fitted, probabilities: bool) -> None:
     """Refuse models that tell no labels of sentences."""
     if model.space.source != "tags" or model.given_space is None:
-        raise Unsupported("this model did not learn to tag", do="fit one: likeness fit tagged.conll crf")
+        raise Unsupported(
+            "this model did not learn to tag", do="fit one: likeness fit tagged.conll crf"
+        )
     for verb in ("mode", *(("encode",) if probabilities else ())):
         able = model.support(verb)
         if not able:
@@ -89,20 +103,26 @@ def _hidden(batch: Batch, path: Path, beside: bool) -> Batch:
     if beside and not bool(batch.present.any()):
         raise BadData("no label is known", where=str(path), do="leave --beside out")
     if not beside and batch.full:
-        raise BadData("every word has its label", where=str(path), do="tell them again with --beside")
-    return batch.hide(batch.present) if beside else batch
+        raise BadData(
+            "every word has its label", where=str(path), do="tell them again with --beside"
+        )
+    if beside:
+        return batch.hide(batch.present)
+    return batch
 
 
 def _words(model: Fitted, batch: Batch) -> Iterator[str]:
     """The label of each word, one sentence after the other."""
-    labels, inside = rows.labels_of(model.space), batch.within
+    labels = rows.labels_of(model.space)
+    inside = batch.within
     assert inside is not None
     yield from (labels[int(code)] for code in batch.x[inside].tolist())
 
 
 def _chances(model: Fitted, law: Any, batch: Batch) -> Iterator[list[str]]:
     """Every label with its probability, for each word."""
-    labels, inside = rows.labels_of(model.space), batch.within
+    labels = rows.labels_of(model.space)
+    inside = batch.within
     assert inside is not None
     for chances in law.mean[:, : inside.shape[1]][inside].tolist():
         yield [f"{label}={chance:.4f}" for label, chance in zip(labels, chances, strict=True)]
@@ -110,11 +130,15 @@ def _chances(model: Fitted, law: Any, batch: Batch) -> Iterator[list[str]]:
 
 def _tell(batch: Batch, hidden: Batch, best: Any, path: Path) -> None:
     told = int(hidden.holes.sum())
-    remark(f"{plural(told, 'label')} of {plural(len(batch), 'sentence')} told: {best.how} ({best.kind})")
+    remark(
+        f"{plural(told, 'label')} of {plural(len(batch), 'sentence')} told: {best.how} ({best.kind})"
+    )
     known = batch.present & hidden.holes
     if bool(known.any()):
         right = (best.batch.x.cpu() == batch.x)[known].double()
-        remark(f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'word')} whose label is known")
+        remark(
+            f"accuracy {float(right.mean()):.4f} over {plural(len(right), 'word')} whose label is known"
+        )
 
 
 def _text(model: Fitted, path: Path, columns: Sequence[Sequence[str]], beside: bool) -> str:

@@ -29,7 +29,9 @@ def aligned(rows: Iterable[Sequence[str]], indent: str = "  ") -> list[str]:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
     lines: list[str] = []
     for row in table:
-        head = indent + "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+        head = indent + "".join(
+            f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False)
+        )
         room = max(30, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns) - len(head))
         first, *more = textwrap.wrap(row[-1], room) or [""]
         lines.append((head + first).rstrip())

@@ -37,14 +37,18 @@ class Kind(IntEnum):
 
 def plus(a: Kind, b: Kind) -> Kind:
     """The kind of a sum: a lower and an upper bound make an estimate."""
-    return Kind.ESTIMATE if {a, b} == {Kind.LOWER_BOUND, Kind.UPPER_BOUND} else max(a, b)
+    if {a, b} == {Kind.LOWER_BOUND, Kind.UPPER_BOUND}:
+        return Kind.ESTIMATE
+    return max(a, b)
 
 
 def minus(a: Kind, b: Kind) -> Kind:
     """The kind of a difference: exact only where both are; a bound minus a bound bounds nothing."""
     if b is Kind.EXACT:
         return a
-    return Kind.UPPER_BOUND if a is Kind.EXACT and b is Kind.LOWER_BOUND else Kind.ESTIMATE
+    if a is Kind.EXACT and b is Kind.LOWER_BOUND:
+        return Kind.UPPER_BOUND
+    return Kind.ESTIMATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +74,12 @@ class Scored:
         """The rows of several, one after the other; the weakest kind is that of all."""
         named = [p.terms.keys() for p in parts if p.terms is not None]
         alike = len(named) == len(parts) and all(n == named[0] for n in named)
-        terms = {k: torch.cat([p.terms[k] for p in parts if p.terms is not None]) for k in named[0]} if alike else None
+        if alike:
+            terms = {
+                k: torch.cat([p.terms[k] for p in parts if p.terms is not None]) for k in named[0]
+            }
+        else:
+            terms = None
         stderr = _filled([p.stderr for p in parts], [torch.zeros_like(p.value) for p in parts])
         return cls(torch.cat([p.value for p in parts]), weakest(parts), ways(parts), stderr, terms)
 
@@ -87,7 +96,10 @@ class Mean:
 
     def __str__(self) -> str:
         """As reports print it."""
-        error = "" if math.isnan(self.stderr) else f" ± {self.stderr:.4f}"
+        if math.isnan(self.stderr):
+            error = ""
+        else:
+            error = f" ± {self.stderr:.4f}"
         return f"{self.value:.4f}{error} nats a row, the mean of {self.n:,} ({self.kind})"
 
 
@@ -121,9 +133,17 @@ class LogProb:
     def mean(self) -> Mean:
         """The mean over items and its standard error; its measure says where items have unlike numbers of entries."""
         n = len(self)
-        spread = float(self.value.double().std()) / math.sqrt(n) if n > 1 else math.nan
-        low, high = (0, 0) if self.dims is None or not n else (int(self.dims.min()), int(self.dims.max()))
-        measure = self.measure if low == high else f"{self.measure}, of {low} to {high} entries"
+        if n > 1:
+            spread = float(self.value.double().std()) / math.sqrt(n)
+        else:
+            spread = math.nan
+        low, high = (
+            (0, 0) if self.dims is None or not n else (int(self.dims.min()), int(self.dims.max()))
+        )
+        if low == high:
+            measure = self.measure
+        else:
+            measure = f"{self.measure}, of {low} to {high} entries"
         return Mean(float(self.value.double().mean()), spread, self.kind, measure, n)
 
     @property
@@ -134,7 +154,9 @@ class LogProb:
             Unsupported: Where the measure is not counting: bits need a resolution.
         """
         if "lebesgue" in self.measure or self.dims is None:
-            raise Unsupported("no bits/dim without a resolution", do="set Real(resolution=...) in the Space")
+            raise Unsupported(
+                "no bits/dim without a resolution", do="set Real(resolution=...) in the Space"
+            )
         return -self.value / (self.dims * math.log(2))
 
     def __sub__(self, other: LogProb) -> LogProb:
@@ -144,17 +166,31 @@ class LogProb:
             Unsupported: If the two are against unlike measures, or of unlike entries.
         """
         if self.measure != other.measure:
-            raise Unsupported(f"log p against {self.measure} and against {other.measure} cannot be compared")
-        if self.dims is not None and other.dims is not None and not torch.equal(self.dims, other.dims):
             raise Unsupported(
-                "log p of unlike numbers of entries cannot be compared", do="ask both about the same items"
+                f"log p against {self.measure} and against {other.measure} cannot be compared"
+            )
+        if (
+            self.dims is not None
+            and other.dims is not None
+            and not torch.equal(self.dims, other.dims)
+        ):
+            raise Unsupported(
+                "log p of unlike numbers of entries cannot be compared",
+                do="ask both about the same items",
             )
         errors = [e for e in (self.stderr, other.stderr) if e is not None]
-        stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt() if errors else None
+        if errors:
+            stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt()
+        else:
+            stderr = None
         return LogProb(
-            self.value - other.value, minus(self.kind, other.kind), self.measure, f"{self.how} - {other.how}", stderr,
+            self.value - other.value,
+            minus(self.kind, other.kind),
+            self.measure,
+            f"{self.how} - {other.how}",
+            stderr,
             dims=self.dims,
-        )  # fmt: skip
+        )
 
     def comparable(self, other: LogProb) -> bool:
         """Whether the two may be ranked against each other: like measure, like kind."""
@@ -213,9 +249,18 @@ class Draws:
         event = len(self.space.shape)
         leading = self.x.shape[: self.x.dim() - event]
         flat = self.x.reshape(-1, *self.x.shape[self.x.dim() - event :])
-        repeats = flat.shape[0] // max(len(self.given), 1) if self.given is not None else 1
-        given = self.given.repeat(repeats) if self.given is not None else None
-        length = None if self.length is None else self.length.reshape(-1)
+        if self.given is not None:
+            repeats = flat.shape[0] // max(len(self.given), 1)
+        else:
+            repeats = 1
+        if self.given is not None:
+            given = self.given.repeat(repeats)
+        else:
+            given = None
+        if self.length is None:
+            length = None
+        else:
+            length = self.length.reshape(-1)
         rows = torch.arange(flat.shape[0]) + (self.first if len(leading) == 1 else 0)
         return Batch(flat, length=length, given=given, index=rows)
 
@@ -227,18 +272,29 @@ class Draws:
         x = self.x.double()
         if self.log_weight is None:
             return torch.quantile(x, torch.tensor(levels, dtype=x.dtype, device=x.device), dim=0)
-        weight = self.log_weight.double().softmax(0).reshape(*self.log_weight.shape, *[1] * (x.dim() - 2)).expand_as(x)
+        weight = (
+            self.log_weight.double()
+            .softmax(0)
+            .reshape(*self.log_weight.shape, *[1] * (x.dim() - 2))
+            .expand_as(x)
+        )
         value, order = x.sort(0)
         cdf = weight.gather(0, order).cumsum(0)
-        place = [(cdf < level * cdf[-1:]).sum(0, keepdim=True).clamp(max=len(x) - 1) for level in levels]
+        place = [
+            (cdf < level * cdf[-1:]).sum(0, keepdim=True).clamp(max=len(x) - 1) for level in levels
+        ]
         return torch.cat([value.gather(0, p) for p in place])
 
     def to_pandas(self) -> pd.DataFrame:
         """The items as a frame with the Space's column names and labels, and behind them the columns of `given`."""
         if not FRAMES:
             raise Unsupported("frames need likeness.data", do="import likeness.data")
-        batch, columns = self.batch, self.given_space
-        kept = None if self.told is None else self.told.repeat(len(batch) // len(self.told), *[1] * (batch.x.dim() - 1))
+        batch = self.batch
+        columns = self.given_space
+        if self.told is None:
+            kept = None
+        else:
+            kept = self.told.repeat(len(batch) // len(self.told), *[1] * (batch.x.dim() - 1))
         frame: pd.DataFrame = FRAMES[0](self.space, batch, kept)
         if batch.given is None or columns is None or columns.ragged or len(columns.shape) != 1:
             return frame
@@ -254,7 +310,10 @@ class Draws:
         writer = WRITERS.get(target.suffix.lower())
         if writer is None:
             known = ", ".join(sorted(WRITERS)) or "none"
-            raise LikenessError(f"no writer for {target.suffix or 'a name without suffix'}", do=f"use one of {known}")
+            raise LikenessError(
+                f"no writer for {target.suffix or 'a name without suffix'}",
+                do=f"use one of {known}",
+            )
         writer(self, target)
         return target
 
@@ -292,7 +351,9 @@ class Filled:
     def completed(self) -> Completed:
         """Rows first to draws first."""
         weight = None if self.log_weight is None else self.log_weight.T
-        return Completed(self.x.transpose(0, 1), self.how, weight, self.ess, self.kind, self.evaluations)
+        return Completed(
+            self.x.transpose(0, 1), self.how, weight, self.ess, self.kind, self.evaluations
+        )
 
     @classmethod
     def cat(cls, parts: Sequence[Filled]) -> Filled:
@@ -386,8 +447,17 @@ YES = Answer(ok=True)
 def add_correction(scored: Scored, correction: Tensor, kind: Kind, how: str) -> Scored:
     """A score in model units, brought to data units by a preprocessor's log-determinant or bound."""
     joined = f"{scored.how}, {how}" if how else scored.how
-    terms = None if scored.terms is None else {**scored.terms, "preprocessing": correction}
-    return replace(scored, value=scored.value + correction, kind=plus(scored.kind, kind), how=joined, terms=terms)
+    if scored.terms is None:
+        terms = None
+    else:
+        terms = {**scored.terms, "preprocessing": correction}
+    return replace(
+        scored,
+        value=scored.value + correction,
+        kind=plus(scored.kind, kind),
+        how=joined,
+        terms=terms,
+    )
 
 
 def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:

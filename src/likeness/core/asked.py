@@ -27,11 +27,16 @@ class Asked(Rows, ABC):
         """Settings of this law's own class, from None, a dict or those that every law takes."""
         if isinstance(settings, self.Settings):
             return settings
-        chosen = settings.model_dump(exclude_unset=True) if isinstance(settings, CoreSettings) else settings
+        if isinstance(settings, CoreSettings):
+            chosen = settings.model_dump(exclude_unset=True)
+        else:
+            chosen = settings
         return self.Settings.parse(chosen or {})
 
     def _seed(self, seed: int | None) -> int:
-        return fresh_seed() if seed is None else whole(seed, "seed", least=None)
+        if seed is None:
+            return fresh_seed()
+        return whole(seed, "seed", least=None)
 
     def _prior(self, prior: Any) -> Tensor:
         """A weight for each class (K,), as the user says it.
@@ -43,14 +48,22 @@ class Asked(Rows, ABC):
         try:
             weights = torch.as_tensor(prior, dtype=self.dtype, device=self.device)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise BadConfig("the prior is no list of numbers", do=f"give {k} weights, one for each class") from error
+            raise BadConfig(
+                "the prior is no list of numbers", do=f"give {k} weights, one for each class"
+            ) from error
         if weights.shape != (k,):
             raise BadConfig(
-                f"a prior of {weights.numel()} weights for {k} classes", do="give one weight for each class"
+                f"a prior of {weights.numel()} weights for {k} classes",
+                do="give one weight for each class",
             )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()) or float(weights.sum()) <= 0:
+        if (
+            not bool(torch.isfinite(weights).all())
+            or bool((weights < 0).any())
+            or float(weights.sum()) <= 0
+        ):
             raise BadConfig(
-                "the prior's weights are not from 0 on", do="give shares of the classes, such as [0.2, 0.8]"
+                "the prior's weights are not from 0 on",
+                do="give shares of the classes, such as [0.2, 0.8]",
             )
         return weights
 
@@ -58,18 +71,26 @@ class Asked(Rows, ABC):
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
 
     def _batch(self, x: Any, given: Any) -> Batch:
-        x = self._unseen(self._given(given)) if x is None else x
+        if x is None:
+            x = self._unseen(self._given(given))
         batch = as_batch(self._roomy(self.space, x), x).to(dtype=self.dtype, device=self.device)
-        condition = self._own_condition(x, batch) if given is None else self._given(given)
+        if given is None:
+            condition = self._own_condition(x, batch)
+        else:
+            condition = self._given(given)
         if condition is not None and len(condition) != len(batch):
-            raise BadData(f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row")
+            raise BadData(
+                f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row"
+            )
         self._needs_condition(condition)
         return replace(batch, given=None if self.given_space is None else condition)
 
     def _needs_condition(self, given: Batch | None) -> None:
         """Refuse a question without a condition to a law that says nothing without one."""
         if self.conditional and given is None:
-            raise Unsupported("this law says nothing without its condition", do="give it: given=...")
+            raise Unsupported(
+                "this law says nothing without its condition", do="give it: given=..."
+            )
 
     def _no_future(self) -> str | None:
         """Why nothing can come behind an item, or None where it can."""
@@ -86,7 +107,9 @@ class Asked(Rows, ABC):
         if not self.space.ragged:
             return batch
         length = self.draw_length(self._noise(0, batch.ids, "blank"), given)
-        return batch if length is None else replace(batch, length=length)
+        if length is None:
+            return batch
+        return replace(batch, length=length)
 
     def _roomy(self, space: Space, x: Any) -> Space:
         """The Space, laid out to the longest of these items where the law goes on to any length."""
@@ -103,14 +126,20 @@ class Asked(Rows, ABC):
         if batch.given is not None or self.given_space is None:
             return batch.given
         told = beside(self.space, self.given_space, x)
-        return None if told is None else told.to(dtype=self.dtype, device=self.device)
+        if told is None:
+            return None
+        return told.to(dtype=self.dtype, device=self.device)
 
     def _given(self, given: Any) -> Batch | None:
         if given is None:
             return None
         if self.given_space is None:
-            raise Unsupported("this law was fitted without `given`", do="fit again with lk.fit(..., given=...)")
-        return as_batch(self._roomy(self.given_space, given), given).to(dtype=self.dtype, device=self.device)
+            raise Unsupported(
+                "this law was fitted without `given`", do="fit again with lk.fit(..., given=...)"
+            )
+        return as_batch(self._roomy(self.given_space, given), given).to(
+            dtype=self.dtype, device=self.device
+        )
 
     def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
         """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.
@@ -125,29 +154,42 @@ class Asked(Rows, ABC):
             mask = _as_mask(evidence)
             if mask.dtype is not torch.bool:
                 raise BadData(
-                    "evidence is neither names nor a mask", do="give names of columns, or True for each entry"
+                    "evidence is neither names nor a mask",
+                    do="give names of columns, or True for each entry",
                 )
         try:
             mask = mask.to(batch.x.device).expand(batch.x.shape)
         except RuntimeError as error:
-            shape, wanted = " x ".join(map(str, mask.shape)), " x ".join(map(str, batch.x.shape[1:]))
-            raise BadData(f"a mask of {shape} for entries of {wanted}", do="give True or False for each") from error
+            shape = " x ".join(map(str, mask.shape))
+            wanted = " x ".join(map(str, batch.x.shape[1:]))
+            raise BadData(
+                f"a mask of {shape} for entries of {wanted}", do="give True or False for each"
+            ) from error
         hidden = mask & batch.holes
         if bool(hidden.any()):
             row = int(torch.nonzero(hidden)[0, 0])
-            raise BadData("a hidden entry cannot be evidence", where=f"row {row}", do="leave it out of the evidence")
+            raise BadData(
+                "a hidden entry cannot be evidence",
+                where=f"row {row}",
+                do="leave it out of the evidence",
+            )
         return mask
 
     def _named(self, wanted: Sequence[str]) -> Tensor:
         """A mask of the columns of these names, or of the entries."""
         columns = self.space.names or ()
-        names = columns if set(wanted) <= set(columns) else entry_names(self.space)
+        if set(wanted) <= set(columns):
+            names = columns
+        else:
+            names = entry_names(self.space)
         unknown = [e for e in wanted if e not in names]
         if unknown:
             shown = ", ".join((columns or names)[:12]) or "without names"
             raise BadData(f"no column {unknown[0]!r}", do=f"the columns are {shown}")
         mask = torch.tensor([n in wanted for n in names])
-        return mask if names is columns or self.space.ragged else mask.reshape(self.space.layout)
+        if names is columns or self.space.ragged:
+            return mask
+        return mask.reshape(self.space.layout)
 
 
 def whole(value: Any, name: str, least: int | None = 0) -> int:
@@ -159,7 +201,9 @@ def whole(value: Any, name: str, least: int | None = 0) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise BadConfig(f"{name}={value!r} is not a whole number", do=f"write {name}=5, say") from None
+        raise BadConfig(
+            f"{name}={value!r} is not a whole number", do=f"write {name}=5, say"
+        ) from None
     if least is not None and number < least:
         raise BadConfig(f"{name}={number} is below {least}", do=f"choose {name} >= {least}")
     return number
@@ -168,6 +212,8 @@ def whole(value: Any, name: str, least: int | None = 0) -> int:
 def _as_mask(evidence: Any) -> Tensor:
     """Truth values as a tensor; anything else as a number, which is no mask."""
     try:
-        return torch.as_tensor(evidence if isinstance(evidence, Tensor | Sequence | np.ndarray) else 0)
+        return torch.as_tensor(
+            evidence if isinstance(evidence, Tensor | Sequence | np.ndarray) else 0
+        )
     except (TypeError, ValueError, RuntimeError):
         return torch.zeros(1)

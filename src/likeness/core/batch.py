@@ -52,7 +52,9 @@ class Batch:
     @property
     def weights(self) -> Tensor:
         """The weight of each row, ones where none was given, (B,)."""
-        return self.weight if self.weight is not None else self.x.new_ones(len(self))
+        if self.weight is not None:
+            return self.weight
+        return self.x.new_ones(len(self))
 
     @property
     def within(self) -> Tensor | None:
@@ -67,8 +69,12 @@ class Batch:
         """Which entries are there and known, bool (B, *E)."""
         within = self.within
         if self.observed is None:
-            return torch.ones_like(self.x, dtype=torch.bool) if within is None else within
-        return self.observed if within is None else self.observed & within
+            if within is None:
+                return torch.ones_like(self.x, dtype=torch.bool)
+            return within
+        if within is None:
+            return self.observed
+        return self.observed & within
 
     @property
     def holes(self) -> Tensor:
@@ -76,7 +82,9 @@ class Batch:
         within = self.within
         if self.observed is None:
             return torch.zeros_like(self.x, dtype=torch.bool)
-        return ~self.observed if within is None else ~self.observed & within
+        if within is None:
+            return ~self.observed
+        return ~self.observed & within
 
     @property
     def full(self) -> bool:
@@ -92,8 +100,12 @@ class Batch:
         parts = [self.holes.flatten(1)]
         if self.given is not None:
             holes = self.given.holes.flatten(1)
-            parts += [holes, self.given.x.flatten(1).masked_fill(holes, 0.0)] if classes else [holes]
-        return torch.cat([part.double() for part in parts], -1).unique(dim=0, return_inverse=True)[1]
+            parts += (
+                [holes, self.given.x.flatten(1).masked_fill(holes, 0.0)] if classes else [holes]
+            )
+        return torch.cat([part.double() for part in parts], -1).unique(dim=0, return_inverse=True)[
+            1
+        ]
 
     def repeat(self, n: int) -> Batch:
         """The rows n times over, draw-major (n*B,)."""
@@ -101,11 +113,15 @@ class Batch:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Batch:
         """The batch with values of another type or on another device."""
-        return self._each(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+        return self._each(
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        )
 
     def hide(self, hidden: Tensor) -> Batch:
         """The batch with more entries hidden, bool broadcastable to (B, *E)."""
-        observed = (torch.ones_like(self.x, dtype=torch.bool) if self.observed is None else self.observed) & ~hidden
+        observed = (
+            torch.ones_like(self.x, dtype=torch.bool) if self.observed is None else self.observed
+        ) & ~hidden
         return replace(self, x=self.x.masked_fill(~observed, 0.0), observed=observed)
 
     def with_x(self, x: Tensor) -> Batch:
@@ -123,11 +139,21 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         def maybe(t: Tensor | None) -> Tensor | None:
-            return None if t is None else change(t)
+            if t is None:
+                return None
+            return change(t)
 
-        given = None if self.given is None else self.given._each(change)
+        if self.given is None:
+            given = None
+        else:
+            given = self.given._each(change)
         return Batch(
-            change(self.x), maybe(self.observed), maybe(self.length), maybe(self.weight), given, maybe(self.index)
+            change(self.x),
+            maybe(self.observed),
+            maybe(self.length),
+            maybe(self.weight),
+            given,
+            maybe(self.index),
         )
 
 
@@ -136,10 +162,15 @@ def concat(batches: list[Batch]) -> Batch:
 
     def join(parts: list[Tensor | None]) -> Tensor | None:
         known = [p for p in parts if p is not None]
-        return torch.cat(known) if known else None
+        if known:
+            return torch.cat(known)
+        return None
 
     some_hidden = any(b.observed is not None for b in batches)
-    observed = [b.observed if b.observed is not None else torch.ones_like(b.x, dtype=torch.bool) for b in batches]
+    observed = [
+        b.observed if b.observed is not None else torch.ones_like(b.x, dtype=torch.bool)
+        for b in batches
+    ]
     weighted = any(b.weight is not None for b in batches)
     givens = [b.given for b in batches if b.given is not None]
     return Batch(
@@ -163,7 +194,10 @@ def thinned(batches: Iterable[Batch], stride: int) -> Batch:
 def missing(space: Space, rows: int, like: Tensor) -> Batch:
     """A batch in which nothing is known: the missing `given`."""
     x = like.new_zeros((rows, *space.layout))
-    length = torch.zeros(rows, dtype=torch.int64, device=like.device) if space.ragged else None
+    if space.ragged:
+        length = torch.zeros(rows, dtype=torch.int64, device=like.device)
+    else:
+        length = None
     return Batch(x, observed=torch.zeros_like(x, dtype=torch.bool), length=length)
 
 
@@ -171,9 +205,14 @@ def after(batch: Batch, steps: int) -> Batch:
     """The items of a ragged Space with so many more steps behind each, which are hidden."""
     assert batch.length is not None
     size = int(max(batch.length.tolist(), default=0)) + steps - batch.x.shape[1]
-    pad = (0, 0) * (batch.x.dim() - 2) + (0, size)  # less than nothing where items were laid out to a longer one
+    pad = (0, 0) * (batch.x.dim() - 2) + (
+        0,
+        size,
+    )  # less than nothing where items were laid out to a longer one
     x, present = (torch.nn.functional.pad(t, pad) for t in (batch.x, batch.present))
-    return replace(batch, x=x.masked_fill(~present, 0.0), length=batch.length + steps, observed=present)
+    return replace(
+        batch, x=x.masked_fill(~present, 0.0), length=batch.length + steps, observed=present
+    )
 
 
 # Readers of other types (frames, paths) are filled in by the data layer: core knows tensors and arrays only.
@@ -188,8 +227,12 @@ def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
     Raises:
         BadData: If it does not lie in its Space.
     """
-    found = next((told for read in BESIDE if (told := read(space, given_space, data)) is not None), None)
-    return None if found is None else check(given_space, found)
+    found = next(
+        (told for read in BESIDE if (told := read(space, given_space, data)) is not None), None
+    )
+    if found is None:
+        return None
+    return check(given_space, found)
 
 
 def as_batch(space: Space, data: Any) -> Batch:
@@ -212,11 +255,15 @@ def as_batch(space: Space, data: Any) -> Batch:
 def lengths_of(space: Space, data: Any) -> set[int]:
     """The lengths of items whose first axis may be of any, none where only a reader could tell."""
     if isinstance(data, Batch):
-        return {int(data.x.shape[1])} if data.length is None else set(data.length.tolist())
+        if data.length is None:
+            return {int(data.x.shape[1])}
+        return set(data.length.tolist())
     if isinstance(data, list | tuple):
         return {len(item) for item in data if hasattr(item, "__len__")}
     shape: tuple[int, ...] = tuple(getattr(data, "shape", ()))
-    return {shape[1]} if len(shape) == len(space.shape) + 1 else set()
+    if len(shape) == len(space.shape) + 1:
+        return {shape[1]}
+    return set()
 
 
 def from_array(space: Space, data: Any) -> Batch:
@@ -225,23 +272,35 @@ def from_array(space: Space, data: Any) -> Batch:
         return _from_ragged(space, data)
     x = _as_tensor(data)
     if x.dim() == 0:
-        return from_array(space, x[None]) if space.dims == 1 else _refuse_shape(space, x[None])
+        if space.dims == 1:
+            return from_array(space, x[None])
+        return _refuse_shape(space, x[None])
     if x.dim() == len(space.shape) and not space.ragged and x.shape == space.layout:
         x = x[None]
     if x.dim() == 1 and space.dims == 1:
         x = x[:, None]
     if space.ragged and x.dim() == len(space.shape) + 1 and x.shape[1] < (space.longest or 0):
         return _from_ragged(space, list(x))
-    length = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64) if space.ragged and x.dim() > 1 else None
+    if space.ragged and x.dim() > 1:
+        length = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64)
+    else:
+        length = None
     return _holes(space, x, length)
 
 
 def _as_tensor(data: Any) -> Tensor:
     try:
-        x = data if isinstance(data, Tensor) else torch.as_tensor(np.asarray(data))
+        if isinstance(data, Tensor):
+            x = data
+        else:
+            x = torch.as_tensor(np.asarray(data))
     except (TypeError, ValueError) as error:
-        raise BadData("the data are not an array of numbers", do="give a tensor, an array or a frame") from error
-    return x if x.is_floating_point() else x.to(torch.float64 if x.dtype == torch.int64 else torch.float32)
+        raise BadData(
+            "the data are not an array of numbers", do="give a tensor, an array or a frame"
+        ) from error
+    if x.is_floating_point():
+        return x
+    return x.to(torch.float64 if x.dtype == torch.int64 else torch.float32)
 
 
 def _from_ragged(space: Space, items: list[Any] | tuple[Any, ...]) -> Batch:
@@ -293,8 +352,12 @@ def _refuse_shape(space: Space, x: Tensor) -> NoReturn:
 def _fit_length(space: Space, batch: Batch) -> Batch:
     if not space.ragged:
         return batch
-    rows, longest = batch.x.shape[1], space.layout[0]
-    length = batch.length if batch.length is not None else torch.full((len(batch),), rows, dtype=torch.int64)
+    rows = batch.x.shape[1]
+    longest = space.layout[0]
+    if batch.length is not None:
+        length = batch.length
+    else:
+        length = torch.full((len(batch),), rows, dtype=torch.int64)
     if len(batch) and int(length.max()) > longest:
         row = int(length.argmax())
         raise BadData(
@@ -303,31 +366,46 @@ def _fit_length(space: Space, batch: Batch) -> Batch:
             do="cut it, or fit again with items as long as that",
         )
     if rows >= longest:
-        hidden = None if batch.observed is None else batch.observed[:, :longest]
+        if batch.observed is None:
+            hidden = None
+        else:
+            hidden = batch.observed[:, :longest]
         return replace(batch, x=batch.x[:, :longest], observed=hidden, length=length)
     pad = (0, 0) * (batch.x.dim() - 2) + (0, longest - rows)
-    hidden = None if batch.observed is None else torch.nn.functional.pad(batch.observed, pad, value=True)
+    if batch.observed is None:
+        hidden = None
+    else:
+        hidden = torch.nn.functional.pad(batch.observed, pad, value=True)
     return replace(batch, x=torch.nn.functional.pad(batch.x, pad), observed=hidden, length=length)
 
 
 def _out_of_bounds(space: Space, x: Tensor) -> Tensor:
     """Where a real lies outside what its variable may be."""
-    low = [v.lower if v.type == "real" and v.lower is not None else -torch.inf for v in space.columns]
-    high = [v.upper if v.type == "real" and v.upper is not None else torch.inf for v in space.columns]
+    low = [
+        v.lower if v.type == "real" and v.lower is not None else -torch.inf for v in space.columns
+    ]
+    high = [
+        v.upper if v.type == "real" and v.upper is not None else torch.inf for v in space.columns
+    ]
     return (x < torch.tensor(low).to(x)) | (x > torch.tensor(high).to(x))
 
 
 def _finite(column: Real) -> str:
     if column.lower is None and column.upper is None:
         return "a finite number"
-    low, high = (f"{edge:g}" if edge is not None else "any" for edge in (column.lower, column.upper))
+    low, high = (
+        f"{edge:g}" if edge is not None else "any" for edge in (column.lower, column.upper)
+    )
     return f"a number between its bounds, {low} and {high}"
 
 
 def _check_values(space: Space, batch: Batch) -> None:
     """Finite reals, whole codes within range; the first offending entry is named."""
     bad = ~torch.isfinite(batch.x)
-    top = torch.tensor([v.states - 1 if v.type != "real" else torch.inf for v in space.columns], device=batch.x.device)
+    top = torch.tensor(
+        [v.states - 1 if v.type != "real" else torch.inf for v in space.columns],
+        device=batch.x.device,
+    )
     coded = torch.tensor([v.type != "real" for v in space.columns], device=batch.x.device)
     if bool(coded.any()):
         outside = (batch.x < 0) | (batch.x > top) | (batch.x != batch.x.round())
@@ -338,15 +416,23 @@ def _check_values(space: Space, batch: Batch) -> None:
     if not bool(bad.any()):
         return
     where = torch.nonzero(bad)[0].tolist()
-    name = f"column {space.names[where[-1]]!r}" if space.names else f"entry {tuple(where[1:])}"
+    if space.names:
+        name = f"column {space.names[where[-1]]!r}"
+    else:
+        name = f"entry {tuple(where[1:])}"
     value = float(batch.x[tuple(where)])
-    column = space.columns[where[-1]] if len(space.columns) > 1 else space.columns[0]
-    wanted = (
-        _finite(cast("Real", column))
-        if column.type == "real"
-        else f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
-    )
-    wanted = "a whole number 0, 1, 2, ..." if column.type == "count" else wanted
+    if len(space.columns) > 1:
+        column = space.columns[where[-1]]
+    else:
+        column = space.columns[0]
+    if column.type == "real":
+        wanted = _finite(cast("Real", column))
+    else:
+        wanted = f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+    if column.type == "count":
+        wanted = "a whole number 0, 1, 2, ..."
     raise BadData(
-        f"{value:g} is not {wanted}", where=f"row {where[0]}, {name}", do="mend the value, or mark it as missing (NaN)"
+        f"{value:g} is not {wanted}",
+        where=f"row {where[0]}, {name}",
+        do="mend the value, or mark it as missing (NaN)",
     )

@@ -31,7 +31,10 @@ class _Closed(BaseModel):
         for name in options:
             if name not in cls.model_fields:
                 near = difflib.get_close_matches(name, list(cls.model_fields), n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(cls.model_fields)}"
+                if near:
+                    hint = f"did you mean {near[0]!r}?"
+                else:
+                    hint = f"the options are {', '.join(cls.model_fields)}"
                 raise BadConfig(f"there is no option {name!r}", do=hint)
         try:
             return cls.model_validate(options)
@@ -40,7 +43,9 @@ class _Closed(BaseModel):
             name = ".".join(map(str, first["loc"])) or "options"
             alone = first["type"] == "tuple_type" and isinstance(first["input"], int | float | str)
             do = f"write {name}=({first['input']!r},)" if alone else None
-            raise BadConfig(f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}", do=do) from error
+            raise BadConfig(
+                f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}", do=do
+            ) from error
 
 
 class Config(_Closed):
@@ -52,7 +57,10 @@ class Config(_Closed):
         values = json.loads(self.model_dump_json())
         for name, info in type(self).model_fields.items():
             extra = info.json_schema_extra
-            section = extra.get("section", "family") if isinstance(extra, dict) else "family"
+            if isinstance(extra, dict):
+                section = extra.get("section", "family")
+            else:
+                section = "family"
             grouped[str(section)][name] = values[name]
         return grouped
 
@@ -67,22 +75,36 @@ class GradientConfig(Config):
 
     lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
     muon: float = option(
-        0.0, "peak learning rate of Muon, which moves matrices of at least 32 by 32 in place of Adam; 0: none",
-        "optimiser", ge=0,
-    )  # fmt: skip
+        0.0,
+        "peak learning rate of Muon, which moves matrices of at least 32 by 32 in place of Adam; 0: none",
+        "optimiser",
+        ge=0,
+    )
     batch: int = option(256, "rows a step", "optimiser", ge=1)
     weight_decay: float = option(0.0, "decoupled weight decay", "optimiser", ge=0)
     clip: float = option(1.0, "largest gradient norm, 0 for none", "optimiser", ge=0)
     ema: float = option(
-        0.999, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
+        0.999,
+        "decay of the averaged weights that answer questions, 0 for none",
+        "optimiser",
+        ge=0,
+        lt=1,
     )
-    schedule: Literal["cosine", "linear", "constant"] = option("cosine", "course of the learning rate", "optimiser")
+    schedule: Literal["cosine", "linear", "constant"] = option(
+        "cosine", "course of the learning rate", "optimiser"
+    )
     warmup: int = option(20, "steps in which the learning rate rises", "optimiser", ge=0)
     precision: Literal["auto", "fp32", "onednn", "bf16"] = option(
-        "auto", "arithmetic of a training step; auto measures where the budget is a time, else fp32", "optimiser"
+        "auto",
+        "arithmetic of a training step; auto measures where the budget is a time, else fp32",
+        "optimiser",
     )
-    patience: int = option(0, "validations without progress before stopping, 0 for never", "optimiser", ge=0)
-    drop_given: float = option(0.1, "rate at which training hides the condition, whole and entry by entry", ge=0, le=1)
+    patience: int = option(
+        0, "validations without progress before stopping, 0 for never", "optimiser", ge=0
+    )
+    drop_given: float = option(
+        0.1, "rate at which training hides the condition, whole and entry by entry", ge=0, le=1
+    )
 
 
 class Settings(_Closed):
@@ -93,9 +115,21 @@ class Settings(_Closed):
     precision: oneDNN's products are as exact as torch's own and on some processors twice as fast; other bits, though.
     """
 
-    reserved: ClassVar[tuple[str, ...]] = ("data", "budget", "seed", "holdout", "out", "given", "settings")
+    reserved: ClassVar[tuple[str, ...]] = (
+        "data",
+        "budget",
+        "seed",
+        "holdout",
+        "out",
+        "given",
+        "settings",
+    )
     strict: bool = option(False, "bits of an item do not depend on the rows beside it")
     rows: int = option(4096, "rows computed at once", ge=1)
-    precision: Literal["fp32", "onednn"] = option("fp32", "arithmetic of single-precision products while answering")
-    particles: int = option(256, "weighted particles of each row, where completion needs them", ge=1)
+    precision: Literal["fp32", "onednn"] = option(
+        "fp32", "arithmetic of single-precision products while answering"
+    )
+    particles: int = option(
+        256, "weighted particles of each row, where completion needs them", ge=1
+    )
     length: int | None = option(None, "length of every drawn item of a ragged space", ge=0)

@@ -28,7 +28,8 @@ class Summary(nn.Module):
 
     def __init__(self, space: Space) -> None:
         super().__init__()
-        self.space, self.coded = space, any(v.type == "nominal" for v in space.columns)
+        self.space = space
+        self.coded = any(v.type == "nominal" for v in space.columns)
         self.size = self._raw_size()
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("std", torch.ones(self.size))
@@ -51,7 +52,9 @@ class Summary(nn.Module):
     def forward(self, given: Batch) -> Tensor:
         """The standardised summary, 0 where hidden, (B, C)."""
         standard = (self.raw(given) - self.mean).div_(self.std)
-        return standard if given.observed is None and not self.space.ragged else standard * self.mask(given)
+        if given.observed is None and not self.space.ragged:
+            return standard
+        return standard * self.mask(given)
 
     def raw(self, given: Batch) -> Tensor:
         """The summary in data units, (B, C)."""
@@ -116,11 +119,15 @@ class Joined(nn.Module):
 
     def __init__(self, space: Space, given_space: Space | None, *, per_class: bool) -> None:
         super().__init__()
-        self.given_space, self.per_class = given_space, per_class
+        self.given_space = given_space
+        self.per_class = per_class
         self.summary = Summary(given_space) if given_space is not None and not per_class else None
         self.dims = space.dims
         self.size = self.dims + (self.summary.size if self.summary else 0)
-        self.classes = (given_space.label or 1) if given_space is not None and per_class else 1
+        if given_space is not None and per_class:
+            self.classes = given_space.label or 1
+        else:
+            self.classes = 1
 
     def fit(self, source: Source) -> None:
         """Location and scale of what is given."""
@@ -129,11 +136,14 @@ class Joined(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """V and what of it is known, (B, size)."""
-        x, present = batch.x.flatten(1), batch.present.flatten(1)
+        x = batch.x.flatten(1)
+        present = batch.present.flatten(1)
         if self.summary is None:
             return x, present
         given = self.given(batch)
-        return torch.cat([x, self.summary(given)], -1), torch.cat([present, self.summary.mask(given) > 0], -1)
+        return torch.cat([x, self.summary(given)], -1), torch.cat(
+            [present, self.summary.mask(given) > 0], -1
+        )
 
     def alone(self, known: Tensor) -> Tensor:
         """What is known of the condition alone."""
@@ -142,7 +152,9 @@ class Joined(nn.Module):
     def given(self, batch: Batch) -> Batch:
         """What is given, all hidden where nothing is."""
         assert self.given_space is not None
-        return batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+        if batch.given is not None:
+            return batch.given
+        return missing(self.given_space, len(batch), batch.x)
 
     def hot(self, batch: Batch, prior: Callable[[], Tensor]) -> Tensor:
         """Which class each row is of, one-hot (B, K); a missing label belongs to all by the prior (K,)."""
@@ -169,4 +181,6 @@ def _numbers(column: Tensor, variable: Variable) -> Tensor:
 
 def _width(variable: Variable) -> int:
     """Numbers that stand for one entry of a condition."""
-    return int(variable.states) if variable.type == "nominal" else 1
+    if variable.type == "nominal":
+        return int(variable.states)
+    return 1

@@ -11,7 +11,9 @@ class LikenessError(Exception):
     """
 
     def __init__(self, what: str, *, where: str | None = None, do: str | None = None) -> None:
-        self.what, self.where, self.do = what, where, do
+        self.what = what
+        self.where = where
+        self.do = do
         place = f" ({where})" if where else ""
         remedy = f"; {do}" if do else ""
         super().__init__(f"{what}{place}{remedy}")

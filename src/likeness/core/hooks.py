@@ -54,22 +54,31 @@ class Hooks(ABC):
     conditional: bool = False
 
     def __init__(self, space: Space, given_space: Space | None = None) -> None:
-        self.space, self.given_space, self.codes = space, given_space, None
-        self.preprocessor, self.filler = None, None
+        self.space = space
+        self.given_space = given_space
+        self.codes = None
+        self.preprocessor = None
+        self.filler = None
 
     # ---- hooks: one checked batch in model units -------------------------------------------------------------------
 
     @absent
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         """One item for each row of noise, (B, *E) in model units."""
         raise NotImplementedError
 
-    def _trajectory(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor | None:
+    def _trajectory(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor | None:
         """The items of `_sample` along the way, (B, T, *E), themselves last; None where they are not asked for."""
         return None
 
     @absent
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
+    def _sample_ended(
+        self, noise: Noise, given: Batch | None, settings: Any
+    ) -> tuple[Tensor, Tensor]:
         """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
         raise NotImplementedError
 

@@ -63,25 +63,41 @@ class Law(Asked):
             Unsupported: Where the law cannot sample, with the reason.
         """
         self._need("sample")
-        chosen, asked = self._seed(seed), self._settings(settings)
-        n, first = whole(n, "n"), whole(first, "first")
+        chosen = self._seed(seed)
+        asked = self._settings(settings)
+        n = whole(n, "n")
+        first = whole(first, "first")
         if given is None:
             self._needs_condition(None)
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
-            x, length, path = self._tiled(noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked))
-            told = self._drawn_given(noise, None) if self._sums_classes() else None
+            x, length, path = self._tiled(
+                noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked)
+            )
+            if self._sums_classes():
+                told = self._drawn_given(noise, None)
+            else:
+                told = None
             return self._draws(x, length, path, chosen, first, told, asked)
         batch = self._given(given)
         assert batch is not None
         flat = batch.repeat(n)
         noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
         drawn = self._tiled(
-            noise.place, asked, lambda rows: self._sample_rows(noise[rows], flat[rows], asked), alike=flat
+            noise.place,
+            asked,
+            lambda rows: self._sample_rows(noise[rows], flat[rows], asked),
+            alike=flat,
         )
         x, length, path = drawn
         x = x.reshape(n, len(batch), *x.shape[1:])
-        length = None if length is None else length.reshape(n, len(batch))
-        path = None if path is None else path.unflatten(0, (n, len(batch)))
+        if length is None:
+            length = None
+        else:
+            length = length.reshape(n, len(batch))
+        if path is None:
+            path = None
+        else:
+            path = path.unflatten(0, (n, len(batch)))
         return self._draws(x, length, path, chosen, first, batch, asked)
 
     @final
@@ -104,20 +120,36 @@ class Law(Asked):
             BadData: If a hidden entry is named as evidence.
         """
         self._need("log_prob")
-        chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, given)
+        chosen = self._seed(seed)
+        asked = self._settings(settings)
+        batch = self._batch(x, given)
         noise = self._noise(chosen, batch.ids, "log_prob")
         scored = self._score(batch, noise, effort, asked)
         known = batch.present
         if evidence is not None:
             mask = self._evidence(evidence, batch)
             base = self._score(batch.hide(~mask), noise, effort, asked)
-            scored, known = _ratio(scored, base), known & ~mask
-        drew = chosen if scored.stderr is not None or scored.kind is not Kind.EXACT else None
+            scored = _ratio(scored, base)
+            known = known & ~mask
+        if scored.stderr is not None or scored.kind is not Kind.EXACT:
+            drew = chosen
+        else:
+            drew = None
         dims = known.flatten(1).sum(-1)
         own = self._roomy(self.space, batch)
-        measure = self.measure if own.ragged == self.space.ragged else own.measure
+        if own.ragged == self.space.ragged:
+            measure = self.measure
+        else:
+            measure = own.measure
         return LogProb(
-            scored.value, scored.kind, measure, scored.how, scored.stderr, scored.terms, dims=dims, seed=drew
+            scored.value,
+            scored.kind,
+            measure,
+            scored.how,
+            scored.stderr,
+            scored.terms,
+            dims=dims,
+            seed=drew,
         )
 
     @final
@@ -139,24 +171,47 @@ class Law(Asked):
         Raises:
             Unsupported: Where no route leads there, with the reasons.
         """
-        chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, given)
-        n, first = whole(n, "n", least=1), whole(first, "first")
+        chosen = self._seed(seed)
+        asked = self._settings(settings)
+        batch = self._batch(x, given)
+        n = whole(n, "n", least=1)
+        first = whole(first, "first")
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
         parts = []
         for way, rows in self._ways("complete", route, batch):
             function = Law._complete_rows if way is None else way.function
-            parts.append((rows, self._completed(function, Question(batch[rows], noise[rows], asked, n=n))))
+            parts.append(
+                (rows, self._completed(function, Question(batch[rows], noise[rows], asked, n=n)))
+            )
         done = parts[0][1] if len(parts) == 1 else regrouped(parts)
         drawn = torch.where(batch.present[None], batch.x[None], done.x)
-        drawn = drawn if batch.within is None else drawn.masked_fill(~batch.within[None], 0.0)
+        if batch.within is not None:
+            drawn = drawn.masked_fill(~batch.within[None], 0.0)
         if done.ess is not None:
             _warn_if_few(done.ess, done.kind)
-        size = done.ess if done.ess is not None else torch.full((len(batch),), float(n), dtype=self.dtype)
-        length = None if batch.length is None else batch.length.expand(n, -1)
+        if done.ess is not None:
+            size = done.ess
+        else:
+            size = torch.full((len(batch),), float(n), dtype=self.dtype)
+        if batch.length is None:
+            length = None
+        else:
+            length = batch.length.expand(n, -1)
         return Draws(
-            drawn, self._roomy(self.space, batch), done.how, chosen, first, length, batch.given, done.evaluations,
-            done.kind, done.log_weight, size, given_space=self.given_space, told=batch.present,
-        )  # fmt: skip
+            drawn,
+            self._roomy(self.space, batch),
+            done.how,
+            chosen,
+            first,
+            length,
+            batch.given,
+            done.evaluations,
+            done.kind,
+            done.log_weight,
+            size,
+            given_space=self.given_space,
+            told=batch.present,
+        )
 
     @final
     def forecast(
@@ -181,23 +236,39 @@ class Law(Asked):
         steps = whole(steps, "steps", least=1)
         self._need("forecast")
         batch = self._batch(x, given)
-        length = torch.full_like(batch.ids, batch.x.shape[1]) if batch.length is None else batch.length
+        if batch.length is None:
+            length = torch.full_like(batch.ids, batch.x.shape[1])
+        else:
+            length = batch.length
         longer = after(replace(batch, length=length), steps)
-        done = self.complete(longer, n=n, given=longer.given, seed=seed, first=first, settings=settings)
+        done = self.complete(
+            longer, n=n, given=longer.given, seed=seed, first=first, settings=settings
+        )
         ahead = length[:, None] + torch.arange(steps, device=batch.x.device)
-        place = ahead.reshape(*ahead.shape, *[1] * (batch.x.dim() - 2)).expand(-1, -1, *batch.x.shape[2:])
+        place = ahead.reshape(*ahead.shape, *[1] * (batch.x.dim() - 2)).expand(
+            -1, -1, *batch.x.shape[2:]
+        )
         return replace(
-            done, x=done.x.gather(2, place.expand(n, *place.shape)), how=f"{steps} steps ahead, {done.how}",
-            space=self.space.model_copy(update={"shape": (None, *self.space.shape[1:]), "longest": steps}), told=None,
+            done,
+            x=done.x.gather(2, place.expand(n, *place.shape)),
+            how=f"{steps} steps ahead, {done.how}",
+            space=self.space.model_copy(
+                update={"shape": (None, *self.space.shape[1:]), "longest": steps}
+            ),
+            told=None,
             length=torch.full_like(length, steps).expand(n, -1),
-        )  # fmt: skip
+        )
 
-    def _completed(self, function: Callable[[Law, Question], Completed], asked: Question) -> Completed:
+    def _completed(
+        self, function: Callable[[Law, Question], Completed], asked: Question
+    ) -> Completed:
         """One way of completing, in tiles of rows."""
         return self._tiled(
             asked.batch.ids,
             asked.settings,
-            lambda rows: Filled.of(function(self, replace(asked, batch=asked.batch[rows], noise=asked.noise[rows]))),
+            lambda rows: Filled.of(
+                function(self, replace(asked, batch=asked.batch[rows], noise=asked.noise[rows]))
+            ),
             alike=asked.batch,
         ).completed
 
@@ -210,7 +281,10 @@ class Law(Asked):
         noise = self._noise(0, batch.ids, "mode")
         function = Law._mode_rows if answer is None else answer.function
         return self._tiled(
-            batch.ids, asked, lambda rows: function(self, Question(batch[rows], noise[rows], asked)), alike=batch
+            batch.ids,
+            asked,
+            lambda rows: function(self, Question(batch[rows], noise[rows], asked)),
+            alike=batch,
         )
 
     @final
@@ -225,7 +299,8 @@ class Law(Asked):
     ) -> RowLaw:
         """The law of the code of each row: responsibilities, a posterior, a latent point."""
         self._need("encode")
-        asked, batch = self._settings(settings), self._batch(x, given)
+        asked = self._settings(settings)
+        batch = self._batch(x, given)
         noise = self._noise(self._seed(seed), batch.ids, "encode")
 
         def f(rows: Places) -> RowLaw:
@@ -239,7 +314,8 @@ class Law(Asked):
         """The law of x for each code z (B, *codes); a point where the map is deterministic."""
         self._need("decode")
         codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
-        batch, asked = self._given(given), self._settings(settings)
+        batch = self._given(given)
+        asked = self._settings(settings)
         index = torch.arange(len(codes))
 
         def f(rows: Places) -> RowLaw:
@@ -259,11 +335,16 @@ class Law(Asked):
         settings: Any = None,
     ) -> Posterior:
         """p(y | x) for a nominal `given`, under the learned class prior or another one (K,)."""
-        chosen, asked, batch = self._seed(seed), self._settings(settings), self._batch(x, None)
+        chosen = self._seed(seed)
+        asked = self._settings(settings)
+        batch = self._batch(x, None)
         answer = self._route("classify", route, batch)
         assert answer is not None
         noise = self._noise(chosen, batch.ids, "classify")
-        weights = self.class_prior() if prior is None else self._prior(prior)
+        if prior is None:
+            weights = self.class_prior()
+        else:
+            weights = self._prior(prior)
         asking = Question(batch, noise, asked, effort=effort, prior=weights / weights.sum())
         with torch.no_grad(), self.asking():
             posterior: Posterior = answer.function(self, asking)
@@ -296,7 +377,9 @@ class Law(Asked):
         return self._asked_of_route("anomaly_map", x, given, route, seed, settings)
 
     @final
-    def p_value(self, x: Any, *, given: Any = None, seed: int | None = None, settings: Any = None) -> Tensor:
+    def p_value(
+        self, x: Any, *, given: Any = None, seed: int | None = None, settings: Any = None
+    ) -> Tensor:
         """The conformal p-value of each row against held-out scores, (B,): (1 + #{s_i >= s}) / (n + 1)."""
         return self._asked_of_route("p_value", x, given, None, seed, settings)
 
@@ -305,7 +388,9 @@ class Law(Asked):
         """Whether and by which routes the verb can be answered, best first; else why not."""
         own = verb in HOOKS and self.has(f"_{verb}")
         if verb == "forecast":
-            return self.support("complete") if (why := self._no_future()) is None else no(why)
+            if (why := self._no_future()) is None:
+                return self.support("complete")
+            return no(why)
         reason = self._why_not(verb)
         if reason is not None:
             return no(reason)
@@ -321,7 +406,9 @@ class Law(Asked):
         from likeness.core.routes import ROUTES  # the list grows as layers above register theirs
 
         reasons = [why for r in ROUTES if r.verb == verb and (why := r.why_not(self))]
-        return f" ({'; '.join(reasons)})" if reasons else ""
+        if reasons:
+            return f" ({'; '.join(reasons)})"
+        return ""
 
     def _need(self, verb: str) -> None:
         answer = self.support(verb)
@@ -336,13 +423,18 @@ class Law(Asked):
         names = (*own, *routes)
         if not names:
             raise Unsupported(
-                f"{verb} has no route for these rows", do=f"routes for others: {', '.join(self.support(verb).routes)}"
+                f"{verb} has no route for these rows",
+                do=f"routes for others: {', '.join(self.support(verb).routes)}",
             )
         if wanted is not None and wanted not in names:
-            raise Unsupported(f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}")
+            raise Unsupported(
+                f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}"
+            )
         return routes.get(wanted or names[0])
 
-    def _ways(self, verb: str, wanted: str | None, batch: Batch) -> list[tuple[Route | None, Tensor]]:
+    def _ways(
+        self, verb: str, wanted: str | None, batch: Batch
+    ) -> list[tuple[Route | None, Tensor]]:
         """The route of each row, which knows of no other row: (route, rows) for each route that is taken."""
         self._need(verb)
         rows = torch.arange(len(batch))
@@ -354,7 +446,10 @@ class Law(Asked):
         labels = [None if c is None else c.name for c in chosen]
         names = dict(zip(labels, chosen, strict=True))
         each = [labels[k] for k in of.tolist()]
-        return [(route, torch.tensor([i for i in rows.tolist() if each[i] == name])) for name, route in names.items()]
+        return [
+            (route, torch.tensor([i for i in rows.tolist() if each[i] == name]))
+            for name, route in names.items()
+        ]
 
     def _asked_of_route(
         self,
@@ -365,7 +460,8 @@ class Law(Asked):
         seed: int | None,
         settings: Any,
     ) -> Tensor:
-        asked, batch = self._settings(settings), self._batch(x, given)
+        asked = self._settings(settings)
+        batch = self._batch(x, given)
         route = self._route(verb, wanted, batch)
         assert route is not None
         noise = self._noise(self._seed(seed), batch.ids, verb)
@@ -383,13 +479,31 @@ class Law(Asked):
         given: Batch | None,
         settings: Any,
     ) -> Draws:
-        how, calls = self.how("sample", settings), self.evaluations(settings)
-        path = None if path is None else path.movedim(x.dim() - len(self.space.shape), 0)
-        return Draws(x, self.space, how, seed, first, length, given, calls, path=path, given_space=self.given_space)
+        how = self.how("sample", settings)
+        calls = self.evaluations(settings)
+        if path is None:
+            path = None
+        else:
+            path = path.movedim(x.dim() - len(self.space.shape), 0)
+        return Draws(
+            x,
+            self.space,
+            how,
+            seed,
+            first,
+            length,
+            given,
+            calls,
+            path=path,
+            given_space=self.given_space,
+        )
 
 
 def _warn_if_few(ess: Tensor, kind: Kind) -> None:
-    poor = (ess < FEW) if kind is not Kind.EXACT else torch.zeros_like(ess, dtype=torch.bool)
+    if kind is not Kind.EXACT:
+        poor = ess < FEW
+    else:
+        poor = torch.zeros_like(ess, dtype=torch.bool)
     if bool(poor.any()):
         warnings.warn(
             f"{int(poor.sum())} of {len(ess)} rows rest on fewer than {FEW} effective particles "
@@ -401,5 +515,10 @@ def _warn_if_few(ess: Tensor, kind: Kind) -> None:
 def _ratio(whole: Scored, part: Scored) -> Scored:
     """Log p(a, b) - log p(b), the errors of the two added in squares."""
     errors = [s.stderr for s in (whole, part) if s.stderr is not None]
-    stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt() if errors else None
-    return Scored(whole.value - part.value, minus(whole.kind, part.kind), f"{whole.how}, ratio", stderr)
+    if errors:
+        stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt()
+    else:
+        stderr = None
+    return Scored(
+        whole.value - part.value, minus(whole.kind, part.kind), f"{whole.how}, ratio", stderr
+    )

@@ -57,7 +57,9 @@ class Model(Law, nn.Module):
 
     def __init__(self, config: Any, space: Space, given_space: Space | None = None) -> None:
         nn.Module.__init__(self)
-        self.config, self.space, self.given_space = config, space, given_space
+        self.config = config
+        self.space = space
+        self.given_space = given_space
         self.codes: Space | None = None
         self.preprocessor: Preprocessor | None = None
         self.filler: Filler | None = None
@@ -89,7 +91,9 @@ class Model(Law, nn.Module):
     def accepts(cls, config: Any, space: Space, given_space: Space | None = None) -> Answer:
         """Whether the family takes these Spaces, before any fit."""
         why = cls._refuse(config, space, given_space)
-        return YES if why is None else no(why)
+        if why is None:
+            return YES
+        return no(why)
 
     def _prepare(self, source: Source) -> None:
         """What a family takes from the training split beyond what the base class does."""
@@ -113,7 +117,9 @@ class Model(Law, nn.Module):
         for batch in source.chunks(65536):
             weights = batch.weights.double()
             if batch.length is not None and self.space.ragged:
-                self.lengths.index_add_(0, batch.length.to(self.lengths.device), weights.to(self.lengths))
+                self.lengths.index_add_(
+                    0, batch.length.to(self.lengths.device), weights.to(self.lengths)
+                )
             if self._sums_classes() and batch.given is not None:
                 known = batch.given.present.flatten(1).all(-1)
                 self.classes.index_add_(
@@ -174,7 +180,10 @@ class Model(Law, nn.Module):
         """A training batch in model units, and the correction that brings its log p to data units, (B,)."""
         batch = batch.to(dtype=self.dtype, device=self.device)
         if self.given_space is not None:
-            given = batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
+            if batch.given is not None:
+                given = batch.given
+            else:
+                given = missing(self.given_space, len(batch), batch.x)
             batch = replace(batch, given=_dropped(given, noise, drop))
         inside, correction, _ = self._inside(batch, noise)
         if self.fill_holes(inside):
@@ -191,13 +200,22 @@ class Model(Law, nn.Module):
         """
         settings = self.Settings()
         if self.support("log_prob"):
-            return -self._score(batch.to(dtype=self.dtype, device=self.device), noise, None, settings).value
+            return -self._score(
+                batch.to(dtype=self.dtype, device=self.device), noise, None, settings
+            ).value
         if not self.support("sample"):
-            raise Unsupported(f"{type(self).__name__} has neither log_prob nor sample to validate by")
+            raise Unsupported(
+                f"{type(self).__name__} has neither log_prob nor sample to validate by"
+            )
         many = noise.draws(CRITERION_DRAWS)
-        given = None if batch.given is None else batch.given.repeat(CRITERION_DRAWS)
+        if batch.given is None:
+            given = None
+        else:
+            given = batch.given.repeat(CRITERION_DRAWS)
         y, *_ = self._tiled(
-            many.place, settings, lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings)
+            many.place,
+            settings,
+            lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings),
         )
         y = y.reshape(CRITERION_DRAWS, len(batch), -1) * batch.present.flatten(1)
         near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
@@ -226,15 +244,21 @@ class Model(Law, nn.Module):
 
     def kind_of_criterion(self) -> str:
         """What `criterion` is, in words."""
-        return "-log p" if self.support("log_prob") else "energy score"
+        if self.support("log_prob"):
+            return "-log p"
+        return "energy score"
 
 
 class Inside:
     """A Source seen through a model's preprocessor: what fillers and staged learners fit."""
 
     def __init__(self, model: Model, source: Source) -> None:
-        self.model, self.source = model, source
-        self.space = model.preprocessor.out if model.preprocessor is not None else source.space
+        self.model = model
+        self.source = source
+        if model.preprocessor is not None:
+            self.space = model.preprocessor.out
+        else:
+            self.space = source.space
         self.given_space = source.given_space
 
     def __len__(self) -> int:
@@ -260,7 +284,9 @@ class Inside:
 
 
 def _rows(given: Batch | None, rows: Places) -> Batch | None:
-    return None if given is None else given[rows]
+    if given is None:
+        return None
+    return given[rows]
 
 
 def _dropped(given: Batch, noise: Noise, rate: float) -> Batch:

@@ -29,7 +29,10 @@ class Mapped:
     """
 
     def __init__(self, source: Any, codes: Codes, space: Space, seed: int = 0) -> None:
-        self.source, self.codes, self.space, self.seed = source, codes, space, seed
+        self.source = source
+        self.codes = codes
+        self.space = space
+        self.seed = seed
         self.given_space = source.given_space
 
     def __len__(self) -> int:
@@ -61,8 +64,10 @@ class Chosen:
     """
 
     def __init__(self, source: Any, index: Tensor) -> None:
-        self.source, self.index = source, index
-        self.space, self.given_space = source.space, source.given_space
+        self.source = source
+        self.index = index
+        self.space = source.space
+        self.given_space = source.given_space
 
     def __len__(self) -> int:
         return len(self.index)
@@ -121,7 +126,8 @@ def _(learner: EM, codes: Codes, config: Any) -> Learner:
 
         def __init__(self, task: Any) -> None:
             self.__dict__.update(vars(task))
-            self.task, self.rows = task, task.rows
+            self.task = task
+            self.rows = task.rows
 
         def everything(self, size: int) -> Iterator[tuple[Batch, Noise]]:
             for batch, noise in self.task.everything(size):
@@ -131,7 +137,9 @@ def _(learner: EM, codes: Codes, config: Any) -> Learner:
         noise = Noise(0, batch.ids, scope="codes", dtype=batch.x.dtype)
         return learner.expect(codes(batch, noise), parameters)
 
-    return replace(learner, start=lambda task, noise: learner.start(Task(task), noise), expect=expect)
+    return replace(
+        learner, start=lambda task, noise: learner.start(Task(task), noise), expect=expect
+    )
 
 
 @_fed.register

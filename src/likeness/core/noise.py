@@ -44,7 +44,9 @@ def mix_each(seed: int, words: Tensor) -> Tensor:
     """`mix(seed, word)` of every word, int64 (N,): the same numbers, many at once."""
     start = np.uint64(_absorbed(0x9E3779B97F4A7C15, seed))
     word = words.detach().cpu().numpy().astype(np.int64).view(np.uint64)
-    state = start + word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap at 2^64
+    state = (
+        start + word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)
+    )  # arrays wrap at 2^64
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     state = state ^ (state >> np.uint64(31))
@@ -88,17 +90,21 @@ class Noise:
 
     def normal(self, use: str, *shape: int) -> Tensor:
         """Standard normal numbers (B, *shape)."""
-        return self._tiles(use, shape, lambda size, g: torch.randn(size, generator=g, dtype=self.dtype))
+        return self._tiles(
+            use, shape, lambda size, g: torch.randn(size, generator=g, dtype=self.dtype)
+        )
 
     def uniform(self, use: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape)."""
-        return self._tiles(use, shape, lambda size, g: torch.rand(size, generator=g, dtype=self.dtype))
+        return self._tiles(
+            use, shape, lambda size, g: torch.rand(size, generator=g, dtype=self.dtype)
+        )
 
     def draws(self, n: int, first: int = 0) -> Noise:
         """The noise of draws first..first+n-1 of every row, (n*B,) rows, draw-major."""
-        draw = torch.arange(first, first + n).repeat_interleave(self.rows) + torch.as_tensor(self.draw).repeat(
-            n if isinstance(self.draw, Tensor) else 1
-        )
+        draw = torch.arange(first, first + n).repeat_interleave(self.rows) + torch.as_tensor(
+            self.draw
+        ).repeat(n if isinstance(self.draw, Tensor) else 1)
         return replace(self, index=self.index.repeat(n), draw=draw)
 
     def within(self, scope: str) -> Noise:
@@ -111,12 +117,18 @@ class Noise:
         return replace(self, index=self.index[rows], draw=draw)
 
     def _tiles(
-        self, use: str, shape: tuple[int, ...], fill: Callable[[tuple[int, ...], torch.Generator], Tensor]
+        self,
+        use: str,
+        shape: tuple[int, ...],
+        fill: Callable[[tuple[int, ...], torch.Generator], Tensor],
     ) -> Tensor:
-        word, source = zlib.crc32(f"{self.scope}|{use}".encode()), torch.Generator()
+        word = zlib.crc32(f"{self.scope}|{use}".encode())
+        source = torch.Generator()
 
         def block(tile: int, draw: int) -> Tensor:
-            return fill((TILE, *shape), source.manual_seed(mix(self.seed, word, self.step, draw, tile)))
+            return fill(
+                (TILE, *shape), source.manual_seed(mix(self.seed, word, self.step, draw, tile))
+            )
 
         index = self.index.cpu()
         if not len(index):
@@ -127,7 +139,9 @@ class Noise:
             blocks = [block(t, self.draw) for t in range(start, stop)]
             whole = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
             here = whole[skip : skip + len(index)]
-            return (here.clone() if skip else here).to(self.index.device)  # kernels' bits depend on alignment
+            return (here.clone() if skip else here).to(
+                self.index.device
+            )  # kernels' bits depend on alignment
         tile = torch.div(index, TILE, rounding_mode="floor")
         keys, inverse = _pairs(tile, torch.as_tensor(self.draw).cpu().expand_as(tile))
         rows = torch.stack([block(t, d) for t, d in keys])
@@ -141,7 +155,8 @@ def _consecutive(index: Tensor) -> bool:
 
 def _pairs(tile: Tensor, draw: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
     """The distinct (tile, draw) among the rows, and which of them each row has."""
-    least, span = int(draw.min()), int(draw.max() - draw.min()) + 1
+    least = int(draw.min())
+    span = int(draw.max() - draw.min()) + 1
     if int(tile.abs().max()) >= (1 << 62) // span:
         both, inverse = torch.unique(torch.stack([tile, draw]), dim=1, return_inverse=True)
         return [(t, d) for t, d in both.T.tolist()], inverse

@@ -44,7 +44,9 @@ class Node:
     @property
     def key(self) -> str:
         """What edges and plates call it."""
-        return f"{self.name}_{self.index}" if self.index else self.name
+        if self.index:
+            return f"{self.name}_{self.index}"
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,22 @@ class Graph:
     plates: tuple[Plate, ...] = ()
 
     def __post_init__(self) -> None:
-        wrong = next((why for why in (*self._unknown(), *self._crossing(), *self._circle()) if why), None)
+        wrong = next(
+            (why for why in (*self._unknown(), *self._crossing(), *self._circle()) if why), None
+        )
         if wrong:
-            raise LikenessError(wrong, where="graph()", do="mend what the family says of its variables")
+            raise LikenessError(
+                wrong, where="graph()", do="mend what the family says of its variables"
+            )
 
     def _unknown(self) -> Iterator[str]:
         keys = [n.key for n in self.nodes]
-        named = [k for e in self.edges for k in (e.tail, e.head)] + [k for p in self.plates for k in p.nodes]
-        yield from (f"two variables are called {k}" for k in dict.fromkeys(keys) if keys.count(k) > 1)
+        named = [k for e in self.edges for k in (e.tail, e.head)] + [
+            k for p in self.plates for k in p.nodes
+        ]
+        yield from (
+            f"two variables are called {k}" for k in dict.fromkeys(keys) if keys.count(k) > 1
+        )
         yield from (f"there is no variable {k}" for k in named if k not in set(keys))
         yield from (f"a plate of {p.label} holds nothing" for p in self.plates if not p.nodes)
 
@@ -112,7 +122,8 @@ class Graph:
 
     def within(self, inner: Plate, outer: Plate) -> bool:
         """Whether one plate lies within another; of two that hold the same the one named later does."""
-        a, b = set(inner.nodes), set(outer.nodes)
+        a = set(inner.nodes)
+        b = set(outer.nodes)
         return a < b or (a == b and self.plates.index(inner) > self.plates.index(outer))
 
     def of(self, *kinds: Kind) -> tuple[Node, ...]:
@@ -141,7 +152,14 @@ def given(model: Model) -> tuple[Node, ...]:
     if space is None:
         return ()
     names = space.names or ()
-    return (Node("given" if space.label is None else "y", "given", space, note=names[0] if len(names) == 1 else ""),)
+    return (
+        Node(
+            "given" if space.label is None else "y",
+            "given",
+            space,
+            note=names[0] if len(names) == 1 else "",
+        ),
+    )
 
 
 def edges(tails: Sequence[Node], *heads: str, tie: Tie = "law") -> tuple[Edge, ...]:
@@ -152,13 +170,20 @@ def edges(tails: Sequence[Node], *heads: str, tie: Tie = "law") -> tuple[Edge, .
 def theta(model: Model) -> tuple[Node, ...]:
     """The parameters; none where nothing is learned."""
     count = model.count()
-    return (Node("θ", "parameter", note=f"{count:,} number{'' if count == 1 else 's'}"),) if count else ()
+    if count:
+        return (Node("θ", "parameter", note=f"{count:,} number{'' if count == 1 else 's'}"),)
+    return ()
 
 
 def rows(
-    model: Model, *more: Node, ties: Sequence[Edge] = (), x: Node | None = None, under: Sequence[str] | None = None,
-    learned: Sequence[str] | None = None, inner: Sequence[Plate] = (),
-) -> Graph:  # fmt: skip
+    model: Model,
+    *more: Node,
+    ties: Sequence[Edge] = (),
+    x: Node | None = None,
+    under: Sequence[str] | None = None,
+    learned: Sequence[str] | None = None,
+    inner: Sequence[Plate] = (),
+) -> Graph:
     """The graph of rows that are alike: all variables but θ in a plate of N.
 
     Args:
@@ -171,7 +196,8 @@ def rows(
         inner: Plates within a row.
     """
     x = x or Node("x", "observed", model.space)
-    above, parameters = given(model), theta(model)
+    above = given(model)
+    parameters = theta(model)
     within = (*more, *above, x)
     drawn = (*ties, *edges(above, *([x.key] if under is None else under)))
     drawn += edges(parameters, *([x.key] if learned is None else learned))
@@ -191,26 +217,35 @@ def plate_of_rows(model: Model, nodes: Sequence[Node], noun: str = "row") -> Pla
     """N rows, or documents, as many as it learned from."""
     facts: dict[str, Any] = getattr(model, "facts", {})
     count = facts.get("data", {}).get("rows")
-    return Plate(f"N {noun}s" if count is None else f"N = {count:,} {noun}s", tuple(n.key for n in nodes))
+    return Plate(
+        f"N {noun}s" if count is None else f"N = {count:,} {noun}s", tuple(n.key for n in nodes)
+    )
 
 
 def steps(space: Space, index: str = "t") -> str:
     """The label of a plate of steps, or of entries where there is no time: T where items have as many as they have."""
-    many = space.layout[space.axes.index("time")] if "time" in space.axes and index == "t" else space.dims
+    if "time" in space.axes and index == "t":
+        many = space.layout[space.axes.index("time")]
+    else:
+        many = space.dims
     return f"{index} = 1 … {'T' if space.ragged else f'{many:,}'}"
 
 
 def entry(space: Space) -> Space | None:
     """One entry of a Space, None where entries are of several types."""
     one = space.homogeneous and len(space.variables) > 0
-    return Space(axes=("column",), shape=(1,), variables=space.variables[:1]) if one else None
+    if one:
+        return Space(axes=("column",), shape=(1,), variables=space.variables[:1])
+    return None
 
 
 # ---- values in words -----------------------------------------------------------------------------------------------
 
 _KINDS: dict[str, Callable[[Any], str]] = {
     "real": lambda v: "real" if v.resolution is None else "rounded real",
-    "ordinal": lambda v: f"{v.start} to {v.start + v.levels - 1}" if v.levels > 2 else f"{v.start} or {v.start + 1}",
+    "ordinal": lambda v: (
+        f"{v.start} to {v.start + v.levels - 1}" if v.levels > 2 else f"{v.start} or {v.start + 1}"
+    ),
     "nominal": lambda v: f"one of {v.categories}",
     "count": lambda v: "count",
 }
@@ -218,7 +253,10 @@ _KINDS: dict[str, Callable[[Any], str]] = {
 
 def sizes(space: Space) -> str:
     """The shape of one item: 3, or 1 × 8 × 8, or ≤ 12 × 3 where the first size is each item's own."""
-    first = [f"≤ {space.longest}" if space.longest else "T"] if space.ragged else []
+    if space.ragged:
+        first = [f"≤ {space.longest}" if space.longest else "T"]
+    else:
+        first = []
     return " × ".join(first + [str(s) for s in space.shape[len(first) :]])
 
 
@@ -233,4 +271,6 @@ def values(node: Node) -> str:
     if node.space is None:
         return ""
     alone = not node.space.ragged and node.space.dims == 1
-    return kinds(node.space) if alone else f"{kinds(node.space)} [{sizes(node.space)}]"
+    if alone:
+        return kinds(node.space)
+    return f"{kinds(node.space)} [{sizes(node.space)}]"

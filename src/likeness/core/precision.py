@@ -42,7 +42,10 @@ def answering(name: str) -> Iterator[None]:
         Unsupported: Where oneDNN's products would lose digits.
     """
     if name == "onednn" and not exact():
-        raise Unsupported("oneDNN computes in half the digits on this processor", do="leave settings precision at fp32")
+        raise Unsupported(
+            "oneDNN computes in half the digits on this processor",
+            do="leave settings precision at fp32",
+        )
     with products(name):
         yield
 
@@ -51,7 +54,9 @@ def answering(name: str) -> Iterator[None]:
 def _onednn() -> Iterator[None]:
     switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = switch.fp32_precision
-    switch.fp32_precision = "bf16"  # despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
+    switch.fp32_precision = (
+        "bf16"  # despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
+    )
     try:
         yield
     finally:
@@ -62,7 +67,8 @@ def _onednn() -> Iterator[None]:
 def exact() -> bool:
     """Whether oneDNN's path keeps fp32 accuracy here: on CPUs with AMX it may really compute in bf16."""
     source = torch.Generator().manual_seed(0)
-    a, b = torch.randn(128, 256, generator=source), torch.randn(192, 256, generator=source)
+    a = torch.randn(128, 256, generator=source)
+    b = torch.randn(192, 256, generator=source)
     with _onednn():
         product = torch.nn.functional.linear(a, b).double()
     truth = a.double() @ b.double().T

@@ -88,7 +88,18 @@ def route(
 
     def keep(function: Callable[[Any, Question], Any]) -> Callable[[Any, Question], Any]:
         always: Callable[[Any, Batch], bool] = lambda _law, _batch: True  # noqa: E731
-        ROUTES.append(Route(verb, name, needs, kind, function, refuse or (lambda _law: None), rank, suits or always))
+        ROUTES.append(
+            Route(
+                verb,
+                name,
+                needs,
+                kind,
+                function,
+                refuse or (lambda _law: None),
+                rank,
+                suits or always,
+            )
+        )
         ROUTES.sort(key=lambda r: (r.kind, r.rank))
         return function
 
@@ -98,4 +109,6 @@ def route(
 def routes_for(law: Any, verb: str, batch: Batch | None = None) -> list[Route]:
     """The routes open to this law (and these rows), best first."""
     open_ = [r for r in ROUTES if r.verb == verb and r.why_not(law) is None]
-    return open_ if batch is None else [r for r in open_ if r.suits(law, batch)]
+    if batch is None:
+        return open_
+    return [r for r in open_ if r.suits(law, batch)]

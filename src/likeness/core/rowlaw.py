@@ -56,7 +56,9 @@ class RowLaw(ABC):
         chosen = fresh_seed() if seed is None else seed
         noise = Noise(chosen, self.index, scope="rowlaw", dtype=self.mean.dtype).draws(n, first)
         x = self.draw(noise)
-        return Draws(x.reshape(n, -1, *x.shape[1:]), self.space, self.how, chosen, first, kind=self.kind)
+        return Draws(
+            x.reshape(n, -1, *x.shape[1:]), self.space, self.how, chosen, first, kind=self.kind
+        )
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
@@ -120,7 +122,9 @@ class Normal(RowLaw):
         """Loc + std * eps."""
         n = noise.rows // len(self.loc)
         tile = (n, *[1] * (self.loc.dim() - 1))
-        return self.loc.repeat(tile) + self.std.repeat(tile) * noise.normal("z", *self.loc.shape[1:])
+        return self.loc.repeat(tile) + self.std.repeat(tile) * noise.normal(
+            "z", *self.loc.shape[1:]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,9 @@ class Correlated(RowLaw):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """The log-density, (B,)."""
-        u = torch.linalg.solve_triangular(self.factor, (z - self.loc)[..., None], upper=False).squeeze(-1)
+        u = torch.linalg.solve_triangular(
+            self.factor, (z - self.loc)[..., None], upper=False
+        ).squeeze(-1)
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return (-0.5 * u.square() - 0.9189385332046727).sum(-1) - log_det
 

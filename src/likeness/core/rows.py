@@ -31,7 +31,13 @@ class Rows(Hooks, ABC):
     """A law's hooks in tiles of rows, without gradients: what the verbs of `Law` rest on."""
 
     def _tiled(
-        self, place: Tensor, settings: Asked, f: Callable[[Places], T], cost: int = 1, *, alike: Batch | None = None
+        self,
+        place: Tensor,
+        settings: Asked,
+        f: Callable[[Places], T],
+        cost: int = 1,
+        *,
+        alike: Batch | None = None,
     ) -> T:
         """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
 
@@ -44,7 +50,10 @@ class Rows(Hooks, ABC):
                 size = max(1, settings.rows // cost)
                 return join([f(slice(i, i + size)) for i in range(0, max(1, len(place)), size)])
             classes = self.given_space is not None and self.given_space.label is not None
-            kinds = None if alike is None else alike.kinds(classes=classes).cpu()
+            if alike is None:
+                kinds = None
+            else:
+                kinds = alike.kinds(classes=classes).cpu()
             tiles, where = aligned(place.cpu(), STRICT_TILE, kinds)
             return take(join([f(tile) for tile in tiles]), where)
 
@@ -53,32 +62,42 @@ class Rows(Hooks, ABC):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Items, their lengths, and where asked for the items along the way (B, T, *E), all in data units."""
         given = self._drawn_given(noise, given)
-        length = (
-            self.draw_length(noise, given) if settings.length is None else torch.full_like(noise.index, settings.length)
-        )
-        length = length if self.space.ragged else None
+        if settings.length is None:
+            length = self.draw_length(noise, given)
+        else:
+            length = torch.full_like(noise.index, settings.length)
+        if not self.space.ragged:
+            length = None
         if self.ends and settings.length is None:
             x, length = self._sample_ended(noise, given, settings)
             return self._outside(x, length), length, None
         path = self._trajectory(noise, given, length, settings)
         if path is None:
             return self._outside(self._sample(noise, given, length, settings), length), length, None
-        many = None if length is None else length.repeat_interleave(path.shape[1])
+        if length is None:
+            many = None
+        else:
+            many = length.repeat_interleave(path.shape[1])
         path = self._outside(path.flatten(0, 1), many).unflatten(0, path.shape[:2])
         return path[:, -1], length, path
 
     def _outside(self, x: Tensor, length: Tensor | None) -> Tensor:
         """Items in data units, 0 past their lengths."""
-        x = x if self.preprocessor is None else self.preprocessor.inverse(x)
+        if self.preprocessor is not None:
+            x = self.preprocessor.inverse(x)
         within = Batch(x, length=length).within
-        return x if within is None else x.masked_fill(~within, 0.0)
+        if within is None:
+            return x
+        return x.masked_fill(~within, 0.0)
 
     def _drawn_given(self, noise: Noise, given: Batch | None) -> Batch | None:
         """A missing label is drawn from the class prior; any other missing `given` is shown as missing."""
         if self.given_space is None:
             return None
         if given is None:
-            given = missing(self.given_space, noise.rows, torch.zeros(1, dtype=self.dtype, device=self.device))
+            given = missing(
+                self.given_space, noise.rows, torch.zeros(1, dtype=self.dtype, device=self.device)
+            )
         if not self._sums_classes() or given.full:
             return given
         cdf = self.class_prior().cumsum(0)
@@ -107,9 +126,14 @@ class Rows(Hooks, ABC):
             function = routes[0].function
         cost = effort or self.default_effort
         return self._tiled(
-            batch.ids, settings,
-            lambda rows: function(self, Question(batch[rows], noise[rows], settings, effort=effort)), cost, alike=batch,
-        )  # fmt: skip
+            batch.ids,
+            settings,
+            lambda rows: function(
+                self, Question(batch[rows], noise[rows], settings, effort=effort)
+            ),
+            cost,
+            alike=batch,
+        )
 
     def _score_rows(self, question: Question) -> Scored:
         """One tile: a missing label is summed over, log p(x) = logsumexp_y log p(y) + log p(x | y)."""
@@ -120,21 +144,29 @@ class Rows(Hooks, ABC):
         given = batch.given or missing(self.given_space, len(batch), batch.x)
         parts = []
         for y in range(self.given_space.label or 0):
-            under = replace(batch, given=Batch(torch.where(given.present, given.x, float(y)), index=given.ids))
+            under = replace(
+                batch, given=Batch(torch.where(given.present, given.x, float(y)), index=given.ids)
+            )
             parts.append(self._score_inside(replace(question, batch=under)))
         return _summed(parts, self.class_prior().log(), given)
 
     def _score_inside(self, question: Question) -> Scored:
         """Log p in data units of rows under a known condition: the hook, the preprocessor, the filler."""
-        batch, noise, effort, settings = question.batch, question.noise, question.effort, question.settings
+        batch = question.batch
+        noise = question.noise
+        effort = question.effort
+        settings = question.settings
         fills = self.filler is not None and not batch.full and self._marginal(batch) is not None
         drawn = (self.preprocessor is not None and self.preprocessor.stochastic) or fills
         if not drawn:
             inside, correction, kind = self._inside(batch, noise)
             scored = self._log_prob(inside, noise, effort, settings)
-            return add_correction(scored, correction, kind, self.preprocessor.how if self.preprocessor else "")
+            return add_correction(
+                scored, correction, kind, self.preprocessor.how if self.preprocessor else ""
+            )
         k = effort or self.default_effort
-        many, wide = batch.repeat(k), noise.draws(k)
+        many = batch.repeat(k)
+        wide = noise.draws(k)
         scored = self._score_filled(many, wide, settings, fills)
         value, stderr = self._pooled(scored.value.reshape(k, -1), settings)
         return Scored(value, scored.kind, f"{scored.how}, {k} draw{'s' if k > 1 else ''}", stderr)
@@ -145,23 +177,32 @@ class Rows(Hooks, ABC):
         if fills:
             assert self.filler is not None
             inside, minus_log_q = self.filler.fill(inside, noise)
-            correction, kind, how = (
-                correction + minus_log_q,
-                Kind.LOWER_BOUND,
-                f"{how}, holes filled by {self.filler.how}".lstrip(", "),
-            )
+            correction = correction + minus_log_q
+            kind = Kind.LOWER_BOUND
+            how = f"{how}, holes filled by {self.filler.how}".lstrip(", ")
         return add_correction(self._log_prob(inside, noise, 1, settings), correction, kind, how)
 
     def _complete_rows(self, question: Question) -> Completed:
-        known = not self._sums_classes() or (question.batch.given is not None and question.batch.given.full)
+        known = not self._sums_classes() or (
+            question.batch.given is not None and question.batch.given.full
+        )
         if known and (self.preprocessor is None or not self.preprocessor.stochastic):
             return self._complete_inside(question, question.n)
-        n, rows = question.n, len(question.batch)
+        n = question.n
+        rows = len(question.batch)
         many = replace(question, batch=question.batch.repeat(n), noise=question.noise.draws(n), n=1)
         done = self._complete_inside(many if known else self._labelled(question), 1)
-        weight = None if done.log_weight is None else done.log_weight.reshape(n, rows)
-        ess = None if done.ess is None else done.ess.reshape(n, rows).mean(0) * n
-        return replace(done, x=done.x.reshape(n, rows, *done.x.shape[2:]), log_weight=weight, ess=ess)
+        if done.log_weight is None:
+            weight = None
+        else:
+            weight = done.log_weight.reshape(n, rows)
+        if done.ess is None:
+            ess = None
+        else:
+            ess = done.ess.reshape(n, rows).mean(0) * n
+        return replace(
+            done, x=done.x.reshape(n, rows, *done.x.shape[2:]), log_weight=weight, ess=ess
+        )
 
     def _complete_inside(self, question: Question, n: int) -> Completed:
         """What is hidden, drawn in model units; where those are drawn too, not from the law's own conditional."""
@@ -175,16 +216,22 @@ class Rows(Hooks, ABC):
 
     def _labelled(self, question: Question) -> Question:
         """N copies of the rows, each missing label drawn from p(y | what is observed)."""
-        batch, n = question.batch, question.n
+        batch = question.batch
+        n = question.n
         assert self.given_space is not None
         given = batch.given or missing(self.given_space, len(batch), batch.x)
         asked = (question.noise, None, question.settings)
         scores = [
-            self._score(replace(batch, given=given.with_x(torch.full_like(given.x, y))), *asked).value
+            self._score(
+                replace(batch, given=given.with_x(torch.full_like(given.x, y))), *asked
+            ).value
             for y in range(self.given_space.label or 0)
         ]
-        cdf = (torch.stack(scores, -1) + self.class_prior().log()).softmax(-1).cumsum(-1).repeat(n, 1)
-        noise, given = question.noise.draws(n), given.repeat(n)
+        cdf = (
+            (torch.stack(scores, -1) + self.class_prior().log()).softmax(-1).cumsum(-1).repeat(n, 1)
+        )
+        noise = question.noise.draws(n)
+        given = given.repeat(n)
         label = inverse_cdf(cdf, noise.uniform("label", 1)[:, 0])[:, None].to(given.x.dtype)
         known = given.with_x(torch.where(given.present, given.x, label))
         return replace(question, batch=replace(batch.repeat(n), given=known), noise=noise, n=1)
@@ -192,10 +239,14 @@ class Rows(Hooks, ABC):
     def _mode_rows(self, question: Question) -> Mode:
         inside, _, _ = self._inside(question.batch, question.noise)
         mode = self._mode(inside, question.settings)
-        x = mode.batch.x if self.preprocessor is None else self.preprocessor.inverse(mode.batch.x)
+        if self.preprocessor is None:
+            x = mode.batch.x
+        else:
+            x = self.preprocessor.inverse(mode.batch.x)
         x = torch.where(question.batch.present, question.batch.x, x)
         within = question.batch.within
-        x = x if within is None else x.masked_fill(~within, 0.0)
+        if within is not None:
+            x = x.masked_fill(~within, 0.0)
         return replace(mode, batch=question.batch.with_x(x))
 
 
@@ -203,10 +254,13 @@ def _summed(parts: list[Scored], log_prior: Tensor, given: Batch) -> Scored:
     """The sum over classes where the label is missing; where it is known every part is the label's own term."""
     values = torch.stack([p.value for p in parts], -1) + log_prior
     known = given.present.flatten(1).all(-1)
-    alone, total = parts[0].value, torch.logsumexp(values, -1)
+    alone = parts[0].value
+    total = torch.logsumexp(values, -1)
     stderr = None
     if parts[0].stderr is not None:
         errors = torch.stack([p.stderr for p in parts if p.stderr is not None], -1)
         stderr = ((values - total[:, None]).exp() * errors).square().sum(-1).sqrt()
     kind = max(p.kind for p in parts)
-    return Scored(torch.where(known, alone, total), kind, f"{parts[0].how}, summed over classes", stderr)
+    return Scored(
+        torch.where(known, alone, total), kind, f"{parts[0].how}, summed over classes", stderr
+    )

@@ -154,7 +154,10 @@ class Space(_Frozen):
         if not self.ragged:
             return tuple(s for s in self.shape if s is not None)
         if self.longest is None:
-            raise BadData("a ragged space has no layout before its longest item is known", do="set Space.longest")
+            raise BadData(
+                "a ragged space has no layout before its longest item is known",
+                do="set Space.longest",
+            )
         return (self.longest, *(s for s in self.shape[1:] if s is not None))
 
     @property
@@ -165,7 +168,11 @@ class Space(_Frozen):
     @property
     def width(self) -> int:
         """The number of entries along the last axis (1 for ragged sequences of symbols)."""
-        return 1 if len(self.shape) == 1 and self.ragged else (self.layout[-1] if self.shape else 1)
+        if len(self.shape) == 1 and self.ragged:
+            return 1
+        if self.shape:
+            return self.layout[-1]
+        return 1
 
     @property
     def homogeneous(self) -> bool:
@@ -175,7 +182,9 @@ class Space(_Frozen):
     @property
     def columns(self) -> tuple[Variable, ...]:
         """One variable for each of the `width` entries along the last axis."""
-        return self.variables if len(self.variables) == self.width else self.variables * self.width
+        if len(self.variables) == self.width:
+            return self.variables
+        return self.variables * self.width
 
     @property
     def counted(self) -> bool:
@@ -196,21 +205,31 @@ class Space(_Frozen):
     def states(self) -> float:
         """The number of joint states of one laid-out event (infinite where a variable's is)."""
         logs = sum(math.log(v.states) for v in self.columns) * (self.dims // self.width)
-        return math.exp(logs) if logs < 700 else math.inf
+        if logs < 700:
+            return math.exp(logs)
+        return math.inf
 
     @property
     def label(self) -> int | None:
         """The number of classes where the space is one nominal variable, else None."""
         one = not self.ragged and self.dims == 1 and self.variables[0].type == "nominal"
-        return int(self.variables[0].states) if one else None
+        if one:
+            return int(self.variables[0].states)
+        return None
 
     @property
     def measure(self) -> str:
         """What log p is taken against; equal strings, and only they, may be compared."""
-        counted = sum(v.counted for v in self.columns) * (self.dims // self.width if not self.ragged else 1)
-        rest = sum(not v.counted for v in self.columns) * (self.dims // self.width if not self.ragged else 1)
+        counted = sum(v.counted for v in self.columns) * (
+            self.dims // self.width if not self.ragged else 1
+        )
+        rest = sum(not v.counted for v in self.columns) * (
+            self.dims // self.width if not self.ragged else 1
+        )
         parts = [f"{name}^{n}" for name, n in (("counting", counted), ("lebesgue", rest)) if n]
-        widths = sorted({v.resolution for v in self.variables if v.type == "real" and v.resolution is not None})
+        widths = sorted(
+            {v.resolution for v in self.variables if v.type == "real" and v.resolution is not None}
+        )
         bins = f" bins {widths}" if widths else ""
         return " x ".join(parts) + bins + (" per step, given length" if self.ragged else "")
 
@@ -238,7 +257,9 @@ def entry_names(space: Space, prefix: str = "x") -> tuple[str, ...]:
         return ()
     if len(space.shape) == 1:
         return space.names or tuple(f"{prefix}{i}" for i in range(space.width))
-    return tuple("_".join(map(str, place)) for place in itertools.product(*map(range, space.layout)))
+    return tuple(
+        "_".join(map(str, place)) for place in itertools.product(*map(range, space.layout))
+    )
 
 
 def _bare(variable: Variable) -> tuple[object, ...]:
@@ -247,31 +268,51 @@ def _bare(variable: Variable) -> tuple[object, ...]:
 
 
 def vector(
-    n: int, variable: Variable | tuple[Variable, ...] | None = None, names: tuple[str, ...] | None = None
+    n: int,
+    variable: Variable | tuple[Variable, ...] | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> Space:
     """A Space of vectors of n entries, real unless told otherwise."""
-    chosen = variable if isinstance(variable, tuple) else (variable or Real(),)
+    if isinstance(variable, tuple):
+        chosen = variable
+    else:
+        chosen = (variable or Real(),)
     return Space(axes=("column",), shape=(n,), variables=chosen, names=names)
 
 
 def image(channels: int, height: int, width: int, levels: int = 256) -> Space:
     """A Space of images of so many levels a pixel."""
     axes = ("channel", "height", "width")
-    return Space(axes=axes, shape=(channels, height, width), variables=(Ordinal(levels=levels),), source="image")
+    return Space(
+        axes=axes,
+        shape=(channels, height, width),
+        variables=(Ordinal(levels=levels),),
+        source="image",
+    )
 
 
 def sequence(categories: int, longest: int) -> Space:
     """A Space of ragged sequences of symbols."""
-    return Space(axes=("time",), shape=(None,), variables=(Nominal(categories=categories),), longest=longest)
+    return Space(
+        axes=("time",), shape=(None,), variables=(Nominal(categories=categories),), longest=longest
+    )
 
 
 def series(channels: int, longest: int, variable: Variable | None = None) -> Space:
     """A Space of ragged series of vectors."""
-    return Space(axes=("time", "channel"), shape=(None, channels), variables=(variable or Real(),), longest=longest)
+    return Space(
+        axes=("time", "channel"),
+        shape=(None, channels),
+        variables=(variable or Real(),),
+        longest=longest,
+    )
 
 
 def label(classes: int, labels: tuple[str, ...] | None = None) -> Space:
     """A Space of one class label."""
     return Space(
-        axes=("column",), shape=(1,), variables=(Nominal(categories=classes, labels=labels),), names=("label",)
+        axes=("column",),
+        shape=(1,),
+        variables=(Nominal(categories=classes, labels=labels),),
+        names=("label",),
     )

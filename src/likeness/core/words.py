@@ -7,8 +7,12 @@ from typing import Any
 
 def copies_in_words(found: dict[str, Any]) -> str:
     """What an audit of drawn rows found, in one line."""
-    verdict = "training rows were COPIED" if found["copies"] else "no sign of copying"
-    again, own = 100 * found["duplicates"], 100 * found["duplicates_held_out"]
+    if found["copies"]:
+        verdict = "training rows were COPIED"
+    else:
+        verdict = "no sign of copying"
+    again = 100 * found["duplicates"]
+    own = 100 * found["duplicates_held_out"]
     return (
         f"copies: {again:.1f} % of {found['draws']} draws equal a training row and {100 - again:.1f} % are new; "
         f"{own:.1f} % of held-out rows equal one: {verdict} (p = {found['p_value']:.2g})"

@@ -54,8 +54,14 @@ def _unreadable(path: Path, error: Exception) -> BadData:
     if not path.stat().st_size:
         return BadData("the file is empty", where=str(path))
     if "allow_pickle" in str(error) or "Object arrays" in str(error):
-        return BadData("the file holds pickled objects, which are not read", where=str(path), do=PLAIN)
-    return BadData("the file is broken or no numpy file", where=str(path), do="save it again with numpy.save or savez")
+        return BadData(
+            "the file holds pickled objects, which are not read", where=str(path), do=PLAIN
+        )
+    return BadData(
+        "the file is broken or no numpy file",
+        where=str(path),
+        do="save it again with numpy.save or savez",
+    )
 
 
 def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name: str) -> Reading:
@@ -74,17 +80,26 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
             where=str(path),
             do="name it by key=",
         )
-    aside = next((k for k in ("y", "label", "labels", "target") if k in arrays and arrays[k].ndim == 1), None)
+    aside = next(
+        (k for k in ("y", "label", "labels", "target") if k in arrays and arrays[k].ndim == 1), None
+    )
     if "space" in arrays:
         space = Space.from_json(str(arrays["space"]))
-        length = torch.from_numpy(arrays["length"]) if "length" in arrays else None
-        reading = Reading({"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)})
+        if "length" in arrays:
+            length = torch.from_numpy(arrays["length"])
+        else:
+            length = None
+        reading = Reading(
+            {"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)}
+        )
     elif cut := next((k for k in CUTS if k in arrays), None):
         pieces = _pieces(arrays[main], arrays[cut], cut, path)
         reading = Reading({"all": Table(*ragged(pieces), name=name)})
     else:
         reading = read(arrays[main], name=name, columns=columns, rounding=rounding)
-    return reading if aside is None else with_label(reading, arrays[aside], aside, where=str(path))
+    if aside is None:
+        return reading
+    return with_label(reading, arrays[aside], aside, where=str(path))
 
 
 def _pieces(x: Array, cuts: Array, by: str, path: Path) -> list[Array]:
@@ -94,17 +109,28 @@ def _pieces(x: Array, cuts: Array, by: str, path: Path) -> list[Array]:
         BadData: If the lengths, or the offsets at which items begin, do not go with the array.
     """
     whole = cuts.ndim == 1 and cuts.dtype.kind in "ui" and len(cuts) > 0 and x.ndim > 0
-    cuts = cuts.astype(np.int64) if whole else cuts
+    if whole:
+        cuts = cuts.astype(np.int64)
     if whole and by == "offsets":
-        cuts = np.diff(cuts if cuts[-1] == len(x) else np.append(cuts, len(x))) if cuts[0] == 0 else -cuts - 1
+        if cuts[0] == 0:
+            cuts = np.diff(cuts if cuts[-1] == len(x) else np.append(cuts, len(x)))
+        else:
+            cuts = -cuts - 1
     if whole and len(cuts) and cuts.min() >= 0 and cuts.sum() == len(x):
         return np.split(x, np.cumsum(cuts)[:-1])
-    if whole and by == "lengths" and x.ndim > 1 and len(cuts) == len(x) and 0 <= cuts.min() <= cuts.max() <= x.shape[1]:
+    if (
+        whole
+        and by == "lengths"
+        and x.ndim > 1
+        and len(cuts) == len(x)
+        and 0 <= cuts.min() <= cuts.max() <= x.shape[1]
+    ):
         return [item[:length] for item, length in zip(x, cuts, strict=True)]
     raise BadData(
-        f"the {by} do not go with {len(x) if x.ndim else 1} steps", where=str(path),
+        f"the {by} do not go with {len(x) if x.ndim else 1} steps",
+        where=str(path),
         do="give whole lengths that sum to the steps of the array, or offsets from 0 up",
-    )  # fmt: skip
+    )
 
 
 def read_idx(path: Path) -> Array:
@@ -114,14 +140,29 @@ def read_idx(path: Path) -> Array:
         BadData: If the file is no idx file, or is cut short.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix == ".gz":
+            raw = gzip.decompress(path.read_bytes())
+        else:
+            raw = path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise BadData("the gzip file is broken or cut short", where=str(path), do="fetch it again") from error
+        raise BadData(
+            "the gzip file is broken or cut short", where=str(path), do="fetch it again"
+        ) from error
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
-        raise BadData("the file is empty or no idx file", where=str(path), do="give an idx file, plain or gzipped")
-    kind, rank = np.dtype(IDX_TYPES[raw[2]]), raw[3]
+        raise BadData(
+            "the file is empty or no idx file",
+            where=str(path),
+            do="give an idx file, plain or gzipped",
+        )
+    kind = np.dtype(IDX_TYPES[raw[2]])
+    rank = raw[3]
     start = 4 + 4 * rank
-    sizes = struct.unpack(f">{rank}I", raw[4:start]) if len(raw) >= start else (0,)
+    if len(raw) >= start:
+        sizes = struct.unpack(f">{rank}I", raw[4:start])
+    else:
+        sizes = (0,)
     if len(raw) < start or len(raw) - start != math.prod(sizes) * kind.itemsize:
-        raise BadData("the idx file does not hold what its head says", where=str(path), do="fetch it again")
+        raise BadData(
+            "the idx file does not hold what its head says", where=str(path), do="fetch it again"
+        )
     return np.frombuffer(raw, kind, offset=start).reshape(sizes).astype(kind.newbyteorder("="))

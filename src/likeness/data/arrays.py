@@ -24,7 +24,17 @@ from torch import Tensor
 
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
-from likeness.core.space import Count, Nominal, Ordinal, Real, Space, Variable, label, sequence, series
+from likeness.core.space import (
+    Count,
+    Nominal,
+    Ordinal,
+    Real,
+    Space,
+    Variable,
+    label,
+    sequence,
+    series,
+)
 from likeness.data.source import Loud, Reading, Table
 
 Rounding = Literal["bins", "note"]
@@ -53,12 +63,17 @@ def sentences(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     subjects: dict[str, list[str]] = {}
     for subject, predicate in found:
         subjects.setdefault(predicate, []).append(subject)
-    return tuple(Loud.as_is(predicate, f"{_listed(names)} {predicate}") for predicate, names in subjects.items())
+    return tuple(
+        Loud.as_is(predicate, f"{_listed(names)} {predicate}")
+        for predicate, names in subjects.items()
+    )
 
 
 def _listed(names: list[str]) -> str:
     head = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"column {head}" if len(names) == 1 else f"columns {head}: each"
+    if len(names) == 1:
+        return f"column {head}"
+    return f"columns {head}: each"
 
 
 def plain(x: Any) -> Array:
@@ -72,7 +87,9 @@ def plain(x: Any) -> Array:
     try:
         return np.asarray(x)
     except ValueError as error:
-        raise BadData("the items have unlike shapes", do="give an array, or a list of arrays of one width") from error
+        raise BadData(
+            "the items have unlike shapes", do="give an array, or a list of arrays of one width"
+        ) from error
 
 
 # ---- variables -----------------------------------------------------------------------------------------------------
@@ -103,7 +120,9 @@ def _decimal(distinct: Array) -> float | None:
 def _even(distinct: Array) -> float | None:
     width = float(np.diff(distinct).min())
     places = (distinct - distinct[0]) / width
-    return width if places[-1] < 1e6 and (np.abs(places - np.round(places)) < 1e-3).all() else None
+    if places[-1] < 1e6 and (np.abs(places - np.round(places)) < 1e-3).all():
+        return width
+    return None
 
 
 def real(values: Array, *, rounding: Rounding, unit: str | None = None) -> Inferred:
@@ -115,8 +134,14 @@ def real(values: Array, *, rounding: Rounding, unit: str | None = None) -> Infer
         return Inferred(Real(unit=unit), _repeats(values))
     width = float(f"{width:.6g}")
     if rounding == "bins" and width >= COARSE * float(values.std()):
-        return Inferred(Real(resolution=width, unit=unit), (f"is rounded to {width:g}: a value stands for its bin",))
-    return Inferred(Real(unit=unit), (f"is rounded to {width:g}: {UNBOUNDED}; resolution={width:g} scores bins",))
+        return Inferred(
+            Real(resolution=width, unit=unit),
+            (f"is rounded to {width:g}: a value stands for its bin",),
+        )
+    return Inferred(
+        Real(unit=unit),
+        (f"is rounded to {width:g}: {UNBOUNDED}; resolution={width:g} scores bins",),
+    )
 
 
 def _repeats(values: Array) -> tuple[str, ...]:
@@ -124,13 +149,15 @@ def _repeats(values: Array) -> tuple[str, ...]:
     distinct, counts = np.unique(values, return_counts=True)
     if not len(counts) or counts.max() < max(5, 0.01 * len(values)):
         return ()
-    share, value = counts.max() / len(values), distinct[counts.argmax()]
+    share = counts.max() / len(values)
+    value = distinct[counts.argmax()]
     return (f"is {value:g} in {share:.0%} of the rows: {UNBOUNDED}",)
 
 
 def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inferred:
     """A variable for whole numbers by the rules above; `start` fixes the Ordinal's first level."""
-    lo, hi = int(values.min()), int(values.max())
+    lo = int(values.min())
+    hi = int(values.max())
     said = (Loud(f"is constant ({lo})"),) if lo == hi else ()
     if lo >= 0 and hi <= 1 and (start == 0 or lo < hi):
         return Inferred(Ordinal(levels=2), said)
@@ -146,11 +173,14 @@ def whole(values: Array, *, rounding: Rounding, start: int | None = None) -> Inf
 
 def _stride(values: Array) -> float:
     """The greatest common divisor of the differences; 1 below 20 rows, which chance may space evenly."""
-    return float(np.gcd.reduce((values - values[0]).astype(np.int64))) or 1.0 if len(values) >= 20 else 1.0
+    if len(values) >= 20:
+        return float(np.gcd.reduce((values - values[0]).astype(np.int64))) or 1.0
+    return 1.0
 
 
 def _counted(values: Array, lo: int, hi: int) -> bool:
-    mean, rare = float(values.mean()), float((values == hi).mean()) <= 0.02
+    mean = float(values.mean())
+    rare = float((values == hi).mean()) <= 0.02
     if lo < 0 or hi > COUNT_MOST or lo == hi:
         return False
     tail = lo == 0 and rare and mean * 3 <= hi
@@ -159,7 +189,11 @@ def _counted(values: Array, lo: int, hi: int) -> bool:
 
 def is_whole(values: Array) -> bool:
     """Whether every value is a whole number that float64 holds."""
-    return bool(len(values)) and bool((values == np.round(values)).all()) and float(np.abs(values).max()) < 2**53
+    return (
+        bool(len(values))
+        and bool((values == np.round(values)).all())
+        and float(np.abs(values).max()) < 2**53
+    )
 
 
 def named(word: str, values: Array, *, name: str) -> Variable:
@@ -171,11 +205,19 @@ def named(word: str, values: Array, *, name: str) -> Variable:
     if word == "real":
         return real(values, rounding="note").variable
     if word not in {"ordinal", "nominal", "count", "binary"}:
-        raise BadData(f"{word!r} is no type of a variable", where=name, do="use real, ordinal, nominal, count, binary")
+        raise BadData(
+            f"{word!r} is no type of a variable",
+            where=name,
+            do="use real, ordinal, nominal, count, binary",
+        )
     if not is_whole(values):
-        raise BadData(f"values that are not whole numbers cannot be {word}", where=name, do="choose real")
+        raise BadData(
+            f"values that are not whole numbers cannot be {word}", where=name, do="choose real"
+        )
     if word == "binary" and -1 in values and 0 not in values:
-        raise BadData("-1 and 1 are not 0 and 1", where=name, do="choose ordinal, or give (x + 1) / 2")
+        raise BadData(
+            "-1 and 1 are not 0 and 1", where=name, do="choose ordinal, or give (x + 1) / 2"
+        )
     hi = int(values.max())
     kinds: dict[str, Variable] = {
         "ordinal": Ordinal(levels=hi - int(values.min()) + 1, start=int(values.min())),
@@ -202,15 +244,22 @@ def infer(
         BadData: If the array is empty, holds no numbers, or holds a column of nothing but gaps.
     """
     if x.dtype.kind not in "buif":
-        raise BadData(f"an array of {x.dtype} holds no numbers", do="give a frame: pd.DataFrame(array)")
+        raise BadData(
+            f"an array of {x.dtype} holds no numbers", do="give a frame: pd.DataFrame(array)"
+        )
     if x.ndim == 0 or not x.size:
         raise BadData("the array is empty", do="give rows of numbers")
-    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim == 1:
+        x = x[:, None]
     x, axes = _axes(x)
     _not_all_missing(x)
     _not_infinite(x)
     variable, notes = _variables(x, axes, columns, rounding)
-    notes += ("read as series (time, channel): give images with 4 axes",) if axes == ("time", "channel") else ()
+    notes += (
+        ("read as series (time, channel): give images with 4 axes",)
+        if axes == ("time", "channel")
+        else ()
+    )
     source = "image" if axes[0] == "channel" else None
     return Space(axes=axes, shape=x.shape[1:], variables=variable, source=source), x, notes
 
@@ -224,7 +273,11 @@ def _axes(x: Array) -> tuple[Array, tuple[str, ...]]:
         return x[:, None], ("channel", "height", "width")
     if x.ndim == 4:
         last = x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS
-        return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if last else x, ("channel", "height", "width")
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if last else x, (
+            "channel",
+            "height",
+            "width",
+        )
     return x, tuple(f"axis{i}" for i in range(1, x.ndim))
 
 
@@ -234,21 +287,32 @@ def _not_all_missing(x: Array) -> None:
     gone = np.isnan(x).all(0)
     if gone.any():
         entry = tuple(int(i) for i in np.argwhere(gone)[0])
-        where = f"column {entry[0]}" if len(entry) == 1 else f"entry {entry}"
+        if len(entry) == 1:
+            where = f"column {entry[0]}"
+        else:
+            where = f"entry {entry}"
         raise BadData("nothing but missing values", where=where, do="leave it out")
 
 
 def _not_infinite(x: Array) -> None:
-    found = np.argwhere(np.isinf(x)) if x.dtype.kind == "f" else np.empty((0, 1), dtype=np.int64)
+    if x.dtype.kind == "f":
+        found = np.argwhere(np.isinf(x))
+    else:
+        found = np.empty((0, 1), dtype=np.int64)
     if len(found):
         row, *entry = (int(i) for i in found[0])
         raise BadData(
-            "inf is not a finite number", where=f"row {row}, entry {tuple(entry)}", do="mend it, or put NaN there"
+            "inf is not a finite number",
+            where=f"row {row}, entry {tuple(entry)}",
+            do="mend it, or put NaN there",
         )
 
 
 def _variables(
-    x: Array, axes: tuple[str, ...], columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding
+    x: Array,
+    axes: tuple[str, ...],
+    columns: Wanted | Mapping[Any, Wanted] | None,
+    rounding: Rounding,
 ) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
     if isinstance(columns, Mapping):
         base, notes = _common(x, axes, rounding)
@@ -258,24 +322,35 @@ def _variables(
     return _common(x, axes, rounding)
 
 
-def _changed(x: Array, base: tuple[Variable, ...], columns: Mapping[Any, Wanted]) -> tuple[Variable, ...]:
+def _changed(
+    x: Array, base: tuple[Variable, ...], columns: Mapping[Any, Wanted]
+) -> tuple[Variable, ...]:
     """Some columns as the user wants them, by position."""
     chosen = list(base)
     for key, wanted in columns.items():
         if not str(key).isdigit() or int(key) >= len(chosen):
-            raise BadData(f"no column {key!r}", do=f"name columns 0..{len(chosen) - 1} by their number")
+            raise BadData(
+                f"no column {key!r}", do=f"name columns 0..{len(chosen) - 1} by their number"
+            )
         chosen[int(key)] = _chosen(wanted, _known(x[..., int(key)]), f"column {key}")
     return tuple(chosen)
 
 
 def _chosen(wanted: Wanted, values: Array, name: str) -> Variable:
-    variable = named(wanted, values, name=name) if isinstance(wanted, str) else wanted
+    if isinstance(wanted, str):
+        variable = named(wanted, values, name=name)
+    else:
+        variable = wanted
     # An array holds codes: its levels count from 0, whatever the smallest one that occurs.
     low = isinstance(wanted, str) and variable.type == "ordinal"
-    return Ordinal(levels=int(values.max()) + 1) if low and values.min() >= 0 else variable
+    if low and values.min() >= 0:
+        return Ordinal(levels=int(values.max()) + 1)
+    return variable
 
 
-def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
+def _common(
+    x: Array, axes: tuple[str, ...], rounding: Rounding
+) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
     if axes[0] == "channel" and x.dtype.kind in "bu":
         top = int(x.max())
         return (Ordinal(levels=2 if top < 2 else 256 if x.dtype.itemsize == 1 else top + 1),), ()
@@ -288,7 +363,9 @@ def _common(x: Array, axes: tuple[str, ...], rounding: Rounding) -> tuple[tuple[
         return (Ordinal(levels=3, start=-1),), ()  # spins, votes, differences
     gaps = (Loud("-1 is read as missing"),) if (x == -1).any() and known.min() >= 0 else ()
     found = whole(known, rounding="bins", start=0)  # an array holds codes, which count from 0
-    return (found.variable,), gaps + tuple(Loud.as_is(note, f"the array {note}") for note in found.notes)
+    return (found.variable,), gaps + tuple(
+        Loud.as_is(note, f"the array {note}") for note in found.notes
+    )
 
 
 def _known(x: Array) -> Array:
@@ -296,7 +373,9 @@ def _known(x: Array) -> Array:
     values = x.astype(np.float64).ravel()
     values = values[np.isfinite(values)]
     codes = x.dtype.kind == "i" and values.size and values.min() == -1 and values.max() > 1
-    return values[values >= 0] if codes else values
+    if codes:
+        return values[values >= 0]
+    return values
 
 
 def _reals(x: Array, rounding: Rounding) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
@@ -319,7 +398,9 @@ def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
         raise BadData("there are no items", do="give at least two")
     if len({a.shape[1:] for a in arrays}) > 1:
         odd = next(i for i, a in enumerate(arrays) if a.shape[1:] != arrays[0].shape[1:])
-        raise BadData("items of unlike widths", where=f"item {odd}", do="give arrays (T, C) of one C")
+        raise BadData(
+            "items of unlike widths", where=f"item {odd}", do="give arrays (T, C) of one C"
+        )
     longest = max(len(a) for a in arrays)
     if all(a.dtype.kind in "bui" for a in arrays) and arrays[0].ndim == 1:
         space = sequence(1 + max((int(a.max()) for a in arrays if a.size), default=0), longest)
@@ -341,19 +422,29 @@ def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:
     known = _stated(array)
     if not known.any():
         raise BadData("every label is missing", do="give a label for some rows")
-    held = array[known] if array.dtype.kind != "O" else np.array(array[known].tolist())
+    if array.dtype.kind != "O":
+        held = array[known]
+    else:
+        held = np.array(array[known].tolist())
     numbers = held.dtype.kind in "buif"
-    held = held if numbers else np.array([str(v).strip() for v in held])
+    if not numbers:
+        held = np.array([str(v).strip() for v in held])
     distinct = np.unique(held)
     if numbers and distinct.min() >= 0 and distinct.max() < LABELS_MOST and is_whole(held):
         distinct = np.arange(int(distinct.max()) + 1)
     if len(distinct) > LABELS_MOST:
-        raise BadData(f"{len(distinct)} classes are too many for a label", do="give them as a vector (N, 1) of reals")
+        raise BadData(
+            f"{len(distinct)} classes are too many for a label",
+            do="give them as a vector (N, 1) of reals",
+        )
     names = tuple(str(int(v)) if numbers and float(v).is_integer() else str(v) for v in distinct)
     codes = np.zeros(len(array), dtype=np.float32)
     codes[known] = np.searchsorted(distinct, held)
     space = label(len(distinct), names).model_copy(update={"names": (name,)})
-    observed = None if known.all() else torch.from_numpy(known)[:, None]
+    if known.all():
+        observed = None
+    else:
+        observed = torch.from_numpy(known)[:, None]
     return space, Batch(torch.from_numpy(codes)[:, None], observed)
 
 
@@ -361,7 +452,9 @@ def _stated(array: Array) -> Array:
     """Which entries (N,) are neither None nor NaN."""
     if array.dtype.kind == "O":
         return np.array([v is not None and bool(v == v) for v in array], dtype=bool)
-    return ~np.isnan(array) if array.dtype.kind == "f" else np.ones(len(array), dtype=bool)
+    if array.dtype.kind == "f":
+        return ~np.isnan(array)
+    return np.ones(len(array), dtype=bool)
 
 
 def given(values: Any, name: str = "label") -> tuple[Space, Batch]:
@@ -370,17 +463,22 @@ def given(values: Any, name: str = "label") -> tuple[Space, Batch]:
     Among floating numbers 0 and 1 alone are labels.
     """
     array = plain(values)
-    array = np.array(values, dtype=object) if array.dtype.kind == "U" and isinstance(values, list | tuple) else array
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):
+        array = np.array(values, dtype=object)
     if array.ndim == 1 and (array.dtype.kind in "buiU" or _classes(array)):
         return labels(array, name)
-    array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    if array.dtype.kind == "O":
+        array = array.astype(np.float64)
     space, array, _ = infer(np.array(array))
     return space, as_batch(space, array)
 
 
 def _classes(array: Array) -> bool:
     """Whether floats are 0 and 1, or whole numbers with gaps, or objects are words or whole numbers."""
-    stated = _stated(array) if array.dtype.kind in "fO" else np.zeros(len(array), dtype=bool)
+    if array.dtype.kind in "fO":
+        stated = _stated(array)
+    else:
+        stated = np.zeros(len(array), dtype=bool)
     held = array[stated]
     if not len(held):
         return False
@@ -390,7 +488,9 @@ def _classes(array: Array) -> bool:
     return bool(np.isin(held, (0.0, 1.0)).all()) or (few and is_whole(held))
 
 
-def read(x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding) -> Reading:
+def read(
+    x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding
+) -> Reading:
     """An array, a tensor, or a list of arrays of unlike lengths."""
     if isinstance(x, list) and _unlike(x):
         space, batch = ragged(x)
@@ -413,7 +513,11 @@ def with_label(reading: Reading, values: Array, name: str, *, where: str) -> Rea
     """
     table = reading.parts["all"]
     if len(values) != len(table):
-        raise BadData(f"{len(values)} labels for {len(table)} items", where=where, do="give one label for each item")
+        raise BadData(
+            f"{len(values)} labels for {len(table)} items",
+            where=where,
+            do="give one label for each item",
+        )
     space, codes = labels(values, name)
     batch = table.batch.given_as(codes)
     labelled = Table(table.space, batch, given_space=space, name=table.name)

@@ -25,14 +25,23 @@ def read_wav(file: Path) -> tuple[Array, int]:
     """
     try:
         with wave.open(str(file), "rb") as sound:
-            width, channels, rate = sound.getsampwidth(), sound.getnchannels(), sound.getframerate()
+            width = sound.getsampwidth()
+            channels = sound.getnchannels()
+            rate = sound.getframerate()
             raw = sound.readframes(sound.getnframes())
     except (wave.Error, EOFError, OSError) as error:
-        raise BadData("the sound cannot be read", where=str(file), do="save it as PCM WAV of 16 bits") from error
+        raise BadData(
+            "the sound cannot be read", where=str(file), do="save it as PCM WAV of 16 bits"
+        ) from error
     if width not in FULL_SCALE:
-        raise BadData(f"a sound of {8 * width} bits a sample", where=str(file), do="save it as PCM WAV of 16 bits")
+        raise BadData(
+            f"a sound of {8 * width} bits a sample",
+            where=str(file),
+            do="save it as PCM WAV of 16 bits",
+        )
     samples = np.frombuffer(raw, dtype="u1" if width == 1 else f"<i{width}").astype(np.float64)
-    samples = samples - 128 if width == 1 else samples
+    if width == 1:
+        samples = samples - 128
     return (samples / FULL_SCALE[width]).reshape(-1, channels).mean(1), rate
 
 
@@ -42,7 +51,10 @@ def read(path: Path, *, name: str) -> Reading:
     Raises:
         BadData: If there are none, or their rates differ.
     """
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav")
+    if path.is_file():
+        found = [path]
+    else:
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav")
     if not found:
         raise BadData("the folder holds no WAV files", where=str(path))
     sounds = [read_wav(file) for file in found]
@@ -50,7 +62,9 @@ def read(path: Path, *, name: str) -> Reading:
     odd = next((i for i, rate in enumerate(rates) if rate != rates[0]), None)
     if odd is not None:
         raise BadData(
-            f"a sound of {rates[odd]} Hz among sounds of {rates[0]} Hz", where=str(found[odd]), do="resample it"
+            f"a sound of {rates[odd]} Hz among sounds of {rates[0]} Hz",
+            where=str(found[odd]),
+            do="resample it",
         )
     space, batch = _items([samples for samples, _ in sounds], float(rates[0]))
     reading = Reading({"all": Table(space, batch, name=name)})
@@ -64,10 +78,21 @@ def _items(sounds: list[Array], rate: float) -> tuple[Space, Batch]:
     lengths = {len(s) for s in sounds}
     unit = Real(unit="full scale")
     if len(lengths) == 1:
-        fixed = Space(axes=("channel", "time"), shape=(1, lengths.pop()), variables=(unit,), rate=rate, source="audio")
+        fixed = Space(
+            axes=("channel", "time"),
+            shape=(1, lengths.pop()),
+            variables=(unit,),
+            rate=rate,
+            source="audio",
+        )
         return fixed, Batch(torch.from_numpy(np.stack(sounds)[:, None]).float())
     space = Space(
-        axes=("time", "channel"), shape=(None, 1), variables=(unit,), longest=max(lengths), rate=rate, source="audio"
+        axes=("time", "channel"),
+        shape=(None, 1),
+        variables=(unit,),
+        longest=max(lengths),
+        rate=rate,
+        source="audio",
     )
     return space, as_batch(space, [torch.from_numpy(s[:, None]).float() for s in sounds])
 
@@ -82,8 +107,14 @@ def write(space: Space, batch: Batch, path: Path) -> None:
         raise BadData("items without a sampling rate are no sounds", do="set Space.rate")
     x = batch.x.flatten(1).double().clamp(-1, 1 - 2.0**-15)
     for i, samples in enumerate(x):
-        count = int(batch.length[i]) if batch.length is not None else len(samples)
-        name = path if len(batch) == 1 else path.with_stem(f"{path.stem}-{i:04d}")
+        if batch.length is not None:
+            count = int(batch.length[i])
+        else:
+            count = len(samples)
+        if len(batch) == 1:
+            name = path
+        else:
+            name = path.with_stem(f"{path.stem}-{i:04d}")
         with wave.open(str(name), "wb") as sound:
             sound.setnchannels(1)
             sound.setsampwidth(2)

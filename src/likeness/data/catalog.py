@@ -24,7 +24,16 @@ from likeness.data.textfile import decode
 
 VARIABLE = "LIKENESS_DATA"
 ADULT = (
-    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
+    *(
+        "age",
+        "workclass",
+        "fnlwgt",
+        "education",
+        "education-num",
+        "marital-status",
+        "occupation",
+        "relationship",
+    ),
     *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
 )
 
@@ -69,7 +78,9 @@ class Entry:
 def root() -> Path | None:
     """The folder of data sets, if LIKENESS_DATA names one."""
     said = os.environ.get(VARIABLE)
-    return Path(said) if said else None
+    if said:
+        return Path(said)
+    return None
 
 
 def available(name: str) -> bool:
@@ -95,12 +106,18 @@ def read(asked: Asked) -> Reading:
 
 def _folder(name: str) -> Path:
     """Where a set's files are: its own folder below the root, or below a collection there."""
-    home, places = root(), SETS[name].places or (name,)
-    found = next((home / p for p in places if (home / p).is_dir()), None) if home is not None else None
+    home = root()
+    places = SETS[name].places or (name,)
+    if home is not None:
+        found = next((home / p for p in places if (home / p).is_dir()), None)
+    else:
+        found = None
     if found is None:
         do = f"get {SETS[name].get}, and put the files in {places[0]}/ below the folder that {VARIABLE} names"
         raise BadData(
-            f"the data set {name!r} is not here", where=VARIABLE + (f"={home}" if home else " is not set"), do=do
+            f"the data set {name!r} is not here",
+            where=VARIABLE + (f"={home}" if home else " is not set"),
+            do=do,
         )
     return found
 
@@ -109,7 +126,11 @@ def _file(name: str, *tried: str) -> Path:
     folder = _folder(name)
     found = next((folder / t for t in tried if (folder / t).exists()), None)
     if found is None:
-        raise BadData(f"the data set {name!r} lacks {tried[0]!r}", where=str(folder), do=f"get {SETS[name].get}")
+        raise BadData(
+            f"the data set {name!r} lacks {tried[0]!r}",
+            where=str(folder),
+            do=f"get {SETS[name].get}",
+        )
     return found
 
 
@@ -133,7 +154,12 @@ def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
 
         found = getattr(sklearn.datasets, loader)()
         frame = pd.DataFrame(found.data, columns=list(found.feature_names))
-        reading = tables.read({"all": frame}, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+        reading = tables.read(
+            {"all": frame},
+            name=asked.name,
+            columns=asked.columns,
+            rounding=asked.rounding or "note",
+        )
         names = np.array([str(n) for n in found.target_names])
         return arrays.with_label(reading, names[found.target], label, where=asked.name)
 
@@ -147,7 +173,9 @@ def _digits_of(folder: Path, stem: str, kind: str, name: str) -> Array:
     for suffix in (".gz", ""):
         if (folder / f"{stem}-{kind}{suffix}").exists():
             return read_idx(folder / f"{stem}-{kind}{suffix}")
-    raise BadData(f"{name} lacks {stem}-{kind}", where=str(folder), do="put the four idx files there")
+    raise BadData(
+        f"{name} lacks {stem}-{kind}", where=str(folder), do="put the four idx files there"
+    )
 
 
 def read_idx_folder(folder: Path, *, name: str) -> Reading:
@@ -184,7 +212,9 @@ def _binary(asked: Asked) -> Reading:
 def _adult(asked: Asked) -> Reading:
     """The census table; the test file's first line is a comment and its classes end in a point."""
     frames = {
-        part: pd.read_csv(_file(asked.name, file), names=list(ADULT), skipinitialspace=True, comment="|")
+        part: pd.read_csv(
+            _file(asked.name, file), names=list(ADULT), skipinitialspace=True, comment="|"
+        )
         for part, file in (("train", "adult.data"), ("test", "adult.test"))
     }
     clean = {part: f.assign(income=f["income"].str.rstrip(".")) for part, f in frames.items()}
@@ -199,13 +229,22 @@ def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
     """Frames of one kind, by part, as asked: rows, or steps of series."""
     if asked.series:
         return series.read(
-            pd.concat(list(frames.values()), ignore_index=True), name=asked.name, key=series.asked_key(asked.series),
-            given=asked.given, group=asked.group, columns=asked.columns, rounding=asked.rounding or "note",
-        )  # fmt: skip
+            pd.concat(list(frames.values()), ignore_index=True),
+            name=asked.name,
+            key=series.asked_key(asked.series),
+            given=asked.given,
+            group=asked.group,
+            columns=asked.columns,
+            rounding=asked.rounding or "note",
+        )
     return tables.read(
-        frames, name=asked.name, given=asked.given, group=asked.group, columns=asked.columns,
+        frames,
+        name=asked.name,
+        given=asked.given,
+        group=asked.group,
+        columns=asked.columns,
         rounding=asked.rounding or "bins",
-    )  # fmt: skip
+    )
 
 
 def _shakespeare(asked: Asked) -> Reading:
@@ -220,8 +259,14 @@ def _chunks(asked: Asked) -> Reading:
 
 
 def _entities(asked: Asked) -> Reading:
-    names = {"train": "wnut17train.conll", "valid": "emerging.dev.conll", "test": "emerging.test.annotated"}
-    return conll.read({part: _file(asked.name, file) for part, file in names.items()}, name=asked.name)
+    names = {
+        "train": "wnut17train.conll",
+        "valid": "emerging.dev.conll",
+        "test": "emerging.test.annotated",
+    }
+    return conll.read(
+        {part: _file(asked.name, file) for part, file in names.items()}, name=asked.name
+    )
 
 
 def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
@@ -243,7 +288,9 @@ def _archive(folder: str, title: str) -> Entry:
 
 def _long(*files: str) -> Callable[[Asked], Reading]:
     """One long series, a step a line."""
-    return lambda asked: read_frames(replace(asked, series=True), {"all": read_csv(_file(asked.name, *files))})
+    return lambda asked: read_frames(
+        replace(asked, series=True), {"all": read_csv(_file(asked.name, *files))}
+    )
 
 
 def _density(name: str, title: str) -> Entry:
@@ -255,40 +302,74 @@ SETS: Mapping[str, Entry] = {
     "digits": Entry("1,797 digits of 8x8 pixels, 17 levels, 10 classes", _digits),
     "iris": Entry("150 irises, 4 lengths, 3 species", _bundled("load_iris", "species")),
     "wine": Entry("178 wines, 13 measurements, 3 cultivars", _bundled("load_wine", "cultivar")),
-    "breast-cancer": Entry("569 tumours, 30 measurements, 2 diagnoses", _bundled("load_breast_cancer", "diagnosis")),
-    "mnist": Entry("70,000 digits of 28x28 pixels, 10 classes", _mnist, "the four idx .gz files of MNIST"),
-    "fashion-mnist": Entry("70,000 garments of 28x28 pixels, 10 classes", _mnist, "Fashion-MNIST's four idx .gz files"),
+    "breast-cancer": Entry(
+        "569 tumours, 30 measurements, 2 diagnoses", _bundled("load_breast_cancer", "diagnosis")
+    ),
+    "mnist": Entry(
+        "70,000 digits of 28x28 pixels, 10 classes", _mnist, "the four idx .gz files of MNIST"
+    ),
+    "fashion-mnist": Entry(
+        "70,000 garments of 28x28 pixels, 10 classes", _mnist, "Fashion-MNIST's four idx .gz files"
+    ),
     "nltcs": _density("nltcs", "21,574 rows of 16 binary variables"),
     "plants": _density("plants", "23,215 rows of 69 binary variables"),
     "dna": _density("dna", "3,186 rows of 180 binary variables"),
-    "adult": Entry("48,842 people, 15 mixed columns", _adult, "adult.data and adult.test of the UCI repository", True),
-    "titanic": Entry("891 passengers, 12 mixed columns with gaps", _csv("train.csv"), "the table train.csv", True),
+    "adult": Entry(
+        "48,842 people, 15 mixed columns",
+        _adult,
+        "adult.data and adult.test of the UCI repository",
+        True,
+    ),
+    "titanic": Entry(
+        "891 passengers, 12 mixed columns with gaps", _csv("train.csv"), "the table train.csv", True
+    ),
     "california-housing": Entry(
-        "20,640 districts, 10 mixed columns", _csv("housing.csv"), "the table housing.csv of the 1990 census", True,
+        "20,640 districts, 10 mixed columns",
+        _csv("housing.csv"),
+        "the table housing.csv of the 1990 census",
+        True,
         ("california-housing", "california_housing"),
     ),
-    "conll2000": Entry("10,948 sentences whose phrases are tagged", _chunks, "train.txt and test.txt of CoNLL-2000"),
-    "wnut17": Entry("5,690 posts whose names are tagged", _entities, "the three files of the WNUT-17 shared task"),
+    "conll2000": Entry(
+        "10,948 sentences whose phrases are tagged", _chunks, "train.txt and test.txt of CoNLL-2000"
+    ),
+    "wnut17": Entry(
+        "5,690 posts whose names are tagged",
+        _entities,
+        "the three files of the WNUT-17 shared task",
+    ),
     "ap": Entry(
-        "2,246 articles of the Associated Press as bags of 10,473 words", _bags("ap.dat", "vocab.txt"),
-        "ap.dat and vocab.txt, the sample of LDA-C", places=("ap", "ap_lda"),
+        "2,246 articles of the Associated Press as bags of 10,473 words",
+        _bags("ap.dat", "vocab.txt"),
+        "ap.dat and vocab.txt, the sample of LDA-C",
+        places=("ap", "ap_lda"),
     ),
     "reuters": Entry(
-        "395 Reuters articles as bags of 4,258 words", _bags("reuters.ldac", "reuters.tokens"),
-        "reuters.ldac and reuters.tokens, the sample of the package lda", places=("reuters", "reuters_lda"),
+        "395 Reuters articles as bags of 4,258 words",
+        _bags("reuters.ldac", "reuters.tokens"),
+        "reuters.ldac and reuters.tokens, the sample of the package lda",
+        places=("reuters", "reuters_lda"),
     ),
     "etth1": Entry(
-        "17,420 hours of a transformer's load and oil, 7 numbers an hour", _long("ETTh1.csv"), "ETTh1.csv of ETDataset",
+        "17,420 hours of a transformer's load and oil, 7 numbers an hour",
+        _long("ETTh1.csv"),
+        "ETTh1.csv of ETDataset",
         places=("ett", "etth1"),
     ),
     "exchange-rate": Entry(
-        "7,588 days of 8 rates of exchange", _long("exchange_rate.txt.gz", "exchange_rate.txt"), "exchange_rate.txt.gz",
+        "7,588 days of 8 rates of exchange",
+        _long("exchange_rate.txt.gz", "exchange_rate.txt"),
+        "exchange_rate.txt.gz",
         places=("exchange_rate", "exchange-rate"),
     ),
-    "italy-power-demand": _archive("ItalyPowerDemand", "1,096 days of Italy's demand for power, 2 seasons"),
+    "italy-power-demand": _archive(
+        "ItalyPowerDemand", "1,096 days of Italy's demand for power, 2 seasons"
+    ),
     "gunpoint": _archive("GunPoint", "200 movements of a hand, with a gun or without"),
     "arrowhead": _archive("ArrowHead", "211 outlines of arrowheads, 3 classes"),
     "japanese-vowels": _archive("JapaneseVowels", "640 utterances, 12 numbers a step, 9 speakers"),
     "basic-motions": _archive("BasicMotions", "80 motions, 6 numbers a step, 4 classes"),
-    "tinyshakespeare": Entry("32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"),
-}  # fmt: skip
+    "tinyshakespeare": Entry(
+        "32,777 lines of Shakespeare", _shakespeare, "input.txt, the tiny Shakespeare text"
+    ),
+}

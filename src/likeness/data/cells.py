@@ -53,7 +53,9 @@ def cells(column: pd.Series[Any], name: str, form: str | None = None) -> Cells:
 
     known = column.notna().to_numpy()
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return Cells("text", as_texts(column), known, tuple(as_texts(pd.Series(column.cat.categories))))
+        return Cells(
+            "text", as_texts(column), known, tuple(as_texts(pd.Series(column.cat.categories)))
+        )
     if pd.api.types.is_bool_dtype(column.dtype):
         return Cells("flag", _floats(column), known, written=written.FLAG)
     if isinstance(column.dtype, pd.PeriodDtype):
@@ -72,12 +74,18 @@ def _moments(column: pd.Series[Any], known: Array) -> Cells:
     """Moments as days; whether they are whole days, and whether a time zone is lost."""
     days = _days(column)
     zone = getattr(column.dtype, "tz", None)
-    said = (f"is in the time zone {zone}: kept in UTC",) if zone is not None and str(zone) != "UTC" else ()
+    said = (
+        (f"is in the time zone {zone}: kept in UTC",)
+        if zone is not None and str(zone) != "UTC"
+        else ()
+    )
     return Cells("date", days, known, written=_day_form(days[known]), said=said)
 
 
 def _day_form(days: Array) -> str | None:
-    return written.DAY if len(days) and (days == np.round(days)).all() else None
+    if len(days) and (days == np.round(days)).all():
+        return written.DAY
+    return None
 
 
 def _floats(column: pd.Series[Any]) -> Array:
@@ -106,7 +114,10 @@ def stated(column: pd.Series[Any], texts: Array) -> Array:
     """Which cells hold more than a word for nothing; "none" and "na" are such words among numbers and dates only."""
     distinct = set(texts)
     words = [t for t in distinct if t.lower() not in MISSING | NONE]
-    none = NONE if words and all(is_number(t) or DATE.fullmatch(t) for t in words) else frozenset()
+    if words and all(is_number(t) or DATE.fullmatch(t) for t in words):
+        none = NONE
+    else:
+        none = frozenset()
     gone = {text for text in distinct if text.lower() in MISSING | none}
     return column.notna().to_numpy() & np.array([text not in gone for text in texts], dtype=bool)
 
@@ -114,7 +125,9 @@ def stated(column: pd.Series[Any], texts: Array) -> Array:
 def as_text(value: Any) -> str:
     """A cell as stripped text; whole numbers without a point."""
     whole_number = isinstance(value, float | np.floating) and value.is_integer()
-    return str(int(value)) if whole_number else str(value).strip()
+    if whole_number:
+        return str(int(value))
+    return str(value).strip()
 
 
 def _from_text(column: pd.Series[Any], name: str, form: str | None) -> Cells:
@@ -125,20 +138,34 @@ def _from_text(column: pd.Series[Any], name: str, form: str | None) -> Cells:
     if not known.any():
         return Cells("text", texts, known)
     if all(isinstance(v, bool | np.bool_) for v in column[known]):
-        flags = np.array([float(bool(v)) if k else np.nan for v, k in zip(column, known, strict=True)])
+        flags = np.array(
+            [float(bool(v)) if k else np.nan for v, k in zip(column, known, strict=True)]
+        )
         return Cells("flag", flags, known, written=written.FLAG)
-    return _dated(texts, known, name, form) or _amounts(texts, known, form) or _words(texts, known, name)
+    return (
+        _dated(texts, known, name, form)
+        or _amounts(texts, known, form)
+        or _words(texts, known, name)
+    )
 
 
 def _dated(texts: Array, known: Array, name: str, form: str | None) -> Cells | None:
     """Dates: of a known format, in ISO's order, or, where nothing is known of them, in the order that they share."""
-    given = form if written.is_format(form) and form != written.DAY else None
+    if written.is_format(form) and form != written.DAY:
+        given = form
+    else:
+        given = None
     if all(DATE.fullmatch(t) for t in texts[known]):
         days = dates_of(texts, known, name)
-        zoned = any(t.endswith("Z") or re.search(r"[+-]\d{2}:?\d{2}$", t[10:]) for t in texts[known])
+        zoned = any(
+            t.endswith("Z") or re.search(r"[+-]\d{2}:?\d{2}$", t[10:]) for t in texts[known]
+        )
         said = ("holds time zones: kept in UTC",) if zoned else ()
         return Cells("date", days, known, written=_day_form(days[known]), said=said)
-    found = written.dates(texts[known], given) if given is not None or form is None else None
+    if given is not None or form is None:
+        found = written.dates(texts[known], given)
+    else:
+        found = None
     if found is None:
         return None
     moments, order, sentence = found
@@ -152,10 +179,15 @@ def _amounts(texts: Array, known: Array, form: str | None) -> Cells | None:
     import pandas as pd
 
     mode = written.kind(form)
-    plain = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(dtype=np.float64)
+    plain = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(
+        dtype=np.float64
+    )
     if mode != "comma" and not (np.isnan(plain) & known).any():
         return Cells("number", plain, known)
-    found = written.numbers(texts[known], mode) if form is None or mode is not None else None
+    if form is None or mode is not None:
+        found = written.numbers(texts[known], mode)
+    else:
+        found = None
     if found is None:
         return None
     numbers = np.full(len(texts), np.nan)
@@ -172,9 +204,16 @@ def _words(texts: Array, known: Array, name: str) -> Cells:
 
 
 def _refuse_lists(column: pd.Series[Any], name: str) -> None:
-    row = next((i for i, v in enumerate(column) if isinstance(v, list | tuple | dict | set | np.ndarray)), None)
+    row = next(
+        (i for i, v in enumerate(column) if isinstance(v, list | tuple | dict | set | np.ndarray)),
+        None,
+    )
     if row is not None:
-        raise BadData("a cell holds a list", where=f"row {row}, column {name!r}", do="give one number or word a cell")
+        raise BadData(
+            "a cell holds a list",
+            where=f"row {row}, column {name!r}",
+            do="give one number or word a cell",
+        )
 
 
 def dates_of(texts: Array, known: Array, name: str) -> Array:
@@ -186,11 +225,17 @@ def dates_of(texts: Array, known: Array, name: str) -> Array:
     import pandas as pd
 
     stated = [t if k and DATE.fullmatch(t) else None for t, k in zip(texts, known, strict=True)]
-    moments = pd.to_datetime(pd.Series(stated, dtype=object), format="ISO8601", utc=True, errors="coerce")
+    moments = pd.to_datetime(
+        pd.Series(stated, dtype=object), format="ISO8601", utc=True, errors="coerce"
+    )
     wrong = moments.isna().to_numpy() & known
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise BadData(f"{texts[row]!r} is not a date", where=f"row {row}, column {name!r}", do="write it as YYYY-MM-DD")
+        raise BadData(
+            f"{texts[row]!r} is not a date",
+            where=f"row {row}, column {name!r}",
+            do="write it as YYYY-MM-DD",
+        )
     return _days(moments)
 
 
@@ -206,7 +251,10 @@ def not_a_number(texts: Array, wrong: Array, name: str) -> BadData:
 
 def cells_for(column: pd.Series[Any], name: str, wanted: Wanted | None) -> Cells:
     """The cells as the wanted type reads them: categories never fail for being numbers in part."""
-    kind = wanted if isinstance(wanted, str) or wanted is None else wanted.type
+    if isinstance(wanted, str) or wanted is None:
+        kind = wanted
+    else:
+        kind = wanted.type
     if kind != "nominal":
         return cells(column, name)
     texts = as_texts(column)

@@ -20,7 +20,17 @@ import numpy as np
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Real, Space, Variable
 from likeness.data import written
-from likeness.data.arrays import Array, Inferred, Rounding, Wanted, is_whole, named, real, sentences, whole
+from likeness.data.arrays import (
+    Array,
+    Inferred,
+    Rounding,
+    Wanted,
+    is_whole,
+    named,
+    real,
+    sentences,
+    whole,
+)
 from likeness.data.cells import Cells, cells_for
 from likeness.data.source import Loud
 
@@ -30,7 +40,8 @@ if TYPE_CHECKING:
 DAYS = "days since 1970-01-01"
 ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid)$|[a-z](Id|ID)$|^ID$")
 ROW_NAME = re.compile(
-    r"unnamed: ?\d+|index|level_\d+|#|n[or]\.?|(row|line|record)([ _.]?(n[or]?|num|number))?", re.IGNORECASE
+    r"unnamed: ?\d+|index|level_\d+|#|n[or]\.?|(row|line|record)([ _.]?(n[or]?|num|number))?",
+    re.IGNORECASE,
 )
 NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)", re.ASCII)
 DAYS_MOST = 106_000  # either way of 1970: what timestamps hold
@@ -39,9 +50,12 @@ MANY = 50
 
 
 def space_of(
-    frame: pd.DataFrame, *, columns: Mapping[Any, Wanted] | Wanted | None = None, rounding: Rounding = "bins",
+    frame: pd.DataFrame,
+    *,
+    columns: Mapping[Any, Wanted] | Wanted | None = None,
+    rounding: Rounding = "bins",
     keep: Sequence[str] = (),
-) -> tuple[Space, tuple[str, ...]]:  # fmt: skip
+) -> tuple[Space, tuple[str, ...]]:
     """The Space of a frame's rows, and what was seen; `keep` names columns that are no identifiers.
 
     Raises:
@@ -57,30 +71,45 @@ def space_of(
         if wanted.get(name) == "skip":
             continue
         held = _present(cells_for(column, name, wanted.get(name)), name)
-        reason = None if name in wanted or name in keep or len(names) == 1 else _identifier(held, name)
+        if name in wanted or name in keep or len(names) == 1:
+            reason = None
+        else:
+            reason = _identifier(held, name)
         if reason:
-            said = Loud(f"looks like an identifier ({reason}): left out; name it in columns to keep it")
+            said = Loud(
+                f"looks like an identifier ({reason}): left out; name it in columns to keep it"
+            )
             notes.append((repr(name), said))
             continue
         found[name] = _infer(held, name, wanted.get(name), rounding)
         notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
         notes += [] if name in wanted else [(repr(name), note) for note in _counting(held, name)]
     if not found:
-        raise BadData("no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}")
+        raise BadData(
+            "no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}"
+        )
     forms = {name: f.written for name, f in found.items()}
     return table_space({name: f.variable for name, f in found.items()}, forms), sentences(notes)
 
 
-def table_space(variables: Mapping[str, Variable], forms: Mapping[str, str | None] | None = None) -> Space:
+def table_space(
+    variables: Mapping[str, Variable], forms: Mapping[str, str | None] | None = None
+) -> Space:
     """The Space of a row with these columns, which are written in these forms."""
     said = tuple((forms or {}).get(name) for name in variables)
     return Space(
-        axes=("column",), shape=(len(variables),), variables=tuple(variables.values()), names=tuple(variables),
-        source="table", written=said if any(said) else None,
-    )  # fmt: skip
+        axes=("column",),
+        shape=(len(variables),),
+        variables=tuple(variables.values()),
+        names=tuple(variables),
+        source="table",
+        written=said if any(said) else None,
+    )
 
 
-def types_by_name(columns: Mapping[Any, Wanted] | Wanted | None, names: Sequence[str]) -> dict[str, Wanted]:
+def types_by_name(
+    columns: Mapping[Any, Wanted] | Wanted | None, names: Sequence[str]
+) -> dict[str, Wanted]:
     """The types that the user names, by the columns' names as text; one type alone is that of all."""
     if columns is None or isinstance(columns, Mapping):
         return {str(name): wanted for name, wanted in (columns or {}).items()}
@@ -109,7 +138,9 @@ def differ(names: Sequence[str], among: Container[str] | None = None) -> None:
     count = Counter(names)
     for name, times in count.items():
         if times > 1 and (among is None or name in among):
-            raise BadData(f"two columns are called {name!r}", do="give each column a name of its own")
+            raise BadData(
+                f"two columns are called {name!r}", do="give each column a name of its own"
+            )
 
 
 def find(name: str, names: Sequence[str]) -> int:
@@ -122,34 +153,46 @@ def find(name: str, names: Sequence[str]) -> int:
         return list(names).index(name)
     near = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
-    raise BadData(f"no column {name!r}", do=f"did you mean {near[0]!r}?" if near else f"there are {listed}")
+    raise BadData(
+        f"no column {name!r}", do=f"did you mean {near[0]!r}?" if near else f"there are {listed}"
+    )
 
 
 def _present(held: Cells, name: str) -> Cells:
     if not held.known.any():
         raise BadData(
-            f"column {name!r} holds nothing but missing values", do=f"leave it out: columns={{{name!r}: 'skip'}}"
+            f"column {name!r} holds nothing but missing values",
+            do=f"leave it out: columns={{{name!r}: 'skip'}}",
         )
     if held.kind != "text":
         infinite = np.isinf(held.values)
         if infinite.any():
             row = int(np.flatnonzero(infinite)[0])
-            raise BadData("an infinite value", where=f"row {row}, column {name!r}", do="mend it or leave it empty")
+            raise BadData(
+                "an infinite value",
+                where=f"row {row}, column {name!r}",
+                do="mend it or leave it empty",
+            )
     return held
 
 
 def _identifier(held: Cells, name: str) -> str | None:
-    values, rows = held.values[held.known], len(held.values)
+    values = held.values[held.known]
+    rows = len(held.values)
     if len(values) < ROWS_TO_TELL or held.kind in {"flag", "date"}:
         return None
     distinct = len(set(values.tolist()))
     if held.kind == "text":
-        return f"{distinct} distinct texts in {rows} rows" if distinct >= 0.95 * len(values) else None
+        if distinct >= 0.95 * len(values):
+            return f"{distinct} distinct texts in {rows} rows"
+        return None
     if distinct < rows or not is_whole(values):
         return None
     if not ID_NAME.search(name) and not (ROW_NAME.fullmatch(name) and _consecutive(values)):
         return None
-    return "the row's number" if _consecutive(values) else f"{distinct} distinct numbers in {rows} rows"
+    if _consecutive(values):
+        return "the row's number"
+    return f"{distinct} distinct numbers in {rows} rows"
 
 
 def _consecutive(values: Array) -> bool:
@@ -160,11 +203,16 @@ def _counting(held: Cells, name: str) -> tuple[str, ...]:
     """What is kept though it counts the rows: a time or a year may do that."""
     values = held.values[held.known]
     counts = held.kind == "number" and len(values) >= ROWS_TO_TELL and _consecutive(values)
-    return (Loud(f"counts the rows one by one: kept; columns={{{name!r}: 'skip'}} leaves it out"),) if counts else ()
+    if counts:
+        return (
+            Loud(f"counts the rows one by one: kept; columns={{{name!r}: 'skip'}} leaves it out"),
+        )
+    return ()
 
 
 def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) -> Inferred:
-    where, values = f"column {name!r}", held.values[held.known]
+    where = f"column {name!r}"
+    values = held.values[held.known]
     if isinstance(wanted, str):
         return _formed(Inferred(_by_word(wanted, held, where)), held, rounding)
     if wanted is not None:
@@ -173,7 +221,9 @@ def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) ->
         return nominal(held)
     if held.kind == "flag":
         return _formed(
-            Inferred(Ordinal(levels=2), (Loud("is constant"),) if len(set(values)) == 1 else ()), held, rounding
+            Inferred(Ordinal(levels=2), (Loud("is constant"),) if len(set(values)) == 1 else ()),
+            held,
+            rounding,
         )
     if held.kind == "date":
         found = real(values, rounding=rounding, unit=DAYS)
@@ -187,19 +237,28 @@ def _formed(found: Inferred, held: Cells, rounding: Rounding) -> Inferred:
     form = held.written
     if held.kind == "number" and found.variable.type == "real" and rounding == "bins":
         values = held.values[held.known]
-        digits = written.decimals(values) if len(values) >= ROWS_TO_TELL and not is_whole(values) else None
-        form = form if digits is None else f"{form or 'point'}:{digits}"
+        if len(values) >= ROWS_TO_TELL and not is_whole(values):
+            digits = written.decimals(values)
+        else:
+            digits = None
+        if digits is not None:
+            form = f"{form or 'point'}:{digits}"
     return replace(found, notes=(*held.said, *found.notes), written=form)
 
 
 def _by_word(word: str, held: Cells, where: str) -> Variable:
     if word == "nominal":
         return nominal(held).variable
-    if word == "date" and held.kind == "number" and float(np.abs(held.values[held.known]).max()) > DAYS_MOST:
+    if (
+        word == "date"
+        and held.kind == "number"
+        and float(np.abs(held.values[held.known]).max()) > DAYS_MOST
+    ):
         raise BadData(
-            f"{held.values[held.known].max():.0f} is no number of days since 1970", where=where,
+            f"{held.values[held.known].max():.0f} is no number of days since 1970",
+            where=where,
             do="write dates as YYYY-MM-DD, or make them with pd.to_datetime(column, format='%Y%m%d')",
-        )  # fmt: skip
+        )
     if word == "date" or (word == "real" and held.kind == "date"):
         return Real(unit=DAYS)
     if held.kind == "text":
@@ -214,7 +273,9 @@ def nominal(held: Cells) -> Inferred:
     if held.labels is not None and len(distinct) > 2:
         notes.append("has categories whose order, if they have one, is not used")
     if len(distinct) > MANY:
-        notes.append(f"has {len(distinct)} categories: high cardinality, the rare ones are seen a few times only")
+        notes.append(
+            f"has {len(distinct)} categories: high cardinality, the rare ones are seen a few times only"
+        )
     return Inferred(Nominal(categories=len(distinct), labels=distinct), tuple(notes))
 
 
@@ -226,4 +287,6 @@ def _natural(text: str) -> tuple[bool, float, str]:
 
 def _gaps(held: Cells) -> tuple[str, ...]:
     gaps = int((~held.known).sum())
-    return (f"lacks {gaps} of {len(held.known)} values",) if gaps else ()
+    if gaps:
+        return (f"lacks {gaps} of {len(held.known)} values",)
+    return ()

@@ -22,7 +22,9 @@ SHOWN = 6
 WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")  # letters, with apostrophes between them
 BAG = re.compile(r"\d+(?:\s+\d+:\d+)*")  # a line of LDA-C's format
 BESIDE = ("{stem}.vocab", "{stem}.tokens", "{stem}.vocab.txt", "vocab.{stem}.txt", "vocab.txt")
-ORDER = "documents are bags: their words stand in the order of their numbers, not as they were written"
+ORDER = (
+    "documents are bags: their words stand in the order of their numbers, not as they were written"
+)
 
 
 def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
@@ -64,8 +66,9 @@ def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Readi
         line = next(i for i, item in enumerate(items, 1) if len(item) and item[-1] >= len(labels))
         raise BadData(
             f"word {items[line - 1][-1]} where {listed.name} lists words 0 to {len(labels) - 1}",
-            where=f"{path}, line {line}", do="give the list of words that belongs to the file",
-        )  # fmt: skip
+            where=f"{path}, line {line}",
+            do="give the list of words that belongs to the file",
+        )
     return _reading(items, labels, len(labels), (ORDER,), name)
 
 
@@ -87,7 +90,9 @@ def is_bags(path: Path) -> bool:
 def encode(space: Space, items: Sequence[str]) -> Batch:
     """Texts as a Batch of a Space of words; words that were not learned are left out, as rare ones were."""
     place = _places(space)
-    return _laid([np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0)
+    return _laid(
+        [np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0
+    )
 
 
 def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
@@ -100,11 +105,21 @@ def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
     """
     bagged = not path.is_dir() and is_bags(path)
     if not bagged and not _places(space):
-        raise BadData("text where words were learned as numbers", where=str(path), do="give a file in LDA-C's format")
-    documents: list[list[str]] = _named_bags(space, path) if bagged else [words_of(text) for text in texts(path)]
+        raise BadData(
+            "text where words were learned as numbers",
+            where=str(path),
+            do="give a file in LDA-C's format",
+        )
+    documents: list[list[str]] = (
+        _named_bags(space, path) if bagged else [words_of(text) for text in texts(path)]
+    )
     place = _places(space) or {str(k): k for k in range(int(space.variables[0].states))}
-    items = [np.array([place[w] for w in words if w in place], dtype=np.int64) for words in documents]
-    return _laid([np.sort(i) if bagged else i for i in items], space.longest or 0), _left(documents, place)
+    items = [
+        np.array([place[w] for w in words if w in place], dtype=np.int64) for words in documents
+    ]
+    return _laid([np.sort(i) if bagged else i for i in items], space.longest or 0), _left(
+        documents, place
+    )
 
 
 def texts(path: Path) -> list[str]:
@@ -127,10 +142,15 @@ def _left(documents: Sequence[Sequence[str]], place: Mapping[str, int]) -> tuple
     odd = Counter(word for words in documents for word in words if word not in place)
     if not odd:
         return ()
-    total, bare = sum(map(len, documents)), sum(not any(w in place for w in words) for words in documents)
-    shown = ", ".join(word for word, _ in odd.most_common(SHOWN)) + (", ..." if len(odd) > SHOWN else "")
+    total = sum(map(len, documents))
+    bare = sum(not any(w in place for w in words) for words in documents)
+    shown = ", ".join(word for word, _ in odd.most_common(SHOWN)) + (
+        ", ..." if len(odd) > SHOWN else ""
+    )
     note = f"never learned and left out, {odd.total():,} of {total:,} words: {shown}"
-    return (note, f"documents without a word that was learned: {bare:,} of {len(documents):,}") if bare else (note,)
+    if bare:
+        return (note, f"documents without a word that was learned: {bare:,} of {len(documents):,}")
+    return (note,)
 
 
 def _places(space: Space) -> dict[str, int]:
@@ -144,7 +164,9 @@ def _bags(path: Path) -> tuple[list[np.ndarray], int]:
     items = [_bag(line, f"{path}, line {i}") for i, line in enumerate(lines(decode(path)), 1)]
     most = max((int(item[-1]) for item in items if len(item)), default=-1)
     if most < 0:
-        raise BadData("the file holds no words", where=str(path), do="give lines such as '2 0:1 5:3'")
+        raise BadData(
+            "the file holds no words", where=str(path), do="give lines such as '2 0:1 5:3'"
+        )
     return items, most
 
 
@@ -154,14 +176,23 @@ def _bag(line: str, where: str) -> np.ndarray:
     if not text:
         return np.zeros(0, np.int64)
     if not BAG.fullmatch(text):
-        odd = next((p for p in text.split()[1:] if not re.fullmatch(r"\d+:\d+", p)), text.split()[0])
-        raise BadData(f"{odd!r} is not term:count", where=where, do="write lines such as '2 0:1 5:3'")
+        odd = next(
+            (p for p in text.split()[1:] if not re.fullmatch(r"\d+:\d+", p)), text.split()[0]
+        )
+        raise BadData(
+            f"{odd!r} is not term:count", where=where, do="write lines such as '2 0:1 5:3'"
+        )
     numbers = np.array(text.replace(":", " ").split(), dtype=np.int64)
-    terms, counts = numbers[1::2], numbers[2::2]
+    terms = numbers[1::2]
+    counts = numbers[2::2]
     if len(terms) != numbers[0]:
-        raise BadData(f"{len(terms)} words where {numbers[0]} are announced", where=where, do="mend the line")
+        raise BadData(
+            f"{len(terms)} words where {numbers[0]} are announced", where=where, do="mend the line"
+        )
     if not (counts > 0).all():
-        raise BadData(f"word {terms[counts.argmin()]} is counted 0 times", where=where, do="leave it out")
+        raise BadData(
+            f"word {terms[counts.argmin()]} is counted 0 times", where=where, do="leave it out"
+        )
     return np.sort(np.repeat(terms, counts))
 
 
@@ -176,7 +207,11 @@ def _read_list(path: Path) -> tuple[str, ...]:
 
 
 def _reading(
-    items: list[np.ndarray], labels: tuple[str, ...] | None, words: int, notes: tuple[str, ...], name: str
+    items: list[np.ndarray],
+    labels: tuple[str, ...] | None,
+    words: int,
+    notes: tuple[str, ...],
+    name: str,
 ) -> Reading:
     kept = [item for item in items if len(item)]
     if not kept:
@@ -184,9 +219,12 @@ def _reading(
     passed = len(items) - len(kept)
     notes = (*notes, *((f"{passed} documents without words were passed over",) if passed else ()))
     space = Space(
-        axes=("time",), shape=(None,), variables=(Nominal(categories=words, labels=labels),),
-        longest=max(map(len, kept)), source=WORDS,
-    )  # fmt: skip
+        axes=("time",),
+        shape=(None,),
+        variables=(Nominal(categories=words, labels=labels),),
+        longest=max(map(len, kept)),
+        source=WORDS,
+    )
     return Reading({"all": Table(space, _laid(kept, space.longest or 0), name=name)}, notes)
 
 

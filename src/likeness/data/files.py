@@ -17,7 +17,9 @@ from likeness.data.textfile import lines as lines_of
 if TYPE_CHECKING:
     import pandas as pd
 
-WORDS_FOR_NOTHING = sorted({"NaN", "NaT", *MISSING, *map(str.upper, MISSING), *map(str.title, MISSING)})
+WORDS_FOR_NOTHING = sorted(
+    {"NaN", "NaT", *MISSING, *map(str.upper, MISSING), *map(str.title, MISSING)}
+)
 
 
 def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
@@ -39,16 +41,30 @@ def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
     titled = not any(is_number(c) for c in head)
     if titled and len(set(head)) < len(head):
         twice = next(c for c in head if head.count(c) > 1)
-        raise BadData(f"two columns are called {twice!r}", where=str(path), do="give each column a name of its own")
-    names = None if titled else [f"column {i}" for i in range(len(head))]
+        raise BadData(
+            f"two columns are called {twice!r}",
+            where=str(path),
+            do="give each column a name of its own",
+        )
+    if titled:
+        names = None
+    else:
+        names = [f"column {i}" for i in range(len(head))]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
-                io.StringIO(text), sep=delimiter, header=0 if titled else None, names=names, index_col=False,
-                skipinitialspace=True, low_memory=False, dtype=str if verbatim else None, keep_default_na=False,
+                io.StringIO(text),
+                sep=delimiter,
+                header=0 if titled else None,
+                names=names,
+                index_col=False,
+                skipinitialspace=True,
+                low_memory=False,
+                dtype=str if verbatim else None,
+                keep_default_na=False,
                 na_values=None if verbatim else WORDS_FOR_NOTHING,
-            )  # fmt: skip
+            )
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise BadData(
             _line_fault(str(error)), where=str(path), do="give every line the same number of cells"
@@ -61,13 +77,20 @@ def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
 
 def _delimiter(lines: list[str]) -> str:
     """The mark that splits the first lines into the most cells, alike in each; blanks where all cells are numbers."""
-    most, best = 1, ","
+    most = 1
+    best = ","
     for mark in (",", ";", "\t"):
         counts = {len(_split(line, mark)) for line in lines}
         if len(counts) == 1 and max(counts) > most:
-            most, best = max(counts), mark
-    blank = all(len(line.split()) > 1 and all(is_number(c) for c in line.split()) for line in lines[1:] or lines)
-    return r"\s+" if most == 1 and blank else best
+            most = max(counts)
+            best = mark
+    blank = all(
+        len(line.split()) > 1 and all(is_number(c) for c in line.split())
+        for line in lines[1:] or lines
+    )
+    if most == 1 and blank:
+        return r"\s+"
+    return best
 
 
 def _split(line: str, mark: str) -> list[str]:
@@ -85,7 +108,9 @@ def numbers_only(path: Path) -> bool:
 
 def _line_fault(said: str) -> str:
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
-    return f"line {found[2]} has {found[3]} cells where {found[1]} are expected" if found else "lines of unlike length"
+    if found:
+        return f"line {found[2]} has {found[3]} cells where {found[1]} are expected"
+    return "lines of unlike length"
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -100,4 +125,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (ArrowException, OSError, ValueError) as error:
-        raise BadData("the file is empty, broken or no Parquet file", where=str(path), do="write it again") from error
+        raise BadData(
+            "the file is empty, broken or no Parquet file", where=str(path), do="write it again"
+        ) from error

@@ -17,7 +17,18 @@ from likeness.core.answers import FRAMES, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
-from likeness.data import arrayfiles, arrays, audio, corpora, images, paths, tables, text, tsfile, written
+from likeness.data import (
+    arrayfiles,
+    arrays,
+    audio,
+    corpora,
+    images,
+    paths,
+    tables,
+    text,
+    tsfile,
+    written,
+)
 from likeness.data.columns import DAYS
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
@@ -63,7 +74,9 @@ def _(data: pd.DataFrame, space: Space) -> Batch:
 @convert.register
 def _(data: pd.Series, space: Space) -> Batch:
     one = space.width == 1
-    return tables.encode(space, data.to_frame((space.names or ("0",))[0]) if one else data.to_frame().T)
+    return tables.encode(
+        space, data.to_frame((space.names or ("0",))[0]) if one else data.to_frame().T
+    )
 
 
 @convert.register
@@ -76,10 +89,14 @@ def _(data: dict, space: Space) -> Batch:  # type: ignore[type-arg]
 def _(data: list, space: Space) -> Batch | None:  # type: ignore[type-arg]
     if data and all(isinstance(item, dict) for item in data):
         return tables.encode(space, pd.DataFrame(data))
-    words = any(isinstance(item, str) for item in data) and all(isinstance(item, str) or item is None for item in data)
+    words = any(isinstance(item, str) for item in data) and all(
+        isinstance(item, str) or item is None for item in data
+    )
     if words:
         return _words(data, space)
-    return None if space.ragged else _own(_mixed(data), space)
+    if space.ragged:
+        return None
+    return _own(_mixed(data), space)
 
 
 @convert.register
@@ -89,7 +106,9 @@ def _(data: tuple, space: Space) -> Batch | None:  # type: ignore[type-arg]
 
 @convert.register
 def _(data: np.ndarray, space: Space) -> Batch | None:
-    words = data.dtype.kind in "US" or (data.dtype.kind == "O" and all(isinstance(v, str) for v in data.flat))
+    words = data.dtype.kind in "US" or (
+        data.dtype.kind == "O" and all(isinstance(v, str) for v in data.flat)
+    )
     if words and (data.ndim == 1 or space.dims == 1):
         return _words(data.ravel().tolist(), space)
     return _own(data, space)
@@ -97,12 +116,16 @@ def _(data: np.ndarray, space: Space) -> Batch | None:
 
 @convert.register
 def _(data: Tensor, space: Space) -> Batch | None:
-    return _own(data, space) if _renamed(space) else None
+    if _renamed(space):
+        return _own(data, space)
+    return None
 
 
 @convert.register
 def _(data: int | float, space: Space) -> Batch | None:
-    return _own(np.array([data]), space) if space.dims == 1 else None
+    if space.dims == 1:
+        return _own(np.array([data]), space)
+    return None
 
 
 @convert.register
@@ -134,15 +157,31 @@ def _held(path: Path, kind: str) -> Any:
     """What a file holds, in a type that `convert` or the core reads."""
     if kind == "npz":
         found = arrayfiles.read_npz(path)
-        return found["x"] if "x" in found else next(iter(found.values()))
+        if "x" in found:
+            return found["x"]
+        return next(iter(found.values()))
     if kind == "audio":
-        files = [path] if path.is_file() else sorted(path.rglob("*.wav"))
+        if path.is_file():
+            files = [path]
+        else:
+            files = sorted(path.rglob("*.wav"))
         sounds = [audio.read_wav(f)[0] for f in files]
-        return np.stack(sounds)[:, None] if len({len(s) for s in sounds}) == 1 else [s[:, None] for s in sounds]
-    readers = {"table": paths.frame, "npy": arrayfiles.read_npy, "idx": arrayfiles.read_idx, "text": corpora.texts,
-               "texts": corpora.texts, "bags": corpora.bags, "series": _series}  # fmt: skip
+        if len({len(s) for s in sounds}) == 1:
+            return np.stack(sounds)[:, None]
+        return [s[:, None] for s in sounds]
+    readers = {
+        "table": paths.frame,
+        "npy": arrayfiles.read_npy,
+        "idx": arrayfiles.read_idx,
+        "text": corpora.texts,
+        "texts": corpora.texts,
+        "bags": corpora.bags,
+        "series": _series,
+    }
     if kind not in readers:
-        raise BadData("sentences in columns hold labels and what tells them", do="load them with lk.load")
+        raise BadData(
+            "sentences in columns hold labels and what tells them", do="load them with lk.load"
+        )
     return readers[kind](path)
 
 
@@ -155,14 +194,25 @@ def _words(words: list[Any], space: Space) -> Batch:
     if variable.type == "nominal" and variable.labels and space.label:
         return tables.label_batch(space, words)
     if variable.type == "nominal" and variable.labels and space.ragged:
-        return corpora.encode(space, words) if space.source == corpora.WORDS else text.encode(space, words)
-    raise BadData("words where numbers are expected", do="give numbers, or a frame with columns of these words")
+        if space.source == corpora.WORDS:
+            return corpora.encode(space, words)
+        return text.encode(space, words)
+    raise BadData(
+        "words where numbers are expected",
+        do="give numbers, or a frame with columns of these words",
+    )
 
 
 def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
     """The condition among the columns of a table, where all its names stand there and none is a column of the items."""
-    frame, names = _as_frame(data), given_space.names or ()
-    if frame is None or not names or set(names) & set(space.names or ()) or not set(names) <= set(map(str, frame)):
+    frame = _as_frame(data)
+    names = given_space.names or ()
+    if (
+        frame is None
+        or not names
+        or set(names) & set(space.names or ())
+        or not set(names) <= set(map(str, frame))
+    ):
         return None
     return tables.encode(given_space, frame)
 
@@ -172,31 +222,45 @@ def _as_frame(data: Any) -> pd.DataFrame | None:
     if isinstance(data, dict):
         return pd.DataFrame([data] if all(np.ndim(v) == 0 for v in data.values()) else data)
     rows = isinstance(data, list) and bool(data) and all(isinstance(item, dict) for item in data)
-    return pd.DataFrame(data) if rows else data if isinstance(data, pd.DataFrame) else None
+    if rows:
+        return pd.DataFrame(data)
+    if isinstance(data, pd.DataFrame):
+        return data
+    return None
 
 
 def _mixed(data: list[Any]) -> arrays.Array:
     """Rows of a list, each cell as it is: an array of numbers and words would make words of all."""
     array = arrays.plain(data)
-    return array if array.dtype.kind in "buif" else np.array(data, dtype=object)
+    if array.dtype.kind in "buif":
+        return array
+    return np.array(data, dtype=object)
 
 
 def _renamed(space: Space) -> bool:
     """Whether users know values by other numbers than their codes: levels from a start of their own, named classes."""
     return any(
         (v.type == "ordinal" and v.start != 0)
-        or (v.type == "nominal" and v.labels is not None and v.labels != tuple(map(str, range(v.categories))))
+        or (
+            v.type == "nominal"
+            and v.labels is not None
+            and v.labels != tuple(map(str, range(v.categories)))
+        )
         for v in space.variables
     )
 
 
 def _own(data: Any, space: Space) -> Batch | None:
     """An array of the user's own values, where these are no codes; None leaves it to the core."""
-    if space.ragged or not (_renamed(space) or (isinstance(data, np.ndarray) and data.dtype.kind == "O")):
+    if space.ragged or not (
+        _renamed(space) or (isinstance(data, np.ndarray) and data.dtype.kind == "O")
+    ):
         return None
     array = arrays.plain(data)
-    array = array[None] if array.shape == space.layout else array
-    array = array[:, None] if array.ndim == 1 and space.dims == 1 else array
+    if array.shape == space.layout:
+        array = array[None]
+    if array.ndim == 1 and space.dims == 1:
+        array = array[:, None]
     if array.shape[1:] != space.layout:
         return None
     if len(space.shape) == 1:
@@ -211,7 +275,9 @@ def _own(data: Any, space: Space) -> Batch | None:
 def _flagged(column: arrays.Array, variable: Variable) -> arrays.Array:
     """Truth values as the labels say them: "True", or the number 1."""
     named = variable.type == "nominal" and variable.labels is not None and "True" in variable.labels
-    return column if column.dtype.kind != "b" or named else column.astype(np.int64)
+    if column.dtype.kind != "b" or named:
+        return column
+    return column.astype(np.int64)
 
 
 # ---- out -----------------------------------------------------------------------------------------------------------
@@ -228,7 +294,8 @@ def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataF
     """
     if space.ragged:
         return _long(space, batch, told)
-    x, known = batch.x.detach().cpu(), batch.present.cpu()
+    x = batch.x.detach().cpu()
+    known = batch.present.cpu()
     if len(space.shape) == 1:
         names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
         return _columns(names, space.columns, x, known, space.written, told)
@@ -241,10 +308,16 @@ def _long(space: Space, batch: Batch, told: Tensor | None) -> pd.DataFrame:
     assert batch.length is not None
     inside_ = torch.arange(batch.x.shape[1]) < batch.length[:, None].cpu()
     item, step = torch.nonzero(inside_, as_tuple=True)
-    x, known = batch.x.detach().cpu()[inside_], batch.present.cpu()[inside_]
+    x = batch.x.detach().cpu()[inside_]
+    known = batch.present.cpu()[inside_]
     x, known = (x[:, None], known[:, None]) if x.dim() == 1 else (x.flatten(1), known.flatten(1))
-    names = space.names or (("symbol",) if len(space.shape) == 1 else tuple(f"x{i}" for i in range(x.shape[1])))
-    kept = None if told is None else told.cpu()[inside_].reshape(x.shape)
+    names = space.names or (
+        ("symbol",) if len(space.shape) == 1 else tuple(f"x{i}" for i in range(x.shape[1]))
+    )
+    if told is None:
+        kept = None
+    else:
+        kept = told.cpu()[inside_].reshape(x.shape)
     frame = _columns(names, space.columns, x, known, space.written, kept)
     frame.insert(0, free("step", names), step.numpy())
     frame.insert(0, free("item", names), batch.ids.cpu()[item].numpy())
@@ -253,48 +326,83 @@ def _long(space: Space, batch: Batch, told: Tensor | None) -> pd.DataFrame:
 
 def free(name: str, taken: Iterable[str]) -> str:
     """The name, with a line behind it for as long as a column is called so."""
-    return free(f"{name}_", taken) if name in set(taken) else name
+    if name in set(taken):
+        return free(f"{name}_", taken)
+    return name
 
 
 def _columns(
-    names: tuple[str, ...], variables: tuple[Variable, ...], x: Tensor, known: Tensor,
-    forms: tuple[str | None, ...] | None = None, told: Tensor | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    names: tuple[str, ...],
+    variables: tuple[Variable, ...],
+    x: Tensor,
+    known: Tensor,
+    forms: tuple[str | None, ...] | None = None,
+    told: Tensor | None = None,
+) -> pd.DataFrame:
     kept = torch.zeros_like(known) if told is None else told.cpu()
     held = zip(
-        names, variables, x.double().numpy().T, known.numpy().T, forms or (None,) * len(names), kept.numpy().T,
+        names,
+        variables,
+        x.double().numpy().T,
+        known.numpy().T,
+        forms or (None,) * len(names),
+        kept.numpy().T,
         strict=True,
-    )  # fmt: skip
+    )
     return pd.DataFrame({name: _restored(*rest) for name, *rest in held})
 
 
 def _restored(
-    variable: Variable, values: arrays.Array, known: arrays.Array, form: str | None, told: arrays.Array
+    variable: Variable,
+    values: arrays.Array,
+    known: arrays.Array,
+    form: str | None,
+    told: arrays.Array,
 ) -> Any:
     """A column in the user's own terms."""
     if form == written.FLAG and variable.states == 2:
         flags = np.where(known, values, 0) == 1
-        return flags if known.all() else pd.arrays.BooleanArray(flags, ~known)
+        if known.all():
+            return flags
+        return pd.arrays.BooleanArray(flags, ~known)
     if variable.type == "nominal" and variable.labels is not None:
         labels = np.array(variable.labels, dtype=object)
-        return pd.Series(np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str")
+        return pd.Series(
+            np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str"
+        )
     if variable.type == "real":
-        return _real(variable.unit, variable.resolution, np.where(known, values, np.nan), form, told)
+        return _real(
+            variable.unit, variable.resolution, np.where(known, values, np.nan), form, told
+        )
     start = variable.start if variable.type == "ordinal" else 0
     whole = np.where(known, values, 0).astype(np.int64) + start
-    return whole if known.all() else pd.arrays.IntegerArray(whole, ~known)
+    if known.all():
+        return whole
+    return pd.arrays.IntegerArray(whole, ~known)
 
 
 def _real(
-    unit: str | None, resolution: float | None, values: arrays.Array, form: str | None, told: arrays.Array
+    unit: str | None,
+    resolution: float | None,
+    values: arrays.Array,
+    form: str | None,
+    told: arrays.Array,
 ) -> Any:
     if unit == DAYS:
-        days = np.where(told, values, np.round(values)) if written.timeless(form) else values
+        if written.timeless(form):
+            days = np.where(told, values, np.round(values))
+        else:
+            days = values
         return pd.to_datetime(days, unit="D", origin="unix").round("ms")
     whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
     digits = written.digits(form)
-    rounded = values if digits is None else np.where(told, values, np.round(values, digits))
-    return values.astype(np.int64) if whole else rounded
+    if digits is None:
+        rounded = values
+    else:
+        rounded = np.where(told, values, np.round(values, digits))
+    if whole:
+        return values.astype(np.int64)
+    return rounded
 
 
 def _csv(draws: Draws, path: Path) -> None:
@@ -318,7 +426,10 @@ def _npy(draws: Draws, path: Path) -> None:
 def _npz(draws: Draws, path: Path) -> None:
     """The items with their lengths, what was given, the seed and the Space, from which `load` restores them."""
     batch = draws.batch
-    held: dict[str, Any] = {"x": batch.x.detach().cpu().numpy(), "space": np.array(draws.space.to_json())}
+    held: dict[str, Any] = {
+        "x": batch.x.detach().cpu().numpy(),
+        "space": np.array(draws.space.to_json()),
+    }
     held |= {} if batch.length is None else {"length": batch.length.cpu().numpy()}
     held |= {} if batch.given is None else {"given": batch.given.x.detach().cpu().numpy()}
     _atomic(path, lambda file: np.savez(file, seed=np.array(draws.seed), **held))

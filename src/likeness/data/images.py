@@ -21,7 +21,9 @@ from likeness.data.source import Reading, Table
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+)
 PARTS = ("train", "valid", "test")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 DEEP = frozenset({"I", "F"})
@@ -30,7 +32,9 @@ DEEP = frozenset({"I", "F"})
 # ---- folders -------------------------------------------------------------------------------------------------------
 
 
-def read_folder(path: Path, *, name: str, size: tuple[int, int] | None = None, channels: int | None = None) -> Reading:
+def read_folder(
+    path: Path, *, name: str, size: tuple[int, int] | None = None, channels: int | None = None
+) -> Reading:
     """Images below a folder; sub-folders are classes, and folders train and test an official split.
 
     Args:
@@ -43,22 +47,33 @@ def read_folder(path: Path, *, name: str, size: tuple[int, int] | None = None, c
         BadData: Naming the file that cannot be read, or whose size differs from the first one's.
     """
     split = (path / "train").is_dir() and (path / "test").is_dir()
-    folders = {p: path / p for p in PARTS if (path / p).is_dir()} if split else {"all": path}
+    if split:
+        folders = {p: path / p for p in PARTS if (path / p).is_dir()}
+    else:
+        folders = {"all": path}
     listed = {part: files(folder) for part, folder in folders.items()}
     every = [f for found in listed.values() for f in found]
     if not every:
-        raise BadData("the folder holds no images", where=str(path), do="put PNG or JPEG files in it, a folder a class")
+        raise BadData(
+            "the folder holds no images",
+            where=str(path),
+            do="put PNG or JPEG files in it, a folder a class",
+        )
     channels = channels or _channels(every)
     pixels = {part: stack(found, channels=channels, size=size) for part, found in listed.items()}
     if len({p.shape[1:] for p in pixels.values()}) > 1:
-        raise BadData("the parts hold images of unlike sizes", where=str(path), do="give size=(height, width)")
+        raise BadData(
+            "the parts hold images of unlike sizes", where=str(path), do="give size=(height, width)"
+        )
     c, h, w = next(iter(pixels.values())).shape[1:]
     binary = all(p.max(initial=0) == 255 and np.isin(p, (0, 255)).all() for p in pixels.values())
     space = image(c, h, w, levels=2 if binary else 256)
     scale = 255 if binary else 1
     owners = {part: [_class(f, folders[part]) for f in found] for part, found in listed.items()}
     classes = sorted({c for found in owners.values() for c in found if c is not None})
-    tables = {part: _table(space, pixels[part] // scale, owners[part], classes, name) for part in listed}
+    tables = {
+        part: _table(space, pixels[part] // scale, owners[part], classes, name) for part in listed
+    }
     notes = ("every pixel is black or white: read as binary",) if binary else ()
     return Reading(tables, notes + _strangers(path, len(every)), aside="label" if classes else None)
 
@@ -66,27 +81,39 @@ def read_folder(path: Path, *, name: str, size: tuple[int, int] | None = None, c
 def files(folder: Path) -> list[Path]:
     """The images below a folder, in the order of their names."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(
+        p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
 
 
 def _strangers(folder: Path, images: int) -> tuple[str, ...]:
     others = sum(p.is_file() and not p.name.startswith(".") for p in folder.rglob("*")) - images
-    return (f"{others} files that are no images were passed over",) if others > 0 else ()
+    if others > 0:
+        return (f"{others} files that are no images were passed over",)
+    return ()
 
 
 def _class(file: Path, folder: Path) -> str | None:
     """The sub-folder that an image lies in."""
-    return file.relative_to(folder).parts[0] if file.parent != folder else None
+    if file.parent != folder:
+        return file.relative_to(folder).parts[0]
+    return None
 
 
-def _table(space: Space, pixels: Array, owners: list[str | None], classes: list[str], name: str) -> Table:
+def _table(
+    space: Space, pixels: Array, owners: list[str | None], classes: list[str], name: str
+) -> Table:
     x = torch.from_numpy(pixels).float()
     if not classes:
         return Table(space, Batch(x), name=name)
-    codes = torch.tensor([[classes.index(c) if c is not None else -1] for c in owners], dtype=torch.float32)
+    codes = torch.tensor(
+        [[classes.index(c) if c is not None else -1] for c in owners], dtype=torch.float32
+    )
     known = codes >= 0
     given = Batch(codes.clamp_min(0), observed=None if bool(known.all()) else known)
-    return Table(space, Batch(x, given=given), given_space=label(len(classes), tuple(classes)), name=name)
+    return Table(
+        space, Batch(x, given=given), given_space=label(len(classes), tuple(classes)), name=name
+    )
 
 
 def _channels(found: list[Path]) -> int:
@@ -96,7 +123,9 @@ def _channels(found: list[Path]) -> int:
             modes.add(picture.mode)
     if modes <= {"1", "L"}:
         return 1
-    return 4 if modes <= {"RGBA", "LA"} else 3
+    if modes <= {"RGBA", "LA"}:
+        return 4
+    return 3
 
 
 def _open(file: Path) -> Picture:
@@ -107,7 +136,11 @@ def _open(file: Path) -> Picture:
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise _unreadable(file) from error
     if picture.mode[:1] in DEEP:
-        raise BadData("an image of more than 8 bits a pixel", where=str(file), do="save it with 8 bits, or as .npy")
+        raise BadData(
+            "an image of more than 8 bits a pixel",
+            where=str(file),
+            do="save it with 8 bits, or as .npy",
+        )
     return picture
 
 
@@ -131,7 +164,9 @@ def read_image(file: Path, *, channels: int, size: tuple[int, int] | None = None
     if size is not None and (made.height, made.width) != size:
         made = made.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     pixels = np.asarray(made)
-    return np.ascontiguousarray(np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0))
+    return np.ascontiguousarray(
+        np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0)
+    )
 
 
 def stack(found: list[Path], *, channels: int, size: tuple[int, int] | None = None) -> Array:
@@ -143,11 +178,16 @@ def stack(found: list[Path], *, channels: int, size: tuple[int, int] | None = No
     pixels = [read_image(file, channels=channels, size=size) for file in found]
     odd = next((i for i, p in enumerate(pixels) if p.shape != pixels[0].shape), None)
     if odd is not None:
-        (h, w), (h0, w0) = pixels[odd].shape[1:], pixels[0].shape[1:]
+        (h, w) = pixels[odd].shape[1:]
+        (h0, w0) = pixels[0].shape[1:]
         raise BadData(
-            f"an image of {h} x {w} among images of {h0} x {w0}", where=str(found[odd]), do="give size=(height, width)"
+            f"an image of {h} x {w} among images of {h0} x {w0}",
+            where=str(found[odd]),
+            do="give size=(height, width)",
         )
-    return np.stack(pixels) if pixels else np.zeros((0, channels, *(size or (0, 0))), dtype=np.uint8)
+    if pixels:
+        return np.stack(pixels)
+    return np.zeros((0, channels, *(size or (0, 0))), dtype=np.uint8)
 
 
 def as_pixels(space: Space, found: list[Path]) -> Batch:
@@ -157,7 +197,10 @@ def as_pixels(space: Space, found: list[Path]) -> Batch:
         BadData: If the Space is none of images.
     """
     if len(space.shape) != 3 or space.ragged or space.variables[0].type != "ordinal":
-        raise BadData("image files where the items are no images", do="give items like those that were learned")
+        raise BadData(
+            "image files where the items are no images",
+            do="give items like those that were learned",
+        )
     channels, height, width = space.layout
     levels = int(space.variables[0].states)
     pixels = torch.from_numpy(stack(found, channels=channels, size=(height, width))).float()
@@ -249,7 +292,10 @@ def uniforms(ids: Tensor, entries: int, seed: int) -> Tensor:
     MurmurHash3's finaliser (Appleby 2011) in wrapping int64. Tiles of `Noise` would draw 64 rows for each one asked,
     and a training batch takes its rows from all over the data.
     """
-    key = _scramble(ids.to(torch.int64) ^ seed)[:, None] + torch.arange(entries, device=ids.device) * 0x1E3779B97F4A7C15
+    key = (
+        _scramble(ids.to(torch.int64) ^ seed)[:, None]
+        + torch.arange(entries, device=ids.device) * 0x1E3779B97F4A7C15
+    )
     return (_scramble(key) >> 40 & 0xFFFFFF).float() / 2.0**24
 
 

@@ -29,7 +29,7 @@ from likeness.data import (
     tables,
     text,
     tsfile,
-)  # fmt: skip
+)
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
@@ -96,17 +96,29 @@ def load(
         BadConfig: If options exclude each other.
     """
     if isinstance(what, Data):
-        return what if given is None else _again(what, given)
+        if given is None:
+            return what
+        return _again(what, given)
     what, condition = _pair(what, given)
     asked = Asked(
-        name=name or _name(what), given=_names(condition, what), columns=columns, rounding=rounding,
-        group=group if isinstance(group, str) else None, size=_size(size), channels=channels, key=key, width=width,
-        words=words, vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
+        name=name or _name(what),
+        given=_names(condition, what),
+        columns=columns,
+        rounding=rounding,
+        group=group if isinstance(group, str) else None,
+        size=_size(size),
+        channels=channels,
+        key=key,
+        width=width,
+        words=words,
+        vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
         series=series,
-    )  # fmt: skip
+    )
     reading = _read(what, asked, space, n, seed)
     if series and not next(iter(reading.parts.values())).space.ragged:
-        raise BadConfig("the items are no steps of a series", do="leave series= out: it is for tables of steps")
+        raise BadConfig(
+            "the items are no steps of a series", do="leave series= out: it is for tables of steps"
+        )
     _refuse_unused(asked, next(iter(reading.parts.values())).space)
     reading = _conditioned(reading, condition, asked)
     reading = _grouped(reading, None if isinstance(group, str) else group)
@@ -121,14 +133,18 @@ def _pair(what: Any, given: Any) -> tuple[Any, Any]:
     if not isinstance(what, tuple):
         return what, given
     if len(what) != 2 or given is not None:
-        raise BadConfig("a tuple is a pair (items, given)", do="give a list of items, or given= once")
+        raise BadConfig(
+            "a tuple is a pair (items, given)", do="give a list of items, or given= once"
+        )
     return what
 
 
 def _name(what: Any) -> str:
     if isinstance(what, str | Path):
         return Path(what).name.split(".")[0] or str(what)
-    return what.name if isinstance(what, Table) else "data"
+    if isinstance(what, Table):
+        return what.name
+    return "data"
 
 
 def _names(condition: Any, what: Any) -> tuple[str, ...]:
@@ -137,8 +153,14 @@ def _names(condition: Any, what: Any) -> tuple[str, ...]:
         return (condition,)
     if isinstance(condition, int) and _columned(what):
         return (str(condition),)  # a frame's columns may be numbers
-    words = isinstance(condition, list | tuple) and condition and all(isinstance(c, str) for c in condition)
-    return tuple(condition) if words and _columned(what) else ()
+    words = (
+        isinstance(condition, list | tuple)
+        and condition
+        and all(isinstance(c, str) for c in condition)
+    )
+    if words and _columned(what):
+        return tuple(condition)
+    return ()
 
 
 def _columned(what: Any) -> bool:
@@ -160,11 +182,16 @@ def _refuse_unused(asked: Asked, space: Space) -> None:
         if getattr(asked, name) is not None and space.source != corpora.WORDS:
             raise BadConfig("the items are no documents", do=f"leave {name}= out: it is {use}")
     if asked.words is not None and asked.vocabulary is not None:
-        raise BadConfig("text has its own words, bags of words are cut already", do="leave words= or vocabulary= out")
+        raise BadConfig(
+            "text has its own words, bags of words are cut already",
+            do="leave words= or vocabulary= out",
+        )
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    return (size, size) if isinstance(size, int) else size
+    if isinstance(size, int):
+        return (size, size)
+    return size
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -203,7 +230,9 @@ def _(what: str, asked: Asked) -> Reading:
 
 @read.register
 def _(what: None, asked: Asked) -> Reading:
-    raise BadData("there is nothing to read: None is no data", do="give a path, an array or a frame")
+    raise BadData(
+        "there is nothing to read: None is no data", do="give a path, an array or a frame"
+    )
 
 
 @read.register
@@ -230,7 +259,9 @@ def _(what: pd.Series, asked: Asked) -> Reading:
 @read.register
 def _(what: np.ndarray, asked: Asked) -> Reading:
     frame = _records(what)
-    return _array(what, asked) if frame is None else read(frame, asked)
+    if frame is None:
+        return _array(what, asked)
+    return read(frame, asked)
 
 
 @read.register
@@ -238,7 +269,9 @@ def _(what: dict, asked: Asked) -> Reading:  # type: ignore[type-arg]
     try:
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
     except ValueError as error:
-        raise BadData("the columns are of unlike lengths", do="give one value a row in each column") from error
+        raise BadData(
+            "the columns are of unlike lengths", do="give one value a row in each column"
+        ) from error
 
 
 @read.register
@@ -249,14 +282,16 @@ def _(what: list, asked: Asked) -> Reading:  # type: ignore[type-arg]
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
     if what and all(isinstance(item, list | tuple) for item in what) and _mixed(what):
         return read(np.array(what, dtype=object), asked)
-    return arrays.read(what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+    return arrays.read(
+        what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note"
+    )
 
 
 def _texts(items: Sequence[str], asked: Asked) -> Reading:
     """Texts as characters, or as words where these are asked for."""
-    return (
-        text.read(items, name=asked.name) if asked.words is None else corpora.read(items, asked.words, name=asked.name)
-    )
+    if asked.words is None:
+        return text.read(items, name=asked.name)
+    return corpora.read(items, asked.words, name=asked.name)
 
 
 def _mixed(rows: Sequence[Any]) -> bool:
@@ -290,7 +325,9 @@ def _idx(path: Path, asked: Asked) -> Reading:
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.exists():
         return reading
-    return arrays.with_label(reading, arrayfiles.read_idx(beside).astype(np.int64), "label", where=str(beside))
+    return arrays.with_label(
+        reading, arrayfiles.read_idx(beside).astype(np.int64), "label", where=str(beside)
+    )
 
 
 def _array(x: Any, asked: Asked) -> Reading:
@@ -307,13 +344,17 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
         path, asked.key, asked.rounding or "note", asked.columns, asked.name
     ),
     "idx": _idx,
-    "images": lambda path, asked: images.read_folder(path, name=asked.name, size=asked.size, channels=asked.channels),
+    "images": lambda path, asked: images.read_folder(
+        path, name=asked.name, size=asked.size, channels=asked.channels
+    ),
     "audio": lambda path, asked: audio.read(path, name=asked.name),
     "tags": lambda path, asked: conll.read({"all": path}, name=asked.name),
     "series": lambda path, asked: tsfile.read(path, name=asked.name),
     "text": lambda path, asked: _texts(text.pieces(decode(path), asked.width), asked),
     "texts": lambda path, asked: _texts([decode(p) for p in text.files(path)], asked),
-    "bags": lambda path, asked: corpora.read_bags(path, name=asked.name, vocabulary=asked.vocabulary),
+    "bags": lambda path, asked: corpora.read_bags(
+        path, name=asked.name, vocabulary=asked.vocabulary
+    ),
 }
 
 
@@ -327,19 +368,31 @@ def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:
     if asked.given and reading.aside is not None:
         if asked.given not in {("label",), (reading.aside,)}:
             raise BadData(
-                f"nothing called {asked.given[0]!r} can be given", do=f"the label is called {reading.aside!r}"
+                f"nothing called {asked.given[0]!r} can be given",
+                do=f"the label is called {reading.aside!r}",
             )
         return replace(reading, aside=None)
     first = next(iter(reading.parts.values()))
-    if asked.given and first.given_space is not None and set(first.given_space.names or ()) >= set(asked.given):
+    if (
+        asked.given
+        and first.given_space is not None
+        and set(first.given_space.names or ()) >= set(asked.given)
+    ):
         return reading
     if asked.given:
-        return replace(reading, parts={part: tables.conditioned(t, asked.given) for part, t in reading.parts.items()})
+        return replace(
+            reading,
+            parts={part: tables.conditioned(t, asked.given) for part, t in reading.parts.items()},
+        )
     if "all" not in reading.parts:
-        raise BadData("a set with an official split takes no array as given", do="name what is given")
+        raise BadData(
+            "a set with an official split takes no array as given", do="name what is given"
+        )
     space, batch = _condition(condition)
     if len(batch) != len(first):
-        raise BadData(f"{len(first)} items but {len(batch)} conditions", do="give one condition for each item")
+        raise BadData(
+            f"{len(first)} items but {len(batch)} conditions", do="give one condition for each item"
+        )
     table = replace(first, batch=first.batch.given_as(batch), given_space=space)
     return replace(reading, parts={"all": table}, aside=None)
 
@@ -348,7 +401,8 @@ def _condition(given: Any) -> tuple[Space, Batch]:
     """What is given, a row for each item: a column of a frame is what a Series or an array of it is."""
     if isinstance(given, Table):
         return given.space, given.batch
-    given = given.iloc[:, 0] if isinstance(given, pd.DataFrame) and given.shape[1] == 1 else given
+    if isinstance(given, pd.DataFrame) and given.shape[1] == 1:
+        given = given.iloc[:, 0]
     one = isinstance(given, pd.Series)
     if isinstance(given, pd.DataFrame) or (
         one and (isinstance(given.dtype, pd.CategoricalDtype) or given.dtype.kind in "Mm")
@@ -356,8 +410,14 @@ def _condition(given: Any) -> tuple[Space, Batch]:
         frame = _column(given) if one else given.rename(columns=str)
         space, _ = space_of(frame, keep=tuple(frame.columns))
         return space, tables.encode(space, frame)
-    name = str(given.name) if one and given.name is not None else "label"
-    plain = given.to_numpy(dtype=object, na_value=None) if one and given.dtype.kind not in "biuf" else given
+    if one and given.name is not None:
+        name = str(given.name)
+    else:
+        name = "label"
+    if one and given.dtype.kind not in "biuf":
+        plain = given.to_numpy(dtype=object, na_value=None)
+    else:
+        plain = given
     return arrays.given(plain, name)
 
 
@@ -368,14 +428,27 @@ def _again(data: Data, given: Any) -> Data:
         BadData: If nothing of that name is there.
     """
     names = _names(given, data.train)
-    label = (data.label_space.names or ("label",))[0] if data.label_space is not None else None
+    if data.label_space is not None:
+        label = (data.label_space.names or ("label",))[0]
+    else:
+        label = None
     if label is not None and data.label_space is not None and names in {("label",), (label,)}:
-        told = {part: _labelled(table, data.labels[part], data.label_space) for part, table in data.parts.items()}
+        told = {
+            part: _labelled(table, data.labels[part], data.label_space)
+            for part, table in data.parts.items()
+        }
         return replace(_parted(data, told), labels={}, label_space=None)
     if names:
-        return _parted(data, {p: tables.conditioned(_whole(table), names) for p, table in data.parts.items()})
+        return _parted(
+            data, {p: tables.conditioned(_whole(table), names) for p, table in data.parts.items()}
+        )
     nothing = torch.zeros(0, dtype=torch.int64)
-    return replace(data, train=load((data.train, given), test=0.0).train, test=data.test.take(nothing), valid=None)
+    return replace(
+        data,
+        train=load((data.train, given), test=0.0).train,
+        test=data.test.take(nothing),
+        valid=None,
+    )
 
 
 def _parted(data: Data, parts: Mapping[str, Table]) -> Data:
@@ -383,14 +456,21 @@ def _parted(data: Data, parts: Mapping[str, Table]) -> Data:
 
 
 def _labelled(source: Source, codes: Tensor, space: Space) -> Table:
-    table, known = _whole(source), (codes >= 0)[:, None]
-    told = Batch(codes.clamp_min(0)[:, None].double(), None if bool(known.all()) else known, index=table.batch.ids)
+    table = _whole(source)
+    known = (codes >= 0)[:, None]
+    told = Batch(
+        codes.clamp_min(0)[:, None].double(),
+        None if bool(known.all()) else known,
+        index=table.batch.ids,
+    )
     return replace(table, batch=table.batch.given_as(told), given_space=space)
 
 
 def _whole(source: Source) -> Table:
     if not isinstance(source, Table):
-        raise BadConfig("pixels that are drawn anew take no condition afterwards", do="load them with given=")
+        raise BadConfig(
+            "pixels that are drawn anew take no condition afterwards", do="load them with given="
+        )
     return source
 
 
@@ -400,5 +480,7 @@ def _grouped(reading: Reading, group: Any) -> Reading:
     table = reading.parts.get("all")
     values = arrays.plain(group).ravel()
     if table is None or len(values) != len(table):
-        raise BadData(f"{len(values)} groups do not go with the items", do="give one group for each item")
+        raise BadData(
+            f"{len(values)} groups do not go with the items", do="give one group for each item"
+        )
     return replace(reading, parts={"all": replace(table, groups=tables.groups(values))})

@@ -81,21 +81,29 @@ def _aside(space: Space) -> str:
 def alone(reading: Reading) -> bool:
     """Whether there is one series alone, whose last steps can be held out in place of rows."""
     table = reading.parts.get("all")
-    steps = None if table is None or table.space.source == "text" else table.batch.length
+    if table is None or table.space.source == "text":
+        steps = None
+    else:
+        steps = table.batch.length
     return steps is not None and len(steps) == 1 and int(steps[0]) > 1
 
 
-def cut(reading: Reading, name: str, test: float | None, valid: float, seed: int, timed: bool) -> Data:
+def cut(
+    reading: Reading, name: str, test: float | None, valid: float, seed: int, timed: bool
+) -> Data:
     """The parts of a Reading: its own, or shares of its rows by hash, of its steps where `timed`.
 
     Raises:
         BadData: If there is one row alone.
         BadConfig: If an official split is to be split again.
     """
-    parts, share = dict(reading.parts), TEST if test is None else test
+    parts = dict(reading.parts)
+    share = TEST if test is None else test
 
     def halves(table: Table, held: float, seed: int) -> tuple[Table, Table]:
-        return table.split_time(held) if timed else table.split(held, seed)
+        if timed:
+            return table.split_time(held)
+        return table.split(held, seed)
 
     if "all" in parts:
         if len(parts["all"]) < 2 and not timed:
@@ -106,20 +114,33 @@ def cut(reading: Reading, name: str, test: float | None, valid: float, seed: int
         raise BadConfig("the set has an official split", where=name, do="leave test= out")
     if valid > 0 and "valid" not in parts:
         parts["train"], parts["valid"] = halves(parts["train"], valid, mix(seed, 1))
-    labels, label_space = {}, None
+    labels = {}
+    label_space = None
     if reading.aside is not None:
         label_space = parts["train"].given_space
         labels = {part: _codes(table.batch.given) for part, table in parts.items()}
-        parts = {part: replace(t, batch=t.batch.given_as(None), given_space=None) for part, t in parts.items()}
+        parts = {
+            part: replace(t, batch=t.batch.given_as(None), given_space=None)
+            for part, t in parts.items()
+        }
     return Data(
-        name, parts["train"], parts["test"], parts.get("valid"), reading.notes, labels, label_space, reading.truth
+        name,
+        parts["train"],
+        parts["test"],
+        parts.get("valid"),
+        reading.notes,
+        labels,
+        label_space,
+        reading.truth,
     )
 
 
 def _codes(given: Batch | None) -> Tensor:
     assert given is not None
     codes = given.x[:, 0].long()
-    return codes if given.observed is None else codes.masked_fill(~given.observed[:, 0], -1)
+    if given.observed is None:
+        return codes
+    return codes.masked_fill(~given.observed[:, 0], -1)
 
 
 def binarized(data: Data, how: Binarize | None, seed: int) -> Data:
@@ -131,9 +152,14 @@ def binarized(data: Data, how: Binarize | None, seed: int) -> Data:
     if how is None:
         return data
     variable = data.space.variables[0]
-    if variable.type != "ordinal" or not data.space.homogeneous or how not in {"dynamic", "threshold"}:
+    if (
+        variable.type != "ordinal"
+        or not data.space.homogeneous
+        or how not in {"dynamic", "threshold"}
+    ):
         raise BadConfig(
-            f"binarize={how!r} is not for these items", do='use "dynamic" or "threshold" for images of levels'
+            f"binarize={how!r} is not for these items",
+            do='use "dynamic" or "threshold" for images of levels',
         )
     grey = [part for part in (data.train, data.valid, data.test) if isinstance(part, Table)]
     if how == "threshold":

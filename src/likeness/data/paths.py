@@ -14,8 +14,14 @@ from likeness.data.files import numbers_only, read_csv, read_parquet
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {
-    ".npy": "npy", ".npz": "npz", ".wav": "audio", ".conll": "tags", ".iob": "tags", ".bio": "tags", ".ts": "series",
-}  # fmt: skip
+    ".npy": "npy",
+    ".npz": "npz",
+    ".wav": "audio",
+    ".conll": "tags",
+    ".iob": "tags",
+    ".bio": "tags",
+    ".ts": "series",
+}
 NAME_MOST = 200  # characters of a path in a sentence
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
 KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
@@ -38,12 +44,16 @@ def kind(path: Path) -> str:
     if suffix in images.SUFFIXES:
         return "images"
     if suffix == ".txt":
-        return "table" if numbers_only(path) else "text"
+        if numbers_only(path):
+            return "table"
+        return "text"
     if suffix == ".ldac" or (suffix == ".dat" and is_bags(path)):
         return "bags"
     if suffix not in ARRAYS:
         raise BadData(
-            f"files of the type {suffix or 'without suffix'!r} are not read", where=str(path), do=f"give {KNOWN}"
+            f"files of the type {suffix or 'without suffix'!r} are not read",
+            where=str(path),
+            do=f"give {KNOWN}",
         )
     return ARRAYS[suffix]
 
@@ -61,13 +71,20 @@ def _folder(path: Path) -> str:
     if any(p.suffix.lower() == ".txt" for p in path.rglob("*")):
         return "texts"
     tables = sorted(p.name for p in path.iterdir() if p.suffix.lower() in TABLES | set(ARRAYS))
-    do = f"name one of its files, such as {str(path / tables[0])!r}" if tables else f"give {KNOWN}"
-    raise BadData("there are no images, sounds, texts or .ts files in the folder", where=str(path), do=do)
+    if tables:
+        do = f"name one of its files, such as {str(path / tables[0])!r}"
+    else:
+        do = f"give {KNOWN}"
+    raise BadData(
+        "there are no images, sounds, texts or .ts files in the folder", where=str(path), do=do
+    )
 
 
 def frame(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a pandas frame, which has no types
     """The table in a file."""
-    return read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else read_csv(path)
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        return read_parquet(path)
+    return read_csv(path)
 
 
 def named(text: str, others: Iterable[str] = ()) -> Path:
@@ -77,7 +94,9 @@ def named(text: str, others: Iterable[str] = ()) -> Path:
         BadData: If the text is blank, or nothing stands there.
     """
     if not text.strip():
-        raise BadData(f"{text!r} names neither a file nor a data set", do="give a path, such as data.csv")
+        raise BadData(
+            f"{text!r} names neither a file nor a data set", do="give a path, such as data.csv"
+        )
     return exists(Path(text), others)
 
 
@@ -89,11 +108,20 @@ def exists(path: Path, others: Iterable[str] = ()) -> Path:
     """
     if there(path):
         return path
-    parent = path.parent if there(path.parent) and path.parent.is_dir() else None
-    beside = [p.name for p in parent.iterdir()] if parent is not None else []
+    if there(path.parent) and path.parent.is_dir():
+        parent = path.parent
+    else:
+        parent = None
+    if parent is not None:
+        beside = [p.name for p in parent.iterdir()]
+    else:
+        beside = []
     near = difflib.get_close_matches(path.name, [*others, *beside], n=1)
     listed = ", ".join(sorted(others))
-    hint = f"give a path, or one of {listed}" if listed else "give a path"
+    if listed:
+        hint = f"give a path, or one of {listed}"
+    else:
+        hint = "give a path"
     if near:
         hint = f"did you mean {near[0]!r}?"
     raise BadData(f"no file or data set {_short(str(path))!r}", do=hint)
@@ -108,4 +136,6 @@ def there(path: Path) -> bool:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= NAME_MOST else f"{text[:NAME_MOST]}..."
+    if len(text) <= NAME_MOST:
+        return text
+    return f"{text[:NAME_MOST]}..."

@@ -68,16 +68,22 @@ class Laid:
     @cached_property
     def pace(self) -> Pace | None:
         """How the times follow each other."""
-        return None if self.times is None else pace_of(self.times, self.which, self.order)
+        if self.times is None:
+            return None
+        return pace_of(self.times, self.which, self.order)
 
     def spacing(self) -> tuple[tuple[str, ...], float | None]:
         """What is noted of the times, and the steps a second where they are evenly spaced."""
-        return ((), None) if self.times is None or self.pace is None else spacing(self.times, self.pace)
+        if self.times is None or self.pace is None:
+            return ((), None)
+        return spacing(self.times, self.pace)
 
     def clock(self) -> Clock | None:
         """When the next steps are, where the times tell."""
         last = self.order[self.steps.cumsum() - 1]
-        return None if self.times is None or self.pace is None else clock_of(self.times, self.pace, last)
+        if self.times is None or self.pace is None:
+            return None
+        return clock_of(self.times, self.pace, last)
 
     def first(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The first row of each series."""
@@ -85,13 +91,21 @@ class Laid:
 
     def rows(self, flat: Space, frame: pd.DataFrame) -> Batch:
         """The series of a frame."""
-        return _padded(tables.encode(flat, frame)[torch.from_numpy(self.order)], torch.from_numpy(self.steps))
+        return _padded(
+            tables.encode(flat, frame)[torch.from_numpy(self.order)], torch.from_numpy(self.steps)
+        )
 
 
 def read(
-    frame: pd.DataFrame, *, name: str, key: str | None = None, given: Sequence[str] = (), group: str | None = None,
-    columns: Mapping[Any, Wanted] | Wanted | None = None, rounding: Rounding = "note",
-) -> Reading:  # fmt: skip
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    key: str | None = None,
+    given: Sequence[str] = (),
+    group: str | None = None,
+    columns: Mapping[Any, Wanted] | Wanted | None = None,
+    rounding: Rounding = "note",
+) -> Reading:
     """The rows of a frame as one series, or as one for each value of the column `key`, in order of appearance.
 
     `given` and `group` name columns that are the same in all rows of a series.
@@ -106,28 +120,39 @@ def read(
         find(column, names)
     wanted = types_by_name(columns, names)
     laid = _laid(frame, key, [n for n in names if n not in said and n not in wanted])
-    times, (notes, rate) = laid.times, laid.spacing()
+    times = laid.times
+    (notes, rate) = laid.spacing()
     left = {*said, *(() if times is None else (times.name,))}
     kept = [n for n in names if n not in left]
     if not kept:
         raise BadData("no column is left to learn", do="give a table with a column of values")
     flat, seen = space_of(
-        frame[kept], columns={n: w for n, w in wanted.items() if n in kept}, rounding=rounding, keep=kept
+        frame[kept],
+        columns={n: w for n, w in wanted.items() if n in kept},
+        rounding=rounding,
+        keep=kept,
     )
     space = _ragged(flat, int(laid.steps.max()), rate)
-    batch, first = check(space, laid.rows(flat, frame)), laid.first(frame)
-    _same_within(frame, first, laid.which, [*given, *([] if group in {None, key} else [str(group)])])
+    batch = check(space, laid.rows(flat, frame))
+    first = laid.first(frame)
+    _same_within(
+        frame, first, laid.which, [*given, *([] if group in {None, key} else [str(group)])]
+    )
     outer = _given_space(first, given, wanted) if given else None
-    batch = batch if outer is None else batch.given_as(tables.encode(outer, first))
+    if outer is not None:
+        batch = batch.given_as(tables.encode(outer, first))
     groups = None if group is None else tables.groups(first[group])
     layout = Layout(key, () if times is None else (times.name,))
     return Reading({"all": Table(space, batch, outer, name, groups, layout)}, (*notes, *seen))
 
 
 def of_frame(
-    space: Space, given_space: Space | None, frame: pd.DataFrame, key: str | None = None,
+    space: Space,
+    given_space: Space | None,
+    frame: pd.DataFrame,
+    key: str | None = None,
     times: Sequence[str] | None = None,
-) -> Steps:  # fmt: skip
+) -> Steps:
     """The rows of a frame as series of a Space that is known: one, or one for each value of the column `key`.
 
     `times` is the column that ordered the steps that were learned, `()` where none did, None where that is not known.
@@ -136,12 +161,15 @@ def of_frame(
         BadData: If a column is not there, a row has no series or time, or a value does not lie in the Space.
     """
     frame = frame.rename(columns=str)
-    names, told = names_of(frame), () if given_space is None else given_space.names or ()
+    names = names_of(frame)
+    told = () if given_space is None else given_space.names or ()
     if key is not None:
         find(key, names)
     free = [n for n in names if n not in {key, *told, *(space.names or ())}]
     laid = _laid(frame, key, [n for n in free if times is None or n in times])
-    batch = laid.rows(space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame)
+    batch = laid.rows(
+        space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame
+    )
     first = laid.first(frame)
     if given_space is not None and told and set(told) <= set(names):
         _same_within(frame, first, laid.which, told)
@@ -149,15 +177,27 @@ def of_frame(
     who = None if key is None else first[key].to_numpy()
     notes = [*Loud.among(laid.spacing()[0])]
     if times and laid.times is None:
-        notes.append(Loud(f"no column {times[0]!r} holds times: the steps are taken in the order of the rows"))
-    return Steps(batch, who, laid.clock(), tuple(notes), laid.pace is not None and laid.pace.repeats)
+        notes.append(
+            Loud(
+                f"no column {times[0]!r} holds times: the steps are taken in the order of the rows"
+            )
+        )
+    return Steps(
+        batch, who, laid.clock(), tuple(notes), laid.pace is not None and laid.pace.repeats
+    )
 
 
 def _laid(frame: pd.DataFrame, key: str | None, free: Sequence[str]) -> Laid:
     """Where each row goes; the times are the first column that holds some, among those that are free to."""
-    which = np.zeros(len(frame), dtype=np.int64) if key is None else _which(frame, key)
+    if key is None:
+        which = np.zeros(len(frame), dtype=np.int64)
+    else:
+        which = _which(frame, key)
     times = times_of(frame, free)
-    order = np.argsort(which, kind="stable") if times is None else np.lexsort((times.values, which))
+    if times is None:
+        order = np.argsort(which, kind="stable")
+    else:
+        order = np.lexsort((times.values, which))
     return Laid(which, times, order)
 
 
@@ -167,15 +207,23 @@ def _which(frame: pd.DataFrame, key: str) -> Array:
 
     codes, _ = pd.factorize(frame[key])
     if (codes < 0).any():
-        raise BadData("no series is named", where=f"row {int(np.argmax(codes < 0))}, column {key!r}",
-                      do="say which series each row belongs to")  # fmt: skip
+        raise BadData(
+            "no series is named",
+            where=f"row {int(np.argmax(codes < 0))}, column {key!r}",
+            do="say which series each row belongs to",
+        )
     return np.asarray(codes, dtype=np.int64)
 
 
 def _ragged(flat: Space, longest: int, rate: float | None) -> Space:
     """Series of such rows."""
     return flat.model_copy(
-        update={"axes": ("time", "channel"), "shape": (None, flat.width), "longest": longest, "rate": rate}
+        update={
+            "axes": ("time", "channel"),
+            "shape": (None, flat.width),
+            "longest": longest,
+            "rate": rate,
+        }
     )
 
 
@@ -191,7 +239,9 @@ def _padded(rows: Batch, steps: torch.Tensor) -> Batch:
     return Batch(x, observed=observed, length=steps)
 
 
-def _same_within(frame: pd.DataFrame, first: pd.DataFrame, which: Array, names: Sequence[str]) -> None:
+def _same_within(
+    frame: pd.DataFrame, first: pd.DataFrame, which: Array, names: Sequence[str]
+) -> None:
     for name in names:
         told = first[name].to_numpy(dtype=object)[which]
         here = frame[name].to_numpy(dtype=object)
@@ -220,7 +270,10 @@ def asked_key(series: bool | str | None) -> str | None:
         BadConfig: If it is neither a name nor true.
     """
     if isinstance(series, str) or series is True:
-        return series if isinstance(series, str) else None
+        if isinstance(series, str):
+            return series
+        return None
     raise BadConfig(
-        f"series={series!r} is no column", do="give series=True, or the column that names each row's series"
+        f"series={series!r} is no column",
+        do="give series=True, or the column that names each row's series",
     )

@@ -67,7 +67,12 @@ def held_out(ids: Tensor, groups: Tensor | None, holdout: float, seed: int) -> T
     keys = ids if groups is None else groups
     values = mix_each(seed, keys).double() / 2.0**63
     out = values < holdout
-    if holdout > 0 and len(keys) and bool((keys != keys[0]).any()) and not 0 < int(out.sum()) < len(out):
+    if (
+        holdout > 0
+        and len(keys)
+        and bool((keys != keys[0]).any())
+        and not 0 < int(out.sum()) < len(out)
+    ):
         out = values <= values.min()
     return out
 
@@ -77,12 +82,23 @@ def between(batch: Batch, start: Tensor, stop: Tensor) -> Batch:
     size = batch.x.shape[1]
     steps = torch.arange(size)
     at = (torch.arange(len(batch))[:, None], (start[:, None] + steps).clamp(max=size - 1))
-    outside = (steps >= (stop - start)[:, None]).reshape(len(batch), size, *[1] * (batch.x.dim() - 2))
-    observed = None if batch.observed is None else batch.observed[at] | outside
+    outside = (steps >= (stop - start)[:, None]).reshape(
+        len(batch), size, *[1] * (batch.x.dim() - 2)
+    )
+    if batch.observed is None:
+        observed = None
+    else:
+        observed = batch.observed[at] | outside
     given = batch.given
     if given is not None and given.length is not None:
         given = between(given, start, stop)
-    return replace(batch, x=batch.x[at].masked_fill(outside, 0.0), observed=observed, length=stop - start, given=given)
+    return replace(
+        batch,
+        x=batch.x[at].masked_fill(outside, 0.0),
+        observed=observed,
+        length=stop - start,
+        given=given,
+    )
 
 
 @dataclass(frozen=True)
@@ -143,7 +159,10 @@ class Table:
             BadData: If `holdout` leaves nothing to learn from.
         """
         if not 0 <= holdout < 1:
-            raise BadData(f"a held-out share of {holdout} leaves nothing to learn from", do="choose 0 <= holdout < 1")
+            raise BadData(
+                f"a held-out share of {holdout} leaves nothing to learn from",
+                do="choose 0 <= holdout < 1",
+            )
         out = held_out(self.batch.ids, self.groups, holdout, seed)
         return self.take(torch.nonzero(~out).flatten()), self.take(torch.nonzero(out).flatten())
 
@@ -154,10 +173,15 @@ class Table:
             BadData: If `holdout` leaves nothing to learn from, or the items have no lengths of their own.
         """
         if not 0 <= holdout < 1:
-            raise BadData(f"a held-out share of {holdout} leaves nothing to learn from", do="choose 0 <= holdout < 1")
+            raise BadData(
+                f"a held-out share of {holdout} leaves nothing to learn from",
+                do="choose 0 <= holdout < 1",
+            )
         length = self.batch.length
         if length is None:
-            raise BadData("items of one shape have no time to be split by", do="give a list of arrays (T, C)")
+            raise BadData(
+                "items of one shape have no time to be split by", do="give a list of arrays (T, C)"
+            )
         cut = (length - (length * holdout).round().long()).clamp(min=1).minimum(length)
         if holdout > 0 and len(length) == 1 and int(length[0]) > 1:
             cut = cut.clamp(max=int(length[0]) - 1)
@@ -186,8 +210,12 @@ def inside(place: object) -> Iterator[None]:
     except BadData as error:
         if str(place) in (error.where or ""):
             raise
-        row = re.sub(r"\brow (\d+)\b", lambda found: f"data row {int(found[1]) + 1}", error.where or "")
-        raise BadData(error.what, where=f"{place}, {row}" if row else str(place), do=error.do) from error
+        row = re.sub(
+            r"\brow (\d+)\b", lambda found: f"data row {int(found[1]) + 1}", error.where or ""
+        )
+        raise BadData(
+            error.what, where=f"{place}, {row}" if row else str(place), do=error.do
+        ) from error
 
 
 class Loud(str):
@@ -198,7 +226,9 @@ class Loud(str):
     @classmethod
     def as_is(cls, note: str, text: str) -> str:
         """A text that says what the note says, as loud as it."""
-        return cls(text) if isinstance(note, cls) else text
+        if isinstance(note, cls):
+            return cls(text)
+        return text
 
     @classmethod
     def among(cls, notes: Iterable[str]) -> tuple[str, ...]:

@@ -29,7 +29,16 @@ from likeness.data.cells import (
     not_a_number,
     numeric,
 )
-from likeness.data.columns import DAYS, differ, find, names_of, nominal, space_of, table_space, types_by_name
+from likeness.data.columns import (
+    DAYS,
+    differ,
+    find,
+    names_of,
+    nominal,
+    space_of,
+    table_space,
+    types_by_name,
+)
 from likeness.data.source import Reading, Table
 
 if TYPE_CHECKING:
@@ -43,19 +52,25 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
         BadData: Naming the missing column, or the row and column of a value that the Space does not hold.
     """
     if space.ragged and len(space.shape) == 2 and space.names is not None:
-        return _one_series(encode(space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame))
+        return _one_series(
+            encode(space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame)
+        )
     if len(space.shape) != 1 or space.ragged:
         raise BadData("a frame where items are no rows of columns", do="give an array")
     names = [str(c) for c in frame.columns]
     own = space.names or tuple(names[: space.width])
     if len(own) != space.width:
-        raise BadData(f"{len(names)} columns where {space.width} are expected", do="give one column for each entry")
+        raise BadData(
+            f"{len(names)} columns where {space.width} are expected",
+            do="give one column for each entry",
+        )
     differ(names, frozenset(own))
     place = {name: i for i, name in enumerate(names)}
     forms = space.written or ("",) * space.width
     told = zip(own, space.columns, forms, strict=True)
     columns = [
-        _codes(frame.iloc[:, place[n] if n in place else find(n, names)], n, v, form or "") for n, v, form in told
+        _codes(frame.iloc[:, place[n] if n in place else find(n, names)], n, v, form or "")
+        for n, v, form in told
     ]
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
@@ -64,7 +79,10 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
 
 def _one_series(rows: Batch) -> Batch:
     """Rows that are the steps of one item."""
-    observed = None if rows.observed is None else rows.observed[None]
+    if rows.observed is None:
+        observed = None
+    else:
+        observed = rows.observed[None]
     return Batch(rows.x[None], observed=observed, length=torch.tensor([len(rows)]))
 
 
@@ -85,7 +103,10 @@ def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> 
     _known_or_refuse(np.isinf(values), values, name, "a finite number")
     if variable.type == "count":
         _known_or_refuse(
-            (values < 0) | (values != np.round(values)) & ~np.isnan(values), values, name, "a count 0, 1, 2, ..."
+            (values < 0) | (values != np.round(values)) & ~np.isnan(values),
+            values,
+            name,
+            "a count 0, 1, 2, ...",
         )
     return values
 
@@ -99,7 +120,9 @@ def _true_or_false(column: pd.Series[Any], variable: Variable) -> pd.Series[Any]
 
 def _levels(values: Array, name: str, variable: Ordinal) -> Array:
     codes = values - variable.start
-    outside = ((codes < 0) | (codes >= variable.levels) | (codes != np.round(codes))) & ~np.isnan(codes)
+    outside = ((codes < 0) | (codes >= variable.levels) | (codes != np.round(codes))) & ~np.isnan(
+        codes
+    )
     last = variable.start + variable.levels - 1
     _known_or_refuse(outside, values, name, f"one of the levels {variable.start}..{last}")
     return codes
@@ -109,17 +132,25 @@ def _known_or_refuse(wrong: Array, values: Array, name: str, wanted: str) -> Non
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise BadData(
-            f"{values[row]:g} is not {wanted}", where=f"row {row}, column {name!r}", do="mend it, or leave it empty"
+            f"{values[row]:g} is not {wanted}",
+            where=f"row {row}, column {name!r}",
+            do="mend it, or leave it empty",
         )
 
 
 def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Array:
     import pandas as pd
 
-    values = column if isinstance(column, pd.Series) else pd.Series(list(column), dtype=object)
+    if isinstance(column, pd.Series):
+        values = column
+    else:
+        values = pd.Series(list(column), dtype=object)
     place = {text: float(i) for i, text in enumerate(known)}
     texts = as_texts(values)
-    gone = MISSING | NONE if all(map(is_number, known)) else MISSING
+    if all(map(is_number, known)):
+        gone = MISSING | NONE
+    else:
+        gone = MISSING
     strange = {text for text in set(texts) if text not in place and text.lower() not in gone}
     if strange:
         row = next(i for i, text in enumerate(texts) if text in strange)
@@ -129,17 +160,21 @@ def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Ar
 
 def unknown_label(text: str, known: tuple[str, ...], where: str) -> BadData:
     """The refusal of a label that was never learned, with the nearest that was."""
-    near = difflib.get_close_matches(text, known, n=1) or difflib.get_close_matches(text.lower(), known, n=1)
+    near = difflib.get_close_matches(text, known, n=1) or difflib.get_close_matches(
+        text.lower(), known, n=1
+    )
     listed = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
     return BadData(
-        f"{text!r} is no category that was learned", where=where,
+        f"{text!r} is no category that was learned",
+        where=where,
         do=f"did you mean {near[0]!r}?" if near else f"there are {listed}",
-    )  # fmt: skip
+    )
 
 
 def label_batch(space: Space, values: Iterable[Any]) -> Batch:
     """Rows of a label Space from its names."""
-    variable, name = space.variables[0], (space.names or ("label",))[0]
+    variable = space.variables[0]
+    name = (space.names or ("label",))[0]
     assert variable.type == "nominal"
     codes = torch.from_numpy(_label_codes(values, name, variable.labels or ()))[:, None]
     hidden = torch.isnan(codes)
@@ -150,24 +185,41 @@ def label_batch(space: Space, values: Iterable[Any]) -> Batch:
 
 
 def read(
-    parts: Mapping[str, pd.DataFrame], *, name: str, given: Sequence[str] = (), group: str | None = None,
-    columns: Mapping[Any, Wanted] | Wanted | None = None, rounding: Rounding = "bins",
-) -> Reading:  # fmt: skip
+    parts: Mapping[str, pd.DataFrame],
+    *,
+    name: str,
+    given: Sequence[str] = (),
+    group: str | None = None,
+    columns: Mapping[Any, Wanted] | Wanted | None = None,
+    rounding: Rounding = "bins",
+) -> Reading:
     """The rows of frames of one kind; the columns `given` become what is given, `group` what splits keep whole."""
     import pandas as pd
 
     names = [names_of(frame) for frame in parts.values()].pop()
-    frame = pd.concat(list(parts.values()), ignore_index=True) if len(parts) > 1 else next(iter(parts.values()))
+    if len(parts) > 1:
+        frame = pd.concat(list(parts.values()), ignore_index=True)
+    else:
+        frame = next(iter(parts.values()))
     frame = frame.rename(columns=str)
     for name_ in (*given, *([group] if group else [])):
         find(name_, names)
-    wanted = {**types_by_name(columns, names), **({group: "skip"} if group and group not in given else {})}
+    wanted = {
+        **types_by_name(columns, names),
+        **({group: "skip"} if group and group not in given else {}),
+    }
     space, notes = space_of(frame, columns=wanted, rounding=rounding, keep=given)
     variables = dict(zip(space.names or (), space.columns, strict=True))
     forms = dict(zip(space.names or (), space.written or (None,) * space.width, strict=True))
     inner = table_space(_without(variables, given), forms)
-    outer = table_space(as_label(frame, {n: variables[n] for n in given}, wanted), forms) if given else None
-    tables = {part: _table(rows.rename(columns=str), inner, outer, group, name) for part, rows in parts.items()}
+    if given:
+        outer = table_space(as_label(frame, {n: variables[n] for n in given}, wanted), forms)
+    else:
+        outer = None
+    tables = {
+        part: _table(rows.rename(columns=str), inner, outer, group, name)
+        for part, rows in parts.items()
+    }
     return Reading(tables, notes)
 
 
@@ -178,7 +230,9 @@ def _without(variables: Mapping[str, Variable], given: Sequence[str]) -> dict[st
     return inner
 
 
-def as_label(frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]) -> dict[str, Variable]:
+def as_label(
+    frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]
+) -> dict[str, Variable]:
     """One binary column given alone is a label of two classes, so that it can be summed over and asked for."""
     (name, variable), *more = variables.items()
     if more or name in wanted or variable.states != 2:
@@ -186,11 +240,19 @@ def as_label(frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mappin
     return {name: nominal(cells_for(frame[name], name, "nominal")).variable}
 
 
-def _table(frame: pd.DataFrame, space: Space, outer: Space | None, group: str | None, name: str) -> Table:
+def _table(
+    frame: pd.DataFrame, space: Space, outer: Space | None, group: str | None, name: str
+) -> Table:
     batch = encode(space, frame)
     if outer is not None:
         batch = batch.given_as(encode(outer, frame))
-    return Table(space, batch, given_space=outer, name=name, groups=None if group is None else groups(frame[group]))
+    return Table(
+        space,
+        batch,
+        given_space=outer,
+        name=name,
+        groups=None if group is None else groups(frame[group]),
+    )
 
 
 def conditioned(table: Table, given: Sequence[str]) -> Table:
@@ -199,35 +261,49 @@ def conditioned(table: Table, given: Sequence[str]) -> Table:
     Raises:
         BadData: If it has no such column, or no other.
     """
-    space, names = table.space, table.space.names
+    space = table.space
+    names = table.space.names
     if table.given_space is not None and set(given) <= set(table.given_space.names or ()):
         return table
     if names is None or len(space.shape) != 1 or space.ragged:
-        raise BadData(f"nothing called {given[0]!r} can be given", do="give an array with one row for each item")
+        raise BadData(
+            f"nothing called {given[0]!r} can be given",
+            do="give an array with one row for each item",
+        )
     if table.given_space is not None:
-        raise BadData("the rows have a condition already", do="load the table with all that is given")
+        raise BadData(
+            "the rows have a condition already", do="load the table with all that is given"
+        )
     at = [find(name, names) for name in given]
     rest = [i for i in range(space.width) if i not in at]
     if not rest:
         raise BadData("every column is given: none is left to learn", do="give fewer columns")
-    inner, outer = _columns_of(space, rest), _columns_of(space, at)
+    inner = _columns_of(space, rest)
+    outer = _columns_of(space, at)
     alone = len(at) == 1 and outer.variables[0].type == "ordinal" and outer.variables[0].states == 2
-    outer = outer.model_copy(update={"variables": (_two_classes(outer),)}) if alone else outer
-    batch, seen = table.batch, table.batch.observed
+    if alone:
+        outer = outer.model_copy(update={"variables": (_two_classes(outer),)})
+    batch = table.batch
+    seen = table.batch.observed
     told = Batch(batch.x[:, at], None if seen is None else seen[:, at], index=batch.ids)
-    kept = replace(batch, x=batch.x[:, rest], observed=None if seen is None else seen[:, rest], given=told)
+    kept = replace(
+        batch, x=batch.x[:, rest], observed=None if seen is None else seen[:, rest], given=told
+    )
     return replace(table, space=inner, given_space=outer, batch=kept)
 
 
 def _columns_of(space: Space, at: Sequence[int]) -> Space:
-    names, forms, variables = space.names or (), space.written or (None,) * space.width, space.columns
-    return table_space({names[i]: variables[i] for i in at}, {names[i]: forms[i] for i in at}).model_copy(
-        update={"source": space.source}
-    )
+    names = space.names or ()
+    forms = space.written or (None,) * space.width
+    variables = space.columns
+    return table_space(
+        {names[i]: variables[i] for i in at}, {names[i]: forms[i] for i in at}
+    ).model_copy(update={"source": space.source})
 
 
 def _two_classes(space: Space) -> Nominal:
-    variable, flag = space.variables[0], (space.written or (None,))[0] == written.FLAG
+    variable = space.variables[0]
+    flag = (space.written or (None,))[0] == written.FLAG
     start = variable.start if variable.type == "ordinal" else 0
     return Nominal(categories=2, labels=("False", "True") if flag else (str(start), str(start + 1)))
 
@@ -236,7 +312,9 @@ def groups(values: Iterable[Any]) -> Tensor:
     """A number for each row's group, int64 (N,)."""
     known: dict[tuple[type, Any], int] = {}
     keys = ((type(value), value) for value in values)
-    return torch.tensor([known.get(k) or known.setdefault(k, _key(k[1])) for k in keys], dtype=torch.int64)
+    return torch.tensor(
+        [known.get(k) or known.setdefault(k, _key(k[1])) for k in keys], dtype=torch.int64
+    )
 
 
 def _key(value: Any) -> int:

@@ -30,11 +30,16 @@ def read(items: Sequence[str], *, name: str) -> Reading:
     if not symbols:
         raise BadData("the text is empty", do="give lines with characters")
     if len(symbols) > SYMBOLS_MOST:
-        raise BadData(f"{len(symbols)} kinds of characters are too many", do="write the text in fewer symbols")
+        raise BadData(
+            f"{len(symbols)} kinds of characters are too many", do="write the text in fewer symbols"
+        )
     space = Space(
-        axes=("time",), shape=(None,), variables=(Nominal(categories=len(symbols), labels=symbols),),
-        longest=max(map(len, kept)), source="text",
-    )  # fmt: skip
+        axes=("time",),
+        shape=(None,),
+        variables=(Nominal(categories=len(symbols), labels=symbols),),
+        longest=max(map(len, kept)),
+        source="text",
+    )
     passed = len(items) - len(kept)
     notes = (*((f"{passed} empty lines were passed over",) if passed else ()), *_columns(items))
     return Reading({"all": Table(space, encode(space, kept), name=name)}, notes)
@@ -76,10 +81,17 @@ def decode(space: Space, batch: Batch) -> list[str]:
     assert variable.type == "nominal"
     symbols = variable.labels or tuple(f"<{k}>" for k in range(variable.categories))
     between = " " if space.source == WORDS else ""
-    lengths = batch.length if batch.length is not None else torch.full((len(batch),), batch.x.shape[1])
+    if batch.length is not None:
+        lengths = batch.length
+    else:
+        lengths = torch.full((len(batch),), batch.x.shape[1])
     return [
-        between.join(symbols[int(c)] if known else "\ufffd" for c, known in zip(x[:n], seen[:n], strict=True))
-        for x, seen, n in zip(batch.x.tolist(), batch.present.tolist(), lengths.tolist(), strict=True)
+        between.join(
+            symbols[int(c)] if known else "\ufffd" for c, known in zip(x[:n], seen[:n], strict=True)
+        )
+        for x, seen, n in zip(
+            batch.x.tolist(), batch.present.tolist(), lengths.tolist(), strict=True
+        )
     ]
 
 

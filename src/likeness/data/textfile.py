@@ -18,9 +18,16 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32-le": "UTF-32", "utf-32-be": "UTF-32"}
+NAMES = {
+    "utf-8": "UTF-8",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "utf-32-le": "UTF-32",
+    "utf-32-be": "UTF-32",
+}
 NUL = "\0"
-LINE_END, RETURN = re.compile(r"(\r?\n)"), re.compile(r"(\r)")
+LINE_END = re.compile(r"(\r?\n)")
+RETURN = re.compile(r"(\r)")
 
 
 def decode(path: Path) -> str:
@@ -61,19 +68,25 @@ def lines(text: str) -> list[str]:
     No other character ends a line, as wc and open() count them. What ends the last line begins no other.
     """
     found = text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r")
-    return found if found[-1] else found[:-1]
+    if found[-1]:
+        return found
+    return found[:-1]
 
 
 def lines_with_ends(text: str) -> list[tuple[str, str]]:
     """The lines of a text, each with what ends it: together they are the text."""
     parts = (LINE_END if "\n" in text else RETURN).split(text)
     found = list(zip(parts[::2], [*parts[1::2], ""], strict=True))
-    return found if parts[-1] else found[:-1]
+    if parts[-1]:
+        return found
+    return found[:-1]
 
 
 def _read(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix == ".gz":
+            return gzip.decompress(path.read_bytes())
+        return path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise BadData("the file cannot be read, or its gzip is broken", where=str(path)) from error
 

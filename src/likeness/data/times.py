@@ -17,13 +17,24 @@ from likeness.data.source import Loud
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMES = re.compile(r"t|times?|time[ _.]?stamps?|time[ _.]?steps?|steps?|date|datetime", re.IGNORECASE)
+TIMES = re.compile(
+    r"t|times?|time[ _.]?stamps?|time[ _.]?steps?|steps?|date|datetime", re.IGNORECASE
+)
 DAY = 86_400e6  # microseconds
-UNITS = (("day", DAY), ("hour", 3_600e6), ("minute", 60e6), ("second", 1e6), ("millisecond", 1e3), ("microsecond", 1.0))
+UNITS = (
+    ("day", DAY),
+    ("hour", 3_600e6),
+    ("minute", 60e6),
+    ("second", 1e6),
+    ("millisecond", 1e3),
+    ("microsecond", 1.0),
+)
 CALENDAR = {1: "a month", 3: "a quarter", 12: "a year"}
 END = 31  # the day of month of series whose dates are all ends of months
 SLACK = 1e-4  # of a step: what decimals round off
-WALL = 0.9 * DAY  # steps so long are those of a clock on the wall, which is put forward and back once a year
+WALL = (
+    0.9 * DAY
+)  # steps so long are those of a clock on the wall, which is put forward and back once a year
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +58,11 @@ class Times:
     def at(self, index: Array) -> Times:
         """Some of them."""
         return Times(
-            self.name, self.values[index], None if self.wall is None else self.wall[index], self.zone, self.zoned
+            self.name,
+            self.values[index],
+            None if self.wall is None else self.wall[index],
+            self.zone,
+            self.zoned,
         )
 
     def shown(self, wall: Array) -> Array:
@@ -57,11 +72,19 @@ class Times:
         if not self.zoned:
             return wall
         if self.zone is not None:
-            first = np.ones(len(wall), dtype=bool)  # an hour that comes twice is the first of the two
-            return _objects(pd.DatetimeIndex(wall).tz_localize(self.zone, ambiguous=first, nonexistent="shift_forward"))
+            first = np.ones(
+                len(wall), dtype=bool
+            )  # an hour that comes twice is the first of the two
+            return _objects(
+                pd.DatetimeIndex(wall).tz_localize(
+                    self.zone, ambiguous=first, nonexistent="shift_forward"
+                )
+            )
         assert self.wall is not None
         ahead = pd.to_timedelta(_micro(self.wall) - self.values, unit="us")
-        return _objects(pd.Timestamp(w).tz_localize(_fixed(by)) for w, by in zip(wall, ahead, strict=True))
+        return _objects(
+            pd.Timestamp(w).tz_localize(_fixed(by)) for w, by in zip(wall, ahead, strict=True)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +119,9 @@ class Clock:
         if self.months:
             return last.shown(_months_on(last.wall, self.months * steps, self.days))
         if last.zone is not None and self.step < WALL:
-            return _objects(_moments(last.values + self.step * steps).tz_localize("UTC").tz_convert(last.zone))
+            return _objects(
+                _moments(last.values + self.step * steps).tz_localize("UTC").tz_convert(last.zone)
+            )
         return last.shown(last.wall + np.timedelta64(round(self.step * steps), "us"))
 
 
@@ -141,7 +166,9 @@ class Pace:
     @property
     def step(self) -> str:
         """The usual step in words."""
-        return _in_months(self.months) if self.months else in_words(self.usual, self.dates)
+        if self.months:
+            return _in_months(self.months)
+        return in_words(self.usual, self.dates)
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -160,9 +187,14 @@ def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
         if held.kind != "date" and not (held.kind == "number" and TIMES.fullmatch(name)):
             continue
         if not held.known.all():
-            raise BadData("no time is given", where=f"row {int(np.argmin(held.known))}, column {name!r}",
-                          do="give each row its time, or leave the column out")  # fmt: skip
-        return _dates(name, frame[name], held) if held.kind == "date" else Times(name, held.values)
+            raise BadData(
+                "no time is given",
+                where=f"row {int(np.argmin(held.known))}, column {name!r}",
+                do="give each row its time, or leave the column out",
+            )
+        if held.kind == "date":
+            return _dates(name, frame[name], held)
+        return Times(name, held.values)
     return None
 
 
@@ -172,7 +204,10 @@ def _dates(name: str, column: pd.Series[Any], held: Cells) -> Times:
     if zone is not None:
         wall = _moments(values).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
         return Times(name, values, wall.astype("datetime64[us]"), zone, zoned=True)
-    ahead = None if column.dtype.kind == "M" else _offsets(as_texts(column))
+    if column.dtype.kind == "M":
+        ahead = None
+    else:
+        ahead = _offsets(as_texts(column))
     wall = _moments(values if ahead is None else values + ahead).to_numpy()
     return Times(name, values, wall, zoned=ahead is not None)
 
@@ -181,7 +216,9 @@ def _offsets(texts: Array) -> Array | None:
     """How far clocks are ahead of UTC, microseconds (N,), as dates say it that end so; None where none does."""
     found = [DATE.fullmatch(text) for text in texts]
     ends = [None if match is None else match[4] for match in found]
-    return np.array([_offset(end) for end in ends]) if any(ends) else None
+    if any(ends):
+        return np.array([_offset(end) for end in ends])
+    return None
 
 
 def _offset(end: str | None) -> float:
@@ -238,13 +275,17 @@ def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
 
     All steps are as many months, at one time of day, on one day of the month or, in shorter months, on their last.
     """
-    date, month = wall.astype("datetime64[D]"), wall.astype("datetime64[M]")
-    day, length = (date - month.astype("datetime64[D]")).astype(np.int64) + 1, _length(month)
+    date = wall.astype("datetime64[D]")
+    month = wall.astype("datetime64[M]")
+    day = (date - month.astype("datetime64[D]")).astype(np.int64) + 1
+    length = _length(month)
     days = _days_kept(day, day == length, which)
     same = which[1:] == which[:-1]
     apart = np.diff(month.astype(np.int64))[same]
     still = (np.diff(wall - date)[same] == np.timedelta64(0, "us")).all()
-    even = bool((apart == apart[0]).all() and still and (day == np.minimum(days[which], length)).all())
+    even = bool(
+        (apart == apart[0]).all() and still and (day == np.minimum(days[which], length)).all()
+    )
     return int(apart[0]) if even else 0, days
 
 
@@ -259,7 +300,9 @@ def _days_kept(day: Array, end: Array, which: Array) -> Array:
 
 def _length(month: Array) -> Array:
     """The number of days of months, (N,)."""
-    return np.asarray(((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64))
+    return np.asarray(
+        ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    )
 
 
 def _months_on(wall: Array, months: int, days: Array | None) -> Array:
@@ -267,21 +310,30 @@ def _months_on(wall: Array, months: int, days: Array | None) -> Array:
     assert days is not None
     month = wall.astype("datetime64[M]") + months
     within = wall - wall.astype("datetime64[D]")
-    return np.asarray(month.astype("datetime64[D]") + (np.minimum(days, _length(month)) - 1) + within)
+    return np.asarray(
+        month.astype("datetime64[D]") + (np.minimum(days, _length(month)) - 1) + within
+    )
 
 
 def spacing(times: Times, pace: Pace) -> tuple[tuple[str, ...], float | None]:
     """What is noted of the times, and the steps a second where dates are evenly spaced."""
     name = times.name
-    notes: list[str] = [] if pace.sorted else [Loud(f"column {name!r} is not in order: sorted by it")]
+    notes: list[str] = (
+        [] if pace.sorted else [Loud(f"column {name!r} is not in order: sorted by it")]
+    )
     if not len(pace.gaps):
         return (f"column {name!r} holds the times: left out", *notes), None
     if pace.usual == 0:
         which = "where rows are of several series, name the column that tells them apart with series= or --series"
-        return (f"column {name!r} holds the times: left out", *notes, Loud(f"times of {name!r} repeat: {which}")), None
+        return (
+            f"column {name!r} holds the times: left out",
+            *notes,
+            Loud(f"times of {name!r} repeat: {which}"),
+        ), None
     notes.insert(0, f"column {name!r} holds the times, {pace.step} apart: left out")
     if not pace.even:
-        far, total = in_words(float(pace.gaps.max()), pace.dates), len(pace.gaps)
+        far = in_words(float(pace.gaps.max()), pace.dates)
+        total = len(pace.gaps)
         notes.append(
             Loud(
                 f"{pace.odd} of {total} steps of {name!r} are not {pace.step} long (up to {far}): all count as one step"
@@ -293,7 +345,9 @@ def spacing(times: Times, pace: Pace) -> tuple[tuple[str, ...], float | None]:
 
 def clock_of(times: Times, pace: Pace, last: Array) -> Clock | None:
     """When series that end in the rows `last` go on, where all of their steps are of one length."""
-    return Clock(times.at(last), pace.usual, pace.months, pace.days) if pace.even else None
+    if pace.even:
+        return Clock(times.at(last), pace.usual, pace.months, pace.days)
+    return None
 
 
 def _in_months(months: int) -> str:

@@ -61,16 +61,28 @@ def read(path: Path, *, name: str) -> Reading:
     for part, other in found.items():
         for what, mine, theirs in _compared(first, other):
             if mine != theirs:
-                raise BadData(f"{what} {theirs} where the other part has {mine}", where=str(files[part]),
-                              do="give two parts of one set")  # fmt: skip
+                raise BadData(
+                    f"{what} {theirs} where the other part has {mine}",
+                    where=str(files[part]),
+                    do="give two parts of one set",
+                )
     longest = max(len(item) for f in found.values() for item in f.items)
     space = series(first.items[0].shape[1], longest)
-    codes = label(len(first.head.classes), first.head.classes) if first.head.classes else None
-    codes = None if codes is None else codes.model_copy(update={"names": ("label",)})
+    if first.head.classes:
+        codes = label(len(first.head.classes), first.head.classes)
+    else:
+        codes = None
+    if codes is None:
+        codes = None
+    else:
+        codes = codes.model_copy(update={"names": ("label",)})
     tables = {}
     for part, f in found.items():
         batch = as_batch(space, f.items)
-        given = None if codes is None else _codes(f.classes, first.head.classes or ())
+        if codes is None:
+            given = None
+        else:
+            given = _codes(f.classes, first.head.classes or ())
         tables[part] = Table(space, batch.given_as(given), codes, name)
     return Reading(tables, aside=None if codes is None else "label")
 
@@ -94,7 +106,10 @@ def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
     """
     found = parse(path)
     batch = as_batch(space, found.items)
-    known = None if given_space is None else getattr(given_space.variables[0], "labels", None)
+    if given_space is None:
+        known = None
+    else:
+        known = getattr(given_space.variables[0], "labels", None)
     if not known or not set(found.head.classes or ()) <= set(known) or not found.head.classes:
         return batch
     return batch.given_as(_codes(found.classes, known))
@@ -107,14 +122,22 @@ def parts(path: Path) -> Mapping[str, Path]:
         BadData: If a folder holds no set, or several.
     """
     if not path.is_dir():
-        stem = next((path.stem.removesuffix(end) for end in PARTS.values() if path.stem.endswith(end)), None)
+        stem = next(
+            (path.stem.removesuffix(end) for end in PARTS.values() if path.stem.endswith(end)), None
+        )
         pair = {part: path.with_name(f"{stem}{end}{path.suffix}") for part, end in PARTS.items()}
-        return pair if stem is not None and all(p.exists() for p in pair.values()) else {"all": path}
+        if stem is not None and all(p.exists() for p in pair.values()):
+            return pair
+        return {"all": path}
     files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".ts")
     sets = {tuple(parts(file).values()): parts(file) for file in files}
     if len(sets) != 1:
         told = ", ".join(file.name for file in files[:6]) or "no .ts files"
-        raise BadData(f"the folder holds {told}", where=str(path), do="give a folder of one set, or one of the files")
+        raise BadData(
+            f"the folder holds {told}",
+            where=str(path),
+            do="give a folder of one set, or one of the files",
+        )
     return next(iter(sets.values()))
 
 
@@ -127,7 +150,9 @@ def parse(path: Path) -> Found:
     Raises:
         BadData: Naming the file and the line at fault, and what to do.
     """
-    head, items, classes = Head(), list[Array](), list[str | None]()
+    head = Head()
+    items = list[Array]()
+    classes = list[str | None]()
     begun = False
     for number, line in enumerate(lines(decode(path)), 1):
         line = line.strip()
@@ -144,7 +169,10 @@ def parse(path: Path) -> Found:
         items.append(item)
         classes.append(class_)
     if not items:
-        said = "there are no series" if begun else "there is no line @data"
+        if begun:
+            said = "there are no series"
+        else:
+            said = "there is no line @data"
         raise BadData(said, where=str(path), do="give a file with a series a line below @data")
     return Found(head, items, classes)
 
@@ -159,18 +187,30 @@ def _headed(line: str, head: Head) -> tuple[bool, Head]:
         return tag == "data", head
     if tag in FLAGS:
         if _flag(tag, said) and tag == "timestamps":
-            raise BadData("series with a time for each value are not read", do="write values alone, @timeStamps false")
-        return False, replace(head, dimensions=1) if tag == "univariate" and _flag(tag, said) else head
+            raise BadData(
+                "series with a time for each value are not read",
+                do="write values alone, @timeStamps false",
+            )
+        return False, replace(head, dimensions=1) if tag == "univariate" and _flag(
+            tag, said
+        ) else head
     if tag in WHOLE:
         if len(said) != 1 or not said[0].isdigit() or not int(said[0]):
-            raise BadData(f"@{word} takes a whole number from 1 on", do="mend the line, or leave it out")
+            raise BadData(
+                f"@{word} takes a whole number from 1 on", do="mend the line, or leave it out"
+            )
         steps = WHOLE[tag] == "steps"
-        return False, replace(head, steps=int(said[0])) if steps else replace(head, dimensions=int(said[0]))
+        return False, replace(head, steps=int(said[0])) if steps else replace(
+            head, dimensions=int(said[0])
+        )
     if tag == "classlabel":
         return False, replace(head, classes=_classes(said))
     if tag == "targetlabel":
         if said and _flag(tag, said[:1]):
-            raise BadData("series with a number as their target are not read", do="give it as given=, an array")
+            raise BadData(
+                "series with a number as their target are not read",
+                do="give it as given=, an array",
+            )
         return False, head
     raise BadData(f"nothing is known of @{word}", do="leave the line out, or mend its name")
 
@@ -187,7 +227,8 @@ def _classes(said: Sequence[str]) -> tuple[str, ...] | None:
     names = tuple(said[1:])
     if not names or len(set(names)) < len(names):
         raise BadData(
-            "@classLabel true names no classes, or one twice", do="write @classLabel true and each class once"
+            "@classLabel true names no classes, or one twice",
+            do="write @classLabel true and each class once",
         )
     return names
 
@@ -202,13 +243,21 @@ def _series(line: str, head: Head) -> tuple[Array, str | None]:
             do='end the line with ":" and its class, or name the class in @classLabel',
         )
     if head.dimensions not in {None, len(fields)}:
-        raise BadData(f"{len(fields)} dimensions where {head.dimensions} are expected", do='part them by ":"')
+        raise BadData(
+            f"{len(fields)} dimensions where {head.dimensions} are expected", do='part them by ":"'
+        )
     values = [_values(field) for field in fields]
     lengths = sorted({len(v) for v in values})
     if not values or len(lengths) > 1:
-        raise BadData(f"dimensions of {', '.join(map(str, lengths)) or 'no'} values", do="give one for each step")
+        raise BadData(
+            f"dimensions of {', '.join(map(str, lengths)) or 'no'} values",
+            do="give one for each step",
+        )
     if head.steps not in {None, lengths[0]}:
-        raise BadData(f"{lengths[0]} steps where @seriesLength says {head.steps}", do="mend the line, or leave it out")
+        raise BadData(
+            f"{lengths[0]} steps where @seriesLength says {head.steps}",
+            do="mend the line, or leave it out",
+        )
     return np.stack(values, -1), None if class_ == MISSING else class_
 
 
@@ -220,7 +269,9 @@ def _values(field: str) -> Array:
         values = np.array([number(cell) for cell in cells])
     except ValueError as error:
         wrong = next(cell for cell in cells if cell != MISSING and not _is_float(cell))
-        raise BadData(f"{wrong[:40]!r} is not a number", do="mend it, or write ? where it is missing") from error
+        raise BadData(
+            f"{wrong[:40]!r} is not a number", do="mend it, or write ? where it is missing"
+        ) from error
     if np.isinf(values).any():
         raise BadData("inf is not a finite number", do="mend it, or write ? where it is missing")
     return values

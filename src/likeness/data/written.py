@@ -16,11 +16,14 @@ from likeness.data.source import Loud
 
 Array = NDArray[Any]
 
-FLAG, DAY = "flag", "%Y-%m-%d"
+FLAG = "flag"
+DAY = "%Y-%m-%d"
 UNIT = re.compile(r"[$€£¥₹%]|(?:USD|EUR|GBP|CHF|JPY)\b|\b(?:USD|EUR|GBP|CHF|JPY)")
 # A first group of thousands never starts with 0: 0,123 holds a decimal comma.
 POINT = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)")
-COMMA = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d*)?|\d+(?:,\d*)?|,\d+)")
+COMMA = re.compile(
+    r"[+-]?(?:[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d*)?|\d+(?:,\d*)?|,\d+)"
+)
 PARTS = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[ T](\d{1,2}:\d{2})(:\d{2})?)?")
 DIGITS_MOST = 6
 SAID = {
@@ -43,7 +46,10 @@ def numbers(texts: Array, form: str | None = None) -> tuple[Array, str] | None:
     signed = [re.sub(r"^([+-])\s+", r"\1", text.replace("\u2212", "-")) for text in bare]
     for name, shape in (("point", POINT), ("comma", COMMA)):
         if form in {None, name} and all(shape.fullmatch(text) for text in signed):
-            plain = signed if name == "point" else [re.sub(r"[. '\u2019\u00a0\u202f]", "", t) for t in signed]
+            if name == "point":
+                plain = signed
+            else:
+                plain = [re.sub(r"[. '\u2019\u00a0\u202f]", "", t) for t in signed]
             mark = "" if name == "point" else "."
             return np.array([float(t.replace(",", mark)) for t in plain], dtype=np.float64), name
     return None
@@ -56,8 +62,12 @@ def dates(texts: Array, form: str | None = None) -> tuple[Array, str, str] | Non
     found = (form, "") if form is not None else _order(texts)
     if found is None:
         return None
-    moments = pd.to_datetime(pd.Series(texts, dtype=object), format=found[0], errors="coerce", utc=True)
-    return None if bool(moments.isna().any()) else (np.asarray(moments), *found)
+    moments = pd.to_datetime(
+        pd.Series(texts, dtype=object), format=found[0], errors="coerce", utc=True
+    )
+    if bool(moments.isna().any()):
+        return None
+    return (np.asarray(moments), *found)
 
 
 def _order(texts: Array) -> tuple[str, str] | None:
@@ -66,10 +76,12 @@ def _order(texts: Array) -> tuple[str, str] | None:
     if not all(cells):
         return None
     parts = [cell.groups() for cell in cells if cell is not None]
-    marks, clocks = {p[1] for p in parts}, {(p[4] is not None, p[5] is not None) for p in parts}
+    marks = {p[1] for p in parts}
+    clocks = {(p[4] is not None, p[5] is not None) for p in parts}
     if len(marks) > 1 or len(clocks) > 1:
         return None
-    mark, (minutes, seconds) = marks.pop(), clocks.pop()
+    mark = marks.pop()
+    (minutes, seconds) = clocks.pop()
     first, second, last = ([p[i] for p in parts] for i in (0, 2, 3))
     clock = (" %H:%M" if minutes else "") + (":%S" if seconds else "")
     if all(len(year) == 4 for year in first):
@@ -78,8 +90,13 @@ def _order(texts: Array) -> tuple[str, str] | None:
         return None
     told = max(map(int, first)) > 12 or max(map(int, second)) > 12
     days_first = max(map(int, first)) > 12 or (not told and mark != "/")
-    order, words = ("%d{0}%m{0}%Y", "day, month, year") if days_first else ("%m{0}%d{0}%Y", "month, day, year")
-    doubt = "" if told or mark == "." else " (no day above 12 tells: write YYYY-MM-DD if that is wrong)"
+    order, words = (
+        ("%d{0}%m{0}%Y", "day, month, year") if days_first else ("%m{0}%d{0}%Y", "month, day, year")
+    )
+    if told or mark == ".":
+        doubt = ""
+    else:
+        doubt = " (no day above 12 tells: write YYYY-MM-DD if that is wrong)"
     said = f"holds dates written {words}{doubt}"
     return order.format(mark) + clock, Loud(said) if doubt else said
 
@@ -92,13 +109,17 @@ def decimals(values: Array) -> int | None:
 def digits(form: str | None) -> int | None:
     """The decimals that a form of numbers states."""
     _, colon, count = (form or "").partition(":")
-    return int(count) if colon and count.isdecimal() else None
+    if colon and count.isdecimal():
+        return int(count)
+    return None
 
 
 def kind(form: str | None) -> str | None:
     """The form of numbers without its decimals: "point", "comma", or None."""
     name = (form or "").partition(":")[0]
-    return name if name in SAID else None
+    if name in SAID:
+        return name
+    return None
 
 
 def is_format(form: str | None) -> bool:

@@ -33,7 +33,9 @@ class MaskedDenoiser(Protocol):
     Codes of hidden entries are 0 and must not be looked at.
     """
 
-    def __call__(self, x: Tensor, visible: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, visible: Tensor, t: Tensor, context: Given, noise: Noise | None = None
+    ) -> Tensor:
         """Logits, (B, *E, K)."""
 
 
@@ -82,7 +84,10 @@ def ranks(uniforms: Tensor, among: Tensor) -> Tensor:
 
 def _either(present: Tensor | None, evidence: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
     """Which entries exist, and which of these are open: not given."""
-    exists = torch.ones_like(x, dtype=torch.bool) if present is None else present
+    if present is None:
+        exists = torch.ones_like(x, dtype=torch.bool)
+    else:
+        exists = present
     return exists, exists if evidence is None else exists & ~evidence
 
 
@@ -105,7 +110,12 @@ class Masked:
     categories: Categories
 
     def corrupt(
-        self, t: Tensor, uniforms: Tensor, *, present: Tensor | None = None, evidence: Tensor | None = None
+        self,
+        t: Tensor,
+        uniforms: Tensor,
+        *,
+        present: Tensor | None = None,
+        evidence: Tensor | None = None,
     ) -> Tensor:
         """Which entries are visible at times t (B,), bool (B, *E), from uniforms (B, *E)."""
         exists, free = _either(present, evidence, uniforms)
@@ -127,7 +137,12 @@ class Masked:
         return torch.log(s / t), log_probs + expand(shown, log_probs)
 
     def hide(
-        self, count: Tensor, uniforms: Tensor, *, present: Tensor | None = None, evidence: Tensor | None = None
+        self,
+        count: Tensor,
+        uniforms: Tensor,
+        *,
+        present: Tensor | None = None,
+        evidence: Tensor | None = None,
     ) -> Tensor:
         """Which entries are visible after `count` (B,) of the open ones are hidden at random, bool (B, *E)."""
         exists, free = _either(present, evidence, uniforms)
@@ -158,25 +173,36 @@ class Masked:
         size = free.flatten(1).sum(1)
 
         def drawn(i: int) -> Tensor:
-            count = 1 + torch.minimum((noise.uniform(f"count-{i}") * size).long(), (size - 1).clamp(min=0))
-            visible = self.hide(count, noise.uniform(f"order-{i}", *x.shape[1:]), present=present, evidence=evidence)
+            count = 1 + torch.minimum(
+                (noise.uniform(f"count-{i}") * size).long(), (size - 1).clamp(min=0)
+            )
+            visible = self.hide(
+                count, noise.uniform(f"order-{i}", *x.shape[1:]), present=present, evidence=evidence
+            )
             hidden = exists & ~visible
             shown = torch.where(visible, x, 0)
             logits = denoiser(
-                shown, visible, _fraction(hidden, exists).to(noise.dtype), context, noise.within(f"bound-{i}")
+                shown,
+                visible,
+                _fraction(hidden, exists).to(noise.dtype),
+                context,
+                noise.within(f"bound-{i}"),
             )
             return size / count * self.score(logits, x, hidden)
 
         values = torch.stack([drawn(i) for i in range(draws)])
         return Estimate(values.mean(0), standard_error(values))
 
-    def mixture(self, denoiser: MaskedDenoiser, x: Tensor, repeat: Callable[[int], Given], noise: Noise) -> Tensor:
+    def mixture(
+        self, denoiser: MaskedDenoiser, x: Tensor, repeat: Callable[[int], Given], noise: Noise
+    ) -> Tensor:
         """Log of the mean of p(x) over all D! orders, exact, in nats, (B,): what `unmask` draws from, one at a time.
 
         f(S) = 1 / |S| sum over i in S of f(S - i) p(x_i | x of S - i), f of nothing 1, over the 2^D sets S, each of
         which the net is asked about once; `repeat` gives the context of that many copies of the rows.
         """
-        rows, size = len(x), math.prod(x.shape[1:])
+        rows = len(x)
+        size = math.prod(x.shape[1:])
         sets = torch.arange(2**size - 1, device=x.device)  # of all entries nothing is asked
         within = (sets[:, None] >> torch.arange(size, device=x.device) & 1).bool()
 
@@ -185,7 +211,13 @@ class Masked:
             visible = part.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
             many = x.repeat(len(part), *[1] * (x.dim() - 1))
             hidden = 1 - part.sum(-1).to(noise.dtype).repeat_interleave(rows) / size
-            logits = denoiser(torch.where(visible, many, 0), visible, hidden, repeat(len(part)), noise.draws(len(part)))
+            logits = denoiser(
+                torch.where(visible, many, 0),
+                visible,
+                hidden,
+                repeat(len(part)),
+                noise.draws(len(part)),
+            )
             return pick(self.categories.log_probs(logits), many).reshape(len(part), rows, size)
 
         log_p = torch.cat([asked(part) for part in within.split(max(1, TOGETHER // max(rows, 1)))])
@@ -215,15 +247,19 @@ class Masked:
         orders, with fewer it is faster and cruder. `watch(i, visible, x)` is called after every step.
         """
         exists, free = _either(present, evidence, x)
-        visible, shape = exists & ~free, x.shape[1:]
-        x, uniforms = torch.where(visible, x, 0), noise.uniform("code", *shape)
+        visible = exists & ~free
+        shape = x.shape[1:]
+        x = torch.where(visible, x, 0)
+        uniforms = noise.uniform("code", *shape)
         place = ranks(noise.uniform("order", *shape), free) + 0.5
         reveal = (place / expand(free.flatten(1).sum(1).clamp(min=1), place) * steps).floor()
         for i in range(steps):
             now = free & (reveal == i)
             t = _fraction(exists & ~visible, exists).to(noise.dtype)
             logits = denoiser(x, visible, t, context, noise.within(f"step-{i}"))
-            x = torch.where(now, self.categories.draw(self.categories.log_probs(logits), uniforms), x)
+            x = torch.where(
+                now, self.categories.draw(self.categories.log_probs(logits), uniforms), x
+            )
             visible = visible | now
             if watch:
                 watch(i + 1, visible, x)
@@ -247,7 +283,9 @@ class Multinomial:
     def corrupt(self, x: Tensor, t: Tensor, uniforms: Tensor) -> Tensor:
         """A draw of q(x_t | x_0 = x), (B, *E), from uniforms (B, *E)."""
         level = expand(t, uniforms)
-        other = torch.minimum((uniforms / level * self.categories.sizes).long(), self.categories.sizes - 1)
+        other = torch.minimum(
+            (uniforms / level * self.categories.sizes).long(), self.categories.sizes - 1
+        )
         return torch.where(uniforms < level, other, x)
 
     def posterior(self, log_probs: Tensor, x_t: Tensor, s: Tensor, t: Tensor) -> Tensor:
@@ -256,14 +294,18 @@ class Multinomial:
         The sum over x_0 of q(x_s | x_t, x_0) p(x_0): with w = p(x_0) / q(x_t | x_0) it is
         q(x_t | x_s) ((1 - s) w(x_s) + s mean w). A one-hot p(x_0) gives the chain's own posterior.
         """
-        level_s, level_t = expand(s, log_probs), expand(t, log_probs)
+        level_s = expand(s, log_probs)
+        level_t = expand(t, log_probs)
         jump = (level_t - level_s) / (1 - level_s)
-        sizes, here = self.categories.sizes[..., None], functional.one_hot(x_t, log_probs.shape[-1])
+        sizes = self.categories.sizes[..., None]
+        here = functional.one_hot(x_t, log_probs.shape[-1])
         weights = log_probs.exp() / ((1 - level_t) * here + level_t / sizes)
         forward = (1 - jump) * here + jump / sizes
         mixed = (1 - level_s) * weights + level_s * weights.sum(-1, keepdim=True) / sizes
         # Impossible codes get the smallest number there is: log 0 has no gradient.
-        return self.categories.log_probs((forward * mixed).clamp(min=torch.finfo(mixed.dtype).tiny).log())
+        return self.categories.log_probs(
+            (forward * mixed).clamp(min=torch.finfo(mixed.dtype).tiny).log()
+        )
 
     def bound(
         self,
@@ -284,10 +326,14 @@ class Multinomial:
 
         def drawn(i: int) -> Tensor:
             step = (noise.uniform(f"time-{i}") * self.steps).floor().clamp(max=self.steps - 1)
-            s, t = step / self.steps, (step + 1) / self.steps
+            s = step / self.steps
+            t = (step + 1) / self.steps
             x_t = self.corrupt(x, t, noise.uniform(f"code-{i}", *x.shape[1:]))
-            log_probs = self.categories.log_probs(denoiser(x_t, t, context, noise.within(f"bound-{i}")))
-            q, p = self.posterior(truth, x_t, s, t), self.posterior(log_probs, x_t, s, t)
+            log_probs = self.categories.log_probs(
+                denoiser(x_t, t, context, noise.within(f"bound-{i}"))
+            )
+            q = self.posterior(truth, x_t, s, t)
+            p = self.posterior(log_probs, x_t, s, t)
             divergence = torch.where(self.categories.valid, q.exp() * (q - p), 0).sum(-1)
             return -self.steps * total(divergence, present)
 
@@ -304,12 +350,19 @@ class Multinomial:
         watch: Watch | None = None,
     ) -> Tensor:
         """Draw codes (B, *shape), one reverse step of the chain after another. `watch(i, t, x)` as in `solvers`."""
-        times = torch.arange(self.steps, -1, -1, dtype=noise.dtype, device=noise.index.device) / self.steps
+        times = (
+            torch.arange(self.steps, -1, -1, dtype=noise.dtype, device=noise.index.device)
+            / self.steps
+        )
         x = (noise.uniform("start", *shape) * self.categories.sizes).long()
         for i, (t, s) in enumerate(pairwise(times)):
             at = t.expand(len(x))
-            log_probs = self.categories.log_probs(denoiser(x, at, context, noise.within(f"step-{i}")))
-            x = self.categories.draw(self.posterior(log_probs, x, s, t), noise.uniform(f"step-{i}", *shape))
+            log_probs = self.categories.log_probs(
+                denoiser(x, at, context, noise.within(f"step-{i}"))
+            )
+            x = self.categories.draw(
+                self.posterior(log_probs, x, s, t), noise.uniform(f"step-{i}", *shape)
+            )
             if watch:
                 watch(i + 1, s, x)
         return x

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from likeness.core.noise import Noise
 from likeness.dynamics.path import Path, expand
 
-LOG_NOISE_LIMIT = 12.0  # some paths reach infinity: a net sees log(sigma / alpha) cut at these two ends
+LOG_NOISE_LIMIT = (
+    12.0  # some paths reach infinity: a net sees log(sigma / alpha) cut at these two ends
+)
 
 
 Given = Any  # what a net is told besides x and t: the layers above settle it
@@ -58,7 +60,9 @@ def velocity_from_data(path: Path, x: Tensor, x_hat: Tensor, t: Tensor) -> Tenso
 
 def data_from_velocity(path: Path, x: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
     """x_hat = (sigma' x - sigma velocity) / (sigma' alpha - sigma alpha')."""
-    alpha, sigma, rate = path.alpha(t), path.sigma(t), path.sigma_rate(t)
+    alpha = path.alpha(t)
+    sigma = path.sigma(t)
+    rate = path.sigma_rate(t)
     rest = rate * alpha - sigma * path.alpha_rate(t)
     return expand(rate / rest, x) * x - expand(sigma / rest, x) * velocity
 
@@ -88,7 +92,9 @@ class Viewed(nn.Module):
 
     def __init__(self, net: nn.Module, path: Path, view: View) -> None:
         super().__init__()
-        self.net, self.path, self.view = net, path, view
+        self.net = net
+        self.path = path
+        self.view = view
 
     def forward(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
         """x_hat, (B, *E)."""
@@ -113,21 +119,25 @@ class Preconditioned(nn.Module):
 
     def __init__(self, net: nn.Module, path: Path, data_std: float | Tensor = 1.0) -> None:
         super().__init__()
-        self.net, self.path = net, path
+        self.net = net
+        self.path = path
         self.register_buffer("data_std", torch.as_tensor(data_std, dtype=torch.get_default_dtype()))
 
     def forward(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
         """x_hat, (B, *E)."""
-        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        alpha = self.path.alpha(t)
+        sigma = self.path.sigma(t)
         level = (sigma.log() - alpha.log()).clamp(-LOG_NOISE_LIMIT, LOG_NOISE_LIMIT) / 4
-        alpha, sigma = expand(alpha, x), expand(sigma, x)
+        alpha = expand(alpha, x)
+        sigma = expand(sigma, x)
         std = torch.hypot(alpha * self.data_std, sigma)
         kept = alpha * (self.data_std / std).square() * x
         return kept + sigma * self.data_std / std * self.net(x / std, level, context)
 
     def weight(self, x: Tensor, t: Tensor) -> Tensor:
         """1 / c_out^2, to broadcast with x: the weight under which the net's own loss has weight 1 at every t."""
-        alpha, sigma = expand(self.path.alpha(t), x), expand(self.path.sigma(t), x)
+        alpha = expand(self.path.alpha(t), x)
+        sigma = expand(self.path.sigma(t), x)
         return (alpha / sigma).square() + 1 / self.data_std.square()
 
 

@@ -12,27 +12,36 @@ from torch import Tensor
 
 from likeness.dynamics.path import Path
 
-NOISIEST = -2 * math.log(1e3)  # where the log-SNR has no lower end, the noise is a thousand times the data here
-BEND, SIGNAL_LOST = 3.0, 0.1
+NOISIEST = -2 * math.log(
+    1e3
+)  # where the log-SNR has no lower end, the noise is a thousand times the data here
+BEND = 3.0
+SIGNAL_LOST = 0.1
 
 
 def log_snr_range(path: Path) -> tuple[float, float]:
     """The log-SNR at `t_max`, or `NOISIEST` where that is lower, and at `t_min`."""
-    noisy, clean = path.log_snr(torch.tensor([path.t_max, path.t_min], dtype=torch.float64)).tolist()
+    noisy, clean = path.log_snr(
+        torch.tensor([path.t_max, path.t_min], dtype=torch.float64)
+    ).tolist()
     return max(noisy, NOISIEST), clean
 
 
 def _ends(path: Path, stop: float | None) -> tuple[float, float]:
     """The log-SNR at both ends of a grid."""
     noisy, clean = log_snr_range(path)
-    return noisy, clean if stop is None else float(path.log_snr(torch.tensor(stop, dtype=torch.float64)))
+    return noisy, clean if stop is None else float(
+        path.log_snr(torch.tensor(stop, dtype=torch.float64))
+    )
 
 
 def _ended(path: Path, times: Tensor, stop: float | None) -> Tensor:
     """Put both ends of a grid exactly where they belong; without `stop` a last step leads to t = 0."""
     times[0] = path.t_max
     times[-1] = path.t_min if stop is None else stop
-    return torch.cat([times, times.new_zeros(1)]) if stop is None else times
+    if stop is None:
+        return torch.cat([times, times.new_zeros(1)])
+    return times
 
 
 def uniform_grid(path: Path, steps: int, *, stop: float | None = None) -> Tensor:
@@ -40,7 +49,9 @@ def uniform_grid(path: Path, steps: int, *, stop: float | None = None) -> Tensor
 
     The whole chain of a `DDPM` is `uniform_grid(path, path.steps)`.
     """
-    return torch.linspace(1, 0, steps + 1, dtype=torch.float64) * (path.t_max - (stop or 0)) + (stop or 0)
+    return torch.linspace(1, 0, steps + 1, dtype=torch.float64) * (path.t_max - (stop or 0)) + (
+        stop or 0
+    )
 
 
 def karras_grid(
@@ -84,7 +95,9 @@ def log_snr_times(path: Path, uniforms: Tensor) -> Tensor:
     return path.time(clean + (noisy - clean) * uniforms).clamp(path.t_min, path.t_max)
 
 
-def log_normal_times(path: Path, normals: Tensor, *, mean: float = -1.2, std: float = 1.2) -> Tensor:
+def log_normal_times(
+    path: Path, normals: Tensor, *, mean: float = -1.2, std: float = 1.2
+) -> Tensor:
     """Times (B,) at which log(sigma / alpha) is normal, from standard normals (B,).
 
     Karras et al. 2022, arXiv:2206.00364, table 1: the density over noise that training uses.

@@ -41,9 +41,13 @@ class Hidden(Process):
 
     def __init__(self, net: Timed, space: Space) -> None:
         super().__init__()
-        self.net, self.shape, self.states = net, space.layout, net.per
+        self.net = net
+        self.shape = space.layout
+        self.states = net.per
         states = torch.tensor([int(v.states) for v in space.columns])
-        self.register_buffer("sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone())
+        self.register_buffer(
+            "sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone()
+        )
         sums = math.prod(2 * n for n in self.sizes.flatten().tolist())
         self.summed = not space.ragged and sums <= MOST_SUMS
         self.holes = not self.summed
@@ -53,7 +57,9 @@ class Hidden(Process):
         """The chain."""
         return Masked(Categories(self.sizes))
 
-    def forward(self, x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None
+    ) -> Tensor:
         """Logits (B, *E, K) of each entry, from those that are visible."""
         features = nn.functional.one_hot(x, self.states).to(t) * visible.unsqueeze(-1)
         logits: Tensor = self.net(features, t, told)
@@ -62,30 +68,48 @@ class Hidden(Process):
     def guided(self, told: Told, settings: Any) -> Callable[..., Tensor]:
         """The net, or its log-probabilities extrapolated away from those that are told nothing."""
 
-        def both(x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None) -> Tensor:
+        def both(
+            x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None
+        ) -> Tensor:
             free = self(x, visible, t, told.alone()).log_softmax(-1)
-            logits: Tensor = free + settings.guidance * (self(x, visible, t, told).log_softmax(-1) - free)
+            logits: Tensor = free + settings.guidance * (
+                self(x, visible, t, told).log_softmax(-1) - free
+            )
             return logits
 
-        return self if told.null is None else both
+        if told.null is None:
+            return self
+        return both
 
     def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
         """Minus the bound, of what is observed."""
-        return {"nll": -self.masked.bound(self, batch.x.long(), told, noise=noise, present=batch.present).value}
+        return {
+            "nll": -self.masked.bound(
+                self, batch.x.long(), told, noise=noise, present=batch.present
+            ).value
+        }
 
-    def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
+    def score(
+        self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
+    ) -> Scored:
         """The sum over orders where it is short; else the bound, with holes the same of what is observed."""
         if self.summed:
             value = self.masked.mixture(self, batch.x.long(), told.repeat, noise)
             return Scored(value, Kind.EXACT, "mean over all orders")
         draws = effort or DRAWN
-        found = self.masked.bound(self, batch.x.long(), told, noise=noise, draws=draws, present=batch.present)
+        found = self.masked.bound(
+            self, batch.x.long(), told, noise=noise, draws=draws, present=batch.present
+        )
         kind, last = (Kind.LOWER_BOUND, "") if batch.full else (Kind.ESTIMATE, ", holes last")
-        return Scored(found.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", found.stderr)
+        return Scored(
+            found.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", found.stderr
+        )
 
     def effort(self, settings: Any) -> int:
         """Draws of the bound, where it is taken."""
-        return 0 if self.summed else DRAWN
+        if self.summed:
+            return 0
+        return DRAWN
 
     def steps(self, settings: Any) -> int:
         """Steps in which codes are revealed."""
@@ -98,16 +122,27 @@ class Hidden(Process):
     def how(self, settings: Any) -> str:
         """In how many steps."""
         steps = self.steps(settings)
-        exact = "" if steps >= math.prod(self.shape) else ", several codes in one"
+        if steps >= math.prod(self.shape):
+            exact = ""
+        else:
+            exact = ", several codes in one"
         return f"unmasked in {steps} steps{exact}"
 
     def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
         """All codes revealed in random order; along the way -1 stands for those that are not."""
-        empty = Batch(noise.index.new_zeros(noise.rows, *self.shape)).hide(torch.ones((), dtype=torch.bool))
-        seen = None if watch is None else lambda _i, visible, x: watch(torch.where(visible, x, -1).to(noise.dtype))
+        empty = Batch(noise.index.new_zeros(noise.rows, *self.shape)).hide(
+            torch.ones((), dtype=torch.bool)
+        )
+        seen = (
+            None
+            if watch is None
+            else lambda _i, visible, x: watch(torch.where(visible, x, -1).to(noise.dtype))
+        )
         return self._unmask(empty, noise, told, settings, seen)
 
-    def complete(self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
+    ) -> Completed:
         """What is hidden revealed in random order, given what is observed."""
         x = self._unmask(batch.repeat(n), noise.draws(n), told.repeat(n), settings, None)
         how = f"{self.how(settings)}, any-order conditionals"
@@ -115,12 +150,25 @@ class Hidden(Process):
         return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=calls)
 
     def _unmask(self, batch: Batch, noise: Noise, told: Told, settings: Any, watch: Any) -> Tensor:
-        known = torch.zeros_like(batch.x, dtype=torch.bool) if batch.observed is None else batch.present
-        within = torch.ones_like(known) if told.present is None else told.present
-        longest = int((within & ~known).flatten(1).sum(1).amax())  # steps beyond reveal nothing, and change nothing
+        if batch.observed is None:
+            known = torch.zeros_like(batch.x, dtype=torch.bool)
+        else:
+            known = batch.present
+        if told.present is None:
+            within = torch.ones_like(known)
+        else:
+            within = told.present
+        longest = int(
+            (within & ~known).flatten(1).sum(1).amax()
+        )  # steps beyond reveal nothing, and change nothing
         x = self.masked.unmask(
-            self.guided(told, settings), batch.x.long(), told,
-            steps=min(self.steps(settings), max(longest, 1)), noise=noise,
-            present=told.present, evidence=known, watch=watch,
-        )  # fmt: skip
+            self.guided(told, settings),
+            batch.x.long(),
+            told,
+            steps=min(self.steps(settings), max(longest, 1)),
+            noise=noise,
+            present=told.present,
+            evidence=known,
+            watch=watch,
+        )
         return x.to(noise.dtype)

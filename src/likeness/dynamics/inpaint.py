@@ -14,7 +14,9 @@ from likeness.dynamics.path import Path
 from likeness.numerics.gaussian import masked
 from likeness.numerics.resampling import effective_size, systematic
 
-RESAMPLE = 0.5  # a row's particles are resampled where their effective number falls below this share
+RESAMPLE = (
+    0.5  # a row's particles are resampled where their effective number falls below this share
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,9 @@ class Spread:
 
     def turned(self, x: Tensor) -> Tensor:
         """Events (B, *E) along the axes, (B, D)."""
-        return x.flatten(1) if self.axes is None else x.flatten(1) @ self.axes
+        if self.axes is None:
+            return x.flatten(1)
+        return x.flatten(1) @ self.axes
 
     def back(self, z: Tensor, like: Tensor) -> Tensor:
         """The inverse of `turned`."""
@@ -85,14 +89,22 @@ class _Twist:
 
     def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x_hat, x_hat moved by sigma^2 / alpha times the gradient of log p(y | x), and log p(y | x), (K * B,)."""
-        alpha, var = self.path.alpha(t), self.path.sigma(t).square()
+        alpha = self.path.alpha(t)
+        var = self.path.sigma(t).square()
         s = self.spread.values
-        precision = self.spread.precision(s * var / (alpha.square() * s + var), self.known.flatten(1))
+        precision = self.spread.precision(
+            s * var / (alpha.square() * s + var), self.known.flatten(1)
+        )
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             x_hat = self.denoiser(x, t.to(x).expand(len(x)), self.context)
-            error = (x_hat.flatten(1) - self.y.flatten(1).repeat(self.count, 1)).view(self.count, len(self.y), -1)
-            weighed = error * precision if precision.dim() == 2 else (precision @ error.movedim(0, -1)).movedim(-1, 0)
+            error = (x_hat.flatten(1) - self.y.flatten(1).repeat(self.count, 1)).view(
+                self.count, len(self.y), -1
+            )
+            if precision.dim() == 2:
+                weighed = error * precision
+            else:
+                weighed = (precision @ error.movedim(0, -1)).movedim(-1, 0)
             value = -(weighed * error).sum(-1).flatten() / 2
             push = torch.autograd.grad(value.sum(), x)[0]
         x_hat = x_hat.detach()
@@ -131,16 +143,24 @@ def twisted(
         count: K.
         spread: The covariance of the data.
     """
-    rows, event = len(y), y.shape[1:]
+    rows = len(y)
+    event = y.shape[1:]
     twist = _Twist(denoiser, path, y, known, context, spread, count)
-    times, column = grid.detach().double().cpu().unbind(), torch.arange(rows, device=y.device)
+    times = grid.detach().double().cpu().unbind()
+    column = torch.arange(rows, device=y.device)
 
     def drawn(use: str, std: Tensor) -> Tensor:
-        return spread.back(std * noise.normal(use, *event).to(y).flatten(1), y.new_empty(count * rows, *event))
+        return spread.back(
+            std * noise.normal(use, *event).to(y).flatten(1), y.new_empty(count * rows, *event)
+        )
 
-    x = drawn("start", torch.sqrt(path.alpha(times[0]).square() * spread.values + path.sigma(times[0]).square()))
+    x = drawn(
+        "start",
+        torch.sqrt(path.alpha(times[0]).square() * spread.values + path.sigma(times[0]).square()),
+    )
     x_hat, pushed, value = twist(x, times[0])
-    log_weight, least = value.view(count, rows), y.new_full((rows,), float(count))
+    log_weight = value.view(count, rows)
+    least = y.new_full((rows,), float(count))
     for i, (t, s) in enumerate(pairwise(times)):
         size = effective_size(log_weight)
         least = torch.minimum(least, size)
@@ -183,11 +203,16 @@ def replaced(
     arXiv:2201.09865, algorithm 1 with U = 1).
     """
     times = grid.detach().double().cpu().unbind()
-    x = torch.hypot(data_std * path.alpha(times[0]), path.sigma(times[0])) * noise.normal("start", *y.shape[1:]).to(y)
+    x = torch.hypot(data_std * path.alpha(times[0]), path.sigma(times[0])) * noise.normal(
+        "start", *y.shape[1:]
+    ).to(y)
     for i, (t, s) in enumerate(pairwise(times)):
         seen = path.marginal(y, t, noise.normal(f"seen-{i}", *y.shape[1:]).to(y))
         x = torch.where(known, seen, x)
         x_hat = denoiser(x, t.to(x).expand(len(x)), context)
         x = path.posterior(x, x_hat, s, t)[0]
-        x = x + path.reverse_std(s, t, data_std) * noise.normal(f"step-{i}", *y.shape[1:]).to(y) if s > 0 else x_hat
+        if s > 0:
+            x = x + path.reverse_std(s, t, data_std) * noise.normal(f"step-{i}", *y.shape[1:]).to(y)
+        else:
+            x = x_hat
     return torch.where(known, y, x)

@@ -21,7 +21,9 @@ from likeness.dynamics.path import DDPM, Path, expand
 from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.numerics.draws import inverse_cdf
 
-Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x_0, x_hat, std) -> log p of each entry of x_0
+Decoder = Callable[
+    [Tensor, Tensor, Tensor], Tensor
+]  # (x_0, x_hat, std) -> log p of each entry of x_0
 AT_ONCE = 1 << 12  # numbers in all probes
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x, t) -> velocity, divergences
 Probes = Callable[[int], Tensor]  # number of the step -> (n, B, *E)
@@ -44,7 +46,9 @@ class Estimate:
 
 def standard_error(draws: Tensor) -> Tensor | None:
     """The standard error of the mean of independent draws (n, B), (B,); None for n < 2."""
-    return draws.std(0) / math.sqrt(len(draws)) if len(draws) > 1 else None
+    if len(draws) > 1:
+        return draws.std(0) / math.sqrt(len(draws))
+    return None
 
 
 def total(x: Tensor, present: Tensor | None = None) -> Tensor:
@@ -68,7 +72,10 @@ def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
     """
     size = x[0].numel()
     order = _order(size)
-    blocks = [_block(noise, k, min(order, n - first), order, size) for k, first in enumerate(range(0, n, order))]
+    blocks = [
+        _block(noise, k, min(order, n - first), order, size)
+        for k, first in enumerate(range(0, n, order))
+    ]
     rows = torch.cat(blocks).to(x).unflatten(-1, x.shape[1:])
 
     def at(step: int) -> Tensor:
@@ -101,7 +108,11 @@ def _block(noise: Noise, number: int, n: int, order: int, size: int) -> Tensor:
 def _axes(x: Tensor) -> Tensor:
     """Every unit vector of an event, (D, B, *E), without taking D times the memory."""
     size = x[0].numel()
-    return torch.eye(size, dtype=x.dtype, device=x.device).view(size, 1, *x.shape[1:]).expand(size, *x.shape)
+    return (
+        torch.eye(size, dtype=x.dtype, device=x.device)
+        .view(size, 1, *x.shape[1:])
+        .expand(size, *x.shape)
+    )
 
 
 def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask: Tensor) -> Slope:
@@ -112,7 +123,9 @@ def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask:
             x = x.detach().requires_grad_()
             velocity = path.velocity(x, denoiser(x, t.to(x).expand(len(x)), context), t) * mask
             pulled = _pulled(velocity, x, probes)
-        return velocity.detach(), torch.stack([total(a * b) for a, b in zip(pulled, probes, strict=True)])
+        return velocity.detach(), torch.stack(
+            [total(a * b) for a, b in zip(pulled, probes, strict=True)]
+        )
 
     return slope
 
@@ -126,7 +139,8 @@ def _pulled(velocity: Tensor, x: Tensor, probes: Tensor) -> Sequence[Tensor]:
 
 def _runge_kutta(slope: Slope, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """One step of the classical method of order 4 from t to s: the new x and the integral of the divergences."""
-    h, middle = s - t, (t + s) / 2
+    h = s - t
+    middle = (t + s) / 2
     v_1, d_1 = slope(x, t)
     v_2, d_2 = slope(x + h / 2 * v_1, middle)
     v_3, d_3 = slope(x + h / 2 * v_2, middle)
@@ -170,16 +184,23 @@ def ode_log_prob(
         present: Which entries exist, bool (B, *E).
     """
     mask = torch.ones_like(x) if present is None else present.to(x)
-    times, axes = grid.detach().double().cpu().unbind(), _axes(x) if probes is None else None
+    times = grid.detach().double().cpu().unbind()
+    axes = _axes(x) if probes is None else None
     scale = path.alpha(times[0])
-    x, grown = x * scale, torch.zeros((), dtype=x.dtype, device=x.device)
+    grown = torch.zeros((), dtype=x.dtype, device=x.device)
+    x = x * scale
     for step, (t, s) in enumerate(pairwise(times)):
         directions = axes if probes is None else probes(step) * mask
         assert directions is not None
         x, divergence = _runge_kutta(_slope(denoiser, path, context, directions, mask), x, t, s)
         grown = grown + divergence
-    end = prior(x) if prior else total(gaussian(x, 0, path.prior_std), present)
-    values = end + total(mask * scale.log()) + (grown.sum(0, keepdim=True) if probes is None else grown)
+    if prior:
+        end = prior(x)
+    else:
+        end = total(gaussian(x, 0, path.prior_std), present)
+    values = (
+        end + total(mask * scale.log()) + (grown.sum(0, keepdim=True) if probes is None else grown)
+    )
     return Estimate(values.mean(0), standard_error(values))
 
 
@@ -205,13 +226,15 @@ class _Reverse:
         relative = self.path.sigma(t) / self.path.prior_std
         constant = -relative.log() + (relative.square() - 1) / 2
         return total(
-            constant + (self.path.alpha(t) / self.path.prior_std).square() / 2 * self.x_0.square(), self.present
+            constant + (self.path.alpha(t) / self.path.prior_std).square() / 2 * self.x_0.square(),
+            self.present,
         )
 
     def excess(self, t: Tensor, eps: Tensor) -> Tensor:
         """|eps - eps_hat|^2 minus the same of the Gaussian's denoiser, whose eps_hat is sigma x / v, v = var x_t."""
         x = self.path.marginal(self.x_0, t, eps)
-        alpha, sigma = expand(self.path.alpha(t), x), expand(self.path.sigma(t), x)
+        alpha = expand(self.path.alpha(t), x)
+        sigma = expand(self.path.sigma(t), x)
         simple = sigma / ((alpha * self.data_std).square() + sigma.square()) * x
         eps_hat = eps_from_data(self.path, x, self.denoiser(x, t, self.context), t)
         return total((eps - eps_hat).square() - (eps - simple).square(), self.present)
@@ -222,7 +245,9 @@ class _Reverse:
 
     def decode(self, t: Tensor, eps: Tensor) -> Tensor:
         """-log p(x_0 | x_t), where p is around x_hat with std sigma / alpha."""
-        x_hat = self.denoiser(self.path.marginal(self.x_0, t, eps), t.to(self.x_0).expand(len(self.x_0)), self.context)
+        x_hat = self.denoiser(
+            self.path.marginal(self.x_0, t, eps), t.to(self.x_0).expand(len(self.x_0)), self.context
+        )
         std = self.path.sigma(t) / self.path.alpha(t)
         if self.decoder:
             return -total(self.decoder(self.x_0, x_hat, std), self.present)
@@ -232,7 +257,8 @@ class _Reverse:
 
 def _bound(l_T: Tensor, l_t: list[Tensor], l_0: list[Tensor], *, independent: bool) -> Estimate:
     """The bound, minus the sum of its three terms, from draws of the last two."""
-    between, last = torch.stack(l_t), torch.stack(l_0)
+    between = torch.stack(l_t)
+    last = torch.stack(l_0)
     terms = {"L_T": -l_T, "L_t": -between.mean(0), "L_0": -last.mean(0)}
     value = terms["L_T"] + terms["L_t"] + terms["L_0"]
     return Estimate(value, standard_error(between + last) if independent else None, terms)
@@ -269,13 +295,18 @@ def variational_bound(
         data_std: The spread of data for which the steps' variance is exact; a Gaussian with it takes away variance.
     """
     reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
-    chain, shape = path.chain().flip(0), x_0.shape[1:]
+    chain = path.chain().flip(0)
+    shape = x_0.shape[1:]
     snr = path.log_snr(chain[1:]).exp()
-    before, snr = snr[:-1], snr[1:]  # for t = 2..T
+    before = snr[:-1]  # for t = 2..T
+    snr = snr[1:]
     wider = (1 + before * data_std**2) / (1 + snr * data_std**2)
-    weight, constant = (before / snr - 1) / wider / 2, (1 / wider - 1 + wider.log()) / 2
+    weight = (before / snr - 1) / wider / 2
+    constant = (1 / wider - 1 + wider.log()) / 2
     ideal = weight / (snr * data_std**2 + 1).square()
-    known = reverse.known((ideal * snr).sum(), (ideal * (snr * data_std**2).square() + constant).sum())
+    known = reverse.known(
+        (ideal * snr).sum(), (ideal * (snr * data_std**2).square() + constant).sum()
+    )
 
     def drawn(i: int) -> Tensor:
         place = inverse_cdf(weight.cumsum(0), noise.uniform(f"bound-time-{i}").double().cpu())
@@ -287,9 +318,17 @@ def variational_bound(
             eps = noise.normal(f"bound-step-{k}", *shape).to(x_0)
             yield weight[k] * reverse.excess(t.to(x_0).expand(len(x_0)), eps)
 
-    between = [torch.stack(list(every())).sum(0)] if draws is None else [drawn(i) for i in range(draws)]
-    ends = [reverse.decode(chain[1], noise.normal(f"bound-end-{i}", *shape).to(x_0)) for i in range(len(between))]
-    return _bound(reverse.prior(chain[-1]), [known + b for b in between], ends, independent=draws is not None)
+    if draws is None:
+        between = [torch.stack(list(every())).sum(0)]
+    else:
+        between = [drawn(i) for i in range(draws)]
+    ends = [
+        reverse.decode(chain[1], noise.normal(f"bound-end-{i}", *shape).to(x_0))
+        for i in range(len(between))
+    ]
+    return _bound(
+        reverse.prior(chain[-1]), [known + b for b in between], ends, independent=draws is not None
+    )
 
 
 def continuous_bound(
@@ -323,14 +362,21 @@ def continuous_bound(
     """
     reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
     ends = torch.tensor(log_snr_range(path), dtype=torch.float64)
-    (first, last), width, shape = path.time(ends).unbind(), float(ends[1] - ends[0]) / 2, x_0.shape[1:]
+    (first, last) = path.time(ends).unbind()
+    width = float(ends[1] - ends[0]) / 2
+    shape = x_0.shape[1:]
     # The integral over log-SNR of (R^2 s^4 + R x_0^2) / (R s^2 + 1)^2, where R = SNR and s = data_std.
     grown = (ends.exp() * data_std**2).log1p()
-    known = reverse.known(-(-grown).exp().diff()[0] / data_std**2 / 2, (grown.diff()[0] + (-grown).exp().diff()[0]) / 2)
+    known = reverse.known(
+        -(-grown).exp().diff()[0] / data_std**2 / 2,
+        (grown.diff()[0] + (-grown).exp().diff()[0]) / 2,
+    )
 
     def drawn(i: int) -> Tensor:
         t = log_snr_times(path, noise.uniform(f"bound-time-{i}").to(x_0))
         return known + width * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
 
-    decoded = [reverse.decode(last, noise.normal(f"bound-end-{i}", *shape).to(x_0)) for i in range(draws)]
+    decoded = [
+        reverse.decode(last, noise.normal(f"bound-end-{i}", *shape).to(x_0)) for i in range(draws)
+    ]
     return _bound(reverse.prior(first), [drawn(i) for i in range(draws)], decoded, independent=True)

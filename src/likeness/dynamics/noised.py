@@ -23,19 +23,26 @@ from likeness.nets.timed import Timed, Told
 from likeness.numerics.resampling import multinomial
 from likeness.numerics.tree import join
 
-NOISIEST, CLEANEST = -6.0, 9.0  # log-SNR from which to which completion walks: noise 20 to 0.01 of the data
+NOISIEST = -6.0  # log-SNR from which to which completion walks: noise 20 to 0.01 of the data
+CLEANEST = 9.0
 SLOWER = 2  # completion takes so many times the steps of sampling
 MOST_DRAWS = 1 << 20
 Times = Callable[[Path, Noise], Tensor]
 Weight = Callable[[Preconditioned, Tensor, Tensor], Tensor]
 
 GRIDS = {
-    "bent": grids.bent_grid, "karras": grids.karras_grid, "log_snr": grids.log_snr_grid, "uniform": grids.uniform_grid,
-}  # fmt: skip
+    "bent": grids.bent_grid,
+    "karras": grids.karras_grid,
+    "log_snr": grids.log_snr_grid,
+    "uniform": grids.uniform_grid,
+}
 SOLVERS: dict[str, Callable[..., Tensor]] = {
-    "heun": solvers.heun, "multistep": solvers.multistep, "euler": solvers.euler, "ddim": solvers.ddim,
+    "heun": solvers.heun,
+    "multistep": solvers.multistep,
+    "euler": solvers.euler,
+    "ddim": solvers.ddim,
     "ancestral": solvers.ancestral,
-}  # fmt: skip
+}
 WEIGHTS: dict[str, Weight] = {
     "net": lambda d, x, t: d.weight(x, t),
     "noise": lambda d, x, t: expand((d.path.alpha(t) / d.path.sigma(t)).square(), x),
@@ -57,37 +64,61 @@ class Noised(Process):
     """
 
     def __init__(
-        self, net: Timed, path: Path, space: Space, *, times: Times, weight: Weight, steps: int, counted: bool
+        self,
+        net: Timed,
+        path: Path,
+        space: Space,
+        *,
+        times: Times,
+        weight: Weight,
+        steps: int,
+        counted: bool,
     ) -> None:
         super().__init__()
-        self.denoiser, self.path = Preconditioned(net, path), path
-        self.shape, self.dims, self.counted = space.layout, space.dims, counted
-        self.times, self.weight, self.steps = times, weight, steps
+        self.denoiser = Preconditioned(net, path)
+        self.path = path
+        self.shape = space.layout
+        self.dims = space.dims
+        self.counted = counted
+        self.times = times
+        self.weight = weight
+        self.steps = steps
 
     def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
         """The weighted squared error of x_hat at a random time (Karras et al. 2022, eq. 8)."""
         t = self.times(self.path, noise).to(batch.x)
         weight = self.weight(self.denoiser, batch.x, t) * batch.present
         eps = noise.normal("eps", *self.shape).to(batch.x)
-        return {"denoising": denoising_loss(self.denoiser, self.path, batch.x, t, eps, told, weight=weight)}
+        return {
+            "denoising": denoising_loss(
+                self.denoiser, self.path, batch.x, t, eps, told, weight=weight
+            )
+        }
 
     def guided(self, told: Told, settings: Any) -> Denoiser:
         """The denoiser, or its extrapolation away from the one that is told nothing."""
-        return self.denoiser if told.null is None else Guided(self.denoiser, settings.guidance, told.alone())
+        if told.null is None:
+            return self.denoiser
+        return Guided(self.denoiser, settings.guidance, told.alone())
 
     def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
         """From N(0, prior_std^2) to data, by the solver that Settings name."""
         grid = GRIDS[settings.grid](self.path, settings.steps or self.steps)
         solve = SOLVERS[settings.solver]
-        solve = partial(solve, eta=settings.eta) if settings.solver == "ddim" else solve
+        if settings.solver == "ddim":
+            solve = partial(solve, eta=settings.eta)
         seen = None if watch is None else lambda _i, _t, x: watch(x)
         start = self.path.prior_std * noise.normal("x", *self.shape)
-        return solve(self.guided(told, settings), self.path, grid, start, told, noise=noise, watch=seen)
+        return solve(
+            self.guided(told, settings), self.path, grid, start, told, noise=noise, watch=seen
+        )
 
     def evaluations(self, settings: Any) -> int:
         """One a step; two for Heun's method, but for the last step."""
         steps = settings.steps or self.steps
-        return 2 * steps - 1 if settings.solver == "heun" else steps
+        if settings.solver == "heun":
+            return 2 * steps - 1
+        return steps
 
     def how(self, settings: Any) -> str:
         """Solver and steps."""
@@ -102,27 +133,45 @@ class Noised(Process):
 
     def effort(self, settings: Any) -> int:
         """None with the exact trace, one probe, or the draws of a bound."""
-        return (0 if self.dims <= settings.exact_trace else 1) if self.by_ode(settings) else DRAWN
+        if self.by_ode(settings):
+            return 0 if self.dims <= settings.exact_trace else 1
+        return DRAWN
 
-    def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
+    def score(
+        self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
+    ) -> Scored:
         """By the ODE, or by the bound: of the chain where there is one, else of continuous time."""
         if self.by_ode(settings):
             return self._ode(batch, noise, told, effort or 1, settings)
-        chain, draws = self.path if isinstance(self.path, DDPM) else None, effort or DRAWN
+        chain = self.path if isinstance(self.path, DDPM) else None
+        draws = effort or DRAWN
         bound: Any = likelihood.variational_bound if chain else likelihood.continuous_bound
-        found = bound(self.denoiser, self.path, batch.x, told, noise=noise, draws=draws, present=told.present)
-        how = f"variational bound{f' of {chain.steps} steps' if chain else ''}, {many(draws, 'draw')}"
+        found = bound(
+            self.denoiser, self.path, batch.x, told, noise=noise, draws=draws, present=told.present
+        )
+        how = (
+            f"variational bound{f' of {chain.steps} steps' if chain else ''}, {many(draws, 'draw')}"
+        )
         return Scored(found.value, Kind.LOWER_BOUND, how, found.stderr, found.terms)
 
     def _ode(self, batch: Batch, noise: Noise, told: Told, probes: int, settings: Any) -> Scored:
-        exact, steps = self.dims <= max(settings.exact_trace, probes), settings.steps or self.steps
+        exact = self.dims <= max(settings.exact_trace, probes)
+        steps = settings.steps or self.steps
         found = likelihood.ode_log_prob(
-            self.denoiser, self.path, batch.x, told, grid=likelihood.likelihood_grid(self.path, steps),
-            present=told.present, probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
-        )  # fmt: skip
+            self.denoiser,
+            self.path,
+            batch.x,
+            told,
+            grid=likelihood.likelihood_grid(self.path, steps),
+            present=told.present,
+            probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
+        )
         trace = "exact trace" if exact else many(probes, "probe")
         how = f"probability-flow ODE, {steps} steps, {trace}"
-        error = None if found.stderr is None else found.stderr * likelihood.without_return(probes, self.dims)
+        if found.stderr is None:
+            error = None
+        else:
+            error = found.stderr * likelihood.without_return(probes, self.dims)
         return Scored(found.value, Kind.ESTIMATE, how, error)
 
     def flow(self, x: Tensor, told: Told, *, back: bool) -> Tensor:
@@ -130,12 +179,22 @@ class Noised(Process):
         grid = likelihood.likelihood_grid(self.path, self.steps)
         first = self.path.alpha(grid[0])
         if back:
-            return solvers.runge_kutta(self.denoiser, self.path, grid.flip(0), self.path.prior_std * x, told) / first
-        return solvers.runge_kutta(self.denoiser, self.path, grid, first * x, told) / self.path.prior_std
+            return (
+                solvers.runge_kutta(
+                    self.denoiser, self.path, grid.flip(0), self.path.prior_std * x, told
+                )
+                / first
+            )
+        return (
+            solvers.runge_kutta(self.denoiser, self.path, grid, first * x, told)
+            / self.path.prior_std
+        )
 
     # ---- completion ------------------------------------------------------------------------------------------------
 
-    def complete(self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
+    ) -> Completed:
         """Twisted particles; with corrected=False replacement, which draws from another law."""
         steps = settings.steps or SLOWER * self.steps
         grid = self.path.time(torch.linspace(NOISIEST, CLEANEST, steps, dtype=torch.float64))
@@ -144,17 +203,34 @@ class Noised(Process):
         spread = inpaint.Spread.of(batch.x.new_ones(self.dims) if cov is None else cov)
         return self._twisted(batch, noise, told, n, grid, settings, spread)
 
-    def _replaced(self, batch: Batch, noise: Noise, told: Told, n: int, grid: Tensor, settings: Any) -> Completed:
-        wide, told = batch.repeat(n), told.repeat(n)
+    def _replaced(
+        self, batch: Batch, noise: Noise, told: Told, n: int, grid: Tensor, settings: Any
+    ) -> Completed:
+        wide = batch.repeat(n)
+        told = told.repeat(n)
         x = inpaint.replaced(
-            self.guided(told, settings), self.path, torch.cat([grid, grid.new_zeros(1)]), wide.x, wide.present, told,
+            self.guided(told, settings),
+            self.path,
+            torch.cat([grid, grid.new_zeros(1)]),
+            wide.x,
+            wide.present,
+            told,
             noise=noise.draws(n),
-        )  # fmt: skip
+        )
         how = f"replacement, {len(grid)} steps, uncorrected"
-        return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=len(grid))
+        return Completed(
+            x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=len(grid)
+        )
 
     def _twisted(
-        self, batch: Batch, noise: Noise, told: Told, n: int, grid: Tensor, settings: Any, spread: inpaint.Spread
+        self,
+        batch: Batch,
+        noise: Noise,
+        told: Told,
+        n: int,
+        grid: Tensor,
+        settings: Any,
+        spread: inpaint.Spread,
     ) -> Completed:
         count = settings.particles
         size = max(8, 4 * settings.rows // count // 8 * 8)  # whole strict tiles
@@ -162,15 +238,25 @@ class Noised(Process):
         def some(rows: Tensor) -> tuple[Tensor, Tensor]:
             wide = told.rows(rows).repeat(count)
             found = inpaint.twisted(
-                self.guided(wide, settings), self.path, grid, batch.x[rows], batch.present[rows], wide,
-                noise=_cloud(noise[rows], count), count=count, spread=spread,
-            )  # fmt: skip
+                self.guided(wide, settings),
+                self.path,
+                grid,
+                batch.x[rows],
+                batch.present[rows],
+                wide,
+                noise=_cloud(noise[rows], count),
+                count=count,
+                spread=spread,
+            )
             u = noise[rows].draws(n).uniform("pick", 1).reshape(n, len(rows))
             taken = multinomial(found.log_weight, u)
-            return found.x[taken, torch.arange(len(rows), device=u.device)].transpose(0, 1), found.least
+            return found.x[taken, torch.arange(len(rows), device=u.device)].transpose(
+                0, 1
+            ), found.least
 
         x, least = join([some(rows) for rows in torch.arange(len(batch)).split(size)])
-        how, calls = f"twisted particles, {count} of them, {len(grid)} steps", 2 * count * len(grid)
+        how = f"twisted particles, {count} of them, {len(grid)} steps"
+        calls = 2 * count * len(grid)
         return Completed(x.transpose(0, 1), how, ess=least, kind=Kind.ESTIMATE, evaluations=calls)
 
 
@@ -180,5 +266,10 @@ def _cloud(noise: Noise, count: int) -> Noise:
     Rows that are draws themselves (of other labels, say) have particles of their own.
     """
     particle = torch.arange(count, device=noise.index.device).repeat_interleave(noise.rows)
-    own = noise.draw if isinstance(noise.draw, Tensor) else torch.zeros_like(noise.index)
-    return replace(noise, index=particle, draw=(noise.index * MOST_DRAWS + own).repeat(count)).within("particles")
+    if isinstance(noise.draw, Tensor):
+        own = noise.draw
+    else:
+        own = torch.zeros_like(noise.index)
+    return replace(
+        noise, index=particle, draw=(noise.index * MOST_DRAWS + own).repeat(count)
+    ).within("particles")

@@ -19,7 +19,9 @@ from likeness.core.errors import BadConfig
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:
     """Shape a coefficient, () or (B,), so that it multiplies events x (B, *E)."""
-    return coefficient if coefficient.dim() == 0 else coefficient.reshape(-1, *[1] * (x.dim() - 1))
+    if coefficient.dim() == 0:
+        return coefficient
+    return coefficient.reshape(-1, *[1] * (x.dim() - 1))
 
 
 class Path(ABC):
@@ -81,7 +83,8 @@ class Path(ABC):
         mean = alpha_t sigma_s^2 / (alpha_s sigma_t^2) x_t + alpha_s (1 - SNR_t / SNR_s) x_0,
         std^2 = sigma_s^2 (1 - SNR_t / SNR_s). Ho et al. 2020, arXiv:2006.11239, eq. 7, for any path.
         """
-        alpha_s, noise_kept = self.alpha(s), (self.sigma(s) / self.sigma(t)).square()
+        alpha_s = self.alpha(s)
+        noise_kept = (self.sigma(s) / self.sigma(t)).square()
         data = -alpha_s * torch.expm1(self.log_snr(t) - self.log_snr(s))
         mean = expand(self.alpha(t) / alpha_s * noise_kept, x_t) * x_t + expand(data, x_t) * x_0
         return mean, self.posterior_std(s, t)
@@ -92,8 +95,11 @@ class Path(ABC):
         The posterior's variance times (1 + SNR_s data_std^2) / (1 + SNR_t data_std^2). On a variance preserving path
         data_std 0 and 1 are the two choices of Ho et al. 2020, section 3.2, beta-tilde and beta.
         """
-        snr_s, snr_t = self.log_snr(s).exp(), self.log_snr(t).exp()
-        return self.posterior_std(s, t) * torch.sqrt((1 + snr_s * data_std**2) / (1 + snr_t * data_std**2))
+        snr_s = self.log_snr(s).exp()
+        snr_t = self.log_snr(t).exp()
+        return self.posterior_std(s, t) * torch.sqrt(
+            (1 + snr_s * data_std**2) / (1 + snr_t * data_std**2)
+        )
 
     def velocity(self, x_t: Tensor, x_hat: Tensor, t: Tensor) -> Tensor:
         """dx/dt of the probability-flow ODE, alpha' x_hat + sigma' (x_t - alpha x_hat) / sigma, for sigma(t) > 0.
@@ -101,7 +107,9 @@ class Path(ABC):
         Song et al. 2021, arXiv:2011.13456, eq. 13, with the score (alpha x_hat - x_t) / sigma^2.
         """
         relative = expand(self.sigma_rate(t) / self.sigma(t), x_t)
-        return expand(self.alpha_rate(t), x_t) * x_hat + relative * (x_t - expand(self.alpha(t), x_t) * x_hat)
+        return expand(self.alpha_rate(t), x_t) * x_hat + relative * (
+            x_t - expand(self.alpha(t), x_t) * x_hat
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,9 @@ class Cosine(Path):
     def sigma(self, t: Tensor) -> Tensor:
         """sqrt(1 - alpha^2) as sqrt(sin(phi - phi_0) sin(phi + phi_0)) / cos(phi_0), which does not cancel at 0."""
         turned = self._rate * t
-        return torch.sqrt(torch.sin(turned) * torch.sin(2 * self._start + turned)) / math.cos(self._start)
+        return torch.sqrt(torch.sin(turned) * torch.sin(2 * self._start + turned)) / math.cos(
+            self._start
+        )
 
     def alpha_rate(self, t: Tensor) -> Tensor:
         """-phi' sin(phi) / cos(phi_0)."""
@@ -244,8 +254,11 @@ class Cosine(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """From sin^2(phi) = sin^2(phi_0) + cos^2(phi_0) sigma^2 and cos(phi) = alpha cos(phi_0)."""
-        alpha, sigma = torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt()
-        sine = torch.hypot(torch.full_like(sigma, math.sin(self._start)), math.cos(self._start) * sigma)
+        alpha = torch.sigmoid(log_snr).sqrt()
+        sigma = torch.sigmoid(-log_snr).sqrt()
+        sine = torch.hypot(
+            torch.full_like(sigma, math.sin(self._start)), math.cos(self._start) * sigma
+        )
         return (torch.atan2(sine, math.cos(self._start) * alpha) - self._start) / self._rate
 
 
@@ -300,7 +313,8 @@ class DDPM(Path):
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         """Half the sum over j < i of f(j) = log(1 - beta_1 - slope j), as integral - f/2 + f'/12, in float64."""
-        beta, first = self.beta_min + self._slope * self.steps * t.double(), self.beta_min
+        beta = self.beta_min + self._slope * self.steps * t.double()
+        first = self.beta_min
 
         def integral(b: Tensor) -> Tensor:
             return (-(1 - b) * torch.log1p(-b) - b) / self._slope
@@ -331,7 +345,9 @@ class DDPM(Path):
     def sigma_rate(self, t: Tensor) -> Tensor:
         """-alpha^2 (log alpha)' / sigma."""
         log_square = 2 * self._log_alpha(t)
-        return (-log_square.exp() * self._log_alpha_rate(t) / torch.sqrt(-torch.expm1(log_square))).to(t)
+        return (
+            -log_square.exp() * self._log_alpha_rate(t) / torch.sqrt(-torch.expm1(log_square))
+        ).to(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
         """By Newton's method in float64, from the root of log alpha-bar = -(beta_1 i + slope i^2 / 2)."""

@@ -37,11 +37,15 @@ class Process(nn.Module):
         """Items (B, *E); `watch` sees them along the way."""
 
     @abstractmethod
-    def score(self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any) -> Scored:
+    def score(
+        self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
+    ) -> Scored:
         """Log p of what is observed."""
 
     @abstractmethod
-    def complete(self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None) -> Completed:
+    def complete(
+        self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
+    ) -> Completed:
         """N draws of what is hidden; `cov`, (D, D) or (D,), is the covariance of the data as far as it is known."""
 
     @abstractmethod

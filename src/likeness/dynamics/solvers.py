@@ -46,13 +46,17 @@ def _steps(grid: Tensor, x: Tensor, watch: Watch | None) -> Iterator[tuple[int, 
     yield from ((i, t, s) for i, (t, s) in enumerate(pairwise(times)))
 
 
-def _denoise(denoiser: Denoiser, x: Tensor, t: Tensor, context: Given, noise: Noise | None, use: str) -> Tensor:
+def _denoise(
+    denoiser: Denoiser, x: Tensor, t: Tensor, context: Given, noise: Noise | None, use: str
+) -> Tensor:
     return denoiser(x, t.to(x).expand(len(x)), context, noise.within(use) if noise else None)
 
 
 def _normal(noise: Noise | None, use: str, x: Tensor) -> Tensor:
     if noise is None:
-        raise BadConfig("this solver draws at every step and was given no noise", do="hand it `noise`")
+        raise BadConfig(
+            "this solver draws at every step and was given no noise", do="hand it `noise`"
+        )
     return noise.normal(use, *x.shape[1:]).to(x)
 
 
@@ -99,7 +103,10 @@ def ddim(
     """
     for i, t, s in _steps(grid, x, watch):
         x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        std = eta * path.posterior_std(s, t) if eta else torch.zeros_like(s)
+        if eta:
+            std = eta * path.posterior_std(s, t)
+        else:
+            std = torch.zeros_like(s)
         kept = torch.sqrt(path.sigma(s).square() - std.square())
         x = path.alpha(s) * x_hat + kept * eps_from_data(path, x, x_hat, t)
         if std > 0:
@@ -122,7 +129,10 @@ def euler(
     """x_s = x_t + (s - t) velocity, order 1; a last step to t = 0 returns x_hat, as Euler's does on straight paths."""
     for i, t, s in _steps(grid, x, watch):
         x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        x = x + (s - t) * path.velocity(x, x_hat, t) if s > 0 else x_hat
+        if s > 0:
+            x = x + (s - t) * path.velocity(x, x_hat, t)
+        else:
+            x = x_hat
         if watch:
             watch(i + 1, s, x)
     return x
@@ -147,7 +157,9 @@ def heun(
         if s > 0:
             first = path.velocity(x, x_hat, t)
             guess = x + (s - t) * first
-            second = path.velocity(guess, _denoise(denoiser, guess, s, context, noise, f"step-{i}-again"), s)
+            second = path.velocity(
+                guess, _denoise(denoiser, guess, s, context, noise, f"step-{i}-again"), s
+            )
             x = x + (s - t) * (first + second) / 2
         else:
             x = x_hat
@@ -168,10 +180,13 @@ def runge_kutta(
 ) -> Tensor:
     """The classical method of order 4, four evaluations a step; a last step to t = 0 returns x_hat (Kutta 1901)."""
     for i, t, s in _steps(grid, x, watch):
-        h, middle = s - t, (t + s) / 2
+        h = s - t
+        middle = (t + s) / 2
 
         def velocity(y: Tensor, u: Tensor, stage: int, step: int = i) -> Tensor:
-            return path.velocity(y, _denoise(denoiser, y, u, context, noise, f"step-{step}-{stage}"), u)
+            return path.velocity(
+                y, _denoise(denoiser, y, u, context, noise, f"step-{step}-{stage}"), u
+            )
 
         if s > 0:
             v_1 = velocity(x, t, 1)
@@ -200,15 +215,20 @@ def multistep(
     D extrapolates x_hat from this step and the last in log-SNR; the first step, and one to t = 0, are of order 1.
     DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2.
     """
-    last_hat, last_width = x, torch.zeros(())
+    last_hat = x
+    last_width = torch.zeros(())
     for i, t, s in _steps(grid, x, watch):
         x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
         width = path.log_snr(s) - path.log_snr(t)
         extrapolate = i > 0 and bool(width.isfinite())
-        ahead = x_hat + width / (2 * last_width) * (x_hat - last_hat) if extrapolate else x_hat
+        if extrapolate:
+            ahead = x_hat + width / (2 * last_width) * (x_hat - last_hat)
+        else:
+            ahead = x_hat
         kept = path.sigma(s) / path.sigma(t)
         x = kept * x + (path.alpha(s) - path.alpha(t) * kept) * ahead
-        last_hat, last_width = x_hat, width
+        last_hat = x_hat
+        last_width = width
         if watch:
             watch(i + 1, s, x)
     return x

@@ -35,16 +35,23 @@ def verdict(audits: Sequence[Audit], level: float) -> Verdict:
     p_value = min(1.0, min(a.copies_p_value for a in audits) * len(audits))
     cells = {
         "duplicates": over_seeds([a.duplicates for a in audits], level, within=(0.0, 1.0)),
-        "duplicates_held_out": over_seeds([a.duplicates_held_out for a in audits], level, within=(0.0, 1.0)),
+        "duplicates_held_out": over_seeds(
+            [a.duplicates_held_out for a in audits], level, within=(0.0, 1.0)
+        ),
         "membership": over_seeds([a.membership for a in audits], level, within=(0.0, 1.0)),
         "copies_p_value": alone(p_value),
         "distance_ratio": _ratio(audits, level),
     }
     first = audits[0].worst
-    worst = tuple({"drawn": p.generated, "train": p.train, "distance": p.distance, "ratio": p.ratio} for p in first)
+    worst = tuple(
+        {"drawn": p.generated, "train": p.train, "distance": p.distance, "ratio": p.ratio}
+        for p in first
+    )
     return Verdict(p_value <= ALARM, p_value, cells, worst)
 
 
 def _ratio(audits: Sequence[Audit], level: float) -> Cell:
     ratios = [a.distance_ratio for a in audits if a.distance_ratio is not None]
-    return over_seeds(ratios, level) if len(ratios) == len(audits) else absent(NO_RATIO)
+    if len(ratios) == len(audits):
+        return over_seeds(ratios, level)
+    return absent(NO_RATIO)

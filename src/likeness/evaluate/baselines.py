@@ -27,7 +27,8 @@ class Resampled(Law):
 
     def __init__(self, train: Source) -> None:
         super().__init__(train.space, train.given_space)
-        self.batch, self.ends = train.batch, train.space.ragged
+        self.batch = train.batch
+        self.ends = train.space.ragged
         if train.given_space is not None:
             self.summary = Summary(train.given_space).double()
             self.summary.fit(train)
@@ -40,12 +41,18 @@ class Resampled(Law):
     def _why_not(self, verb: str) -> str | None:
         if verb == "log_prob":
             return "rows that are handed out again have no density"
-        return None if verb == "sample" else "training rows only answer by being handed out"
+        if verb == "sample":
+            return None
+        return "training rows only answer by being handed out"
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self.batch.x[self._rows(noise, given)].to(self.dtype)
 
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
+    def _sample_ended(
+        self, noise: Noise, given: Batch | None, settings: Any
+    ) -> tuple[Tensor, Tensor]:
         rows = self._rows(noise, given)
         assert self.batch.length is not None
         return self.batch.x[rows].to(self.dtype), self.batch.length[rows]
@@ -55,7 +62,9 @@ class Resampled(Law):
         if given is None or self.given_space is None:
             return (u * len(self.batch)).long()
         wanted = self.summary(given.to(dtype=torch.float64)).double()
-        return torch.cat([self._nearest(w, v) for w, v in zip(wanted.split(ROWS), u.split(ROWS), strict=True)])
+        return torch.cat(
+            [self._nearest(w, v) for w, v in zip(wanted.split(ROWS), u.split(ROWS), strict=True)]
+        )
 
     def _nearest(self, wanted: Tensor, u: Tensor) -> Tensor:
         """One of the rows whose condition is nearest, by uniform choice."""

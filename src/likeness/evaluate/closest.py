@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from likeness.core.space import Space
     from likeness.evaluate.comparison import Comparison
 
-PAIRS_SHOWN, VALUES_SHOWN, LINES_SHOWN = 5, 8, 6
+PAIRS_SHOWN = 5
+VALUES_SHOWN = 8
+LINES_SHOWN = 6
 CLOSEST = (
     "The drawn items that lie closest to a training item, relative to the second closest one (ratio 0: the very item). "
     "Held-out items have close neighbours too; whether these are closer than chance allows is the audit's question."
@@ -28,7 +30,10 @@ def closest_pairs(comparison: Comparison, facts: Facts) -> str:
     show = _closest_images if images else _closest_words
     rows = [r for r in facts["rows"] if r["closest"] and r["name"] in comparison.drawn]
     cards = [show(comparison, r, _pairs_of(comparison, r)) for r in rows]
-    body = tag("div", *cards, class_="cards pairs" if images else "cards wide") if cards else ""
+    if cards:
+        body = tag("div", *cards, class_="cards pairs" if images else "cards wide")
+    else:
+        body = ""
     return section("Nearest training items", CLOSEST, body, "closest")
 
 
@@ -42,26 +47,32 @@ def _closest_images(comparison: Comparison, row: Facts, found: list[Facts]) -> s
 
     if not found:
         return ""
-    space, train = comparison.split.train.space, comparison.split.train.batch.x
+    space = comparison.split.train.space
+    train = comparison.split.train.batch.x
     drawn = comparison.drawn[row["name"]].x[[p["drawn"] for p in found]]
     near = train[[p["train"] for p in found]].to(drawn)
     png = image_grid(space, torch.cat([drawn, near]), columns=len(found), least=360)
     ratios = ", ".join(f"{p['ratio']:.2f}" for p in found)
-    words = (
-        f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}<br>above drawn, below nearest; ratios {ratios}"
-    )
+    name = tag("b", escape(row["name"]))
+    words = f"{name} {copies_chip(row['copies'])}<br>above drawn, below nearest; ratios {ratios}"
     return figure(image(png, f"closest pairs of {row['name']}", "image"), words)
 
 
 def _closest_words(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
     """Values, distances and ratios of the worst pairs."""
-    space, train = comparison.split.train.space, comparison.split.train.batch
+    space = comparison.split.train.space
+    train = comparison.split.train.batch
     drawn = comparison.drawn[row["name"]]
     lines = [
-        tag("tr", _item(space, drawn, p["drawn"]), _item(space, train, p["train"]), tag("td", f"{p['distance']:.3g}"),
-            tag("td", f"{p['ratio']:.3f}"))
+        tag(
+            "tr",
+            _item(space, drawn, p["drawn"]),
+            _item(space, train, p["train"]),
+            tag("td", f"{p['distance']:.3g}"),
+            tag("td", f"{p['ratio']:.3f}"),
+        )
         for p in found[:PAIRS_SHOWN]
-    ]  # fmt: skip
+    ]
     head = "<th>drawn</th><th>nearest training item</th><th>distance</th><th>ratio</th>"
     caption = f"{tag('b', escape(row['name']))} {copies_chip(row['copies'])}"
     return table(head, "".join(lines), class_="pairs", caption=caption)
@@ -88,7 +99,9 @@ def _value(value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return str(value)
-    return fixed(number, 0) if abs(number) >= 1000 else f"{number:.3g}".replace("-", "\u2212")
+    if abs(number) >= 1000:
+        return fixed(number, 0)
+    return f"{number:.3g}".replace("-", "\u2212")
 
 
 def form_of(comparison: Comparison) -> str:

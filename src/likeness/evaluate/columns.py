@@ -40,44 +40,158 @@ class Column:
 
 
 COLUMNS = (
-    Column("log_prob", "log p", "likelihood", "higher", "nats an item",
-           "Mean over held-out items of the log-probability (or log-density) that the model gives them."),
-    Column("bits_per_dim", "bits/dim", "likelihood", "lower", "bits",
-           "-log2 p per entry, where entries are counted: the length of the shortest code that the model affords."),
-    Column("precision", "precision", "quality", "higher", "share",
-           "Share of drawn items that lie where real ones do (in a ball that reaches a held-out item's 5th neighbour).",
-           "near 1"),
-    Column("density", "density", "quality", "higher", "ratio",
-           "How many real neighbourhoods a drawn item lies in, over how many it should.", "1"),
-    Column("recall", "recall", "diversity", "higher", "share",
-           "Share of held-out items that lie where drawn ones do.", "near 1"),
-    Column("coverage", "coverage", "diversity", "higher", "share",
-           "Share of held-out items that have a drawn one among their neighbours.", "near 1"),
-    Column("c2st", "C2ST", "both", "lower", "accuracy",
-           "How often a classifier tells drawn items from held-out ones: 0.5 is a coin's toss, 1 is always.", "0.5"),
-    Column("energy", "energy distance", "both", "lower", "units of the features",
-           "2 E|X-Y| - E|X-X'| - E|Y-Y'| between drawn and held-out items, without bias: 0 for equal laws.", "0"),
-    Column("frechet", "Fréchet distance", "both", "lower", "squared units of the features",
-           "Between Gaussians with the means and covariances of drawn and of held-out items. It grows as items get "
-           "fewer, so that only rows of one table compare.", "0"),
-    Column("rate_1", "samples/s, batch 1", "speed", "higher", "1/s", "Items drawn a second, one at a time."),
-    Column("rate_many", "samples/s, large batch", "speed", "higher", "1/s", "Items drawn a second, many at once."),
-    Column("evaluations", "net evaluations", "speed", "lower", "passes",
-           "Passes through a network that one drawn item costs."),
-    Column("seconds", "training", "cost", "none", "s", "Wall time of learning, validation included."),
+    Column(
+        "log_prob",
+        "log p",
+        "likelihood",
+        "higher",
+        "nats an item",
+        "Mean over held-out items of the log-probability (or log-density) that the model gives them.",
+    ),
+    Column(
+        "bits_per_dim",
+        "bits/dim",
+        "likelihood",
+        "lower",
+        "bits",
+        "-log2 p per entry, where entries are counted: the length of the shortest code that the model affords.",
+    ),
+    Column(
+        "precision",
+        "precision",
+        "quality",
+        "higher",
+        "share",
+        "Share of drawn items that lie where real ones do (in a ball that reaches a held-out item's 5th neighbour).",
+        "near 1",
+    ),
+    Column(
+        "density",
+        "density",
+        "quality",
+        "higher",
+        "ratio",
+        "How many real neighbourhoods a drawn item lies in, over how many it should.",
+        "1",
+    ),
+    Column(
+        "recall",
+        "recall",
+        "diversity",
+        "higher",
+        "share",
+        "Share of held-out items that lie where drawn ones do.",
+        "near 1",
+    ),
+    Column(
+        "coverage",
+        "coverage",
+        "diversity",
+        "higher",
+        "share",
+        "Share of held-out items that have a drawn one among their neighbours.",
+        "near 1",
+    ),
+    Column(
+        "c2st",
+        "C2ST",
+        "both",
+        "lower",
+        "accuracy",
+        "How often a classifier tells drawn items from held-out ones: 0.5 is a coin's toss, 1 is always.",
+        "0.5",
+    ),
+    Column(
+        "energy",
+        "energy distance",
+        "both",
+        "lower",
+        "units of the features",
+        "2 E|X-Y| - E|X-X'| - E|Y-Y'| between drawn and held-out items, without bias: 0 for equal laws.",
+        "0",
+    ),
+    Column(
+        "frechet",
+        "Fréchet distance",
+        "both",
+        "lower",
+        "squared units of the features",
+        "Between Gaussians with the means and covariances of drawn and of held-out items. It grows as items get "
+        "fewer, so that only rows of one table compare.",
+        "0",
+    ),
+    Column(
+        "rate_1",
+        "samples/s, batch 1",
+        "speed",
+        "higher",
+        "1/s",
+        "Items drawn a second, one at a time.",
+    ),
+    Column(
+        "rate_many",
+        "samples/s, large batch",
+        "speed",
+        "higher",
+        "1/s",
+        "Items drawn a second, many at once.",
+    ),
+    Column(
+        "evaluations",
+        "net evaluations",
+        "speed",
+        "lower",
+        "passes",
+        "Passes through a network that one drawn item costs.",
+    ),
+    Column(
+        "seconds", "training", "cost", "none", "s", "Wall time of learning, validation included."
+    ),
     Column("parameters", "parameters", "cost", "none", "numbers", "Numbers learned."),
-    Column("distance_ratio", "nearness to training items", "audit", "none", "ratio",
-           "Median distance from a drawn item to the nearest training item, over the same for held-out items; "
-           "below 1 is too close.", "1"),
-    Column("duplicates", "copies", "audit", "lower", "share",
-           "Share of drawn items that equal a training item."),
-    Column("duplicates_held_out", "copies among held-out", "audit", "none", "share",
-           "The same share of held-out items: what the data repeat by themselves."),
-    Column("membership", "membership", "audit", "lower", "AUROC",
-           "How well nearness to a drawn item tells training items from held-out ones; 0.5 tells nothing.", "0.5"),
-    Column("copies_p_value", "p of copying", "audit", "none", "p-value",
-           "p-value of 'no more copies than among held-out items', corrected for the number of seeds."),
-)  # fmt: skip
+    Column(
+        "distance_ratio",
+        "nearness to training items",
+        "audit",
+        "none",
+        "ratio",
+        "Median distance from a drawn item to the nearest training item, over the same for held-out items; "
+        "below 1 is too close.",
+        "1",
+    ),
+    Column(
+        "duplicates",
+        "copies",
+        "audit",
+        "lower",
+        "share",
+        "Share of drawn items that equal a training item.",
+    ),
+    Column(
+        "duplicates_held_out",
+        "copies among held-out",
+        "audit",
+        "none",
+        "share",
+        "The same share of held-out items: what the data repeat by themselves.",
+    ),
+    Column(
+        "membership",
+        "membership",
+        "audit",
+        "lower",
+        "AUROC",
+        "How well nearness to a drawn item tells training items from held-out ones; 0.5 tells nothing.",
+        "0.5",
+    ),
+    Column(
+        "copies_p_value",
+        "p of copying",
+        "audit",
+        "none",
+        "p-value",
+        "p-value of 'no more copies than among held-out items', corrected for the number of seeds.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +212,9 @@ class Cell:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        return {"why": self.why} if self.value is None else {k: v for k, v in asdict(self).items() if k != "why"}
+        if self.value is None:
+            return {"why": self.why}
+        return {k: v for k, v in asdict(self).items() if k != "why"}
 
     @property
     def interval(self) -> Interval | None:
@@ -134,10 +250,14 @@ def typical(numbers: Sequence[float], level: float) -> Cell:
         return alone(numbers[0])
     log = mean_with_stderr(torch.tensor(numbers, dtype=torch.float64).log(), level=level)
     value = math.exp(log.value)
-    return measured(Interval(value, value * log.stderr, math.exp(log.low), math.exp(log.high), level))
+    return measured(
+        Interval(value, value * log.stderr, math.exp(log.low), math.exp(log.high), level)
+    )
 
 
-def over_seeds(parts: Sequence[Interval], level: float, *, within: tuple[float, float] | None = None) -> Cell:
+def over_seeds(
+    parts: Sequence[Interval], level: float, *, within: tuple[float, float] | None = None
+) -> Cell:
     """The mean over seeds of numbers that carry errors of their own.
 
     All seeds are scored on the same held-out items, so their own errors do not shrink by averaging:
@@ -147,9 +267,13 @@ def over_seeds(parts: Sequence[Interval], level: float, *, within: tuple[float, 
     if len(parts) == 1:
         return measured(parts[0])
     values = np.array([p.value for p in parts])
-    between, own = float(values.var(ddof=1)) / len(parts), float(np.mean([p.stderr**2 for p in parts]))
+    between = float(values.var(ddof=1)) / len(parts)
+    own = float(np.mean([p.stderr**2 for p in parts]))
     total = between + own
-    degrees = math.inf if between == 0 else (total / between) ** 2 * (len(parts) - 1)
+    if between == 0:
+        degrees = math.inf
+    else:
+        degrees = (total / between) ** 2 * (len(parts) - 1)
     found = normal_interval(float(values.mean()), math.sqrt(total), level=level, degrees=degrees)
     if total == 0 or within is not None:
         # Wilson's interval of a share next to 0 or 1 is wider than its standard error: keep the widest reach.

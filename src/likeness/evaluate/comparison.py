@@ -14,7 +14,16 @@ from likeness.core.errors import LikenessError
 from likeness.core.law import Law
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
-from likeness.evaluate.columns import COLUMNS, Cell, absent, counted, measured, over_seeds, stacked, typical
+from likeness.evaluate.columns import (
+    COLUMNS,
+    Cell,
+    absent,
+    counted,
+    measured,
+    over_seeds,
+    stacked,
+    typical,
+)
 from likeness.evaluate.features import View, view
 from likeness.evaluate.protocol import Entrant, Named, Options, Role, Split
 from likeness.evaluate.ranking import Ranking, rank
@@ -78,12 +87,22 @@ class Row:
     def facts(self) -> dict[str, Any]:
         """For JSON: everything but the tensors."""
         return {
-            "name": self.name, "role": self.role, "title": self.title, "family": self.family, "options": self.options,
-            "failure": self.failure, "kind": None if self.kind is None else str(self.kind), "measure": self.measure,
-            "how": self.how, "numbers": {c.key: self.cells[c.key].facts() for c in COLUMNS}, "copies": self.copies,
-            "closest": list(self.worst), "answers": self.answers, "criterion": self.criterion,
+            "name": self.name,
+            "role": self.role,
+            "title": self.title,
+            "family": self.family,
+            "options": self.options,
+            "failure": self.failure,
+            "kind": None if self.kind is None else str(self.kind),
+            "measure": self.measure,
+            "how": self.how,
+            "numbers": {c.key: self.cells[c.key].facts() for c in COLUMNS},
+            "copies": self.copies,
+            "closest": list(self.worst),
+            "answers": self.answers,
+            "criterion": self.criterion,
             "curves": list(self.curves),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +133,10 @@ class Comparison:
         """
         found = next((r for r in self.rows if r.name == name), None)
         if found is None:
-            raise LikenessError(f"there is no row {name!r}", do=f"the rows are {', '.join(r.name for r in self.rows)}")
+            raise LikenessError(
+                f"there is no row {name!r}",
+                do=f"the rows are {', '.join(r.name for r in self.rows)}",
+            )
         return found
 
     @property
@@ -194,7 +216,10 @@ def compare(
         BadConfig: For an unknown family or option, before anything is fitted.
         BadData: For data that cannot be read.
     """
-    asked = options if isinstance(options, Options) else Options.parse(options or {})
+    if isinstance(options, Options):
+        asked = options
+    else:
+        asked = Options.parse(options or {})
     chosen = protocol.seeds_of(seeds)
     split = protocol.split_of(data, given, holdout, chosen[0], asked)
     race = Race(split, view(split.train), chosen, budget, asked, _teller(progress))
@@ -203,9 +228,13 @@ def compare(
     facts = protocol.facts(split, chosen, budget, asked) | _how_scored(race)
     extras = {row.name: extra for row, extra in found if extra is not None}
     result = Comparison(
-        facts, rows, rank(rows, asked.level), {k: e[0] for k, e in extras.items()},
-        {k: e[1] for k, e in extras.items() if e[1] is not None}, split,
-    )  # fmt: skip
+        facts,
+        rows,
+        rank(rows, asked.level),
+        {k: e[0] for k, e in extras.items()},
+        {k: e[1] for k, e in extras.items() if e[1] is not None},
+        split,
+    )
     if report is not None:
         result.save(report)
     return result
@@ -224,7 +253,9 @@ def _teller(progress: Progress) -> Callable[[str], None]:
     if callable(progress):
         return progress
     show = sys.stderr.isatty() if progress is None else progress
-    return (lambda line: print(line, file=sys.stderr, flush=True)) if show else (lambda _line: None)
+    if show:
+        return lambda line: print(line, file=sys.stderr, flush=True)
+    return lambda _line: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,18 +286,26 @@ class Race:
         for seed in self.seeds:
             try:
                 runs.append(self._once(entrant, seed))
-            except Exception as error:  # a family of anyone may fail in any way, and its row says how
+            except (
+                Exception
+            ) as error:  # a family of anyone may fail in any way, and its row says how
                 failure = f"seed {seed}: {_sentence(error)}"
                 self.tell(f"{entrant.name}: failed, {failure}")
                 return _failed(entrant, failure), None
         row = self._scored(entrant, runs)
         kept = runs[0].scores.drawn
-        return row, (runs[0].law, None if isinstance(kept, Absent) else kept[: self.options.pictures])
+        return row, (
+            runs[0].law,
+            None if isinstance(kept, Absent) else kept[: self.options.pictures],
+        )
 
     def _once(self, entrant: Entrant, seed: int) -> Once:
         begun = time.perf_counter()
         if entrant.law is not None:
-            law, seconds, curve, criterion = entrant.law(self.split.train), None, None, ""
+            law = entrant.law(self.split.train)
+            seconds = None
+            curve = None
+            criterion = ""
         else:
             law, seconds, curve, criterion = self._fitted(entrant, seed)
         scores = score(law, self.split, self.view, seed, self.options)
@@ -276,7 +315,9 @@ class Race:
 
     def _fitted(self, entrant: Entrant, seed: int) -> tuple[Law, float, dict[str, Any], str]:
         assert entrant.family is not None
-        model = start(entrant.family, entrant.options, self.split.train, seed=seed, device=self.options.device)  # type: ignore[arg-type]
+        train = self.split.train
+        device = self.options.device
+        model = start(entrant.family, entrant.options, train, seed=seed, device=device)  # type: ignore[arg-type]
         begun = time.perf_counter()
         run = Run(model, self.split.train, self.budget, seed, holdout=self.split.valid)
         fitted = run.fit()
@@ -284,21 +325,45 @@ class Race:
 
     def _scored(self, entrant: Entrant, runs: list[Once]) -> Row:
         scores = [r.scores for r in runs]
-        first, level = scores[0].likelihood, self.options.level
+        first = scores[0].likelihood
+        level = self.options.level
         audited = _audited(scores, level)
-        copies, worst = (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
+        copies, worst = (
+            (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
+        )
         known = [s.likelihood for s in scores if not isinstance(s.likelihood, Absent)]
         whole = known[0] if len(known) == len(scores) else None
         how = first.why if isinstance(first, Absent) else first.how
         cells = {c.key: absent("not measured") for c in COLUMNS}
-        cells |= _likelihood(scores, level) | _samples(scores, level) | _speed(scores, level) | _cost(runs, level)
-        cells |= dict.fromkeys(_AUDITED, absent(audited.why)) if isinstance(audited, Absent) else audited.cells
+        cells |= (
+            _likelihood(scores, level)
+            | _samples(scores, level)
+            | _speed(scores, level)
+            | _cost(runs, level)
+        )
+        cells |= (
+            dict.fromkeys(_AUDITED, absent(audited.why))
+            if isinstance(audited, Absent)
+            else audited.cells
+        )
         return Row(
-            entrant.name, entrant.role, entrant.title, entrant.family, entrant.options, "",
-            None if whole is None else whole.kind, "" if whole is None else whole.measure, how, cells, copies, worst,
-            scores[0].answers, tuple(r.curve for r in runs if r.curve is not None), runs[0].criterion,
+            entrant.name,
+            entrant.role,
+            entrant.title,
+            entrant.family,
+            entrant.options,
+            "",
+            None if whole is None else whole.kind,
+            "" if whole is None else whole.measure,
+            how,
+            cells,
+            copies,
+            worst,
+            scores[0].answers,
+            tuple(r.curve for r in runs if r.curve is not None),
+            runs[0].criterion,
             None if whole is None else stacked([p.value for p in known]),
-        )  # fmt: skip
+        )
 
 
 _AUDITED = tuple(c.key for c in COLUMNS if c.group == "audit")
@@ -307,18 +372,36 @@ _AUDITED = tuple(c.key for c in COLUMNS if c.group == "audit")
 def _failed(entrant: Entrant, failure: str) -> Row:
     cells = {c.key: absent(failure) for c in COLUMNS}
     return Row(
-        entrant.name, entrant.role, entrant.title, entrant.family, entrant.options, failure, None, "", "", cells, None,
-        (), {}, (), "", None,
-    )  # fmt: skip
+        entrant.name,
+        entrant.role,
+        entrant.title,
+        entrant.family,
+        entrant.options,
+        failure,
+        None,
+        "",
+        "",
+        cells,
+        None,
+        (),
+        {},
+        (),
+        "",
+        None,
+    )
 
 
 def _sentence(error: Exception) -> str:
     first = (str(error) or type(error).__name__).splitlines()[0]
-    return first if isinstance(error, LikenessError) else f"{type(error).__name__}: {first}"
+    if isinstance(error, LikenessError):
+        return first
+    return f"{type(error).__name__}: {first}"
 
 
 def _told(scores: Scores) -> str:
-    return "no log p" if isinstance(scores.likelihood, Absent) else f"log p {scores.likelihood.mean()}"
+    if isinstance(scores.likelihood, Absent):
+        return "no log p"
+    return f"log p {scores.likelihood.mean()}"
 
 
 def _curve(run: Run, seed: int) -> dict[str, Any]:
@@ -348,7 +431,9 @@ def _likelihood(scores: list[Scores], level: float) -> dict[str, Cell]:
     values = stacked([p.value for p in parts if not isinstance(p, Absent)])
     impossible = int((values == -float("inf")).any(0).sum())
     if impossible:
-        why = absent(f"{impossible} of {values.shape[1]} held-out items have probability 0, so the mean is -infinity")
+        why = absent(
+            f"{impossible} of {values.shape[1]} held-out items have probability 0, so the mean is -infinity"
+        )
         return {"log_prob": why, "bits_per_dim": why}
     found = {"log_prob": measured(crossed_mean(values, level=level))}
     try:
@@ -360,15 +445,26 @@ def _likelihood(scores: list[Scores], level: float) -> dict[str, Cell]:
 
 def _samples(scores: list[Scores], level: float) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
-    gone = _gone([s.coverage for s in scores])  # a cell without a number is false: `or` would pass it over
+    gone = _gone(
+        [s.coverage for s in scores]
+    )  # a cell without a number is false: `or` would pass it over
     for key in ("precision", "density", "recall", "coverage"):
         top = None if key == "density" else (0.0, 1.0)
-        values = [getattr(s.coverage, key) for s in scores] if gone is None else []
-        found[key] = over_seeds(values, level, within=top) if gone is None else gone
+        if gone is None:
+            values = [getattr(s.coverage, key) for s in scores]
+        else:
+            values = []
+        if gone is None:
+            found[key] = over_seeds(values, level, within=top)
+        else:
+            found[key] = gone
     for key, within in (("c2st", (0.0, 1.0)), ("energy", None), ("frechet", None)):
         parts = [getattr(s, key) for s in scores]
         without = _gone(parts)
-        found[key] = over_seeds(parts, level, within=within) if without is None else without
+        if without is None:
+            found[key] = over_seeds(parts, level, within=within)
+        else:
+            found[key] = without
     return found
 
 
@@ -380,7 +476,10 @@ def _speed(scores: list[Scores], level: float) -> dict[str, Cell]:
         gone = _gone(parts)
         found[key] = typical(rates, level) if gone is None else gone
     first = scores[0].evaluations
-    found["evaluations"] = absent(first.why) if isinstance(first, Absent) else counted(first)
+    if isinstance(first, Absent):
+        found["evaluations"] = absent(first.why)
+    else:
+        found["evaluations"] = counted(first)
     return found
 
 

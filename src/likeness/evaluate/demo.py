@@ -50,7 +50,7 @@ DIGITS = (
     ("gan", {"width": 16, **QUICK}),
     ("flow", {"layers": 3, "hidden": (96,), **QUICK, "lr": 5e-3}),
     ("diffusion", {"net": "mlp", "width": 256, **QUICK, "lr": 3e-3}),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,20 @@ def compared(task: Task) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     tell(f"{len(data.train):,} items to learn from, {task.steps} steps a fit, {task.seeds} seeds")
     asked = {"draws": 400, "items": 1000}
     found = compare(
-        data, list(task.families), budget=task.steps, seeds=task.seeds, report=task.page, progress=tell, options=asked
+        data,
+        list(task.families),
+        budget=task.steps,
+        seeds=task.seeds,
+        report=task.page,
+        progress=tell,
+        options=asked,
     )
     return found.facts(), [(name, png) for name, png, _ in panels(found)]
 
 
-def show(found: list[tuple[dict[str, Any], list[tuple[str, bytes]]]], out: Path, seconds: float) -> None:
+def show(
+    found: list[tuple[dict[str, Any], list[tuple[str, bytes]]]], out: Path, seconds: float
+) -> None:
     """One sheet of samples; the tables, the sentences, and where to look."""
     write_atomic(out / "samples.png", sheet([pictures for _, pictures in found]))
     console = Console()
@@ -109,5 +117,7 @@ def show(found: list[tuple[dict[str, Any], list[tuple[str, bytes]]]], out: Path,
         console.print(terminal_table(facts))
         for sentence in facts["sentences"]:
             console.print(f"- {sentence}", highlight=False)
-    console.print(f"\nDone in {seconds:.0f} s. Open {out / 'report.html'} (digits) and {out / 'moons.html'};")
+    console.print(
+        f"\nDone in {seconds:.0f} s. Open {out / 'report.html'} (digits) and {out / 'moons.html'};"
+    )
     console.print(f"draws of every row are in {out / 'samples.png'}.")

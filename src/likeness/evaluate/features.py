@@ -71,14 +71,22 @@ class View:
 
 def view(train: Source) -> View:
     """How the items of this training part become points; scales are taken from it alone."""
-    space, batch = train.space, train.batch
+    space = train.space
+    batch = train.batch
     entries, words = _entries(space, batch)
-    items, of_items = (_places(space), "every symbol in its place") if _symbolic(space) else (entries, words)
+    items, of_items = (
+        (_places(space), "every symbol in its place") if _symbolic(space) else (entries, words)
+    )
     condition = _condition(train)
-    beside = " beside a summary of what is given" if condition is not None else ""
-    features, of_features = entries, words
+    if condition is not None:
+        beside = " beside a summary of what is given"
+    else:
+        beside = ""
+    features = entries
+    of_features = words
     if train.name == "digits" and space.layout == (1, 8, 8) and space.variables[0].states == LEVELS:
-        features, of_features = digit_features, f"32 features of a small net trained on digits (sha256 {DIGEST[:12]})"
+        features = digit_features
+        of_features = f"32 features of a small net trained on digits (sha256 {DIGEST[:12]})"
     return View(entries, features, items, words + beside, of_features + beside, of_items, condition)
 
 
@@ -92,7 +100,8 @@ def _entries(space: Space, batch: Batch) -> tuple[Callable[[Batch], Tensor], str
         return _columns(space, batch), "columns, real ones standardised and nominal ones one-hot"
     if space.axes[0] == "channel" and not space.real:
         return _scaled(0.0, max(space.variables[0].states - 1, 1.0)), "pixels, scaled to 0..1"
-    x, known = batch.x.double(), batch.present
+    x = batch.x.double()
+    known = batch.present
     mean = float(x[known].mean())
     std = float(x[known].std()) or 1.0
     return _with_length(_scaled(mean, std), space), "entries, standardised by one mean and scale"
@@ -107,7 +116,8 @@ def _places(space: Space) -> Callable[[Batch], Tensor]:
 
     Long sequences of many symbols fall back on whole-numbered codes, which keep unlike items apart.
     """
-    k, longest = int(space.variables[0].states) + 1, space.layout[0]
+    k = int(space.variables[0].states) + 1
+    longest = space.layout[0]
 
     def items(batch: Batch) -> Tensor:
         codes = torch.where(batch.present, batch.x.long() + 1, 0)
@@ -140,13 +150,22 @@ def _with_length(inner: Callable[[Batch], Tensor], space: Space) -> Callable[[Ba
 
 def _columns(space: Space, batch: Batch) -> Callable[[Batch], Tensor]:
     """Columns of a table: two unlike categories lie 1 apart, a standard deviation of a real column is 1."""
-    mean, std = standardised(batch.x.double(), batch.present.double(), torch.ones(len(batch), dtype=torch.float64))
+    mean, std = standardised(
+        batch.x.double(), batch.present.double(), torch.ones(len(batch), dtype=torch.float64)
+    )
     hot = [int(v.states) if v.type == "nominal" else 0 for v in space.columns]
 
     def entries(part: Batch) -> Tensor:
-        x, known = part.x.double(), part.present
+        x = part.x.double()
+        known = part.present
         real = (x - mean) / std * known
-        return torch.cat([_one_hot(x[:, i], known[:, i], k) if k else real[:, i : i + 1] for i, k in enumerate(hot)], 1)
+        return torch.cat(
+            [
+                _one_hot(x[:, i], known[:, i], k) if k else real[:, i : i + 1]
+                for i, k in enumerate(hot)
+            ],
+            1,
+        )
 
     return entries
 
@@ -159,13 +178,20 @@ def _symbols(space: Space) -> Callable[[Batch], Tensor]:
     k = int(space.variables[0].states)
 
     def entries(batch: Batch) -> Tensor:
-        known, steps = batch.present.double(), batch.present.sum(1, keepdim=True).clamp_min(1).double()
+        known = batch.present.double()
+        steps = batch.present.sum(1, keepdim=True).clamp_min(1).double()
         codes = batch.x.long().clamp(0, k - 1)
-        share = torch.zeros(len(codes), k, dtype=torch.float64).scatter_add_(1, codes, known) / steps
+        share = (
+            torch.zeros(len(codes), k, dtype=torch.float64).scatter_add_(1, codes, known) / steps
+        )
         parts = [share, steps / space.layout[0]]
         if k <= BIGRAMS and codes.shape[1] > 1:
-            both, pair = known[:, 1:] * known[:, :-1], codes[:, :-1] * k + codes[:, 1:]
-            parts.append(torch.zeros(len(codes), k * k, dtype=torch.float64).scatter_add_(1, pair, both) / steps)
+            both = known[:, 1:] * known[:, :-1]
+            pair = codes[:, :-1] * k + codes[:, 1:]
+            parts.append(
+                torch.zeros(len(codes), k * k, dtype=torch.float64).scatter_add_(1, pair, both)
+                / steps
+            )
         return torch.cat(parts, 1)
 
     return entries
@@ -193,9 +219,15 @@ class DigitNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.maps = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 32),
-        )  # fmt: skip
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(128, 32),
+        )
         self.classes = nn.Linear(32, 10)
 
     def features(self, x: Tensor) -> Tensor:
@@ -226,7 +258,9 @@ def train_digit_net(x: Tensor, y: Tensor, *, epochs: int = 30, seed: int = 0) ->
 def store_digit_net(net: DigitNet, path: Path) -> str:
     """Write the net; returns the hash that `DIGEST` must hold."""
     state = net.state_dict()
-    store.write_atomic(path, store.pack(state, {"about": "classifier of scikit-learn's 8x8 digits"}))
+    store.write_atomic(
+        path, store.pack(state, {"about": "classifier of scikit-learn's 8x8 digits"})
+    )
     return store.digest(state)
 
 
@@ -240,7 +274,10 @@ def digit_net() -> DigitNet:
     with resources.as_file(resources.files("likeness.evaluate").joinpath(STORED)) as path:
         state, _ = store.unpack(path)
     if store.digest(state) != DIGEST:
-        raise BadStore("the stored feature net is not the one that reports name", do="install the package again")
+        raise BadStore(
+            "the stored feature net is not the one that reports name",
+            do="install the package again",
+        )
     net = DigitNet()
     net.load_state_dict(state)
     return net.eval()

@@ -29,9 +29,13 @@ from likeness.evaluate.charts import COLOURS, INK, RULE, SOFT
 DPI = 160
 GRID = 8  # images across
 MOST_COLUMNS = 6
-STRIPS, WAVES = 24, 6
+STRIPS = 24
+WAVES = 6
 DATA = "#9aa3b2"
-CONTOUR_SIDE, LEAST_SIDE, TRIED, CONTOUR_SECONDS = 80, 32, 16, 6.0
+CONTOUR_SIDE = 80
+LEAST_SIDE = 32
+TRIED = 16
+CONTOUR_SECONDS = 6.0
 MASSES = (0.95, 0.8, 0.6, 0.4, 0.2)
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,10 +46,14 @@ def form(space: Space) -> str:
     if len(space.shape) == 3 and space.axes[0] == "channel":
         return "image"
     if not space.ragged and len(space.shape) == 1:
-        return "plane" if space.shape == (2,) and all(v.type == "real" for v in space.variables) else "table"
+        if space.shape == (2,) and all(v.type == "real" for v in space.variables):
+            return "plane"
+        return "table"
     if len(space.shape) == 1:
         return "strips"
-    return "waves" if len(space.shape) == 2 else "map"
+    if len(space.shape) == 2:
+        return "waves"
+    return "map"
 
 
 def picture(space: Space, batch: Batch) -> bytes:
@@ -65,7 +73,10 @@ def sheet(rows: Sequence[Sequence[tuple[str, bytes]]]) -> bytes:
     grid = made.subplots(len(rows), across, squeeze=False)
     for places, panels in zip(grid, rows, strict=True):
         for axes, panel in zip(places, panels, strict=False):
-            axes.imshow(np.asarray(Image.open(io.BytesIO(panel[1])).convert("RGB")), interpolation="antialiased")
+            axes.imshow(
+                np.asarray(Image.open(io.BytesIO(panel[1])).convert("RGB")),
+                interpolation="antialiased",
+            )
             axes.set_title(panel[0], fontsize=8, color=INK)
         for axes in places:
             axes.set_axis_off()
@@ -111,16 +122,20 @@ def _limits(space: Space, x: Array) -> tuple[float, float]:
     return float(x.min()), float(x.max()) or 1.0
 
 
-def image_grid(space: Space, x: Tensor, *, columns: int = GRID, least: int = 480, limits: Any = None) -> bytes:
+def image_grid(
+    space: Space, x: Tensor, *, columns: int = GRID, least: int = 480, limits: Any = None
+) -> bytes:
     """Images (n, C, H, W) in rows, pixels as squares, on a light ground."""
     values = _array(x)
     low, high = limits or _limits(space, values)
     levels = (255 * (values - low) / (high - low or 1.0)).clip(0, 255).astype(np.uint8)
     n, channels, height, width = levels.shape
-    rows, gap = math.ceil(n / columns), 1
+    rows = math.ceil(n / columns)
+    gap = 1
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 226, np.uint8)
     for i, item in enumerate(levels):
-        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        top = gap + (i // columns) * (height + gap)
+        left = gap + (i % columns) * (width + gap)
         rgb = item[:3] if channels >= 3 else np.repeat(item[:1], 3, 0)
         sheet[top : top + height, left : left + width] = np.moveaxis(rgb, 0, -1)
     scale = max(1, math.ceil(least / sheet.shape[1]))
@@ -154,8 +169,10 @@ def _plane_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law
     figure = _figure(3.2, 3.2)
     axes = figure.subplots()
     _quiet(axes)
-    real, made = _array(data.x), _array(drawn.x)
-    low, high = real.min(0), real.max(0)
+    real = _array(data.x)
+    made = _array(drawn.x)
+    low = real.min(0)
+    high = real.max(0)
     pad = 0.15 * (high - low)
     box = (low - pad, high + pad)
     if law is not None:
@@ -183,7 +200,9 @@ def _contours(axes: Axes, law: Law, box: tuple[Array, Array], colour: str) -> No
     x, y, p = density
     ordered = np.sort(p.ravel())[::-1]
     mass = ordered.cumsum() / ordered.sum()
-    levels = np.unique([ordered[int(np.searchsorted(mass, m).clip(0, len(mass) - 1))] for m in MASSES])
+    levels = np.unique(
+        [ordered[int(np.searchsorted(mass, m).clip(0, len(mass) - 1))] for m in MASSES]
+    )
     if len(levels) < 2 or not np.isfinite(levels).all():
         return
     shades = LinearSegmentedColormap.from_list("shades", ["#ffffff", colour])
@@ -242,9 +261,19 @@ def _marginals(space: Space, data: Batch, drawn: Batch, colour: str) -> bytes:
     figure = _figure(1.75 * shown + 1.9 * maps, 1.9)
     axes = figure.subplots(1, shown + maps, squeeze=False)[0]
     for i in range(shown):
-        _marginal(axes[i], space.columns[i], *_column(data, i), *_column(drawn, i), colour, one=drawn is data)
+        _marginal(
+            axes[i],
+            space.columns[i],
+            *_column(data, i),
+            *_column(drawn, i),
+            colour,
+            one=drawn is data,
+        )
         axes[i].set_title(_named(space)[i], fontsize=8, color=INK)
-    titles = [(data, "correlations, data")] if maps == 1 else [(data, "correlations, data"), (drawn, "the same, drawn")]
+    if maps == 1:
+        titles = [(data, "correlations, data")]
+    else:
+        titles = [(data, "correlations, data"), (drawn, "the same, drawn")]
     for i, (batch, words) in enumerate(titles):
         _correlations(axes[shown + i], batch, words)
     return _bytes(figure)
@@ -255,12 +284,16 @@ def _column(batch: Batch, i: int) -> tuple[Array]:
     return (_array(batch.x[:, i][known]),)
 
 
-def _marginal(axes: Axes, variable: Variable, real: Array, made: Array, colour: str, *, one: bool) -> None:
+def _marginal(
+    axes: Axes, variable: Variable, real: Array, made: Array, colour: str, *, one: bool
+) -> None:
     _quiet(axes)
     axes.set_yticks([])
     if variable.states <= 20:
         places = np.arange(int(variable.states))
-        shares = [np.bincount(v.astype(int), minlength=len(places)) / max(len(v), 1) for v in (real, made)]
+        shares = [
+            np.bincount(v.astype(int), minlength=len(places)) / max(len(v), 1) for v in (real, made)
+        ]
         axes.bar(places, shares[0], width=0.8, color=DATA, alpha=0.7)
         if not one:
             axes.plot(places, shares[1], "o", color=colour, markersize=3.5)
@@ -272,14 +305,24 @@ def _marginal(axes: Axes, variable: Variable, real: Array, made: Array, colour: 
     edges = np.linspace(low, high if high > low else low + 1, 31).tolist()
     axes.hist(real.clip(edges[0], edges[-1]), edges, density=True, color=DATA, alpha=0.7)
     if not one and len(made):
-        axes.hist(made.clip(edges[0], edges[-1]), edges, density=True, histtype="step", color=colour, linewidth=1.3)
+        axes.hist(
+            made.clip(edges[0], edges[-1]),
+            edges,
+            density=True,
+            histtype="step",
+            color=colour,
+            linewidth=1.3,
+        )
 
 
 def _correlations(axes: Axes, batch: Batch, words: str) -> None:
     known = batch.present.flatten(1).all(1)
     x = _array(batch.x[known].flatten(1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.nan_to_num(np.corrcoef(x.T)) if len(x) > 2 else np.zeros((x.shape[1], x.shape[1]))
+        if len(x) > 2:
+            found = np.nan_to_num(np.corrcoef(x.T))
+        else:
+            found = np.zeros((x.shape[1], x.shape[1]))
     axes.imshow(np.atleast_2d(found), vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
     axes.set_title(words, fontsize=8, color=INK)
     _quiet(axes, bare=True)
@@ -301,11 +344,21 @@ def _strips(space: Space, batch: Batch) -> bytes:
     part = batch[: min(len(batch), STRIPS)]
     figure = _figure(4.2, 3.2)
     axes = figure.subplots()
-    states = int(space.variables[0].states) if math.isfinite(space.variables[0].states) else int(part.x.max()) + 1
+    if math.isfinite(space.variables[0].states):
+        states = int(space.variables[0].states)
+    else:
+        states = int(part.x.max()) + 1
     base = [*COLOURS, "#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#b0b7c3"]
     symbols = ListedColormap([base[i % len(base)] for i in range(max(states, 2))])
     values = np.ma.masked_array(_array(part.x), ~part.present.cpu().numpy())
-    axes.imshow(values, cmap=symbols, vmin=-0.5, vmax=max(states, 2) - 0.5, aspect="auto", interpolation="nearest")
+    axes.imshow(
+        values,
+        cmap=symbols,
+        vmin=-0.5,
+        vmax=max(states, 2) - 0.5,
+        aspect="auto",
+        interpolation="nearest",
+    )
     _quiet(axes)
     axes.set_yticks([])
     axes.set_xlabel("step", fontsize=8, color=SOFT)
@@ -325,8 +378,11 @@ def _waves(space: Space, batch: Batch, colour: str) -> bytes:
     part = batch[: min(len(batch), WAVES)]
     figure = _figure(4.2, 0.65 * len(part) + 0.3)
     time_last = space.axes[0] == "channel"
-    for axes, x, known in zip(figure.subplots(len(part), 1, squeeze=False)[:, 0], part.x, part.present, strict=True):
-        values, there = _array(x), known.cpu().numpy()
+    for axes, x, known in zip(
+        figure.subplots(len(part), 1, squeeze=False)[:, 0], part.x, part.present, strict=True
+    ):
+        values = _array(x)
+        there = known.cpu().numpy()
         values, there = (values.T, there.T) if time_last else (values, there)
         lines = np.where(there, values, np.nan)
         for c in range(lines.shape[1]):
@@ -338,7 +394,9 @@ def _waves(space: Space, batch: Batch, colour: str) -> bytes:
 def _map_alone(space: Space, batch: Batch) -> bytes:
     figure = _figure(4.2, 3.2)
     axes = figure.subplots()
-    axes.imshow(_array(batch.x[:STRIPS].flatten(1)), aspect="auto", interpolation="nearest", cmap="viridis")
+    axes.imshow(
+        _array(batch.x[:STRIPS].flatten(1)), aspect="auto", interpolation="nearest", cmap="viridis"
+    )
     _quiet(axes, bare=True)
     return _bytes(figure)
 
@@ -348,12 +406,20 @@ def _map_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law |
 
 
 _ALONE: dict[str, Callable[[Space, Batch], bytes]] = {
-    "image": _images_alone, "plane": _plane_alone, "table": _table_alone, "strips": _strips_alone,
-    "waves": _waves_alone, "map": _map_alone,
-}  # fmt: skip
+    "image": _images_alone,
+    "plane": _plane_alone,
+    "table": _table_alone,
+    "strips": _strips_alone,
+    "waves": _waves_alone,
+    "map": _map_alone,
+}
 _BESIDE: dict[str, Callable[[Space, Batch, Batch, str, Law | None], bytes]] = {
-    "image": _images_beside, "plane": _plane_beside, "table": _table_beside, "strips": _strips_beside,
-    "waves": _waves_beside, "map": _map_beside,
-}  # fmt: skip
+    "image": _images_beside,
+    "plane": _plane_beside,
+    "table": _table_beside,
+    "strips": _strips_beside,
+    "waves": _waves_beside,
+    "map": _map_beside,
+}
 
 __all__ = ["beside", "density_on", "form", "image_grid", "picture", "sheet"]

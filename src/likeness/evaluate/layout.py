@@ -15,8 +15,10 @@ from typing import Any
 
 from likeness.core.plates import FORWARD, Edge, Graph, Plate
 
-GAP, ACROSS = 14.0, 46.0  # between nodes of a column, between columns
-PAD, LABEL = 14.0, 18.0  # between a plate's border and what it holds, and the room for its label
+GAP = 14.0  # between nodes of a column, between columns
+ACROSS = 46.0
+PAD = 14.0  # between a plate's border and what it holds, and the room for its label
+LABEL = 18.0
 SWEEPS = 12
 SLOT = 8.0  # the height of an edge that passes a column
 
@@ -96,12 +98,25 @@ def columns(graph: Graph) -> Columns:
     parameters = {n.key for n in graph.of("parameter")}
     between = [e for e in graph.edges if not {e.tail, e.head} & parameters]
     forward, links = ([e for e in between if e.tie in ties] for ties in (FORWARD, ("link",)))
-    together = {n.key: f"index {n.index}" if n.index else n.key for n in graph.nodes if n.key not in parameters}
+    together = {
+        n.key: f"index {n.index}" if n.index else n.key
+        for n in graph.nodes
+        if n.key not in parameters
+    }
     alone = {key: key for key in together}
-    depth = next(d for d in (
-        _depths(together, [*forward, *links]), _depths(alone, [*forward, *links]), _depths(alone, forward)
-    ) if d is not None)  # fmt: skip
-    found = {key: depth[group] for key, group in together.items()} if set(depth) == set(together.values()) else depth
+    depth = next(
+        d
+        for d in (
+            _depths(together, [*forward, *links]),
+            _depths(alone, [*forward, *links]),
+            _depths(alone, forward),
+        )
+        if d is not None
+    )
+    if set(depth) == set(together.values()):
+        found = {key: depth[group] for key, group in together.items()}
+    else:
+        found = depth
     for parameter in (n.key for n in graph.of("parameter")):
         found[parameter] = _beside(parameter, graph, found)
     least = min(found.values(), default=0)
@@ -141,7 +156,9 @@ def _beside(parameter: str, graph: Graph, found: Columns) -> int:
     hanging = any(e.head in heads and found.get(e.tail) == first for e in graph.edges)
     if len(heads) <= 1 and first not in above and not hanging:
         return first
-    return first + 1 if first - 1 in found.values() and first + 1 not in found.values() else first - 1
+    if first - 1 in found.values() and first + 1 not in found.values():
+        return first + 1
+    return first - 1
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------------
@@ -154,12 +171,16 @@ def laid(graph: Graph, sizes: Mapping[str, Size], label: Mapping[Plate, float]) 
     return _placed(graph, at, sizes, label, root)
 
 
-def _group(graph: Graph, at: Columns, sizes: Mapping[str, Size], keys: Sequence[str], plate: Plate | None) -> Block:
+def _group(
+    graph: Graph, at: Columns, sizes: Mapping[str, Size], keys: Sequence[str], plate: Plate | None
+) -> Block:
     """What a plate holds (None: the whole), its plates first laid out by themselves, as one block."""
     inner = list(_children(graph, plate))
     held = {key for p in inner for key in p.nodes}
     blocks = [_framed(_group(graph, at, sizes, p.nodes, p), p) for p in inner]
-    blocks += [Block(at[k], at[k], sizes[k].height, {k: sizes[k].centre}) for k in keys if k not in held]
+    blocks += [
+        Block(at[k], at[k], sizes[k].height, {k: sizes[k].centre}) for k in keys if k not in held
+    ]
     return _arranged(graph, blocks, at)
 
 
@@ -181,12 +202,21 @@ def _arranged(graph: Graph, blocks: list[Block], at: Columns) -> Block:
     """Blocks beside and below each other, none over another, as one."""
     owner = {k: b for b in blocks for k in b.centres}
     learned = {n.key for n in graph.of("parameter")}
-    edges = [e for e in graph.edges if e.tail in owner and e.head in owner and owner[e.tail] is not owner[e.head]]
-    hanging = [(owner[e.tail], owner[e.head]) for e in edges if at[e.tail] == at[e.head] and e.tail not in learned]
+    edges = [
+        e
+        for e in graph.edges
+        if e.tail in owner and e.head in owner and owner[e.tail] is not owner[e.head]
+    ]
+    hanging = [
+        (owner[e.tail], owner[e.head])
+        for e in edges
+        if at[e.tail] == at[e.head] and e.tail not in learned
+    ]
     for above, below in hanging * len(blocks):
         below.rank = max(below.rank, above.rank + 1)
     for b in blocks:
-        b.rank = -1 if set(b.centres) <= learned else b.rank
+        if set(b.centres) <= learned:
+            b.rank = -1
     stacks = _stacks(_in_turn(graph, blocks, owner))
     ties = _ties(edges, owner, stacks)
     _settle(stacks, ties)
@@ -203,7 +233,8 @@ def _in_turn(graph: Graph, blocks: list[Block], owner: Mapping[str, Block]) -> l
     below: dict[int, list[Block]] = {id(b): [] for b in blocks}
     heads = set()
     for e in graph.edges:
-        a, b = owner.get(e.tail), owner.get(e.head)
+        a = owner.get(e.tail)
+        b = owner.get(e.head)
         if a is not None and b is not None and a is not b and e.tie in FORWARD:
             below[id(a)].append(b)
             heads.add(id(b))
@@ -240,18 +271,23 @@ class Tie:
     down_b: float
 
 
-def _ties(edges: Iterable[Edge], owner: Mapping[str, Block], stacks: list[list[Block]]) -> list[Tie]:
+def _ties(
+    edges: Iterable[Edge], owner: Mapping[str, Block], stacks: list[list[Block]]
+) -> list[Tie]:
     """The stretches of all edges; one that passes a stack gets a slot there."""
     place = {id(b): i for i, stack in enumerate(stacks) for b in stack}
     found = []
     for edge in edges:
-        a, b = owner[edge.tail], owner[edge.head]
-        start, end = place[id(a)], place[id(b)]
+        a = owner[edge.tail]
+        b = owner[edge.head]
+        start = place[id(a)]
+        end = place[id(b)]
         if start == end:
             continue
         chain = [(a, a.centres[edge.tail])]
         for i in range(start + 1, end):
-            first, last = min(b.first for b in stacks[i]), max(b.last for b in stacks[i])
+            first = min(b.first for b in stacks[i])
+            last = max(b.last for b in stacks[i])
             slot = Block(first, last, SLOT, {(edge, first, last): SLOT / 2})
             stacks[i].append(slot)
             chain.append((slot, SLOT / 2))
@@ -273,7 +309,8 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
     for stack in stacks:
         stack.sort(key=lambda b: b.rank)
         _pack(stack, [0.0] * len(stack))
-    best, kept = _crossings(ties, place), [list(s) for s in stacks]
+    best = _crossings(ties, place)
+    kept = [list(s) for s in stacks]
     for sweep in range(SWEEPS):
         side = 1 if sweep % 2 else -1
         for stack in stacks[::-side]:
@@ -282,7 +319,8 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
             _pack(stack, [wished[id(b)] for b in stack])
         crossed = _crossings(ties, place)
         if crossed < best:
-            best, kept = crossed, [list(s) for s in stacks]
+            best = crossed
+            kept = [list(s) for s in stacks]
     for i, stack in enumerate(kept):
         stacks[i][:] = stack
     for sweep in range(SWEEPS):
@@ -293,7 +331,9 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
 def _wish(block: Block, sides: Sequence[tuple[int, Block, float]], side: int) -> float:
     """Where a block's ties would have it, those to one side alone unless that is 0; where it is without any."""
     ends = [other.y + shift for way, other, shift in sides if side == 0 or way * side > 0]
-    return sum(ends) / len(ends) if ends else block.y
+    if ends:
+        return sum(ends) / len(ends)
+    return block.y
 
 
 def _sort(stack: list[Block], wished: Mapping[int, float]) -> None:
@@ -307,8 +347,9 @@ def _pack(stack: list[Block], wished: Sequence[float]) -> None:
         _skyline(stack, wished)
         return
     offsets = [0.0, *itertools.accumulate(b.height + GAP for b in stack[:-1])]
-    for block, y, offset in zip(stack, isotonic([w - o for w, o in zip(wished, offsets, strict=True)]), offsets,
-                                strict=True):  # fmt: skip
+    for block, y, offset in zip(
+        stack, isotonic([w - o for w, o in zip(wished, offsets, strict=True)]), offsets, strict=True
+    ):
         block.y = y + offset
 
 
@@ -320,7 +361,9 @@ def _skyline(stack: list[Block], wished: Sequence[float]) -> None:
         block.y = max((ends.get(c, 0.0) for c in span), default=0.0)
         ends.update(dict.fromkeys(span, block.y + block.height + GAP))
     for block in reversed([b for b in stack if b.rank < 0]):  # down to what it stands above
-        under = [b.y for b in stack if b.y > block.y and b.first <= block.last and block.first <= b.last]
+        under = [
+            b.y for b in stack if b.y > block.y and b.first <= block.last and block.first <= b.last
+        ]
         block.y = min(under, default=block.y + block.height + GAP) - GAP - block.height
     shift = sum(w - b.y for w, b in zip(wished, stack, strict=True)) / len(stack)
     for block in stack:
@@ -333,7 +376,8 @@ def isotonic(values: Sequence[float]) -> list[float]:
     for value in values:
         pools.append((value, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (b, m), (a, n) = pools.pop(), pools.pop()
+            (b, m) = pools.pop()
+            (a, n) = pools.pop()
             pools.append(((a * n + b * m) / (n + m), n + m))
     return [value for value, n in pools for _ in range(n)]
 
@@ -351,17 +395,25 @@ def _crossings(ties: list[Tie], place: Mapping[int, int]) -> int:
 # ---- places --------------------------------------------------------------------------------------------------------
 
 
-def _placed(graph: Graph, at: Columns, sizes: Mapping[str, Size], label: Mapping[Plate, float], root: Block) -> Layout:
+def _placed(
+    graph: Graph, at: Columns, sizes: Mapping[str, Size], label: Mapping[Plate, float], root: Block
+) -> Layout:
     """Columns as wide as what stands in them, plates around what they hold."""
     spans = {p: (min(at[k] for k in p.nodes), max(at[k] for k in p.nodes)) for p in graph.plates}
     count = max(at.values(), default=-1) + 1
     wide = [max((sizes[k].width for k in at if at[k] == c), default=0.0) for c in range(count)]
     before, behind = ({p: _nested(p, graph, spans, end) for p in graph.plates} for end in (0, 1))
-    left = [max((before[p] for p in graph.plates if spans[p][0] == c), default=0) for c in range(count)]
-    right = [max((behind[p] for p in graph.plates if spans[p][1] == c), default=0) for c in range(count)]
+    left = [
+        max((before[p] for p in graph.plates if spans[p][0] == c), default=0) for c in range(count)
+    ]
+    right = [
+        max((behind[p] for p in graph.plates if spans[p][1] == c), default=0) for c in range(count)
+    ]
     for p in sorted(graph.plates, key=lambda p: before[p] + behind[p]):
         a, b = spans[p]
-        inside = sum(wide[a : b + 1]) + sum(ACROSS + PAD * (right[c] + left[c + 1]) for c in range(a, b))
+        inside = sum(wide[a : b + 1]) + sum(
+            ACROSS + PAD * (right[c] + left[c + 1]) for c in range(a, b)
+        )
         wide[b] += max(0.0, label[p] + PAD - inside - PAD * (before[p] + behind[p]))
     lefts = [PAD]
     for c in range(count):
@@ -369,8 +421,10 @@ def _placed(graph: Graph, at: Columns, sizes: Mapping[str, Size], label: Mapping
         lefts.append(lefts[c] + wide[c] + PAD * right[c] + ACROSS)
     middle = {k: lefts[c] + wide[c] / 2 for k, c in at.items()}
     centres = {k: (middle[k], PAD + root.centres[k]) for k in at}
-    nodes = {k: Box(x - sizes[k].width / 2, y - sizes[k].centre, sizes[k].width, sizes[k].height)
-             for k, (x, y) in centres.items()}  # fmt: skip
+    nodes = {
+        k: Box(x - sizes[k].width / 2, y - sizes[k].centre, sizes[k].width, sizes[k].height)
+        for k, (x, y) in centres.items()
+    }
     plates = {}
     for p, (a, b) in spans.items():
         x = lefts[a] - PAD * before[p]
@@ -378,20 +432,28 @@ def _placed(graph: Graph, at: Columns, sizes: Mapping[str, Size], label: Mapping
         plates[p] = Box(x, PAD + top, lefts[b] + wide[b] + PAD * behind[p] - x, bottom - top)
     lanes = {k: (lefts[c], lefts[c] + wide[c]) for k, c in at.items()}
     width = max([b.x + b.width for b in [*nodes.values(), *plates.values()]], default=0.0) + PAD
-    return Layout(nodes, centres, plates, lanes, _passes(root, lefts, wide), width, root.height + 2 * PAD)
+    return Layout(
+        nodes, centres, plates, lanes, _passes(root, lefts, wide), width, root.height + 2 * PAD
+    )
 
 
 def _nested(plate: Plate, graph: Graph, spans: Mapping[Plate, tuple[int, int]], end: int) -> int:
     """How many borders stand at one end of a plate's columns, its own and those of plates within that end there too."""
-    inner = [p for p in graph.plates if graph.within(p, plate) and spans[p][end] == spans[plate][end]]
+    inner = [
+        p for p in graph.plates if graph.within(p, plate) and spans[p][end] == spans[plate][end]
+    ]
     return 1 + max((_nested(p, graph, spans, end) for p in inner), default=0)
 
 
-def _passes(root: Block, lefts: Sequence[float], wide: Sequence[float]) -> dict[Edge, list[tuple[float, float]]]:
+def _passes(
+    root: Block, lefts: Sequence[float], wide: Sequence[float]
+) -> dict[Edge, list[tuple[float, float]]]:
     """Where edges enter and leave the columns that they pass."""
     found: dict[Edge, list[tuple[float, float]]] = {}
     for key, y in root.centres.items():
         if type(key) is tuple:
             edge, first, last = key
-            found.setdefault(edge, []).extend([(lefts[first], PAD + y), (lefts[last] + wide[last], PAD + y)])
+            found.setdefault(edge, []).extend(
+                [(lefts[first], PAD + y), (lefts[last] + wide[last], PAD + y)]
+            )
     return {edge: sorted(points) for edge, points in found.items()}

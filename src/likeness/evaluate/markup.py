@@ -20,7 +20,9 @@ KINDS = {
 
 def tag(name: str, *inner: str, **attributes: Any) -> str:
     """An element; attributes without a value are left out, `class_` is the class, underscores become dashes."""
-    told = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v not in {None, ""}}
+    told = {
+        k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v not in {None, ""}
+    }
     words = "".join(f' {k}="{escape(str(v))}"' for k, v in told.items())
     return f"<{name}{words}>{''.join(inner)}</{name}>"
 
@@ -33,7 +35,9 @@ def scroll(inner: str) -> str:
 def table(head: str, body: str, *, class_: str = "", caption: str = "") -> str:
     """A table that scrolls rather than overflows; `head` holds one row's cells, `body` whole rows."""
     top = tag("caption", caption) if caption else ""
-    return scroll(tag("table", top, tag("thead", tag("tr", head)), tag("tbody", body), class_=class_))
+    return scroll(
+        tag("table", top, tag("thead", tag("tr", head)), tag("tbody", body), class_=class_)
+    )
 
 
 def section(title: str, lead: str, body: str, anchor: str) -> str:
@@ -82,7 +86,9 @@ def decimals(cell: Facts) -> int:
     ends = (cell["low"], cell["high"])
     error = cell.get("stderr") or (0.0 if None in ends else (ends[1] - ends[0]) / 4)
     size = error if error > 0 else abs(cell["value"]) / 100
-    return min(max(0, 1 - math.floor(math.log10(size))), 6) if size > 0 else 0
+    if size > 0:
+        return min(max(0, 1 - math.floor(math.log10(size))), 6)
+    return 0
 
 
 def fixed(number: float, places: int) -> str:
@@ -94,7 +100,9 @@ def shown(cell: Facts) -> tuple[str, str]:
     """A cell's number and its interval, as pages and terminals print them."""
     if cell.get("value") is None:
         return NONE, ""
-    value, low, high = cell["value"], cell["low"], cell["high"]
+    value = cell["value"]
+    low = cell["low"]
+    high = cell["high"]
     if value == round(value) and low == high == value:
         return fixed(value, 0), ""
     if low is None:
@@ -108,7 +116,9 @@ def _single(value: float) -> str:
     """A number without an interval, to three figures."""
     if 0 <= value < 1e-4:
         return "< 0.0001"
-    return f"{value:,.3g}".replace("-", MINUS) if abs(value) < 1000 else fixed(value, 0)
+    if abs(value) < 1000:
+        return f"{value:,.3g}".replace("-", MINUS)
+    return fixed(value, 0)
 
 
 def number_cell(cell: Facts, *, bold: bool = False, column: str = "") -> str:
@@ -118,10 +128,19 @@ def number_cell(cell: Facts, *, bold: bool = False, column: str = "") -> str:
         return tag("td", NONE, tag("small", escape(_brief(why))), class_="none", title=why)
     value, interval = shown(cell)
     held = {f"data_{k}": repr(cell[k]) for k in ("value", "low", "high") if cell.get(k) is not None}
-    return tag("td", value, tag("small", interval), class_="best" if bold else "", data_column=column, **held)
+    return tag(
+        "td",
+        value,
+        tag("small", interval),
+        class_="best" if bold else "",
+        data_column=column,
+        **held,
+    )
 
 
 def _brief(why: str) -> str:
     """A reason's first clause, short enough for a cell; the whole of it is in the cell's title."""
     first = why.partition(":")[0].partition(";")[0]
-    return first if len(first) <= 44 else first[:42].rpartition(" ")[0] + " \u2026"
+    if len(first) <= 44:
+        return first
+    return first[:42].rpartition(" ")[0] + " \u2026"

@@ -11,10 +11,15 @@ from likeness.core.plates import Edge, Graph, Node, Plate, values
 from likeness.evaluate.charts import INK, SOFT
 from likeness.evaluate.layout import Box, Layout, Size, columns, laid
 
-SEEN, UNSEEN, PAPER = "#cfd5de", "#ffffff", "#ffffff"
-SIDE, PILL = 40.0, 28.0  # the height of a circle, and of a column's name
+SEEN = "#cfd5de"
+UNSEEN = "#ffffff"
+PAPER = "#ffffff"
+SIDE = 40.0  # the height of a circle, and of a column's name
+PILL = 28.0
 DOT = 4.0
-SYMBOL, NAME, WORDS = 17, 13, 11  # type sizes
+SYMBOL = 17  # type sizes
+NAME = 13
+WORDS = 11
 LINE = 14.0
 ARC = 24.0  # room above nodes that an encoder's arc takes
 WIDEST = 22  # letters of a line of words
@@ -26,7 +31,8 @@ LEGEND = (
     "Grey: seen or given. White: latent. Dot: parameters. Double ring: a function of what it follows. Dashed: guessed, "
     "beside the law. Dotted: several steps. Box: repeated as often as its corner says."
 )
-NARROW, WIDE = frozenset("ijltfr.,:;'|!()[]I "), frozenset("mwMW@%…")
+NARROW = frozenset("ijltfr.,:;'|!()[]I ")
+WIDE = frozenset("mwMW@%…")
 
 Point = tuple[float, float]
 
@@ -37,14 +43,17 @@ def drawn(graph: Graph, *, alone: bool = True) -> str:
     sizes = {n.key: _size(n, _side(graph, n), arched=n.key in arched) for n in graph.nodes}
     learned = {n.key for n in graph.of("parameter")}
     labels = {p: wide(p.label, WORDS) for p in graph.plates}
-    labels |= {p: 2 * labels[p] + 12 for p in graph.plates if set(p.nodes) <= learned}  # clear of the edge downwards
+    labels |= {
+        p: 2 * labels[p] + 12 for p in graph.plates if set(p.nodes) <= learned
+    }  # clear of the edge downwards
     layout = laid(graph, sizes, labels)
     parts = [
         *(_plate(p, layout.plates[p]) for p in sorted(graph.plates, key=lambda p: -len(p.nodes))),
         *(_edge(graph, layout, e) for e in graph.edges),
         *(_node(graph, n, layout) for n in graph.nodes),
     ]
-    width, height = layout.width, layout.height
+    width = layout.width
+    height = layout.height
     names = ", ".join(n.key for n in graph.of("observed", "given", "latent"))
     title = f"<title>{escape(f'The variables {names} and what depends on what')}</title><desc>{LEGEND}</desc>"
     paper = f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="{PAPER}"/>'
@@ -59,7 +68,9 @@ def drawn(graph: Graph, *, alone: bool = True) -> str:
 
 def wide(words: str, size: float) -> float:
     """How wide words are in sans-serif type, rather too much than too little."""
-    return size * sum(0.34 if c in NARROW else 0.95 if c in WIDE or ord(c) > 0x2E80 else 0.63 for c in words)
+    return size * sum(
+        0.34 if c in NARROW else 0.95 if c in WIDE or ord(c) > 0x2E80 else 0.63 for c in words
+    )
 
 
 def _symbolic(node: Node) -> bool:
@@ -103,8 +114,11 @@ def _size(node: Node, side: int, *, arched: bool) -> Size:
     lines = _lines(node)
     widest = max([width, *(wide(line, WORDS) for line in lines)])
     if node.kind == "parameter":
-        words, head = max(widest, _written(node)), SYMBOL + 7 + LINE * len(lines)
-        return Size(2 * words + 24, head, head / 2) if side else Size(words, head + height, head + DOT)
+        words = max(widest, _written(node))
+        head = SYMBOL + 7 + LINE * len(lines)
+        if side:
+            return Size(2 * words + 24, head, head / 2)
+        return Size(words, head + height, head + DOT)
     top = ARC if arched else 0.0
     return Size(widest, top + height + LINE * len(lines) + 4 * bool(lines), top + height / 2)
 
@@ -117,7 +131,14 @@ def _index(node: Node) -> str:
 
 
 def _text(
-    x: float, y: float, inner: str, size: int, *, colour: str = INK, anchor: str = "middle", extra: str = ""
+    x: float,
+    y: float,
+    inner: str,
+    size: int,
+    *,
+    colour: str = INK,
+    anchor: str = "middle",
+    extra: str = "",
 ) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}"'
     return f"<text {place}{extra}>{inner}</text>"
@@ -125,16 +146,22 @@ def _text(
 
 def _name(node: Node, x: float, y: float, anchor: str = "middle") -> str:
     """A symbol in italics, or a column's name; its index below the line."""
-    index = (
-        f'<tspan dy="4" font-size="{WORDS}" font-style="normal">{escape(_index(node))}</tspan>' if node.index else ""
-    )
+    if node.index:
+        index = (
+            f'<tspan dy="4" font-size="{WORDS}" font-style="normal">{escape(_index(node))}</tspan>'
+        )
+    else:
+        index = ""
     size, slant = (SYMBOL, ' font-style="italic"') if _symbolic(node) else (NAME, "")
     return _text(x, y + 0.34 * size, escape(node.name) + index, size, anchor=anchor, extra=slant)
 
 
 def _node(graph: Graph, node: Node, layout: Layout) -> str:
     told = ", ".join([node.kind, *_lines(node)])
-    parts = _dot(node, _side(graph, node), layout) if node.kind == "parameter" else _round(graph, node, layout)
+    if node.kind == "parameter":
+        parts = _dot(node, _side(graph, node), layout)
+    else:
+        parts = _round(graph, node, layout)
     return f"<g><title>{escape(f'{node.key}: {told}')}</title>{''.join(parts)}</g>"
 
 
@@ -142,10 +169,18 @@ def _dot(node: Node, side: int, layout: Layout) -> Iterator[str]:
     """A parameter, its words above it or at its side."""
     x, y = layout.centres[node.key]
     yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT:g}" fill="{INK}"/>'
-    anchor, top = ("middle", "start", "end")[side], layout.nodes[node.key].y
+    anchor = ("middle", "start", "end")[side]
+    top = layout.nodes[node.key].y
     yield _name(node, x + 9 * side, top + SYMBOL * 0.5, anchor)
     for i, line in enumerate(_lines(node)):
-        yield _text(x + 9 * side, top + SYMBOL + 12 + LINE * i, escape(line), WORDS, colour=SOFT, anchor=anchor)
+        yield _text(
+            x + 9 * side,
+            top + SYMBOL + 12 + LINE * i,
+            escape(line),
+            WORDS,
+            colour=SOFT,
+            anchor=anchor,
+        )
 
 
 def _round(graph: Graph, node: Node, layout: Layout) -> Iterator[str]:
@@ -163,13 +198,17 @@ def _outline(node: Node, x: float, y: float, inset: float) -> str:
     """A circle, or a longer shape with round ends."""
     w, h = (side - 2 * inset for side in _shape(node))
     fill = UNSEEN if node.kind == "latent" else SEEN
-    place = f'x="{x - w / 2:.1f}" y="{y - h / 2:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{h / 2:.1f}"'
+    place = (
+        f'x="{x - w / 2:.1f}" y="{y - h / 2:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{h / 2:.1f}"'
+    )
     return f'<rect {place} fill="{fill}" stroke="{INK}" stroke-width="1.3"/>'
 
 
 def _plate(plate: Plate, box: Box) -> str:
     place = f'x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
-    words = f'<text x="{box.x + box.width - 9:.1f}" y="{box.y + box.height - 8:.1f}" text-anchor="end" '
+    words = (
+        f'<text x="{box.x + box.width - 9:.1f}" y="{box.y + box.height - 8:.1f}" text-anchor="end" '
+    )
     words += f'font-size="{WORDS}" fill="{SOFT}">{escape(plate.label)}</text>'
     return f'<rect {place} rx="9" fill="none" stroke="{SOFT}" stroke-width="1.1"/>{words}'
 
@@ -184,32 +223,49 @@ def _arches(graph: Graph, edge: Edge) -> bool:
 
 def _edge(graph: Graph, layout: Layout, edge: Edge) -> str:
     nodes = {n.key: n for n in graph.nodes}
-    tail, head = nodes[edge.tail], nodes[edge.head]
+    tail = nodes[edge.tail]
+    head = nodes[edge.head]
     points = _course(graph, layout, edge, tail, head)
     dash = {"encoder": "5 4", "steps": "1.5 4"}.get(edge.tie, "")
-    dashed = f' stroke-dasharray="{dash}" stroke-linecap="round"' if dash else ""
+    if dash:
+        dashed = f' stroke-dasharray="{dash}" stroke-linecap="round"'
+    else:
+        dashed = ""
     path = f'<path d="{_path(points)}" fill="none" stroke="{INK}" stroke-width="1.3"{dashed}/>'
-    heads = _arrow(points[-2], points[-1]) if edge.tie != "link" else ""
+    if edge.tie != "link":
+        heads = _arrow(points[-2], points[-1])
+    else:
+        heads = ""
     return path + heads + (_arrow(points[1], points[0]) if edge.tie == "bijection" else "")
 
 
 def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) -> list[Point]:
     """An edge's ends and the points between that bend it: after each end two that a cubic curve leans to."""
-    a, b = layout.centres[tail.key], layout.centres[head.key]
+    a = layout.centres[tail.key]
+    b = layout.centres[head.key]
     if _arches(graph, edge):
-        start, end = _top(tail, a, b), _top(head, b, a)
+        start = _top(tail, a, b)
+        end = _top(head, b, a)
         return [start, (start[0], start[1] - ARC), (end[0], end[1] - ARC), end]
     if layout.lanes[tail.key] == layout.lanes[head.key]:
         below = layout.nodes[tail.key]
-        start = a if tail.kind == "parameter" else (a[0], below.y + below.height)
+        if tail.kind == "parameter":
+            start = a
+        else:
+            start = (a[0], below.y + below.height)
         return _straight(start, (b[0], b[1] - _shape(head)[1] / 2))
     if tail.kind == "parameter" and edge.tie != "encoder":
         return _straight(a, _border(head, b, a))
     right = 1 if a[0] < b[0] else -1
-    start, end = (a[0] + right * _shape(tail)[0] / 2, a[1]), (b[0] - right * _shape(head)[0] / 2, b[1])
+    start = (a[0] + right * _shape(tail)[0] / 2, a[1])
+    end = (b[0] - right * _shape(head)[0] / 2, b[1])
     lanes = [layout.lanes[k][(right > 0) ^ far] for k, far in ((tail.key, False), (head.key, True))]
     stops = [(lanes[0], a[1]), *layout.passes.get(edge, ()), (lanes[1], b[1])]
-    stops = [start, *(p for p in stops if min(abs(p[0] - start[0]), abs(p[0] - end[0])) > NEAR), end]
+    stops = [
+        start,
+        *(p for p in stops if min(abs(p[0] - start[0]), abs(p[0] - end[0])) > NEAR),
+        end,
+    ]
     points = [start]
     for one, other in itertools.pairwise(stops):
         middle = (one[0] + other[0]) / 2
@@ -218,7 +274,12 @@ def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) ->
 
 
 def _straight(a: Point, b: Point) -> list[Point]:
-    return [a, ((2 * a[0] + b[0]) / 3, (2 * a[1] + b[1]) / 3), ((a[0] + 2 * b[0]) / 3, (a[1] + 2 * b[1]) / 3), b]
+    return [
+        a,
+        ((2 * a[0] + b[0]) / 3, (2 * a[1] + b[1]) / 3),
+        ((a[0] + 2 * b[0]) / 3, (a[1] + 2 * b[1]) / 3),
+        b,
+    ]
 
 
 def _top(node: Node, at: Point, other: Point) -> Point:
@@ -230,11 +291,14 @@ def _top(node: Node, at: Point, other: Point) -> Point:
 def _border(node: Node, at: Point, other: Point) -> Point:
     """Where the line from a node's centre to another point leaves its outline."""
     w, h = _shape(node)
-    dx, dy = other[0] - at[0], other[1] - at[1]
-    inside, outside = 0.0, 1.0
+    dx = other[0] - at[0]
+    dy = other[1] - at[1]
+    inside = 0.0
+    outside = 1.0
     for _ in range(30):
         t = (inside + outside) / 2
-        x, y = max(0.0, abs(t * dx) - (w - h) / 2), t * dy
+        x = max(0.0, abs(t * dx) - (w - h) / 2)
+        y = t * dy
         inside, outside = (t, outside) if x * x + y * y < h * h / 4 else (inside, t)
     return at[0] + inside * dx, at[1] + inside * dy
 
@@ -242,13 +306,21 @@ def _border(node: Node, at: Point, other: Point) -> Point:
 def _path(points: Sequence[Point]) -> str:
     """Cubic curves through every third point."""
     first, *rest = (f"{x:.1f} {y:.1f}" for x, y in points)
-    return f"M{first}" + "".join(f"C{a} {b} {c}" for a, b, c in zip(rest[::3], rest[1::3], rest[2::3], strict=True))
+    return f"M{first}" + "".join(
+        f"C{a} {b} {c}" for a, b, c in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    )
 
 
 def _arrow(before: Point, tip: Point) -> str:
     """The head of an arrow that comes from there."""
-    dx, dy = tip[0] - before[0], tip[1] - before[1]
+    dx = tip[0] - before[0]
+    dy = tip[1] - before[1]
     length = (dx * dx + dy * dy) ** 0.5 or 1.0
-    ux, uy = dx / length * HEAD, dy / length * HEAD
-    corners = (tip, (tip[0] - ux - 0.5 * uy, tip[1] - uy + 0.5 * ux), (tip[0] - ux + 0.5 * uy, tip[1] - uy - 0.5 * ux))
+    ux = dx / length * HEAD
+    uy = dy / length * HEAD
+    corners = (
+        tip,
+        (tip[0] - ux - 0.5 * uy, tip[1] - uy + 0.5 * ux),
+        (tip[0] - ux + 0.5 * uy, tip[1] - uy - 0.5 * ux),
+    )
     return f'<polygon points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}" fill="{INK}"/>'

@@ -33,8 +33,12 @@ class Options(Config):
 
     rows: int = option(10_000, "rows drawn from a world", ge=10)
     items: int = option(2000, "held-out items that are scored, evenly spaced", ge=10)
-    draws: int = option(1000, "items drawn from each model, and as many held-out ones beside them", ge=10)
-    effort: int | None = option(None, "Monte-Carlo draws behind each log p; none for a family's own number", ge=1)
+    draws: int = option(
+        1000, "items drawn from each model, and as many held-out ones beside them", ge=10
+    )
+    effort: int | None = option(
+        None, "Monte-Carlo draws behind each log p; none for a family's own number", ge=1
+    )
     neighbours: int = option(5, "neighbours of precision, recall, density and coverage", ge=1)
     batch: int = option(1000, "items of the large batch of the speed test", ge=1)
     pairs: int = option(8, "closest pairs of generated and training items that are kept", ge=1)
@@ -88,7 +92,9 @@ class Entrant:
 def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options) -> Split:
     """One split for all: the data's own test part, and `holdout` of the rest for choices."""
     read = _read(data, given, seed, options)
-    train, valid = (read.train, read.valid) if read.valid is not None else _halves(read.train, holdout, seed)
+    train, valid = (
+        (read.train, read.valid) if read.valid is not None else _halves(read.train, holdout, seed)
+    )
     test = read.test.batch
     places = torch.linspace(0, len(test) - 1, min(len(test), options.items)).round().long()
     return Split(read.name, train, valid, test[places], read.truth, read.notes)
@@ -110,7 +116,9 @@ def _read(data: Any, given: Any, seed: int, options: Options) -> Data:
         return data
     if isinstance(data, Table):
         return load(data, given=given)
-    return load(data, given=given, n=options.rows) if isinstance(data, str) else load(data, given=given)
+    if isinstance(data, str):
+        return load(data, given=given, n=options.rows)
+    return load(data, given=given)
 
 
 def seeds_of(seeds: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -121,7 +129,10 @@ def seeds_of(seeds: int | Sequence[int] | None) -> tuple[int, ...]:
     """
     if seeds is None:
         return (fresh_seed(),)
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if isinstance(seeds, int):
+        chosen = tuple(range(seeds))
+    else:
+        chosen = tuple(seeds)
     if not chosen:
         raise BadConfig("a comparison needs a seed", do="give seeds=3")
     return chosen
@@ -136,12 +147,23 @@ def entrants(families: Sequence[Named] | Named, split: Split) -> list[Entrant]:
     from likeness.evaluate.baselines import Resampled  # itself a law over the split
 
     first = [_entrant(name, {}, "baseline") for name in ("gaussian", "independent")]
-    resampled = Entrant("resampled", "baseline", None, {}, "Training rows handed out again", Resampled)
+    resampled = Entrant(
+        "resampled", "baseline", None, {}, "Training rows handed out again", Resampled
+    )
     rest = [_entrant(name, chosen, "family") for name, chosen in _pairs(families)]
     found = [*rest, *first, resampled]
     if split.truth is not None:
         truth = split.truth
-        found.append(Entrant("truth", "truth", None, {}, "The law that the data were drawn from", lambda _train: truth))
+        found.append(
+            Entrant(
+                "truth",
+                "truth",
+                None,
+                {},
+                "The law that the data were drawn from",
+                lambda _train: truth,
+            )
+        )
     return _named_once(found)
 
 
@@ -151,7 +173,11 @@ def _pairs(families: Sequence[Named] | Named) -> list[tuple[str, dict[str, Any]]
         return [(families, {})]
     if isinstance(families, tuple) and len(families) == 2 and isinstance(families[1], dict):
         return [(str(families[0]), families[1])]
-    return [pair for family in families for pair in ([(family, {})] if isinstance(family, str) else [family])]
+    return [
+        pair
+        for family in families
+        for pair in ([(family, {})] if isinstance(family, str) else [family])
+    ]
 
 
 def _entrant(name: str, options: dict[str, Any], role: Role) -> Entrant:
@@ -170,7 +196,9 @@ def _named_once(found: list[Entrant]) -> list[Entrant]:
         elif entrant.role == "baseline":
             kept[same] = entrant
     names = [k.name for k in kept]
-    return [replace(k, name=_long_name(k)) if names.count(k.name) > 1 and k.options else k for k in kept]
+    return [
+        replace(k, name=_long_name(k)) if names.count(k.name) > 1 and k.options else k for k in kept
+    ]
 
 
 def _key(entrant: Entrant) -> tuple[str, str]:
@@ -181,7 +209,9 @@ def _long_name(entrant: Entrant) -> str:
     return f"{entrant.name} {', '.join(f'{k}={v}' for k, v in entrant.options.items())}"
 
 
-def facts(split: Split, seeds: tuple[int, ...], budget: str | int | Budget, options: Options) -> dict[str, Any]:
+def facts(
+    split: Split, seeds: tuple[int, ...], budget: str | int | Budget, options: Options
+) -> dict[str, Any]:
     """The protocol as reports and JSON hold it: the machine without its name."""
     return {
         "data": {
@@ -197,7 +227,11 @@ def facts(split: Split, seeds: tuple[int, ...], budget: str | int | Budget, opti
         "seeds": list(seeds),
         "budget": str(Budget.parse(budget)),
         "scoring": options.model_dump(),
-        "versions": {"likeness": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "likeness": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
         "machine": machine(options.device),
     }
 
@@ -212,16 +246,21 @@ def machine(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device,
     }
-    return found | ({"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {})
+    return found | (
+        {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+    )
 
 
 def shape_in_words(source: Source) -> str:
     """An item's sizes and types."""
     space = source.space
     sizes = " x ".join("any" if s is None else str(s) for s in space.shape)
-    given = "" if source.given_space is None else ", given " + " x ".join(
-        "any" if s is None else str(s) for s in source.given_space.shape
-    )  # fmt: skip
+    if source.given_space is None:
+        given = ""
+    else:
+        given = ", given " + " x ".join(
+            "any" if s is None else str(s) for s in source.given_space.shape
+        )
     return f"{sizes} of {', '.join(sorted({v.type for v in space.variables}))}{given}"
 
 
@@ -230,11 +269,18 @@ def _repeated(split: Split) -> list[str]:
     space = split.train.space
     if space.ragged or len(space.shape) != 1:
         return []
-    x, names = split.train.batch.x, space.names or tuple(f"x{i}" for i in range(space.width))
-    found = [n for n, v, column in zip(names, space.columns, x.T, strict=True) if not v.counted and _repeats(column)]
+    x = split.train.batch.x
+    names = space.names or tuple(f"x{i}" for i in range(space.width))
+    found = [
+        n
+        for n, v, column in zip(names, space.columns, x.T, strict=True)
+        if not v.counted and _repeats(column)
+    ]
     if not found:
         return []
-    return [f"{', '.join(found)} repeat values, where log p is unbounded: set a resolution to compare bits"]
+    return [
+        f"{', '.join(found)} repeat values, where log p is unbounded: set a resolution to compare bits"
+    ]
 
 
 def _repeats(column: Tensor) -> bool:

@@ -13,11 +13,17 @@ from likeness.core.answers import Kind
 from likeness.evaluate.columns import COLUMNS, Cell
 from likeness.metrics.intervals import Interval, difference, paired_difference
 
-SAID = {"c2st": "C2ST", "energy": "energy distance", "rate_many": "samples a second"}  # what gets a sentence
+SAID = {
+    "c2st": "C2ST",
+    "energy": "energy distance",
+    "rate_many": "samples a second",
+}  # what gets a sentence
 RIVALS = tuple(
     c
     for c in COLUMNS
-    if c.better != "none" and c.group in {"quality", "diversity", "both", "speed"} and c.key != "evaluations"
+    if c.better != "none"
+    and c.group in {"quality", "diversity", "both", "speed"}
+    and c.key != "evaluations"
 )  # passes are counted and tie too often to rank
 WORDS = {
     Kind.EXACT: "exact log p",
@@ -111,9 +117,15 @@ class Group:
         gaps = [{**asdict(g), "separable": g.separable} for g in self.gaps]
         truth = [{**asdict(g), "separable": g.separable} for g in self.to_truth]
         return {
-            "by": self.by, "column": self.column, "kind": self.kind, "measure": self.measure,
-            "order": list(self.order), "not_separable_from_best": list(self.tied), "gaps": gaps, "to_truth": truth,
-        }  # fmt: skip
+            "by": self.by,
+            "column": self.column,
+            "kind": self.kind,
+            "measure": self.measure,
+            "order": list(self.order),
+            "not_separable_from_best": list(self.tied),
+            "gaps": gaps,
+            "to_truth": truth,
+        }
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,9 @@ def rank(rows: Sequence[Ranked], level: float) -> Ranking:
     named = {r.name: r for r in rows}
     said = [_best(g, named) for g in groups if g.column == "log_prob" or g.column in SAID]
     said += [s for g in groups if (s := _against_truth(g))]
-    return Ranking(tuple(groups), (*said, *_set_apart(rows, groups), *_copied(rows), *_failures(rows)))
+    return Ranking(
+        tuple(groups), (*said, *_set_apart(rows, groups), *_copied(rows), *_failures(rows))
+    )
 
 
 # ---- groups --------------------------------------------------------------------------------------------------------
@@ -147,12 +161,27 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
     learned = [r for r in scored if r.role != "truth"]
     found = []
     for kind, measure in sorted({(r.kind, r.measure) for r in learned if r.kind is not None}):
-        group = sorted((r for r in learned if (r.kind, r.measure) == (kind, measure)), key=_log_prob, reverse=True)
+        group = sorted(
+            (r for r in learned if (r.kind, r.measure) == (kind, measure)),
+            key=_log_prob,
+            reverse=True,
+        )
         gaps = [_paired(a, b, level) for i, a in enumerate(group) for b in group[i + 1 :]]
         known = truth is not None and truth.measure == measure and kind is Kind.EXACT
-        ahead = tuple(_paired(truth, r, level) for r in group) if known and truth is not None else ()
+        if known and truth is not None:
+            ahead = tuple(_paired(truth, r, level) for r in group)
+        else:
+            ahead = ()
         found.append(
-            Group(WORDS[kind], "log_prob", str(kind), measure, tuple(r.name for r in group), tuple(gaps), ahead)
+            Group(
+                WORDS[kind],
+                "log_prob",
+                str(kind),
+                measure,
+                tuple(r.name for r in group),
+                tuple(gaps),
+                ahead,
+            )
         )
     return found
 
@@ -177,10 +206,14 @@ def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     found = []
     honest = [r for r in rows if r.role != "truth" and r.name != "resampled" and not r.copies]
     for column in RIVALS:
-        key, sign = column.key, 1.0 if column.better == "higher" else -1.0
+        key = column.key
+        sign = 1.0 if column.better == "higher" else -1.0
         able = [(r.cells[key].interval, r) for r in honest]
         order = [
-            r for _, r in sorted([(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0])
+            r
+            for _, r in sorted(
+                [(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0]
+            )
         ]
         gaps = [_independent(a, b, key, sign) for i, a in enumerate(order) for b in order[i + 1 :]]
         if order:
@@ -190,7 +223,8 @@ def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
 
 
 def _independent(a: Ranked, b: Ranked, key: str, sign: float) -> Gap:
-    x, y = a.cells[key].interval, b.cells[key].interval
+    x = a.cells[key].interval
+    y = b.cells[key].interval
     assert x is not None
     assert y is not None
     gap = difference(x, y) if sign > 0 else difference(y, x)
@@ -202,12 +236,15 @@ def _independent(a: Ranked, b: Ranked, key: str, sign: float) -> Gap:
 
 def listed(names: Sequence[str]) -> str:
     """One, one and two, one, two and three."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _best(group: Group, rows: dict[str, Ranked]) -> str:
     """Who is best, and whether the next one really differs."""
-    best, rest = group.order[0], group.order[1:]
+    best = group.order[0]
+    rest = group.order[1:]
     unit = " nats an item" if group.column == "log_prob" else ""
     value = f"{best} ({_number(rows[best].cells[group.column].value or 0.0)}{unit})"
     if not rest:
@@ -220,7 +257,9 @@ def _best(group: Group, rows: dict[str, Ranked]) -> str:
 
 
 def _number(value: float, figures: int = 4) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{figures}g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{figures}g}"
 
 
 def _with_ends(gap: Gap) -> str:
@@ -228,7 +267,9 @@ def _with_ends(gap: Gap) -> str:
 
 
 def _article(words: str) -> str:
-    return "an" if words[0] in "aeiou" else "a"
+    if words[0] in "aeiou":
+        return "an"
+    return "a"
 
 
 def _against_truth(group: Group) -> str:
@@ -255,20 +296,30 @@ def _set_apart(rows: Sequence[Ranked], groups: Sequence[Group]) -> list[str]:
 def _copied(rows: Sequence[Ranked]) -> list[str]:
     """Who hands out training items; and whether the audit could have told."""
     copying = [r.name for r in rows if r.copies and r.name != "resampled"]
-    audited = [r for r in rows if r.copies is not None and r.role != "truth" and r.name != "resampled"]
+    audited = [
+        r for r in rows if r.copies is not None and r.role != "truth" and r.name != "resampled"
+    ]
     resampled = next((r for r in rows if r.name == "resampled" and r.copies is not None), None)
     said = []
     if copying:
-        said.append(f"Training items are copied by {listed(copying)}: set apart where draws are ranked.")
+        said.append(
+            f"Training items are copied by {listed(copying)}: set apart where draws are ranked."
+        )
     elif audited:
         said.append("No family hands out training items, as far as the audit can tell.")
     if resampled is not None and not resampled.copies:
-        said.append("The audit tells nothing here: it does not even find the training rows that are handed out again.")
+        said.append(
+            "The audit tells nothing here: it does not even find the training rows that are handed out again."
+        )
     elif resampled is not None:
-        said.append("The training rows that are handed out again are found by the audit, as they must be.")
+        said.append(
+            "The training rows that are handed out again are found by the audit, as they must be."
+        )
     return said
 
 
 def _failures(rows: Sequence[Ranked]) -> list[str]:
     failed = [r for r in rows if r.failure]
-    return [f"{r.name} failed: {r.failure}" + ("" if r.failure.endswith(".") else ".") for r in failed]
+    return [
+        f"{r.name} failed: {r.failure}" + ("" if r.failure.endswith(".") else ".") for r in failed
+    ]

@@ -55,7 +55,8 @@ NUMBERS = (
     "The best of each column (of each kind, for log p) is bold, and so is what is not separable from it."
 )
 RESAMPLED = (
-    "Training rows handed out again score best here, or nearly, and are worth nothing: they stand outside the ranking."
+    "Training rows handed out again score best here, or nearly, and are worth nothing: "
+    "they stand outside the ranking."
 )
 AUDIT = "How drawn items lie among the training items, beside how held-out items lie among them."
 DRAWS = {
@@ -94,7 +95,9 @@ def _finite(value: Any) -> Any:
         return {k: _finite(v) for k, v in value.items()}
     if type(value) in {list, tuple}:
         return [_finite(v) for v in value]
-    return None if type(value) is float and not math.isfinite(value) else value
+    if type(value) is float and not math.isfinite(value):
+        return None
+    return value
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------
@@ -105,13 +108,24 @@ def page(comparison: Comparison) -> str:
     facts = _finite(comparison.facts())
     hues = charts.colours([(r["name"], r["role"]) for r in facts["rows"]])
     sections = [
-        _header(facts), _in_short(facts), _likelihood(facts, hues), _tables(facts), _pictures(comparison, hues),
-        _trilemma(facts, hues), _curves(facts, hues), closest_pairs(comparison, facts), _graphs(comparison),
-        _answers(facts), _protocol(facts), _glossary(),
-    ]  # fmt: skip
+        _header(facts),
+        _in_short(facts),
+        _likelihood(facts, hues),
+        _tables(facts),
+        _pictures(comparison, hues),
+        _trilemma(facts, hues),
+        _curves(facts, hues),
+        closest_pairs(comparison, facts),
+        _graphs(comparison),
+        _answers(facts),
+        _protocol(facts),
+        _glossary(),
+    ]
     title = escape(f"{facts['protocol']['data']['name']}: families compared")
     style = resources.files("likeness.evaluate").joinpath("report.css").read_text(encoding="utf-8")
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    meta = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    )
     head = meta + tag("title", title)
     embedded = to_json(facts).replace("</", "<\\/")
     kept = f'<script type="application/json" id="facts">{embedded}</script>'
@@ -120,7 +134,8 @@ def page(comparison: Comparison) -> str:
 
 
 def _header(facts: Facts) -> str:
-    p, d = facts["protocol"], facts["protocol"]["data"]
+    p = facts["protocol"]
+    d = facts["protocol"]["data"]
     line = (
         f"{d['train']:,} training items, {d['valid']:,} for choices while learning, {d['test']:,} scored; "
         f"{d['space']}. {seeds(p)}, {p['budget']} for every fit."
@@ -131,13 +146,17 @@ def _header(facts: Facts) -> str:
 
 def _in_short(facts: Facts) -> str:
     said = [tag("li", escape(s), class_=_tone(s)) for s in facts["sentences"]]
-    return section("In short", "", tag("ul", *said, class_="said") + tag("p", TIE, class_="note"), "short")
+    return section(
+        "In short", "", tag("ul", *said, class_="said") + tag("p", TIE, class_="note"), "short"
+    )
 
 
 def _tone(sentence: str) -> str:
     if " failed: " in sentence or "copied by" in sentence or "tells nothing" in sentence:
         return "bad"
-    return "best" if sentence.startswith("Best by") and "log p" in sentence else ""
+    if sentence.startswith("Best by") and "log p" in sentence:
+        return "best"
+    return ""
 
 
 # ---- likelihood ----------------------------------------------------------------------------------------------------
@@ -145,17 +164,27 @@ def _tone(sentence: str) -> str:
 
 def _likelihood(facts: Facts, hues: dict[str, str]) -> str:
     groups = [g for g in facts["rankings"] if g["column"] == "log_prob"]
-    return section("Likelihood", LIKELIHOOD, "".join(_group(g, facts, hues) for g in groups), "likelihood")
+    return section(
+        "Likelihood", LIKELIHOOD, "".join(_group(g, facts, hues) for g in groups), "likelihood"
+    )
 
 
 def _group(group: Facts, facts: Facts, hues: dict[str, str]) -> str:
     """A chart of one kind, and how far the others are behind the best."""
     rows = {r["name"]: r for r in facts["rows"]}
     marks = [_mark(n, rows[n]["numbers"]["log_prob"], hues[n]) for n in group["order"]]
-    truth = next((r for r in facts["rows"] if r["role"] == "truth" and r["measure"] == group["measure"]), None)
+    truth = next(
+        (r for r in facts["rows"] if r["role"] == "truth" and r["measure"] == group["measure"]),
+        None,
+    )
     known = truth is not None and truth["numbers"]["log_prob"].get("value") is not None
-    line = _mark("truth", truth["numbers"]["log_prob"], charts.INK) if known and truth is not None else None
-    chart = charts.whiskers(marks, "nats an item, more is better", f"{group['by']} of each row", truth=line)
+    if known and truth is not None:
+        line = _mark("truth", truth["numbers"]["log_prob"], charts.INK)
+    else:
+        line = None
+    chart = charts.whiskers(
+        marks, "nats an item, more is better", f"{group['by']} of each row", truth=line
+    )
     measure = tag("span", f"against {escape(group['measure'])}", class_="soft")
     head = tag("h3", f"{chip(group['kind'])} {escape(group['by'])} {measure}")
     return head + tag("div", chart, class_="scroll") + _gaps(group)
@@ -172,10 +201,18 @@ def _gaps(group: Facts) -> str:
     if not gaps:
         return ""
     rows = [
-        tag("tr", tag("th", escape(g["behind"]), scope="row"), _gap(g), tag("td", _tie(g["separable"]))) for g in gaps
+        tag(
+            "tr",
+            tag("th", escape(g["behind"]), scope="row"),
+            _gap(g),
+            tag("td", _tie(g["separable"])),
+        )
+        for g in gaps
     ]
     head = "<th></th><th>nats an item</th><th></th>"
-    return table(head, "".join(rows), class_="narrow", caption=f"Behind {escape(best)}, paired item by item")
+    return table(
+        head, "".join(rows), class_="narrow", caption=f"Behind {escape(best)}, paired item by item"
+    )
 
 
 def _gap(gap: Facts) -> str:
@@ -183,7 +220,9 @@ def _gap(gap: Facts) -> str:
 
 
 def _tie(separable: bool) -> str:
-    return "" if separable else tag("span", "not separable", class_="chip tie")
+    if separable:
+        return ""
+    return tag("span", "not separable", class_="chip tie")
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
@@ -191,17 +230,29 @@ def _tie(separable: bool) -> str:
 
 def _tables(facts: Facts) -> str:
     bold = _bold(facts)
-    return section("All numbers", NUMBERS, "".join(_table(facts, bold, *group) for group in GROUPS), "numbers")
+    return section(
+        "All numbers", NUMBERS, "".join(_table(facts, bold, *group) for group in GROUPS), "numbers"
+    )
 
 
-def _table(facts: Facts, bold: set[tuple[str, str]], title: str, key: str, groups: Sequence[str], note: str) -> str:
+def _table(
+    facts: Facts, bold: set[tuple[str, str]], title: str, key: str, groups: Sequence[str], note: str
+) -> str:
     rows = facts["rows"]
-    columns = [c for c in COLUMNS if c.group in groups and any("value" in r["numbers"][c.key] for r in rows)]
+    columns = [
+        c
+        for c in COLUMNS
+        if c.group in groups and any("value" in r["numbers"][c.key] for r in rows)
+    ]
     extra = {"likelihood": "<th>kind</th>", "audit": "<th>copies found</th>"}.get(key, "")
     head = "<th></th>" + extra + "".join(_head(c) for c in columns)
     body = "".join(_row(r, columns, key, bold) for r in rows)
     told = tag("p", escape(note), class_="note") if note else ""
-    return tag("h3", escape(title)) + told + table(head, body, class_="narrow" if len(columns) <= 2 else "")
+    return (
+        tag("h3", escape(title))
+        + told
+        + table(head, body, class_="narrow" if len(columns) <= 2 else "")
+    )
 
 
 def _head(column: Column) -> str:
@@ -213,7 +264,10 @@ def _bold(facts: Facts) -> set[tuple[str, str]]:
     found = set()
     for g in facts["rankings"]:
         alike = {g["order"][0], *g["not_separable_from_best"]}
-        columns = {g["column"], "bits_per_dim"} if g["column"] == "log_prob" else {g["column"]}
+        if g["column"] == "log_prob":
+            columns = {g["column"], "bits_per_dim"}
+        else:
+            columns = {g["column"]}
         found |= {(name, column) for name in alike for column in columns}
     return found
 
@@ -227,29 +281,42 @@ def _row(row: Facts, columns: Sequence[Column], key: str, bold: set[tuple[str, s
         return tag("tr", name, why, class_="failed")
     chips = {"likelihood": chip(row["kind"]), "audit": copies_chip(row["copies"])}
     extra = tag("td", chips[key]) if key in chips else ""
-    cells = [number_cell(row["numbers"][c.key], bold=(row["name"], c.key) in bold, column=c.key) for c in columns]
+    cells = [
+        number_cell(row["numbers"][c.key], bold=(row["name"], c.key) in bold, column=c.key)
+        for c in columns
+    ]
     return tag("tr", name, extra, *cells, class_=row["role"])
 
 
 # ---- pictures ------------------------------------------------------------------------------------------------------
 
 
-def panels(comparison: Comparison, hues: dict[str, str] | None = None) -> list[tuple[str, bytes, Batch]]:
+def panels(
+    comparison: Comparison, hues: dict[str, str] | None = None
+) -> list[tuple[str, bytes, Batch]]:
     """A picture of the held-out data and one of what each row drew: names, PNGs and items."""
     from likeness.evaluate.figures import beside
 
     hues = hues or charts.colours([(r.name, r.role) for r in comparison.rows])
-    space, test = comparison.split.train.space, comparison.split.test
+    space = comparison.split.train.space
+    test = comparison.split.test
     found = [("held-out data", beside(space, test, test, GREY), test)]
     for row in comparison.rows:
         if row.name in comparison.drawn:
             drawn = comparison.drawn[row.name]
-            found.append((row.name, beside(space, test, drawn, hues[row.name], comparison.laws[row.name]), drawn))
+            found.append(
+                (
+                    row.name,
+                    beside(space, test, drawn, hues[row.name], comparison.laws[row.name]),
+                    drawn,
+                )
+            )
     return found
 
 
 def _pictures(comparison: Comparison, hues: dict[str, str]) -> str:
-    shape, space = form_of(comparison), comparison.split.train.space
+    shape = form_of(comparison)
+    space = comparison.split.train.space
     cards = [
         figure(image(png, f"items: {name}", shape) + as_text(space, batch), tag("b", escape(name)))
         for name, png, batch in panels(comparison, hues)
@@ -264,18 +331,23 @@ def _trilemma(facts: Facts, hues: dict[str, str]) -> str:
     if not rows:
         return ""
     rates = [math.log10(r["numbers"]["rate_many"]["value"]) for r in rows]
-    low, span = min(rates), (max(rates) - min(rates)) or 1.0
+    low = min(rates)
+    span = (max(rates) - min(rates)) or 1.0
 
     def share(rate: float) -> float:
         return 0.1 + 0.9 * (math.log10(rate) - low) / span
 
     cards = [_triangle(r, [r["numbers"][k] for k in keys], share, hues[r["name"]]) for r in rows]
-    return section("Quality, diversity, speed", TRILEMMA, tag("div", *cards, class_="cards"), "trilemma")
+    return section(
+        "Quality, diversity, speed", TRILEMMA, tag("div", *cards, class_="cards"), "trilemma"
+    )
 
 
 def _triangle(row: Facts, cells: list[Facts], share: Callable[[float], float], colour: str) -> str:
     density, coverage, rate = (_reach(c) for c in cells)
-    art = charts.triangle(density, coverage, [share(v) for v in rate], colour, f"trilemma of {row['name']}")
+    art = charts.triangle(
+        density, coverage, [share(v) for v in rate], colour, f"trilemma of {row['name']}"
+    )
     said = [_with_interval(c) for c in cells]
     words = "density {} · coverage {} · {} samples/s".format(*said)
     return figure(art, tag("b", escape(row["name"])) + "<br>" + words)
@@ -289,19 +361,25 @@ def _reach(cell: Facts) -> list[float]:
 
 def _with_interval(cell: Facts) -> str:
     number, interval = shown(cell)
-    return f"{number} ({interval})" if interval else number
+    if interval:
+        return f"{number} ({interval})"
+    return number
 
 
 def _curves(facts: Facts, hues: dict[str, str]) -> str:
     cards = [card for r in facts["rows"] if (card := _curve(r, hues[r["name"]]))]
-    return section("While learning", LEARNING, tag("div", *cards, class_="cards") if cards else "", "learning")
+    return section(
+        "While learning", LEARNING, tag("div", *cards, class_="cards") if cards else "", "learning"
+    )
 
 
 def _curve(row: Facts, colour: str) -> str:
     """Validation where there was one, else the loss."""
     watched = [c["validation"] for c in row["curves"] if len(c["validation"]) > 1]
     learned = [[p for p in c["loss"] if p[1] is not None] for c in row["curves"]]
-    lines, up = (watched, f"{row['criterion']}, held out") if watched else (learned, "training loss")
+    lines, up = (
+        (watched, f"{row['criterion']}, held out") if watched else (learned, "training loss")
+    )
     lines = [line for line in lines if len(line) > 3]
     if not lines:
         return ""
@@ -316,8 +394,15 @@ def _graphs(comparison: Comparison) -> str:
     """Each family's variables and what depends on what."""
     families = [r.name for r in comparison.rows if r.family and r.name in comparison.laws]
     graphs = {name: cast("Model", comparison.laws[name]).graph() for name in families}
-    cards = [figure(scroll(drawn(g, alone=False)), tag("b", escape(name))) for name, g in graphs.items()]
-    return section("What depends on what", LEGEND, "" if not cards else tag("div", *cards, class_="graphs"), "graphs")
+    cards = [
+        figure(scroll(drawn(g, alone=False)), tag("b", escape(name))) for name, g in graphs.items()
+    ]
+    return section(
+        "What depends on what",
+        LEGEND,
+        "" if not cards else tag("div", *cards, class_="graphs"),
+        "graphs",
+    )
 
 
 def _answers(facts: Facts) -> str:
@@ -327,9 +412,16 @@ def _answers(facts: Facts) -> str:
     verbs = list(rows[0]["answers"])
     head = "<th></th>" + "".join(tag("th", v.replace("_", " ")) for v in verbs)
     body = [
-        tag("tr", tag("th", escape(r["name"]), scope="row"), *(_answer(r["answers"][v]) for v in verbs)) for r in rows
+        tag(
+            "tr",
+            tag("th", escape(r["name"]), scope="row"),
+            *(_answer(r["answers"][v]) for v in verbs),
+        )
+        for r in rows
     ]
-    return section("What each can answer", ANSWERS, table(head, "".join(body), class_="answers"), "answers")
+    return section(
+        "What each can answer", ANSWERS, table(head, "".join(body), class_="answers"), "answers"
+    )
 
 
 def _answer(words: str) -> str:
@@ -346,7 +438,9 @@ def _protocol(facts: Facts) -> str:
 
 
 def _protocol_lines(p: Facts) -> dict[str, str]:
-    d, s, m = p["data"], p["scoring"], p["machine"]
+    d = p["data"]
+    s = p["scoring"]
+    m = p["machine"]
     notes = {"Notes": "; ".join(d["notes"])} if d["notes"] else {}
     return {
         "Data": f"{d['name']} (hash {d['hash']}), {d['space']}; log p against {d['measure']}",
@@ -384,5 +478,8 @@ def _glossary() -> str:
 
 def _meaning(column: Column) -> str:
     end = {"higher": " More is better.", "lower": " Less is better.", "none": ""}[column.better]
-    target = f" A perfect model: {column.target}." if column.target else ""
+    if column.target:
+        target = f" A perfect model: {column.target}."
+    else:
+        target = ""
     return column.meaning + end + target

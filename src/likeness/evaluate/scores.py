@@ -31,7 +31,8 @@ T = TypeVar("T")
 FOLDS = 5
 SCOPE = 0xE7A1
 TREES = 32  # columns up to which boosted trees tell tables apart; a small network does where there are more
-REPEATS, PATIENCE = 5, 1.0  # timings, and seconds after which no further one is begun
+REPEATS = 5  # timings, and seconds after which no further one is begun
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,17 @@ def tried(f: Callable[[], T]) -> T | Absent:
 
 def then(part: A | Absent, f: Callable[[A], T]) -> T | Absent:
     """What follows from a part that is there; the part's own sentence where it is not."""
-    return part if isinstance(part, Absent) else tried(lambda: f(part))
+    if isinstance(part, Absent):
+        return part
+    return tried(lambda: f(part))
 
 
 def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Scores:
     """Everything that one law is scored by, on the same items and with the same seed for all laws."""
     held = held_out(split.test, options)
-    seed = mix(seed, SCOPE)  # a world's rows were drawn with the seed itself, and the truth would hand them out again
+    seed = mix(
+        seed, SCOPE
+    )  # a world's rows were drawn with the seed itself, and the truth would hand them out again
     found = tried(lambda: draw(law, held, seed))
     drawn = found if isinstance(found, Absent) else found[0]
     near = then(drawn, lambda made: (view.joint_features(held), view.joint_features(made)))
@@ -96,7 +101,9 @@ def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Sc
         likelihood=tried(lambda: _likelihood(law, split.test, seed, options)),
         drawn=drawn,
         coverage=then(near, lambda xy: prdc(*xy, k=options.neighbours, level=options.level)),
-        c2st=then(drawn, lambda made: _told_apart(split.train.space, view, held, made, seed, options)),
+        c2st=then(
+            drawn, lambda made: _told_apart(split.train.space, view, held, made, seed, options)
+        ),
         energy=then(near, lambda xy: energy_distance(*xy, level=options.level)),
         frechet=then(near, lambda xy: frechet_interval(*xy, level=options.level)),
         audit=then(drawn, lambda made: _audit(view, split, held, made, seed, options)),
@@ -115,39 +122,62 @@ def draw(law: Law, held: Batch, seed: int) -> tuple[Batch, int]:
     """One item for each held-out one, under its condition and with its holes; and the network evaluations of each."""
     if law.given_space is None:
         draws = law.sample(len(held), seed=seed)
-        x, length = draws.x, draws.length
+        x = draws.x
+        length = draws.length
     else:
         draws = law.sample(1, given=held.given, seed=seed)
-        x, length = draws.x[0], None if draws.length is None else draws.length[0]
+        x = draws.x[0]
+        length = None if draws.length is None else draws.length[0]
     if not bool(torch.isfinite(x).all()):
-        raise LikenessError(f"{int((~torch.isfinite(x)).flatten(1).any(1).sum())} of {len(x)} draws are not finite")
-    drawn = Batch(x.double().cpu(), length=None if length is None else length.cpu(), given=held.given)
+        raise LikenessError(
+            f"{int((~torch.isfinite(x)).flatten(1).any(1).sum())} of {len(x)} draws are not finite"
+        )
+    drawn = Batch(
+        x.double().cpu(), length=None if length is None else length.cpu(), given=held.given
+    )
     return (drawn if held.observed is None else drawn.hide(held.holes)), draws.evaluations
 
 
 def answers(law: Law) -> dict[str, str]:
     """Every verb, with the routes that answer it or the reason why none does."""
-    verbs = ("sample", "log_prob", "complete", "mode", "encode", "decode", "classify", "anomaly_score", "p_value")
+    verbs = (
+        "sample",
+        "log_prob",
+        "complete",
+        "mode",
+        "encode",
+        "decode",
+        "classify",
+        "anomaly_score",
+        "p_value",
+    )
     found = {verb: law.support(verb) for verb in verbs}
     return {v: ", ".join(a.routes) if a else f"no: {a.why}" for v, a in found.items()}
 
 
 def size(law: Law) -> int:
     """Free parameters; a baseline has none."""
-    return law.count() if isinstance(law, Model) else 0
+    if isinstance(law, Model):
+        return law.count()
+    return 0
 
 
 def _likelihood(law: Law, test: Batch, seed: int, options: Options) -> LogProb:
     found = law.log_prob(test, given=test.given, effort=options.effort, seed=seed)
     value = found.value.double().cpu()
     if bool(torch.isnan(value).any()):
-        raise LikenessError(f"log p of {int(torch.isnan(value).sum())} of {len(value)} items is not a number")
+        raise LikenessError(
+            f"log p of {int(torch.isnan(value).sum())} of {len(value)} items is not a number"
+        )
     return replace(found, value=value, dims=None if found.dims is None else found.dims.cpu())
 
 
-def _told_apart(space: Space, view: View, held: Batch, drawn: Batch, seed: int, options: Options) -> Interval:
+def _told_apart(
+    space: Space, view: View, held: Batch, drawn: Batch, seed: int, options: Options
+) -> Interval:
     table = len(space.shape) == 1 and not space.ragged and space.dims <= TREES
-    x, y = view.joint_entries(held), view.joint_entries(drawn)
+    x = view.joint_entries(held)
+    y = view.joint_entries(drawn)
     classifier = boosted_trees if table else small_network
     return c2st(x, y, seed=seed % 2**32, classifier=classifier, folds=FOLDS, level=options.level)
 
@@ -155,10 +185,14 @@ def _told_apart(space: Space, view: View, held: Batch, drawn: Batch, seed: int, 
 def classifier_in_words(space: Space) -> str:
     """Which classifier `c2st` takes for these items."""
     table = len(space.shape) == 1 and not space.ragged and space.dims <= TREES
-    return "boosted trees" if table else "a network of two hidden layers"
+    if table:
+        return "boosted trees"
+    return "a network of two hidden layers"
 
 
-def _audit(view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options) -> Audit:
+def _audit(
+    view: View, split: Split, held: Batch, drawn: Batch, seed: int, options: Options
+) -> Audit:
     """Of the items alone, whatever is given: a training item handed out under another condition is a copy too."""
     near = (view.items(drawn), view.items(split.train.batch), view.items(held))
     return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
@@ -168,21 +202,30 @@ def copied(law: Law, train: Source, held: Batch, seed: int) -> Audit:
     """What the nearest training items say of one draw beside each held-out item: the audit of one law by itself."""
     drawn, _ = draw(law, held, seed)
     seen = view(train)
-    return memorisation_audit(seen.items(drawn), seen.items(train.batch), seen.items(held), seed=seed, draws=500)
+    return memorisation_audit(
+        seen.items(drawn), seen.items(train.batch), seen.items(held), seed=seed, draws=500
+    )
 
 
 def _rate(law: Law, held: Batch, n: int, seed: int) -> list[float] | Absent:
     """Items a second, a number for each timing; the first draw warms up and counts only where it is slow."""
-    given = None if law.given_space is None or held.given is None else held.given[torch.arange(n) % len(held)]
+    if law.given_space is None or held.given is None:
+        given = None
+    else:
+        given = held.given[torch.arange(n) % len(held)]
 
     def once(first: int) -> float:
         start = time.perf_counter()
-        law.sample(n, seed=seed, first=first) if given is None else law.sample(1, given=given, seed=seed, first=first)
+        law.sample(n, seed=seed, first=first) if given is None else law.sample(
+            1, given=given, seed=seed, first=first
+        )
         _wait(law)
         return n / (time.perf_counter() - start)
 
     def repeated() -> list[float]:
-        warm, start, rates = once(0), time.perf_counter(), list[float]()
+        warm = once(0)
+        start = time.perf_counter()
+        rates = list[float]()
         while len(rates) < REPEATS and (len(rates) < 2 or time.perf_counter() - start < PATIENCE):
             if n / warm > PATIENCE and rates:
                 return [warm, *rates]

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TERMINAL = {
-    "log_prob": "log p", "precision": "prec.", "coverage": "cover", "c2st": "C2ST", "rate_many": "draws/s",
-}  # fmt: skip
+    "log_prob": "log p",
+    "precision": "prec.",
+    "coverage": "cover",
+    "c2st": "C2ST",
+    "rate_many": "draws/s",
+}
 
 
 def terminal_table(facts: Facts) -> Table:

@@ -40,33 +40,51 @@ class AutoregressiveConfig(GradientConfig):
         "masked: one order of your choice; any_order: all orders at once; pixel: causal convolutions; "
         "sequence: a causal transformer; auto: by size",
     )
-    hidden: tuple[int, ...] = option((256, 256), "widths of a masked net's hidden layers; () is logistic")
+    hidden: tuple[int, ...] = option(
+        (256, 256), "widths of a masked net's hidden layers; () is logistic"
+    )
     width: int = option(64, "channels of a pixel or sequence net", ge=2)
     depth: int = option(6, "layers of a pixel or sequence net", ge=1)
-    patch: int = option(1, "side of the squares of pixels that a pixel net takes together, one after the other", ge=1)
-    order: tuple[int, ...] | Literal["natural", "reverse"] = option("natural", "the order of a masked net's variables")
+    patch: int = option(
+        1,
+        "side of the squares of pixels that a pixel net takes together, one after the other",
+        ge=1,
+    )
+    order: tuple[int, ...] | Literal["natural", "reverse"] = option(
+        "natural", "the order of a masked net's variables"
+    )
     window: int | None = option(
         None, "previous variables that each one sees: none for all, 0 independent, 1 Markov", ge=0
     )
-    components: int = option(8, "components of a mixture for one real or many-levelled variable", ge=1)
+    components: int = option(
+        8, "components of a mixture for one real or many-levelled variable", ge=1
+    )
     real: Literal["mixture", "spline", "log"] = option(
         "mixture",
         "law of a real variable given those before it; spline: with edges and gaps, always so within bounds; "
         "log: a mixture on a logarithmic axis, for values of many orders of magnitude; of rounded ones a mixture",
     )
     bins: int = option(16, "pieces of a spline", ge=2)
-    end: bool = option(False, "whether ragged rows model their own end, so that log p speaks of the length too")
-    l2: float = option(0.0, "penalty on the weights of a logistic model (hidden=())", "objective", ge=0)
+    end: bool = option(
+        False, "whether ragged rows model their own end, so that log p speaks of the length too"
+    )
+    l2: float = option(
+        0.0, "penalty on the weights of a logistic model (hidden=())", "objective", ge=0
+    )
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(3e-3, "peak learning rate of Adam", "optimiser", gt=0)
 
 
 @register(
     Card(
-        "autoregressive", "Autoregressive net", "autoregressive", "Germain, Gregor, Murray, Larochelle, MADE", 2015,
+        "autoregressive",
+        "Autoregressive net",
+        "autoregressive",
+        "Germain, Gregor, Murray, Larochelle, MADE",
+        2015,
         "One variable after the other: exact probabilities of anything, samples in as many short steps.",
     )
-)  # fmt: skip
+)
 class Autoregressive(Model):
     """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
 
@@ -80,14 +98,23 @@ class Autoregressive(Model):
     into: Tensor
     out_of: Tensor
 
-    def __init__(self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: AutoregressiveConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.columns = Columns(
-            space, components=config.components, real=config.real, bins=config.bins, presence=not self._logistic
+            space,
+            components=config.components,
+            real=config.real,
+            bins=config.bins,
+            presence=not self._logistic,
         )
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.ends, self.agnostic = config.end and space.ragged, config.net == "any_order"
-        side = (config.context if self.context is not None else 0) + int(space.ragged and not self.ends)
+        self.ends = config.end and space.ragged
+        self.agnostic = config.net == "any_order"
+        side = (config.context if self.context is not None else 0) + int(
+            space.ragged and not self.ends
+        )
         self.net: CausalNet = _net(config, space, self.columns, side, ends=self.ends)
         self.register_buffer("start", torch.zeros(self.columns.size))
         into = _by_variable(self.columns.feature_owner)
@@ -127,8 +154,11 @@ class Autoregressive(Model):
         """An entry and those before it."""
         if self.space.dims == 1 and not self.space.ragged:
             return super().graph()
-        window, entry = self.config.window, plates.entry(self.space)
-        before = plates.Node("x", "observed", entry, "<i", "all before" if window is None else f"the last {window}")
+        window = self.config.window
+        entry = plates.entry(self.space)
+        before = plates.Node(
+            "x", "observed", entry, "<i", "all before" if window is None else f"the last {window}"
+        )
         x = plates.Node("x", "observed", entry, "i")
         more = () if window == 0 else (before,)
         inner = plates.Plate(plates.steps(self.space, "i"), (*(n.key for n in more), x.key))
@@ -156,7 +186,9 @@ class Autoregressive(Model):
         if self.agnostic:
             return {"nll": self._agnostic_loss(batch, noise)}
         value, end = self._chain(batch, batch.present)
-        return {"nll": -value} if end is None else {"nll": -value, "end": -end}
+        if end is None:
+            return {"nll": -value}
+        return {"nll": -value, "end": -end}
 
     # ---- the chain -------------------------------------------------------------------------------------------------
 
@@ -165,15 +197,20 @@ class Autoregressive(Model):
         parts = []
         if self.context is not None:
             assert self.given_space is not None
-            parts.append(self.context(batch.given or missing(self.given_space, len(batch), batch.x)))
+            parts.append(
+                self.context(batch.given or missing(self.given_space, len(batch), batch.x))
+            )
         if self.space.ragged and not self.ends:
             assert batch.length is not None
             parts.append((batch.length / self.space.layout[0]).to(self.dtype)[:, None])
-        return torch.cat(parts, -1) if parts else None
+        if parts:
+            return torch.cat(parts, -1)
+        return None
 
     def _agnostic_loss(self, batch: Batch, noise: Noise) -> Tensor:
         """-log p of the entries behind the first k of a random order, times n / (n - k) (Uria et al. 2014, eq. 8)."""
-        present, u = batch.present.flatten(1), noise.uniform("order", self.space.dims + 1)
+        present = batch.present.flatten(1)
+        u = noise.uniform("order", self.space.dims + 1)
         rank = torch.where(present, u[:, 1:], torch.inf).argsort(-1).argsort(-1)
         n = present.sum(-1).clamp_min(1)
         k = (u[:, 0] * n).long()
@@ -185,15 +222,21 @@ class Autoregressive(Model):
         """Log p of every entry given those shown, (B, *E): of any order."""
         features = self.columns.embed(batch.x, shown)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch))
-        params = out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
+        params = (
+            out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
+        )
         return self.columns.law(params).log_prob(batch.x)
 
     def _agnostic_chain(self, batch: Batch, seen: Tensor) -> Tensor:
         """Sum of log p of the entries seen, each given those before it, (B,): D passes."""
-        flat, total, place = seen.flatten(1), batch.x.new_zeros(len(batch)), torch.arange(self.space.dims)
+        flat = seen.flatten(1)
+        total = batch.x.new_zeros(len(batch))
+        place = torch.arange(self.space.dims)
         for i in range(self.space.dims):
             shown = (flat & (place < i)).reshape(seen.shape)
-            total = total + torch.where(flat[:, i], self._entries(batch, shown).flatten(1)[:, i], 0.0)
+            total = total + torch.where(
+                flat[:, i], self._entries(batch, shown).flatten(1)[:, i], 0.0
+            )
         return total
 
     def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -203,7 +246,9 @@ class Autoregressive(Model):
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
-        params = out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
+        params = (
+            out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
+        )
         value = self.columns.law(params).total(batch.x, seen)
         return value, None if stop is None else _log_end(stop, batch.length)
 
@@ -213,42 +258,62 @@ class Autoregressive(Model):
             return out, None
         steps = out.reshape(len(out), self.space.layout[0], -1)
         first = self.columns.column(0).head.size
-        return torch.cat([steps[..., :first], steps[..., first + 1 :]], -1).flatten(1), steps[..., first]
+        return torch.cat([steps[..., :first], steps[..., first + 1 :]], -1).flatten(1), steps[
+            ..., first
+        ]
 
     # ---- walks -----------------------------------------------------------------------------------------------------
 
-    def _walk(self, batch: Batch, noise: Noise, *, greedy: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def _walk(
+        self, batch: Batch, noise: Noise, *, greedy: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Rows with what is hidden drawn along the order, the log weight of each, lengths.
 
         The weight is p of what was known given what came before; of a net that sees all that is known from the start,
         one over p of what was drawn.
         """
         heads = self.heads
-        known, u = batch.present.flatten(1), noise.uniform("x", self.space.dims, max(c.head.uniforms for c in heads))
+        known = batch.present.flatten(1)
+        u = noise.uniform("x", self.space.dims, max(c.head.uniforms for c in heads))
         counted = batch.holes.flatten(1) if self.agnostic else known
-        some, all_ = counted.any(0).tolist(), known.all(0).tolist()  # what no row, or every row, knows costs less
-        x, weight = batch.x.flatten(1).clone(), batch.x.new_zeros(len(batch))
-        within = None if batch.within is None or self.ends else batch.within.flatten(1)
+        some = counted.any(0).tolist()  # what no row, or every row, knows costs less
+        all_ = known.all(0).tolist()
+        x = batch.x.flatten(1).clone()
+        weight = batch.x.new_zeros(len(batch))
+        if batch.within is None or self.ends:
+            within = None
+        else:
+            within = batch.within.flatten(1)
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
-        stepper, stops = self.net.stepper(len(batch), self._side(batch)), noise.uniform("stop", self.space.layout[0])
+        stepper = self.net.stepper(len(batch), self._side(batch))
+        stops = noise.uniform("stop", self.space.layout[0])
         if self.agnostic:
             stepper = self.net.stepper(len(batch), self._side(batch))
-            cast("Passes", stepper).show(self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1))
+            cast("Passes", stepper).show(
+                self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1)
+            )
         with torch.no_grad():
             for v in self.net.order:
                 column = heads[v % self.space.width]
-                params, step = stepper.params(), v // self.space.width
+                params = stepper.params()
+                step = v // self.space.width
                 if self.ends and v % self.space.width == 0:
-                    params, stop = params[:, :-1], params[:, -1].sigmoid()
+                    stop = params[:, -1].sigmoid()
+                    params = params[:, :-1]
                     ended = (stops[:, step] < stop) & (step > 0) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
                 law = column.head.law((params + self.start[column.params])[:, None])
                 here = known[:, v]
                 if not all_[v]:
-                    value = law.mode if greedy else law.draw(u[:, v, None, : column.head.uniforms])
+                    if greedy:
+                        value = law.mode
+                    else:
+                        value = law.draw(u[:, v, None, : column.head.uniforms])
                     x[:, v] = torch.where(here, x[:, v], value[:, 0])
                 if some[v]:
-                    weight = weight + torch.where(counted[:, v], law.log_prob(x[:, v, None])[:, 0], 0.0)
+                    weight = weight + torch.where(
+                        counted[:, v], law.log_prob(x[:, v, None])[:, 0], 0.0
+                    )
                 there = None if within is None else within[:, v, None]
                 stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
         return x.reshape(batch.x.shape), -weight if self.agnostic else weight, length
@@ -261,10 +326,14 @@ class Autoregressive(Model):
         whole = batch.with_x(x)
         return x, self._agnostic_chain(whole, whole.present) + weight
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self._walk(self._nothing(noise, given, length), noise)[0]
 
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
+    def _sample_ended(
+        self, noise: Noise, given: Batch | None, settings: Any
+    ) -> tuple[Tensor, Tensor]:
         """Rows and the lengths at which they ended."""
         x, _, length = self._walk(self._nothing(noise, given, None), noise)
         return x, length
@@ -278,7 +347,9 @@ class Autoregressive(Model):
     @property
     def measure(self) -> str:
         """With an end of its own the length is part of what log p speaks of."""
-        return super().measure.replace("given length", "and length") if self.ends else super().measure
+        if self.ends:
+            return super().measure.replace("given length", "and length")
+        return super().measure
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -300,10 +371,8 @@ class Autoregressive(Model):
 
     def _suffix(self, batch: Batch) -> Tensor:
         """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
-        holes, known = (
-            batch.holes.flatten(1)[:, list(self.net.order)],
-            batch.present.flatten(1)[:, list(self.net.order)],
-        )
+        holes = batch.holes.flatten(1)[:, list(self.net.order)]
+        known = batch.present.flatten(1)[:, list(self.net.order)]
         return ~((holes.cumsum(-1) > 0) & known).any(-1)
 
     def _particles(self, question: Question) -> Scored:
@@ -312,11 +381,14 @@ class Autoregressive(Model):
         noise = question.noise.within("holes").draws(k)
         weight = self._weighed(question.batch.repeat(k), noise)[1].reshape(k, -1)
         value, stderr = log_mean_exp(weight)
-        return Scored(value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr)
+        return Scored(
+            value, Kind.LOWER_BOUND, f"sequential importance sampling, {k} particles", stderr
+        )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Each row by its own holes: ancestral where they end the order, enumerated where few, resampled elsewhere."""
-        late, question = self._suffix(batch), Question(batch, noise, settings, n=n)
+        late = self._suffix(batch)
+        question = Question(batch, noise, settings, n=n)
         few = self._few(batch) & ~late
         ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [(late, self._ancestral)]
         ways += [(few, partial(drawn, self)), (~late & ~few, self._resampled)]
@@ -328,14 +400,17 @@ class Autoregressive(Model):
         return torch.tensor([states_of(self, h) is not None for h in batch.holes])
 
     def _ancestral(self, question: Question) -> Completed:
-        n, batch = question.n, question.batch
+        n = question.n
+        batch = question.batch
         x = self._walk(batch.repeat(n), question.noise.draws(n))[0]
         return Completed(x.reshape(n, *batch.x.shape), "ancestral")
 
     def _resampled(self, question: Question) -> Completed:
-        count, batch = question.settings.particles, question.batch
+        count = question.settings.particles
+        batch = question.batch
         x, weight = self._weighed(batch.repeat(count), cloud(question.noise, count))
-        x, weight = x.reshape(count, *batch.x.shape), weight.reshape(count, -1)
+        x = x.reshape(count, *batch.x.shape)
+        weight = weight.reshape(count, -1)
         return resampled(x, weight, question, "sequential importance sampling")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
@@ -345,17 +420,23 @@ class Autoregressive(Model):
             return best(self, Question(batch, noise, settings))
         tries = [self._walk(batch, noise, greedy=True)[0]]
         tries += list(self._walk(batch.repeat(64), noise.draws(64))[0].reshape(64, *batch.x.shape))
-        values = torch.stack([self._chain(batch.with_x(x), batch.with_x(x).present)[0] for x in tries])
+        values = torch.stack(
+            [self._chain(batch.with_x(x), batch.with_x(x).present)[0] for x in tries]
+        )
         x = torch.stack(tries)[values.argmax(0), torch.arange(len(batch))]
         return Mode(batch.with_x(x), Kind.ESTIMATE, "best of a greedy walk and 64 drawn ones")
 
     def evaluations(self, settings: Any) -> int:
         """A walk computes each activation once; a net of any order makes a pass for each variable."""
-        return self.space.dims if self.agnostic else 1
+        if self.agnostic:
+            return self.space.dims
+        return 1
 
     def how(self, verb: str, settings: Any) -> str:
         """Samples are ancestral."""
-        return "ancestral" if verb == "sample" else super().how(verb, settings)
+        if verb == "sample":
+            return "ancestral"
+        return super().how(verb, settings)
 
 
 def _kind(c: AutoregressiveConfig, space: Space) -> str:
@@ -363,14 +444,21 @@ def _kind(c: AutoregressiveConfig, space: Space) -> str:
     if c.net != "auto":
         return c.net
     image = len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE
-    return "pixel" if image else "sequence" if space.ragged and space.dims >= LARGE else "masked"
+    if image:
+        return "pixel"
+    if space.ragged and space.dims >= LARGE:
+        return "sequence"
+    return "masked"
 
 
-def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, ends: bool) -> CausalNet:
+def _net(
+    c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, ends: bool
+) -> CausalNet:
     """The net that the Config names, or that the size calls for."""
     kind = _kind(c, space)
     heads = [columns.column(v).head for v in range(space.width)]
-    inputs, outputs = [h.features for h in heads], [h.size for h in heads]
+    inputs = [h.features for h in heads]
+    outputs = [h.size for h in heads]
     places = space.dims // space.width
     if kind == "any_order":
         return AnyOrder(inputs * places, outputs * places, c.hidden, context=side)
@@ -384,8 +472,14 @@ def _net(c: AutoregressiveConfig, space: Space, columns: Columns, side: int, *, 
         return Steps(places, space.width, inputs[0], outputs[0] + int(ends), **sizes)
     outputs = [outputs[0] + int(ends), *outputs[1:]]
     natural = list(range(space.dims))
-    order = {"natural": natural, "reverse": natural[::-1]}.get(c.order) if isinstance(c.order, str) else c.order
-    return Masked(inputs * places, outputs * places, order or natural, c.hidden, context=side, window=c.window)
+    order = (
+        {"natural": natural, "reverse": natural[::-1]}.get(c.order)
+        if isinstance(c.order, str)
+        else c.order
+    )
+    return Masked(
+        inputs * places, outputs * places, order or natural, c.hidden, context=side, window=c.window
+    )
 
 
 def _by_variable(owner: Tensor) -> Tensor:
@@ -413,14 +507,18 @@ def _merged(scores: list[tuple[Tensor, Scored]], rows: int) -> Scored:
     stderr = torch.zeros_like(value)
     for where, scored in scores[1:]:
         value[where] = scored.value
-        stderr[where] = scored.stderr if scored.stderr is not None else 0.0
+        if scored.stderr is not None:
+            stderr[where] = scored.stderr
+        else:
+            stderr[where] = 0.0
     kind, how = max((s.kind, s.how) for where, s in scores if bool(where.any()))
     return Scored(value, kind, how, stderr if kind is not Kind.EXACT else None)
 
 
 def _gathered(parts: list[tuple[Tensor, Completed]], batch: Batch, n: int) -> Completed:
     """Completions of several sets of rows, each row by its own; the weakest kind is that of all."""
-    x, ess = batch.x.new_zeros(n, *batch.x.shape), batch.x.new_full((len(batch),), float(n))
+    x = batch.x.new_zeros(n, *batch.x.shape)
+    ess = batch.x.new_full((len(batch),), float(n))
     for where, part in parts:
         x[:, where] = part.x
         ess[where] = part.ess if part.ess is not None else float(n)

@@ -37,28 +37,44 @@ ROWS = 8192
 class BayesNetConfig(Config):
     """Options of `bayes_net`."""
 
-    components: int = option(1, "trees, of which each row has one: above 1 a mixture, over categories", ge=1)
+    components: int = option(
+        1, "trees, of which each row has one: above 1 a mixture, over categories", ge=1
+    )
     parents: dict[str, tuple[str | int, ...]] | None = option(
-        None, "the graph: the parents of each variable that has any, by name or number; None: a tree is learned"
+        None,
+        "the graph: the parents of each variable that has any, by name or number; None: a tree is learned",
     )
     smoothing: float = option(
-        1.0, "weight of rows spread evenly over all states, which every table is told besides its own", "objective",
+        1.0,
+        "weight of rows spread evenly over all states, which every table is told besides its own",
+        "objective",
         ge=0,
-    )  # fmt: skip
-    restarts: int = option(3, "starts of a mixture, of which the likeliest after `trial` passes goes on", "optimiser",
-                           ge=1)  # fmt: skip
+    )
+    restarts: int = option(
+        3,
+        "starts of a mixture, of which the likeliest after `trial` passes goes on",
+        "optimiser",
+        ge=1,
+    )
     trial: int = option(5, "passes of EM that a start is judged by", "optimiser", ge=0)
-    passes: int = option(100, "most passes of EM: of mixtures, and where entries are missing", "optimiser", ge=1)
-    tolerance: float = option(1e-5, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+    passes: int = option(
+        100, "most passes of EM: of mixtures, and where entries are missing", "optimiser", ge=1
+    )
+    tolerance: float = option(
+        1e-5, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "bayes_net", "Bayesian network", "classical",
-        "Chow & Liu, Approximating discrete probability distributions with dependence trees", 1968,
+        "bayes_net",
+        "Bayesian network",
+        "classical",
+        "Chow & Liu, Approximating discrete probability distributions with dependence trees",
+        1968,
         "Variables that depend on a few others: a learned tree, a mixture of trees, or your own graph, all exact.",
     )
-)  # fmt: skip
+)
 class BayesNet(Model):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
@@ -69,12 +85,17 @@ class BayesNet(Model):
     Config = BayesNetConfig
     natural_dtype = torch.float64
 
-    def __init__(self, config: BayesNetConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: BayesNetConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         if space.real:
             self.preprocessor = Reals(space)
             self.default_effort = 8 if self.preprocessor.stochastic else 1
-        self.codes = label(config.components) if config.components > 1 else None
+        if config.components > 1:
+            self.codes = label(config.components)
+        else:
+            self.codes = None
         self.net = _net(config, space)
         for name, value in self.net.blank().items():
             self.register_buffer(name, value)
@@ -86,7 +107,9 @@ class BayesNet(Model):
         if space.ragged:
             return "a graph is over a fixed number of variables: take `hmm`, or `autoregressive`"
         if not space.real and not space.discrete:
-            return "its tables need finitely many states, its regressions reals alone: take `mixture`"
+            return (
+                "its tables need finitely many states, its regressions reals alone: take `mixture`"
+            )
         return _refused_graph(config, space) or _refused_size(config, space)
 
     @classmethod
@@ -102,9 +125,13 @@ class BayesNet(Model):
             return plates.rows(self, z, x=x, ties=(plates.Edge("z", "x"),), learned=("z", "x"))
         types = self.space.columns * (self.space.dims // self.space.width)
         names = entry_names(self.space)
-        nodes = tuple(plates.Node(n, "observed", vector(1, v)) for n, v in zip(names, types, strict=True))
+        nodes = tuple(
+            plates.Node(n, "observed", vector(1, v)) for n, v in zip(names, types, strict=True)
+        )
         return plates.Graph(
-            nodes, tuple(plates.Edge(*edge) for edge in self.edges[0]), (plates.plate_of_rows(self, nodes),)
+            nodes,
+            tuple(plates.Edge(*edge) for edge in self.edges[0]),
+            (plates.plate_of_rows(self, nodes),),
         )
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -115,8 +142,19 @@ class BayesNet(Model):
     def learner(self) -> EM:
         """One pass of counts where that is enough, EM for mixtures and where something is missing."""
         config: BayesNetConfig = self.config
-        passes = config.passes if self.net.holes or config.components > 1 else 1
-        return EM(self._start, self._expect, self.net.maximise, self._assign, passes, config.tolerance, rows=ROWS)
+        if self.net.holes or config.components > 1:
+            passes = config.passes
+        else:
+            passes = 1
+        return EM(
+            self._start,
+            self._expect,
+            self.net.maximise,
+            self._assign,
+            passes,
+            config.tolerance,
+            rows=ROWS,
+        )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """As the net begins, from some of the rows."""
@@ -126,7 +164,9 @@ class BayesNet(Model):
         stride = max(1, task.rows // START_ROWS)
         batch = thinned((b for b, _ in task.everything(ROWS)), stride)
         x, known = self._view(batch)
-        return self.net.start(x, known, batch.weights.double(), noise[:1], config.restarts, config.trial)
+        return self.net.start(
+            x, known, batch.weights.double(), noise[:1], config.restarts, config.trial
+        )
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         return self.net.expect(*self._view(batch), batch.weights.double(), now)
@@ -170,19 +210,27 @@ class BayesNet(Model):
 
     @property
     def _layout(self) -> tuple[int, ...]:
-        return self.space.layout if self.preprocessor is None else self.preprocessor.out.layout
+        if self.preprocessor is None:
+            return self.space.layout
+        return self.preprocessor.out.layout
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
     def _why_not(self, verb: str) -> str | None:
         alone = self.config.components == 1
-        return "one net has no components to tell apart: take components=10" if verb == "encode" and alone else None
+        if verb == "encode" and alone:
+            return "one net has no components to tell apart: take components=10"
+        return None
 
     def how(self, verb: str, settings: Any) -> str:
         """What kind of net."""
         m = self.config.components
-        return f"mixture of {m} trees" if m > 1 else "tree" if self.config.parents is None else "given graph"
+        if m > 1:
+            return f"mixture of {m} trees"
+        if self.config.parents is None:
+            return "tree"
+        return "given graph"
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         value = self.net.log_prob(*self._view(batch), self.fitted)
@@ -194,9 +242,16 @@ class BayesNet(Model):
         logits = self.net.posterior(*self._view(batch), self.fitted).to(self.dtype)
         return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        space = self.space if self.preprocessor is None else self.preprocessor.out
-        return self._as_x(self.net.draw(*self._view(missing(space, noise.rows, self._anchor)), self.fitted, noise))
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        if self.preprocessor is None:
+            space = self.space
+        else:
+            space = self.preprocessor.out
+        return self._as_x(
+            self.net.draw(*self._view(missing(space, noise.rows, self._anchor)), self.fitted, noise)
+        )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         drawn = self.net.draw(*self._view(batch), self.fitted, noise.draws(n))
@@ -210,12 +265,19 @@ class BayesNet(Model):
             return found
         x, sure = self.net.mode(*self._view(batch), self.fitted)
         kind = Kind.EXACT if sure and self._plain else Kind.ESTIMATE
-        return Mode(batch.with_x(self._as_x(x)), kind, "greatest in place of sums" if sure else "peaks of the trees")
+        return Mode(
+            batch.with_x(self._as_x(x)),
+            kind,
+            "greatest in place of sums" if sure else "peaks of the trees",
+        )
 
     @property
     def _plain(self) -> bool:
         """Whether a peak in model units is a peak in data units."""
-        return all(v.type != "real" or v.lower is v.upper is v.resolution is None for v in self.space.variables)
+        return all(
+            v.type != "real" or v.lower is v.upper is v.resolution is None
+            for v in self.space.variables
+        )
 
 
 def _sizes(space: Space) -> list[int]:
@@ -225,11 +287,17 @@ def _sizes(space: Space) -> list[int]:
 
 def _net(config: BayesNetConfig, space: Space) -> Net:
     """The law that the options and the Space ask for."""
-    found = None if config.parents is None else looked_up(entry_names(space), config.parents)
+    if config.parents is None:
+        found = None
+    else:
+        found = looked_up(entry_names(space), config.parents)
     if space.real:
         return Linear(space.dims, found)
     if found is None or max(map(len, found)) <= 1:
-        parent = None if found is None else torch.tensor([above[0] if above else -1 for above in found])
+        if found is None:
+            parent = None
+        else:
+            parent = torch.tensor([above[0] if above else -1 for above in found])
         return Trees(_sizes(space), config.components, config.smoothing, parent)
     return Graph(_sizes(space), found, config.smoothing)
 
@@ -254,10 +322,15 @@ def _refused_size(config: BayesNetConfig, space: Space) -> str | None:
     if space.real:
         return None
     sizes = _sizes(space)
-    found = None if config.parents is None else looked_up(entry_names(space), config.parents)
+    if config.parents is None:
+        found = None
+    else:
+        found = looked_up(entry_names(space), config.parents)
     if found is not None and max(map(len, found)) > 1:
         wide = max(math.prod(sizes[i] for i in (*above, j)) for j, above in enumerate(found))
-        return None if wide <= WIDE else f"a table of {wide:.3g} numbers is too large: give fewer parents"
+        if wide <= WIDE:
+            return None
+        return f"a table of {wide:.3g} numbers is too large: give fewer parents"
     total = config.components * (len(sizes) * max(sizes)) ** 2
     if total <= MOST:
         return None

@@ -35,30 +35,42 @@ class CRFConfig(Config):
 
     window: int = option(2, "steps before and after whose features a label is told by", ge=0)
     templates: tuple[str, ...] | None = option(
-        None, "which codes make an indicator together, each a column[offset], joined by bars; none: each column, each "
+        None,
+        "which codes make an indicator together, each a column[offset], joined by bars; none: each column, each "
         "offset of the window, and neighbours in pairs",
-    )  # fmt: skip
+    )
     least: int = option(1, "times that an indicator must occur in the training part", ge=1)
     pairs: Literal["seen", "all"] = option(
         "seen", "which indicators go with which labels: those seen together, or all with all"
     )
     l2: float = option(
-        1.0, "l2 times the sum of squared weights is added to the sum of -log p over the items", "objective", ge=0
+        1.0,
+        "l2 times the sum of squared weights is added to the sum of -log p over the items",
+        "objective",
+        ge=0,
     )
     l1: float = option(
-        0.0, "l1 times the sum of absolute weights is added to the sum of -log p over the items", "objective", ge=0
+        0.0,
+        "l1 times the sum of absolute weights is added to the sum of -log p over the items",
+        "objective",
+        ge=0,
     )
     iterations: int = option(200, "most iterations of L-BFGS", "optimiser", ge=1)
-    tolerance: float = option(1e-6, "L-BFGS stops where no slope of the mean objective is steeper", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-6, "L-BFGS stops where no slope of the mean objective is steeper", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "crf", "Conditional random field", "classical",
-        "Lafferty, McCallum & Pereira, Conditional random fields", 2001,
+        "crf",
+        "Conditional random field",
+        "classical",
+        "Lafferty, McCallum & Pereira, Conditional random fields",
+        2001,
         "Tags of words, phases of a series: p(labels | features), discriminative, with exact marginals and best path.",
     )
-)  # fmt: skip
+)
 class CRF(Model):
     """p(y | g) in proportion to exp(sum_t w[y_t] . f(g, t) + step[y_t-1, y_t]): labels y of steps, features f of steps.
 
@@ -76,15 +88,21 @@ class CRF(Model):
 
     def __init__(self, config: CRFConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        self.codes, self.k = space, int(space.variables[0].states)
+        self.codes = space
+        self.k = int(space.variables[0].states)
         self.stepwise = self.conditional = given_space is not None and given_space.ragged
         self.indicators: Indicators | None = None
         self.numbers: list[int] = []
         if given_space is not None and self.stepwise:
             self.indicators = Indicators(given_space, config.templates, config.window)
-            self.numbers = [i for i, v in enumerate(given_space.columns) if v.type in {"real", "count"}]
+            self.numbers = [
+                i for i, v in enumerate(given_space.columns) if v.type in {"real", "count"}
+            ]
         shifts = 2 * config.window + 1
-        wide = 2 * shifts * len(self.numbers) if self.stepwise else (given_space.label or 0) if given_space else 0
+        if self.stepwise:
+            wide = 2 * shifts * len(self.numbers)
+        else:
+            wide = (given_space.label or 0) if given_space else 0
         self.offsets = range(-config.window, config.window + 1)
         self.weight = nn.Parameter(torch.zeros(0))
         self.slope = nn.Parameter(torch.zeros(1 + wide, self.k))
@@ -119,7 +137,8 @@ class CRF(Model):
         """Labels, each tied to the one before, under what is given step by step."""
         one = plates.entry(self.space)
         y, before = (plates.Node("y", "observed", one, index) for index in ("t", "t-1"))
-        nodes, theta = (before, *self._told(), y), plates.theta(self)
+        nodes = (before, *self._told(), y)
+        theta = plates.theta(self)
         ties = (plates.Edge(before.key, y.key, "link"), *plates.edges(nodes[1:-1], y.key))
         stepwise = nodes[1:] if self.stepwise else nodes[-1:]
         inner = plates.Plate(plates.steps(self.space), tuple(n.key for n in stepwise))
@@ -133,13 +152,17 @@ class CRF(Model):
         space = self.given_space
         if not self.stepwise:
             return (plates.Node("given", "given", space),)
-        return (plates.Node("given", "given", vector(space.width, space.columns, space.names), "t"),)
+        return (
+            plates.Node("given", "given", vector(space.width, space.columns, space.names), "t"),
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         """Which indicators there are, which label each was seen with, and which label follows which."""
-        self.items, codes, labels = 0.0, [], []
+        self.items = 0.0
+        codes = []
+        labels = []
         linked = torch.zeros(self.k, self.k, dtype=torch.float64)
         for batch in source.chunks(CHUNK):
             view = self._view(batch.to(dtype=self.dtype))
@@ -149,7 +172,10 @@ class CRF(Model):
             if self.indicators is not None:
                 codes.append(self.indicators.codes(view.features, view.told, view.length))
         everything = self.config.pairs == "all"
-        self.linked = torch.ones_like(self.linked) if everything else (linked > 0).to(self.linked)
+        if everything:
+            self.linked = torch.ones_like(self.linked)
+        else:
+            self.linked = (linked > 0).to(self.linked)
         if self.indicators is not None:
             self.indicators.fit(codes, self.config.least)
             self.seen = self._pairs(codes, labels)
@@ -172,7 +198,10 @@ class CRF(Model):
     def _scale(self, source: Source) -> None:
         """Location and scale of the numbers among the features."""
         views = [self._view(batch.to(dtype=self.dtype)) for batch in source.chunks(CHUNK)]
-        x, known = (torch.cat([getattr(v, name)[:, self.numbers] for v in views]) for name in ("features", "told"))
+        x, known = (
+            torch.cat([getattr(v, name)[:, self.numbers] for v in views])
+            for name in ("features", "told")
+        )
         mean, std = standardised(x, known.to(x), x.new_ones(len(x)))
         self.mean, self.std = mean.to(self.mean), std.to(self.std)
 
@@ -180,19 +209,28 @@ class CRF(Model):
         """L-BFGS on all items; penalties are counted as CRFsuite counts them, on the sum over items."""
         config: CRFConfig = self.config
         return FullBatch(
-            partial(self.__call__, phase="full"), [self.weight, self.slope, self.step], l1=config.l1 / self.items,
-            l2=2 * config.l2 / self.items, iterations=config.iterations, tolerance=config.tolerance,
-            memory=MEMORY, rows=CHUNK,
-        )  # fmt: skip
+            partial(self.__call__, phase="full"),
+            [self.weight, self.slope, self.step],
+            l1=config.l1 / self.items,
+            l2=2 * config.l2 / self.items,
+            iterations=config.iterations,
+            tolerance=config.tolerance,
+            memory=MEMORY,
+            rows=CHUNK,
+        )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p(labels that are known | features) of each item, (B,)."""
         view = self._view(batch)
-        unary, step, first = self._unary(view, batch), self._steps, self.step.new_zeros(self.k)
+        unary = self._unary(view, batch)
+        step = self._steps
+        first = self.step.new_zeros(self.k)
         whole = log_sums(first, step, unary, view.length)
         if bool(view.known.all()):
             return {"nll": whole - _score(unary, step, view)}
-        return {"nll": whole - log_sums(first, step, self._held(unary, view.y, view.known), view.length)}
+        return {
+            "nll": whole - log_sums(first, step, self._held(unary, view.y, view.known), view.length)
+        }
 
     def train(self, mode: bool = True) -> CRF:
         """Learning keeps the indicators of its rows; asking lets go of them."""
@@ -207,7 +245,9 @@ class CRF(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """That it is discriminative."""
-        return ("Discriminative: it says how likely labels are given their features, and nothing of the features.",)
+        return (
+            "Discriminative: it says how likely labels are given their features, and nothing of the features.",
+        )
 
     # ---- features --------------------------------------------------------------------------------------------------
 
@@ -220,20 +260,33 @@ class CRF(Model):
         assert batch.length is not None
         inside = batch.within
         assert inside is not None
-        features, told = batch.x.new_zeros(int(batch.length.sum()), 0), None
+        features = batch.x.new_zeros(int(batch.length.sum()), 0)
+        told = None
         if self.stepwise and batch.given is not None and batch.given.length is not None:
             odd = (batch.given.length != batch.length).nonzero().flatten().tolist()
             if odd:
-                steps, labels = int(batch.given.length[odd[0]]), int(batch.length[odd[0]])
-                do = "give as many of both" if steps else "it tells labels from features: give them"
-                raise BadData(f"{labels} labels but {steps} steps of features", where=f"row {odd[0]}", do=do)
+                steps = int(batch.given.length[odd[0]])
+                labels = int(batch.length[odd[0]])
+                if steps:
+                    do = "give as many of both"
+                else:
+                    do = "it tells labels from features: give them"
+                raise BadData(
+                    f"{labels} labels but {steps} steps of features", where=f"row {odd[0]}", do=do
+                )
             given = batch.given
-            within, flat = given.within, (given.x if given.x.dim() > 2 else given.x[..., None])
+            within = given.within
+            flat = given.x if given.x.dim() > 2 else given.x[..., None]
             assert within is not None
             rows = within if within.dim() == 2 else within[..., 0]
-            seen = given.present if given.x.dim() > 2 else given.present[..., None]
-            features, told = flat[rows], seen[rows]
-        told = torch.ones_like(features, dtype=torch.bool) if told is None else told
+            if given.x.dim() > 2:
+                seen = given.present
+            else:
+                seen = given.present[..., None]
+            features = flat[rows]
+            told = seen[rows]
+        if told is None:
+            told = torch.ones_like(features, dtype=torch.bool)
         return View(batch.x[inside].long(), batch.present[inside], batch.length, features, told)
 
     def _dense(self, view: View, batch: Batch) -> Tensor:
@@ -241,7 +294,9 @@ class CRF(Model):
         one = view.features.new_ones(len(view.y), 1)
         if self.stepwise and self.numbers:
             known = view.told[:, self.numbers].to(one)
-            x = torch.cat([(view.features[:, self.numbers] - self.mean) / self.std * known, known], -1)
+            x = torch.cat(
+                [(view.features[:, self.numbers] - self.mean) / self.std * known, known], -1
+            )
             return torch.cat([one, *(view.shifted(x, offset) for offset in self.offsets)], -1)
         if self.stepwise or batch.given is None:
             return one
@@ -253,18 +308,27 @@ class CRF(Model):
         unary = self._dense(view, batch) @ self.slope
         if self.indicators is None or not len(self.seen):
             return unary
-        table = self.weight.new_zeros(self.indicators.size * self.k).index_copy(0, self.seen, self.weight)
-        product: Tensor = SparseProduct.apply(table.unflatten(0, (-1, self.k)), self._sparse(view, batch))
+        table = self.weight.new_zeros(self.indicators.size * self.k).index_copy(
+            0, self.seen, self.weight
+        )
+        product: Tensor = SparseProduct.apply(
+            table.unflatten(0, (-1, self.k)), self._sparse(view, batch)
+        )
         return unary + product
 
     def _sparse(self, view: View, batch: Batch) -> Sparse:
         """Indicators of the steps; those of rows to learn from are kept from one iteration to the next."""
         assert self.indicators is not None
         ids = batch.ids
-        name = (int(ids[0]), int(ids[-1]), len(ids)) if self.training and len(ids) else None
+        if self.training and len(ids):
+            name = (int(ids[0]), int(ids[-1]), len(ids))
+        else:
+            name = None
         if name is not None and name in self.kept:
             return self.kept[name]
-        found = self.indicators.sparse(self.indicators.codes(view.features, view.told, view.length), self.dtype)
+        found = self.indicators.sparse(
+            self.indicators.codes(view.features, view.told, view.length), self.dtype
+        )
         if name is not None:
             self.kept[name] = found
         return found
@@ -290,14 +354,18 @@ class CRF(Model):
         unary[inside] = self._unary(view, batch)
         first = self.step.new_zeros(self.k)
         held = self._held(unary, batch.x.long(), batch.present)
-        return Paths(first, self._steps, unary, batch.length), Paths(first, self._steps, held, batch.length)
+        return Paths(first, self._steps, unary, batch.length), Paths(
+            first, self._steps, held, batch.length
+        )
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
     def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
         """As many labels as there are steps of features."""
-        return given.length if self.stepwise and given is not None else super().draw_length(noise, given)
+        if self.stepwise and given is not None:
+            return given.length
+        return super().draw_length(noise, given)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         whole, held = self._paths(batch)
@@ -308,10 +376,22 @@ class CRF(Model):
         assert batch.length is not None
         held = self._paths(batch)[1]
         chain = Steering(held.log_first, held.log_step)
-        return StateLaw(self.space, batch.ids, Kind.EXACT, "forward and backward", chain, held.unary, batch.length)
+        return StateLaw(
+            self.space,
+            batch.ids,
+            Kind.EXACT,
+            "forward and backward",
+            chain,
+            held.unary,
+            batch.length,
+        )
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        return self._drawn(unseen(self.space, noise, length, self.step).given_as(given), noise, 1)[0]
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        return self._drawn(unseen(self.space, noise, length, self.step).given_as(given), noise, 1)[
+            0
+        ]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(self._drawn(batch, noise.draws(n), n), "labels drawn backwards")
@@ -323,7 +403,9 @@ class CRF(Model):
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The best path that holds the known labels (Viterbi 1967)."""
-        return Mode(batch.with_x(self._paths(batch)[1].best()[0].to(self.dtype)), Kind.EXACT, "best path")
+        return Mode(
+            batch.with_x(self._paths(batch)[1].best()[0].to(self.dtype)), Kind.EXACT, "best path"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,41 +37,63 @@ from likeness.routes.enumerate_states import drawn
 
 LARGE = 400  # entries from which images and signals get a U-Net
 FEW_LEVELS = 16  # ordered levels up to which an entry is a code
-BETAS = (0.1, 20.0)  # steps of ddpm times their noise, first and last: 1e-4 to 0.02 where there are 1,000
+BETAS = (
+    0.1,
+    20.0,
+)  # steps of ddpm times their noise, first and last: 1e-4 to 0.02 where there are 1,000
 
 
 class DiffusionConfig(GradientConfig):
     """Options of `diffusion`."""
 
     process: Literal["auto", "gaussian", "masked"] = option(
-        "auto", "noise on reals, or codes hidden one by one; auto hides codes where every entry is one"
+        "auto",
+        "noise on reals, or codes hidden one by one; auto hides codes where every entry is one",
     )
     path: Literal["flow_matching", "cosine", "ddpm", "edm"] = option(
-        "flow_matching", "how data turn into noise: straight lines, two schedules of fixed variance, growing variance"
+        "flow_matching",
+        "how data turn into noise: straight lines, two schedules of fixed variance, growing variance",
     )
     noise_min: float = option(
-        1e-3, "least noise, in standard deviations of the data: what is finer is blurred", gt=0, lt=1
+        1e-3,
+        "least noise, in standard deviations of the data: what is finer is blurred",
+        gt=0,
+        lt=1,
     )
-    noise_max: float = option(80.0, "largest noise of the path edm, in standard deviations of the data", gt=1)
+    noise_max: float = option(
+        80.0, "largest noise of the path edm, in standard deviations of the data", gt=1
+    )
     chain: int = option(1000, "steps of the path ddpm, over which its bound is taken", ge=200)
     net: Literal["auto", "mlp", "unet", "sequence"] = option(
-        "auto", "a residual MLP, a U-Net for images and signals, a transformer for ragged rows; auto: by Space and size"
+        "auto",
+        "a residual MLP, a U-Net for images and signals, a transformer for ragged rows; auto: by Space and size",
     )
     width: int = option(128, "width of the net", ge=8)
-    depth: int = option(3, "residual blocks: of the MLP, at each size of the U-Net, of the transformer", ge=1)
-    fade: bool = option(True, "whether the net's output falls with the noise, so that fine noise need not be learned")
+    depth: int = option(
+        3, "residual blocks: of the MLP, at each size of the U-Net, of the transformer", ge=1
+    )
+    fade: bool = option(
+        True,
+        "whether the net's output falls with the noise, so that fine noise need not be learned",
+    )
     context: int = option(64, "numbers that stand for what is given", ge=1)
     times: Literal["log_normal", "log_snr", "uniform"] = option(
-        "log_normal", "density of the times that training draws: log noise normal, log-SNR uniform, time uniform",
+        "log_normal",
+        "density of the times that training draws: log noise normal, log-SNR uniform, time uniform",
         "objective",
-    )  # fmt: skip
-    times_mean: float = option(-1.2, "mean of the log noise, in log standard deviations of the data", "objective")
+    )
+    times_mean: float = option(
+        -1.2, "mean of the log noise, in log standard deviations of the data", "objective"
+    )
     times_std: float = option(1.2, "its standard deviation", "objective", gt=0)
     weight: Literal["net", "noise", "data"] = option(
-        "net", "the squared error that training minimises: of the net's own target, of the noise, of the data",
+        "net",
+        "the squared error that training minimises: of the net's own target, of the noise, of the data",
         "objective",
-    )  # fmt: skip
-    steps: int = option(25, "steps of a solver where Settings name none; completion takes twice as many", ge=1)
+    )
+    steps: int = option(
+        25, "steps of a solver where Settings name none; completion takes twice as many", ge=1
+    )
     lr: float = option(5e-3, "peak learning rate of Adam", "optimiser", gt=0)
     batch: int = option(512, "rows a step", "optimiser", ge=1)
 
@@ -86,23 +108,38 @@ class DiffusionSettings(Settings):
         None, "steps of the solver and of the ODE of log p, or in which codes are revealed", ge=1
     )
     eta: float = option(0.0, "share of the chain's noise that ddim draws anew", ge=0, le=1)
-    grid: Literal["bent", "karras", "log_snr", "uniform"] = option("bent", "where on the path the solver's steps lie")
-    guidance: float = option(1.0, "scale of classifier-free guidance; 1 is none, any other samples another law", ge=0)
+    grid: Literal["bent", "karras", "log_snr", "uniform"] = option(
+        "bent", "where on the path the solver's steps lie"
+    )
+    guidance: float = option(
+        1.0, "scale of classifier-free guidance; 1 is none, any other samples another law", ge=0
+    )
     path: bool = option(False, "keep items along the way in Draws.path")
     likelihood: Literal["auto", "ode", "bound"] = option(
-        "auto", "log p by the probability-flow ODE or by the variational bound; auto: the ODE for few reals"
+        "auto",
+        "log p by the probability-flow ODE or by the variational bound; auto: the ODE for few reals",
     )
-    exact_trace: int = option(16, "most entries for which the ODE's trace is exact; beyond, probes estimate it", ge=0)
-    particles: int = option(128, "weighted particles of each row, where completion needs them", ge=1)
-    corrected: bool = option(True, "weigh completions by particles; without, observed entries are only put in place")
+    exact_trace: int = option(
+        16, "most entries for which the ODE's trace is exact; beyond, probes estimate it", ge=0
+    )
+    particles: int = option(
+        128, "weighted particles of each row, where completion needs them", ge=1
+    )
+    corrected: bool = option(
+        True, "weigh completions by particles; without, observed entries are only put in place"
+    )
 
 
 @register(
     Card(
-        "diffusion", "Diffusion", "latent", "Karras, Aittala, Aila, Laine, The design space of diffusion", 2022,
+        "diffusion",
+        "Diffusion",
+        "latent",
+        "Karras, Aittala, Aila, Laine, The design space of diffusion",
+        2022,
         "Noise taken away step by step: the best samples, densities of reals, bounds for all else.",
     )
-)  # fmt: skip
+)
 class Diffusion(Model):
     """A denoiser x_hat = E[x_0 | x_t] on a path from data to noise, or any-order conditionals of hidden codes.
 
@@ -111,10 +148,13 @@ class Diffusion(Model):
     are filled by a Gaussian, codes that are hidden stay so.
     """
 
-    Config, Settings = DiffusionConfig, DiffusionSettings
+    Config = DiffusionConfig
+    Settings = DiffusionSettings
     process: Process
 
-    def __init__(self, config: DiffusionConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: DiffusionConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
         if _coded(config, space):
@@ -125,9 +165,14 @@ class Diffusion(Model):
             inner = self.preprocessor.out
             self.filler = GaussianFiller(inner)
             self.process = Noised(
-                self._net(inner), _path(config), inner, times=partial(_TIMES[config.times], config),
-                weight=WEIGHTS[config.weight], steps=config.steps, counted=self.preprocessor.stochastic,
-            )  # fmt: skip
+                self._net(inner),
+                _path(config),
+                inner,
+                times=partial(_TIMES[config.times], config),
+                weight=WEIGHTS[config.weight],
+                steps=config.steps,
+                counted=self.preprocessor.stochastic,
+            )
             self.codes = vector(inner.dims)
         self.default_effort = max(self.process.effort(self.Settings()), 1)
 
@@ -135,13 +180,21 @@ class Diffusion(Model):
         """A net of reals, or of codes with so many states."""
         c: DiffusionConfig = self.config
         return Timed(
-            space.layout, _body(c, space), per=states or 1, width=c.width, depth=c.depth, ragged=space.ragged,
-            context=c.context if self.context is not None else 0, fade=c.fade and states is None,
-        )  # fmt: skip
+            space.layout,
+            _body(c, space),
+            per=states or 1,
+            width=c.width,
+            depth=c.depth,
+            ragged=space.ragged,
+            context=c.context if self.context is not None else 0,
+            fade=c.fade and states is None,
+        )
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        if config.process == "masked" and not (space.discrete and all(v.type != "real" for v in space.variables)):
+        if config.process == "masked" and not (
+            space.discrete and all(v.type != "real" for v in space.variables)
+        ):
             return "codes are hidden one by one only where every entry has finitely many: take process=gaussian"
         if config.net == "unet" and (space.ragged or len(space.shape) < 2):
             return "a U-Net takes images (C, H, W) or signals (C, T) of one size: take net=mlp"
@@ -152,19 +205,37 @@ class Diffusion(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick diffusion for checks."""
-        sizes = {"width": 32, "depth": 1, "context": 16, "batch": 128, "lr": 1e-2, "ema": 0.98, "steps": 6}
-        return {**sizes, "net": "mlp"} if space.real else sizes
+        sizes = {
+            "width": 32,
+            "depth": 1,
+            "context": 16,
+            "batch": 128,
+            "lr": 1e-2,
+            "ema": 0.98,
+            "steps": 6,
+        }
+        if space.real:
+            return {**sizes, "net": "mlp"}
+        return sizes
 
     def graph(self) -> plates.Graph:
         """Noise x_T, from which less and less noisy x_t lead to x_0, the data."""
-        noise, start = self.codes or self.space, "noise" if self.codes else "all hidden"
-        last, now, after = (plates.Node("x", "latent", noise, i, n) for i, n in (("T", start), ("t", ""), ("t-1", "")))
+        noise = self.codes or self.space
+        start = "noise" if self.codes else "all hidden"
+        last, now, after = (
+            plates.Node("x", "latent", noise, i, n)
+            for i, n in (("T", start), ("t", ""), ("t-1", ""))
+        )
         x = plates.Node("x", "observed", self.space, "0")
         ties = (
-            plates.Edge(last.key, now.key, "steps"), plates.Edge(now.key, after.key),
-            plates.Edge(after.key, x.key, "steps"), plates.Edge(after.key, now.key, "encoder"),
-        )  # fmt: skip
-        return plates.rows(self, last, now, after, x=x, ties=ties, under=(after.key,), learned=(after.key,))
+            plates.Edge(last.key, now.key, "steps"),
+            plates.Edge(now.key, after.key),
+            plates.Edge(after.key, x.key, "steps"),
+            plates.Edge(after.key, now.key, "encoder"),
+        )
+        return plates.rows(
+            self, last, now, after, x=x, ties=ties, under=(after.key,), learned=(after.key,)
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -174,7 +245,9 @@ class Diffusion(Model):
 
     def learner(self) -> Gradient:
         """Denoising, or revealing."""
-        return Gradient((Phase("denoise", partial(self.__call__, phase="denoise"), list(self.parameters())),))
+        return Gradient(
+            (Phase("denoise", partial(self.__call__, phase="denoise"), list(self.parameters())),)
+        )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The process' loss, (B,)."""
@@ -183,30 +256,48 @@ class Diffusion(Model):
     def criterion(self, batch: Batch, noise: Noise) -> Tensor:
         """Minus the bound on log p, (B,), of a few draws."""
         settings = self.Settings(likelihood="bound")
-        return -self._score(batch.to(dtype=self.dtype, device=self.device), noise, CRITERION_DRAWS, settings).value
+        return -self._score(
+            batch.to(dtype=self.dtype, device=self.device), noise, CRITERION_DRAWS, settings
+        ).value
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
-    def _told(self, given: Batch | None, length: Tensor | None, rows: int, settings: Any = None) -> Told:
+    def _told(
+        self, given: Batch | None, length: Tensor | None, rows: int, settings: Any = None
+    ) -> Told:
         """What the net is told beside values and time; with guidance also the context that says nothing."""
         guided = settings is not None and settings.guidance != 1
         if guided and self.given_space is None:
-            raise BadConfig("guidance needs something that is given", do="fit with given=..., or leave guidance at 1")
-        told = Told(self._vector(given, rows), length, null=self._vector(None, rows) if guided else None)
+            raise BadConfig(
+                "guidance needs something that is given",
+                do="fit with given=..., or leave guidance at 1",
+            )
+        told = Told(
+            self._vector(given, rows), length, null=self._vector(None, rows) if guided else None
+        )
         if length is None or not self.space.ragged:
             return told._replace(length=None)
-        shape = self.space.layout if self.preprocessor is None else self.preprocessor.out.layout
-        return told._replace(present=Batch(self._anchor.expand(rows, *shape), length=length).present)
+        if self.preprocessor is None:
+            shape = self.space.layout
+        else:
+            shape = self.preprocessor.out.layout
+        return told._replace(
+            present=Batch(self._anchor.expand(rows, *shape), length=length).present
+        )
 
     def _vector(self, given: Batch | None, rows: int) -> Tensor | None:
         if self.context is None:
             return None
         assert self.given_space is not None
-        vector: Tensor = self.context(given if given is not None else missing(self.given_space, rows, self._anchor))
+        vector: Tensor = self.context(
+            given if given is not None else missing(self.given_space, rows, self._anchor)
+        )
         return vector
 
     def _marginal(self, batch: Batch) -> str | None:
-        return None if self.process.holes else super()._marginal(batch)
+        if self.process.holes:
+            return None
+        return super()._marginal(batch)
 
     def _pooled(self, values: Tensor, settings: Any) -> tuple[Tensor, Tensor | None]:
         """Logs are averaged where each is itself drawn: the mean of their exponentials would be no bound."""
@@ -215,34 +306,53 @@ class Diffusion(Model):
         return values.mean(0), standard_error(values)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        return self.process.score(batch, noise, self._told(batch.given, batch.length, len(batch)), effort, settings)
+        return self.process.score(
+            batch, noise, self._told(batch.given, batch.length, len(batch)), effort, settings
+        )
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self.process.walk(noise, self._told(given, length, noise.rows, settings), settings)
 
-    def _trajectory(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor | None:
+    def _trajectory(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor | None:
         if not settings.path:
             return None
         seen: list[Tensor] = []
-        self.process.walk(noise, self._told(given, length, noise.rows, settings), settings, seen.append)
+        self.process.walk(
+            noise, self._told(given, length, noise.rows, settings), settings, seen.append
+        )
         return torch.stack(seen, 1)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         if self.process.summed and settings.corrected and settings.guidance == 1:
             return drawn(self, Question(batch, noise, settings, n=n))
-        cov = self.filler.cov if isinstance(self.filler, GaussianFiller) else None
+        if isinstance(self.filler, GaussianFiller):
+            cov = self.filler.cov
+        else:
+            cov = None
         told = self._told(batch.given, batch.length, len(batch), settings)
         return self.process.complete(batch, noise, told, n, settings, cov)
 
     def _why_not(self, verb: str) -> str | None:
         without = self.codes is None and verb in {"encode", "decode"}
-        return "codes that are hidden one by one have no latent code: fit with process=gaussian" if without else None
+        if without:
+            return "codes that are hidden one by one have no latent code: fit with process=gaussian"
+        return None
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         assert self.codes is not None and self.filler is not None
-        whole = batch if batch.full else self.filler.fill(batch, noise)[0]
-        z = self.process.flow(whole.x, self._told(batch.given, batch.length, len(batch)), back=False)
-        z = z if whole.within is None else z * whole.within
+        if batch.full:
+            whole = batch
+        else:
+            whole = self.filler.fill(batch, noise)[0]
+        z = self.process.flow(
+            whole.x, self._told(batch.given, batch.length, len(batch)), back=False
+        )
+        if whole.within is not None:
+            z = z * whole.within
         return Delta(self.codes, batch.ids, Kind.ESTIMATE, "probability-flow ODE", z.flatten(1))
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
@@ -250,7 +360,9 @@ class Diffusion(Model):
         length = torch.full((len(z),), self.space.layout[0], device=z.device)
         told = self._told(given, length, len(z))
         x = self.process.flow(z.reshape(len(z), *self.preprocessor.out.layout), told, back=True)
-        return Delta(self.space, index, Kind.ESTIMATE, "probability-flow ODE", self.preprocessor.inverse(x))
+        return Delta(
+            self.space, index, Kind.ESTIMATE, "probability-flow ODE", self.preprocessor.inverse(x)
+        )
 
     def evaluations(self, settings: Any) -> int:
         """Passes of the net for one item; twice as many where it is guided."""
@@ -260,28 +372,42 @@ class Diffusion(Model):
         """Solver, steps and guidance."""
         if verb != "sample":
             return super().how(verb, settings)
-        guided = "" if settings.guidance == 1 else f", guided by {settings.guidance:g}: not the law of log_prob"
+        if settings.guidance == 1:
+            guided = ""
+        else:
+            guided = f", guided by {settings.guidance:g}: not the law of log_prob"
         return self.process.how(settings) + guided
 
 
 def _coded(config: DiffusionConfig, space: Space) -> bool:
     """Whether codes are hidden one by one."""
-    few = all(v.type == "nominal" or (v.type == "ordinal" and v.states <= FEW_LEVELS) for v in space.variables)
-    return few if config.process == "auto" else config.process == "masked"
+    few = all(
+        v.type == "nominal" or (v.type == "ordinal" and v.states <= FEW_LEVELS)
+        for v in space.variables
+    )
+    if config.process == "auto":
+        return few
+    return config.process == "masked"
 
 
 def _body(config: DiffusionConfig, space: Space) -> Body:
     """The net that the Config names, or that Space and size call for."""
     if config.net != "auto":
         return config.net
-    return "sequence" if space.ragged else "unet" if len(space.shape) > 1 and space.dims >= LARGE else "mlp"
+    if space.ragged:
+        return "sequence"
+    if len(space.shape) > 1 and space.dims >= LARGE:
+        return "unet"
+    return "mlp"
 
 
 def _path(c: DiffusionConfig) -> Path:
     """The path that the Config names, from its least noise on."""
     if c.path == "edm":
         return EDM(c.noise_min, c.noise_max)
-    ddpm = DDPM(c.chain, BETAS[0] / c.chain, BETAS[1] / c.chain)  # a shorter chain takes larger steps to the same noise
+    ddpm = DDPM(
+        c.chain, BETAS[0] / c.chain, BETAS[1] / c.chain
+    )  # a shorter chain takes larger steps to the same noise
     made: dict[str, Any] = {"flow_matching": FlowMatching(), "cosine": Cosine(), "ddpm": ddpm}
     start = made[c.path].time(torch.tensor(-2 * math.log(c.noise_min), dtype=torch.float64))
     path: Path = replace(made[c.path], t_min=float(start))
@@ -289,7 +415,9 @@ def _path(c: DiffusionConfig) -> Path:
 
 
 _TIMES: dict[str, Callable[[DiffusionConfig, Path, Noise], Tensor]] = {
-    "log_normal": lambda c, p, n: grids.log_normal_times(p, n.normal("t"), mean=c.times_mean, std=c.times_std),
+    "log_normal": lambda c, p, n: grids.log_normal_times(
+        p, n.normal("t"), mean=c.times_mean, std=c.times_std
+    ),
     "log_snr": lambda _c, p, n: grids.log_snr_times(p, n.uniform("t")),
     "uniform": lambda _c, p, n: grids.uniform_times(p, n.uniform("t")),
 }

@@ -36,23 +36,32 @@ class DiscriminantConfig(Config):
     """Options of `discriminant`."""
 
     kind: Literal["auto", "lda", "qda", "naive"] = option(
-        "auto", "lda: Gaussians of one covariance; qda: of one each; naive: independent features; auto: qda, or naive "
+        "auto",
+        "lda: Gaussians of one covariance; qda: of one each; naive: independent features; auto: qda, or naive "
         "where a Gaussian has no density",
-    )  # fmt: skip
-    law: FamilyConfig = option(None, "a family whose law each class gets instead, such as law=mixture law.components=5")
+    )
+    law: FamilyConfig = option(
+        None, "a family whose law each class gets instead, such as law=mixture law.components=5"
+    )
     shrinkage: float = option(
-        0.0, "of lda and qda: share of the covariance replaced by its mean variance times the identity", "objective",
-        ge=0, le=1,
-    )  # fmt: skip
+        0.0,
+        "of lda and qda: share of the covariance replaced by its mean variance times the identity",
+        "objective",
+        ge=0,
+        le=1,
+    )
 
 
 @register(
     Card(
-        "discriminant", "Discriminant analysis", "classical",
-        "Fisher, The use of multiple measurements in taxonomic problems", 1936,
+        "discriminant",
+        "Discriminant analysis",
+        "classical",
+        "Fisher, The use of multiple measurements in taxonomic problems",
+        1936,
         "A classifier that knows what its classes look like: it answers rows with holes, and draws from each class.",
     )
-)  # fmt: skip
+)
 class Discriminant(Model):
     """p(x | y) = p_y(x) of a family's models, one for each class: p(y | x) is in proportion to p(y) p_y(x).
 
@@ -61,20 +70,26 @@ class Discriminant(Model):
 
     Config = DiscriminantConfig
 
-    def __init__(self, config: DiscriminantConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: DiscriminantConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         assert given_space is not None
         name, options = _inner(config, space)
         self.shared = config.kind == "lda"
         count = 1 if self.shared else given_space.label or 1
         condition = given_space if self.shared else None
-        self.laws = nn.ModuleList(registry.build(name, options, space, condition, seed=k) for k in range(count))
+        self.laws = nn.ModuleList(
+            registry.build(name, options, space, condition, seed=k) for k in range(count)
+        )
         self.natural_dtype = self._law(0).natural_dtype
         self.default_effort = self._law(0).default_effort
         self.places: list[Tensor] = []  # the rows of each class while it learns
 
     @classmethod
-    def _refuse(cls, config: DiscriminantConfig, space: Space, given_space: Space | None) -> str | None:
+    def _refuse(
+        cls, config: DiscriminantConfig, space: Space, given_space: Space | None
+    ) -> str | None:
         if given_space is None or given_space.label is None:
             return "it tells classes apart: give it a label of named categories (given=...)"
         if config.law is not None and (config.kind != "auto" or config.shrinkage):
@@ -82,14 +97,23 @@ class Discriminant(Model):
         name, options = _inner(config, space)
         inner = registry.family(name)
         if config.shrinkage and name != "gaussian":
-            return "shrinkage is of covariances, which independent features have none of: leave it out"
-        chosen = options if isinstance(options, Config) else inner.Config.parse(options)
-        return inner.accepts(chosen, space, given_space if config.kind == "lda" else None).why or None
+            return (
+                "shrinkage is of covariances, which independent features have none of: leave it out"
+            )
+        if isinstance(options, Config):
+            chosen = options
+        else:
+            chosen = inner.Config.parse(options)
+        return (
+            inner.accepts(chosen, space, given_space if config.kind == "lda" else None).why or None
+        )
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """Options that learn within a second, of a smooth density."""
-        return {} if space.real else {"kind": "naive"}
+        if space.real:
+            return {}
+        return {"kind": "naive"}
 
     def _law(self, k: int) -> Model:
         """The model of class k, or the one of all."""
@@ -98,7 +122,12 @@ class Discriminant(Model):
     def graph(self) -> plates.Graph:
         """The class y, and x under the law of its class."""
         name = registry.name_of(self._law(0).config)
-        x = plates.Node("x", "observed", self.space, note=f"{name} given y" if self.shared else f"one {name} a class")
+        x = plates.Node(
+            "x",
+            "observed",
+            self.space,
+            note=f"{name} given y" if self.shared else f"one {name} a class",
+        )
         return plates.rows(self, x=x, learned=("y", "x"))
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -114,7 +143,9 @@ class Discriminant(Model):
     def learner(self) -> Learner:
         """Each class's own learner on that class's rows, one after the other."""
         stages = tuple((f"class {k}", self._stage(k)) for k in range(len(self.laws)))
-        return Staged(stages, rows=(lambda _stage, source: source) if self.shared else self._rows_of)
+        return Staged(
+            stages, rows=(lambda _stage, source: source) if self.shared else self._rows_of
+        )
 
     def _stage(self, k: int) -> Any:
         inner = self._law(k)
@@ -132,8 +163,9 @@ class Discriminant(Model):
         """Where the rows of each class are, by one look at the labels."""
         labels = [
             torch.where(b.given.present.flatten(1)[:, 0], b.given.x.flatten(1)[:, 0], -1)
-            for b in source.chunks(65536) if b.given is not None
-        ]  # fmt: skip
+            for b in source.chunks(65536)
+            if b.given is not None
+        ]
         code = torch.cat(labels).long()
         places = [(code == k).nonzero().flatten() for k in range(len(self.laws))]
         empty = [k for k, rows in enumerate(places) if not len(rows)]
@@ -147,7 +179,9 @@ class Discriminant(Model):
     def count(self) -> int:
         """Those of all classes' laws, and one less than the classes."""
         classes = len(self.classes)
-        return sum(self._law(k).count() for k in range(len(self.laws))) + (0 if self.shared else classes - 1)
+        return sum(self._law(k).count() for k in range(len(self.laws))) + (
+            0 if self.shared else classes - 1
+        )
 
     # ---- hooks: each row asks the law of its class ----------------------------------------------------------------
 
@@ -159,28 +193,36 @@ class Discriminant(Model):
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
-    def _each(self, batch: Batch, settings: Any, ask: Callable[[Model, Places], T]) -> list[tuple[Tensor, T]]:
+    def _each(
+        self, batch: Batch, settings: Any, ask: Callable[[Model, Places], T]
+    ) -> list[tuple[Tensor, T]]:
         """What the law of each class that rows are of says of those rows: their places, its answer.
 
         Where bits shall not depend on the rows beside, or few are asked about, whose products round otherwise, every
         law answers for all rows of the tile.
         """
         assert batch.given is not None
-        everything, code = torch.arange(len(batch)), batch.given.x.flatten(1)[:, 0].long()
+        everything = torch.arange(len(batch))
+        code = batch.given.x.flatten(1)[:, 0].long()
         if self.shared:
             return [(everything, ask(self._law(0), ALL))]
-        answers, present = [], code.unique().tolist()
+        answers = []
+        present = code.unique().tolist()
         if len(present) == 1:
             return [(everything, ask(self._law(present[0]), ALL))]
         for k in present:
             rows = (code == k).nonzero().flatten()
             whole = len(rows) < (len(batch) if settings.strict else min(len(batch), FEW))
-            answers.append((rows, take(ask(self._law(k), ALL), rows) if whole else ask(self._law(k), rows)))
+            answers.append(
+                (rows, take(ask(self._law(k), ALL), rows) if whole else ask(self._law(k), rows))
+            )
         return answers
 
     def _own(self, batch: Batch) -> Batch:
         """The rows as their class's law sees them."""
-        return batch if self.shared else batch.given_as(None)
+        if self.shared:
+            return batch
+        return batch.given_as(None)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         def ask(law: Model, rows: Places) -> Scored:
@@ -188,23 +230,33 @@ class Discriminant(Model):
 
         return _in_order(self._each(batch, settings, ask))
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         assert given is not None
-        batch = replace(missing(self.space, noise.rows, self._anchor), given=given, index=noise.index)
+        batch = replace(
+            missing(self.space, noise.rows, self._anchor), given=given, index=noise.index
+        )
 
         def ask(law: Model, rows: Places) -> Tensor:
             own = None if length is None else length[rows]
             condition = given[rows] if self.shared else None
-            return law._outside(law._sample(noise[rows], condition, own, law._settings(settings)), own)
+            return law._outside(
+                law._sample(noise[rows], condition, own, law._settings(settings)), own
+            )
 
         return _in_order(self._each(batch, settings, ask))
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         def ask(law: Model, rows: Places) -> Filled:
-            own, asked, parts = self._own(batch[rows]), law._settings(settings), []
+            own = self._own(batch[rows])
+            asked = law._settings(settings)
+            parts = []
             for way, some in law._ways("complete", None, own):
                 function = Law._complete_rows if way is None else way.function
-                parts.append((some, function(law, Question(own[some], noise[rows][some], asked, n=n))))
+                parts.append(
+                    (some, function(law, Question(own[some], noise[rows][some], asked, n=n)))
+                )
             return Filled.of(parts[0][1] if len(parts) == 1 else regrouped(parts))
 
         return _in_order(self._each(batch, settings, ask)).completed
@@ -215,7 +267,9 @@ class Discriminant(Model):
 
         found = self._each(batch, settings, ask)
         x = _in_order([(rows, mode.batch.x) for rows, mode in found])
-        return Mode(batch.with_x(x), weakest([mode for _, mode in found]), ways([mode for _, mode in found]))
+        return Mode(
+            batch.with_x(x), weakest([mode for _, mode in found]), ways([mode for _, mode in found])
+        )
 
     def how(self, verb: str, settings: Any) -> str:
         """As the classes' laws do."""
@@ -226,7 +280,9 @@ def _in_order(parts: list[tuple[Tensor, T]]) -> T:
     """Answers about several sets of rows as one, the rows in their own order."""
     if len(parts) == 1:
         return parts[0][1]
-    return take(join([answer for _, answer in parts]), torch.cat([rows for rows, _ in parts]).argsort())
+    return take(
+        join([answer for _, answer in parts]), torch.cat([rows for rows, _ in parts]).argsort()
+    )
 
 
 def _inner(config: DiscriminantConfig, space: Space) -> tuple[str, Any]:
@@ -235,7 +291,10 @@ def _inner(config: DiscriminantConfig, space: Space) -> tuple[str, Any]:
         return registry.name_of(config.law), config.law
     kind = config.kind
     if kind == "auto":
-        kind = "qda" if registry.family("gaussian").accepts(registry.family("gaussian").Config(), space) else "naive"
+        if registry.family("gaussian").accepts(registry.family("gaussian").Config(), space):
+            kind = "qda"
+        else:
+            kind = "naive"
     if kind == "lda":
         return "gaussian", {"classes": "shared", "shrinkage": config.shrinkage}
     name, options = NAMED[kind]

@@ -36,7 +36,9 @@ from likeness.registry import Card, register
 class FlowConfig(GradientConfig):
     """Options of `flow`."""
 
-    transform: Literal["spline", "affine"] = option("spline", "the map of each variable: rational-quadratic or affine")
+    transform: Literal["spline", "affine"] = option(
+        "spline", "the map of each variable: rational-quadratic or affine"
+    )
     net: Literal["auto", "autoregressive", "coupling"] = option(
         "auto",
         "autoregressive: every variable after those before it; coupling: one half after the other; auto: coupling for "
@@ -45,8 +47,12 @@ class FlowConfig(GradientConfig):
     layers: int = option(4, "maps one after the other", ge=1)
     hidden: tuple[int, ...] = option((96, 96), "widths of each conditioner's hidden layers")
     bins: int = option(8, "pieces of a spline", ge=2)
-    bound: float = option(5.0, "half width of the interval that a spline bends, in standard deviations", gt=0)
-    mixing: Literal["lu", "permutation", "none"] = option("lu", "what mixes the variables between two maps")
+    bound: float = option(
+        5.0, "half width of the interval that a spline bends, in standard deviations", gt=0
+    )
+    mixing: Literal["lu", "permutation", "none"] = option(
+        "lu", "what mixes the variables between two maps"
+    )
     dequantise: Literal["uniform", "variational"] = option(
         "uniform", "how rounded and counted values are spread over their cell", "objective"
     )
@@ -56,10 +62,14 @@ class FlowConfig(GradientConfig):
 
 @register(
     Card(
-        "flow", "Normalizing flow", "latent", "Durkan, Bekasov, Murray, Papamakarios, Neural Spline Flows", 2019,
+        "flow",
+        "Normalizing flow",
+        "latent",
+        "Durkan, Bekasov, Murray, Papamakarios, Neural Spline Flows",
+        2019,
         "An invertible net: exact densities of reals, exact codes, samples in one pass.",
     )
-)  # fmt: skip
+)
 class Flow(Model):
     """log p(x) = log N(f(x); 0, I) + sum over layers of log|det df_k| (Rezende & Mohamed 2015, eq. 7).
 
@@ -72,10 +82,16 @@ class Flow(Model):
     def __init__(self, config: FlowConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         learned = config.dequantise == "variational" and any(v.counted for v in space.variables)
-        self.preprocessor = LearnedReals(space) if learned else Reals(space)
+        if learned:
+            self.preprocessor = LearnedReals(space)
+        else:
+            self.preprocessor = Reals(space)
         self.filler = GaussianFiller(self.preprocessor.out)
         self.dims = self.preprocessor.out.dims
-        images = "coupling" if len(space.shape) == 3 and self.dims > 1 else "autoregressive"
+        if len(space.shape) == 3 and self.dims > 1:
+            images = "coupling"
+        else:
+            images = "autoregressive"
         self.net = images if config.net == "auto" else config.net
         self.codes = vector(self.dims)
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
@@ -85,8 +101,18 @@ class Flow(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick flow for checks: few steps must teach it the law without a condition too."""
-        small = {"layers": 2, "hidden": (32,), "bins": 6, "context": 16, "drop_given": 0.5, "lr": 5e-3, "ema": 0.99}
-        return {**small, "batch": 128} if len(space.shape) < 3 else {**small, "batch": 32, "lr": 2e-3}
+        small = {
+            "layers": 2,
+            "hidden": (32,),
+            "bins": 6,
+            "context": 16,
+            "drop_given": 0.5,
+            "lr": 5e-3,
+            "ema": 0.99,
+        }
+        if len(space.shape) < 3:
+            return {**small, "batch": 128}
+        return {**small, "batch": 32, "lr": 2e-3}
 
     def _layer(self, k: int) -> list[Bijection]:
         """A mixing map and a conditioned one; one variable alone has nothing to mix."""
@@ -96,24 +122,38 @@ class Flow(Model):
         forward = list(range(self.dims))
         if self.space.ragged or c.mixing == "none":
             return [self._conditioned(k, forward if k % 2 == 0 else forward[::-1])]
-        order = forward if k == 0 else torch.randperm(self.dims).tolist() if self.dims > 2 else forward[::-1]
-        return [LU(self.dims, order) if c.mixing == "lu" else Permutation(order), self._conditioned(k)]
+        if k == 0:
+            order = forward
+        elif self.dims > 2:
+            order = torch.randperm(self.dims).tolist()
+        else:
+            order = forward[::-1]
+        return [
+            LU(self.dims, order) if c.mixing == "lu" else Permutation(order),
+            self._conditioned(k),
+        ]
 
     def _conditioned(self, k: int, order: list[int] | None = None) -> Bijection:
         c: FlowConfig = self.config
         step: Step = SplineStep(c.bins, c.bound) if c.transform == "spline" else AffineStep()
         if self.net == "autoregressive" or self.dims == 1:
-            ins, outs = [1] * self.dims, [step.size] * self.dims
-            return Autoregressive(MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.side), step)
+            ins = [1] * self.dims
+            outs = [step.size] * self.dims
+            return Autoregressive(
+                MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.side), step
+            )
         moved = [(i + k) % 2 == 0 for i in range(self.dims)]
         count = sum(moved)
-        net = MLP(self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True)
+        net = MLP(
+            self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True
+        )
         return Coupling(net, moved, step)
 
     def graph(self) -> plates.Graph:
         """Noise z that is x by an invertible map; where x is rounded or a code, the way back is drawn."""
         assert self.preprocessor is not None
-        z, both = plates.Node("z", "latent", self.codes), plates.Edge("z", "x", "bijection")
+        z = plates.Node("z", "latent", self.codes)
+        both = plates.Edge("z", "x", "bijection")
         rounded = (plates.Edge("z", "x", "map"), plates.Edge("x", "z", "encoder"))
         return plates.rows(self, z, ties=rounded if self.preprocessor.stochastic else (both,))
 
@@ -125,7 +165,15 @@ class Flow(Model):
 
     def learner(self) -> Gradient:
         """Maximum likelihood."""
-        return Gradient((Phase("likelihood", partial(self.__call__, phase="likelihood"), list(self.parameters())),))
+        return Gradient(
+            (
+                Phase(
+                    "likelihood",
+                    partial(self.__call__, phase="likelihood"),
+                    list(self.parameters()),
+                ),
+            )
+        )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p(y), (B,)."""
@@ -139,11 +187,17 @@ class Flow(Model):
         parts = []
         if self.context is not None:
             assert self.given_space is not None
-            parts.append(self.context(given if given is not None else missing(self.given_space, rows, self._anchor)))
+            parts.append(
+                self.context(
+                    given if given is not None else missing(self.given_space, rows, self._anchor)
+                )
+            )
         if self.space.ragged:
             assert length is not None
             parts.append((length / self.space.layout[0]).to(self.dtype)[:, None])
-        return torch.cat(parts, -1) if parts else None
+        if parts:
+            return torch.cat(parts, -1)
+        return None
 
     def _present(self, length: Tensor | None, rows: int) -> Tensor | None:
         """Which entries lie within their row's length, (B, D); None where all rows are of one size."""
@@ -155,9 +209,9 @@ class Flow(Model):
 
     def _through(self, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Codes z (B, D), log N(z) over what is present (B,), and every map's log-determinant."""
-        z, side, present = batch.x.flatten(1), self._side(batch.given, batch.length, len(batch)), self._present(
-            batch.length, len(batch)
-        )  # fmt: skip
+        z = batch.x.flatten(1)
+        side = self._side(batch.given, batch.length, len(batch))
+        present = self._present(batch.length, len(batch))
         ladjs = []
         for part in self.maps.parts:
             z, ladj = part(z, side, present)
@@ -168,7 +222,8 @@ class Flow(Model):
     def _back(self, z: Tensor, given: Batch | None, length: Tensor | None) -> Tensor:
         """Codes (B, D) to model units (B, *F)."""
         assert self.preprocessor is not None
-        side, present = self._side(given, length, len(z)), self._present(length, len(z))
+        side = self._side(given, length, len(z))
+        present = self._present(length, len(z))
         for part in reversed(self.maps.parts):
             z, _ = part.inverse(z, side, present)
         return z.reshape(len(z), *self.preprocessor.out.layout)
@@ -178,9 +233,13 @@ class Flow(Model):
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         _, base, ladjs = self._through(batch)
         terms = {"base": base, **{f"map {i}": ladj for i, ladj in enumerate(ladjs)}}
-        return Scored(base + torch.stack(ladjs).sum(0), Kind.EXACT, "change of variables", terms=terms)
+        return Scored(
+            base + torch.stack(ladjs).sum(0), Kind.EXACT, "change of variables", terms=terms
+        )
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self._back(noise.normal("z", self.dims), given, length)
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
@@ -190,6 +249,9 @@ class Flow(Model):
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         assert self.preprocessor is not None
-        length = torch.full((len(z),), self.space.layout[0]) if self.space.ragged else None
+        if self.space.ragged:
+            length = torch.full((len(z),), self.space.layout[0])
+        else:
+            length = None
         x = self.preprocessor.inverse(self._back(z, given, length))
         return Delta(self.space, index, Kind.EXACT, "the inverse map", x)

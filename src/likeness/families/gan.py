@@ -34,7 +34,8 @@ from likeness.registry import Card, register
 Pair = tuple[Tensor, Tensor]
 
 FALLING = 0.65  # share of the steps in which instance noise and penalties fall
-CODE_EVERY, CODE_RATE = 3, 25.0  # codes' log-odds move less often than the generator, but so much faster
+CODE_EVERY = 3  # codes' log-odds move less often than the generator, but so much faster
+CODE_RATE = 25.0
 
 
 class GANConfig(GradientConfig):
@@ -43,36 +44,59 @@ class GANConfig(GradientConfig):
     loss: Literal["relativistic", "non_saturating", "minimax", "hinge", "wasserstein"] = option(
         "relativistic", "what critic and generator play for", "objective"
     )
-    noise: Literal["normal", "uniform", "discrete"] = option("normal", "the law of the generator's continuous input")
+    noise: Literal["normal", "uniform", "discrete"] = option(
+        "normal", "the law of the generator's continuous input"
+    )
     latent: int = option(16, "numbers in the generator's continuous input", ge=1)
     codes: int = option(0, "states of a discrete part of the generator's input, 0 for none", ge=0)
-    hidden: tuple[int, ...] = option((128, 128, 128), "widths of both nets' hidden layers (vectors, tables, series)")
+    hidden: tuple[int, ...] = option(
+        (128, 128, 128), "widths of both nets' hidden layers (vectors, tables, series)"
+    )
     activation: Activation = option("silu", "the critic's nonlinearity (vectors, tables, series)")
     width: int = option(32, "channels of the finest layer of both nets (images, audio)", ge=1)
     critic_steps: int = option(1, "moves of the critic for one of the generator", "objective", ge=1)
     r1: float = option(0.1, "penalty on the critic's gradient at data", "objective", ge=0)
     r2: float = option(0.1, "penalty on the critic's gradient at samples", "objective", ge=0)
-    gradient_penalty: float = option(0.0, "penalty on a gradient norm other than 1 between the two", "objective", ge=0)
+    gradient_penalty: float = option(
+        0.0, "penalty on a gradient norm other than 1 between the two", "objective", ge=0
+    )
     instance_noise: float = option(
         0.0, "standard deviation of noise on what the critic sees, at first", "objective", ge=0
     )
-    fall: float = option(1.0, "factor by which instance noise, r1 and r2 fall while learning", "objective", ge=1)
+    fall: float = option(
+        1.0, "factor by which instance noise, r1 and r2 fall while learning", "objective", ge=1
+    )
     spectral: bool = option(False, "whether the critic's layers are held to spectral norm 1")
-    fourier: int = option(0, "Fourier features of every entry that the critic sees, 0 for none", ge=0)
-    fourier_high: float = option(12.0, "their highest frequency, in cycles a standard deviation of the data", gt=0)
+    fourier: int = option(
+        0, "Fourier features of every entry that the critic sees, 0 for none", ge=0
+    )
+    fourier_high: float = option(
+        12.0, "their highest frequency, in cycles a standard deviation of the data", gt=0
+    )
     packing: int = option(1, "rows that the critic judges together", "objective", ge=1)
     unroll: int = option(0, "critic moves that the generator looks ahead", "objective", ge=0)
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(1e-3, "peak learning rate of Adam", "optimiser", gt=0)
-    pace: float = option(1.0, "the generator's learning rate as a multiple of the critic's", "optimiser", gt=0)
-    settling: float = option(1.0, "power of the schedule that the generator follows", "optimiser", ge=0)
+    pace: float = option(
+        1.0, "the generator's learning rate as a multiple of the critic's", "optimiser", gt=0
+    )
+    settling: float = option(
+        1.0, "power of the schedule that the generator follows", "optimiser", ge=0
+    )
     critic_settling: float = option(
-        1.0, "power of the schedule that the critic follows: 0 keeps its learning rate", "optimiser", ge=0
+        1.0,
+        "power of the schedule that the critic follows: 0 keeps its learning rate",
+        "optimiser",
+        ge=0,
     )
     beta1: float = option(0.0, "decay of Adam's first moment: momentum", "optimiser", ge=0, lt=1)
     beta2: float = option(0.99, "decay of Adam's second moment", "optimiser", gt=0, lt=1)
     ema: float = option(
-        0.995, "decay of the averaged weights that answer questions, 0 for none", "optimiser", ge=0, lt=1
+        0.995,
+        "decay of the averaged weights that answer questions, 0 for none",
+        "optimiser",
+        ge=0,
+        lt=1,
     )
     clip: float = option(0.0, "largest gradient norm, 0 for none", "optimiser", ge=0)
 
@@ -85,9 +109,18 @@ def modes() -> dict[str, Any]:
     each cluster to the end, and is learned too narrow.
     """
     return {
-        "latent": 8, "codes": 128, "fourier": 16, "activation": "leaky_relu", "instance_noise": 1.0, "fall": 200.0,
-        "batch": 512, "pace": 0.4, "settling": 1.25, "critic_settling": 0.0, "ema": 0.995,
-    }  # fmt: skip
+        "latent": 8,
+        "codes": 128,
+        "fourier": 16,
+        "activation": "leaky_relu",
+        "instance_noise": 1.0,
+        "fall": 200.0,
+        "batch": 512,
+        "pace": 0.4,
+        "settling": 1.25,
+        "critic_settling": 0.0,
+        "ema": 0.995,
+    }
 
 
 def _minimax(real: Tensor, fake: Tensor) -> Pair:
@@ -110,7 +143,11 @@ def _raise(real: Tensor, fake: Tensor) -> Pair:
     return torch.zeros_like(real), -fake
 
 
-ADDED = ("last.bias", "last.linear.bias", "last.side.weight")  # the parts of a critic that only shift its score
+ADDED = (
+    "last.bias",
+    "last.linear.bias",
+    "last.side.weight",
+)  # the parts of a critic that only shift its score
 # What the critic minimises, term by term (real, fake), and what the generator does.
 CRITICS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
     "minimax": lambda real, fake: (softplus(-real), softplus(fake)),
@@ -130,10 +167,14 @@ GENERATORS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
 
 @register(
     Card(
-        "gan", "Generative adversarial net", "implicit", "Goodfellow et al., Generative Adversarial Nets", 2014,
+        "gan",
+        "Generative adversarial net",
+        "implicit",
+        "Goodfellow et al., Generative Adversarial Nets",
+        2014,
         "A generator and a critic play against each other: sharp samples in one pass, and no likelihood.",
     )
-)  # fmt: skip
+)
 class GAN(Model):
     """x = G(z), trained against a critic that tells data from samples.
 
@@ -156,14 +197,24 @@ class GAN(Model):
         grid = not space.ragged and len(self.out.layout) in {2, 3}
         if grid:
             shape = (2 * config.packing * self.out.layout[0], *self.out.layout[1:])
-            self.generator: nn.Module = Decoder(entry, self.out.layout, width=config.width, context=side)
-            self.critic: nn.Module = Encoder(shape, 1, width=config.width, context=side * config.packing)
+            self.generator: nn.Module = Decoder(
+                entry, self.out.layout, width=config.width, context=side
+            )
+            self.critic: nn.Module = Encoder(
+                shape, 1, width=config.width, context=side * config.packing
+            )
         else:
             hidden = config.hidden
-            self.generator = MLP(entry, self.out.dims, hidden=hidden, activation="silu", context=side)
+            self.generator = MLP(
+                entry, self.out.dims, hidden=hidden, activation="silu", context=side
+            )
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(
-                per * config.packing, 1, hidden=hidden, activation=config.activation, context=side * config.packing
+                per * config.packing,
+                1,
+                hidden=hidden,
+                activation=config.activation,
+                context=side * config.packing,
             )
         self.grid = grid
         self.features: Fourier | None = None
@@ -183,7 +234,14 @@ class GAN(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick GAN for checks."""
-        return {"hidden": (32, 32), "width": 8, "latent": 8, "context": 16, "batch": 64, "ema": 0.99}
+        return {
+            "hidden": (32, 32),
+            "width": 8,
+            "latent": 8,
+            "context": 16,
+            "batch": 64,
+            "ema": 0.99,
+        }
 
     def _why_not(self, verb: str) -> str | None:
         reasons = {
@@ -202,25 +260,45 @@ class GAN(Model):
 
     def graph(self) -> plates.Graph:
         """Noise z that the generator makes x of."""
-        return plates.rows(self, plates.Node("z", "latent", self.codes), ties=(plates.Edge("z", "x", "map"),))
+        return plates.rows(
+            self, plates.Node("z", "latent", self.codes), ties=(plates.Edge("z", "x", "map"),)
+        )
 
     # ---- the game --------------------------------------------------------------------------------------------------
 
     def learner(self) -> Gradient:
         """Critic and generator in turn, and now and then the codes' probabilities."""
         c: GANConfig = self.config
-        critic = [*self._judging().values(), *(self.judge.parameters() if self.judge is not None else ())]
-        generator = [*self.generator.parameters(), *(self.context.parameters() if self.context is not None else ())]
+        critic = [
+            *self._judging().values(),
+            *(self.judge.parameters() if self.judge is not None else ()),
+        ]
+        generator = [
+            *self.generator.parameters(),
+            *(self.context.parameters() if self.context is not None else ()),
+        ]
         betas = (c.beta1, c.beta2)
-        play, answer, weigh = (partial(self.__call__, phase=name) for name in ("critic", "generator", "codes"))
+        play, answer, weigh = (
+            partial(self.__call__, phase=name) for name in ("critic", "generator", "codes")
+        )
         phases = (
-            Phase("critic", play, critic, repeat=c.critic_steps, settling=c.critic_settling, betas=betas),
+            Phase(
+                "critic",
+                play,
+                critic,
+                repeat=c.critic_steps,
+                settling=c.critic_settling,
+                betas=betas,
+            ),
             Phase("generator", answer, generator, lr=c.pace, settling=c.settling, betas=betas),
         )
         if self.code_logits is None:
             return Gradient(phases)
-        rate, rest = CODE_RATE * c.pace, c.settling
-        codes = Phase("codes", weigh, [self.code_logits], CODE_EVERY, lr=rate, settling=rest, betas=betas)
+        rate = CODE_RATE * c.pace
+        rest = c.settling
+        codes = Phase(
+            "codes", weigh, [self.code_logits], CODE_EVERY, lr=rate, settling=rest, betas=betas
+        )
         return Gradient((*phases, codes))
 
     def _judging(self) -> dict[str, nn.Parameter]:
@@ -234,27 +312,42 @@ class GAN(Model):
         if phase == "critic":
             return self._critic_terms(batch, fake, noise)
         cost = self._cost(batch, fake, noise)
-        return {"fake": cost} if phase == "generator" else {"codes": self._weighed(cost.detach(), noise)}
+        if phase == "generator":
+            return {"fake": cost}
+        return {"codes": self._weighed(cost.detach(), noise)}
 
     def _critic_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
         c: GANConfig = self.config
-        both = torch.cat([self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")])
+        both = torch.cat(
+            [self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")]
+        )
         both.requires_grad_(c.r1 > 0 or c.r2 > 0)
-        mask, side = self._mask(batch), self._packed_side(batch)
-        scores = self._judge(both, torch.cat([mask, mask]), None if side is None else torch.cat([side, side]))
+        mask = self._mask(batch)
+        side = self._packed_side(batch)
+        scores = self._judge(
+            both, torch.cat([mask, mask]), None if side is None else torch.cat([side, side])
+        )
         terms = dict(zip(("real", "fake"), CRITICS[c.loss](*scores.chunk(2)), strict=True))
         if both.requires_grad:
             weight = 0.5 * self._fade()
-            for name, gamma, slope in zip(("r1", "r2"), (c.r1, c.r2), _slope(scores, both).chunk(2), strict=True):
+            for name, gamma, slope in zip(
+                ("r1", "r2"), (c.r1, c.r2), _slope(scores, both).chunk(2), strict=True
+            ):
                 terms |= {name: gamma * weight * slope} if gamma > 0 else {}
         if c.gradient_penalty > 0:
-            terms["penalty"] = c.gradient_penalty * self._steepness(both.detach(), mask, side, noise)
+            terms["penalty"] = c.gradient_penalty * self._steepness(
+                both.detach(), mask, side, noise
+            )
         return {k: v.repeat_interleave(c.packing) for k, v in terms.items()}
 
     def _steepness(self, both: Tensor, mask: Tensor, side: Tensor | None, noise: Noise) -> Tensor:
         """(|grad D| - 1)^2 somewhere between a row of data and one of samples (Gulrajani et al. 2017, eq. 3)."""
-        u = noise.uniform("between", *[1] * (mask.dim() - 1)).reshape(-1, self.config.packing, *[1] * (mask.dim() - 1))
-        u = u[:, :1].expand(-1, self.config.packing, *u.shape[2:]).flatten(0, 1)  # one place for each pack
+        u = noise.uniform("between", *[1] * (mask.dim() - 1)).reshape(
+            -1, self.config.packing, *[1] * (mask.dim() - 1)
+        )
+        u = (
+            u[:, :1].expand(-1, self.config.packing, *u.shape[2:]).flatten(0, 1)
+        )  # one place for each pack
         real, fake = both.chunk(2)
         mixed = torch.lerp(real, fake, u).requires_grad_()
         norm = (_slope(self._judge(mixed, mask, side), mixed) + 1e-12).sqrt()
@@ -263,26 +356,38 @@ class GAN(Model):
     def _cost(self, batch: Batch, fake: Tensor, noise: Noise) -> Tensor:
         """What samples cost the generator, (B,)."""
         c: GANConfig = self.config
-        x, y = self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")
-        mask, side = self._mask(batch), self._packed_side(batch)
+        x = self._shown(batch, batch.x, noise, "real")
+        y = self._shown(batch, fake, noise, "fake")
+        mask = self._mask(batch)
+        side = self._packed_side(batch)
         ahead = self._unrolled(x, y, mask, side) if c.unroll else None
         with torch.set_grad_enabled(c.unroll > 0):
             real = self._judge(x, mask, side, ahead)
-        return GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(c.packing)
+        return GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(
+            c.packing
+        )
 
     def _weighed(self, cost: Tensor, noise: Noise) -> Tensor:
         """0, with the gradient of the expected cost in the codes' probabilities (Williams 1992, eq. 3), (B,)."""
         log_p = self._code_log_p()[self._code(noise)]
         return (log_p - log_p.detach()) * (cost - cost.mean())
 
-    def _unrolled(self, x: Tensor, y: Tensor, mask: Tensor, side: Tensor | None) -> dict[str, Tensor]:
+    def _unrolled(
+        self, x: Tensor, y: Tensor, mask: Tensor, side: Tensor | None
+    ) -> dict[str, Tensor]:
         """The critic after a few steps of descent, which the generator sees through (Metz et al. 2017, eq. 8)."""
         c: GANConfig = self.config
         weights: dict[str, Tensor] = dict(self._judging())
         for _ in range(c.unroll):
-            first, second = CRITICS[c.loss](self._judge(x, mask, side, weights), self._judge(y, mask, side, weights))
-            slopes = torch.autograd.grad((first + second).mean(), list(weights.values()), create_graph=True)
-            weights = {k: w - 100 * c.lr * g for (k, w), g in zip(weights.items(), slopes, strict=True)}
+            first, second = CRITICS[c.loss](
+                self._judge(x, mask, side, weights), self._judge(y, mask, side, weights)
+            )
+            slopes = torch.autograd.grad(
+                (first + second).mean(), list(weights.values()), create_graph=True
+            )
+            weights = {
+                k: w - 100 * c.lr * g for (k, w), g in zip(weights.items(), slopes, strict=True)
+            }
         return weights
 
     def _shown(self, batch: Batch, x: Tensor, noise: Noise, who: str) -> Tensor:
@@ -296,14 +401,22 @@ class GAN(Model):
         return batch.present.to(self.dtype)
 
     def _judge(
-        self, shown: Tensor, mask: Tensor, side: Tensor | None, weights: dict[str, Tensor] | None = None
+        self,
+        shown: Tensor,
+        mask: Tensor,
+        side: Tensor | None,
+        weights: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """One score for each pack of rows, (B / packing,), from (x times mask, mask) and Fourier features of x."""
         if self.grid:
             rows = torch.cat([shown, mask], 1)
         else:
-            x, m = shown.flatten(1), mask.flatten(1)
-            waves = [] if self.features is None else [(self.features(x) * m[..., None]).flatten(1)]
+            x = shown.flatten(1)
+            m = mask.flatten(1)
+            if self.features is None:
+                waves = []
+            else:
+                waves = [(self.features(x) * m[..., None]).flatten(1)]
             rows = torch.cat([x, m, *waves], -1)
         packed = self._packed(rows)
         if weights is None:
@@ -317,7 +430,9 @@ class GAN(Model):
 
     def _packed_side(self, batch: Batch) -> Tensor | None:
         side = self._side(batch.given, batch.length, len(batch), self.judge)
-        return None if side is None else self._packed(side)
+        if side is None:
+            return None
+        return self._packed(side)
 
     def _fade(self) -> float:
         """What is left of noise and penalties: they fall geometrically, and rest once FALLING of the steps are done."""
@@ -325,15 +440,21 @@ class GAN(Model):
 
     # ---- the generator ---------------------------------------------------------------------------------------------
 
-    def _side(self, given: Batch | None, length: Tensor | None, rows: int, net: ContextNet | None) -> Tensor | None:
+    def _side(
+        self, given: Batch | None, length: Tensor | None, rows: int, net: ContextNet | None
+    ) -> Tensor | None:
         parts = []
         if net is not None:
             assert self.given_space is not None
-            parts.append(net(given if given is not None else missing(self.given_space, rows, self._anchor)))
+            parts.append(
+                net(given if given is not None else missing(self.given_space, rows, self._anchor))
+            )
         if self.space.ragged:
             assert length is not None
             parts.append((length / self.space.layout[0]).to(self.dtype)[:, None])
-        return torch.cat(parts, -1) if parts else None
+        if parts:
+            return torch.cat(parts, -1)
+        return None
 
     def _generate(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Tensor:
         """Samples in model units, (B, *F)."""
@@ -343,8 +464,12 @@ class GAN(Model):
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         """The item that the generator makes of the numbers z (B, latent) and, behind them, the code's number if any."""
         assert self.preprocessor is not None
-        numbers, side = z[:, : self.config.latent], self._side(given, None, len(z), self.context)
-        entry = numbers if self.code_logits is None else self._beside(numbers, z[:, -1].long())
+        numbers = z[:, : self.config.latent]
+        side = self._side(given, None, len(z), self.context)
+        if self.code_logits is None:
+            entry = numbers
+        else:
+            entry = self._beside(numbers, z[:, -1].long())
         y = self.generator(entry, side).reshape(len(z), *self.out.layout)
         return Delta(self.space, index, Kind.EXACT, "generator", self.preprocessor.inverse(y))
 
@@ -361,7 +486,9 @@ class GAN(Model):
         else:
             z = 2 * noise.uniform("z", c.latent) - 1
             z = z.sign() if c.noise == "discrete" else z * math.sqrt(3.0)
-        return z if self.code_logits is None else self._beside(z, self._code(noise))
+        if self.code_logits is None:
+            return z
+        return self._beside(z, self._code(noise))
 
     def _code(self, noise: Noise) -> Tensor:
         """Each row's code, int64 (B,)."""
@@ -373,7 +500,9 @@ class GAN(Model):
         assert self.code_logits is not None
         return self.code_logits.log_softmax(0)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self._generate(noise, given, length)
 
     def _critic_score(self, batch: Batch, noise: Noise) -> Tensor:

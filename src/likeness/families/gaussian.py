@@ -25,23 +25,37 @@ from likeness.registry import Card, register
 class GaussianConfig(Config):
     """Options of `gaussian`."""
 
-    covariance: Literal["full", "diagonal"] = option("full", "full: any covariance; diagonal: independent entries")
-    classes: Literal["shared", "own"] = option("shared", "under a label: one covariance for all classes, or one each")
+    covariance: Literal["full", "diagonal"] = option(
+        "full", "full: any covariance; diagonal: independent entries"
+    )
+    classes: Literal["shared", "own"] = option(
+        "shared", "under a label: one covariance for all classes, or one each"
+    )
     shrinkage: float = option(
-        0.0, "share of the covariance replaced by its mean variance times the identity; 0 is maximum likelihood",
-        "objective", ge=0, le=1,
-    )  # fmt: skip
+        0.0,
+        "share of the covariance replaced by its mean variance times the identity; 0 is maximum likelihood",
+        "objective",
+        ge=0,
+        le=1,
+    )
     passes: int = option(
-        50, "most passes of EM where entries are missing; one suffices where none is", "optimiser", ge=1
+        50,
+        "most passes of EM where entries are missing; one suffices where none is",
+        "optimiser",
+        ge=1,
     )
 
 
 @register(
     Card(
-        "gaussian", "One Gaussian", "classical", "Anderson, An Introduction to Multivariate Statistical Analysis", 1958,
+        "gaussian",
+        "One Gaussian",
+        "classical",
+        "Anderson, An Introduction to Multivariate Statistical Analysis",
+        1958,
         "A multivariate normal with exact answers to every question: the baseline that everything must beat.",
     )
-)  # fmt: skip
+)
 class Gaussian(Model):
     """N(mean, cov) over (x, summary of given); a label has a mean of its own, and may have its own covariance.
 
@@ -53,7 +67,9 @@ class Gaussian(Model):
     mean: Tensor
     cov: Tensor
 
-    def __init__(self, config: GaussianConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: GaussianConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
         self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
@@ -78,7 +94,13 @@ class Gaussian(Model):
     def learner(self) -> EM:
         """One pass of sums where nothing is missing, EM where something is."""
         config: GaussianConfig = self.config
-        return EM(self._start, self._expect, self._maximise, self._assign, passes=config.passes if self.holes else 1)
+        return EM(
+            self._start,
+            self._expect,
+            self._maximise,
+            self._assign,
+            passes=config.passes if self.holes else 1,
+        )
 
     def _start(self, source: Any, noise: Noise) -> Parameters:
         return {
@@ -89,23 +111,43 @@ class Gaussian(Model):
     def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
         """Sums of 1, E[v], E[v v'] over rows, for each class; the last all in the first class where that is enough."""
         v, known = self.joined(batch)
-        v, weight = v.double(), batch.weights.double()
+        v = v.double()
+        weight = batch.weights.double()
         hot = self._shares(v, known, batch, parameters) * weight[:, None]
-        sums = self._moments(v, known, hot, parameters) if self.holes else self._whole(v, hot)
-        objective = (self._log_joint(v, known, batch, parameters) * weight).sum() if self.holes else weight.sum() * 0
-        return {"n": hot.sum(0), "first": sums[0], "second": sums[1], "weight": weight.sum(), "objective": objective}
+        if self.holes:
+            sums = self._moments(v, known, hot, parameters)
+        else:
+            sums = self._whole(v, hot)
+        if self.holes:
+            objective = (self._log_joint(v, known, batch, parameters) * weight).sum()
+        else:
+            objective = weight.sum() * 0
+        return {
+            "n": hot.sum(0),
+            "first": sums[0],
+            "second": sums[1],
+            "weight": weight.sum(),
+            "objective": objective,
+        }
 
-    def _moments(self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+    def _moments(
+        self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
+    ) -> tuple[Tensor, Tensor]:
         """Those of every class's rows, holes filled by its own law."""
         covs = [now["cov"][min(k, len(self.cov) - 1)] for k in range(len(self.mean))]
-        of = [gaussian.moments(v, m, c, known, w) for m, c, w in zip(now["mean"], covs, hot.T, strict=True)]
+        of = [
+            gaussian.moments(v, m, c, known, w)
+            for m, c, w in zip(now["mean"], covs, hot.T, strict=True)
+        ]
         first, second = zip(*of, strict=True)
         return torch.stack(first), torch.stack(second)
 
     def _whole(self, v: Tensor, hot: Tensor) -> tuple[Tensor, Tensor]:
         """Those of whole rows, each row in the one product of its class or in the one of all."""
-        first, second = hot.T @ v, v.new_zeros(len(self.mean), v.shape[1], v.shape[1])
-        weight, code = hot.amax(-1, keepdim=True), hot.argmax(-1)
+        first = hot.T @ v
+        second = v.new_zeros(len(self.mean), v.shape[1], v.shape[1])
+        weight = hot.amax(-1, keepdim=True)
+        code = hot.argmax(-1)
         weighed = v if bool((weight == 1).all()) else v * weight
         if len(self.cov) == 1:
             second[0] = weighed.T @ v
@@ -122,8 +164,12 @@ class Gaussian(Model):
         mean = sums["first"] / n
         scatter = sums["second"] - n[:, :, None] * mean[:, :, None] * mean[:, None, :]
         pooled = scatter.sum(0, keepdim=True) / sums["n"].sum()
-        cov = pooled if config.classes == "shared" else torch.where(n[:, :, None] > 1, scatter / n[:, :, None], pooled)
-        cov = cov if config.covariance == "full" else torch.diag_embed(cov.diagonal(dim1=-2, dim2=-1))
+        if config.classes == "shared":
+            cov = pooled
+        else:
+            cov = torch.where(n[:, :, None] > 1, scatter / n[:, :, None], pooled)
+        if config.covariance != "full":
+            cov = torch.diag_embed(cov.diagonal(dim1=-2, dim2=-1))
         return {"mean": mean, "cov": gaussian.shrunk(cov, config.shrinkage)}
 
     def _assign(self, parameters: Parameters) -> None:
@@ -132,7 +178,10 @@ class Gaussian(Model):
     def count(self) -> int:
         """Means, covariances, and one less than the classes."""
         k, d = self.mean.shape
-        own = d * (d + 1) // 2 if self.config.covariance == "full" else d
+        if self.config.covariance == "full":
+            own = d * (d + 1) // 2
+        else:
+            own = d
         return k * d + len(self.cov) * own + k - 1
 
     # ---- classes ---------------------------------------------------------------------------------------------------
@@ -148,8 +197,12 @@ class Gaussian(Model):
 
     def _log_classes(self, v: Tensor, known: Tensor, parameters: Parameters) -> Tensor:
         """Log p of each row in every class, (B, K)."""
-        cov, classes = parameters["cov"], range(len(self.mean))
-        of = [gaussian.log_density(v, parameters["mean"][k], cov[min(k, len(cov) - 1)], known) for k in classes]
+        cov = parameters["cov"]
+        classes = range(len(self.mean))
+        of = [
+            gaussian.log_density(v, parameters["mean"][k], cov[min(k, len(cov) - 1)], known)
+            for k in classes
+        ]
         return torch.stack(of, -1)
 
     def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -176,7 +229,9 @@ class Gaussian(Model):
             value = value - gaussian.log_density(v, mean, cov, self.joined.alone(known))
         return Scored(value, Kind.EXACT, "closed form")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         assert self.preprocessor is not None
         hidden = missing(self.preprocessor.out, noise.rows, self.mean)
         return self._draw(replace(hidden, given=given, index=noise.index), noise)
@@ -196,5 +251,8 @@ class Gaussian(Model):
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         x = gaussian.conditional_mean(v, mean, cov, known)[:, : self.joined.dims]
-        kind = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        if self.preprocessor is not None and self.preprocessor.stochastic:
+            kind = Kind.ESTIMATE
+        else:
+            kind = Kind.EXACT
         return Mode(batch.with_x(x.reshape(batch.x.shape)), kind, "conditional mean")

@@ -55,32 +55,48 @@ class HMMConfig(Config):
     states: int = option(5, "hidden states", ge=1)
     components: int = option(1, "components of each state's law: above 1 it is a mixture", ge=1)
     covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
-        "auto", f"of Gaussian states; auto: full up to {FULL} numbers a step, beyond that one for all (tied)"
+        "auto",
+        f"of Gaussian states; auto: full up to {FULL} numbers a step, beyond that one for all (tied)",
     )
-    count: Literal["poisson", "negative_binomial"] = option("poisson", "the law of counts in a state")
+    count: Literal["poisson", "negative_binomial"] = option(
+        "poisson", "the law of counts in a state"
+    )
     topology: Literal["full", "left_right", "cycle"] = option(
-        "full", "which states follow which; left_right: itself or the next, from the first on; cycle: the same, round"
+        "full",
+        "which states follow which; left_right: itself or the next, from the first on; cycle: the same, round",
     )
     allowed: tuple[tuple[int, ...], ...] | None = option(
         None, "which states follow which, a row of 0s and 1s for each state, in place of topology"
     )
     smoothing: float = option(
-        0.1, "weight added to every step between states, first state and category", "objective", ge=0
+        0.1,
+        "weight added to every step between states, first state and category",
+        "objective",
+        ge=0,
     )
-    floor: float = option(1e-4, "added to every variance, as a share of the data's own", "objective", ge=1e-12)
-    restarts: int = option(5, "starts, of which the likeliest after `trial` passes goes on", "optimiser", ge=1)
+    floor: float = option(
+        1e-4, "added to every variance, as a share of the data's own", "objective", ge=1e-12
+    )
+    restarts: int = option(
+        5, "starts, of which the likeliest after `trial` passes goes on", "optimiser", ge=1
+    )
     trial: int = option(10, "passes of EM that a start is judged by", "optimiser", ge=0)
     passes: int = option(200, "most passes of EM", "optimiser", ge=1)
-    tolerance: float = option(1e-6, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-6, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "hmm", "Hidden Markov model", "classical",
-        "Rabiner, A tutorial on hidden Markov models and selected applications in speech recognition", 1989,
+        "hmm",
+        "Hidden Markov model",
+        "classical",
+        "Rabiner, A tutorial on hidden Markov models and selected applications in speech recognition",
+        1989,
         "States behind a series, which follow each other; exact answers at any length and with holes anywhere.",
     )
-)  # fmt: skip
+)
 class HMM(Model):
     """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
 
@@ -103,8 +119,12 @@ class HMM(Model):
             self.steps = Steps(self.preprocessor.out)
         self.dims = self.steps.space.dims
         self.part = self._part()
-        self.codes = Space(axes=("time",), shape=(None if space.ragged else self.steps.longest,), longest=space.longest,
-                           variables=(Nominal(categories=config.states),))  # fmt: skip
+        self.codes = Space(
+            axes=("time",),
+            shape=(None if space.ragged else self.steps.longest,),
+            longest=space.longest,
+            variables=(Nominal(categories=config.states),),
+        )
         self.register_buffer("allowed", _allowed(config), persistent=False)
         for name, value in self._blank(torch.ones(self.dims, dtype=torch.float64)).items():
             self.register_buffer(name.replace(".", "_"), value)
@@ -120,11 +140,15 @@ class HMM(Model):
             )
         if given_space is not None:
             return "its states know of no condition: take `discriminant` with law=hmm for classes, or `autoregressive`"
-        if config.allowed is not None and {len(config.allowed), *map(len, config.allowed)} != {config.states}:
+        if config.allowed is not None and {len(config.allowed), *map(len, config.allowed)} != {
+            config.states
+        }:
             return f"allowed= is not a row of {config.states} numbers for each of {config.states} states"
         if config.allowed is not None and not all(any(row) for row in config.allowed):
             return "allowed= lets a state be followed by none: let it be followed by itself"
-        return bounds_refused(space, closed=True) if _of_heads(config, space) else None
+        if _of_heads(config, space):
+            return bounds_refused(space, closed=True)
+        return None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -138,17 +162,24 @@ class HMM(Model):
         if self.columns is not None:
             return Products(self.columns, config.smoothing, many)
         auto: Covariance = "full" if self.dims <= FULL else "tied"
-        return Gaussians(many, auto if config.covariance == "auto" else config.covariance, config.floor)
+        return Gaussians(
+            many, auto if config.covariance == "auto" else config.covariance, config.floor
+        )
 
     def _blank(self, variance: Tensor) -> Parameters:
         config: HMMConfig = self.config
-        k, m = config.states, config.components
+        k = config.states
+        m = config.components
         first = torch.zeros(k, dtype=torch.float64)
         if config.topology == "left_right" and config.allowed is None:
             first[1:] = NEVER
         step = torch.where(_allowed(config), 0.0, NEVER).double().log_softmax(-1)
         share = torch.full((k, m), -math.log(m), dtype=torch.float64)
-        made = {"log_first": first.log_softmax(-1), "log_step": step.clamp(min=NEVER), "log_share": share}
+        made = {
+            "log_first": first.log_softmax(-1),
+            "log_step": step.clamp(min=NEVER),
+            "log_share": share,
+        }
         never = torch.tensor(NEVER, dtype=torch.float64)
         emission = {f"x.{name}": t for name, t in self.part.blank(variance).items()}
         return made | emission | {"reached": never, "gain": -never}
@@ -157,7 +188,8 @@ class HMM(Model):
         """A state that follows the one before, and a step of x that is told of it."""
         assert self.codes is not None
         many = self.config.components
-        state, seen = Steps(self.codes).space, Steps(self.space).space
+        state = Steps(self.codes).space
+        seen = Steps(self.space).space
         return plates.hidden_chain(self, state, seen, note=f"mixture of {many}" if many > 1 else "")
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -169,14 +201,27 @@ class HMM(Model):
     def _flat(self, batch: Batch) -> Batch:
         """The steps of all items as items of their own."""
         view = self.steps.packed(batch)
-        return Batch(view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each)
+        return Batch(
+            view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each
+        )
 
     def learner(self) -> EM:
         """Baum-Welch from the best of several starts; heads are maximised on all items at once."""
         config: HMMConfig = self.config
         numbers = self.steps.longest * config.states * config.components
-        rows = 1 << 40 if self.columns is not None else memory.rows(numbers)
-        return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
+        if self.columns is not None:
+            rows = 1 << 40
+        else:
+            rows = memory.rows(numbers)
+        return EM(
+            self._start,
+            self._expect,
+            self._maximise,
+            self._assign,
+            config.passes,
+            config.tolerance,
+            rows=rows,
+        )
 
     def _seen(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False) -> Sighted:
         """What N steps tell of the states; where a step takes few values each is looked at once."""
@@ -216,16 +261,24 @@ class HMM(Model):
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
-        view, k = self.steps.packed(batch), self.config.states
+        view = self.steps.packed(batch)
+        k = self.config.states
         seen = self._seen(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
         done = smoothed(now["log_first"], now["log_step"], seen.unary, view.length, view.weight)
-        r = done.gamma if view.each is None else done.gamma * view.each[:, None]
-        r = r if seen.within is None else (seen.within * r[..., None]).flatten(1)
+        if view.each is None:
+            r = done.gamma
+        else:
+            r = done.gamma * view.each[:, None]
+        if seen.within is not None:
+            r = (seen.within * r[..., None]).flatten(1)
         emission = {f"x.{name}": t for name, t in seen.sums(r).items()}
         return emission | {
-            "first": done.first, "pairs": done.pairs, "share": r.sum(0).reshape(k, -1),
-            "objective": done.log_z @ view.weight, "weight": view.weight.sum(),
-        }  # fmt: skip
+            "first": done.first,
+            "pairs": done.pairs,
+            "share": r.sum(0).reshape(k, -1),
+            "objective": done.log_z @ view.weight,
+            "weight": view.weight.sum(),
+        }
 
     def _maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Shares of expected counts, smoothed where a step is allowed at all (Rabiner 1989, eq. 40)."""
@@ -233,39 +286,54 @@ class HMM(Model):
         first = sums["first"] + smoothing * (before["log_first"] > NEVER / 2)
         pairs = sums["pairs"] + smoothing * self.allowed
         stuck = pairs.sum(-1, keepdim=True) <= 0
-        step = torch.where(stuck, before["log_step"].exp(), pairs / pairs.sum(-1, keepdim=True).clamp(min=1e-300))
+        step = torch.where(
+            stuck, before["log_step"].exp(), pairs / pairs.sum(-1, keepdim=True).clamp(min=1e-300)
+        )
         step = torch.where(self.allowed, step.clamp(min=10 * LEAST).log(), NEVER)
         share = sums["share"] + 1e-12
         reached = sums["objective"] / sums["weight"]
         part = self.part.maximise(under(sums, "x"), under(before, "x"), least=least)
         return {
-            "log_first": (first / first.sum()).clamp(min=1e-300).log().where(before["log_first"] > NEVER / 2, NEVER),
-            "log_step": step, "log_share": (share / share.sum(-1, keepdim=True)).log(),
-            "reached": reached, "gain": reached - before["reached"],
-        } | {f"x.{name}": t for name, t in part.items()}  # fmt: skip
+            "log_first": (first / first.sum())
+            .clamp(min=1e-300)
+            .log()
+            .where(before["log_first"] > NEVER / 2, NEVER),
+            "log_step": step,
+            "log_share": (share / share.sum(-1, keepdim=True)).log(),
+            "reached": reached,
+            "gain": reached - before["reached"],
+        } | {f"x.{name}": t for name, t in part.items()}
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The likeliest of several starts after a few passes over some of the items."""
         config: HMMConfig = self.config
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
         batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
-        best, height = Parameters(), -math.inf
+        best = Parameters()
+        height = -math.inf
         for i in range(config.restarts):
             now = self._guess(batch, noise[:1], i)
             reached = -math.inf
             for _ in range(config.trial):
                 sums = self._expect(batch, now)
-                now, reached = self._maximise(sums, now), float(sums["objective"] / sums["weight"])
+                now = self._maximise(sums, now)
+                reached = float(sums["objective"] / sums["weight"])
             if not best or reached > height:
-                best, height = now, reached
+                best = now
+                height = reached
         return best
 
     def _guess(self, batch: Batch, noise: Noise, i: int) -> Parameters:
         """States about k-means++ seeds, codes shared out half at random, steps as they then follow each other."""
         config: HMMConfig = self.config
-        view, k, m = self.steps.packed(batch), config.states, config.components
+        view = self.steps.packed(batch)
+        k = config.states
+        m = config.components
         blank = self._blank(variances(view))
-        own = in_order(view.length, k) if config.topology == "left_right" else self._clusters(view, noise, i)
+        if config.topology == "left_right":
+            own = in_order(view.length, k)
+        else:
+            own = self._clusters(view, noise, i)
         if not bool(self.allowed.all()):
             own = renamed(followed(one_hot(own, k).double(), view.length)[1], self.allowed)[own]
         r = one_hot(own, k).double()
@@ -274,20 +342,29 @@ class HMM(Model):
         if self.columns is not None:
             r = (1 - BLUR) * r + BLUR * random[:, :k] / random[:, :k].sum(-1, keepdim=True)
         parts = random.unflatten(-1, (k, m)) / random.unflatten(-1, (k, m)).sum(-1, keepdim=True)
-        r = r if view.each is None else r * view.each[:, None]
+        if view.each is not None:
+            r = r * view.each[:, None]
         shared = (r[..., None] * parts).flatten(1)
         seen = self._seen(view.v, view.known, blank)
         sums = {f"x.{name}": t for name, t in seen.sums(shared).items()}
         first, pairs = followed(r, view.length)
-        sums |= {"share": shared.sum(0).reshape(k, m), "first": first + 1, "pairs": (pairs + 1) * self.allowed,
-                 "objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}  # fmt: skip
+        sums |= {
+            "share": shared.sum(0).reshape(k, m),
+            "first": first + 1,
+            "pairs": (pairs + 1) * self.allowed,
+            "objective": blank["reached"],
+            "weight": torch.ones_like(blank["reached"]),
+        }
         return self._maximise(sums, blank, least=1e-3) | {"gain": blank["gain"]}
 
     def _clusters(self, view: Packed, noise: Noise, i: int) -> Tensor:
         """The nearest of K k-means++ centres to each step, int64 (N,); whole items in turn where that cannot be."""
         k = self.config.states
         if self.columns is not None and self.columns.features > WIDE:
-            return torch.arange(len(view.length), device=view.v.device).repeat_interleave(view.length) % k
+            return (
+                torch.arange(len(view.length), device=view.v.device).repeat_interleave(view.length)
+                % k
+            )
         features = self._features(view)
         some = features[:: max(1, features.numel() // START_NUMBERS)]
         u = noise.uniform(f"seeds {i}", k, kmeans.candidates(k)).double()[0]
@@ -311,14 +388,26 @@ class HMM(Model):
     @property
     def fitted(self) -> Parameters:
         """The parameters, by the names that EM knows them by."""
-        names = ["log_first", "log_step", "log_share", *(f"x.{n}" for n in self.part.blank(torch.ones(self.dims)))]
+        names = [
+            "log_first",
+            "log_step",
+            "log_share",
+            *(f"x.{n}" for n in self.part.blank(torch.ones(self.dims))),
+        ]
         return {name: getattr(self, name.replace(".", "_")).double() for name in names}
 
     def count(self) -> int:
         """Steps that are allowed, first states and components less one each, and those of the states' laws."""
-        k, m = self.config.states, self.config.components
+        k = self.config.states
+        m = self.config.components
         firsts = int((self.log_first > NEVER / 2).sum()) - 1
-        return firsts + int(self.allowed.sum()) - k + k * (m - 1) + self.part.free(under(self.fitted, "x"))
+        return (
+            firsts
+            + int(self.allowed.sum())
+            - k
+            + k * (m - 1)
+            + self.part.free(under(self.fitted, "x"))
+        )
 
     log_first: Tensor
 
@@ -332,37 +421,56 @@ class HMM(Model):
 
     def _paths(self, batch: Batch, now: Parameters) -> Paths:
         """The law of the states of each row."""
-        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        v = self.steps.split(batch.x).double()
+        known = self.steps.split(batch.present)
         unary = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).unary
-        return Paths(now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length)
+        return Paths(
+            now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length
+        )
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        return Scored(self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion")
+        return Scored(
+            self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion"
+        )
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         assert self.codes is not None
         now = self.fitted
-        exact = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        if self.preprocessor is not None and self.preprocessor.stochastic:
+            exact = Kind.ESTIMATE
+        else:
+            exact = Kind.EXACT
         length = torch.full_like(batch.ids, self.steps.split(batch.x).shape[1])
-        length = length if batch.length is None else batch.length
+        if batch.length is not None:
+            length = batch.length
         chain = Steering(now["log_first"], now["log_step"])
         unary = self._paths(batch, now).unary
         return StateLaw(self.codes, batch.ids, exact, "forward and backward", chain, unary, length)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        space = self.space if self.preprocessor is None else self.preprocessor.out
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        if self.preprocessor is None:
+            space = self.space
+        else:
+            space = self.preprocessor.out
         return self._drawn(unseen(space, noise, length, self.log_first), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")
+        return Completed(
+            self._drawn(batch, noise.draws(n), n),
+            "states drawn backwards, then each step given its own",
+        )
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
         """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
-        now, v = self.fitted, self.steps.split(batch.x).double()
-        known, (rows, length) = self.steps.split(batch.present), v.shape[:2]
+        now = self.fitted
+        v = self.steps.split(batch.x).double()
+        known = self.steps.split(batch.present)
+        (rows, length) = v.shape[:2]
         many = StepNoise.of(noise, length)
         u = many.uniform("state").double().reshape(n, rows, length)
         state = self._paths(batch, now).draw(u).flatten()
@@ -370,7 +478,9 @@ class HMM(Model):
             within = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).within
             assert within is not None
             share = within.repeat(n, 1, 1)[torch.arange(len(state)), state].clamp(min=1e-300).log()
-            state = state * self.config.components + choose(share, many.uniform("component").double())
+            state = state * self.config.components + choose(
+                share, many.uniform("component").double()
+            )
         values, seen = (t.flatten(0, 1).repeat(n, 1) for t in (v, known))
         x = self.part.draw(values, seen, state, under(now, "x"), many)
         return self._joined(x, rows * n, length).reshape(n, *batch.x.shape)
@@ -384,13 +494,18 @@ class HMM(Model):
             noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
             found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
             return found
-        now, v = self.fitted, self.steps.split(batch.x).double()
+        now = self.fitted
+        v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present).flatten(0, 1)
         path = self._paths(batch, now).best()[0].flatten()
         prior = torch.full((len(path), *now["log_share"].shape), NEVER, dtype=torch.float64)
         prior[torch.arange(len(path)), path] = now["log_share"][path]
         x = self.part.peak(v.flatten(0, 1), known, ~known, prior.flatten(1), under(now, "x"))
-        return Mode(batch.with_x(self._joined(x, *v.shape[:2])), Kind.ESTIMATE, "peaks along the likeliest path")
+        return Mode(
+            batch.with_x(self._joined(x, *v.shape[:2])),
+            Kind.ESTIMATE,
+            "peaks along the likeliest path",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,7 +534,9 @@ class Table:
 
 def _of_heads(config: HMMConfig, space: Space) -> bool:
     """Whether a state is a product of heads rather than Gaussian in model units."""
-    return not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
+    return not space.real or (
+        config.covariance == "diagonal" and any(v.counted for v in space.variables)
+    )
 
 
 def _allowed(config: HMMConfig) -> Tensor:
@@ -430,5 +547,8 @@ def _allowed(config: HMMConfig) -> Tensor:
     if config.topology == "full":
         return torch.ones(k, k, dtype=torch.bool)
     here = torch.arange(k)
-    after = (here + 1) % k if config.topology == "cycle" else (here + 1).clamp(max=k - 1)
+    if config.topology == "cycle":
+        after = (here + 1) % k
+    else:
+        after = (here + 1).clamp(max=k - 1)
     return torch.eye(k, dtype=torch.bool) | (here == after[:, None])

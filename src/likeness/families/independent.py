@@ -32,24 +32,38 @@ MEMORY = 256  # training conditions that stand for the law of a condition that i
 class IndependentConfig(Config):
     """Options of `independent`."""
 
-    real: Literal["histogram", "mixture", "normal"] = option("histogram", "the law of a real variable")
+    real: Literal["histogram", "mixture", "normal"] = option(
+        "histogram", "the law of a real variable"
+    )
     bins: int = option(64, "most bins of a histogram", ge=2)
     components: int = option(5, "components of a mixture for one real variable", ge=1)
     smoothing: float = option(
         1.0, "weight added to every category, as if each had been seen so often", "objective", ge=0
     )
-    l2: float = option(1e-4, "penalty on the weights by which a vector, image or text is taken in", "objective", ge=0)
+    l2: float = option(
+        1e-4,
+        "penalty on the weights by which a vector, image or text is taken in",
+        "objective",
+        ge=0,
+    )
     iterations: int = option(
-        200, "most iterations of L-BFGS where parameters are linear in what is given", "optimiser", ge=1
+        200,
+        "most iterations of L-BFGS where parameters are linear in what is given",
+        "optimiser",
+        ge=1,
     )
 
 
 @register(
     Card(
-        "independent", "A product of independent variables", "classical", "Lewis, Naive (Bayes) at forty", 1998,
+        "independent",
+        "A product of independent variables",
+        "classical",
+        "Lewis, Naive (Bayes) at forty",
+        1998,
         "Every variable has a law of its own: what a model gains over it, it gains by knowing dependence.",
     )
-)  # fmt: skip
+)
 class Independent(Model):
     """p(x) = product over entries of p(x_i), one product for each class, else linear in a summary of `given`.
 
@@ -64,15 +78,26 @@ class Independent(Model):
     @property
     def table(self) -> Tensor:
         """The parameters of every class, (K, *E[:-1], S)."""
-        return self.free[0] if self.searched else self.counted
+        if self.searched:
+            return self.free[0]
+        return self.counted
 
-    def __init__(self, config: IndependentConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: IndependentConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.linear = given_space is not None and not self._sums_classes()
-        kind: Literal["net", "closed"] = "net" if self.linear or config.real == "mixture" else "closed"
+        kind: Literal["net", "closed"] = (
+            "net" if self.linear or config.real == "mixture" else "closed"
+        )
         real: Any = "normal" if self.linear and config.real == "histogram" else config.real
-        self.columns = Columns(space, kind=kind, components=config.components, real=real, bins=config.bins)
-        classes = (given_space.label or 1) if given_space is not None and not self.linear else 1
+        self.columns = Columns(
+            space, kind=kind, components=config.components, real=real, bins=config.bins
+        )
+        if given_space is not None and not self.linear:
+            classes = given_space.label or 1
+        else:
+            classes = 1
         places = () if space.ragged else space.layout[:-1]
         start = torch.zeros(classes, *places, self.columns.size)
         self.searched = kind == "net"
@@ -95,7 +120,9 @@ class Independent(Model):
             return super().graph()
         entry = plates.entry(self.space)
         x = plates.Node("x", "observed", entry, "i", note="" if entry else plates.kinds(self.space))
-        return plates.rows(self, x=x, inner=(plates.Plate(plates.steps(self.space, "i"), (x.key,)),))
+        return plates.rows(
+            self, x=x, inner=(plates.Plate(plates.steps(self.space, "i"), (x.key,)),)
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -104,7 +131,9 @@ class Independent(Model):
         self.table.data.copy_(self.columns.start().expand(self.table.shape))
         if self.linear:
             self.summary.fit(source)
-            some = source.rows(torch.linspace(0, len(source) - 1, min(MEMORY, len(source))).round().long())
+            some = source.rows(
+                torch.linspace(0, len(source) - 1, min(MEMORY, len(source))).round().long()
+            )
             assert some.given is not None
             self.memory = self.summary(some.given.to(dtype=self.dtype))
 
@@ -113,17 +142,26 @@ class Independent(Model):
         config: IndependentConfig = self.config
         if not self.searched:
             return EM(self._start, self._expect, lambda _sums, now: now, self._assign, passes=1)
-        loss, slopes = partial(self.__call__, phase="full"), [self.weight] if self.linear else []
-        return FullBatch(loss, [*self.free, *slopes], l2=config.l2, penalised=slopes, iterations=config.iterations)
+        loss = partial(self.__call__, phase="full")
+        slopes = [self.weight] if self.linear else []
+        return FullBatch(
+            loss,
+            [*self.free, *slopes],
+            l2=config.l2,
+            penalised=slopes,
+            iterations=config.iterations,
+        )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The weighted maximum-likelihood law of every entry, for each class."""
         batches = [batch for batch, _ in task.everything(65536)]
-        x, present = torch.cat([b.x for b in batches]), torch.cat([b.present for b in batches])
+        x = torch.cat([b.x for b in batches])
+        present = torch.cat([b.present for b in batches])
         weight = torch.cat([b.weights[:, None] * self._hot(b) for b in batches])
         if self.space.ragged:
             weight = weight.repeat_interleave(x.shape[1], 0)
-            x, present = x.flatten(0, 1), present.flatten(0, 1)
+            x = x.flatten(0, 1)
+            present = present.flatten(0, 1)
         return {"table": self.columns.estimate(x, present, weight, smoothing=self.config.smoothing)}
 
     def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
@@ -160,7 +198,10 @@ class Independent(Model):
         if self.linear:
             assert given is not None
             return self._under(self.summary(given))
-        k = given.x.flatten(1)[:, 0].long() if given is not None else torch.zeros(rows, dtype=torch.int64)
+        if given is not None:
+            k = given.x.flatten(1)[:, 0].long()
+        else:
+            k = torch.zeros(rows, dtype=torch.int64)
         return self._everywhere(self.table[k])
 
     def _under(self, seen: Tensor) -> ColumnsLaw:
@@ -192,15 +233,20 @@ class Independent(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """A condition that is missing whole is integrated over those of training rows, evenly spaced."""
-        value, blank = self._law(batch.given, len(batch)).total(batch.x, batch.present), self._blank(batch)
+        value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
+        blank = self._blank(batch)
         if bool(blank.any()):
             mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self.memory))
             value = torch.where(blank, mixed, value)
         return Scored(value, Kind.EXACT, "product of marginals")
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
-        places = self.space.layout if self.columns.narrow else self.space.layout[:-1]
-        u, blank = noise.uniform("x", *places, self.columns.uniforms), self._blank(batch)
+        if self.columns.narrow:
+            places = self.space.layout
+        else:
+            places = self.space.layout[:-1]
+        u = noise.uniform("x", *places, self.columns.uniforms)
+        blank = self._blank(batch)
         law = self._law(batch.given, len(batch))
         if bool(blank.any()):
             law = self.columns.law(self._recalled(batch, noise, blank, law.params))
@@ -211,10 +257,13 @@ class Independent(Model):
         cdf = self._under_all(batch).softmax(-1).cumsum(-1)
         pick = inverse_cdf(cdf, noise.uniform("given", 1)[:, 0])
         drawn = self._linear(self.memory[pick])
-        drawn = drawn[:, None].expand_as(params) if self.space.ragged else drawn
+        if self.space.ragged:
+            drawn = drawn[:, None].expand_as(params)
         return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), drawn, params)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         hidden = missing(self.space, noise.rows, self.table)
         return self._draw(replace(hidden, given=given, length=length), noise)
 
@@ -224,7 +273,10 @@ class Independent(Model):
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         law = self._law(batch.given, len(batch))
-        kind = Kind.ESTIMATE if bool(self._blank(batch).any()) else Kind.EXACT
+        if bool(self._blank(batch).any()):
+            kind = Kind.ESTIMATE
+        else:
+            kind = Kind.EXACT
         return Mode(batch.with_x(law.mode), kind, "mode of every marginal")
 
     @classmethod

@@ -26,11 +26,13 @@ from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
 
 CODES = 32  # ordered levels up to which each is a code of its own
-ROWS, CENTRES = 64, 4096  # kernels computed at once: what a core's cache holds
+ROWS = 64  # kernels computed at once: what a core's cache holds
+CENTRES = 4096
 NEVER = -1e30  # the log weight of a centre that does not count: finite, so that 0 times it is 0
 LEAST = -80.0  # exponents below it are no normal numbers, and slow
 SEARCHED = 1000  # rows that bandwidths are chosen on
-LEAST_WIDTH, LEAST_BLUR = 1e-3, 1e-4
+LEAST_WIDTH = 1e-3
+LEAST_BLUR = 1e-4
 
 
 class KDEConfig(Config):
@@ -39,22 +41,34 @@ class KDEConfig(Config):
     bandwidth: Literal["each", "one"] = option(
         "each", "each: one for every number; one: the same for all, in deviations"
     )
-    width: float = option(0.0, "bandwidth in deviations of the data; 0: found by the likelihood of rows left out", ge=0)
+    width: float = option(
+        0.0,
+        "bandwidth in deviations of the data; 0: found by the likelihood of rows left out",
+        ge=0,
+    )
     blur: float = option(
-        0.0, "share of a code's mass spread over all its codes; 0: found as the bandwidth is", ge=0, le=1
+        0.0,
+        "share of a code's mass spread over all its codes; 0: found as the bandwidth is",
+        ge=0,
+        le=1,
     )
     rows: int = option(20_000, "most rows kept, evenly spaced over all", ge=2)
     passes: int = option(60, "most passes of the search for bandwidths", "optimiser", ge=1)
-    tolerance: float = option(1e-4, "the search stops where a pass gains less, in nats a row", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-4, "the search stops where a pass gains less, in nats a row", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "kde", "Kernel density estimate", "classical",
-        "Parzen, On estimation of a probability density function and mode", 1962,
+        "kde",
+        "Kernel density estimate",
+        "classical",
+        "Parzen, On estimation of a probability density function and mode",
+        1962,
         "No shape is assumed and nothing is learned but a width: sharp where rows are many and numbers are few.",
     )
-)  # fmt: skip
+)
 class KDE(Model):
     """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
 
@@ -75,8 +89,14 @@ class KDE(Model):
 
     def __init__(self, config: KDEConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        self.preprocessor = Reals(space) if not any(_coded(v) for v in space.variables) else None
-        inside = space if self.preprocessor is None else self.preprocessor.out
+        if not any(_coded(v) for v in space.variables):
+            self.preprocessor = Reals(space)
+        else:
+            self.preprocessor = None
+        if self.preprocessor is None:
+            inside = space
+        else:
+            inside = self.preprocessor.out
         self.joined = Joined(inside, given_space, per_class=self._sums_classes())
         states = [_states(v) for v in inside.columns] * (inside.dims // inside.width)
         states += [0] * (self.joined.size - self.joined.dims)
@@ -97,7 +117,9 @@ class KDE(Model):
         if any(v.type == "count" for v in space.variables):
             return "counts have no kernel here: take `mixture`"
         mixed = any(_coded(v) for v in space.variables)
-        plain = all(v.type != "real" or v.resolution is v.lower is v.upper is None for v in space.variables)
+        plain = all(
+            v.type != "real" or v.resolution is v.lower is v.upper is None for v in space.variables
+        )
         if mixed and not (plain and all(v.type == "real" or _coded(v) for v in space.variables)):
             return "beside codes it takes plain reals only: take `mixture`, or leave out bounds and resolutions"
         return None
@@ -109,9 +131,14 @@ class KDE(Model):
 
     def graph(self) -> plates.Graph:
         """X near one of the rows that are kept."""
-        base, kept = plates.rows(self), plates.Node("c", "parameter", self.space, "m", "a kept row")
-        plate = plates.Plate(f"M = {len(self.centres):,} kept" if len(self.centres) else "M kept", (kept.key,))
-        return plates.Graph((*base.nodes, kept), (*base.edges, plates.Edge(kept.key, "x")), (*base.plates, plate))
+        base = plates.rows(self)
+        kept = plates.Node("c", "parameter", self.space, "m", "a kept row")
+        plate = plates.Plate(
+            f"M = {len(self.centres):,} kept" if len(self.centres) else "M kept", (kept.key,)
+        )
+        return plates.Graph(
+            (*base.nodes, kept), (*base.edges, plates.Edge(kept.key, "x")), (*base.plates, plate)
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -125,13 +152,18 @@ class KDE(Model):
         v, known = self.joined(rows)
         numbers = v[:, self.numbers]
         if self.preprocessor is None and len(self.numbers):
-            mean, std = standardised(numbers.double(), known[:, self.numbers].double(), rows.weights.double())
+            mean, std = standardised(
+                numbers.double(), known[:, self.numbers].double(), rows.weights.double()
+            )
             self.shift, self.scale = mean.to(self.shift), std.to(self.scale)
         weight = rows.weights.log()
         share = weight + self.joined.hot(rows, self.class_prior).log().T
-        share = torch.where(share.isneginf().all(-1, keepdim=True), weight, share)  # a class that no row has: all rows
+        share = torch.where(
+            share.isneginf().all(-1, keepdim=True), weight, share
+        )  # a class that no row has: all rows
         self.centres = torch.where(known, self._scaled(v), 0.0).to(self.centres)
-        self.known, self.place = known.contiguous(), rows.ids.clone()
+        self.known = known.contiguous()
+        self.place = rows.ids.clone()
         self.log_share = share.log_softmax(-1).to(self.log_share).contiguous()
 
     def learner(self) -> EM:
@@ -139,11 +171,21 @@ class KDE(Model):
         config: KDEConfig = self.config
         fixed = (config.width or not len(self.numbers)) and (config.blur or not len(self.coded))
         passes = 1 if fixed else config.passes
-        return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=1 << 16)
+        return EM(
+            self._start,
+            self._expect,
+            self._maximise,
+            self._assign,
+            passes,
+            config.tolerance,
+            rows=1 << 16,
+        )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """Scott's width for a Gaussian of so many numbers and rows, as the data are, in deviations."""
-        config, n, d = self.config, len(self.centres), len(self.numbers)
+        config = self.config
+        n = len(self.centres)
+        d = len(self.numbers)
         width = config.width or (4 / ((d + 2) * n)) ** (1 / (d + 4))
         return {
             "width": torch.full((d,), width, dtype=torch.float64),
@@ -157,27 +199,44 @@ class KDE(Model):
         v, known = self._read(batch)
         left, right = self._factors(batch, v, known, now)
         totals: Parameters = {
-            "square": v.new_zeros(len(self.numbers)), "pairs": v.new_zeros(len(self.numbers)),
-            "other": v.new_zeros(len(self.coded)), "met": v.new_zeros(len(self.coded)),
-            "objective": v.new_zeros(()), "weight": v.new_zeros(()),
-        }  # fmt: skip
+            "square": v.new_zeros(len(self.numbers)),
+            "pairs": v.new_zeros(len(self.numbers)),
+            "other": v.new_zeros(len(self.coded)),
+            "met": v.new_zeros(len(self.coded)),
+            "objective": v.new_zeros(()),
+            "weight": v.new_zeros(()),
+        }
         own = torch.searchsorted(self.place, batch.ids)[:, None]
-        rest = torch.log1p(-self.log_share.double().exp()[self._class_of(batch)].gather(1, own).clamp(max=1 - 1e-12))
+        rest = torch.log1p(
+            -self.log_share.double()
+            .exp()[self._class_of(batch)]
+            .gather(1, own)
+            .clamp(max=1 - 1e-12)
+        )
         for rows in _blocks(len(v), ROWS):
             total, r = _exponentials((left[rows] @ right.T).scatter_(1, own[rows], NEVER))
-            weight = batch.weights[rows].double() * (total > NEVER / 2)  # but for rows alone in their class
+            weight = batch.weights[rows].double() * (
+                total > NEVER / 2
+            )  # but for rows alone in their class
             totals["weight"] += weight.sum()
             totals["objective"] += ((total - rest[rows, 0]) * weight).sum()
-            self._add(totals, v[rows], known[rows], r * (weight / r.double().sum(-1))[:, None].float())
+            self._add(
+                totals, v[rows], known[rows], r * (weight / r.double().sum(-1))[:, None].float()
+            )
         return totals
 
     def _add(self, totals: Parameters, v: Tensor, known: Tensor, r: Tensor) -> None:
         """Add what rows say of the widths, r (B, M) being how much of each row every centre explains."""
-        centres, there = self.centres.float(), self.known.float()
+        centres = self.centres.float()
+        there = self.known.float()
         if len(self.numbers):
-            x, k = v[:, self.numbers], known[:, self.numbers].double()
-            c, o = centres[:, self.numbers], there[:, self.numbers]
-            met, first, second = (r @ torch.cat([o, c, c.square()], 1)).double().split(len(self.numbers), 1)
+            x = v[:, self.numbers]
+            k = known[:, self.numbers].double()
+            c = centres[:, self.numbers]
+            o = there[:, self.numbers]
+            met, first, second = (
+                (r @ torch.cat([o, c, c.square()], 1)).double().split(len(self.numbers), 1)
+            )
             totals["square"] += (k * (x.square() * met - 2 * x * first + second)).sum(0)
             totals["pairs"] += (k * met).sum(0)
         if len(self.coded):
@@ -191,11 +250,14 @@ class KDE(Model):
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """h^2 = the mean square between a row and what explains it; b from the share of codes that differ."""
         config: KDEConfig = self.config
-        width, blur = before["width"], before["blur"]
+        width = before["width"]
+        blur = before["blur"]
         if not config.width and len(width):
-            square, pairs = sums["square"], sums["pairs"]
+            square = sums["square"]
+            pairs = sums["pairs"]
             if config.bandwidth == "one":
-                square, pairs = square.sum().expand_as(square), pairs.sum().expand_as(pairs)
+                square = square.sum().expand_as(square)
+                pairs = pairs.sum().expand_as(pairs)
             width = (square / pairs.clamp_min(1e-12)).clamp_min(0).sqrt().clamp_min(LEAST_WIDTH)
         if not config.blur and len(blur):
             states = self.states.double()
@@ -233,15 +295,20 @@ class KDE(Model):
     def _now(self) -> Parameters:
         return {"width": self.width.double(), "blur": self.blur.double()}
 
-    def _factors(self, batch: Batch, v: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+    def _factors(
+        self, batch: Batch, v: Tensor, known: Tensor, now: Parameters
+    ) -> tuple[Tensor, Tensor]:
         """(B, F) and (M, F) whose products are log w K of what is known of each row about every centre, (B, M)."""
         parts = [self._of_class(batch)]
         if len(self.numbers):
-            x, k = v[:, self.numbers], known[:, self.numbers].double()
+            x = v[:, self.numbers]
+            k = known[:, self.numbers].double()
             whole = bool(self.known[:, self.numbers].all())
             parts.append((self._alike if whole else self._apart)(x, k, now["width"]))
         if len(self.coded):
-            parts.append((self._hot(v[:, self.coded], known[:, self.coded]), self._table(now["blur"])))
+            parts.append(
+                (self._hot(v[:, self.coded], known[:, self.coded]), self._table(now["blur"]))
+            )
         left, right = zip(*parts, strict=True)
         return torch.cat(left, -1), torch.cat(right, -1)
 
@@ -252,26 +319,34 @@ class KDE(Model):
 
     def _alike(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """-((x - c) / h)^2 / 2 in three parts, of rows alone, of both, and of centres alone where no row has a hole."""
-        centres, x = self.centres.double()[:, self.numbers] / width, x * k / width
+        centres = self.centres.double()[:, self.numbers] / width
+        x = x * k / width
         own = -0.5 * (x.square() + k * (2 * width.log() + LOG_2PI)).sum(-1, keepdim=True)
-        far, one = -0.5 * centres.square(), torch.ones_like(own)
+        far = -0.5 * centres.square()
+        one = torch.ones_like(own)
         ones = own.new_ones(len(centres), 1)
         if bool(k.all()):
-            return torch.cat([own, x, one], -1), torch.cat([ones, centres, far.sum(-1, keepdim=True)], -1)
+            return torch.cat([own, x, one], -1), torch.cat(
+                [ones, centres, far.sum(-1, keepdim=True)], -1
+            )
         return torch.cat([own, x, k], -1), torch.cat([ones, centres, far], -1)
 
     def _apart(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The same where centres have holes, whose own law is the data's Gaussian."""
-        centres, there = self.centres.double()[:, self.numbers], self.known[:, self.numbers]
+        centres = self.centres.double()[:, self.numbers]
+        there = self.known[:, self.numbers]
         spread = torch.where(there, width, 1.0)
         inverse = spread.square().reciprocal()
         own = -0.5 * (centres.square() * inverse + 2 * spread.log() + LOG_2PI)
-        return torch.cat([k * x.square(), k * x, k], -1), torch.cat([-0.5 * inverse, centres * inverse, own], -1)
+        return torch.cat([k * x.square(), k * x, k], -1), torch.cat(
+            [-0.5 * inverse, centres * inverse, own], -1
+        )
 
     def _table(self, blur: Tensor) -> Tensor:
         """Log p of every code about every centre, (M, sum of C)."""
         entry = self._entry()
-        b, states = blur[entry], self.states.double()[entry]
+        b = blur[entry]
+        states = self.states.double()[entry]
         hot = self._hot(self.centres.double()[:, self.coded], self.known[:, self.coded])
         there = self.known[:, self.coded][:, entry]
         p = torch.where(there, (1 - b) * hot + b / states, 1 / states)
@@ -285,16 +360,22 @@ class KDE(Model):
         """Codes (B, E) one-hot side by side, 0 where hidden, (B, sum of C)."""
         first = self.states.cumsum(0) - self.states
         hot = codes.new_zeros(len(codes), int(self.states.sum()))
-        return hot.scatter_(1, (codes.long().clamp_min(0).minimum(self.states - 1) + first), known.to(hot))
+        return hot.scatter_(
+            1, (codes.long().clamp_min(0).minimum(self.states - 1) + first), known.to(hot)
+        )
 
     def _log_sum(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
         """Log sum_m w_m K(v, c_m) over what is known, (B,), block by block within a core's cache."""
         left, right = self._factors(batch, v, known, self._now)
         sums = [
-            torch.stack([_exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]).logsumexp(0)
+            torch.stack(
+                [_exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]
+            ).logsumexp(0)
             for r in _blocks(len(left), ROWS)
         ]
-        return torch.cat(sums) if sums else v.new_zeros(0)
+        if sums:
+            return torch.cat(sums)
+        return v.new_zeros(0)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -311,8 +392,13 @@ class KDE(Model):
         value = value - own.double() @ self.scale.double().log()
         return Scored(value.to(self.dtype), Kind.EXACT, f"{len(self.centres):,} kernels")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        space = self.space if self.preprocessor is None else self.preprocessor.out
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        if self.preprocessor is None:
+            space = self.space
+        else:
+            space = self.preprocessor.out
         batch = replace(missing(space, noise.rows, self.centres), given=given, index=noise.index)
         return self._drawn(batch, noise, 1)[0]
 
@@ -329,17 +415,24 @@ class KDE(Model):
             log_k = left[rows] @ right.T
             cdf = (log_k - log_k.amax(-1, keepdim=True)).exp().cumsum(-1)
             picked[:, rows] = inverse_cdf(cdf[:, None], u[:, rows].T).T
-        filled = torch.where(known.repeat(n, 1), v.repeat(n, 1), self._about(picked.flatten(), noise))
-        filled[:, self.numbers] = filled[:, self.numbers] * self.scale.double() + self.shift.double()
+        filled = torch.where(
+            known.repeat(n, 1), v.repeat(n, 1), self._about(picked.flatten(), noise)
+        )
+        filled[:, self.numbers] = (
+            filled[:, self.numbers] * self.scale.double() + self.shift.double()
+        )
         x = filled[:, : self.joined.dims].to(self.dtype)
         return x.reshape(n, *batch.x.shape)
 
     def _about(self, m: Tensor, noise: Noise) -> Tensor:
         """A draw from the kernel about each chosen centre, (B, size)."""
-        drawn, there = self.centres.double()[m], self.known[m]
+        drawn = self.centres.double()[m]
+        there = self.known[m]
         if len(self.numbers):
             eps = noise.normal("x", len(self.numbers)).double()
-            drawn[:, self.numbers] += torch.where(there[:, self.numbers], self.width.double(), 1.0) * eps
+            drawn[:, self.numbers] += (
+                torch.where(there[:, self.numbers], self.width.double(), 1.0) * eps
+            )
         if len(self.coded):
             u = noise.uniform("code", len(self.coded)).double()
             blur = torch.where(there[:, self.coded], self.blur.double(), 1.0)
@@ -365,4 +458,6 @@ def _coded(variable: Any) -> bool:
 
 
 def _states(variable: Any) -> int:
-    return int(variable.states) if _coded(variable) else 0
+    if _coded(variable):
+        return int(variable.states)
+    return 0

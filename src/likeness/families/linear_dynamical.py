@@ -20,7 +20,16 @@ from likeness.core.rowlaw import RowLaw
 from likeness.core.space import Real, Space
 from likeness.inference.sequence.steps import StepNoise, Steps, timed, unseen
 from likeness.inference.state_space.kalman import Track
-from likeness.inference.state_space.moments import Moments, Move, radius, raised, regressed, solved, tamed, turned
+from likeness.inference.state_space.moments import (
+    Moments,
+    Move,
+    radius,
+    raised,
+    regressed,
+    solved,
+    tamed,
+    turned,
+)
 from likeness.inference.state_space.observations import System
 from likeness.inference.state_space.posterior import track_law
 from likeness.numerics import memory
@@ -41,25 +50,38 @@ class LinearDynamicalConfig(Config):
 
     latents: int = option(4, "numbers of the hidden state", ge=1)
     noise: Literal["diagonal", "full"] = option(
-        "diagonal", "of what is seen given the state; diagonal: independent entries; full: any covariance"
+        "diagonal",
+        "of what is seen given the state; diagonal: independent entries; full: any covariance",
     )
-    stable: bool = option(True, "whether no direction of the state may grow of itself, so that long forecasts are tame")
+    stable: bool = option(
+        True,
+        "whether no direction of the state may grow of itself, so that long forecasts are tame",
+    )
     smoothing: float = option(
-        1.0, "weight, in items, of a first state like the states of all steps, for items are often few", "objective",
+        1.0,
+        "weight, in items, of a first state like the states of all steps, for items are often few",
+        "objective",
         ge=0,
-    )  # fmt: skip
-    floor: float = option(1e-6, "least variance of any noise, as a share of the data's own", "objective", ge=1e-12)
+    )
+    floor: float = option(
+        1e-6, "least variance of any noise, as a share of the data's own", "objective", ge=1e-12
+    )
     passes: int = option(200, "most passes of EM", "optimiser", ge=1)
-    tolerance: float = option(1e-4, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-4, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "linear_dynamical", "Linear dynamical system", "classical",
-        "Kalman, A new approach to linear filtering and prediction problems", 1960,
+        "linear_dynamical",
+        "Linear dynamical system",
+        "classical",
+        "Kalman, A new approach to linear filtering and prediction problems",
+        1960,
         "A state that moves smoothly behind a series; exact tracking, gaps and forecasts with intervals.",
     )
-)  # fmt: skip
+)
 class LinearDynamical(Model):
     """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
 
@@ -79,22 +101,42 @@ class LinearDynamical(Model):
     offset: Tensor
     noise: Tensor
 
-    def __init__(self, config: LinearDynamicalConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: LinearDynamicalConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
         self.default_effort = 8 if self.preprocessor.stochastic else 1
         self.steps = Steps(self.preprocessor.out)
-        self.dims, q = self.steps.space.dims, config.latents
-        self.codes = Space(axes=("time", "latent"), shape=(None if space.ragged else self.steps.longest, q),
-                           variables=(Real(),), longest=space.longest)  # fmt: skip
-        noise = torch.ones(self.dims) if config.noise == "diagonal" else torch.eye(self.dims)
-        blank = (torch.zeros(q), torch.eye(q), torch.zeros(q, q), torch.zeros(q), torch.eye(q),
-                 torch.zeros(self.dims, q), torch.zeros(self.dims), noise)  # fmt: skip
+        self.dims = self.steps.space.dims
+        q = config.latents
+        self.codes = Space(
+            axes=("time", "latent"),
+            shape=(None if space.ragged else self.steps.longest, q),
+            variables=(Real(),),
+            longest=space.longest,
+        )
+        if config.noise == "diagonal":
+            noise = torch.ones(self.dims)
+        else:
+            noise = torch.eye(self.dims)
+        blank = (
+            torch.zeros(q),
+            torch.eye(q),
+            torch.zeros(q, q),
+            torch.zeros(q),
+            torch.eye(q),
+            torch.zeros(self.dims, q),
+            torch.zeros(self.dims),
+            noise,
+        )
         for name, value in zip(NAMES, blank, strict=True):
             self.register_buffer(name, value)
 
     @classmethod
-    def _refuse(cls, config: LinearDynamicalConfig, space: Space, given_space: Space | None) -> str | None:
+    def _refuse(
+        cls, config: LinearDynamicalConfig, space: Space, given_space: Space | None
+    ) -> str | None:
         if not timed(space):
             return (
                 "its state moves in time, which these data have no axis of: take `pca`, or load a table's steps with "
@@ -114,7 +156,8 @@ class LinearDynamical(Model):
     def graph(self) -> plates.Graph:
         """A state that follows the one before, and a step of x that is told of it."""
         assert self.codes is not None
-        state, seen = Steps(self.codes).space, Steps(self.space).space
+        state = Steps(self.codes).space
+        seen = Steps(self.space).space
         return plates.hidden_chain(self, state, seen)
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -123,11 +166,20 @@ class LinearDynamical(Model):
         """EM over smoothed states (Shumway & Stoffer 1982; Ghahramani & Hinton 1996)."""
         config: LinearDynamicalConfig = self.config
         rows = memory.rows(self.steps.longest * ((config.latents + 1) ** 2 + self.dims))
-        return EM(self._start, self._expect, self._maximise, self._assign, config.passes, config.tolerance, rows=rows)
+        return EM(
+            self._start,
+            self._expect,
+            self._maximise,
+            self._assign,
+            config.passes,
+            config.tolerance,
+            rows=rows,
+        )
 
     def _view(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Steps (B, L, C), which of their entries are known, and the weight of each step, 0 past the end, (B, L)."""
-        v, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        v = self.steps.split(batch.x).double()
+        known = self.steps.split(batch.present)
         there = self.steps.there(batch)
         weight = batch.weights.double()[:, None].expand(v.shape[:2])
         return v, known, weight if there is None else weight * there
@@ -138,21 +190,31 @@ class LinearDynamical(Model):
         track = Track(_system(now), v, known)
         moments = Moments(track, weight)
         own = batch.weights.double()
-        return moments.first | moments.moves | moments.seen | {"objective": track.log_z @ own, "weight": own.sum()}
+        return (
+            moments.first
+            | moments.moves
+            | moments.seen
+            | {"objective": track.log_z @ own, "weight": own.sum()}
+        )
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions of states on those before, and of x on states (Ghahramani & Hinton 1996, eq. 14 to 24)."""
         config: LinearDynamicalConfig = self.config
         moved = self._moved(sums, before)
         slope = solved(sums["x_outer"], sums["x_cross"])
-        load, offset = slope[:, :-1], slope[:, -1]
+        load = slope[:, :-1]
+        offset = slope[:, -1]
         left = sums["x_square"]
         if config.noise == "diagonal":
             seen = sums["x_seen"]
             left = left - (slope * sums["x_cross"]).sum(-1)
-            noise = torch.where(seen > 0, (left / seen.clamp_min(1e-12)).clamp_min(config.floor), before["noise"])
+            noise = torch.where(
+                seen > 0, (left / seen.clamp_min(1e-12)).clamp_min(config.floor), before["noise"]
+            )
         else:
-            noise = raised((left - slope @ sums["x_cross"].T) / sums["x_seen"].clamp_min(1e-12), config.floor)
+            noise = raised(
+                (left - slope @ sums["x_cross"].T) / sums["x_seen"].clamp_min(1e-12), config.floor
+            )
         return moved | self._begun(sums) | {"load": load, "offset": offset, "noise": noise}
 
     def _begun(self, sums: Parameters) -> Parameters:
@@ -164,8 +226,12 @@ class LinearDynamical(Model):
         n = (sums["n"] + config.smoothing).clamp_min(1e-12)
         mean = (sums["first"] + config.smoothing * middle) / n
         cov = (sums["first_square"] + config.smoothing * second) / n - torch.outer(mean, mean)
-        return {"first_mean": mean, "first_cov": raised(cov, config.floor),
-                "middle": middle, "spread": raised(second - torch.outer(middle, middle), config.floor)}  # fmt: skip
+        return {
+            "first_mean": mean,
+            "first_cov": raised(cov, config.floor),
+            "middle": middle,
+            "spread": raised(second - torch.outer(middle, middle), config.floor),
+        }
 
     def _moved(self, sums: Parameters, before: Parameters) -> Parameters:
         """How states move; a step of EM that would leave the stable systems is shortened, and still gains."""
@@ -177,7 +243,11 @@ class LinearDynamical(Model):
         if config.stable and radius(step) > 1:
             step = self._shortened(move, before, tamed(step))
         slope = move.slope(step)
-        return {"step": step, "drift": slope[:, -1], "step_cov": raised(move.left(slope), config.floor)}
+        return {
+            "step": step,
+            "drift": slope[:, -1],
+            "step_cov": raised(move.left(slope), config.floor),
+        }
 
     def _shortened(self, move: Move, before: Parameters, goal: Tensor) -> Tensor:
         """The longest of ever shorter ways to a stable matrix that stays stable and loses nothing."""
@@ -201,14 +271,18 @@ class LinearDynamical(Model):
         """The likeliest of few starts after some passes over some of the items."""
         stride = max(1, task.rows * self.steps.longest // START_STEPS)
         batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
-        best, height = Parameters(), -torch.inf
+        best = Parameters()
+        height = -torch.inf
         for span in self._spans():
-            now, reached = self._guess(batch, noise, span), -torch.inf
+            now = self._guess(batch, noise, span)
+            reached = -torch.inf
             for _ in range(TRIAL):
                 sums = self._expect(batch, now)
-                now, reached = self._maximise(sums, now), float(sums["objective"] / sums["weight"])
+                now = self._maximise(sums, now)
+                reached = float(sums["objective"] / sums["weight"])
             if not best or reached > height:
-                best, height = now, reached
+                best = now
+                height = reached
         return best
 
     def _spans(self) -> list[int]:
@@ -223,7 +297,8 @@ class LinearDynamical(Model):
         first = (z.new_zeros(z.shape[-1]), torch.eye(z.shape[-1]).to(z))
         moves = regressed(z[:, 1:], z[:, :-1], weight[:, 1:], LOOSE)
         kept = dict(zip(NAMES, (*first, *moves, *regressed(filled, z, weight, LOOSE)), strict=True))
-        kept["noise"] = kept["noise"] if self.config.noise == "full" else kept["noise"].diagonal()
+        if self.config.noise != "full":
+            kept["noise"] = kept["noise"].diagonal()
         kept["step"] = tamed(kept["step"], 0.999)
         return kept | {"middle": kept["first_mean"], "spread": kept["first_cov"]}
 
@@ -233,11 +308,13 @@ class LinearDynamical(Model):
         pad = span // 2
         wide = torch.cat([x[:, :1].expand(-1, pad, -1), x, x[:, -1:].expand(-1, pad, -1)], 1)
         window = wide.unfold(1, span, 1).flatten(2)
-        w, flat = weight.flatten(), window.flatten(0, 1)
+        w = weight.flatten()
+        flat = window.flatten(0, 1)
         mean = (w @ flat) / w.sum().clamp_min(1e-12)
         flat = flat - mean
         values, vectors = torch.linalg.eigh((flat * w[:, None]).T @ flat / w.sum().clamp_min(1e-12))
-        values, vectors = values.flip(0)[:q], vectors.flip(1)[:, :q]
+        values = values.flip(0)[:q]
+        vectors = vectors.flip(1)[:, :q]
         z = (window - mean) @ (vectors / values.clamp_min(1e-6).sqrt())
         more = q - z.shape[-1]
         if not more:
@@ -254,8 +331,12 @@ class LinearDynamical(Model):
 
     def count(self) -> int:
         """Free numbers, less those of a change of the states' coordinates, which changes nothing."""
-        q, c = self.load.shape[1], self.dims
-        noise = c if self.config.noise == "diagonal" else c * (c + 1) // 2
+        q = self.load.shape[1]
+        c = self.dims
+        if self.config.noise == "diagonal":
+            noise = c
+        else:
+            noise = c * (c + 1) // 2
         return 2 * q + q * (q + 1) + q * q + c * q + c + noise - q * q - q
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
@@ -263,7 +344,12 @@ class LinearDynamical(Model):
         return (_told(self.fitted.step),)
 
     def _track(self, batch: Batch) -> Track:
-        return Track(self.fitted, self.steps.split(batch.x).double(), self.steps.split(batch.present), batch.length)
+        return Track(
+            self.fitted,
+            self.steps.split(batch.x).double(),
+            self.steps.split(batch.present),
+            batch.length,
+        )
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -274,17 +360,28 @@ class LinearDynamical(Model):
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         assert self.codes is not None
         assert self.preprocessor is not None
-        kind = Kind.ESTIMATE if self.preprocessor.stochastic else Kind.EXACT
+        if self.preprocessor.stochastic:
+            kind = Kind.ESTIMATE
+        else:
+            kind = Kind.EXACT
         v, known, _ = self._view(batch)
-        length = torch.full_like(batch.ids, v.shape[1]) if batch.length is None else batch.length
+        if batch.length is None:
+            length = torch.full_like(batch.ids, v.shape[1])
+        else:
+            length = batch.length
         return track_law(self.codes, batch.ids, kind, self.fitted, (v, known, length))
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         assert self.preprocessor is not None
         return self._drawn(unseen(self.preprocessor.out, noise, length, self.step), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(self._drawn(batch, noise.draws(n), n), "states drawn backwards, then each step given its own")
+        return Completed(
+            self._drawn(batch, noise.draws(n), n),
+            "states drawn backwards, then each step given its own",
+        )
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
         """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
@@ -294,7 +391,9 @@ class LinearDynamical(Model):
             many.normal(use, size).reshape(n, track.rows, track.steps - track.since, size)
             for use, size in (("state", self.load.shape[1]), ("x", self.dims))
         )
-        return self._joined(track.filled(track.draw(eps), own).flatten(0, 1)).reshape(n, *batch.x.shape)
+        return self._joined(track.filled(track.draw(eps), own).flatten(0, 1)).reshape(
+            n, *batch.x.shape
+        )
 
     def _joined(self, x: Tensor) -> Tensor:
         return self.steps.join(x).to(self.dtype)
@@ -319,7 +418,8 @@ def _bridged(x: Tensor, known: Tensor) -> Tensor:
     none = before.amax(1, keepdim=True) < 0
     low = torch.where(before < 0, after, before).clamp(0, x.shape[1] - 1)
     high = torch.where(after >= x.shape[1], before, after).clamp(0, x.shape[1] - 1)
-    a, b = x.gather(1, low), x.gather(1, high)
+    a = x.gather(1, low)
+    b = x.gather(1, high)
     share = (at - low) / (high - low).clamp_min(1)
     return torch.where(none, 0.0, a + (b - a) * share)
 
@@ -330,6 +430,9 @@ def _told(step: Tensor) -> str:
     parts = []
     for value in values[values.abs().argsort(descending=True)].tolist():
         angle = abs(torch.angle(torch.tensor(value)).item())
-        turn = f", turning in {2 * torch.pi / angle:.3g}" if 1e-6 < angle < torch.pi - 1e-6 else ""
+        if 1e-6 < angle < torch.pi - 1e-6:
+            turn = f", turning in {2 * torch.pi / angle:.3g}"
+        else:
+            turn = ""
         parts.append(f"{abs(value):.3g}{turn}")
     return f"What is left of the state's directions after a step: {'; '.join(parts)}."

@@ -34,21 +34,32 @@ class MarkovConfig(Config):
 
     order: int = option(1, "how many steps before one it depends on", ge=1)
     steps: Literal["auto", "tied", "free"] = option(
-        "auto", "tied: the same law at every step; free: one for each; auto: tied in time, free over columns"
+        "auto",
+        "tied: the same law at every step; free: one for each; auto: tied in time, free over columns",
     )
-    end: bool = option(False, "whether the chain may end after any step of a ragged sequence: then lengths have a law")
-    smoothing: float = option(1.0, "weight added to every code behind every window of codes", "objective", ge=0)
+    end: bool = option(
+        False,
+        "whether the chain may end after any step of a ragged sequence: then lengths have a law",
+    )
+    smoothing: float = option(
+        1.0, "weight added to every code behind every window of codes", "objective", ge=0
+    )
     passes: int = option(100, "most passes of EM, where values are missing", "optimiser", ge=1)
-    tolerance: float = option(1e-8, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-8, "EM stops where a pass gains less, in nats an item", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "markov", "Markov chain", "classical",
-        "Markov, An example of statistical investigation of the text Eugene Onegin", 1913,
+        "markov",
+        "Markov chain",
+        "classical",
+        "Markov, An example of statistical investigation of the text Eugene Onegin",
+        1913,
         "What follows what: counted in one pass, exact with holes, and a baseline for everything that goes in order.",
     )
-)  # fmt: skip
+)
 class Markov(Model):
     """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or of numbers a regression with a Gaussian rest.
 
@@ -59,7 +70,9 @@ class Markov(Model):
     Config = MarkovConfig
     natural_dtype = torch.float64
 
-    def __init__(self, config: MarkovConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: MarkovConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         free = _free(config, space)
         self.ends = config.end and space.ragged
@@ -70,7 +83,9 @@ class Markov(Model):
             self.default_effort = 8 if self.preprocessor.stochastic else 1
             self.chain: Chain = LagChain(_steps(self.preprocessor.out), config.order, free=free)
         else:
-            self.chain = self.tables = TableChain(space, config.order, config.smoothing, free=free, ends=self.ends)
+            self.chain = self.tables = TableChain(
+                space, config.order, config.smoothing, free=free, ends=self.ends
+            )
         for name, value in self.chain.blank().items():
             self.register_buffer(name, value)
         self.holes = False
@@ -83,10 +98,13 @@ class Markov(Model):
             return "only sequences of codes end of their own: leave out end="
         if space.real:
             alike = space.ragged or timed(space) or len(space.shape) == 1
-            return None if alike else "numbers without an order of their own: take `gaussian`"
+            if alike:
+                return None
+            return "numbers without an order of their own: take `gaussian`"
         if not space.discrete or max(v.states for v in space.variables) > MOST_CODES:
             return f"it takes numbers, or codes, up to {MOST_CODES} of them: take `autoregressive`"
-        codes, places = int(max(v.states for v in space.variables)), space.dims if _free(config, space) else 1
+        codes = int(max(v.states for v in space.variables))
+        places = space.dims if _free(config, space) else 1
         windows = (codes + 1) ** config.order
         if windows * (codes + 1) * places > LARGEST:
             return f"an order of {config.order} over {codes} codes has {windows:,} windows: take a lower order"
@@ -96,10 +114,14 @@ class Markov(Model):
 
     def graph(self) -> plates.Graph:
         """A step and those before it that it depends on, which stand together where they are many."""
-        timely, order = self.space.ragged or timed(self.space), self.config.order
+        timely = self.space.ragged or timed(self.space)
+        order = self.config.order
         index = "t" if timely else "i"
         step = Steps(self.space).space if timed(self.space) else plates.entry(self.space)
-        lags = [f"{index}-{k}" for k in range(order, 0, -1)] if order <= SHOWN else [f"{index}-{order} … {index}-1"]
+        if order <= SHOWN:
+            lags = [f"{index}-{k}" for k in range(order, 0, -1)]
+        else:
+            lags = [f"{index}-{order} … {index}-1"]
         before = [plates.Node("x", "observed", step, lag) for lag in lags]
         x = plates.Node("x", "observed", step, index)
         inner = plates.Plate(plates.steps(self.space, index), (x.key,))
@@ -117,9 +139,20 @@ class Markov(Model):
     def learner(self) -> EM:
         """One pass, of counts or squares; EM where values are missing."""
         config: MarkovConfig = self.config
-        rows = max(1, ROOM // (self.space.dims * (8 if self.tables is None else self.tables.windows.count)))
-        passes, chain = config.passes if self.holes else 1, self.chain
-        return EM(self._start, chain.expect, chain.maximise, self._assign, passes, config.tolerance, rows=rows)
+        rows = max(
+            1, ROOM // (self.space.dims * (8 if self.tables is None else self.tables.windows.count))
+        )
+        passes = config.passes if self.holes else 1
+        chain = self.chain
+        return EM(
+            self._start,
+            chain.expect,
+            chain.maximise,
+            self._assign,
+            passes,
+            config.tolerance,
+            rows=rows,
+        )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         return self.chain.blank()
@@ -143,22 +176,34 @@ class Markov(Model):
         return self.chain.too_wide(batch)
 
     def _why_not(self, verb: str) -> str | None:
-        return self.chain.too_wide(None) if verb in {"complete", "mode"} else None
+        if verb in {"complete", "mode"}:
+            return self.chain.too_wide(None)
+        return None
 
     @property
     def measure(self) -> str:
         """What log p is taken against."""
-        return super().measure.replace("given length", "and length") if self.ends else super().measure
+        if self.ends:
+            return super().measure.replace("given length", "and length")
+        return super().measure
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return Scored(self.chain.log_prob(batch, self.fitted).to(self.dtype), Kind.EXACT, "chain")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        steps = self.space.dims if self.tables is not None else _steps(self.space).longest
-        steps = steps if length is None or not len(length) else max(self.space.layout[0], int(length.max()))
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        if self.tables is not None:
+            steps = self.space.dims
+        else:
+            steps = _steps(self.space).longest
+        if not (length is None or not len(length)):
+            steps = max(self.space.layout[0], int(length.max()))
         return self.chain.sample(noise, steps, self.fitted).to(self.dtype)
 
-    def _sample_ended(self, noise: Noise, given: Batch | None, settings: Any) -> tuple[Tensor, Tensor]:
+    def _sample_ended(
+        self, noise: Noise, given: Batch | None, settings: Any
+    ) -> tuple[Tensor, Tensor]:
         assert self.tables is not None
         x, length = self.tables.ended(noise, self.fitted)
         return x.to(self.dtype), length
@@ -172,8 +217,14 @@ class Markov(Model):
         """The best path of codes (Viterbi 1967), or the mean of numbers, which is no mode where bounds bend them."""
         self._bear(batch)
         x = self.chain.mode(batch, self.fitted).to(self.dtype)
-        plain = self.tables is not None or all(v == Real(unit=getattr(v, "unit", None)) for v in self.space.variables)
-        return Mode(batch.with_x(x), Kind.EXACT if plain else Kind.ESTIMATE, "best path" if plain else "mean")
+        plain = self.tables is not None or all(
+            v == Real(unit=getattr(v, "unit", None)) for v in self.space.variables
+        )
+        return Mode(
+            batch.with_x(x),
+            Kind.EXACT if plain else Kind.ESTIMATE,
+            "best path" if plain else "mean",
+        )
 
     def _bear(self, batch: Batch) -> None:
         wide = self.chain.too_wide(batch)
@@ -188,11 +239,17 @@ class Markov(Model):
 
 def _free(config: MarkovConfig, space: Space) -> bool:
     """Whether every place has a law of its own."""
-    return not (space.ragged or timed(space)) if config.steps == "auto" else config.steps == "free"
+    if config.steps == "auto":
+        return not (space.ragged or timed(space))
+    return config.steps == "free"
 
 
 def _steps(space: Space) -> Steps:
     """Events as steps: of their time, or one column after the other."""
     if timed(space):
         return Steps(space)
-    return Steps(space.model_copy(update={"axes": ("time",), "variables": space.variables[:1], "names": None}))
+    return Steps(
+        space.model_copy(
+            update={"axes": ("time",), "variables": space.variables[:1], "names": None}
+        )
+    )

@@ -44,25 +44,38 @@ class MixtureConfig(Config):
 
     components: int = option(10, "components of the mixture", ge=1)
     covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
-        "auto", f"of Gaussian components; auto: full up to {FULL} numbers, beyond that one for all components (tied)"
+        "auto",
+        f"of Gaussian components; auto: full up to {FULL} numbers, beyond that one for all components (tied)",
     )
-    smoothing: float = option(0.3, "weight added to every category of every component", "objective", ge=0)
-    floor: float = option(1e-6, "added to every variance, as a share of the data's own", "objective", ge=1e-12)
+    smoothing: float = option(
+        0.3, "weight added to every category of every component", "objective", ge=0
+    )
+    floor: float = option(
+        1e-6, "added to every variance, as a share of the data's own", "objective", ge=1e-12
+    )
     restarts: int = option(
-        5, "starts by k-means++, of which the likeliest after `trial` passes goes on", "optimiser", ge=1
+        5,
+        "starts by k-means++, of which the likeliest after `trial` passes goes on",
+        "optimiser",
+        ge=1,
     )
     trial: int = option(5, "passes of EM that a start is judged by", "optimiser", ge=0)
     passes: int = option(200, "most passes of EM", "optimiser", ge=1)
-    tolerance: float = option(1e-6, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-6, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "mixture", "Mixture by EM", "classical",
-        "Dempster, Laird & Rubin, Maximum likelihood from incomplete data via the EM algorithm", 1977,
+        "mixture",
+        "Mixture by EM",
+        "classical",
+        "Dempster, Laird & Rubin, Maximum likelihood from incomplete data via the EM algorithm",
+        1977,
         "Clusters with exact answers to every question, on reals, categories, counts and mixed tables with holes.",
     )
-)  # fmt: skip
+)
 class Mixture(Model):
     """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
 
@@ -75,15 +88,32 @@ class Mixture(Model):
     log_weight: Tensor
     codes_log_theta: Tensor
 
-    def __init__(self, config: MixtureConfig, space: Space, given_space: Space | None = None) -> None:
+    def __init__(
+        self, config: MixtureConfig, space: Space, given_space: Space | None = None
+    ) -> None:
         super().__init__(config, space, given_space)
         self.codes = label(config.components)
         self.columns = Columns(space, kind="closed") if _of_heads(config, space) else None
-        self.preprocessor = None if self.columns is not None else Reals(space)
-        self.default_effort = 8 if self.preprocessor is not None and self.preprocessor.stochastic else 1
-        self.summary = None if given_space is None else Summary(given_space)
-        self.split = None if given_space is None else split(given_space, FULL)
-        self.dims = 0 if self.preprocessor is None else self.preprocessor.out.dims
+        if self.columns is not None:
+            self.preprocessor = None
+        else:
+            self.preprocessor = Reals(space)
+        if self.preprocessor is not None and self.preprocessor.stochastic:
+            self.default_effort = 8
+        else:
+            self.default_effort = 1
+        if given_space is None:
+            self.summary = None
+        else:
+            self.summary = Summary(given_space)
+        if given_space is None:
+            self.split = None
+        else:
+            self.split = split(given_space, FULL)
+        if self.preprocessor is None:
+            self.dims = 0
+        else:
+            self.dims = self.preprocessor.out.dims
         self.shared = False
         self.gaussians: Gaussians | None = None
         self.head = self._head()
@@ -93,7 +123,9 @@ class Mixture(Model):
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        return bounds_refused(space, closed=True) if _of_heads(config, space) else None
+        if _of_heads(config, space):
+            return bounds_refused(space, closed=True)
+        return None
 
     def _head(self) -> Drawn:
         """The law of x, and of the numbers that are given where one Gaussian holds both."""
@@ -101,9 +133,13 @@ class Mixture(Model):
         if self.columns is not None:
             return Products(self.columns, config.smoothing, config.components)
         vector = self.split is not None and self.split.vector
-        numbers = len(self.split.numbers) if self.split is not None and vector else 0
+        if self.split is not None and vector:
+            numbers = len(self.split.numbers)
+        else:
+            numbers = 0
         covariance: Covariance = "full" if self.dims + numbers <= FULL else "tied"
-        covariance = covariance if config.covariance == "auto" else config.covariance
+        if config.covariance != "auto":
+            covariance = config.covariance
         self.shared = vector and covariance in {"full", "tied"}
         self.gaussians = Gaussians(config.components, covariance, config.floor)
         return self.gaussians
@@ -111,16 +147,24 @@ class Mixture(Model):
     def _law(self) -> Joint:
         """The factors of a component's law, with the number of variances of each."""
         config: MixtureConfig = self.config
-        parts, sizes, k = {"x": cast(Part, self.head)}, {"x": self.dims}, config.components
+        parts = {"x": cast(Part, self.head)}
+        sizes = {"x": self.dims}
+        k = config.components
         if self.split is not None:
-            numbers, codes = len(self.split.numbers), len(self.split.codes)
+            numbers = len(self.split.numbers)
+            codes = len(self.split.codes)
             sizes["x"] += numbers * self.shared
             if numbers and not self.shared:
                 vector = self.split.vector
-                own = Gaussians(k, "full", config.floor) if vector else Gaussians(k, "diagonal", GIVEN_FLOOR)
-                parts["numbers"], sizes["numbers"] = own, numbers
+                if vector:
+                    own = Gaussians(k, "full", config.floor)
+                else:
+                    own = Gaussians(k, "diagonal", GIVEN_FLOOR)
+                parts["numbers"] = own
+                sizes["numbers"] = numbers
             if codes:
-                parts["codes"], sizes["codes"] = Multinomials(self.split.groups, config.smoothing, k), codes
+                parts["codes"] = Multinomials(self.split.groups, config.smoothing, k)
+                sizes["codes"] = codes
         return Joint(k, parts, sizes)
 
     @classmethod
@@ -128,13 +172,21 @@ class Mixture(Model):
         """Options that learn within a second."""
         if space.dims <= 20:
             return {"components": 6, "restarts": 2, "passes": 60}
-        return {"components": 4 if space.dims <= 64 else 2, "restarts": 2, "passes": 20, "covariance": "tied"}
+        return {
+            "components": 4 if space.dims <= 64 else 2,
+            "restarts": 2,
+            "passes": 20,
+            "covariance": "tied",
+        }
 
     def graph(self) -> plates.Graph:
         """The component z of a row, which x and what is given depend on."""
-        z, told = plates.Node("z", "latent", self.codes), plates.given(self)
+        z = plates.Node("z", "latent", self.codes)
+        told = plates.given(self)
         ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
-        return plates.rows(self, z, ties=ties, under=("x",) if self.shared else (), learned=("z", "x"))
+        return plates.rows(
+            self, z, ties=ties, under=("x",) if self.shared else (), learned=("z", "x")
+        )
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -149,7 +201,13 @@ class Mixture(Model):
         config: MixtureConfig = self.config
         rows = CHUNK if self.columns is None else ALL
         return EM(
-            self._start, self._expect, self.law.maximise, self._assign, config.passes, config.tolerance, rows=rows
+            self._start,
+            self._expect,
+            self.law.maximise,
+            self._assign,
+            config.passes,
+            config.tolerance,
+            rows=rows,
         )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
@@ -158,17 +216,27 @@ class Mixture(Model):
         batch = thinned((b for b, _ in task.everything(CHUNK)), stride)
         shape = (config.restarts, config.components, kmeans.candidates(config.components))
         u = noise[:1].uniform("seeds", *shape)[0]
-        return self.law.start(self._views(batch), batch.weights, self._features(batch), u, config.trial)
+        return self.law.start(
+            self._views(batch), batch.weights, self._features(batch), u, config.trial
+        )
 
     def _features(self, batch: Batch) -> Tensor:
         """Rows as standardised numbers and one-hot codes, 0 where hidden, (B, F)."""
-        parts = [v * known for n, (v, known) in self._views(batch).items() if n != "x" or self.columns is None]
+        parts = [
+            v * known
+            for n, (v, known) in self._views(batch).items()
+            if n != "x" or self.columns is None
+        ]
         if self.columns is None:
             return torch.cat(parts, -1)
         if self.space.ragged:
-            return torch.cat([*parts, self.columns.embed(batch.x, batch.present).flatten(1).double()], -1)
-        plain, weight = Summary(self.space), batch.weights.double()
-        raw, mask = plain.raw(batch).double(), plain.mask(batch).double()
+            return torch.cat(
+                [*parts, self.columns.embed(batch.x, batch.present).flatten(1).double()], -1
+            )
+        plain = Summary(self.space)
+        weight = batch.weights.double()
+        raw = plain.raw(batch).double()
+        mask = plain.mask(batch).double()
         mean, std = standardised(raw, mask, weight)
         numbers = split(self.space, 0).numbers
         scale = torch.ones_like(std).index_copy(0, numbers, std[numbers])
@@ -189,21 +257,36 @@ class Mixture(Model):
     def count(self) -> int:
         """One less than the weights, and those of the components' parts: O(K D^2) for full Gaussians."""
         parts = self.law.parts.items()
-        return self.config.components - 1 + sum(part.free(under(self.fitted, name)) for name, part in parts)
+        return (
+            self.config.components
+            - 1
+            + sum(part.free(under(self.fitted, name)) for name, part in parts)
+        )
 
     # ---- what each part sees of a batch ----------------------------------------------------------------------------
 
     def _views(self, batch: Batch) -> dict[str, View]:
         """Values and what of them is known, for each part."""
-        x, present = batch.x.double(), batch.present
-        views = {"x": (x, present) if self.columns is not None else (x.flatten(1), present.flatten(1))}
+        x = batch.x.double()
+        present = batch.present
+        views = {
+            "x": (x, present) if self.columns is not None else (x.flatten(1), present.flatten(1))
+        }
         if self.summary is None or self.split is None or self.given_space is None:
             return views
-        given = batch.given if batch.given is not None else missing(self.given_space, len(batch), batch.x)
-        mask, numbers, codes = self.summary.mask(given) > 0, self.split.numbers, self.split.codes
+        if batch.given is not None:
+            given = batch.given
+        else:
+            given = missing(self.given_space, len(batch), batch.x)
+        mask = self.summary.mask(given) > 0
+        numbers = self.split.numbers
+        codes = self.split.codes
         seen = self.summary(given)[:, numbers].double(), mask[:, numbers]
         if self.shared:
-            views["x"] = torch.cat([views["x"][0], seen[0]], -1), torch.cat([views["x"][1], seen[1]], -1)
+            views["x"] = (
+                torch.cat([views["x"][0], seen[0]], -1),
+                torch.cat([views["x"][1], seen[1]], -1),
+            )
         elif len(numbers):
             views["numbers"] = seen
         if len(codes):
@@ -239,7 +322,8 @@ class Mixture(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
-        views, now = self._views(batch), self.fitted
+        views = self._views(batch)
+        now = self.fitted
         value = self.law.log_joint(views, now).logsumexp(0)
         if self.summary is not None:
             value = value - self.law.log_joint(self._views_of_given(views), now).logsumexp(0)
@@ -249,16 +333,31 @@ class Mixture(Model):
         assert self.codes is not None
         logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
         exact = self.preprocessor is None or not self.preprocessor.stochastic
-        return Categorical(self.codes, batch.ids, Kind.EXACT if exact else Kind.ESTIMATE, "responsibilities", logits)
+        return Categorical(
+            self.codes,
+            batch.ids,
+            Kind.EXACT if exact else Kind.ESTIMATE,
+            "responsibilities",
+            logits,
+        )
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
-        space = self.space if self.preprocessor is None else self.preprocessor.out
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        if self.preprocessor is None:
+            space = self.space
+        else:
+            space = self.preprocessor.out
         batch = replace(missing(space, noise.rows, self.log_weight), given=given, index=noise.index)
-        now, views = self.fitted, self._views(batch)
-        return self._drawn(batch, self._log_share(self._views_of_given(views), now, len(batch)), noise, now)
+        now = self.fitted
+        views = self._views(batch)
+        return self._drawn(
+            batch, self._log_share(self._views_of_given(views), now, len(batch)), noise, now
+        )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        now, views = self.fitted, self._views(batch)
+        now = self.fitted
+        views = self._views(batch)
         share = self._log_share(views, now, len(batch)).repeat(n, 1)
         x = self._drawn(batch.repeat(n), share, noise.draws(n), now)
         return Completed(x.reshape(n, *batch.x.shape), "exact conditional of a mixture")
@@ -266,48 +365,76 @@ class Mixture(Model):
     def _drawn(self, batch: Batch, log_share: Tensor, noise: Noise, now: Parameters) -> Tensor:
         """A component from its posterior, and what is hidden from that component given what is known."""
         k = choose(log_share, noise.uniform("component", 1)[:, 0].double())
-        return self._as_x(self.head.draw(*self._views(batch)["x"], k, under(now, "x"), noise), batch)
+        return self._as_x(
+            self.head.draw(*self._views(batch)["x"], k, under(now, "x"), noise), batch
+        )
 
     def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
         """A part's values as model units of x."""
-        return v[:, : self.dims].reshape(batch.x.shape).to(self.dtype) if self.columns is None else v.to(self.dtype)
+        if self.columns is None:
+            return v[:, : self.dims].reshape(batch.x.shape).to(self.dtype)
+        return v.to(self.dtype)
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The best peak of ascents from every component; the sum over states where they are few."""
         alone = self.config.components == 1
-        if self.columns is not None and not alone and self.space.discrete and enumerate_states.few(self, batch):
+        if (
+            self.columns is not None
+            and not alone
+            and self.space.discrete
+            and enumerate_states.few(self, batch)
+        ):
             noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
             best: Mode = enumerate_states.best(self, Question(batch, noise, settings))
             return best
-        now, views = self.fitted, self._views(batch)
+        now = self.fitted
+        views = self._views(batch)
         v, known = views.pop("x")
         prior = self.law.log_joint(views, now).T.expand(len(batch), -1)
-        sought = batch.holes if self.columns is not None else _padded(batch.holes.flatten(1), v.shape[-1])
+        if self.columns is not None:
+            sought = batch.holes
+        else:
+            sought = _padded(batch.holes.flatten(1), v.shape[-1])
         x = self._as_x(self.head.peak(v, known, sought, prior, under(now, "x")), batch)
         exact = alone and self._plain
-        return Mode(batch.with_x(x), Kind.EXACT if exact else Kind.ESTIMATE, "ascent from every component")
+        return Mode(
+            batch.with_x(x), Kind.EXACT if exact else Kind.ESTIMATE, "ascent from every component"
+        )
 
     @property
     def _plain(self) -> bool:
         """Whether a peak in model units is a peak in data units."""
-        return all(v.type != "real" or v.lower is v.upper is v.resolution is None for v in self.space.variables)
+        return all(
+            v.type != "real" or v.lower is v.upper is v.resolution is None
+            for v in self.space.variables
+        )
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         """The law of x in component z (B, 1), given what is given."""
-        k, now = z[:, 0].long(), self.fitted
+        k = z[:, 0].long()
+        now = self.fitted
         if self.columns is not None:
             return rows(self.columns, now["x.table"][k].to(self.dtype), index, how="component")
         assert self.preprocessor is not None
         assert self.gaussians is not None
-        batch = replace(missing(self.preprocessor.out, len(z), self.log_weight), given=given, index=index)
-        loc, factor = self.gaussians.conditional(*self._views(batch)["x"], k, under(now, "x"), self.dims)
-        kind = Kind.LOWER_BOUND if self.preprocessor.stochastic else Kind.EXACT
+        batch = replace(
+            missing(self.preprocessor.out, len(z), self.log_weight), given=given, index=index
+        )
+        loc, factor = self.gaussians.conditional(
+            *self._views(batch)["x"], k, under(now, "x"), self.dims
+        )
+        if self.preprocessor.stochastic:
+            kind = Kind.LOWER_BOUND
+        else:
+            kind = Kind.EXACT
         return Component(self.space, index, kind, "component", self.preprocessor, loc, factor)
 
 
 def _of_heads(config: MixtureConfig, space: Space) -> bool:
     """Whether components are products of heads rather than Gaussians in model units."""
-    return not space.real or (config.covariance == "diagonal" and any(v.counted for v in space.variables))
+    return not space.real or (
+        config.covariance == "diagonal" and any(v.counted for v in space.variables)
+    )
 
 
 def _buffer(name: str) -> str:

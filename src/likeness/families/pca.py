@@ -34,20 +34,30 @@ class PCAConfig(Config):
 
     components: int = option(2, "directions, at most one fewer than the numbers that x has", ge=1)
     noise: Literal["isotropic", "diagonal"] = option(
-        "isotropic", "isotropic: one variance for all (probabilistic PCA); diagonal: one each (factor analysis)"
+        "isotropic",
+        "isotropic: one variance for all (probabilistic PCA); diagonal: one each (factor analysis)",
     )
-    scale: bool = option(True, "whether columns are brought to unit variance first, so that units do not matter")
-    passes: int = option(500, "most passes of EM, where no closed form is: factor analysis, holes", "optimiser", ge=1)
-    tolerance: float = option(1e-7, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0)
+    scale: bool = option(
+        True, "whether columns are brought to unit variance first, so that units do not matter"
+    )
+    passes: int = option(
+        500, "most passes of EM, where no closed form is: factor analysis, holes", "optimiser", ge=1
+    )
+    tolerance: float = option(
+        1e-7, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0
+    )
 
 
 @register(
     Card(
-        "pca", "Probabilistic PCA and factor analysis", "classical",
-        "Tipping & Bishop, Probabilistic principal component analysis", 1999,
+        "pca",
+        "Probabilistic PCA and factor analysis",
+        "classical",
+        "Tipping & Bishop, Probabilistic principal component analysis",
+        1999,
         "The few directions in which data vary, with exact answers to every question.",
     )
-)  # fmt: skip
+)
 class PCA(Model):
     """v = mean + W z + e with z ~ N(0, I) and e ~ N(0, psi), of v = (x, summary of given); a label has its own mean.
 
@@ -75,7 +85,9 @@ class PCA(Model):
     def _refuse(cls, config: PCAConfig, space: Space, given_space: Space | None) -> str | None:
         if any(v.type in {"nominal", "count"} or v.states == 2 for v in space.variables):
             return "directions of named categories are no Gaussian's: take `mixture`, or `autoregressive`"
-        return "one number has no directions: take `gaussian`" if space.dims < 2 else None
+        if space.dims < 2:
+            return "one number has no directions: take `gaussian`"
+        return None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -84,7 +96,8 @@ class PCA(Model):
 
     def graph(self) -> plates.Graph:
         """The directions z of a row, of which x is told, and what is given unless it is a label."""
-        z, labelled = plates.Node("z", "latent", self.codes), self.joined.classes > 1
+        z = plates.Node("z", "latent", self.codes)
+        labelled = self.joined.classes > 1
         told = () if labelled else plates.given(self)
         ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
         return plates.rows(self, z, ties=ties, under=("x",) if labelled else ())
@@ -103,7 +116,15 @@ class PCA(Model):
         config: PCAConfig = self.config
         rows = min(CHUNK, max(64, ROOM // (self.components + self.joined.classes) ** 2))
         passes = config.passes if self.holes else 1
-        return EM(self._start, self._expect, self._maximise, self._assign, passes, config.tolerance, rows=rows)
+        return EM(
+            self._start,
+            self._expect,
+            self._maximise,
+            self._assign,
+            passes,
+            config.tolerance,
+            rows=rows,
+        )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """W = U (L - s^2)^1/2 of the leading eigenvalues, s^2 the mean of the others (Tipping & Bishop, eq. 7 and 8).
@@ -114,21 +135,31 @@ class PCA(Model):
         second = torch.zeros(self.mean.shape[1:] * 2, dtype=torch.float64)
         for batch, _ in task.everything(8192):
             v, known = self.joined(batch)
-            hot = self.joined.hot(batch, self.class_prior).double() * batch.weights.double()[:, None]
+            hot = (
+                self.joined.hot(batch, self.class_prior).double() * batch.weights.double()[:, None]
+            )
             v = v.double() if not self.holes else v.double() * known
             total = total + (hot.T @ known.double() if self.holes else hot.sum(0)[:, None])
             first = first + hot.T @ v
-            second = second + (v if batch.weight is None else v * batch.weight.double()[:, None]).T @ v
+            second = (
+                second + (v if batch.weight is None else v * batch.weight.double()[:, None]).T @ v
+            )
         mean = first / total.clamp_min(1e-12)
         cov = (second - (mean * total).T @ mean) / total.sum(0).amax()
         values, vectors = torch.linalg.eigh(cov)
         rest = values[: -self.components].mean().clamp_min(FLOOR)
         weight = (vectors * (values - rest).clamp_min(0).sqrt())[:, -self.components :]
         if not self.holes and self.config.noise == "isotropic" and self.joined.summary is None:
-            return self._told({"mean": mean, "weight": weight, "psi": rest.expand(len(cov))}, cov, total)
-        left = (cov.diagonal() - weight.square().sum(-1)).clamp_min(1e-2 * cov.diagonal().clamp_min(FLOOR))
+            return self._told(
+                {"mean": mean, "weight": weight, "psi": rest.expand(len(cov))}, cov, total
+            )
+        left = (cov.diagonal() - weight.square().sum(-1)).clamp_min(
+            1e-2 * cov.diagonal().clamp_min(FLOOR)
+        )
         now = {"mean": mean, "weight": weight, "psi": self._alike(left, torch.ones_like(left))}
-        return now if self.holes else self._told(self._settled(now, cov), cov, total)
+        if self.holes:
+            return now
+        return self._told(self._settled(now, cov), cov, total)
 
     def _settled(self, now: Parameters, cov: Tensor) -> Parameters:
         """W at its best under psi, then psi by EM under that W, in turn, from the covariance of whole rows.
@@ -139,12 +170,14 @@ class PCA(Model):
         for _ in range(self.config.passes):
             root = now["psi"].sqrt()
             values, vectors = torch.linalg.eigh(cov / root / root[:, None])
-            values, vectors = values[-self.components :], vectors[:, -self.components :]
+            values = values[-self.components :]
+            vectors = vectors[:, -self.components :]
             now = now | {"weight": root[:, None] * vectors * (values - 1).clamp_min(0).sqrt()}
             value = self._height(now, cov)
             if value - before < self.config.tolerance:
                 break
-            before, weight = value, now["weight"]
+            before = value
+            weight = now["weight"]
             factor = self._precision(torch.ones(1, len(cov), dtype=torch.bool), now)[0]
             gain = torch.cholesky_solve((weight / now["psi"][:, None]).T, factor)
             second = torch.cholesky_inverse(factor) + gain @ cov @ gain.T
@@ -167,7 +200,8 @@ class PCA(Model):
 
     def _alike(self, left: Tensor, seen: Tensor) -> Tensor:
         """Variances of the noise from squares left and how many were seen: one for all of x where it is isotropic."""
-        psi, own = left / seen.clamp_min(1e-12), self.joined.dims
+        psi = left / seen.clamp_min(1e-12)
+        own = self.joined.dims
         if self.config.noise == "isotropic":
             psi = torch.cat([(left[:own].sum() / seen[:own].sum()).expand(own), psi[own:]])
         return psi.clamp_min(FLOOR)
@@ -178,14 +212,27 @@ class PCA(Model):
         if not self.holes:
             return {"objective": now["height"] * weight.sum(), "weight": weight.sum()}
         v, known = self.joined(batch)
-        shares, value = self._shares(v.double(), known, self.joined.hot(batch, self.class_prior).double(), now)
-        sums = [self._sums(v.double(), known, shares[:, k] * weight, k, now) for k in range(self.joined.classes)]
+        shares, value = self._shares(
+            v.double(), known, self.joined.hot(batch, self.class_prior).double(), now
+        )
+        sums = [
+            self._sums(v.double(), known, shares[:, k] * weight, k, now)
+            for k in range(self.joined.classes)
+        ]
         outer, cross, square = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
         seen = known.double().T @ weight
-        return {"outer": outer, "cross": cross, "square": square, "seen": seen,
-                "objective": (value * weight).sum(), "weight": weight.sum()}  # fmt: skip
+        return {
+            "outer": outer,
+            "cross": cross,
+            "square": square,
+            "seen": seen,
+            "objective": (value * weight).sum(),
+            "weight": weight.sum(),
+        }
 
-    def _sums(self, v: Tensor, known: Tensor, share: Tensor, k: int, now: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+    def _sums(
+        self, v: Tensor, known: Tensor, share: Tensor, k: int, now: Parameters
+    ) -> tuple[Tensor, Tensor, Tensor]:
         loc, factor = self._posterior(v - now["mean"][k], known, now)
         hot = torch.nn.functional.one_hot(torch.tensor(k), self.joined.classes).to(v)
         h = torch.cat([loc, hot.expand(len(v), -1)], -1)
@@ -205,7 +252,11 @@ class PCA(Model):
         outer = outer + ridge * torch.eye(outer.shape[-1]).to(outer)
         slope = torch.linalg.solve(outer, sums["cross"][..., None]).squeeze(-1)
         psi = self._alike(sums["square"] - (slope * sums["cross"]).sum(-1), sums["seen"])
-        return {"mean": slope[:, self.components :].T, "weight": slope[:, : self.components], "psi": psi}
+        return {
+            "mean": slope[:, self.components :].T,
+            "weight": slope[:, : self.components],
+            "psi": psi,
+        }
 
     def _assign(self, parameters: Parameters) -> None:
         """The same law with its directions turned to be the principal ones, the largest loading of each positive."""
@@ -213,28 +264,42 @@ class PCA(Model):
         u, s, _ = torch.linalg.svd(parameters["weight"] / root, full_matrices=False)
         turned = root * u * s
         turned = turned * turned.gather(0, turned.abs().argmax(0, keepdim=True)).sign()
-        self.mean, self.weight = parameters["mean"].to(self.mean).contiguous(), turned.to(self.weight).contiguous()
+        self.mean, self.weight = (
+            parameters["mean"].to(self.mean).contiguous(),
+            turned.to(self.weight).contiguous(),
+        )
         self.psi = parameters["psi"].to(self.psi)
 
     def count(self) -> int:
         """Means, noise, and the directions less their rotations."""
-        (k, d), q = self.mean.shape, self.components
-        noise = 1 + d - self.joined.dims if self.config.noise == "isotropic" else d
+        (k, d) = self.mean.shape
+        q = self.components
+        if self.config.noise == "isotropic":
+            noise = 1 + d - self.joined.dims
+        else:
+            noise = d
         return k * d + d * q - q * (q - 1) // 2 + noise + k - 1
 
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @property
     def _now(self) -> Parameters:
-        return {"mean": self.mean.double(), "weight": self.weight.double(), "psi": self.psi.double()}
+        return {
+            "mean": self.mean.double(),
+            "weight": self.weight.double(),
+            "psi": self.psi.double(),
+        }
 
     def _precision(self, known: Tensor, now: Parameters) -> Tensor:
         """Cholesky factors of M = I + W' psi^-1 W over what is known, (B, Q, Q), or (1, Q, Q) where all is."""
-        weight, eye = now["weight"], torch.eye(self.components).to(now["weight"])
+        weight = now["weight"]
+        eye = torch.eye(self.components).to(now["weight"])
         if bool(known.all()):
             return torch.linalg.cholesky(eye + weight.T @ (weight / now["psi"][:, None]))[None]
         outer = (weight[:, :, None] * weight[:, None, :] / now["psi"][:, None, None]).flatten(1)
-        return torch.linalg.cholesky(eye + (known.double() @ outer).unflatten(-1, (self.components,) * 2))
+        return torch.linalg.cholesky(
+            eye + (known.double() @ outer).unflatten(-1, (self.components,) * 2)
+        )
 
     def _posterior(self, gap: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
         """Mean (B, Q) and a factor (B, Q, Q), F F' the covariance, of z given the known of v - mean."""
@@ -246,14 +311,20 @@ class PCA(Model):
 
     def _log_density(self, gap: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """Log N(v; mean, W W' + psi) of what is known, by Woodbury's identity: O(D Q^2) a row."""
-        factor, psi, known = self._precision(known, now), now["psi"], known.to(gap)
+        factor = self._precision(known, now)
+        psi = now["psi"]
+        known = known.to(gap)
         pull = ((gap * known / psi) @ now["weight"])[..., None]
-        u = torch.linalg.solve_triangular(factor.expand(len(gap), -1, -1), pull, upper=False).squeeze(-1)
+        u = torch.linalg.solve_triangular(
+            factor.expand(len(gap), -1, -1), pull, upper=False
+        ).squeeze(-1)
         square = (gap.square() * known / psi).sum(-1) - u.square().sum(-1)
         log_det = known @ psi.log() + 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return -0.5 * (square + log_det + known.sum(-1) * LOG_2PI)
 
-    def _shares(self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters) -> tuple[Tensor, Tensor]:
+    def _shares(
+        self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
+    ) -> tuple[Tensor, Tensor]:
         """p(class | row), its own where it is known, (B, K), and log p of the row, (B,)."""
         of = [self._log_density(v - mean, known, now) for mean in now["mean"]]
         joint = torch.stack(of, -1) + hot.clamp_min(1e-300).log()
@@ -286,7 +357,9 @@ class PCA(Model):
             value = value - self._log_density(gap, self.joined.alone(known), self._now)
         return Scored(value.to(self.dtype), Kind.EXACT, "closed form")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         assert self.preprocessor is not None
         hidden = missing(self.preprocessor.out, noise.rows, self.mean)
         return self._draw(replace(hidden, given=given, index=noise.index), noise)
@@ -311,7 +384,10 @@ class PCA(Model):
         """The conditional mean, which is the peak."""
         gap, known, mean = self._read(batch)
         filled = mean + self._posterior(gap, known, self._now)[0] @ self._now["weight"].T
-        kind = Kind.ESTIMATE if self.preprocessor is not None and self.preprocessor.stochastic else Kind.EXACT
+        if self.preprocessor is not None and self.preprocessor.stochastic:
+            kind = Kind.ESTIMATE
+        else:
+            kind = Kind.EXACT
         x = self._as_x(torch.where(known, gap + mean, filled), batch)
         return Mode(batch.with_x(x), kind, "conditional mean")
 
@@ -324,9 +400,13 @@ class PCA(Model):
         exact = not drawn and (not self.joined.per_class or self.joined.whole(_seen(batch)))
         lower = torch.linalg.cholesky(factor @ factor.mT)
         return Correlated(
-            self.codes, batch.ids, Kind.EXACT if exact else Kind.ESTIMATE, "posterior", loc.to(self.dtype),
+            self.codes,
+            batch.ids,
+            Kind.EXACT if exact else Kind.ESTIMATE,
+            "posterior",
+            loc.to(self.dtype),
             lower.to(self.dtype),
-        )  # fmt: skip
+        )
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
         """N(mean + W z, psi), in data units."""
@@ -335,7 +415,10 @@ class PCA(Model):
         mean = self._mean_of(batch, *self.joined(batch))
         loc = (mean + z.double() @ self._now["weight"].T)[:, : self.joined.dims].to(self.dtype)
         factor = torch.diag_embed(self.psi[: self.joined.dims].sqrt().expand_as(loc)).to(self.dtype)
-        kind = Kind.LOWER_BOUND if self.preprocessor.stochastic else Kind.EXACT
+        if self.preprocessor.stochastic:
+            kind = Kind.LOWER_BOUND
+        else:
+            kind = Kind.EXACT
         return Component(self.space, index, kind, "linear", self.preprocessor, loc, factor)
 
 

@@ -35,8 +35,10 @@ ROUGH = 1e-3  # the same while topics are learned from some of the documents at 
 TOLD = 10  # words that a topic is told by
 BLUR = 0.5  # of a start's topics, what is not of the documents that they begin with
 COARSE = 1e-2  # the same where the passes that follow go on
-EVEN, EXPLORED = 4, 40  # every so many passes documents begin evenly again, up to this pass
-START, CANDIDATES = 5000, 5  # documents that starts are chosen from, and how many are tried for each topic
+EVEN = 4  # every so many passes documents begin evenly again, up to this pass
+EXPLORED = 40
+START = 5000  # documents that starts are chosen from, and how many are tried for each topic
+CANDIDATES = 5
 FORMING = 20  # passes before alpha is learned: small weights early on keep documents in the topics they began in
 
 
@@ -45,36 +47,55 @@ class TopicConfig(Config):
 
     topics: int = option(10, "topics", ge=1)
     alpha: float | None = option(
-        None, "Dirichlet weight of each topic in a document; none: 1 to begin with, or 1 / topics where it is fixed",
+        None,
+        "Dirichlet weight of each topic in a document; none: 1 to begin with, or 1 / topics where it is fixed",
         gt=0,
-    )  # fmt: skip
+    )
     proportions: Literal["fixed", "symmetric", "asymmetric"] = option(
-        "asymmetric", "whether alpha is learned: not, one number, or one for each topic", "objective"
+        "asymmetric",
+        "whether alpha is learned: not, one number, or one for each topic",
+        "objective",
     )
     smoothing: float = option(
-        0.1, "Dirichlet weight of each word in a topic (eta); 0: topics by maximum likelihood", "objective", ge=0
+        0.1,
+        "Dirichlet weight of each word in a topic (eta); 0: topics by maximum likelihood",
+        "objective",
+        ge=0,
     )
-    restarts: int = option(1, "starts, of which the best after `trial` passes goes on", "optimiser", ge=1)
+    restarts: int = option(
+        1, "starts, of which the best after `trial` passes goes on", "optimiser", ge=1
+    )
     trial: int = option(10, "passes that a start is judged by", "optimiser", ge=0)
     updates: int = option(
-        3, "most updates of a document's proportions in a pass, which goes on from the last pass's", "optimiser", ge=1
+        3,
+        "most updates of a document's proportions in a pass, which goes on from the last pass's",
+        "optimiser",
+        ge=1,
     )
     passes: int = option(100, "most passes of variational EM", "optimiser", ge=1)
-    tolerance: float = option(1e-3, "EM stops where a pass gains less, in nats a document", "optimiser", ge=0)
+    tolerance: float = option(
+        1e-3, "EM stops where a pass gains less, in nats a document", "optimiser", ge=0
+    )
     decay: float | None = option(
-        None, "exponent of the steps of stochastic EM, above 0.5 to 1; none: all documents at once", "optimiser",
-        gt=0.5, le=1,
-    )  # fmt: skip
+        None,
+        "exponent of the steps of stochastic EM, above 0.5 to 1; none: all documents at once",
+        "optimiser",
+        gt=0.5,
+        le=1,
+    )
     batch: int = option(256, "documents of a step of stochastic EM", "optimiser", ge=1)
 
 
 @register(
     Card(
-        "topic", "Latent Dirichlet allocation", "classical",
-        "Blei, Ng & Jordan, Latent Dirichlet Allocation", 2003,
+        "topic",
+        "Latent Dirichlet allocation",
+        "classical",
+        "Blei, Ng & Jordan, Latent Dirichlet Allocation",
+        2003,
         "Topics behind documents: bounds on the evidence, proportions of topics, words that go together.",
     )
-)  # fmt: skip
+)
 class Topic(Model):
     """p(w) = integral of Dirichlet(theta; alpha) prod_n sum_k theta_k p(w_n | k), bounded by a Dirichlet q(theta).
 
@@ -93,8 +114,13 @@ class Topic(Model):
         super().__init__(config, space, given_space)
         self.counted = space.variables[0].type == "count"
         self.unbounded = space.ragged
-        self.words = space.width if self.counted else int(space.variables[0].states)
-        self.codes = vector(config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics)))
+        if self.counted:
+            self.words = space.width
+        else:
+            self.words = int(space.variables[0].states)
+        self.codes = vector(
+            config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics))
+        )
         for name, value in self._blank().items():
             self.register_buffer(name, value)
 
@@ -121,19 +147,27 @@ class Topic(Model):
         return {"weights": flat, "alpha": alpha, "rate": torch.ones((), dtype=torch.float64)}
 
     def _bags(self, batch: Batch) -> Bags:
-        x, present = batch.x.double(), batch.present
-        return Bags.of_counts(x, present) if self.counted else Bags.of_sequences(x, present, self.words)
+        x = batch.x.double()
+        present = batch.present
+        if self.counted:
+            return Bags.of_counts(x, present)
+        return Bags.of_sequences(x, present, self.words)
 
     def graph(self) -> plates.Graph:
         """Proportions of topics in a document, the topic of each word, and the word; words of the topics themselves."""
         shares = plates.Node("θ", "latent", self.codes, note="shares of topics")
         z = plates.Node("z", "latent", label(self.config.topics), "i", "topic")
-        w = plates.Node("w", "observed", plates.entry(self.space), "i", "" if self.counted else "word")
+        w = plates.Node(
+            "w", "observed", plates.entry(self.space), "i", "" if self.counted else "word"
+        )
         alpha = plates.Node("α", "parameter", note=self.config.proportions)
         beta = plates.Node("β", "parameter", note=f"of {self.words:,} words")
         within = (shares, w) if self.counted else (shares, z, w)
         chain = (alpha, *within)
-        ties = (*(plates.Edge(a.key, b.key) for a, b in itertools.pairwise(chain)), plates.Edge("β", w.key))
+        ties = (
+            *(plates.Edge(a.key, b.key) for a, b in itertools.pairwise(chain)),
+            plates.Edge("β", w.key),
+        )
         words = plates.Plate(plates.steps(self.space, "i"), tuple(n.key for n in within[1:]))
         topics = plates.Plate(f"K = {self.config.topics} topics", ("β",))
         every = (plates.plate_of_rows(self, within, "document"), words, topics)
@@ -144,23 +178,34 @@ class Topic(Model):
     def learner(self) -> EM:
         """Variational EM on all documents at once, or in steps of some of them."""
         config: TopicConfig = self.config
-        known, whole = Known(self._bags), config.decay is None
+        known = Known(self._bags)
+        whole = config.decay is None
         return EM(
             lambda task, noise: self._start(task, noise, known),
             lambda batch, now: self._expect(known(batch), batch, now),
-            self._maximise, self._assign, config.passes, config.tolerance, config.decay, ALL if whole else config.batch,
-        )  # fmt: skip
+            self._maximise,
+            self._assign,
+            config.passes,
+            config.tolerance,
+            config.decay,
+            ALL if whole else config.batch,
+        )
 
     def _learning(self, now: Parameters) -> tuple[Topics, Tensor]:
         """What words are worth while topics have laws of their own, and what those laws add to the bound."""
-        smoothing, rate = float(self.config.smoothing), now["rate"] if self.counted else None
+        smoothing = float(self.config.smoothing)
+        rate = now["rate"] if self.counted else None
         weights = now["weights"].T
         if smoothing == 0:
             table = weights / weights.sum(-1, keepdim=True).clamp(min=1e-300)
             return Topics(table.T.contiguous(), now["alpha"], rate), weights.new_zeros(())
         log_table = mean_log(weights)
         prior = torch.full((self.words,), smoothing, dtype=weights.dtype, device=weights.device)
-        bound = log_norm(weights).sum() - len(weights) * log_norm(prior) + ((smoothing - weights) * log_table).sum()
+        bound = (
+            log_norm(weights).sum()
+            - len(weights) * log_norm(prior)
+            + ((smoothing - weights) * log_table).sum()
+        )
         return Topics(log_table.exp().T.contiguous(), now["alpha"], rate), bound
 
     def _expect(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
@@ -176,10 +221,15 @@ class Topic(Model):
             words = words + now["rate"] * (bags.hidden.T @ each)
             total = total + weight @ (found.theta * unseen).sum(-1)
         sums = {
-            "words": words * topics.table, "log_theta": weight @ mean_log(found.weights), "total": total,
-            "objective": weight @ found.value + bound * weight.sum() / now["documents"], "weight": weight.sum(),
-        }  # fmt: skip
-        return sums | {"gamma": found.weights} if "gamma" in now else sums
+            "words": words * topics.table,
+            "log_theta": weight @ mean_log(found.weights),
+            "total": total,
+            "objective": weight @ found.value + bound * weight.sum() / now["documents"],
+            "weight": weight.sum(),
+        }
+        if "gamma" in now:
+            return sums | {"gamma": found.weights}
+        return sums
 
     def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
         """Weights of each document's topics, from the last pass's on, and at first now and then from an even start.
@@ -187,7 +237,8 @@ class Topic(Model):
         Going on is cheap and never lowers the bound, but documents stay where topics without shape have led them. An
         even start may lower it for a pass, and then it rises further.
         """
-        made, cold = int(now["made"]), topics.start(bags)
+        made = int(now["made"])
+        cold = topics.start(bags)
         if "gamma" not in now:
             return settled(bags, topics, cold, COLD, ROUGH)
         if made % EVEN == 0 and made <= EXPLORED:
@@ -197,12 +248,20 @@ class Topic(Model):
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
         config: TopicConfig = self.config
-        alpha, made, reached = before["alpha"], before["made"] + 1, sums["objective"] / sums["weight"]
-        formed = float(made) > FORMING or abs(float(reached - before["reached"])) < 10 * config.tolerance
+        alpha = before["alpha"]
+        made = before["made"] + 1
+        reached = sums["objective"] / sums["weight"]
+        formed = (
+            float(made) > FORMING or abs(float(reached - before["reached"])) < 10 * config.tolerance
+        )
         if formed and config.proportions != "fixed":
             mean = sums["log_theta"] / sums["weight"]
             alpha = fitted(alpha, mean, symmetric=config.proportions == "symmetric")
-        after = {"weights": sums["words"] + config.smoothing, "alpha": alpha, "rate": sums["total"] / sums["weight"]}
+        after = {
+            "weights": sums["words"] + config.smoothing,
+            "alpha": alpha,
+            "rate": sums["total"] / sums["weight"],
+        }
         gamma = {"gamma": sums["gamma"]} if "gamma" in sums else {}
         return before | after | gamma | {"made": made, "reached": reached}
 
@@ -210,35 +269,48 @@ class Topic(Model):
         """The best of several starts after a few passes."""
         config: TopicConfig = self.config
         batch = concat([b for b, _ in task.everything(ALL)])
-        bags, best, height = known(batch), Parameters(), -math.inf
+        bags = known(batch)
+        best = Parameters()
+        height = -math.inf
         for i in range(config.restarts):
-            now, reached = self._guess(bags, batch.weights.double(), noise, i), -math.inf
+            now = self._guess(bags, batch.weights.double(), noise, i)
+            reached = -math.inf
             for _ in range(config.trial if config.restarts > 1 else 0):
                 sums = self._expect(bags, batch, now)
-                now, reached = self._maximise(sums, now), float(sums["objective"])
+                now = self._maximise(sums, now)
+                reached = float(sums["objective"])
             if not best or reached > height:
-                best, height = now, reached
-        return best if config.decay is None else {k: v for k, v in best.items() if k != "gamma"}
+                best = now
+                height = reached
+        if config.decay is None:
+            return best
+        return {k: v for k, v in best.items() if k != "gamma"}
 
     def _guess(self, bags: Bags, weight: Tensor, noise: Noise, i: int) -> Parameters:
         """Topics begun by documents far from each other, each half its words and half those of all."""
         config: TopicConfig = self.config
         some = bags.take(torch.arange(0, len(bags), max(1, len(bags) // START)))
         some = some.take(some.total.nonzero().flatten())
-        now, even = self._blank(), torch.ones(len(bags), 1, dtype=torch.float64)
+        now = self._blank()
+        even = torch.ones(len(bags), 1, dtype=torch.float64)
         own = now["weights"]
         if len(some):
             u = noise[:1].uniform(f"seeds {i}", config.topics, CANDIDATES)[0]
             few = some.take(seeds(some, u.double()))
-            own = few.scattered(few.count / few.total[few.row], torch.eye(config.topics, dtype=torch.float64))
+            own = few.scattered(
+                few.count / few.total[few.row], torch.eye(config.topics, dtype=torch.float64)
+            )
         words = bags.scattered(bags.count, even * weight[:, None])
         mixed = (1 - BLUR) * own + BLUR * words / words.sum().clamp(min=1)
         topics = Topics(own, now["alpha"])
         return now | {
             "weights": config.smoothing + mixed * words.sum() / config.topics,
-            "rate": (words.sum() / weight.sum()).clamp(min=1e-3), "gamma": topics.start(bags),
-            "documents": weight.sum(), "made": weight.new_zeros(()), "reached": weight.new_tensor(-torch.inf),
-        }  # fmt: skip
+            "rate": (words.sum() / weight.sum()).clamp(min=1e-3),
+            "gamma": topics.start(bags),
+            "documents": weight.sum(),
+            "made": weight.new_zeros(()),
+            "reached": weight.new_tensor(-torch.inf),
+        }
 
     def _assign(self, parameters: Parameters) -> None:
         for name in self._blank():
@@ -274,7 +346,8 @@ class Topic(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """What a word costs, and the likeliest words of each topic with its share of the words learned from."""
-        bags, topics = self._bags(batch.to(dtype=self.dtype, device=self.device)), self.topics
+        bags = self._bags(batch.to(dtype=self.dtype, device=self.device))
+        topics = self.topics
         weights = settled(bags, topics, topics.start(bags), COLD, SETTLED)
         words = float(bags.total.sum().clamp(min=1))
         nats = -float((sight(bags, topics, weights).value - topics.constant(bags)).sum()) / words
@@ -309,17 +382,22 @@ class Topic(Model):
             return Scored(value.to(self.dtype), Kind.LOWER_BOUND, "variational bound")
         value, stderr = log_mean_exp(weighed(bags, self.topics, weights, noise, effort)[1])
         stderr = None if stderr is None else stderr.to(self.dtype)
-        return Scored(value.to(self.dtype), Kind.LOWER_BOUND, f"importance bound, {effort} draws", stderr)
+        return Scored(
+            value.to(self.dtype), Kind.LOWER_BOUND, f"importance bound, {effort} draws", stderr
+        )
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         assert self.codes is not None
         weights = self._posterior(self._bags(batch)).to(self.dtype)
         return Dirichlet(self.codes, batch.ids, Kind.ESTIMATE, "variational posterior", weights)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         log_theta = log_shares(self.alpha.double().expand(noise.rows, -1), noise, "shares")
         size = self.space.layout[0]
-        size = size if length is None or not len(length) else max(size, int(length.max()))
+        if not (length is None or not len(length)):
+            size = max(size, int(length.max()))
         return self._drawn(log_theta, noise, size)
 
     def _drawn(self, log_theta: Tensor, noise: Noise, size: int) -> Tensor:
@@ -335,13 +413,19 @@ class Topic(Model):
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Proportions from weighted draws that all of a row's completions share, words from them."""
-        bags, many, particles = self._bags(batch), noise.draws(n), settings.particles
+        bags = self._bags(batch)
+        many = noise.draws(n)
+        particles = settings.particles
         weights = self._posterior(bags)
-        log_theta, log_weight = weighed(bags, self.topics, weights, replace(noise, draw=0).within("shares"), particles)
+        log_theta, log_weight = weighed(
+            bags, self.topics, weights, replace(noise, draw=0).within("shares"), particles
+        )
         share = log_weight.softmax(0).T
         u = many.uniform("particle", 1).double().reshape(n, len(batch)).T
         chosen = inverse_cdf(share.cumsum(-1)[:, None], u)
-        picked = log_theta.transpose(0, 1)[torch.arange(len(batch))[:, None], chosen].transpose(0, 1)
+        picked = log_theta.transpose(0, 1)[torch.arange(len(batch))[:, None], chosen].transpose(
+            0, 1
+        )
         drawn = self._drawn(picked.flatten(0, 1), many, batch.x.shape[1]).unflatten(0, (n, -1))
         x = torch.where(batch.holes, drawn, batch.x)
         ess = (n / (1 + n / particles * (particles * share.square().sum(-1)))).to(self.dtype)
@@ -351,7 +435,10 @@ class Topic(Model):
         """The likeliest word, or count, where topics have their mean proportions."""
         weights = self._posterior(self._bags(batch))
         mean = weights / weights.sum(-1, keepdim=True) @ self.table.T
-        best = (self.rate.double() * mean).floor() if self.counted else mean.argmax(-1, keepdim=True)
+        if self.counted:
+            best = (self.rate.double() * mean).floor()
+        else:
+            best = mean.argmax(-1, keepdim=True)
         x = torch.where(batch.holes, best.to(self.dtype), batch.x)
         return Mode(batch.with_x(x), Kind.ESTIMATE, "mean proportions of topics")
 
@@ -364,7 +451,8 @@ class Known:
     """
 
     def __init__(self, bags: Callable[[Batch], Bags]) -> None:
-        self.make, self.last = bags, None
+        self.make = bags
+        self.last = None
 
     last: tuple[Batch, Bags] | None
 

@@ -32,9 +32,11 @@ from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.registry import Card, FamilyConfig, register
 from likeness.routes.particles import cloud, resampled
 
-LEAST, MOST = -9.0, 4.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
+LEAST = -9.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
+MOST = 4.0
 DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
-PAIRS, PACE = 4, 0.15  # antithetic pairs of a step of refinement, and its first step in deviations of the code
+PAIRS = 4  # antithetic pairs of a step of refinement, and its first step in deviations of the code
+PACE = 0.15
 ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
 BINS = 16  # pieces of the law of a real within bounds
 TOGETHER = 512  # codes decoded at once where many are asked for: more would leave the cache, at half the speed
@@ -46,28 +48,53 @@ class VAEConfig(GradientConfig):
 
     latent: int = option(16, "numbers of a code", ge=1)
     net: Literal["auto", "mlp", "conv", "sequence"] = option(
-        "auto", "conv: images and signals; sequence: ragged rows; mlp: anything; auto: by the shape of the data"
+        "auto",
+        "conv: images and signals; sequence: ragged rows; mlp: anything; auto: by the shape of the data",
     )
-    hidden: tuple[int, ...] = option((256, 256), "widths of an mlp's hidden layers; () makes both nets affine")
+    hidden: tuple[int, ...] = option(
+        (256, 256), "widths of an mlp's hidden layers; () makes both nets affine"
+    )
     activation: Activation = option("silu", "nonlinearity of an mlp")
-    width: int = option(32, "channels of a conv net's finest stage, or width of a sequence net", ge=2)
-    depth: int = option(1, "residual blocks of each stage of a conv net, or layers of a sequence net", ge=1)
+    width: int = option(
+        32, "channels of a conv net's finest stage, or width of a sequence net", ge=2
+    )
+    depth: int = option(
+        1, "residual blocks of each stage of a conv net, or layers of a sequence net", ge=1
+    )
     norm: bool = option(False, "whether a conv net normalises within an item (group norm)")
     real: Literal["normal", "shared", "mixture"] = option(
-        "normal", "law of a real entry given the code; shared: its deviation is the same for all codes"
+        "normal",
+        "law of a real entry given the code; shared: its deviation is the same for all codes",
     )
-    components: int = option(3, "components of a mixture for one real or many-levelled variable", ge=1)
-    beta: float = option(1.0, "weight of the divergence from the prior; 1 is the bound on log p", "objective", ge=0)
-    free_bits: float = option(0.0, "divergence of each number of a code that costs no less, nats", "objective", ge=0)
-    kl_warmup: float = option(0.2, "share of the training in which the weight rises from 0", "objective", ge=0, le=1)
-    draws: int = option(1, "draws of the importance-weighted bound; 1 is the plain one", "objective", ge=1)
-    draws_from: float = option(0.0, "share of the training that takes one draw first", "objective", ge=0, le=1)
+    components: int = option(
+        3, "components of a mixture for one real or many-levelled variable", ge=1
+    )
+    beta: float = option(
+        1.0, "weight of the divergence from the prior; 1 is the bound on log p", "objective", ge=0
+    )
+    free_bits: float = option(
+        0.0, "divergence of each number of a code that costs no less, nats", "objective", ge=0
+    )
+    kl_warmup: float = option(
+        0.2, "share of the training in which the weight rises from 0", "objective", ge=0, le=1
+    )
+    draws: int = option(
+        1, "draws of the importance-weighted bound; 1 is the plain one", "objective", ge=1
+    )
+    draws_from: float = option(
+        0.0, "share of the training that takes one draw first", "objective", ge=0, le=1
+    )
     hide: float = option(
-        0.1, "share of training rows that hide some entries, so that codes of rows with holes are learned", "objective",
-        ge=0, le=1,
-    )  # fmt: skip
+        0.1,
+        "share of training rows that hide some entries, so that codes of rows with holes are learned",
+        "objective",
+        ge=0,
+        le=1,
+    )
     effort: int = option(64, "draws of the bound where a question names no other number", ge=1)
-    prior: FamilyConfig = option(None, "a family whose law over codes, learned second, replaces the standard normal")
+    prior: FamilyConfig = option(
+        None, "a family whose law over codes, learned second, replaces the standard normal"
+    )
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
 
@@ -97,10 +124,14 @@ class Code:
 
 @register(
     Card(
-        "vae", "Variational autoencoder", "latent", "Kingma & Welling, Auto-Encoding Variational Bayes", 2014,
+        "vae",
+        "Variational autoencoder",
+        "latent",
+        "Kingma & Welling, Auto-Encoding Variational Bayes",
+        2014,
         "A short code for every row and a law of rows for every code: bounds on log p, any variables, any holes.",
     )
-)  # fmt: skip
+)
 class VAE(Model):
     """p(x) = E_{z ~ N(0, I)} p(x | z), with p(x | z) a product of heads and an encoder q(z | x) = N(m(x), s(x)^2).
 
@@ -112,44 +143,73 @@ class VAE(Model):
 
     def __init__(self, config: VAEConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        numbers = any(v.type != "nominal" and v.states > 2 for v in space.variables)  # the others are 0 where absent
+        numbers = any(
+            v.type != "nominal" and v.states > 2 for v in space.variables
+        )  # the others are 0 where absent
         real: Literal["mixture", "normal"] = "mixture" if config.real == "mixture" else "normal"
         self.default_effort = config.effort
-        self.columns = Columns(space, components=config.components, real=real, bins=BINS, presence=numbers)
+        self.columns = Columns(
+            space, components=config.components, real=real, bins=BINS, presence=numbers
+        )
         self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.codec = _codec(config, space, self.columns, config.context if self.context is not None else 0)
+        self.codec = _codec(
+            config, space, self.columns, config.context if self.context is not None else 0
+        )
         self.bias = nn.Parameter(torch.zeros(self.columns.size))
-        self.register_buffer("gate", _gate(self.columns) if config.real == "shared" else None, persistent=False)
+        self.register_buffer(
+            "gate", _gate(self.columns) if config.real == "shared" else None, persistent=False
+        )
         self.codes = vector(config.latent)
-        self.prior = None if config.prior is None else registry.build(
-            registry.name_of(config.prior), config.prior, self.codes, given_space
-        )  # fmt: skip
+        if config.prior is None:
+            self.prior = None
+        else:
+            self.prior = registry.build(
+                registry.name_of(config.prior), config.prior, self.codes, given_space
+            )
 
     gate: Tensor | None
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
         if config.net == "conv" and not _gridded(space):
-            return "a conv net takes images (C, H, W) or signals (C, T) of one variable: take net=mlp"
+            return (
+                "a conv net takes images (C, H, W) or signals (C, T) of one variable: take net=mlp"
+            )
         if config.net == "sequence" and not space.ragged:
             return "a sequence net takes ragged rows: take net=mlp"
         if config.prior is not None:
             prior = registry.family(registry.name_of(config.prior))
-            return prior.accepts(config.prior, vector(config.latent), given_space).why or bounds_refused(space)
+            return prior.accepts(
+                config.prior, vector(config.latent), given_space
+            ).why or bounds_refused(space)
         return bounds_refused(space)
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick model for checks: convolutions on images of two levels only."""
-        net = "mlp" if _gridded(space) and space.variables[0].states > 2 else "auto"
-        small = {"net": net, "latent": min(8, space.dims), "hidden": (48,), "width": 8, "components": 1, "context": 16}
+        if _gridded(space) and space.variables[0].states > 2:
+            net = "mlp"
+        else:
+            net = "auto"
+        small = {
+            "net": net,
+            "latent": min(8, space.dims),
+            "hidden": (48,),
+            "width": 8,
+            "components": 1,
+            "context": 16,
+        }
         return {**small, "effort": 8, "kl_warmup": 0.0, "batch": 128, "lr": 2e-2, "ema": 0.95}
 
     def graph(self) -> plates.Graph:
         """A code z and x under it; the encoder guesses back."""
-        prior = "" if self.config.prior is None else f"law: {registry.name_of(self.config.prior)}"
+        if self.config.prior is None:
+            prior = ""
+        else:
+            prior = f"law: {registry.name_of(self.config.prior)}"
         z = plates.Node("z", "latent", self.codes, note=prior)
-        ties, moved = (plates.Edge("z", "x"), plates.Edge("x", "z", "encoder")), ("z", "x") if prior else ("x",)
+        ties = (plates.Edge("z", "x"), plates.Edge("x", "z", "encoder"))
+        moved = ("z", "x") if prior else ("x",)
         return plates.rows(self, z, ties=ties, under=moved, learned=moved)
 
     # ---- learning --------------------------------------------------------------------------------------------------
@@ -164,26 +224,35 @@ class VAE(Model):
         """Stochastic gradients of the bound; then, where one is asked for, a prior on draws of the codes."""
         own = [p for name, p in self.named_parameters() if not name.startswith("prior.")]
         first = Gradient((Phase("bound", partial(self.__call__, phase="bound"), own),))
-        return first if self.prior is None else Staged((("bound", lambda: first), ("prior", self._second)))
+        if self.prior is None:
+            return first
+        return Staged((("bound", lambda: first), ("prior", self._second)))
 
     def _second(self) -> Learner:
         prior = self.prior
         assert prior is not None
         assert self.codes is not None
         prior.prepare(Mapped(self.source, self._coded, self.codes))
-        return through(prior, lambda batch, noise: prior.inputs(self._coded(batch, noise), noise)[0])
+        return through(
+            prior, lambda batch, noise: prior.inputs(self._coded(batch, noise), noise)[0]
+        )
 
     @torch.no_grad()
     def _coded(self, batch: Batch, noise: Noise) -> Batch:
         """The rows as draws of their codes."""
-        code = self._posterior(self._inside(batch.to(dtype=self.dtype, device=self.device), noise)[0])
-        return Batch(code.at(self._eps(noise, 1))[0], weight=batch.weight, given=code.given, index=batch.ids)
+        code = self._posterior(
+            self._inside(batch.to(dtype=self.dtype, device=self.device), noise)[0]
+        )
+        return Batch(
+            code.at(self._eps(noise, 1))[0], weight=batch.weight, given=code.given, index=batch.ids
+        )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """Reconstruction and divergence in nats, whose sum is -ELBO, and what another objective adds to it, (B,)."""
         c: VAEConfig = self.config
         batch = self._hidden(batch, noise)
-        code, k = self._posterior(batch), c.draws if self.progress >= c.draws_from else 1
+        code = self._posterior(batch)
+        k = c.draws if self.progress >= c.draws_from else 1
         eps = self._eps(noise, k)
         log_p = self._likelihood(batch, code, code.at(eps))
         terms = {"reconstruction": -log_p.mean(0), "kl": code.kl.sum(-1)}
@@ -206,7 +275,8 @@ class VAE(Model):
 
     def criterion(self, batch: Batch, noise: Noise) -> Tensor:
         """Minus the bound with few draws, (B,): what learning raises, at a cost that validation can bear."""
-        there, k = batch.to(dtype=self.dtype, device=self.device), max(VALIDATED, self.config.draws)
+        there = batch.to(dtype=self.dtype, device=self.device)
+        k = max(VALIDATED, self.config.draws)
         return -self._score(there, noise, k, self.Settings()).value
 
     # ---- encoder and decoder ---------------------------------------------------------------------------------------
@@ -215,7 +285,9 @@ class VAE(Model):
         if self.context is None:
             return None
         assert self.given_space is not None
-        return self.context(given if given is not None else missing(self.given_space, count, self._anchor))
+        return self.context(
+            given if given is not None else missing(self.given_space, count, self._anchor)
+        )
 
     def _posterior(self, batch: Batch) -> Code:
         """Q(z | what is observed)."""
@@ -231,8 +303,12 @@ class VAE(Model):
 
     def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
         """Log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
-        k, seen = len(z), _seen(batch)
-        length = None if batch.length is None else batch.length.repeat(k)
+        k = len(z)
+        seen = _seen(batch)
+        if batch.length is None:
+            length = None
+        else:
+            length = batch.length.repeat(k)
         side = None if code.side is None else code.side.repeat(k, 1)
         params = self._params(z.flatten(0, 1), length, side).unflatten(0, (k, len(batch)))
         present = None if seen is None else seen.expand(k, *seen.shape)
@@ -248,14 +324,22 @@ class VAE(Model):
         if self.prior is None:
             return z.new_zeros(())
         k, rows = z.shape[:2]
-        batch = Batch(z.flatten(0, 1), given=None if given is None else given.repeat(k), index=noise.index.repeat(k))
+        batch = Batch(
+            z.flatten(0, 1),
+            given=None if given is None else given.repeat(k),
+            index=noise.index.repeat(k),
+        )
         asked = Question(batch, noise.within("prior").draws(k), self.prior.Settings())
         normal = -(0.5 * z.square() + HALF_LOG_2PI).sum(-1)
         return self.prior._score_rows(asked).value.reshape(k, rows) - normal
 
     def _eps(self, noise: Noise, k: int) -> Tensor:
         """Standard normal numbers for k codes a row, (k, B, L)."""
-        return (noise if k == 1 else noise.draws(k)).normal("z", self.config.latent).unflatten(0, (k, -1))
+        return (
+            (noise if k == 1 else noise.draws(k))
+            .normal("z", self.config.latent)
+            .unflatten(0, (k, -1))
+        )
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -264,16 +348,22 @@ class VAE(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """The importance-weighted bound; its terms are the plain bound's two and what the weights gain on it."""
-        k, code = effort or self.default_effort, self._posterior(batch)
+        k = effort or self.default_effort
+        code = self._posterior(batch)
         eps = self._eps(noise, k)
         log_p = self._likelihoods(batch, code, code.at(eps), TOGETHER)
         gain = self._log_prior(code.at(eps), code.given, noise)
         value, stderr = log_mean_exp(log_p - code.log_ratio(eps) + gain)
-        fit, kl = log_p.mean(0), code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
+        fit = log_p.mean(0)
+        kl = code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
         terms = {"reconstruction": fit, "kl": -kl, "importance": value - fit + kl}
-        return Scored(value, Kind.LOWER_BOUND, f"importance-weighted bound, {k} draws", stderr, terms)
+        return Scored(
+            value, Kind.LOWER_BOUND, f"importance-weighted bound, {k} draws", stderr, terms
+        )
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         z = noise.normal("z", self.config.latent)
         if self.prior is not None:
             z = self.prior._sample_rows(noise.within("prior"), given, self.prior.Settings())[0]
@@ -281,29 +371,42 @@ class VAE(Model):
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
         """X ~ p(x | z) for parameters (B, *places, S)."""
-        return self.columns.law(params).draw(noise.uniform("x", *params.shape[1:-1], self.columns.uniforms))
+        return self.columns.law(params).draw(
+            noise.uniform("x", *params.shape[1:-1], self.columns.uniforms)
+        )
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
         """The encoder's answer; with an effort, that many steps of each row's own ascent of the bound from there."""
-        code, how = self._posterior(batch), "amortised posterior"
+        code = self._posterior(batch)
+        how = "amortised posterior"
         if effort:
-            code, how = self._refined(batch, code, noise, effort), f"{how}, refined by {effort} steps"
+            code = self._refined(batch, code, noise, effort)
+            how = f"{how}, refined by {effort} steps"
         assert self.codes is not None
         return Normal(self.codes, batch.ids, Kind.ESTIMATE, how, code.loc, code.log_std.exp())
 
     def _refined(self, batch: Batch, code: Code, noise: Noise, steps: int) -> Code:
         """Adam on (mean, log std) of each row, its steps measured in the code's own deviations and fading to 0."""
         moved = [code.loc, code.log_std]
-        first, second = [torch.zeros_like(m) for m in moved], [torch.zeros_like(m) for m in moved]
+        first = [torch.zeros_like(m) for m in moved]
+        second = [torch.zeros_like(m) for m in moved]
         for t in range(steps):
             half = self._eps(replace(noise, step=t + 1), PAIRS)
-            slopes = self._slopes(batch, replace(code, loc=moved[0], log_std=moved[1]), torch.cat([half, -half]))
+            slopes = self._slopes(
+                batch, replace(code, loc=moved[0], log_std=moved[1]), torch.cat([half, -half])
+            )
             pace = PACE * 0.5 * (1 + math.cos(math.pi * t / steps))
-            for i, (g, unit) in enumerate(zip(slopes, (moved[1].exp(), torch.ones_like(moved[1])), strict=True)):
+            for i, (g, unit) in enumerate(
+                zip(slopes, (moved[1].exp(), torch.ones_like(moved[1])), strict=True)
+            ):
                 g = g * unit
                 first[i] = first[i].lerp(g, 0.1)
                 second[i] = second[i].lerp(g.square(), 0.05)
-                rise = first[i] / (1 - 0.9 ** (t + 1)) / ((second[i] / (1 - 0.95 ** (t + 1))).sqrt() + 1e-8)
+                rise = (
+                    first[i]
+                    / (1 - 0.9 ** (t + 1))
+                    / ((second[i] / (1 - 0.95 ** (t + 1))).sqrt() + 1e-8)
+                )
                 moved[i] = moved[i] + pace * unit * rise
         return replace(code, loc=moved[0], log_std=moved[1].clamp(LEAST, MOST))
 
@@ -320,14 +423,17 @@ class VAE(Model):
             return torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
-        return rows(self.columns, self._params(z, None, self._side(given, len(z))), index, how="decoder")
+        return rows(
+            self.columns, self._params(z, None, self._side(given, len(z))), index, how="decoder"
+        )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Codes from q(z | what is observed) weighed by p(x, z) / q, resampled; holes drawn from their heads.
 
         Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights being those of the mix.
         """
-        count, code = settings.particles, self._posterior(batch)
+        count = settings.particles
+        code = self._posterior(batch)
         eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))
         z = code.at(eps)
         z[::DOUBTED] = eps[::DOUBTED]
@@ -343,7 +449,9 @@ class VAE(Model):
         """Log of the proposals' density over the prior's, (K, B)."""
         u = (z - code.loc) * (-code.log_std).exp()
         ratio = (0.5 * (z.square() - u.square()) - code.log_std).sum(-1)
-        return torch.logaddexp(ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED)))
+        return torch.logaddexp(
+            ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED))
+        )
 
     # ---- beyond the verbs ------------------------------------------------------------------------------------------
 
@@ -357,12 +465,18 @@ class VAE(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """How much of the code is in use."""
-        used, n = int(self.active(batch, given=batch.given).sum()), self.config.latent
-        collapsed = "" if used else ": it has collapsed onto the prior and rows are told apart by nothing"
+        used = int(self.active(batch, given=batch.given).sum())
+        n = self.config.latent
+        if used:
+            collapsed = ""
+        else:
+            collapsed = ": it has collapsed onto the prior and rows are told apart by nothing"
         return (f"{used} of {n} numbers of the code in use{collapsed}",)
 
     @torch.no_grad()
-    def elbo(self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0) -> LogProb:
+    def elbo(
+        self, x: Any, codes: Normal, *, given: Any = None, effort: int = 64, seed: int = 0
+    ) -> LogProb:
         """E_q log p(x | z) - KL(q || p(z)) for any q that `encode` answered with, nats, (B,).
 
         The difference between q refined and q amortised is the amortisation gap (Cremer et al. 2018, arXiv:1801.03558).
@@ -370,18 +484,37 @@ class VAE(Model):
         batch = self._batch(x, given)
         inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))
         with self.asking():
-            code = Code(codes.loc, codes.std.log(), inside.given, self._side(inside.given, len(batch)))
+            code = Code(
+                codes.loc, codes.std.log(), inside.given, self._side(inside.given, len(batch))
+            )
             z = code.at(self._eps(noise, effort))
-            log_p, gain = self._likelihood(inside, code, z), self._log_prior(z, code.given, noise)
-        stderr = (log_p + gain).std(0) / math.sqrt(effort) if effort > 1 else None
-        terms = {"reconstruction": log_p.mean(0), "kl": (log_p + gain).mean(0) - log_p.mean(0) - code.kl.sum(-1)}
+            log_p = self._likelihood(inside, code, z)
+            gain = self._log_prior(z, code.given, noise)
+        if effort > 1:
+            stderr = (log_p + gain).std(0) / math.sqrt(effort)
+        else:
+            stderr = None
+        terms = {
+            "reconstruction": log_p.mean(0),
+            "kl": (log_p + gain).mean(0) - log_p.mean(0) - code.kl.sum(-1),
+        }
         value = terms["reconstruction"] + terms["kl"]
-        return LogProb(value, Kind.LOWER_BOUND, self.measure, f"plain bound, {effort} draws", stderr, terms, seed=seed)
+        return LogProb(
+            value,
+            Kind.LOWER_BOUND,
+            self.measure,
+            f"plain bound, {effort} draws",
+            stderr,
+            terms,
+            seed=seed,
+        )
 
 
 def _seen(batch: Batch) -> Tensor | None:
     """Which entries are there and known; None, which is faster, where all are."""
-    return None if batch.observed is None and batch.length is None else batch.present
+    if batch.observed is None and batch.length is None:
+        return None
+    return batch.present
 
 
 def _gridded(space: Space) -> bool:
@@ -392,7 +525,9 @@ def _gate(columns: Columns) -> Tensor:
     """0 at the log deviations of real entries, which codes shall not move, 1 elsewhere, (S,)."""
     gate = torch.ones(columns.size)
     for group, head in zip(columns.groups, columns.parts, strict=True):
-        if columns.space.columns[group.entries[0]].type == "real" and head.size == 2:  # a normal law
+        if (
+            columns.space.columns[group.entries[0]].type == "real" and head.size == 2
+        ):  # a normal law
             gate[group.params][1::2] = 0
     return gate
 
@@ -401,14 +536,21 @@ def _codec(c: VAEConfig, space: Space, columns: Columns, side: int) -> Codec:
     """The nets that the Config names, or that the shape of the data calls for."""
     kind = c.net
     if kind == "auto":
-        kind = "sequence" if space.ragged else "conv" if _gridded(space) else "mlp"
+        if space.ragged:
+            kind = "sequence"
+        else:
+            kind = "conv" if _gridded(space) else "mlp"
     net = {"outputs": 2 * c.latent, "inputs": c.latent, "side": side}
     if kind == "conv":
         per = (columns.features // space.width, columns.size // space.width)
         return Grid(space.layout, *per, width=c.width, depth=c.depth, norm=c.norm, **net)
     if kind == "sequence":
-        return Steps(space.layout[0], columns.features, columns.size, width=c.width, depth=c.depth, **net)
+        return Steps(
+            space.layout[0], columns.features, columns.size, width=c.width, depth=c.depth, **net
+        )
     places = space.layout if columns.narrow else space.layout[:-1]
     longest = space.layout[0] if space.ragged else 0
     sizes = {**net, "longest": longest}
-    return Flat(places, columns.features, columns.size, hidden=c.hidden, activation=c.activation, **sizes)
+    return Flat(
+        places, columns.features, columns.size, hidden=c.hidden, activation=c.activation, **sizes
+    )

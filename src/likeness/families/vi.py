@@ -30,7 +30,8 @@ from likeness.numerics import gaussian
 from likeness.registry import Card, build, register
 
 Density = Callable[[Tensor], Tensor]
-EMA, WARMUP = 0.99, 20
+EMA = 0.99
+WARMUP = 20
 SHOWN = 12  # unknowns that a diagram shows one by one
 
 
@@ -38,15 +39,21 @@ class VIConfig(Config):
     """Options of `vi`."""
 
     target: str | None = option(
-        None, "the log-density to approximate, package.module:function of z (B, Q) with values (B,) in nats"
+        None,
+        "the log-density to approximate, package.module:function of z (B, Q) with values (B,) in nats",
     )
-    rank: Literal["full", "diagonal"] = option("full", "full: any covariance; diagonal: independent entries")
+    rank: Literal["full", "diagonal"] = option(
+        "full", "full: any covariance; diagonal: independent entries"
+    )
     gradient: Literal["reparameterised", "score"] = option(
-        "reparameterised", "reparameterised: through the draws, for a density with a gradient; score: without one",
+        "reparameterised",
+        "reparameterised: through the draws, for a density with a gradient; score: without one",
         "objective",
-    )  # fmt: skip
+    )
     draws: int = option(64, "draws of z a step", "objective", ge=2)
-    spread: float = option(1.0, "deviation of every entry to begin with, where bounds are removed", gt=0)
+    spread: float = option(
+        1.0, "deviation of every entry to begin with, where bounds are removed", gt=0
+    )
     lr: float = option(0.05, "peak learning rate of Adam", "optimiser", gt=0)
 
 
@@ -65,11 +72,14 @@ class Evidence(LogProb):
 
 @register(
     Card(
-        "vi", "Variational inference", "classical",
+        "vi",
+        "Variational inference",
+        "classical",
         "Kucukelbir et al., Automatic differentiation variational inference",
-        2017, "A Gaussian fitted to a density known up to its constant: a posterior, its bound, and a check of both.",
+        2017,
+        "A Gaussian fitted to a density known up to its constant: a posterior, its bound, and a check of both.",
     )
-)  # fmt: skip
+)
 class VI(Model):
     """z = T(u) with u ~ N(mean, L L'), T the map from the line to each entry's bounds, fitted to a given density.
 
@@ -85,7 +95,8 @@ class VI(Model):
 
     def __init__(self, config: VIConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        self.preprocessor, q = Bounds(space), space.dims
+        self.preprocessor = Bounds(space)
+        q = space.dims
         self.mean = nn.Parameter(torch.zeros(q))
         self.log_std = nn.Parameter(torch.full((q,), math.log(config.spread)))
         self.below = nn.Parameter(torch.zeros(q * (q - 1) // 2 if config.rank == "full" else 0))
@@ -110,11 +121,13 @@ class VI(Model):
 
     def graph(self) -> plates.Graph:
         """The unknowns of the density, each by its name, the data that stand in it, and q, which approximates them."""
-        names, one = entry_names(self.space), self.space.dims <= SHOWN
+        names = entry_names(self.space)
+        one = self.space.dims <= SHOWN
         parts = zip(names, self.space.columns, strict=True)
-        z = [plates.Node(n, "latent", vector(1, v)) for n, v in parts] if one else [
-            plates.Node("z", "latent", self.space)
-        ]  # fmt: skip
+        if one:
+            z = [plates.Node(n, "latent", vector(1, v)) for n, v in parts]
+        else:
+            z = [plates.Node("z", "latent", self.space)]
         data = plates.Node("data", "given", note="in the density")
         q = plates.Node("q", "parameter", note=f"{self.config.rank}, {self.count():,} numbers")
         ties = (*plates.edges(z, data.key), *(plates.Edge(q.key, n.key, "encoder") for n in z))
@@ -157,13 +170,23 @@ class VI(Model):
     def learner(self) -> Gradient:
         """Adam on the bound, by draws alone."""
         config = GradientConfig(
-            lr=self.config.lr, batch=self.config.draws, clip=0.0, ema=EMA, warmup=WARMUP, precision="fp32"
+            lr=self.config.lr,
+            batch=self.config.draws,
+            clip=0.0,
+            ema=EMA,
+            warmup=WARMUP,
+            precision="fp32",
         )
-        return Gradient((Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),), config)
+        return Gradient(
+            (Phase("bound", partial(self.__call__, phase="bound"), list(self.parameters())),),
+            config,
+        )
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """Minus the bound at each draw, (B,), whose gradient is the one that was chosen."""
-        return {"bound": self._gradients[self.config.gradient](self, noise.normal("z", len(self.mean)))}
+        return {
+            "bound": self._gradients[self.config.gradient](self, noise.normal("z", len(self.mean)))
+        }
 
     def _reparameterised(self, eps: Tensor) -> Tensor:
         """Log q - log p at u = mean + L eps, q held still, so that the noise ends where q is right.
@@ -213,7 +236,15 @@ class VI(Model):
         stderr = (weight.std() / math.sqrt(n))[None] if n > 1 else None
         terms = {"joint": joint.mean()[None], "entropy": entropy.mean()[None]}
         how = f"mean log weight of {n:,} draws"
-        return LogProb(weight.mean()[None], Kind.LOWER_BOUND, "the density's own", how, stderr, terms, seed=seed)
+        return LogProb(
+            weight.mean()[None],
+            Kind.LOWER_BOUND,
+            "the density's own",
+            how,
+            stderr,
+            terms,
+            seed=seed,
+        )
 
     def evidence(self, n: int = 10_000, *, seed: int | None = None) -> Evidence:
         """Log p(x) = log E_q[p(z, x) / q(z)] by importance sampling with Pareto-smoothed weights, nats.
@@ -226,7 +257,9 @@ class VI(Model):
         value, stderr = log_mean_exp(smooth.log_weight[:, None])
         how = f"importance sampling with {n:,} draws, k = {smooth.k:.2f}"
         kind = Kind.ESTIMATE
-        return Evidence(value, kind, "the density's own", how, stderr, seed=seed, k=smooth.k, ess=smooth.ess)
+        return Evidence(
+            value, kind, "the density's own", how, stderr, seed=seed, k=smooth.k, ess=smooth.ess
+        )
 
     def pareto_k(self, n: int = 10_000, *, seed: int | None = None) -> float:
         """The shape of the tail of p(z, x) / q(z): above 0.7 neither q nor weights on it are to be relied on."""
@@ -234,13 +267,16 @@ class VI(Model):
 
     def weighted(self, n: int = 10_000, *, seed: int | None = None) -> Draws:
         """Draws of q with log weights that correct them to the density (self-normalised, Pareto-smoothed)."""
-        seed = fresh_seed() if seed is None else seed
+        if seed is None:
+            seed = fresh_seed()
         smooth = self._smoothed(n, seed)
         drawn = self.sample(n, seed=seed)
         log_weight = smooth.log_weight.log_softmax(0) + math.log(n)
         ess = torch.tensor(smooth.ess, dtype=torch.float64)
         how = f"draws of q, Pareto-smoothed weights, k = {smooth.k:.2f}"
-        return replace(drawn, how=how, kind=Kind.ESTIMATE, log_weight=log_weight[:, None], ess=ess[None])
+        return replace(
+            drawn, how=how, kind=Kind.ESTIMATE, log_weight=log_weight[:, None], ess=ess[None]
+        )
 
     def _smoothed(self, n: int, seed: int | None) -> Smoothed:
         joint, entropy, _ = self._weighed(n, seed)
@@ -249,10 +285,15 @@ class VI(Model):
     @torch.no_grad()
     def _weighed(self, n: int, seed: int | None) -> tuple[Tensor, Tensor, int]:
         """Log p(z, x) and -log q(z), both with log |dT/du|, at the points of `sample(n, seed=seed)`, and the seed."""
-        seed = fresh_seed() if seed is None else seed
+        if seed is None:
+            seed = fresh_seed()
         noise = Noise(seed, torch.arange(n), scope="sample", dtype=self.dtype)
         u = self._sample(noise, None, None, None)
-        return self.log_joint(u).double(), -gaussian.log_density(u, self.mean, self._cov).double(), seed
+        return (
+            self.log_joint(u).double(),
+            -gaussian.log_density(u, self.mean, self._cov).double(),
+            seed,
+        )
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
@@ -261,14 +302,21 @@ class VI(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """Log q, which is no statement on the density that q approximates."""
-        value = gaussian.log_density(batch.x, self.mean, self._cov, None if batch.full else batch.present)
+        value = gaussian.log_density(
+            batch.x, self.mean, self._cov, None if batch.full else batch.present
+        )
         return Scored(value, Kind.EXACT, "log q, closed form")
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self._draw(missing(self.space, noise.rows, self.mean), noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(self._draw(batch.repeat(n), noise.draws(n)).unflatten(0, (n, -1)), "exact conditional of q")
+        return Completed(
+            self._draw(batch.repeat(n), noise.draws(n)).unflatten(0, (n, -1)),
+            "exact conditional of q",
+        )
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         normal = noise.normal("x", len(self.mean))
@@ -278,7 +326,11 @@ class VI(Model):
         """The conditional mean; with bounds it is the median of each entry and not the peak of its density."""
         assert isinstance(self.preprocessor, Bounds)
         x = gaussian.conditional_mean(batch.x, self.mean, self._cov, batch.present)
-        kind, where = (Kind.EXACT, "") if self.preprocessor.plain else (Kind.ESTIMATE, " where bounds are removed")
+        kind, where = (
+            (Kind.EXACT, "")
+            if self.preprocessor.plain
+            else (Kind.ESTIMATE, " where bounds are removed")
+        )
         return Mode(batch.with_x(x), kind, f"conditional mean{where}")
 
 
@@ -290,7 +342,9 @@ class Bounds(Reals):
 
     def log_stretch(self, u: Tensor) -> Tensor:
         """Log |dz/du| of points without bounds (B, Q), (B,)."""
-        parts = [_stretch(v, u[:, columns]) for v, _, columns, _ in self.groups if isinstance(v, Real)]
+        parts = [
+            _stretch(v, u[:, columns]) for v, _, columns, _ in self.groups if isinstance(v, Real)
+        ]
         return torch.stack(parts).sum(0)
 
 
@@ -298,13 +352,17 @@ def _stretch(v: Real, u: Tensor) -> Tensor:
     """Log |dz/du| over entries that share their bounds, (B,)."""
     if v.lower is not None and v.upper is not None:
         return (logsigmoid(u) + logsigmoid(-u) + math.log(v.upper - v.lower)).sum(-1)
-    return u.sum(-1) if v.lower is not None or v.upper is not None else u.new_zeros(len(u))
+    if v.lower is not None or v.upper is not None:
+        return u.sum(-1)
+    return u.new_zeros(len(u))
 
 
 # ---- one call --------------------------------------------------------------------------------------------------------
 
 
-def fit(log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: int = 0, **options: Any) -> VI:
+def fit(
+    log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: int = 0, **options: Any
+) -> VI:
     """The Gaussian nearest to a density known up to its constant, in KL(q || p).
 
     Args:
@@ -318,7 +376,10 @@ def fit(log_joint: Density, latents: int | Space, *, steps: int = 2000, seed: in
         The fitted model, which keeps the function's name: saved and opened again it answers for q at once, and for the
         density where that name can be imported or the function is put in `density`.
     """
-    space = vector(latents) if isinstance(latents, int) else latents
+    if isinstance(latents, int):
+        space = vector(latents)
+    else:
+        space = latents
     model = build("vi", {"target": name_of(log_joint), **options}, space, seed=seed).double()
     assert isinstance(model, VI)
     model.density = log_joint
@@ -347,6 +408,8 @@ def imported(name: str) -> Density:
         do = "name it as package.module:function, or put the function in model.density"
         raise BadConfig(f"there is no density {name!r}", where="target", do=do) from error
     if not callable(found):
-        raise BadConfig(f"{name!r} is no function", where="target", do="name a function of z (B, Q)")
+        raise BadConfig(
+            f"{name!r} is no function", where="target", do="name a function of z (B, Q)"
+        )
     function: Density = found
     return function

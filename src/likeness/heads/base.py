@@ -63,7 +63,9 @@ class EntryLaw(ABC):
         Raises:
             Unsupported: Where the entries take infinitely many values.
         """
-        raise Unsupported("no table of probabilities for a variable of infinitely many values", do="ask log_prob")
+        raise Unsupported(
+            "no table of probabilities for a variable of infinitely many values", do="ask log_prob"
+        )
 
     @property
     def linear(self) -> Tensor | None:
@@ -88,9 +90,14 @@ class Head(nn.Module, ABC):
         presence: Whether `embed` says by a bit of its own what is present (one-hot codes say so anyway).
     """
 
-    def __init__(self, *, entries: int, size: int, features: int, uniforms: int = 1, presence: bool = True) -> None:
+    def __init__(
+        self, *, entries: int, size: int, features: int, uniforms: int = 1, presence: bool = True
+    ) -> None:
         super().__init__()
-        self.entries, self.size, self.features, self.uniforms = entries, size, features, uniforms
+        self.entries = entries
+        self.size = size
+        self.features = features
+        self.uniforms = uniforms
         self.presence = presence
 
     @property
@@ -115,7 +122,13 @@ class Head(nn.Module, ABC):
         """The parameters of the marginal law, as a first bias of a net's last layer, (n, size)."""
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The weighted maximum-likelihood parameters of K components, (K, ..., n, size).
 
@@ -131,7 +144,9 @@ class Head(nn.Module, ABC):
         Raises:
             Unsupported: Where there is no such estimate.
         """
-        raise Unsupported(f"{type(self).__name__} has no closed-form estimate", do='use Columns(kind="closed")')
+        raise Unsupported(
+            f"{type(self).__name__} has no closed-form estimate", do='use Columns(kind="closed")'
+        )
 
     def statistics(self, x: Tensor, present: Tensor) -> Tensor | None:
         """Sufficient statistics (..., n, T) that `EntryLaw.linear` weighs, or None where there are none."""
@@ -146,7 +161,9 @@ class Head(nn.Module, ABC):
 
     def spread(self, n: int) -> Head:
         """This head of one entry, repeated for n entries alike."""
-        return self._with_buffers({k: b.expand(n, *b.shape[1:]).clone() for k, b in self.named_buffers()}, n)
+        return self._with_buffers(
+            {k: b.expand(n, *b.shape[1:]).clone() for k, b in self.named_buffers()}, n
+        )
 
     def _with_buffers(self, buffers: dict[str, Tensor], n: int) -> Head:
         other = copy.copy(self)
@@ -157,10 +174,17 @@ class Head(nn.Module, ABC):
     def _marked(self, value: Tensor, present: Tensor | None) -> Tensor:
         """A value (..., n, f), 0 where not present, with the bit of presence behind it."""
         if present is not None:
-            value = torch.where(present.unsqueeze(-1), value, torch.zeros((), dtype=value.dtype, device=value.device))
+            value = torch.where(
+                present.unsqueeze(-1),
+                value,
+                torch.zeros((), dtype=value.dtype, device=value.device),
+            )
         if not self.presence:
             return value
-        bit = torch.ones_like(value[..., :1]) if present is None else present.unsqueeze(-1).to(value.dtype)
+        if present is None:
+            bit = torch.ones_like(value[..., :1])
+        else:
+            bit = present.unsqueeze(-1).to(value.dtype)
         return torch.cat([value, bit], -1)
 
 

@@ -85,7 +85,9 @@ class Bernoulli(Head):
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """Twice the distance from the marginal chance: nets learn slowly from inputs whose mean is far from 0."""
-        return self._marked(2 * (x - torch.sigmoid(self.marginal).to(x.dtype)).unsqueeze(-1), present)
+        return self._marked(
+            2 * (x - torch.sigmoid(self.marginal).to(x.dtype)).unsqueeze(-1), present
+        )
 
     def law(self, params: Tensor) -> BernoulliLaw:
         """The law with these logits (..., n, 1)."""
@@ -96,10 +98,17 @@ class Bernoulli(Head):
         return self.marginal.unsqueeze(-1)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The logit log (ones + smoothing) / (zeros + smoothing)."""
-        total, ones = sums(weight, present), sums(weight, x * present)
+        total = sums(weight, present)
+        ones = sums(weight, x * present)
         logit = torch.log(ones + smoothing) - torch.log((total - ones).clamp(min=0) + smoothing)
         return keep_known(logit.unsqueeze(-1), total + smoothing, self.start())
 

@@ -45,7 +45,9 @@ class CategoricalLaw(EntryLaw):
         total = self.log_p.exp().cumsum(-1)
         shape = np.broadcast_shapes(x.shape, total.shape[:-1])
         code = x.floor().clamp(0, self.head.size - 1).long().unsqueeze(-1).expand(*shape, 1)
-        return torch.where(x < 0, 0.0, total.expand(*shape, self.head.size).gather(-1, code).squeeze(-1))
+        return torch.where(
+            x < 0, 0.0, total.expand(*shape, self.head.size).gather(-1, code).squeeze(-1)
+        )
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """Soft one-hot codes."""
@@ -70,7 +72,9 @@ class CategoricalLaw(EntryLaw):
     @property
     def linear(self) -> Tensor | None:
         """The log-probabilities, where the codes are few."""
-        return self.log_p if self.head.size <= _DENSE else None
+        if self.head.size <= _DENSE:
+            return self.log_p
+        return None
 
 
 class Categorical(Head):
@@ -128,7 +132,13 @@ class Categorical(Head):
         return torch.where(torch.isfinite(self.marginal), self.marginal, 0.0)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """Logits log (weight of the code + smoothing), normalised."""
         table = self._table(x, present, weight) + smoothing
@@ -149,4 +159,6 @@ class Categorical(Head):
 
     def statistics(self, x: Tensor, present: Tensor) -> Tensor | None:
         """One-hot codes, where they are few."""
-        return self.embed(x, present) if self.size <= _DENSE else None
+        if self.size <= _DENSE:
+            return self.embed(x, present)
+        return None

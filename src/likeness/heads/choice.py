@@ -53,11 +53,18 @@ class Key:
 
 
 def _real(variable: Real, choice: Choice) -> Key:
-    if not choice.closed and variable.resolution is None and (_bounded(variable) or choice.real == "spline"):
+    if (
+        not choice.closed
+        and variable.resolution is None
+        and (_bounded(variable) or choice.real == "spline")
+    ):
         return Key("spline")
     if choice.real == "log" and variable.resolution is None:
         return Key("magnitude")
-    return Key("histogram" if choice.real == "histogram" else "normal", int(variable.resolution is not None))
+    return Key(
+        "histogram" if choice.real == "histogram" else "normal",
+        int(variable.resolution is not None),
+    )
 
 
 def _codes(states: int) -> Key:
@@ -68,7 +75,9 @@ def _codes(states: int) -> Key:
 def _ordinal(variable: Ordinal, choice: Choice) -> Key:
     if variable.levels == 2:
         return Key("bernoulli")
-    return _codes(variable.levels) if choice.closed or variable.levels <= _FEW else Key("logistic")
+    if choice.closed or variable.levels <= _FEW:
+        return _codes(variable.levels)
+    return Key("logistic")
 
 
 def _nominal(variable: Nominal, choice: Choice) -> Key:
@@ -81,7 +90,9 @@ def _count(variable: Count, choice: Choice) -> Key:
 
 def _resolutions(variables: Sequence[Variable]) -> list[float] | None:
     widths = [cast(Real, v).resolution for v in variables]
-    return None if widths[0] is None else [cast(float, w) for w in widths]
+    if widths[0] is None:
+        return None
+    return [cast(float, w) for w in widths]
 
 
 def _bounds(variables: Sequence[Variable]) -> list[tuple[float | None, float | None]]:
@@ -103,11 +114,18 @@ def _states(variables: Sequence[Variable]) -> list[int]:
 
 
 # The one dictionary from variable types to heads: which key a variable has, and how a key's head is made.
-KEYS: dict[str, Callable[..., Key]] = {"real": _real, "ordinal": _ordinal, "nominal": _nominal, "count": _count}
+KEYS: dict[str, Callable[..., Key]] = {
+    "real": _real,
+    "ordinal": _ordinal,
+    "nominal": _nominal,
+    "count": _count,
+}
 MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
     "bernoulli": lambda v, c: Bernoulli(len(v), presence=c.presence),
     "categorical": lambda v, c: Categorical(_states(v), ordered=[x.type == "ordinal" for x in v]),
-    "logistic": lambda v, c: DiscretisedLogistic(_states(v), components=c.components, presence=c.presence),
+    "logistic": lambda v, c: DiscretisedLogistic(
+        _states(v), components=c.components, presence=c.presence
+    ),
     "normal": _make_normal,
     "histogram": lambda v, c: Histogram(
         len(v), bins=c.bins, resolution=_resolutions(v), bounds=_bounds(v), presence=c.presence
@@ -124,7 +142,9 @@ def grouped(variables: Sequence[Variable], choice: Choice) -> dict[Key, list[int
     shared: dict[Key, list[int]] = {}
     known: dict[Variable, Key] = {}
     for i, variable in enumerate(variables):
-        key = known.get(variable) or known.setdefault(variable, KEYS[variable.type](variable, choice))
+        key = known.get(variable) or known.setdefault(
+            variable, KEYS[variable.type](variable, choice)
+        )
         shared.setdefault(key, []).append(i)
     return shared
 

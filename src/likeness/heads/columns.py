@@ -21,7 +21,9 @@ from likeness.core.space import Space
 from likeness.heads.base import EntryLaw, Head
 from likeness.heads.choice import MAKERS, Choice, CountName, RealLaw, grouped
 
-_FIT_ROWS = 2**16  # rows that location, scale and marginals are taken from; more would move no digit that matters
+_FIT_ROWS = (
+    2**16
+)  # rows that location, scale and marginals are taken from; more would move no digit that matters
 _FIT_NUMBERS = 2**24
 _EACH_NUMBERS = 2**24  # statistics held at a time when many laws score many rows
 
@@ -85,9 +87,12 @@ class Columns(nn.Module):
     ) -> None:
         super().__init__()
         closed = kind == "closed"
-        choice = Choice(closed, components, real or ("normal" if closed else "mixture"), count, bins, presence)
+        choice = Choice(
+            closed, components, real or ("normal" if closed else "mixture"), count, bins, presence
+        )
         self.space = space
-        self.width, self.event = space.width, len(space.shape)
+        self.width = space.width
+        self.event = len(space.shape)
         self.narrow = not space.shape or (space.ragged and self.event == 1)
         shared = grouped(space.columns, choice)
         self.heads = nn.ModuleList(
@@ -95,13 +100,20 @@ class Columns(nn.Module):
         )
         self.groups = _laid_out(list(shared.values()), self.parts)
         self.size, self.features, self.uniforms = (
-            sum(getattr(h, name) * h.entries for h in self.parts) for name in ("size", "features", "uniforms")
+            sum(getattr(h, name) * h.entries for h in self.parts)
+            for name in ("size", "features", "uniforms")
         )
         order = [i for group in self.groups for i in group.entries]
         self.sorted = order == list(range(self.width))
-        for name, per in (("owner", "size"), ("feature_owner", "features"), ("uniform_owner", "uniforms")):
+        for name, per in (
+            ("owner", "size"),
+            ("feature_owner", "features"),
+            ("uniform_owner", "uniforms"),
+        ):
             counts = torch.tensor([getattr(h, per) for h in self.parts for _ in range(h.entries)])
-            self.register_buffer(name, torch.tensor(order).repeat_interleave(counts), persistent=False)
+            self.register_buffer(
+                name, torch.tensor(order).repeat_interleave(counts), persistent=False
+            )
         self.register_buffer("back", torch.tensor(order).argsort(), persistent=False)
 
     owner: Tensor
@@ -117,13 +129,20 @@ class Columns(nn.Module):
     @property
     def pooled(self) -> bool:
         """Whether the last axis holds places of one variable rather than columns, so that statistics are shared."""
-        return len(self.space.variables) == 1 and self.space.axes[-1:] in {("width",), ("height",), ("time",)}
+        return len(self.space.variables) == 1 and self.space.axes[-1:] in {
+            ("width",),
+            ("height",),
+            ("time",),
+        }
 
     def fit(self, data: Batch | Iterable[Batch]) -> None:
         """Take location, scale and marginals from training data, whole or in chunks (evenly thinned where large)."""
         batches = [data] if isinstance(data, Batch) else data
-        x, present, weight = _thinned(batches, min(_FIT_ROWS, max(_FIT_NUMBERS // self.space.dims, 1)))
-        x, present = self.split(x).flatten(0, -2), self.split(present).flatten(0, -2)
+        x, present, weight = _thinned(
+            batches, min(_FIT_ROWS, max(_FIT_NUMBERS // self.space.dims, 1))
+        )
+        x = self.split(x).flatten(0, -2)
+        present = self.split(present).flatten(0, -2)
         weight = weight.repeat_interleave(max(x.shape[0] // max(weight.shape[0], 1), 1))
         for group, head in zip(self.groups, self.parts, strict=True):
             self._fit_head(head, x[:, list(group.entries)], present[:, list(group.entries)], weight)
@@ -140,22 +159,36 @@ class Columns(nn.Module):
     @property
     def free(self) -> int:
         """Free numbers of the law of one event whose every place has parameters of its own."""
-        return sum(head.free for head in self.parts) * (self.space.dims // self.width if not self.space.ragged else 1)
+        return sum(head.free for head in self.parts) * (
+            self.space.dims // self.width if not self.space.ragged else 1
+        )
 
     def split(self, x: Tensor) -> Tensor:
         """Values x (..., *E) with the entries of a place as the last axis."""
-        return x.unsqueeze(-1) if self.narrow else x
+        if self.narrow:
+            return x.unsqueeze(-1)
+        return x
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Numbers of each head's entries (..., n_h) as values (..., *E)."""
-        whole = parts[0] if len(parts) == 1 else torch.cat(list(parts), -1)
-        ordered = whole if self.sorted else whole.index_select(-1, self.back)
-        return ordered.squeeze(-1) if self.narrow else ordered
+        if len(parts) == 1:
+            whole = parts[0]
+        else:
+            whole = torch.cat(list(parts), -1)
+        if self.sorted:
+            ordered = whole
+        else:
+            ordered = whole.index_select(-1, self.back)
+        if self.narrow:
+            return ordered.squeeze(-1)
+        return ordered
 
     def entries(self, x: Tensor) -> list[Tensor]:
         """Values x (..., *E) as one tensor (..., n_h) a head."""
         x = self.split(x)
-        return [x] if self.sorted and len(self.groups) == 1 else [x[..., list(g.entries)] for g in self.groups]
+        if self.sorted and len(self.groups) == 1:
+            return [x]
+        return [x[..., list(g.entries)] for g in self.groups]
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """What nets see of x (..., *E): (..., *E[:-1], F)."""
@@ -172,7 +205,13 @@ class Columns(nn.Module):
         return torch.cat([head.start().reshape(-1) for head in self.parts])
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The weighted maximum-likelihood parameters of K products over the event, (K, *E[:-1], S).
 
@@ -185,7 +224,12 @@ class Columns(nn.Module):
         """
         before = [None] * len(self.groups) if previous is None else self.blocks(previous)
         parts = zip(self.parts, self.entries(x), self.entries(present), before, strict=True)
-        return _cat([h.estimate(v, s, weight, smoothing=smoothing, previous=b).flatten(-2) for h, v, s, b in parts])
+        return _cat(
+            [
+                h.estimate(v, s, weight, smoothing=smoothing, previous=b).flatten(-2)
+                for h, v, s, b in parts
+            ]
+        )
 
     def blocks(self, params: Tensor) -> list[Tensor]:
         """Parameters (..., S) as one tensor (..., n_h, size_h) a head."""
@@ -200,9 +244,11 @@ class Columns(nn.Module):
                 slices = (
                     slice(s.start + at * n, s.start + (at + 1) * n)
                     for s, n in (
-                        (group.params, head.size), (group.features, head.features), (group.uniforms, head.uniforms)
+                        (group.params, head.size),
+                        (group.features, head.features),
+                        (group.uniforms, head.uniforms),
                     )
-                )  # fmt: skip
+                )
                 return Column(head.take([at]), *slices)
         raise IndexError(f"no entry {entry} among {self.width}")
 
@@ -224,31 +270,43 @@ class ColumnsLaw:
         """The log p of each entry of x (..., *E) in nats, 0 where not present, (..., *E)."""
         pairs = zip(self.parts, self.columns.entries(x), strict=True)
         value = self.columns.join([law.log_prob(v) for law, v in pairs])
-        return value if present is None else torch.where(present, value, torch.zeros_like(value))
+        if present is None:
+            return value
+        return torch.where(present, value, torch.zeros_like(value))
 
     def total(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """The log p of whole events x (..., *E), the marginal of what is present, (...)."""
         value = self.log_prob(x, present)
-        return value.flatten(-self.columns.event).sum(-1) if self.columns.event else value
+        if self.columns.event:
+            return value.flatten(-self.columns.event).sum(-1)
+        return value
 
     def each(self, x: Tensor, present: Tensor) -> Tensor:
         """The log p of B events x (B, *E) under each of K laws, parameters (K, *E[:-1], S): (B, K).
 
         Matrix products where a head's law is linear in statistics of the data, one law after the other elsewhere.
         """
-        rows = max(1, _EACH_NUMBERS // max(x[:1].numel() * max(h.size for h in self.columns.parts), 1))
+        rows = max(
+            1, _EACH_NUMBERS // max(x[:1].numel() * max(h.size for h in self.columns.parts), 1)
+        )
         chunks = zip(x.split(rows), present.split(rows), strict=True)
         return torch.cat([self._each(v, seen) for v, seen in chunks])
 
     def _each(self, x: Tensor, present: Tensor) -> Tensor:
         pieces = zip(
-            self.columns.parts, self.parts, self.columns.entries(x), self.columns.entries(present), strict=True
+            self.columns.parts,
+            self.parts,
+            self.columns.entries(x),
+            self.columns.entries(present),
+            strict=True,
         )
         return torch.stack([_each(*piece) for piece in pieces]).sum(0)
 
     def draw(self, u: Tensor) -> Tensor:
         """A draw from uniform numbers (..., *E[:-1], U), (..., *E)."""
-        return self.columns.join([law.draw(v) for law, v in zip(self.parts, self._uniforms(u), strict=True)])
+        return self.columns.join(
+            [law.draw(v) for law, v in zip(self.parts, self._uniforms(u), strict=True)]
+        )
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """The embedding of a draw, with a gradient in the parameters, (..., *E[:-1], F)."""
@@ -257,11 +315,15 @@ class ColumnsLaw:
 
     def cdf(self, x: Tensor) -> Tensor:
         """P(entry <= x) of each entry, (..., *E)."""
-        return self.columns.join([law.cdf(v) for law, v in zip(self.parts, self.columns.entries(x), strict=True)])
+        return self.columns.join(
+            [law.cdf(v) for law, v in zip(self.parts, self.columns.entries(x), strict=True)]
+        )
 
     def quantile(self, p: Tensor) -> Tensor:
         """The quantile of each entry at probabilities p (..., *E), (..., *E)."""
-        return self.columns.join([law.quantile(v) for law, v in zip(self.parts, self.columns.entries(p), strict=True)])
+        return self.columns.join(
+            [law.quantile(v) for law, v in zip(self.parts, self.columns.entries(p), strict=True)]
+        )
 
     @property
     def mode(self) -> Tensor:
@@ -311,46 +373,64 @@ class HeadRows(RowLaw):
         return self.columns.law(self.params.repeat(n, *[1] * (self.params.dim() - 1))).draw(u)
 
 
-def rows(columns: Columns, params: Tensor, index: Tensor, *, kind: Kind = Kind.EXACT, how: str = "heads") -> HeadRows:
+def rows(
+    columns: Columns, params: Tensor, index: Tensor, *, kind: Kind = Kind.EXACT, how: str = "heads"
+) -> HeadRows:
     """The laws that a decoder's parameters (B, *E[:-1], S) stand for, row by row."""
     return HeadRows(columns.space, index, kind, how, columns, params)
 
 
 def _laid_out(entries: Sequence[Sequence[int]], heads: Sequence[Head]) -> list[Group]:
     """The groups one after the other."""
-    groups, at = [], (0, 0, 0)
+    groups = []
+    at = (0, 0, 0)
     for own, head in zip(entries, heads, strict=True):
-        end = tuple(a + head.entries * n for a, n in zip(at, (head.size, head.features, head.uniforms), strict=True))
-        groups.append(Group(tuple(own), slice(at[0], end[0]), slice(at[1], end[1]), slice(at[2], end[2])))
+        end = tuple(
+            a + head.entries * n
+            for a, n in zip(at, (head.size, head.features, head.uniforms), strict=True)
+        )
+        groups.append(
+            Group(tuple(own), slice(at[0], end[0]), slice(at[1], end[1]), slice(at[2], end[2]))
+        )
         at = (end[0], end[1], end[2])
     return groups
 
 
 def _cat(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts, -1)
 
 
 def _each(head: Head, law: EntryLaw, x: Tensor, present: Tensor) -> Tensor:
     """The log p of B rows under each of K laws over one head's entries, (B, K)."""
-    weights, statistics = law.linear, head.statistics(x, present)
+    weights = law.linear
+    statistics = head.statistics(x, present)
     if weights is not None and statistics is not None:
-        least = -torch.finfo(weights.dtype).max / 1e8  # 0 * -inf would be NaN where a law rules a value out
+        least = (
+            -torch.finfo(weights.dtype).max / 1e8
+        )  # 0 * -inf would be NaN where a law rules a value out
         value = statistics.flatten(1) @ weights.flatten(1).clamp(min=least).T
         return torch.where(value < least / 2, -torch.inf, value)
-    alone = (head.law(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1) for block in law.params)
+    alone = (
+        head.law(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1)
+        for block in law.params
+    )
     return torch.stack(list(alone), -1)
 
 
 def _thinned(batches: Iterable[Batch], most: int) -> tuple[Tensor, Tensor, Tensor]:
     """Values, presence and weights of at most 2 * `most` rows, evenly spaced over all."""
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    stride, seen = 1, 0
+    stride = 1
+    seen = 0
     for batch in batches:
         rows = slice(-seen % stride, None, stride)
         kept.append((batch.x[rows], batch.present[rows], batch.weights[rows]))
         seen += len(batch)
         while sum(len(part[2]) for part in kept) > 2 * most:
             x, present, weight = (torch.cat(parts)[::2] for parts in zip(*kept, strict=True))
-            kept, stride = [(x, present, weight)], 2 * stride
+            kept = [(x, present, weight)]
+            stride = 2 * stride
     x, present, weight = (torch.cat(parts) for parts in zip(*kept, strict=True))
     return x, present, weight

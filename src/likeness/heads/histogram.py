@@ -16,7 +16,9 @@ from likeness.numerics.draws import choose, open_unit, straight_through
 from likeness.numerics.stable import log1mexp
 from likeness.numerics.weighted import moments, spread, tabulate
 
-_NARROW = 1e-4  # the narrowest bin in standard deviations: narrower ones would only chase repeated values
+_NARROW = (
+    1e-4  # the narrowest bin in standard deviations: narrower ones would only chase repeated values
+)
 _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everywhere
 
 
@@ -40,7 +42,8 @@ class HistogramLaw(EntryLaw):
         region = self.head.region(z)
         anchor, extent, side = self.head.at(region)
         mass = self._pick(self.log_mass, region)
-        scale, width = self.head.scale.to(z.dtype), self.head.cell.to(z.dtype)
+        scale = self.head.scale.to(z.dtype)
+        width = self.head.cell.to(z.dtype)
         gap = side.abs() * (z - anchor).abs() / extent
         if not self.head.binned:
             return mass - extent.log() - scale.log() - gap
@@ -72,15 +75,25 @@ class HistogramLaw(EntryLaw):
         """The middle of the densest bin; just outside the end where a tail is densest, which it is in the limit."""
         log_p = self.log_mass - self.head.extent.log().to(self.log_mass.dtype)
         anchor, extent, side = self.head.at(log_p.argmax(-1))
-        beyond = 0.5 * self.head.cell.to(extent.dtype) if self.head.binned else 1e-3 * extent
-        return self.head.snap(self.head.unstandard(anchor + torch.where(side == 0, 0.5 * extent, side * beyond)))
+        if self.head.binned:
+            beyond = 0.5 * self.head.cell.to(extent.dtype)
+        else:
+            beyond = 1e-3 * extent
+        return self.head.snap(
+            self.head.unstandard(anchor + torch.where(side == 0, 0.5 * extent, side * beyond))
+        )
 
     @property
     def mean(self) -> Tensor:
         """The masses' sum over the middles of bins and the means of tails."""
-        head, dtype = self.head, self.log_mass.dtype
-        extent, cell = head.extent, head.cell.unsqueeze(-1)
-        beyond = 0.5 * cell + cell / torch.expm1(cell / extent) if head.binned else extent
+        head = self.head
+        dtype = self.log_mass.dtype
+        extent = head.extent
+        cell = head.cell.unsqueeze(-1)
+        if head.binned:
+            beyond = 0.5 * cell + cell / torch.expm1(cell / extent)
+        else:
+            beyond = extent
         middle = head.anchor + torch.where(head.side == 0, 0.5 * extent, head.side * beyond)
         return self.head.unstandard((self.log_mass.exp() * middle.to(dtype)).sum(-1))
 
@@ -94,7 +107,8 @@ class HistogramLaw(EntryLaw):
         """The value whose CDF is u, before rounding."""
         region = choose(self.log_mass, u)
         mass = self.log_mass.exp()
-        below, own = self._pick(mass.cumsum(-1) - mass, region), self._pick(mass, region)
+        below = self._pick(mass.cumsum(-1) - mass, region)
+        own = self._pick(mass, region)
         part = open_unit((u - below) / own)
         anchor, extent, side = self.head.at(region)
         tail = torch.where(side < 0, part.log(), -(-part).log1p())
@@ -128,12 +142,21 @@ class Histogram(Head):
     marginal: Tensor
 
     def __init__(
-        self, entries: int, *, bins: int = 64, resolution: Sequence[float] | None = None,
-        bounds: Sequence[tuple[float | None, float | None]] | None = None, presence: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        entries: int,
+        *,
+        bins: int = 64,
+        resolution: Sequence[float] | None = None,
+        bounds: Sequence[tuple[float | None, float | None]] | None = None,
+        presence: bool = True,
+    ) -> None:
         super().__init__(entries=entries, size=bins + 2, features=1 + presence, presence=presence)
-        self.bins, self.binned = bins, resolution is not None
-        widths = torch.ones(entries) if resolution is None else torch.tensor(list(resolution), dtype=torch.float64)
+        self.bins = bins
+        self.binned = resolution is not None
+        if resolution is None:
+            widths = torch.ones(entries)
+        else:
+            widths = torch.tensor(list(resolution), dtype=torch.float64)
         told = bounds or [(None, None)] * entries
         ends = [[-torch.inf if a is None else a, torch.inf if b is None else b] for a, b in told]
         self.register_buffer("bounds", torch.tensor(ends, dtype=torch.float64))
@@ -143,7 +166,10 @@ class Histogram(Head):
         self.register_buffer("offset", torch.zeros(entries, dtype=torch.float64))
         for name in ("edges", "anchor", "extent", "side", "exists", "marginal"):
             self.register_buffer(name, None)
-        self._place(torch.linspace(-2, 2, bins + 1, dtype=torch.float64).expand(entries, -1), torch.ones(2, entries))
+        self._place(
+            torch.linspace(-2, 2, bins + 1, dtype=torch.float64).expand(entries, -1),
+            torch.ones(2, entries),
+        )
         self.marginal = torch.zeros(entries, bins + 2, dtype=torch.float64)
 
     @property
@@ -163,21 +189,32 @@ class Histogram(Head):
         if self.binned:
             self.scale = self.scale.maximum(0.5 * self.resolution)
             self.offset = bin_offset(x, present, weight, self.resolution)
-        z, w = self.standard(x.double()), weight.double().unsqueeze(-1) * present
+        z = self.standard(x.double())
+        w = weight.double().unsqueeze(-1) * present
         ends = self._apart(_quantile_edges(z, w, self.bins), total)
         self._place(ends, self._tails(z, w, ends))
         one = weight.double().unsqueeze(-1)
         uniform = self.exists / self.exists.sum(-1, keepdim=True)
-        self.marginal = (self._table(x, present, one)[0] + uniform).log().masked_fill(~self.exists, 0.0)
+        self.marginal = (
+            (self._table(x, present, one)[0] + uniform).log().masked_fill(~self.exists, 0.0)
+        )
 
     def _apart(self, edges: Tensor, total: Tensor) -> Tensor:
         """Edges halfway between values' bins, and no two closer than `_NARROW`; those let go become +inf, last."""
         if self.binned:
             start = ((self.offset - self.location) / self.scale + 0.5 * self.cell).unsqueeze(-1)
-            edges = start + ((edges - start) / self.cell.unsqueeze(-1)).round() * self.cell.unsqueeze(-1)
+            edges = start + (
+                (edges - start) / self.cell.unsqueeze(-1)
+            ).round() * self.cell.unsqueeze(-1)
         lower, upper = self._bounds()
-        edges = edges.masked_fill((edges - lower < _NARROW) | (upper - edges < _NARROW), torch.inf).sort(-1).values
-        close = torch.cat([torch.zeros_like(edges[:, :1], dtype=torch.bool), edges.diff(dim=-1) < _NARROW], -1)
+        edges = (
+            edges.masked_fill((edges - lower < _NARROW) | (upper - edges < _NARROW), torch.inf)
+            .sort(-1)
+            .values
+        )
+        close = torch.cat(
+            [torch.zeros_like(edges[:, :1], dtype=torch.bool), edges.diff(dim=-1) < _NARROW], -1
+        )
         kept = edges.masked_fill(close | ~torch.isfinite(edges), torch.inf).sort(-1).values
         few = (kept[:, 1].isinf() | (total == 0)).unsqueeze(-1)
         return torch.where(few, self._alone(edges), kept)
@@ -187,11 +224,15 @@ class Histogram(Head):
         alone = torch.full_like(edges, torch.inf)
         alone[:, :2] = torch.tensor([-1.0, 1.0], dtype=edges.dtype, device=edges.device)
         if self.binned:
-            middle, reach = (self.offset - self.location) / self.scale, ((1 / self.cell).ceil() + 0.5) * self.cell
-            alone[:, 0], alone[:, 1] = middle - reach, middle + reach
+            middle = (self.offset - self.location) / self.scale
+            reach = ((1 / self.cell).ceil() + 0.5) * self.cell
+            alone[:, 0] = middle - reach
+            alone[:, 1] = middle + reach
             return alone
         lower, upper = self._bounds()
-        alone[:, :2] = alone[:, :2].maximum(lower / 2).minimum(upper / 2)  # the mean, 0, lies between
+        alone[:, :2] = (
+            alone[:, :2].maximum(lower / 2).minimum(upper / 2)
+        )  # the mean, 0, lies between
         return alone
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
@@ -201,7 +242,8 @@ class Histogram(Head):
 
     def _tails(self, z: Tensor, w: Tensor, edges: Tensor) -> Tensor:
         """Mean excess below the first and above the last edge, (2, n)."""
-        low, high = edges[:, 0], edges.masked_fill(edges.isinf(), -torch.inf).amax(-1)
+        low = edges[:, 0]
+        high = edges.masked_fill(edges.isinf(), -torch.inf).amax(-1)
         beyond = torch.stack([low - z, z - high])
         weight = w * (beyond > 0)
         excess = (weight * beyond.clamp(min=0)).sum(1) / weight.sum(1).clamp(min=1e-30)
@@ -215,7 +257,8 @@ class Histogram(Head):
         low = edges.gather(-1, (region - 1).clamp(min=0).minimum(count - 1))
         high = edges.gather(-1, region.clamp(max=self.bins).minimum(count - 1))
         lower, upper = self._bounds()
-        first, last = region == 0, region == count
+        first = region == 0
+        last = region == count
         shut = first & lower.isfinite() | last & upper.isfinite()
         self.side = (last.to(torch.float64) - first.to(torch.float64)).masked_fill(shut, 0.0)
         tail = torch.where(region == 0, tails[0].unsqueeze(-1), tails[1].unsqueeze(-1)).to(edges)
@@ -266,7 +309,13 @@ class Histogram(Head):
         return self.marginal
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The weighted share of each region, with a thousandth of a row spread as the marginal."""
         table = self._table(x, present, weight)

@@ -33,13 +33,19 @@ class DiscretisedLogisticLaw(EntryLaw):
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, means (levels) and log-scales (levels) of the components, each (M, ..., n)."""
         logits, mean, log_scale = leading(self.params, self.head.components)
-        location, scale = self.head.location.to(self.params.dtype), self.head.scale.to(self.params.dtype)
-        return logits.log_softmax(0), location + scale * mean, scale.log() + log_scale.clamp(-_BOUND, _BOUND)
+        location = self.head.location.to(self.params.dtype)
+        scale = self.head.scale.to(self.params.dtype)
+        return (
+            logits.log_softmax(0),
+            location + scale * mean,
+            scale.log() + log_scale.clamp(-_BOUND, _BOUND),
+        )
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Sum by sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), stable in either tail."""
         log_w, mean, log_scale = (room(t, x) for t in self.parts)
-        bottom, top = x <= 0, x >= self._top
+        bottom = x <= 0
+        top = x >= self._top
         rate = (-log_scale).exp()
         middle = (x - mean) * rate
         upper = F.softplus(-middle - 0.5 * rate, threshold=40).masked_fill(top, 0.0)
@@ -51,7 +57,9 @@ class DiscretisedLogisticLaw(EntryLaw):
         """A component by the first uniform number, its inverse CDF at the second, rounded to a level."""
         log_w, mean, log_scale = self.parts
         chosen = choose(log_w.movedim(0, -1), u[..., 0])
-        return self._level(pick(mean, chosen) + pick(log_scale, chosen).exp() * torch.logit(open_unit(u[..., 1])))
+        return self._level(
+            pick(mean, chosen) + pick(log_scale, chosen).exp() * torch.logit(open_unit(u[..., 1]))
+        )
 
     def cdf(self, x: Tensor) -> Tensor:
         """The mixture's CDF half a level above x; 1 from the last level on."""
@@ -75,12 +83,15 @@ class DiscretisedLogisticLaw(EntryLaw):
     @property
     def mode(self) -> Tensor:
         """The best of all levels."""
-        best, at = torch.zeros_like(self.params[..., 0]), torch.zeros_like(self.params[..., 0])
+        best = torch.zeros_like(self.params[..., 0])
+        at = torch.zeros_like(self.params[..., 0])
         below = torch.zeros_like(best)
         for k in range(int(self.head.levels.max())):
             upto = self.cdf(torch.full_like(best, k))
             better = upto - below > best
-            best, at, below = torch.where(better, upto - below, best), torch.where(better, float(k), at), upto
+            best = torch.where(better, upto - below, best)
+            at = torch.where(better, float(k), at)
+            below = upto
         return at
 
     @property
@@ -125,9 +136,17 @@ class DiscretisedLogistic(Head):
     location: Tensor
     scale: Tensor
 
-    def __init__(self, levels: Sequence[int], *, components: int = 5, presence: bool = True) -> None:
+    def __init__(
+        self, levels: Sequence[int], *, components: int = 5, presence: bool = True
+    ) -> None:
         features = 1 + presence
-        super().__init__(entries=len(levels), size=3 * components, features=features, uniforms=2, presence=presence)
+        super().__init__(
+            entries=len(levels),
+            size=3 * components,
+            features=features,
+            uniforms=2,
+            presence=presence,
+        )
         self.components = components
         self.register_buffer("levels", torch.tensor(list(levels)))
         self.register_buffer("location", (self.levels.double() - 1) / 2)
@@ -176,7 +195,9 @@ def leading(params: Tensor, components: int) -> tuple[Tensor, ...]:
 def room(component: Tensor, x: Tensor) -> Tensor:
     """Components (M, ..., n) with axes of size 1 behind the first, so that x of more axes broadcasts against them."""
     missing = x.dim() + 1 - component.dim()
-    return component.reshape(component.shape[0], *[1] * missing, *component.shape[1:]) if missing > 0 else component
+    if missing > 0:
+        return component.reshape(component.shape[0], *[1] * missing, *component.shape[1:])
+    return component
 
 
 def pick(component: Tensor, chosen: Tensor) -> Tensor:

@@ -13,9 +13,13 @@ from likeness.heads.normal import NormalMixture, NormalMixtureLaw
 from likeness.numerics.search import highest
 from likeness.numerics.weighted import moments, quantiles, spread
 
-_LINEAR, _STRAIGHT = 1e-3, 1e3  # half of what stays linear about the centre: of long tails, of others; in quartiles
+_LINEAR = 1e-3  # half of what stays linear about the centre: of long tails, of others; in quartiles
+_STRAIGHT = 1e3
 _LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3
-_REACH, _POINTS = 4.0, 25  # deviations about each component, and points among them, that the mode is searched from
+_REACH = (
+    4.0  # deviations about each component, and points among them, that the mode is searched from
+)
+_POINTS = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +55,14 @@ class MagnitudeLaw(NormalMixtureLaw):
         _, mean, log_std = self.parts
         step = torch.linspace(-_REACH, _REACH, _POINTS, dtype=mean.dtype, device=mean.device)
         variance = (2 * log_std).exp()
-        shrunk = torch.stack([mean - variance, mean + variance, torch.zeros_like(mean)], -1)  # of e^-|y| p(y), and 0
+        shrunk = torch.stack(
+            [mean - variance, mean + variance, torch.zeros_like(mean)], -1
+        )  # of e^-|y| p(y), and 0
         around = torch.cat([mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * step, shrunk], -1)
         grid = around.movedim(0, -2).flatten(-2)
-        return self.head.value(highest(lambda y: NormalMixtureLaw.log_prob(self, y) - self.head.log_slope(y), grid))
+        return self.head.value(
+            highest(lambda y: NormalMixtureLaw.log_prob(self, y) - self.head.log_slope(y), grid)
+        )
 
     @property
     def mean(self) -> Tensor:
@@ -63,7 +71,10 @@ class MagnitudeLaw(NormalMixtureLaw):
         most = _largest(mean.dtype)
         up, down = (((0.5 * (2 * log_std).exp() + m).clamp(max=most)).exp() for m in (mean, -mean))
         each = 0.5 * (up - down)
-        inner = each.squeeze(0) if log_w is None else (log_w.exp() * each).sum(0)
+        if log_w is None:
+            inner = each.squeeze(0)
+        else:
+            inner = (log_w.exp() * each).sum(0)
         return self.head.centre.to(inner.dtype) + self.head.unit.to(inner.dtype) * inner
 
 
@@ -106,7 +117,8 @@ class Magnitude(NormalMixture):
         least, low, middle, high, most = torch.stack(columns, 1)
         wide = torch.where(high > low, high - low, spread(std, mean, x.dtype))
         linear = torch.where(most - least > _LONG * wide, _LINEAR, _STRAIGHT)
-        self.centre, self.unit = middle, linear * wide
+        self.centre = middle
+        self.unit = linear * wide
         y = self.axis(x.double())
         super().fit(y, present, weight)
         _, self.size_location, std = moments(y.abs(), present, weight)
@@ -138,7 +150,13 @@ class Magnitude(NormalMixture):
         return MagnitudeLaw(params, self)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """None: only nets put its parameters out.
 

@@ -36,12 +36,17 @@ class NormalMixtureLaw(EntryLaw):
 
         Components come first so that entries, not the few components, are the fast axis.
         """
-        location, scale = self.head.location.to(self.params.dtype), self.head.scale.to(self.params.dtype)
+        location = self.head.location.to(self.params.dtype)
+        scale = self.head.scale.to(self.params.dtype)
         mean, log_std = leading(self.params, self.head.components)[-2:]
         log_std = scale.log() + log_std.clamp(math.log(self.head.floor), _TOP)
         if self.head.components == 1:
             return None, location + scale * mean, log_std
-        return leading(self.params, self.head.components)[0].log_softmax(0), location + scale * mean, log_std
+        return (
+            leading(self.params, self.head.components)[0].log_softmax(0),
+            location + scale * mean,
+            log_std,
+        )
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-sum-exp over the components of log-densities, or of stable log-masses of bins."""
@@ -52,7 +57,9 @@ class NormalMixtureLaw(EntryLaw):
             log_p = log_interval(z, 0.5 * self._width * rate)
         else:
             log_p = -0.5 * z.square() - (log_std + HALF_LOG_2PI)
-        return log_p.squeeze(0) if log_w is None else torch.logsumexp(log_w + log_p, 0)
+        if log_w is None:
+            return log_p.squeeze(0)
+        return torch.logsumexp(log_w + log_p, 0)
 
     def draw(self, u: Tensor) -> Tensor:
         """A component by the first uniform number where there are several, its inverse CDF at the last."""
@@ -93,14 +100,18 @@ class NormalMixtureLaw(EntryLaw):
         log_w, mean, log_std = self.parts
         if log_w is None:
             return self.head.snap(mean.squeeze(0))
-        x = self.head.snap(torch.stack([self._ascend(start, log_w, mean, log_std) for start in mean]))
+        x = self.head.snap(
+            torch.stack([self._ascend(start, log_w, mean, log_std) for start in mean])
+        )
         return pick(x, self.log_prob(x).argmax(0))
 
     @property
     def mean(self) -> Tensor:
         """The weighted sum of the components' means; with a resolution, of values before they are rounded."""
         log_w, mean, _ = self.parts
-        return mean.squeeze(0) if log_w is None else (log_w.exp() * mean).sum(0)
+        if log_w is None:
+            return mean.squeeze(0)
+        return (log_w.exp() * mean).sum(0)
 
     @property
     def _width(self) -> Tensor:
@@ -110,7 +121,9 @@ class NormalMixtureLaw(EntryLaw):
         """The mixture's CDF before rounding."""
         log_w, mean, log_std = _against(v, *self.parts)
         below = torch.special.ndtr((v - mean) * (-log_std).exp())
-        return below.squeeze(0) if log_w is None else (log_w.exp() * below).sum(0)
+        if log_w is None:
+            return below.squeeze(0)
+        return (log_w.exp() * below).sum(0)
 
     @staticmethod
     def _ascend(x: Tensor, log_w: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
@@ -122,7 +135,9 @@ class NormalMixtureLaw(EntryLaw):
         return x
 
 
-def _against(x: Tensor, log_w: Tensor | None, mean: Tensor, log_std: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+def _against(
+    x: Tensor, log_w: Tensor | None, mean: Tensor, log_std: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """The components with room for all axes of x between them and the entries."""
     return (None if log_w is None else room(log_w, x)), room(mean, x), room(log_std, x)
 
@@ -156,9 +171,16 @@ class NormalMixture(Head):
         presence: bool = True,
     ) -> None:
         size, uniforms = (2, 1) if components == 1 else (3 * components, 2)
-        super().__init__(entries=entries, size=size, features=1 + presence, uniforms=uniforms, presence=presence)
-        self.components, self.floor, self.binned = components, floor, resolution is not None
-        widths = torch.ones(entries) if resolution is None else torch.tensor(list(resolution), dtype=torch.float64)
+        super().__init__(
+            entries=entries, size=size, features=1 + presence, uniforms=uniforms, presence=presence
+        )
+        self.components = components
+        self.floor = floor
+        self.binned = resolution is not None
+        if resolution is None:
+            widths = torch.ones(entries)
+        else:
+            widths = torch.tensor(list(resolution), dtype=torch.float64)
         self.register_buffer("location", torch.zeros(entries, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(entries, dtype=torch.float64))
         self.register_buffer("resolution", widths.double())
@@ -179,7 +201,9 @@ class NormalMixture(Head):
 
     def snap(self, v: Tensor) -> Tensor:
         """The middle of the bin that v lies in; v itself where values are points."""
-        return snap(v, self.resolution, self.offset) if self.binned else v
+        if self.binned:
+            return snap(v, self.resolution, self.offset)
+        return v
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """(x - location) / scale."""
@@ -199,7 +223,13 @@ class NormalMixture(Head):
         return first.expand(self.entries, -1)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """Weighted mean and deviation; with a resolution, EM for grouped data, which ends at the exact maximum.
 
@@ -209,7 +239,9 @@ class NormalMixture(Head):
             Unsupported: For more than one component.
         """
         if self.components > 1:
-            raise Unsupported("no closed-form estimate of a mixture's parameters", do="use components=1")
+            raise Unsupported(
+                "no closed-form estimate of a mixture's parameters", do="use components=1"
+            )
         z = ((x.double() - self.location) / self.scale) * present
         w = weight.double()
         total = sums(w, present) + smoothing
@@ -222,7 +254,13 @@ class NormalMixture(Head):
         return keep_known(torch.stack([mean, log_std], -1).to(x.dtype), total, self.start())
 
     def _grouped(
-        self, x: Tensor, present: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, previous: Tensor | None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        previous: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """EM on bins, all in standardised units (K, ..., n); E-step by the moments of truncated normals."""
         half = 0.5 * self.resolution / self.scale
@@ -233,16 +271,20 @@ class NormalMixture(Head):
             values * self.resolution.unsqueeze(-1) + (self.offset - self.location).unsqueeze(-1)
         ) / self.scale.unsqueeze(-1)
         share = table / table.sum(-1, keepdim=True).clamp(min=1e-30)
-        variance = (variance - half.square() / 3).clamp(min=0.1 * half.square())  # Sheppard's correction
+        variance = (variance - half.square() / 3).clamp(
+            min=0.1 * half.square()
+        )  # Sheppard's correction
         if previous is not None:
-            mean, variance = previous[..., 0].double(), (2 * previous[..., 1].double()).exp()
+            mean = previous[..., 0].double()
+            variance = (2 * previous[..., 1].double()).exp()
         for _ in range(_GROUPED if previous is None else 4):
             std = variance.clamp(min=self.floor**2).sqrt()
             first, second = truncated_moments(
                 (middle - mean.unsqueeze(-1)) / std.unsqueeze(-1), (half / std).unsqueeze(-1)
             )
             shift = (share * first).sum(-1)
-            mean, variance = mean + std * shift, std.square() * ((share * second).sum(-1) - shift.square())
+            mean = mean + std * shift
+            variance = std.square() * ((share * second).sum(-1) - shift.square())
         return mean, variance
 
 
@@ -261,7 +303,8 @@ def truncated_moments(centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
 
 def snap(v: Tensor, resolution: Tensor, offset: Tensor) -> Tensor:
     """The nearest of offset + k * resolution."""
-    width, zero = resolution.to(v.dtype), offset.to(v.dtype)
+    width = resolution.to(v.dtype)
+    zero = offset.to(v.dtype)
     return ((v - zero) / width).round() * width + zero
 
 

@@ -45,13 +45,17 @@ class CountLaw(EntryLaw):
 
     def draw(self, u: Tensor) -> Tensor:
         """The smallest count whose cumulative probability exceeds u."""
-        p, mean, alpha = torch.broadcast_tensors(u.squeeze(-1), self.mean.detach(), self.dispersion.detach())
+        p, mean, alpha = torch.broadcast_tensors(
+            u.squeeze(-1), self.mean.detach(), self.dispersion.detach()
+        )
         flat = (p.double().flatten(), mean.double().flatten(), alpha.double().flatten())
         return _search(*flat).reshape(p.shape).to(u.dtype)
 
     def cdf(self, x: Tensor) -> Tensor:
         """P(count <= x), without a gradient."""
-        k, mean, alpha = torch.broadcast_tensors(x.floor(), self.mean.detach(), self.dispersion.detach())
+        k, mean, alpha = torch.broadcast_tensors(
+            x.floor(), self.mean.detach(), self.dispersion.detach()
+        )
         below = _cdf(k.double().clamp(min=0), mean.double(), alpha.double())
         return torch.where(k < 0, 0.0, below).to(x.dtype)
 
@@ -92,7 +96,8 @@ class NegativeBinomialLaw(CountLaw):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Written in k log mu and log(1 + alpha mu), so that nothing cancels as alpha goes to 0."""
-        r, am = 1 / self.dispersion, (self.dispersion * self.mean).log1p()
+        r = 1 / self.dispersion
+        am = (self.dispersion * self.mean).log1p()
         return _log_rising(x, r) + x * self.mean.log() - torch.lgamma(x + 1) - (x + r) * am
 
 
@@ -135,7 +140,9 @@ def _walk(u: Tensor, mean: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     """Counts by summing probabilities from 0 up, and which of them were not reached."""
     am = alpha * mean
     p = torch.exp(-torch.where(am > 0, am.log1p() / alpha.clamp(min=1e-300), mean))
-    total, count, far = p.clone(), torch.zeros_like(u), mean > _LARGE
+    total = p.clone()
+    count = torch.zeros_like(u)
+    far = mean > _LARGE
     ratio = mean / (1 + am)
     for k in range(_STEPS):
         open_ = (total <= u) & ~far
@@ -156,7 +163,8 @@ def _halve(u: Tensor, mean: Tensor, alpha: Tensor) -> Tensor:
     while bool((high - low > 1).any()):
         middle = ((low + high) / 2).floor()
         above = _cdf(middle, mean, alpha) > u
-        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        low = torch.where(above, low, middle)
+        high = torch.where(above, middle, high)
     return high
 
 
@@ -190,7 +198,9 @@ class CountHead(Head):
         value = (x.clamp(min=0).log1p() - self.middle.to(x.dtype)) / self.scale.to(x.dtype)
         return self._marked(value.unsqueeze(-1), present)
 
-    def _mean(self, x: Tensor, present: Tensor, weight: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def _mean(
+        self, x: Tensor, present: Tensor, weight: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         """The weight on each entry, and the weighted mean relative to the data's, both (K, ..., n)."""
         total = sums(weight, present) + smoothing
         ratio = (sums(weight, x * present) / self.location + smoothing) / total.clamp(min=1e-30)
@@ -217,7 +227,13 @@ class Poisson(CountHead):
         return torch.zeros_like(self.location).unsqueeze(-1)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The log of the weighted mean."""
         total, ratio = self._mean(x, present, weight, smoothing)
@@ -225,7 +241,9 @@ class Poisson(CountHead):
 
     def statistics(self, x: Tensor, present: Tensor) -> Tensor:
         """k, 1 and -log k!."""
-        return torch.stack([x, torch.ones_like(x), -torch.lgamma(x + 1)], -1) * present.unsqueeze(-1)
+        return torch.stack([x, torch.ones_like(x), -torch.lgamma(x + 1)], -1) * present.unsqueeze(
+            -1
+        )
 
 
 class NegativeBinomial(CountHead):
@@ -258,7 +276,13 @@ class NegativeBinomial(CountHead):
         return torch.stack([torch.zeros_like(self.location), self.log_dispersion], -1)
 
     def estimate(
-        self, x: Tensor, present: Tensor, weight: Tensor, *, smoothing: float = 0.0, previous: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor,
+        weight: Tensor,
+        *,
+        smoothing: float = 0.0,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The weighted mean, and the dispersion where the profile's slope changes its sign.
 
@@ -268,18 +292,22 @@ class NegativeBinomial(CountHead):
         total, ratio = self._mean(x, present, weight, smoothing)
         values, table = tabulate(x.flatten(1).double(), present.flatten(1), weight.double())
         log_mean = (ratio.log() + self.location.log()).double().flatten(1)
-        log_alpha = _top_of(lambda a: _profile_slope(values, table, log_mean, a), torch.zeros_like(log_mean))
+        log_alpha = _top_of(
+            lambda a: _profile_slope(values, table, log_mean, a), torch.zeros_like(log_mean)
+        )
         params = torch.stack([ratio.log(), log_alpha.reshape(ratio.shape).to(ratio.dtype)], -1)
         return keep_known(params, total, self.start())
 
 
 def _top_of(slope: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """Where a slope goes from + to - within the range of log dispersions, by bisection."""
-    low, high = torch.full_like(like, _LOG_DISPERSION[0]), torch.full_like(like, _LOG_DISPERSION[1])
+    low = torch.full_like(like, _LOG_DISPERSION[0])
+    high = torch.full_like(like, _LOG_DISPERSION[1])
     for _ in range(45):
         middle = 0.5 * (low + high)
         up = slope(middle) > 0
-        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
+        low = torch.where(up, middle, low)
+        high = torch.where(up, high, middle)
     return 0.5 * (low + high)
 
 

@@ -18,9 +18,13 @@ from likeness.numerics.search import highest
 from likeness.numerics.weighted import moments, quantiles, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
-_LEAST_MASS = 1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
+_LEAST_MASS = (
+    1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
+)
 _MARGINAL = 64  # pieces of the marginal law
-_EVEN, _TAIL, _ROWS = 48, 7, 8  # its even ones at most, its halvings towards each end, and rows that each has at least
+_EVEN = 48  # its even ones at most, its halvings towards each end, and rows that each has at least
+_TAIL = 7
+_ROWS = 8
 _NARROW = 2e-5  # its narrowest piece in standard deviations: narrower ones would only chase repeated values
 _FAR = 8.0  # deviations that nets see at most; the rank tells the rest
 _SEARCHED = 8  # points a bin from which the mode is searched
@@ -41,13 +45,17 @@ class SplineLaw(EntryLaw):
     @cached_property
     def knots(self) -> tuple[Tensor, Tensor, Tensor]:
         """Ranks and masses below the knots, both from 0 to 1, and slopes there, each (..., n, K + 1)."""
-        widths, heights, raw = self.params.split([self.head.bins, self.head.bins, self.head.bins + 1], -1)
+        widths, heights, raw = self.params.split(
+            [self.head.bins, self.head.bins, self.head.bins + 1], -1
+        )
         slopes = _LEAST_MASS + torch.nn.functional.softplus(raw + _SOFTPLUS_ONE)
         return _ladder(widths, _LEAST_WIDTH), _ladder(heights, _LEAST_MASS), slopes
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log of both splines' slopes, or the exponential law's terms; -inf beyond a bound."""
-        forbidden = (x < self.head.lower.to(x.dtype)) | (x > self.head.upper.to(x.dtype))  # never where there is none
+        forbidden = (x < self.head.lower.to(x.dtype)) | (
+            x > self.head.upper.to(x.dtype)
+        )  # never where there is none
         x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)
@@ -55,7 +63,9 @@ class SplineLaw(EntryLaw):
         inside = torch.log1p(-(below + above)) + _rise(rank, *self.knots)[1] + log_density
         beyond = torch.maximum(low - x, x - high).clamp(min=0) / reach
         outside = torch.where(x < low, below, above).clamp(min=1e-30).log() - reach.log() - beyond
-        tail = ((x < low) & (below > 0)) | ((x > high) & (above > 0))  # at a bound rounding may seem to lie beyond it
+        tail = ((x < low) & (below > 0)) | (
+            (x > high) & (above > 0)
+        )  # at a bound rounding may seem to lie beyond it
         return torch.where(tail, outside, inside).masked_fill(forbidden, -torch.inf)
 
     def cdf(self, x: Tensor) -> Tensor:
@@ -77,7 +87,9 @@ class SplineLaw(EntryLaw):
         inside = self.head.quantile(_fall(part, *self.knots))
         left = low + reach * (u / below.clamp(min=1e-30)).clamp(max=1).log()
         right = high - reach * ((1 - u) / above.clamp(min=1e-30)).clamp(max=1).log()
-        return self.head.back(torch.where(u < below, left, torch.where(u > 1 - above, right, inside)))
+        return self.head.back(
+            torch.where(u < below, left, torch.where(u > 1 - above, right, inside))
+        )
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """The draw, which has a gradient in the parameters."""
@@ -86,7 +98,9 @@ class SplineLaw(EntryLaw):
     @property
     def mode(self) -> Tensor:
         """The highest of fine grids of both splines' pieces, moved to the top nearby by a search of thirds."""
-        own, marginal = (_grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1]))
+        own, marginal = (
+            _grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1])
+        )
         grid = torch.cat([own, marginal.expand(*own.shape[:-1], -1)], -1)
         return self.head.back(self.head.quantile(highest(self._height, grid)))
 
@@ -95,13 +109,21 @@ class SplineLaw(EntryLaw):
         """The upper end less the integral of the CDF, by Gauss and Legendre in every piece; the tails' means beside."""
         place = self.head.tables(self.params.dtype)[0]
         nodes, weights = _gauss(_NODES, place)
-        x = (place[..., :-1, None] + place.diff(dim=-1)[..., None] * nodes).flatten(-2)  # (n, pieces * nodes)
+        x = (place[..., :-1, None] + place.diff(dim=-1)[..., None] * nodes).flatten(
+            -2
+        )  # (n, pieces * nodes)
         room = x.movedim(-1, 0).reshape(-1, *[1] * (self.params.dim() - 2), x.shape[0])
-        below = _rise(self.head.rank(room)[0], *self.knots)[0].movedim(0, -1).unflatten(-1, (-1, _NODES))
+        below = (
+            _rise(self.head.rank(room)[0], *self.knots)[0]
+            .movedim(0, -1)
+            .unflatten(-1, (-1, _NODES))
+        )
         area = ((below * weights).sum(-1) * place.diff(dim=-1)).sum(-1)
         low, high, reach = self._ends(place.dtype)
         left, right = self._tails(place.dtype)
-        return self.head.back((1 - left - right) * (high - area) + left * (low - reach) + right * (high + reach))
+        return self.head.back(
+            (1 - left - right) * (high - area) + left * (low - reach) + right * (high + reach)
+        )
 
     def _height(self, rank: Tensor) -> Tensor:
         """Log density at a rank, up to a constant."""
@@ -146,7 +168,9 @@ class Spline(Head):
         bounds: Sequence[tuple[float | None, float | None]] | None = None,
         presence: bool = True,
     ) -> None:
-        super().__init__(entries=entries, size=3 * bins + 1, features=2 + presence, presence=presence)
+        super().__init__(
+            entries=entries, size=3 * bins + 1, features=2 + presence, presence=presence
+        )
         self.bins = bins
         ends = bounds or [(None, None)] * entries
         for name, side in (("lower", 0), ("upper", 1)):
@@ -155,17 +179,27 @@ class Spline(Head):
         for name, value in (("location", 0.0), ("scale", 1.0), ("below", 0.01), ("above", 0.01)):
             self.register_buffer(name, torch.full((entries,), value, dtype=torch.float64))
         even = torch.linspace(0, 1, _MARGINAL + 1, dtype=torch.float64).expand(entries, -1)
-        for name, table in (("place", 4 * even - 2), ("mass", even), ("slope", torch.full_like(even, 0.25))):
+        for name, table in (
+            ("place", 4 * even - 2),
+            ("mass", even),
+            ("slope", torch.full_like(even, 0.25)),
+        ):
             self.register_buffer(name, table.clone())
 
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """The marginal law: pieces between quantiles, finer towards the ends, from end to end or bound to bound."""
-        x, seen = x.double(), present & (weight > 0).unsqueeze(-1)
+        x = x.double()
+        seen = present & (weight > 0).unsqueeze(-1)
         total, self.location, std = moments(x, present, weight)
         self.scale = spread(std, self.location, x.dtype)
-        self.below, self.above = (end.isnan() / (1 + total.clamp(min=1)) for end in (self.lower, self.upper))
+        self.below, self.above = (
+            end.isnan() / (1 + total.clamp(min=1)) for end in (self.lower, self.upper)
+        )
         weights = [weight.double()[seen[:, i]] for i in range(self.entries)]
-        tables = [self._marginal(x[seen[:, i], i] - self.location[i], weights[i], i) for i in range(self.entries)]
+        tables = [
+            self._marginal(x[seen[:, i], i] - self.location[i], weights[i], i)
+            for i in range(self.entries)
+        ]
         self.place, self.mass, self.slope = (torch.stack(t) for t in zip(*tables, strict=True))
 
     def _marginal(self, x: Tensor, weight: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,21 +208,33 @@ class Spline(Head):
         Values are apart from the location, so that knots close to each other stay so in single precision.
         """
         wide = self.scale[i]
-        ends = torch.stack([x.amin(), x.amax()]) if len(x) else torch.zeros(2, dtype=torch.float64, device=wide.device)
+        if len(x):
+            ends = torch.stack([x.amin(), x.amax()])
+        else:
+            ends = torch.zeros(2, dtype=torch.float64, device=wide.device)
         if not ends[1] - ends[0] > 1e-6 * wide:  # one value, or none: an interval about it
             ends = ends.mean() + torch.stack([-wide, wide])
         bounds = (self.lower[i] - self.location[i], self.upper[i] - self.location[i])
         low, high = (e if b.isnan() else b for e, b in zip(ends, bounds, strict=True))
         known = _levels(len(x)).to(x)
-        values = quantiles(x, weight, known) if len(x) else low + (high - low) * known
-        values[0], values[-1] = low, high
+        if len(x):
+            values = quantiles(x, weight, known)
+        else:
+            values = low + (high - low) * known
+        values[0] = low
+        values[-1] = high
         levels = _filled(known, _MARGINAL + 1)
-        widths = _interpolated(levels, known, values.clamp(low, high)).diff().clamp(min=_NARROW * wide)
+        widths = (
+            _interpolated(levels, known, values.clamp(low, high)).diff().clamp(min=_NARROW * wide)
+        )
         widths = widths / widths.sum() * (high - low)
         place = torch.cat([low[None], low + widths.cumsum(0)[:-1], high[None]])
         secant = levels.diff() / widths
         inner = (secant[:-1] * secant[1:]).sqrt()
-        first, last = (s * (s / t).clamp(1e-3, 1).sqrt() for s, t in ((secant[0], secant[1]), (secant[-1], secant[-2])))
+        first, last = (
+            s * (s / t).clamp(1e-3, 1).sqrt()
+            for s, t in ((secant[0], secant[1]), (secant[-1], secant[-2]))
+        )
         return place, levels, torch.cat([first[None], inner, last[None]])
 
     def apart(self, x: Tensor) -> Tensor:
@@ -207,7 +253,9 @@ class Spline(Head):
     def rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Which part of the marginal law lies below x, apart from the location, and its log density there, (..., n)."""
         place = self.place.to(x.dtype)
-        return _rise(torch.maximum(torch.minimum(x, place[..., -1]), place[..., 0]), *self.tables(x.dtype))
+        return _rise(
+            torch.maximum(torch.minimum(x, place[..., -1]), place[..., 0]), *self.tables(x.dtype)
+        )
 
     def quantile(self, rank: Tensor) -> Tensor:
         """The value of that rank in the marginal law, apart from the location, (..., n)."""
@@ -217,7 +265,9 @@ class Spline(Head):
         """(x - location) / scale, at most 8 of it, and the normal score of the rank, Phi^-1(R(x))."""
         apart = self.apart(x)
         score = torch.special.ndtri(self.rank(apart)[0].clamp(1e-5, 1 - 1e-5))
-        return self._marked(torch.stack([(apart / self.scale.to(x.dtype)).clamp(-_FAR, _FAR), score], -1), present)
+        return self._marked(
+            torch.stack([(apart / self.scale.to(x.dtype)).clamp(-_FAR, _FAR), score], -1), present
+        )
 
     def law(self, params: Tensor) -> SplineLaw:
         """The law with these logits and slopes (..., n, 3 bins + 1)."""
@@ -233,7 +283,9 @@ def _levels(rows: int) -> Tensor:
     even = min(_EVEN, max(2, round(2 * rows ** (1 / 3))))
     halvings = [2.0**-j / even for j in range(_TAIL, 0, -1) if rows * 2.0**-j / even >= _ROWS]
     inner = [k / even for k in range(1, even)]
-    return torch.tensor([0.0, *halvings, *inner, *(1 - h for h in reversed(halvings)), 1.0], dtype=torch.float64)
+    return torch.tensor(
+        [0.0, *halvings, *inner, *(1 - h for h in reversed(halvings)), 1.0], dtype=torch.float64
+    )
 
 
 def _filled(levels: Tensor, count: int) -> Tensor:
@@ -284,10 +336,14 @@ def _fall(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> Tensor:
 def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
     """Where v's bin begins along its own ladder, its size there, the same along the other, slopes at its ends."""
     shape = np.broadcast_shapes(v.shape, own.shape[:-1])
-    v, own, other, slope = v.unsqueeze(-1), *(t.expand(*shape, t.shape[-1]) for t in (own, other, slope))
+    v, own, other, slope = (
+        v.unsqueeze(-1),
+        *(t.expand(*shape, t.shape[-1]) for t in (own, other, slope)),
+    )
     at = (own[..., 1:-1] <= v).sum(-1, keepdim=True)
     (a0, a1), (b0, b1), (d0, d1) = (
-        (t.gather(-1, at).squeeze(-1), t.gather(-1, at + 1).squeeze(-1)) for t in (own, other, slope)
+        (t.gather(-1, at).squeeze(-1), t.gather(-1, at + 1).squeeze(-1))
+        for t in (own, other, slope)
     )
     return a0, a1 - a0, b0, b1 - b0, d0, d1
 

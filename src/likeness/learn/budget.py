@@ -30,11 +30,16 @@ class Budget:
             return text
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps?|epochs?)?\s*", str(text))
         if match is None or float(match[1]) <= 0:
-            raise BadConfig(f"{text!r} is no budget", do="write 2m, 90s, '500 steps' or '10 epochs'")
-        number, unit = float(match[1]), match[2] or "steps"
+            raise BadConfig(
+                f"{text!r} is no budget", do="write 2m, 90s, '500 steps' or '10 epochs'"
+            )
+        number = float(match[1])
+        unit = match[2] or "steps"
         if unit in _UNITS:
             return cls(seconds=number * _UNITS[unit])
-        return cls(epochs=number) if unit.startswith("epoch") else cls(steps=max(1, round(number)))
+        if unit.startswith("epoch"):
+            return cls(epochs=number)
+        return cls(steps=max(1, round(number)))
 
     def total(self, rows: int, batch: int) -> int | None:
         """The number of steps, None where a clock decides."""
@@ -46,15 +51,23 @@ class Budget:
         """A part of it, for one stage of several."""
         if self.steps is not None:
             return Budget(steps=max(1, round(self.steps * part)))
-        return Budget(epochs=self.epochs * part) if self.epochs else Budget(seconds=(self.seconds or 0.0) * part)
+        if self.epochs:
+            return Budget(epochs=self.epochs * part)
+        return Budget(seconds=(self.seconds or 0.0) * part)
 
     @property
     def kind(self) -> str:
         """What it is counted in."""
-        return "steps" if self.steps is not None else "epochs" if self.epochs is not None else "wall time"
+        if self.steps is not None:
+            return "steps"
+        if self.epochs is not None:
+            return "epochs"
+        return "wall time"
 
     def __str__(self) -> str:
         """As it was written."""
         if self.steps is not None:
             return f"{self.steps} steps"
-        return f"{self.epochs:g} epochs" if self.epochs is not None else f"{self.seconds:g}s"
+        if self.epochs is not None:
+            return f"{self.epochs:g} epochs"
+        return f"{self.seconds:g}s"

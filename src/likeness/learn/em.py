@@ -24,9 +24,15 @@ class EMExecutor(Executor):
         self.objective = -float("inf")
         self.running: Parameters | None = None
         self.started = time.perf_counter()
-        epochs = None if task.budget.epochs is None else math.ceil(task.budget.epochs)
+        if task.budget.epochs is None:
+            epochs = None
+        else:
+            epochs = math.ceil(task.budget.epochs)
         limit = task.decisions.get("steps") or task.budget.steps or epochs or learner.passes
-        self.limit = min(limit, learner.passes) if task.decisions.get("steps") is None else limit
+        if task.decisions.get("steps") is None:
+            self.limit = min(limit, learner.passes)
+        else:
+            self.limit = limit
 
     @property
     def total(self) -> int | None:
@@ -38,7 +44,10 @@ class EMExecutor(Executor):
         """One pass: statistics of every chunk, summed, then the parameters that are best for them."""
         if self.parameters is None:
             noise = Noise(
-                self.task.seed, torch.arange(max(self.task.rows, 1)), scope="start", dtype=self.task.model.dtype
+                self.task.seed,
+                torch.arange(max(self.task.rows, 1)),
+                scope="start",
+                dtype=self.task.model.dtype,
             )
             self.parameters = self.learner.start(self.task, noise)
         statistics = self._pass()
@@ -47,12 +56,16 @@ class EMExecutor(Executor):
             self.parameters = self.learner.maximise(statistics, self.parameters)
         self.learner.assign(self.parameters)
         self.iteration += 1
-        rise, self.objective = objective - self.objective, objective
+        rise = objective - self.objective
+        self.objective = objective
         self._stop(rise)
         return Event(self.iteration, "em", -objective, {"objective": objective}, {"rise": rise})
 
     def _stop(self, rise: float) -> None:
-        late = self.task.budget.seconds is not None and time.perf_counter() - self.started > self.task.budget.seconds
+        late = (
+            self.task.budget.seconds is not None
+            and time.perf_counter() - self.started > self.task.budget.seconds
+        )
         replayed = "passes" in self.task.decisions
         converged = not replayed and (abs(rise) < self.learner.tolerance or late)
         limit = self.task.decisions.get("passes", self.limit)
@@ -65,7 +78,10 @@ class EMExecutor(Executor):
         total: Parameters | None = None
         for i, (batch, _) in enumerate(self.task.everything(self.learner.rows)):
             part = self.learner.expect(batch, self.parameters)
-            total = part if total is None else {k: total[k] + part[k] for k in total}
+            if total is None:
+                total = part
+            else:
+                total = {k: total[k] + part[k] for k in total}
             if self.learner.decay is not None:
                 self._stochastic(part, i)
         assert total is not None
@@ -79,7 +95,10 @@ class EMExecutor(Executor):
         made = self.iteration * -(-self.task.rows // self.learner.rows) + chunk
         rate = (made + 2) ** -self.learner.decay
         known = self.running
-        self.running = mean if known is None else {k: torch.lerp(known[k], mean[k], rate) for k in mean}
+        if known is None:
+            self.running = mean
+        else:
+            self.running = {k: torch.lerp(known[k], mean[k], rate) for k in mean}
         scaled = {k: v * self.task.rows for k, v in self.running.items()}
         self.parameters = self.learner.maximise(scaled, self.parameters)
 
@@ -92,7 +111,15 @@ class EMExecutor(Executor):
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.iteration, self.done = facts["iteration"], facts["done"]
-        self.objective = -float("inf") if facts["objective"] is None else facts["objective"]
-        self.parameters = {k[3:]: v.clone() for k, v in tensors.items() if k.startswith("em.")} or None
-        self.running = {k[8:]: v.clone() for k, v in tensors.items() if k.startswith("running.")} or None
+        self.iteration = facts["iteration"]
+        self.done = facts["done"]
+        if facts["objective"] is None:
+            self.objective = -float("inf")
+        else:
+            self.objective = facts["objective"]
+        self.parameters = {
+            k[3:]: v.clone() for k, v in tensors.items() if k.startswith("em.")
+        } or None
+        self.running = {
+            k[8:]: v.clone() for k, v in tensors.items() if k.startswith("running.")
+        } or None

@@ -59,7 +59,9 @@ class Task:
     @property
     def rows(self) -> int:
         """The number of training rows."""
-        return 0 if self.source is None else len(self.source)
+        if self.source is None:
+            return 0
+        return len(self.source)
 
     def everything(self, size: int) -> Any:
         """All training rows in model units, chunk by chunk, with noise that never changes."""
@@ -73,7 +75,9 @@ class Executor(ABC):
     """Carries out one learner, a step at a time."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.iteration, self.done = task, 0, False
+        self.task = task
+        self.iteration = 0
+        self.done = False
         memory.keep()
 
     @abstractmethod
@@ -105,7 +109,10 @@ class Executor(ABC):
 def terms_of(values: dict[str, Tensor], weight: Tensor | None) -> dict[str, float]:
     """Means of named terms over rows, weighted where rows have weights."""
     table = torch.stack([v.detach() for v in values.values()])
-    means = table.mean(-1) if weight is None else (table * weight).sum(-1) / weight.sum()
+    if weight is None:
+        means = table.mean(-1)
+    else:
+        means = (table * weight).sum(-1) / weight.sum()
     return dict(zip(values, means.tolist(), strict=True))
 
 

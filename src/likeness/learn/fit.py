@@ -71,19 +71,29 @@ def fit(
         BadConfig: For an unknown family or option, or data that the family does not take, with the reason.
         BadData: For data that cannot be read, or that hold a column of one value.
     """
-    chosen = fresh_seed() if seed is None else whole(seed, "seed", least=None)
+    if seed is None:
+        chosen = fresh_seed()
+    else:
+        chosen = whole(seed, "seed", least=None)
     table, valid, notes = _read(data, given)
     if names := constant_columns(table):
-        do = "load it without: lk.load(data, columns={" + ", ".join(f"{name!r}: 'skip'" for name in names) + "})"
+        do = (
+            "load it without: lk.load(data, columns={"
+            + ", ".join(f"{name!r}: 'skip'" for name in names)
+            + "})"
+        )
         raise BadData(f"one value in all rows of {', '.join(map(repr, names))}", do=do)
     _say(() if isinstance(data, Data) else notes)
     if holdout is None and valid is not None:
-        train, held = table, valid
+        train = table
+        held = valid
     else:
         train, held = parts(table, HELD_SHARE if holdout is None else holdout, chosen)
     model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
     model.facts = {**getattr(model, "facts", {}), "notes": list(notes)}
-    run = Run(model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume)
+    run = Run(
+        model, train, budget, chosen, holdout=held, out=out, decisions=decisions, resume=resume
+    )
     with bar(run, family, show=progress) as tick:
         return run.fit(lambda r, e: _watch(r, e, tick, watch))
 
@@ -100,7 +110,9 @@ def start(
     """A new model for a table's Spaces, on its device, in its type."""
     _refuse_reserved(options)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
-    return model.to(device=torch.device(device), dtype=dtype or _precise_enough(table, model.natural_dtype))
+    return model.to(
+        device=torch.device(device), dtype=dtype or _precise_enough(table, model.natural_dtype)
+    )
 
 
 def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
@@ -111,9 +123,15 @@ def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
     for batch in table.chunks(65536):
         real = torch.tensor([v.type == "real" for v in space.columns])
         cells = torch.tensor([getattr(v, "resolution", None) or torch.inf for v in space.columns])
-        x, known = batch.x.double().unsqueeze(-1) if _narrow(table) else batch.x.double(), batch.present
-        known = known.unsqueeze(-1) if _narrow(table) else known
-        x, known = x.flatten(0, -2), known.flatten(0, -2)
+        if _narrow(table):
+            x = batch.x.double().unsqueeze(-1)
+        else:
+            x = batch.x.double()
+        known = batch.present
+        if _narrow(table):
+            known = known.unsqueeze(-1)
+        x = x.flatten(0, -2)
+        known = known.flatten(0, -2)
         count = known.sum(0).clamp(min=1)
         mean = (x * known).sum(0) / count
         spread = ((x - mean).square() * known).sum(0).div(count).sqrt()
@@ -125,8 +143,15 @@ def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
 
 def constant_columns(table: Table) -> list[str]:
     """The columns of a table that hold one value: they tell nothing, and the density of a real one has no bound."""
-    space, batch = table.space, table.batch
-    if space.source != "table" or space.names is None or space.ragged or len(space.shape) != 1 or len(table) < 2:
+    space = table.space
+    batch = table.batch
+    if (
+        space.source != "table"
+        or space.names is None
+        or space.ragged
+        or len(space.shape) != 1
+        or len(table) < 2
+    ):
         return []
     low = batch.x.masked_fill(~batch.present, torch.inf).amin(0)
     high = batch.x.masked_fill(~batch.present, -torch.inf).amax(0)
@@ -155,14 +180,19 @@ def _read(data: Any, given: Any = None) -> tuple[Table, Table | None, tuple[str,
     if isinstance(data, Table) and given is None:
         return data, None, ()
     loaded = load((data, given) if isinstance(data, Table) else data, **_asked(data, given))
-    valid = loaded.valid if loaded.valid is not None and len(loaded.valid) else None
+    if loaded.valid is not None and len(loaded.valid):
+        valid = loaded.valid
+    else:
+        valid = None
     return cast("Table", loaded.train), valid, loaded.notes
 
 
 def _asked(data: Any, given: Any) -> dict[str, Any]:
     """What `load` is to be told: nothing is kept for a test, where that was not done before."""
     held = {} if isinstance(data, Data) else {"test": 0.0}
-    return held if isinstance(data, Table) else {**held, "given": given}
+    if isinstance(data, Table):
+        return held
+    return {**held, "given": given}
 
 
 def _say(notes: Sequence[str]) -> None:
@@ -178,7 +208,10 @@ def _refuse_reserved(options: dict[str, Any]) -> None:
 
 
 def _watch(
-    run: Run, event: Event, tick: Callable[[Run, Event], None], watch: Callable[[Run, Event], None] | None
+    run: Run,
+    event: Event,
+    tick: Callable[[Run, Event], None],
+    watch: Callable[[Run, Event], None] | None,
 ) -> None:
     tick(run, event)
     if watch is not None:

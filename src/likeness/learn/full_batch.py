@@ -11,7 +11,9 @@ from torch import Tensor
 from likeness.core.learner import FullBatch
 from likeness.learn.executor import Event, Executor, Task
 
-ARMIJO, SHRINK, SEARCHES = 1e-4, 0.5, 30
+ARMIJO = 1e-4
+SHRINK = 0.5
+SEARCHES = 30
 
 
 class FullBatchExecutor(Executor):
@@ -19,10 +21,16 @@ class FullBatchExecutor(Executor):
 
     def __init__(self, task: Task, learner: FullBatch) -> None:
         super().__init__(task)
-        self.learner, self.started = learner, time.perf_counter()
-        chosen = learner.penalised if learner.penalised is not None else learner.parameters
+        self.learner = learner
+        self.started = time.perf_counter()
+        if learner.penalised is not None:
+            chosen = learner.penalised
+        else:
+            chosen = learner.parameters
         ids = {id(p) for p in chosen}
-        self.penalised = torch.cat([torch.full((p.numel(),), float(id(p) in ids)) for p in learner.parameters])
+        self.penalised = torch.cat(
+            [torch.full((p.numel(),), float(id(p) in ids)) for p in learner.parameters]
+        )
         self.penalised = self.penalised.to(task.model.dtype).to(task.model.device)
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
@@ -40,7 +48,8 @@ class FullBatchExecutor(Executor):
         w = self._weights()
         if self.value is None or self.gradient is None:
             self.value, self.gradient = self._objective(w)
-        value, g = self.value, self._pseudo(w, self.gradient)
+        value = self.value
+        g = self._pseudo(w, self.gradient)
         direction = self._direction(g)
         if self.learner.l1 > 0:
             direction = torch.where(direction * g < 0, direction, torch.zeros_like(direction))
@@ -52,12 +61,23 @@ class FullBatchExecutor(Executor):
             self._remember(new - w, gradient - self.gradient)
             self.gradient = gradient
             self._assign(new)
-        small = float(g.abs().max()) < self.learner.tolerance or rise <= 1e-15 * max(1.0, abs(value))
+        small = float(g.abs().max()) < self.learner.tolerance or rise <= 1e-15 * max(
+            1.0, abs(value)
+        )
         self._stop(stalled=small)
-        return Event(self.iteration, "full batch", self.value, {"objective": self.value}, {"gradient": float(g.norm())})
+        return Event(
+            self.iteration,
+            "full batch",
+            self.value,
+            {"objective": self.value},
+            {"gradient": float(g.norm())},
+        )
 
     def _stop(self, *, stalled: bool) -> None:
-        late = self.task.budget.seconds is not None and time.perf_counter() - self.started > self.task.budget.seconds
+        late = (
+            self.task.budget.seconds is not None
+            and time.perf_counter() - self.started > self.task.budget.seconds
+        )
         limit = self.task.decisions.get("iterations", self.limit)
         replayed = "iterations" in self.task.decisions
         self.done = self.iteration >= limit or (not replayed and (stalled or late))
@@ -68,29 +88,41 @@ class FullBatchExecutor(Executor):
         """The penalised objective and the gradient of its smooth part."""
         self._assign(w)
         parameters = list(self.learner.parameters)
-        total, weight, gradient = 0.0, 0.0, torch.zeros_like(w)
+        total = 0.0
+        weight = 0.0
+        gradient = torch.zeros_like(w)
         for batch, noise in self.task.everything(self.learner.rows):
             terms = torch.stack(list(self.learner.loss(batch, noise).values())).sum(0)
             loss = (terms * batch.weights).sum()
             parts = torch.autograd.grad(loss, parameters, allow_unused=True)
-            gradient += torch.cat([torch.zeros_like(p).reshape(-1) if g is None else g.reshape(-1)
-                                   for p, g in zip(parameters, parts, strict=True)])  # fmt: skip
-            total, weight = total + float(loss.detach()), weight + float(batch.weights.sum())
+            gradient += torch.cat(
+                [
+                    torch.zeros_like(p).reshape(-1) if g is None else g.reshape(-1)
+                    for p, g in zip(parameters, parts, strict=True)
+                ]
+            )
+            total = total + float(loss.detach())
+            weight = weight + float(batch.weights.sum())
         inside = w * self.penalised
         smooth = total / weight + 0.5 * self.learner.l2 * float(inside.square().sum())
-        return smooth + self.learner.l1 * float(inside.abs().sum()), gradient / weight + self.learner.l2 * inside
+        return smooth + self.learner.l1 * float(
+            inside.abs().sum()
+        ), gradient / weight + self.learner.l2 * inside
 
     def _pseudo(self, w: Tensor, g: Tensor) -> Tensor:
         """The steepest-descent direction's negative under l1 (Andrew & Gao 2007, eq. 4)."""
         l1 = self.learner.l1 * self.penalised
         if self.learner.l1 <= 0:
             return g
-        at_zero = torch.where(g + l1 < 0, g + l1, torch.where(g - l1 > 0, g - l1, torch.zeros_like(g)))
+        at_zero = torch.where(
+            g + l1 < 0, g + l1, torch.where(g - l1 > 0, g - l1, torch.zeros_like(g))
+        )
         return torch.where(w == 0, at_zero, g + l1 * w.sign())
 
     def _direction(self, g: Tensor) -> Tensor:
         """-H g by the two-loop recursion."""
-        q, alphas = g.clone(), []
+        q = g.clone()
+        alphas = []
         pairs = list(zip(self.steps, self.changes, strict=True))
         for s, y in reversed(pairs):
             alphas.append(s.dot(q) / s.dot(y))
@@ -102,14 +134,18 @@ class FullBatchExecutor(Executor):
             q = q + (alpha - y.dot(q) / s.dot(y)) * s
         return -q
 
-    def _search(self, w: Tensor, value: float, g: Tensor, direction: Tensor) -> tuple[Tensor, float, Tensor] | None:
+    def _search(
+        self, w: Tensor, value: float, g: Tensor, direction: Tensor
+    ) -> tuple[Tensor, float, Tensor] | None:
         """Backtracking until the decrease is sufficient; the first step is of unit length."""
         size = 1.0 if self.steps else 1.0 / max(1.0, float(g.norm()))
         orthant = torch.where(w == 0, -g.sign(), w.sign())
         for _ in range(SEARCHES):
             new = w + size * direction
             if self.learner.l1 > 0:
-                new = torch.where((new * orthant > 0) | (self.penalised == 0), new, torch.zeros_like(new))
+                new = torch.where(
+                    (new * orthant > 0) | (self.penalised == 0), new, torch.zeros_like(new)
+                )
             found, gradient = self._objective(new)
             if found <= value + ARMIJO * float(g.dot(new - w)):
                 return new, found, gradient
@@ -119,8 +155,10 @@ class FullBatchExecutor(Executor):
 
     def _remember(self, s: Tensor, y: Tensor) -> None:
         if float(s.dot(y)) > 1e-12 * float(y.dot(y)):
-            self.steps, self.changes = [*self.steps, s], [*self.changes, y]
-            self.steps, self.changes = self.steps[-self.learner.memory :], self.changes[-self.learner.memory :]
+            self.steps = [*self.steps, s]
+            self.changes = [*self.changes, y]
+            self.steps = self.steps[-self.learner.memory :]
+            self.changes = self.changes[-self.learner.memory :]
 
     def _weights(self) -> Tensor:
         return torch.cat([p.detach().reshape(-1) for p in self.learner.parameters])
@@ -142,8 +180,13 @@ class FullBatchExecutor(Executor):
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.iteration, self.value, self.done = facts["iteration"], facts["value"], facts["done"]
+        self.iteration = facts["iteration"]
+        self.value = facts["value"]
+        self.done = facts["done"]
         count = sum(k.startswith("step.") for k in tensors)
         self.steps = [tensors[f"step.{i}"].clone() for i in range(count)]
         self.changes = [tensors[f"change.{i}"].clone() for i in range(count)]
-        self.gradient = tensors["gradient"].clone() if "gradient" in tensors else None
+        if "gradient" in tensors:
+            self.gradient = tensors["gradient"].clone()
+        else:
+            self.gradient = None

@@ -39,16 +39,25 @@ class GradientExecutor(Executor):
         self.config: GradientConfig = config
         self.phases = {p.name: p for p in learner.phases}
         self.moves = dict.fromkeys(self.phases, 0)
-        self.optimisers = {p.name: optimisers(list(p.parameters), config, p.betas) for p in learner.phases}
+        self.optimisers = {
+            p.name: optimisers(list(p.parameters), config, p.betas) for p in learner.phases
+        }
         self.averaged = list(task.model.named_parameters())
-        self.shadow = [p.detach().clone() for _, p in self.averaged] if config.ema > 0 else []
+        if config.ema > 0:
+            self.shadow = [p.detach().clone() for _, p in self.averaged]
+        else:
+            self.shadow = []
         self.started = time.perf_counter()
         self.spent = self.warm = 0.0
         self.mark = (0.0, 0)  # seconds spent and steps done when the pace was last looked at
         self._orders: dict[int, Tensor] = {}
         inputs = task.model.preprocessor
-        self.learned_inputs = inputs is not None and any(p.requires_grad for p in inputs.parameters())
-        total = task.decisions.get("steps") or task.budget.total(task.rows or config.batch, config.batch)
+        self.learned_inputs = inputs is not None and any(
+            p.requires_grad for p in inputs.parameters()
+        )
+        total = task.decisions.get("steps") or task.budget.total(
+            task.rows or config.batch, config.batch
+        )
         if total is not None:
             task.decisions.setdefault("steps", total)
             task.decisions.setdefault("decided_at", 0)
@@ -63,7 +72,10 @@ class GradientExecutor(Executor):
         """What was decided by now: when, and on how many steps."""
         decided = self.task.decisions
         first = (decided.get("decided_at", self.iteration), decided.get("steps"))
-        return [first, *((at, steps) for at, steps in decided.get("revised", ()) if at <= self.iteration)]
+        return [
+            first,
+            *((at, steps) for at, steps in decided.get("revised", ()) if at <= self.iteration),
+        ]
 
     def _precision(self) -> str:
         """The Config's choice; auto measures where the budget is a time, so that a budget in steps replays itself."""
@@ -75,7 +87,9 @@ class GradientExecutor(Executor):
         batch, noise = self._rows(0)
 
         def trial() -> None:
-            torch.autograd.grad(self._loss(phase, batch, noise)[0], list(phase.parameters), allow_unused=True)
+            torch.autograd.grad(
+                self._loss(phase, batch, noise)[0], list(phase.parameters), allow_unused=True
+            )
 
         return fastest(trial, self.task.model.device)
 
@@ -83,7 +97,10 @@ class GradientExecutor(Executor):
 
     def step(self, phase: str | None = None) -> Event:
         """Every phase that is due, or one move of the one that is named."""
-        chosen = [self.phases[phase]] if phase else [p for p in self.phases.values() if self.iteration % p.every == 0]
+        if phase:
+            chosen = [self.phases[phase]]
+        else:
+            chosen = [p for p in self.phases.values() if self.iteration % p.every == 0]
         event = None
         for player in chosen:
             for _ in range(1 if phase else player.repeat):
@@ -99,7 +116,9 @@ class GradientExecutor(Executor):
         move = self.moves[phase.name]
         self.moves[phase.name] += 1
         self.task.model.progress = self._done()
-        batch, noise = self._rows(move, zlib.crc32(phase.name.encode()) if len(self.phases) > 1 else 0)
+        batch, noise = self._rows(
+            move, zlib.crc32(phase.name.encode()) if len(self.phases) > 1 else 0
+        )
         model = self.task.model
         if not model.training:
             model.train()
@@ -108,9 +127,10 @@ class GradientExecutor(Executor):
         value = float(loss.detach())
         if not math.isfinite(value):
             raise LikenessError(
-                f"the loss of phase {phase.name!r} is {value}", where=f"iteration {self.iteration + 1}",
+                f"the loss of phase {phase.name!r} is {value}",
+                where=f"iteration {self.iteration + 1}",
                 do="lower lr, or look at the data for extreme values; the last good state is kept",
-            )  # fmt: skip
+            )
         facts = {"lr": self._lr(), **self._descend(phase, loss)}
         if phase.after is not None:
             phase.after(move)
@@ -134,7 +154,10 @@ class GradientExecutor(Executor):
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
         _sum_over_processes(parameters)
-        facts = self._clipped([p.grad for p in parameters if p.grad is not None]) if self.config.clip else {}
+        if self.config.clip:
+            facts = self._clipped([p.grad for p in parameters if p.grad is not None])
+        else:
+            facts = {}
         share = self._lr(phase.settling) * phase.lr / self.config.lr
         for optimiser in self.optimisers[phase.name]:
             for group in optimiser.param_groups:
@@ -146,34 +169,48 @@ class GradientExecutor(Executor):
 
     def _clipped(self, gradients: list[Tensor]) -> dict[str, float]:
         """The gradients' norm, which they are scaled down from where it exceeds the Config's (Pascanu et al. 2013)."""
-        norm, most = float(nn.utils.get_total_norm(gradients, foreach=True)), self.config.clip
+        norm = float(nn.utils.get_total_norm(gradients, foreach=True))
+        most = self.config.clip
         if norm > most:
             torch._foreach_mul_(gradients, most / (norm + 1e-6))
         return {"gradient norm": norm}
 
     def _rows(self, move: int, stream: int = 0) -> tuple[Batch, Noise]:
         """The rows and noise of a move: places in the global batch, of which a process takes its slice."""
-        size, source = self.config.batch, self.task.source
+        size = self.config.batch
+        source = self.task.source
         place = torch.arange(size)
         if dist.is_available() and dist.is_initialized():
             place = place.tensor_split(dist.get_world_size())[dist.get_rank()]
-        noise = Noise(self.task.seed, place.to(self.task.model.device), step=move + 1, scope=f"train{stream}",
-                      dtype=self.task.model.dtype)  # fmt: skip
+        noise = Noise(
+            self.task.seed,
+            place.to(self.task.model.device),
+            step=move + 1,
+            scope=f"train{stream}",
+            dtype=self.task.model.dtype,
+        )
         if source is None:
-            return Batch(torch.zeros((len(place), *self.task.model.space.layout), dtype=self.task.model.dtype)), noise
+            return Batch(
+                torch.zeros(
+                    (len(place), *self.task.model.space.layout), dtype=self.task.model.dtype
+                )
+            ), noise
         return self._items(move * size + int(place[0]), len(place), stream), noise
 
     def _items(self, start: int, count: int, stream: int) -> Batch:
         """The items at places start, start + 1, ... of the epochs' orders laid end to end."""
         parts: list[Batch] = []
-        source, stop = self.task.source, start + count
+        source = self.task.source
+        stop = start + count
         assert source is not None
         while start < stop:
             epoch, at = divmod(start, self.task.rows)
             index = self._order(epoch, stream)[at : at + stop - start]
             parts.append(source.epoch(epoch).rows(index))
             start += len(index)
-        return parts[0] if len(parts) == 1 else concat(parts)
+        if len(parts) == 1:
+            return parts[0]
+        return concat(parts)
 
     def _order(self, epoch: int, stream: int) -> Tensor:
         key = epoch * 2**32 + stream
@@ -185,7 +222,8 @@ class GradientExecutor(Executor):
 
     def _done(self) -> float:
         """The share of the schedule that is done: 0 until its end is decided, and without a jump where that moves."""
-        left, plan = 1.0, self._plan()
+        left = 1.0
+        plan = self._plan()
         for (at, steps), (until, _) in pairwise([*plan, (self.iteration, None)]):
             if steps is not None:
                 left *= 1 - min(1.0, max(0.0, (until - at) / max(steps - at, 1)))
@@ -193,11 +231,15 @@ class GradientExecutor(Executor):
 
     def _lr(self, settling: float = 1.0) -> float:
         """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
-        c, part = self.config, self._done()
+        c = self.config
+        part = self._done()
         rise = min(1.0, (self.iteration + 1) / max(c.warmup, 1))
         if self.total is None or c.schedule == "constant":
             return c.lr * rise
-        shape = 0.5 * (1 + math.cos(math.pi * part)) if c.schedule == "cosine" else 1 - part
+        if c.schedule == "cosine":
+            shape = 0.5 * (1 + math.cos(math.pi * part))
+        else:
+            shape = 1 - part
         return c.lr * rise * max(shape, 1e-3) ** settling
 
     # ---- averages --------------------------------------------------------------------------------------------------
@@ -245,15 +287,19 @@ class GradientExecutor(Executor):
 
     def _revise(self, seconds: float, elapsed: float) -> None:
         """Move the end where the pace of late, validation included, would miss the budget by more than the slack."""
-        (start, _), total = self._plan()[0], self.total
+        (start, _) = self._plan()[0]
+        total = self.total
         assert total is not None
-        part, took, steps = (total - start) // MARKS, elapsed - self.mark[0], self.iteration - self.mark[1]
+        part = (total - start) // MARKS
+        took = elapsed - self.mark[0]
+        steps = self.iteration - self.mark[1]
         soon = steps < part and (took < seconds / MARKS or steps < SLOW)
         if self.task.decisions.get("settled") or soon:
             return
         pace = took / steps
         self.mark = (elapsed, self.iteration)
-        ahead, left = total - self.iteration, max(int((seconds - elapsed) / pace), part // 4)
+        ahead = total - self.iteration
+        left = max(int((seconds - elapsed) / pace), part // 4)
         if ahead > 0 and abs(left - ahead) > SLACK * ahead:
             before = self.task.decisions.get("revised", [])
             self.task.decisions["revised"] = [*before, [self.iteration, self.iteration + left]]
@@ -278,13 +324,20 @@ class GradientExecutor(Executor):
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.iteration, self.moves, self.spent = facts["iteration"], dict(facts["moves"]), facts["spent"]
-        self.started, self.mark = time.perf_counter(), (self.spent, self.iteration)
+        self.iteration = facts["iteration"]
+        self.moves = dict(facts["moves"])
+        self.spent = facts["spent"]
+        self.started = time.perf_counter()
+        self.mark = (self.spent, self.iteration)
         for i, s in enumerate(self.shadow):
             s.copy_(tensors[f"shadow.{i}"])
         for name, place, optimiser, p in self._moved():
             prefix = f"moments.{name}.{place}."
-            kept = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+            kept = {
+                k.removeprefix(prefix): v.clone()
+                for k, v in tensors.items()
+                if k.startswith(prefix)
+            }
             if kept:
                 optimiser.state[p] = kept
         self.done = self.total is not None and self.iteration >= self.total
@@ -300,7 +353,9 @@ def _laid_as(parameter: Tensor, gradient: Tensor) -> Tensor:
 def _everywhere(batch: Batch) -> Tensor | int:
     """The weight of the rows of all processes."""
     if not (dist.is_available() and dist.is_initialized()):
-        return len(batch) if batch.weight is None else batch.weight.sum()
+        if batch.weight is None:
+            return len(batch)
+        return batch.weight.sum()
     whole = batch.weights.sum()
     dist.all_reduce(whole)
     return whole

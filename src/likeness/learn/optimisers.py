@@ -14,20 +14,32 @@ FUSED = True  # one kernel for all of Adam's arithmetic
 LEAST = 32  # rows and columns from which a matrix has directions enough to be moved alike
 MOMENTUM = 0.95
 ROUNDS = 5
-QUINTIC = (3.4445, -4.7750, 2.0315)  # of the iteration below: steep at 0, so that five rounds suffice
+QUINTIC = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # of the iteration below: steep at 0, so that five rounds suffice
 
 
 def optimisers(
     parameters: Sequence[nn.Parameter], config: GradientConfig, betas: tuple[float, float]
 ) -> list[torch.optim.Optimizer]:
     """Adam for all parameters, or Muon for wide matrices and Adam for the rest."""
-    wide = [p for p in parameters if config.muon and p.dim() > 1 and min(p.shape[0], p.flatten(1).shape[1]) >= LEAST]
+    wide = [
+        p
+        for p in parameters
+        if config.muon and p.dim() > 1 and min(p.shape[0], p.flatten(1).shape[1]) >= LEAST
+    ]
     taken = {id(p) for p in wide}
     rest = [p for p in parameters if id(p) not in taken]
-    made: list[torch.optim.Optimizer] = [Muon(wide, lr=config.muon, weight_decay=config.weight_decay)] if wide else []
+    made: list[torch.optim.Optimizer] = (
+        [Muon(wide, lr=config.muon, weight_decay=config.weight_decay)] if wide else []
+    )
     if rest:
         decay = config.weight_decay
-        made.append(torch.optim.AdamW(rest, lr=config.lr, betas=betas, weight_decay=decay, fused=FUSED))
+        made.append(
+            torch.optim.AdamW(rest, lr=config.lr, betas=betas, weight_decay=decay, fused=FUSED)
+        )
     for optimiser in made:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
@@ -41,7 +53,9 @@ class Muon(torch.optim.Optimizer):
     (O, I, h, w) is a matrix (O, I h w). Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -58,7 +72,9 @@ class Muon(torch.optim.Optimizer):
         momentum.lerp_(gradient, 1 - MOMENTUM)
         step = orthogonal(gradient.lerp(momentum, MOMENTUM).flatten(1))
         rows, columns = step.shape
-        p.mul_(1 - lr * decay).sub_(step.reshape(p.shape), alpha=lr * max(1.0, rows / columns) ** 0.5)
+        p.mul_(1 - lr * decay).sub_(
+            step.reshape(p.shape), alpha=lr * max(1.0, rows / columns) ** 0.5
+        )
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -72,4 +88,6 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(ROUNDS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+    if matrix.shape[0] <= matrix.shape[1]:
+        return x
+    return x.T

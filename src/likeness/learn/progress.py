@@ -19,7 +19,9 @@ EVERY = 10  # steps between changes of the text
 
 
 @contextmanager
-def bar(run: Run, title: str, *, show: bool | None = None) -> Iterator[Callable[[Run, Event], None]]:
+def bar(
+    run: Run, title: str, *, show: bool | None = None
+) -> Iterator[Callable[[Run, Event], None]]:
     """A bar that follows a Run; nothing is shown where nobody looks."""
     if not (sys.stderr.isatty() if show is None else show):
         yield lambda _run, _event: None

@@ -29,11 +29,15 @@ from likeness.learn.gradient import GradientExecutor
 from likeness.learn.staged import StagedExecutor
 from likeness.registry import store
 
-CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
-CONFORMAL_ROWS, ALONE_ROWS = 10_000, 1_000  # held-out rows scored with and without their condition
-SCORING, TRIED, LEAST_SCORED = 0.25, 50, 200  # share of a wall budget that scores may cost, rows that tell their cost
+CONFORMAL_ROWS = 10_000  # held-out rows scored with and without their condition
+ALONE_ROWS = 1_000
+SCORING = 0.25  # share of a wall budget that scores may cost, rows that tell their cost
+TRIED = 50
+LEAST_SCORED = 200
 OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
@@ -89,17 +93,25 @@ class Run:
         decisions: dict[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.model, self.seed, self.held = model, seed, holdout if holdout is not None and len(holdout) else None
+        self.model = model
+        self.seed = seed
+        self.held = holdout if holdout is not None and len(holdout) else None
         self.out = None if out is None else Path(out)
         model.source = data
         if self.out is not None:
             store.sweep(self.out)
         resuming = resume and self.out is not None and (self.out / CHECKPOINT).exists()
-        self._prepare(data)  # resuming too: what a model keeps of the data outside its state is not in a checkpoint
+        self._prepare(
+            data
+        )  # resuming too: what a model keeps of the data outside its state is not in a checkpoint
         self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
         self.executor = execute(self.task, model.learner())
-        self.best, self.events, self.saved_at = Best(), list[Event](), time.perf_counter()
-        self.finished = resume and not resuming and self.out is not None and (self.out / store.CONFIG).exists()
+        self.best = Best()
+        self.events = list[Event]()
+        self.saved_at = time.perf_counter()
+        self.finished = (
+            resume and not resuming and self.out is not None and (self.out / store.CONFIG).exists()
+        )
         if resuming:
             self._resume()
         elif self.finished:
@@ -143,7 +155,11 @@ class Run:
             self._judge(event)
         self.events.append(event)
         self._log(event)
-        if self.out is not None and time.perf_counter() - self.saved_at > SAVE_EVERY and not self.done:
+        if (
+            self.out is not None
+            and time.perf_counter() - self.saved_at > SAVE_EVERY
+            and not self.done
+        ):
             self.save()
         return event
 
@@ -151,7 +167,9 @@ class Run:
         total = self.executor.total
         if self.held is None or total is None or type(self.executor) is not GradientExecutor:
             return False
-        if self.iteration < self.decisions.get("decided_at", 0):  # a replay knows the total before the clock told it
+        if self.iteration < self.decisions.get(
+            "decided_at", 0
+        ):  # a replay knows the total before the clock told it
             return False
         return self.done or self.iteration % max(1, total // VALIDATIONS) == 0
 
@@ -211,7 +229,11 @@ class Run:
         self.model.eval()
         self.model.source = None
         self._keep_scores()
-        self.model.facts = {**getattr(self.model, "facts", {}), **self._facts(), "remarks": self._remarks()}
+        self.model.facts = {
+            **getattr(self.model, "facts", {}),
+            **self._facts(),
+            "remarks": self._remarks(),
+        }
         if self.out is not None:
             store.save(self.model, self.out)
             (self.out / CHECKPOINT).unlink(missing_ok=True)
@@ -236,7 +258,9 @@ class Run:
             begun = time.perf_counter()
             self._scores(self._held_evenly(TRIED))
             pace = (time.perf_counter() - begun) / TRIED
-            self.decisions["scored"] = int(min(CONFORMAL_ROWS, max(LEAST_SCORED, SCORING * seconds / pace)))
+            self.decisions["scored"] = int(
+                min(CONFORMAL_ROWS, max(LEAST_SCORED, SCORING * seconds / pace))
+            )
         most: int = self.decisions["scored"]
         return most
 
@@ -246,7 +270,13 @@ class Run:
         return self.held.rows(evenly(len(self.held), most))
 
     def _scores(self, batch: Batch) -> Tensor:
-        return self.model.anomaly_score(batch, given=batch.given, seed=self.seed).detach().double().sort().values
+        return (
+            self.model.anomaly_score(batch, given=batch.given, seed=self.seed)
+            .detach()
+            .double()
+            .sort()
+            .values
+        )
 
     def _remarks(self) -> list[str]:
         """What the model says of itself, looking at held-out rows, or at its own where none are held out."""
@@ -264,7 +294,11 @@ class Run:
             "seed": self.seed,
             "budget": str(self.task.budget),
             "iterations": self.iteration,
-            "data": {"rows": self.task.rows, "name": getattr(data, "name", ""), "hash": _hash(data)},
+            "data": {
+                "rows": self.task.rows,
+                "name": getattr(data, "name", ""),
+                "hash": _hash(data),
+            },
         }
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
@@ -281,17 +315,33 @@ class Run:
             "iteration": self.best.iteration,
             "since": self.best.since,
         }
-        meta = {"executor": facts, "best": best, "decisions": self.decisions, "seed": self.seed,
-                "budget": str(self.task.budget), "counted": self.task.budget.kind, "data": _hash(self.task.source),
-                "model": type(self.model).__name__, "options": self._options()}  # fmt: skip
+        meta = {
+            "executor": facts,
+            "best": best,
+            "decisions": self.decisions,
+            "seed": self.seed,
+            "budget": str(self.task.budget),
+            "counted": self.task.budget.kind,
+            "data": _hash(self.task.source),
+            "model": type(self.model).__name__,
+            "options": self._options(),
+        }
         store.write_atomic(self.out / CHECKPOINT, store.pack(kept, meta))
         self.saved_at = time.perf_counter()
 
     def _resume(self) -> None:
         assert self.out is not None
         tensors, meta = store.unpack(self.out / CHECKPOINT)
-        mine = {"family": type(self.model).__name__, "options": self._options(), "budget": self.task.budget.kind}
-        theirs = {"family": meta.get("model"), "options": meta.get("options"), "budget": meta.get("counted")}
+        mine = {
+            "family": type(self.model).__name__,
+            "options": self._options(),
+            "budget": self.task.budget.kind,
+        }
+        theirs = {
+            "family": meta.get("model"),
+            "options": meta.get("options"),
+            "budget": meta.get("counted"),
+        }
         self._refuse_others(meta["data"], meta["seed"], mine, theirs)
         store.load_state(self.model, _under(tensors, "model."), str(self.out))
         self.task.decisions.clear()
@@ -300,14 +350,19 @@ class Run:
         self.executor.load(_under(tensors, "executor."), meta["executor"])
         state = _under(tensors, "best.")
         best = meta["best"]
-        self.best = Best(best["value"], best["iteration"], best["since"], state) if state else Best()
+        if state:
+            self.best = Best(best["value"], best["iteration"], best["since"], state)
+        else:
+            self.best = Best()
         self._trim_log()
 
     def _options(self) -> Any:
         """The model's options, as JSON keeps them."""
         return json.loads(json.dumps(self.model.config.sections()))
 
-    def _refuse_others(self, data: str, seed: int, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    def _refuse_others(
+        self, data: str, seed: int, mine: dict[str, Any], theirs: dict[str, Any]
+    ) -> None:
         """What is in the folder must be this very fit.
 
         Raises:
@@ -319,23 +374,38 @@ class Run:
             return
         what = unlike[0] if same else "other data or another seed"
         raise BadStore(
-            f"the fit in this folder is of {what}", where=str(self.out),
+            f"the fit in this folder is of {what}",
+            where=str(self.out),
             do="ask for what it was begun with, or choose another folder",
-        )  # fmt: skip
+        )
 
     def _reopen(self) -> None:
         """The finished model of this very fit, which needs no more steps."""
         assert self.out is not None
         config = store.read_config(self.out)
-        mine = {"family": type(self.model).__name__, "options": self._options(), "budget": str(self.task.budget)}
+        mine = {
+            "family": type(self.model).__name__,
+            "options": self._options(),
+            "budget": str(self.task.budget),
+        }
         sections = {k: config[k] for k in mine["options"]}
         model = store.open_model(self.out)
-        theirs = {"family": type(model).__name__, "options": sections, "budget": config.get("budget")}
-        self._refuse_others(config.get("data", {}).get("hash", ""), config.get("seed", self.seed), mine, theirs)
+        theirs = {
+            "family": type(model).__name__,
+            "options": sections,
+            "budget": config.get("budget"),
+        }
+        self._refuse_others(
+            config.get("data", {}).get("hash", ""), config.get("seed", self.seed), mine, theirs
+        )
         store.load_state(self.model, model.state_dict(), str(self.out))
-        self.model.facts, self.model.source = model.facts, None
-        self.executor.iteration, self.executor.done = int(config.get("iterations", 0)), True
-        warnings.warn(f"the fit in {self.out} is finished: its model is returned as it is", stacklevel=4)
+        self.model.facts = model.facts
+        self.model.source = None
+        self.executor.iteration = int(config.get("iterations", 0))
+        self.executor.done = True
+        warnings.warn(
+            f"the fit in {self.out} is finished: its model is returned as it is", stacklevel=4
+        )
 
     def _log(self, event: Event) -> None:
         if self.out is None:
@@ -362,4 +432,6 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _hash(data: Any) -> str:
-    return data.hash() if hasattr(data, "hash") else ""
+    if hasattr(data, "hash"):
+        return data.hash()
+    return ""

@@ -15,9 +15,13 @@ from likeness.learn.executor import Event, Executor, Task
 class StagedExecutor(Executor):
     """Each stage has its share of the budget and decisions of its own; it starts when the one before has finished."""
 
-    def __init__(self, task: Task, learner: Staged, start: Callable[[Task, Learner], Executor]) -> None:
+    def __init__(
+        self, task: Task, learner: Staged, start: Callable[[Task, Learner], Executor]
+    ) -> None:
         super().__init__(task)
-        self.learner, self.start, self.stage = learner, start, 0
+        self.learner = learner
+        self.start = start
+        self.stage = 0
         count = len(learner.stages)
         self.shares = tuple(learner.shares) or (1.0 / count,) * count
         self.child = self._open(0)
@@ -59,11 +63,18 @@ class StagedExecutor(Executor):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The stage and its own state."""
         tensors, facts = self.child.state()
-        return tensors, {"iteration": self.iteration, "stage": self.stage, "done": self.done, "child": facts}
+        return tensors, {
+            "iteration": self.iteration,
+            "stage": self.stage,
+            "done": self.done,
+            "child": facts,
+        }
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.iteration, self.stage, self.done = facts["iteration"], facts["stage"], facts["done"]
+        self.iteration = facts["iteration"]
+        self.stage = facts["stage"]
+        self.done = facts["done"]
         if not self.done:
             self.child = self._open(self.stage)
             self.child.load(tensors, facts["child"])

@@ -83,10 +83,14 @@ def memorisation_audit(
     ratio, ratio_held = (_ratio(d, tolerance) for d in (near, near_held))
     return Audit(
         copies_p_value=copies_p_value(ratio, ratio_held),
-        distance_ratio=median_ratio(near[:, 0], near_held[:, 0], seed=seed, draws=draws, level=level),
+        distance_ratio=median_ratio(
+            near[:, 0], near_held[:, 0], seed=seed, draws=draws, level=level
+        ),
         duplicates=_duplicates(near, tolerance, level),
         duplicates_held_out=_duplicates(near_held, tolerance, level),
-        membership=membership_auroc(generated, train, held_out, seed=seed, draws=draws, level=level),
+        membership=membership_auroc(
+            generated, train, held_out, seed=seed, draws=draws, level=level
+        ),
         worst=_worst(near[:, 0], ratio, row[:, 0], k),
     )
 
@@ -104,10 +108,12 @@ def copies_p_value(generated: Tensor, held_out: Tensor) -> float:
         generated: Ratios of generated items, (S,).
         held_out: Ratios of held-out items, (H,).
     """
-    s, h = len(generated), len(held_out)
+    s = len(generated)
+    h = len(held_out)
     least = float(held_out.min())
     if least == 0:
-        found, natural = int((generated == 0).sum()), int((held_out == 0).sum())
+        found = int((generated == 0).sum())
+        natural = int((held_out == 0).sum())
         return float(stats.hypergeom.sf(found - 1, s + h, found + natural, s))
     below = np.arange(int((generated < least).sum()))
     return float(np.prod((s - below) / (s + h - below)))
@@ -130,14 +136,22 @@ def median_ratio(
     """
     generator = np.random.default_rng(seed)
     a, b = (x.double().cpu().numpy() for x in (generated, held_out))
-    top, bottom = (np.array([np.median(generator.choice(x, len(x))) for _ in range(draws)]) for x in (a, b))
+    top, bottom = (
+        np.array([np.median(generator.choice(x, len(x))) for _ in range(draws)]) for x in (a, b)
+    )
     if np.median(b) == 0 or (bottom == 0).any():
         return None
     return percentile_interval(float(np.median(a) / np.median(b)), top / bottom, level=level)
 
 
 def membership_auroc(
-    generated: Tensor, train: Tensor, held_out: Tensor, *, seed: int, draws: int = 1000, level: float = 0.95
+    generated: Tensor,
+    train: Tensor,
+    held_out: Tensor,
+    *,
+    seed: int,
+    draws: int = 1000,
+    level: float = 0.95,
 ) -> Interval:
     """How well closeness to a generated item tells training items from held-out ones; 0.5 tells nothing.
 

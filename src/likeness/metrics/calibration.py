@@ -34,7 +34,8 @@ def ranks(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
     Returns:
         Ranks, int64, (B,).
     """
-    below, ties = (draws < x).sum(0), (draws == x).sum(0)
+    below = (draws < x).sum(0)
+    ties = (draws == x).sum(0)
     return below + (uniforms.double() * (ties + 1)).floor().long()
 
 
@@ -48,7 +49,8 @@ def probability_integral_transform(draws: Tensor, x: Tensor, uniforms: Tensor) -
         x: Values, (B,).
         uniforms: In [0, 1), (B,).
     """
-    below, ties = (draws < x).sum(0), (draws == x).sum(0)
+    below = (draws < x).sum(0)
+    ties = (draws == x).sum(0)
     return (below + uniforms.double() * (ties + 1)) / (len(draws) + 1)
 
 
@@ -60,7 +62,10 @@ def rank_uniformity(rank: Tensor, *, draws: int, cells: int | None = None) -> Te
         draws: Number of draws n that each rank was taken among.
         cells: Number of cells of near equal size; None aims at 20 items a cell, at most n + 1 cells.
     """
-    count = min(draws + 1, max(2, len(rank) // 20)) if cells is None else min(cells, draws + 1)
+    if cells is None:
+        count = min(draws + 1, max(2, len(rank) // 20))
+    else:
+        count = min(cells, draws + 1)
     cell = torch.arange(draws + 1) * count // (draws + 1)
     observed = torch.bincount(cell.to(rank.device)[rank], minlength=count)
     return chi_squared(observed, torch.bincount(cell, minlength=count).double())
@@ -77,7 +82,8 @@ def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Te
         expected: Probabilities or counts in proportion, (K,); all else of the mass must be in a cell too.
         least: Fewest items expected of a cell.
     """
-    o, e = observed.double().flatten(), expected.double().flatten().to(observed.device)
+    o = observed.double().flatten()
+    e = expected.double().flatten().to(observed.device)
     if o.shape != e.shape or bool((e < 0).any()):
         raise BadData(f"{len(o)} counts and {len(e)} expected shares do not match")
     e = e * (o.sum() / e.sum())
@@ -85,7 +91,10 @@ def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Te
         return Test(math.inf, 0.0, len(e) - 1)
     e, order = e.sort()
     small = int((e < least).sum())
-    join = max(small, int(torch.searchsorted(e.cumsum(0), least)) + 1) if small else 1
+    if small:
+        join = max(small, int(torch.searchsorted(e.cumsum(0), least)) + 1)
+    else:
+        join = 1
     o, e = (torch.cat([t[:join].sum()[None], t[join:]]) for t in (o[order], e))
     if len(e) < 2:
         raise BadData("fewer than two cells remain", do="give more items or fewer cells")
@@ -113,10 +122,13 @@ def central_interval(draws: Tensor, *, level: float) -> tuple[Tensor, Tensor]:
     n = len(draws)
     least = max(2, math.ceil((1 + level) / (1 - level) - 1e-9))
     if n < least:
-        raise BadData(f"{n} draws cannot give an interval of level {level}", do=f"take at least {least}")
+        raise BadData(
+            f"{n} draws cannot give an interval of level {level}", do=f"take at least {least}"
+        )
     ranked = draws.double().sort(0).values
     place = (n + 1) * (1 - level) / 2 - 1  # from either end, 0 being the outermost draw
-    inner, share = min(int(place) + 1, n - 1), max(place, 0.0) % 1
+    inner = min(int(place) + 1, n - 1)
+    share = max(place, 0.0) % 1
     low = torch.lerp(ranked[inner - 1], ranked[inner], share)
     return low, torch.lerp(ranked[n - inner], ranked[n - 1 - inner], share)
 
@@ -176,7 +188,9 @@ def expected_calibration_error(probability: Tensor, label: Tensor, *, bins: int 
 
 
 def _array(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = x.detach().double().flatten().cpu().numpy()
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = (
+        x.detach().double().flatten().cpu().numpy()
+    )
     if len(values) == 0 or np.isnan(values).any():
         raise BadData("values are absent or NaN")
     return values

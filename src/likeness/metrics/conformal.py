@@ -23,7 +23,8 @@ def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | Non
     Returns:
         p-values in (0, 1], float64, (B,).
     """
-    score, ranked = _finite(score), _finite(held_out).sort().values
+    score = _finite(score)
+    ranked = _finite(held_out).sort().values
     n = len(ranked)
     reaching = n - torch.searchsorted(ranked, score)
     if uniforms is None:
@@ -39,7 +40,9 @@ def conformal_threshold(held_out: Tensor, *, alarm: float) -> float:
     """
     ranked = _finite(held_out).sort().values
     rank = math.ceil((len(ranked) + 1) * (1 - alarm) - 1e-9)
-    return float(ranked[rank - 1]) if 1 <= rank <= len(ranked) else math.copysign(math.inf, rank - 0.5)
+    if 1 <= rank <= len(ranked):
+        return float(ranked[rank - 1])
+    return math.copysign(math.inf, rank - 0.5)
 
 
 def adjusted_p_value(p: Tensor) -> Tensor:

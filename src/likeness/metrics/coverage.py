@@ -43,10 +43,13 @@ def membership(real: Tensor, generated: Tensor, *, k: int = 5) -> Membership:
         generated: Generated features, (M, *E), M > k.
         k: Number of neighbours; the papers take 3 for precision and recall, 5 for density and coverage.
     """
-    radius_real, radius_generated = (nearest(x, x, k=k, own=True)[0][:, -1] ** 2 for x in (real, generated))
+    radius_real, radius_generated = (
+        nearest(x, x, k=k, own=True)[0][:, -1] ** 2 for x in (real, generated)
+    )
     real, generated = aligned(real, generated)
     slack = 1e-12 * float((generated * generated).sum(1).mean())
-    radius_real, radius_generated = radius_real + slack, radius_generated + slack
+    radius_real = radius_real + slack
+    radius_generated = radius_generated + slack
     count = radius_real.new_zeros(len(generated))
     recall, coverage = (torch.empty_like(radius_real, dtype=torch.bool) for _ in range(2))
     for part, square in squared_blocks(real, generated):
@@ -57,7 +60,9 @@ def membership(real: Tensor, generated: Tensor, *, k: int = 5) -> Membership:
     return Membership((count > 0).double(), recall.double(), count / k, coverage.double())
 
 
-def prdc(real: Tensor, generated: Tensor, *, k: int = 5, groups: int = 5, level: float = 0.95) -> Coverage:
+def prdc(
+    real: Tensor, generated: Tensor, *, k: int = 5, groups: int = 5, level: float = 0.95
+) -> Coverage:
     """Precision, recall, density and coverage, the means of `membership`, each with its interval.
 
     Both sets are noisy, and a bootstrap would put copies among the neighbours; so the standard error is the spread of
@@ -78,21 +83,34 @@ def prdc(real: Tensor, generated: Tensor, *, k: int = 5, groups: int = 5, level:
             do=f"give at least {groups * (k + 1)} of each, or fewer groups",
         )
     whole = _means(membership(real, generated, k=k))
-    parts = torch.stack([_means(membership(real[g::groups], generated[g::groups], k=k)) for g in range(groups)])
+    parts = torch.stack(
+        [_means(membership(real[g::groups], generated[g::groups], k=k)) for g in range(groups)]
+    )
     stderr = parts.std(0) / groups**0.5
     rows = zip(whole.tolist(), stderr.tolist(), strict=True)
-    precision, recall, density, coverage = (normal_interval(v, s, level=level, degrees=groups - 1) for v, s in rows)
-    m, b = len(generated), len(real)
+    precision, recall, density, coverage = (
+        normal_interval(v, s, level=level, degrees=groups - 1) for v, s in rows
+    )
+    m = len(generated)
+    b = len(real)
     return Coverage(_share(precision, m), _share(recall, b), density, _share(coverage, b))
 
 
 def _means(scores: Membership) -> Tensor:
     """Precision, recall, density, coverage, (4,)."""
-    return torch.stack([scores.precision.mean(), scores.recall.mean(), scores.density.mean(), scores.coverage.mean()])
+    return torch.stack(
+        [
+            scores.precision.mean(),
+            scores.recall.mean(),
+            scores.density.mean(),
+            scores.coverage.mean(),
+        ]
+    )
 
 
 def _share(interval: Interval, n: int) -> Interval:
     """Within 0 and 1, and no narrower than Wilson's interval of n items: groups that agree at 1 do not make it sure."""
     least = proportion(interval.value * n, n, level=interval.level)
-    low, high = max(min(interval.low, least.low), 0.0), min(max(interval.high, least.high), 1.0)
+    low = max(min(interval.low, least.low), 0.0)
+    high = min(max(interval.high, least.high), 1.0)
     return Interval(interval.value, interval.stderr, low, high, interval.level)

@@ -16,7 +16,9 @@ def points(x: Tensor, name: str = "x") -> Tensor:
         raise BadData(f"{name} holds no items")
     flat = x.detach().reshape(len(x), -1).double()
     if not flat.isfinite().all():
-        raise BadData(f"{name} holds values that are not finite", do="drop or fill these entries first")
+        raise BadData(
+            f"{name} holds values that are not finite", do="drop or fill these entries first"
+        )
     return flat
 
 
@@ -25,11 +27,15 @@ def aligned(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     The origin is rounded to a power of two of the data's scale: whole numbers and one-hot codes stay exact.
     """
-    x, y = points(x, "x"), points(y, "y")
+    x = points(x, "x")
+    y = points(y, "y")
     if x.shape[1] != y.shape[1]:
         raise BadData(f"points of {x.shape[1]} and of {y.shape[1]} entries cannot be compared")
     spread = float((y - y[:1]).abs().amax())
-    unit = 2.0 ** math.floor(math.log2(spread)) / 4 if spread > 0 else 1.0
+    if spread > 0:
+        unit = 2.0 ** math.floor(math.log2(spread)) / 4
+    else:
+        unit = 1.0
     origin = (y.mean(0) / unit).round() * unit
     return x - origin, y - origin
 
@@ -57,7 +63,9 @@ def nearest(x: Tensor, y: Tensor, *, k: int = 1, own: bool = False) -> tuple[Ten
         Distances (B, k), computed from the differences so that copies lie at exactly 0, and rows of y, (B, k).
     """
     if k > len(y) - own:
-        raise BadData(f"{k} neighbours were asked of {len(y)} items", do="give more items or a smaller k")
+        raise BadData(
+            f"{k} neighbours were asked of {len(y)} items", do="give more items or a smaller k"
+        )
     x, y = aligned(x, y)
     distance = x.new_empty(len(x), k)
     row = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
@@ -98,7 +106,12 @@ def energy_distance(
 
 
 def mmd(
-    x: Tensor, y: Tensor, *, bandwidth: float | None = None, unbiased: bool = True, level: float = 0.95
+    x: Tensor,
+    y: Tensor,
+    *,
+    bandwidth: float | None = None,
+    unbiased: bool = True,
+    level: float = 0.95,
 ) -> Interval:
     """Squared maximum mean discrepancy E k(X,X') + E k(Y,Y') - 2 E k(X,Y), with k = exp(-|x-y|^2 / (2 bandwidth^2)).
 
@@ -112,7 +125,9 @@ def mmd(
         level: Probability with which the interval covers.
     """
     scale = -0.5 / (median_distance(x, y) if bandwidth is None else bandwidth) ** 2
-    return _discrepancy(x, y, None, None, lambda d2: d2.mul_(scale).exp_().neg_(), -1.0, unbiased, level)
+    return _discrepancy(
+        x, y, None, None, lambda d2: d2.mul_(scale).exp_().neg_(), -1.0, unbiased, level
+    )
 
 
 def median_distance(x: Tensor, y: Tensor, *, most: int = 1000) -> float:
@@ -120,7 +135,9 @@ def median_distance(x: Tensor, y: Tensor, *, most: int = 1000) -> float:
     x, y = (part[:: -(-len(part) // most)] for part in aligned(x, y))
     middle = float(torch.pdist(torch.cat([x, y])).median())
     if middle == 0:
-        raise BadData("more than half of the distances are 0, so they give no bandwidth", do="pass bandwidth=")
+        raise BadData(
+            "more than half of the distances are 0, so they give no bandwidth", do="pass bandwidth="
+        )
     return middle
 
 
@@ -140,7 +157,9 @@ def energy_score(draws: Tensor, x: Tensor) -> Tensor:
     x = points(x)
     n = _draws(draws)
     gap_BnD = points(draws.flatten(0, 1), "draws").view(n, len(x), -1).transpose(0, 1) - x[:, None]
-    among = [torch.cdist(part, part).sum((1, 2)) for part in gap_BnD.split(max(1, CHUNK // (n * n)))]
+    among = [
+        torch.cdist(part, part).sum((1, 2)) for part in gap_BnD.split(max(1, CHUNK // (n * n)))
+    ]
     return gap_BnD.norm(dim=2).mean(1) - torch.cat(among) / (2 * n * (n - 1))
 
 
@@ -176,7 +195,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, *, order: float
 
 def wasserstein(x: Tensor, y: Tensor, *, order: float = 2.0) -> float:
     """Wasserstein distance W_p of one-dimensional samples, (B,) and (M,), exactly, in data units."""
-    x, y = points(x), points(y, "y")
+    x = points(x)
+    y = points(y, "y")
     if x.shape[1] != 1 or y.shape[1] != 1:
         raise BadData("this Wasserstein distance is for one dimension", do="use sliced_wasserstein")
     return sliced_wasserstein(x, y, x.new_ones(1, 1), order=order)
@@ -187,13 +207,15 @@ def kl_histograms(p: Tensor, q: Tensor) -> Tensor:
 
     Infinite where q lacks a cell that p has.
     """
-    p, q = _normalised(p), _normalised(q)
+    p = _normalised(p)
+    q = _normalised(q)
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
 
 
 def js_histograms(p: Tensor, q: Tensor) -> Tensor:
     """Jensen-Shannon divergence (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2, in nats: from 0 to log 2."""
-    p, q = _normalised(p), _normalised(q)
+    p = _normalised(p)
+    q = _normalised(q)
     middle = (p + q) / 2
     return (kl_histograms(p, middle) + kl_histograms(q, middle)) / 2
 
@@ -214,10 +236,13 @@ def kl_gaussians(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -
         mean_q: Mean, (..., D).
         cov_q: Covariance, (..., D, D), positive definite.
     """
-    factor_p, factor_q = torch.linalg.cholesky(cov_p), torch.linalg.cholesky(cov_q)
+    factor_p = torch.linalg.cholesky(cov_p)
+    factor_q = torch.linalg.cholesky(cov_q)
     white = torch.linalg.solve_triangular(factor_q, factor_p, upper=False)
     shift = torch.linalg.solve_triangular(factor_q, (mean_q - mean_p)[..., None], upper=False)
-    log_det = (factor_q.diagonal(dim1=-2, dim2=-1).log() - factor_p.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
+    log_det = (
+        factor_q.diagonal(dim1=-2, dim2=-1).log() - factor_p.diagonal(dim1=-2, dim2=-1).log()
+    ).sum(-1)
     return ((white**2).sum((-2, -1)) + (shift**2).sum((-2, -1)) - mean_p.shape[-1]) / 2 + log_det
 
 
@@ -233,18 +258,24 @@ def _discrepancy(
 ) -> Interval:
     """2 E c(X,Y) - E c(X,X') - E c(Y,Y') with the delete-one jackknife, which needs only the sums of rows."""
     x, y = aligned(x, y)
-    u, v = _weights(x_weight, x), _weights(y_weight, y)
-    xx, yy = _within(x, u, cost, self_cost), _within(y, v, cost, self_cost)
+    u = _weights(x_weight, x)
+    v = _weights(y_weight, y)
+    xx = _within(x, u, cost, self_cost)
+    yy = _within(y, v, cost, self_cost)
     xy, yx = _across(x, y, u, v, cost)
     cross = float(u @ xy)
     mean_x, without_x = _mean_within(xx, u, self_cost, unbiased)
     mean_y, without_y = _mean_within(yy, v, self_cost, unbiased)
     cross_x, cross_y = ((cross - w * row) / (1 - w) for w, row in ((u, xy), (v, yx)))
     value = 2 * cross - mean_x - mean_y
-    return jackknife(value, 2 * cross_x - without_x - mean_y, 2 * cross_y - mean_x - without_y, level=level)
+    return jackknife(
+        value, 2 * cross_x - without_x - mean_y, 2 * cross_y - mean_x - without_y, level=level
+    )
 
 
-def _within(x: Tensor, weight: Tensor, cost: Callable[[Tensor], Tensor], self_cost: float) -> Tensor:
+def _within(
+    x: Tensor, weight: Tensor, cost: Callable[[Tensor], Tensor], self_cost: float
+) -> Tensor:
     """sum_{j != i} w_j c(x_i, x_j), (B,): the item itself is taken out exactly, not up to rounding."""
     total = torch.empty_like(weight)
     for part, square in squared_blocks(x, x):
@@ -253,9 +284,12 @@ def _within(x: Tensor, weight: Tensor, cost: Callable[[Tensor], Tensor], self_co
     return total - self_cost * weight
 
 
-def _across(x: Tensor, y: Tensor, u: Tensor, v: Tensor, cost: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def _across(
+    x: Tensor, y: Tensor, u: Tensor, v: Tensor, cost: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
     """Mean cost of each x over y, (B,), and of each y over x, (M,), in one pass."""
-    over_y, over_x = torch.empty_like(u), torch.zeros_like(v)
+    over_y = torch.empty_like(u)
+    over_x = torch.zeros_like(v)
     for part, square in squared_blocks(x, y):
         c = cost(square)
         over_y[part] = c @ v
@@ -265,8 +299,12 @@ def _across(x: Tensor, y: Tensor, u: Tensor, v: Tensor, cost: Callable[[Tensor],
 
 def _mean_within(row: Tensor, w: Tensor, self_cost: float, unbiased: bool) -> tuple[float, Tensor]:
     """E c(X,X') under weights that sum to 1, and the same without each item."""
-    pairs, total, squares = float(w @ row), 1.0, float((w**2).sum())
-    pairs_without, total_without, squares_without = pairs - 2 * w * row, 1 - w, squares - w**2
+    pairs = float(w @ row)
+    total = 1.0
+    squares = float((w**2).sum())
+    pairs_without = pairs - 2 * w * row
+    total_without = 1 - w
+    squares_without = squares - w**2
     if unbiased:
         return pairs / (total - squares), pairs_without / (total_without**2 - squares_without)
     biased = pairs_without + self_cost * squares_without
@@ -275,15 +313,23 @@ def _mean_within(row: Tensor, w: Tensor, self_cost: float, unbiased: bool) -> tu
 
 def _weights(weight: Tensor | None, x: Tensor) -> Tensor:
     """Weights that sum to 1; three items are the fewest that leave a pair when one is left out."""
-    w = x.new_ones(len(x)) if weight is None else weight.to(x).flatten()
+    if weight is None:
+        w = x.new_ones(len(x))
+    else:
+        w = weight.to(x).flatten()
     if len(w) != len(x) or not bool((w >= 0).all()) or int((w > 0).sum()) < 3:
-        raise BadData(f"{len(x)} items with {len(w)} weights", do="give at least 3 items, each with a weight >= 0")
+        raise BadData(
+            f"{len(x)} items with {len(w)} weights",
+            do="give at least 3 items, each with a weight >= 0",
+        )
     return w / w.sum()
 
 
 def _coupling(n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Ranks i of n and j of m that the monotone coupling joins, and the mass of each pair."""
-    right = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(device)  # of n m
+    right = (
+        torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(device)
+    )  # of n m
     width = torch.diff(right, prepend=right.new_zeros(1)).double() / (n * m)
     return (right - 1) // m, (right - 1) // n, width
 

@@ -57,11 +57,15 @@ def frechet_interval(x: Tensor, y: Tensor, *, groups: int = 10, level: float = 0
         groups: Number of groups, each left out once on either side.
         level: Probability with which the interval covers.
     """
-    x, y = points(x), points(y, "y")
-    p, q = moments(x), moments(y)
+    x = points(x)
+    y = points(y, "y")
+    p = moments(x)
+    q = moments(y)
     left_x = [frechet_gaussians(part, q) for part in _without_groups(x, p, groups)]
     left_y = [frechet_gaussians(p, part) for part in _without_groups(y, q, groups)]
-    return jackknife(frechet_gaussians(p, q), x.new_tensor(left_x), x.new_tensor(left_y), level=level)
+    return jackknife(
+        frechet_gaussians(p, q), x.new_tensor(left_x), x.new_tensor(left_y), level=level
+    )
 
 
 def _factor(cov: Tensor) -> Tensor:
@@ -76,12 +80,15 @@ def _factor(cov: Tensor) -> Tensor:
 def _without_groups(x: Tensor, whole: Moments, groups: int) -> list[Moments]:
     """Moments without each group, downdated from the whole: one product of the group instead of one of all the rest."""
     if len(x) < 2 * groups:
-        raise BadData(f"{len(x)} items are too few for {groups} groups", do=f"give at least {2 * groups}")
+        raise BadData(
+            f"{len(x)} items are too few for {groups} groups", do=f"give at least {2 * groups}"
+        )
     return [_without(x[g::groups], whole) for g in range(groups)]
 
 
 def _without(group: Tensor, whole: Moments) -> Moments:
-    n, m = whole.n - len(group), len(group)
+    n = whole.n - len(group)
+    m = len(group)
     centred = group - whole.mean
     shift = centred.sum(0) / n  # whole.mean - mean of the rest
     scatter = whole.cov * (whole.n - 1) - centred.T @ centred - n * torch.outer(shift, shift)

@@ -27,7 +27,9 @@ class Interval:
 
     def __post_init__(self) -> None:
         if any(math.isnan(number) for number in (self.value, self.stderr, self.low, self.high)):
-            raise BadData(f"an interval holds NaN: {self.value}, {self.stderr}, [{self.low}, {self.high}]")
+            raise BadData(
+                f"an interval holds NaN: {self.value}, {self.stderr}, [{self.low}, {self.high}]"
+            )
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ± {self.stderr:.2g} [{self.low:.4g}, {self.high:.4g}]"
@@ -36,9 +38,14 @@ class Interval:
         return self.low <= number <= self.high
 
 
-def normal_interval(value: float, stderr: float, *, level: float = 0.95, degrees: float = math.inf) -> Interval:
+def normal_interval(
+    value: float, stderr: float, *, level: float = 0.95, degrees: float = math.inf
+) -> Interval:
     """Value -+ t stderr, with t the quantile of Student's law of `degrees` (infinite: the normal law)."""
-    half = float(stats.t.ppf(0.5 + level / 2, degrees)) * stderr if stderr > 0 else 0.0
+    if stderr > 0:
+        half = float(stats.t.ppf(0.5 + level / 2, degrees)) * stderr
+    else:
+        half = 0.0
     return Interval(value, stderr, value - half, value + half, level)
 
 
@@ -54,7 +61,10 @@ def mean_with_stderr(x: Tensor, *, weight: Tensor | None = None, level: float = 
         level: Probability with which the interval covers.
     """
     x = _items(x, 2)
-    w = torch.ones_like(x) if weight is None else weight.double().flatten()
+    if weight is None:
+        w = torch.ones_like(x)
+    else:
+        w = weight.double().flatten()
     share = w / w.sum()
     mean = (share * x).sum()
     variance = ((share * (x - mean)) ** 2).sum() * len(x) / (len(x) - 1)
@@ -92,22 +102,34 @@ def crossed_mean(x: Tensor, *, level: float = 0.95) -> Interval:
     if seeds == 1 or items == 1:
         return mean_with_stderr(x.flatten(), level=level)
     x = x.double()
-    mean, a, b = x.mean(), x.mean(1) - x.mean(), x.mean(0) - x.mean()
+    mean = x.mean()
+    a = x.mean(1) - x.mean()
+    b = x.mean(0) - x.mean()
     rest = x - mean - a[:, None] - b
     freedom = torch.tensor([seeds - 1, items - 1, (seeds - 1) * (items - 1)], dtype=torch.float64)
     square = torch.stack([items * (a**2).sum(), seeds * (b**2).sum(), (rest**2).sum()]) / freedom
     # Negative only by the noise of MS_e, where the larger of the two others is the whole of it.
     total = max(float(square[0] + square[1] - square[2]), float(square[:2].max()))
-    degrees = total**2 / float((square**2 / freedom).sum()) if total > 0 else math.inf
-    return normal_interval(float(mean), math.sqrt(total / (seeds * items)), level=level, degrees=max(degrees, 1.0))
+    if total > 0:
+        degrees = total**2 / float((square**2 / freedom).sum())
+    else:
+        degrees = math.inf
+    return normal_interval(
+        float(mean), math.sqrt(total / (seeds * items)), level=level, degrees=max(degrees, 1.0)
+    )
 
 
 def paired_difference(a: Tensor, b: Tensor, *, level: float = 0.95) -> Interval:
     """Mean of a - b on the same items, (B,), or the same seeds and items, (S, B): what is common to both cancels."""
     if a.shape != b.shape:
-        raise BadData(f"shapes {tuple(a.shape)} and {tuple(b.shape)} do not pair", do="score both on the same items")
+        raise BadData(
+            f"shapes {tuple(a.shape)} and {tuple(b.shape)} do not pair",
+            do="score both on the same items",
+        )
     gap = a.double() - b.double()
-    return crossed_mean(gap, level=level) if a.ndim == 2 else mean_with_stderr(gap, level=level)
+    if a.ndim == 2:
+        return crossed_mean(gap, level=level)
+    return mean_with_stderr(gap, level=level)
 
 
 def difference(a: Interval, b: Interval) -> Interval:
@@ -124,7 +146,12 @@ def separable(a: Interval, b: Interval) -> bool:
 
 
 def bootstrap(
-    statistic: Callable[[Tensor], float], items: int, *, seed: int, draws: int = 1000, level: float = 0.95
+    statistic: Callable[[Tensor], float],
+    items: int,
+    *,
+    seed: int,
+    draws: int = 1000,
+    level: float = 0.95,
 ) -> Interval:
     """Percentile interval of a statistic by drawing items with replacement (Efron 1979).
 
@@ -148,13 +175,16 @@ def bootstrap_mean(x: Tensor, *, seed: int, draws: int = 1000, level: float = 0.
     are better served by `crossed_mean`.
     """
     values = x.double().cpu().numpy()
-    values = values[None] if x.ndim == 1 else values
+    if x.ndim == 1:
+        values = values[None]
     generator = np.random.default_rng(seed)
     means = [_resampled_mean(values, generator) for _ in range(draws)]
     return percentile_interval(float(values.mean()), np.array(means), level=level)
 
 
-def percentile_interval(value: float, draws: npt.NDArray[np.float64], *, level: float = 0.95) -> Interval:
+def percentile_interval(
+    value: float, draws: npt.NDArray[np.float64], *, level: float = 0.95
+) -> Interval:
     """Interval between the quantiles of resampled values; the standard error is their standard deviation."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(value), float(draws.std(ddof=1)), float(low), float(high), level)
@@ -185,5 +215,7 @@ def _resampled_mean(values: npt.NDArray[np.float64], generator: np.random.Genera
 def _items(x: Tensor, least: int) -> Tensor:
     x = x.detach().double().flatten()
     if len(x) < least:
-        raise BadData(f"{len(x)} items are too few for a standard error", do=f"give at least {least}")
+        raise BadData(
+            f"{len(x)} items are too few for a standard error", do=f"give at least {least}"
+        )
     return x

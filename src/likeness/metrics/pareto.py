@@ -9,7 +9,8 @@ from torch import Tensor
 from likeness.core.errors import BadData
 
 LEAST = 5  # weights in a tail from which a shape can be told
-PRIOR, CENTRE = 10, 0.5  # how many weights the prior on k counts for, and where it lies
+PRIOR = 10  # how many weights the prior on k counts for, and where it lies
+CENTRE = 0.5
 TRUSTED = 0.7  # the largest k under which smoothed weights are of use (Vehtari et al. 2024, section 3.2.4)
 
 
@@ -74,22 +75,29 @@ def pareto_smoothed(log_weight: Tensor) -> Smoothed:
     Raises:
         BadData: For fewer than 25 weights, or NaN or inf among them.
     """
-    w, n = log_weight.double().flatten(), log_weight.numel()
+    w = log_weight.double().flatten()
+    n = log_weight.numel()
     size = math.ceil(min(n / 5, 3 * math.sqrt(n)))
     if size < LEAST:
         raise BadData(f"{n} weights have no tail to look at", do="draw 25 or more")
     if bool(w.isnan().any()) or bool((w == math.inf).any()) or bool((w == -math.inf).all()):
-        raise BadData("log weights hold NaN or inf, or no weight is above 0", do="look at the density where it is so")
+        raise BadData(
+            "log weights hold NaN or inf, or no weight is above 0",
+            do="look at the density where it is so",
+        )
     most = w.max()
     values, order = (w - most).exp().sort()
-    tail, cut = order[n - size :], values[n - size - 1]
+    tail = order[n - size :]
+    cut = values[n - size - 1]
     above = values[n - size :] - cut
     if above[-1] <= 1e-10:
         return Smoothed(w, -math.inf)
     k, scale = fit_pareto(above)
     k = (k * size + CENTRE * PRIOR) / (size + PRIOR)
     p = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-    quantile = scale * (torch.expm1(-k * torch.log1p(-p)) / k if abs(k) > 1e-12 else -torch.log1p(-p))
+    quantile = scale * (
+        torch.expm1(-k * torch.log1p(-p)) / k if abs(k) > 1e-12 else -torch.log1p(-p)
+    )
     smooth = w.clone()
     smooth[tail] = (cut + quantile).clamp(max=1).log() + most
     return Smoothed(smooth, k)

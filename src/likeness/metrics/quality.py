@@ -13,7 +13,9 @@ from likeness.core.errors import BadData
 from likeness.metrics.distance import kl_to_uniform, nearest
 from likeness.metrics.intervals import Interval, percentile_interval, proportion
 
-REACH = 3.0  # standard deviations from a mode's centre within which an item counts as of high quality
+REACH = (
+    3.0  # standard deviations from a mode's centre within which an item counts as of high quality
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,10 @@ def modes(x: Tensor, centres: Tensor, sigma: float, *, level: float = 0.95) -> M
     good = distance <= REACH * sigma
     counts = torch.bincount(row[good], minlength=len(centres))
     ceiling = float(stats.chi2.cdf(REACH**2, x.shape[1]))
-    kl = float(kl_to_uniform(counts)) if bool(good.any()) else math.inf
+    if bool(good.any()):
+        kl = float(kl_to_uniform(counts))
+    else:
+        kl = math.inf
     width = _width(x[good], row[good], counts) / (sigma * _cut_deviation(x.shape[1]))
     share = proportion(int(good.sum()), len(x), level=level)
     return Modes(share, int((counts > 0).sum()), kl, width, ceiling, counts)
@@ -65,7 +70,9 @@ def auroc(score: Tensor, positive: Tensor) -> float:
     return _area(rank, label, np.ones(len(label)))
 
 
-def auroc_interval(score: Tensor, positive: Tensor, *, seed: int, draws: int = 1000, level: float = 0.95) -> Interval:
+def auroc_interval(
+    score: Tensor, positive: Tensor, *, seed: int, draws: int = 1000, level: float = 0.95
+) -> Interval:
     """Area under the ROC curve with its percentile bootstrap; positives and negatives are drawn apart.
 
     Args:
@@ -78,7 +85,9 @@ def auroc_interval(score: Tensor, positive: Tensor, *, seed: int, draws: int = 1
     rank, label = _ranked(score, positive)
     generator = np.random.default_rng(seed)
     areas = [_area(rank, label, _resample(label, generator)) for _ in range(draws)]
-    return percentile_interval(_area(rank, label, np.ones(len(label))), np.array(areas), level=level)
+    return percentile_interval(
+        _area(rank, label, np.ones(len(label))), np.array(areas), level=level
+    )
 
 
 def sharpness(images: Tensor) -> Tensor:
@@ -90,7 +99,9 @@ def sharpness(images: Tensor) -> Tensor:
         images: (B, C, H, W), H and W >= 3.
     """
     if images.ndim != 4 or min(images.shape[2:]) < 3:
-        raise BadData(f"images (B, C, H, W) of at least 3 x 3 pixels were expected, got {tuple(images.shape)}")
+        raise BadData(
+            f"images (B, C, H, W) of at least 3 x 3 pixels were expected, got {tuple(images.shape)}"
+        )
     x = images.double()
     middle = x[..., 1:-1, 1:-1]
     around = x[..., 2:, 1:-1] + x[..., :-2, 1:-1] + x[..., 1:-1, 2:] + x[..., 1:-1, :-2]
@@ -129,18 +140,25 @@ def _cut_deviation(size: int) -> float:
 
 def _ranked(score: Tensor, positive: Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Rank of each item's score, equal scores sharing one, and whether the item is positive."""
-    values, label = score.detach().double().flatten().cpu().numpy(), positive.flatten().bool().cpu().numpy()
+    values = score.detach().double().flatten().cpu().numpy()
+    label = positive.flatten().bool().cpu().numpy()
     if len(values) != len(label) or label.all() or not label.any() or np.isnan(values).any():
         raise BadData("the ROC curve needs scores, none NaN, of positives and of negatives")
     return np.unique(values, return_inverse=True)[1], label
 
 
-def _area(rank: npt.NDArray[np.int64], label: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64]) -> float:
-    hit, miss = (np.bincount(rank, weight * kind, minlength=int(rank.max()) + 1) for kind in (label, ~label))
+def _area(
+    rank: npt.NDArray[np.int64], label: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64]
+) -> float:
+    hit, miss = (
+        np.bincount(rank, weight * kind, minlength=int(rank.max()) + 1) for kind in (label, ~label)
+    )
     return float(hit @ (miss.cumsum() - miss / 2) / (hit.sum() * miss.sum()))
 
 
-def _resample(label: npt.NDArray[np.bool_], generator: np.random.Generator) -> npt.NDArray[np.float64]:
+def _resample(
+    label: npt.NDArray[np.bool_], generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
     """How often each item is drawn when each class is drawn with replacement, (B,)."""
     weight = np.empty(len(label))
     for kind in (label, ~label):

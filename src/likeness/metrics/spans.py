@@ -25,22 +25,30 @@ class Spans:
     @property
     def precision(self) -> float:
         """Right of those found, 0 where none is."""
-        return self.right / self.found if self.found else 0.0
+        if self.found:
+            return self.right / self.found
+        return 0.0
 
     @property
     def recall(self) -> float:
         """Right of those there are, 0 where none is."""
-        return self.right / self.there if self.there else 0.0
+        if self.there:
+            return self.right / self.there
+        return 0.0
 
     @property
     def f1(self) -> float:
         """The harmonic mean of both (Tjong Kim Sang & Buchholz 2000)."""
-        return 2 * self.right / (self.found + self.there) if self.found + self.there else 0.0
+        if self.found + self.there:
+            return 2 * self.right / (self.found + self.there)
+        return 0.0
 
 
 def spans(tags: Sequence[str]) -> set[Span]:
     """The spans (start, end, type) of tags B-X, I-X and O; an I-X behind another type begins a span."""
-    found, start, kind = set(), 0, ""
+    found = set()
+    start = 0
+    kind = ""
     for place, tag in enumerate([*tags, "O"]):
         mark, _, told = tag.partition("-")
         goes_on = mark == "I" and told == kind
@@ -55,4 +63,8 @@ def spans(tags: Sequence[str]) -> set[Span]:
 def compared(found: Sequence[Sequence[str]], there: Sequence[Sequence[str]]) -> Spans:
     """Spans found in sequences beside those there are."""
     pairs = [(spans(a), spans(b)) for a, b in zip(found, there, strict=True)]
-    return Spans(sum(len(a & b) for a, b in pairs), sum(len(a) for a, _ in pairs), sum(len(b) for _, b in pairs))
+    return Spans(
+        sum(len(a & b) for a, b in pairs),
+        sum(len(a) for a, _ in pairs),
+        sum(len(b) for _, b in pairs),
+    )

@@ -25,7 +25,9 @@ def boosted_trees(seed: int) -> ClassifierMixin:
 
 def small_network(seed: int) -> ClassifierMixin:
     """Standardised inputs and two hidden layers of 64 units: sees oblique boundaries that trees need many cuts for."""
-    network = MLPClassifier((64, 64), learning_rate_init=3e-3, early_stopping=True, max_iter=200, random_state=seed)
+    network = MLPClassifier(
+        (64, 64), learning_rate_init=3e-3, early_stopping=True, max_iter=200, random_state=seed
+    )
     return make_pipeline(StandardScaler(), network)
 
 
@@ -57,10 +59,13 @@ def c2st(
         raise BadData(f"{n} items are too few for {folds} folds")
     generator = np.random.default_rng(seed)
     rows = [points(part).cpu().numpy()[generator.permutation(len(part))[:n]] for part in (x, y)]
-    features, labels = np.concatenate(rows), np.repeat([0, 1], n)
+    features = np.concatenate(rows)
+    labels = np.repeat([0, 1], n)
     model = classifier(seed)
     right = 0
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
+    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+        features, labels
+    ):
         fitted = clone(model).fit(features[train], labels[train])
         right += int((fitted.predict(features[test]) == labels[test]).sum())
     return proportion(right, 2 * n, level=level)
@@ -78,16 +83,24 @@ def neighbour_accuracy(x: Tensor, y: Tensor, *, level: float = 0.95) -> Interval
         level: Probability with which the interval covers.
     """
     if len(x) != len(y):
-        raise BadData(f"{len(x)} and {len(y)} items would make one set nearer by number", do="give as many of each")
+        raise BadData(
+            f"{len(x)} and {len(y)} items would make one set nearer by number",
+            do="give as many of each",
+        )
     pool = torch.cat(aligned(x, y))
     own = torch.arange(len(pool), device=pool.device) < len(x)
-    credit, nearest = torch.empty_like(pool[:, 0]), torch.empty(len(pool), dtype=torch.int64, device=pool.device)
+    credit = torch.empty_like(pool[:, 0])
+    nearest = torch.empty(len(pool), dtype=torch.int64, device=pool.device)
     for part, square in squared_blocks(pool, pool):
         square[:, part].fill_diagonal_(math.inf)
         nearest[part] = square.argmin(1)
         same = own[part, None] == own
-        gap = square.masked_fill(same, math.inf).amin(1) - square.masked_fill(~same, math.inf).amin(1)
+        gap = square.masked_fill(same, math.inf).amin(1) - square.masked_fill(~same, math.inf).amin(
+            1
+        )
         credit[part] = (gap.sign() + 1) / 2
     mutual = (nearest[nearest] == torch.arange(len(pool), device=pool.device)).double().mean()
     share = float(credit.mean())
-    return normal_interval(share, math.sqrt(share * (1 - share) * (1 + float(mutual)) / len(pool)), level=level)
+    return normal_interval(
+        share, math.sqrt(share * (1 - share) * (1 + float(mutual)) / len(pool)), level=level
+    )

@@ -41,7 +41,9 @@ class CausalNet(nn.Module, ABC):
     order: tuple[int, ...]
 
     @abstractmethod
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """Outputs (B, sum of outputs) for features (B, sum of inputs), context (B, C) and steps (B,)."""
 
     @abstractmethod
@@ -53,14 +55,24 @@ class Masked(CausalNet):
     """A masked residual MLP: any order, any mix of variables, any window."""
 
     def __init__(
-        self, inputs: Items[int], outputs: Items[int], order: Items[int], hidden: Items[int], *, context: int,
+        self,
+        inputs: Items[int],
+        outputs: Items[int],
+        order: Items[int],
+        hidden: Items[int],
+        *,
+        context: int,
         window: int | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.order = tuple(order)
-        self.net = MaskedNet(inputs, outputs, order=self.order, hidden=hidden, context=context, window=window)
+        self.net = MaskedNet(
+            inputs, outputs, order=self.order, hidden=hidden, context=context, window=window
+        )
 
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """One pass."""
         return self.net(x, context)
 
@@ -76,28 +88,51 @@ class Pixel(CausalNet):
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], inputs: int, outputs: int, *, width: int, dilations: tuple[int, ...],
-        context: int, patch: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        shape: tuple[int, int, int],
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        dilations: tuple[int, ...],
+        context: int,
+        patch: int = 1,
+    ) -> None:
         super().__init__()
         c, h, w = shape
         self.patched = (c, h // patch, patch, w // patch, patch)
-        self.order = tuple(torch.arange(c * h * w).reshape(self.patched).permute(1, 3, 2, 4, 0).flatten().tolist())
-        group, grid = patch * patch * c, (h // patch, w // patch)
+        self.order = tuple(
+            torch.arange(c * h * w).reshape(self.patched).permute(1, 3, 2, 4, 0).flatten().tolist()
+        )
+        group = patch * patch * c
+        grid = (h // patch, w // patch)
         sizes = {"width": width, "context": context}
-        self.net = PixelCNN((group, *grid), group * inputs, group * outputs, dilations=dilations, **sizes)
+        self.net = PixelCNN(
+            (group, *grid), group * inputs, group * outputs, dilations=dilations, **sizes
+        )
 
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """One pass; without gradients, which keep all maps, a few images at a time, so that these stay in cache."""
         if torch.is_grad_enabled() or len(x) <= TOGETHER:
             return self._pass(x, context)
-        given = repeat(None) if context is None else context.split(TOGETHER)
-        return torch.cat([self._pass(part, c) for part, c in zip(x.split(TOGETHER), given, strict=False)])
+        if context is None:
+            given = repeat(None)
+        else:
+            given = context.split(TOGETHER)
+        return torch.cat(
+            [self._pass(part, c) for part, c in zip(x.split(TOGETHER), given, strict=False)]
+        )
 
     def _pass(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(B, C H W f) as planes (B, p p C f, H / p, W / p) and back."""
         c, h, p, w, _ = self.patched
-        planes = x.reshape(len(x), c, h, p, w, p, -1).permute(0, 3, 5, 1, 6, 2, 4).reshape(len(x), -1, h, w)
+        planes = (
+            x.reshape(len(x), c, h, p, w, p, -1)
+            .permute(0, 3, 5, 1, 6, 2, 4)
+            .reshape(len(x), -1, h, w)
+        )
         y = self.net(planes, context)
         return y.reshape(len(x), p, p, c, -1, h, w).permute(0, 3, 5, 1, 6, 2, 4).reshape(len(x), -1)
 
@@ -109,13 +144,24 @@ class Pixel(CausalNet):
 class AnyOrder(CausalNet):
     """A plain MLP that says every variable's outputs from whichever features it is shown; the mask makes the order."""
 
-    def __init__(self, inputs: Items[int], outputs: Items[int], hidden: tuple[int, ...], *, context: int) -> None:
+    def __init__(
+        self, inputs: Items[int], outputs: Items[int], hidden: tuple[int, ...], *, context: int
+    ) -> None:
         super().__init__()
         self.order = tuple(range(len(inputs)))
-        self.net = MLP(sum(inputs), sum(outputs), hidden=hidden, context=context, residual=len(set(hidden)) == 1)
-        self.inputs, self.outputs = _bounds(inputs), _bounds(outputs)
+        self.net = MLP(
+            sum(inputs),
+            sum(outputs),
+            hidden=hidden,
+            context=context,
+            residual=len(set(hidden)) == 1,
+        )
+        self.inputs = _bounds(inputs)
+        self.outputs = _bounds(outputs)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """One pass: outputs of all variables given what is shown."""
         return self.net(x, context)
 
@@ -128,7 +174,10 @@ class Passes:
     """A walk of one pass a variable, over features that may be there from the start."""
 
     def __init__(self, net: AnyOrder, shown: Tensor, context: Tensor | None) -> None:
-        self.net, self.shown, self.context, self.at = net, shown, context, 0
+        self.net = net
+        self.shown = shown
+        self.context = context
+        self.at = 0
 
     def show(self, features: Tensor) -> None:
         """Features (R, sum of inputs) that are known before the walk begins."""
@@ -136,7 +185,9 @@ class Passes:
 
     def params(self) -> Tensor:
         """Outputs of the next variable given all that is shown."""
-        return self.net(self.shown, self.context)[:, self.net.outputs[self.at] : self.net.outputs[self.at + 1]]
+        return self.net(self.shown, self.context)[
+            :, self.net.outputs[self.at] : self.net.outputs[self.at + 1]
+        ]
 
     def push(self, features: Tensor) -> None:
         """Show the next variable's features."""
@@ -152,14 +203,25 @@ class Steps(CausalNet):
     """A causal transformer over the steps of a sequence, the variables of a step in order."""
 
     def __init__(
-        self, steps: int, groups: int, inputs: int, outputs: int, *, width: int, depth: int, context: int
-    ) -> None:  # fmt: skip
+        self,
+        steps: int,
+        groups: int,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        depth: int,
+        context: int,
+    ) -> None:
         super().__init__()
-        self.steps, self.order = steps, tuple(range(steps * groups))
+        self.steps = steps
+        self.order = tuple(range(steps * groups))
         sizes = {"width": width, "depth": depth, "context": context, "groups": groups}
         self.net = Sequence(groups * inputs, groups * outputs, causal=True, **sizes)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, length: Tensor | None = None
+    ) -> Tensor:
         """One pass; outputs past a row's steps are 0."""
         return self.net(x.reshape(len(x), self.steps, -1), length, context).flatten(1)
 

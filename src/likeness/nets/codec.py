@@ -49,11 +49,21 @@ class Flat(Codec):
     """
 
     def __init__(
-        self, places: tuple[int, ...], features: int, params: int, *, outputs: int, inputs: int,
-        hidden: tuple[int, ...] = (256, 256), activation: Activation = "silu", side: int = 0, longest: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        places: tuple[int, ...],
+        features: int,
+        params: int,
+        *,
+        outputs: int,
+        inputs: int,
+        hidden: tuple[int, ...] = (256, 256),
+        activation: Activation = "silu",
+        side: int = 0,
+        longest: int = 0,
+    ) -> None:
         super().__init__()
-        self.shape, self.longest = (*places, params), longest
+        self.shape = (*places, params)
+        self.longest = longest
         net = partial(MLP, activation=activation, context=side + (longest > 0))
         self.encoder = net(math.prod(places) * features, outputs, hidden=hidden)
         self.decoder = net(inputs, math.prod(places) * params, hidden=hidden[::-1])
@@ -69,8 +79,13 @@ class Flat(Codec):
     def _told(self, like: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor | None:
         if not self.longest:
             return side
-        share = like.new_ones(len(like), 1) if length is None else (length[:, None] / self.longest).to(like)
-        return share if side is None else torch.cat([side, share], -1)
+        if length is None:
+            share = like.new_ones(len(like), 1)
+        else:
+            share = (length[:, None] / self.longest).to(like)
+        if side is None:
+            return share
+        return torch.cat([side, share], -1)
 
 
 @final
@@ -90,16 +105,35 @@ class Grid(Codec):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], features: int, params: int, *, outputs: int, inputs: int,
-        width: int = 16, depth: int = 1, norm: bool = False, side: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        shape: tuple[int, ...],
+        features: int,
+        params: int,
+        *,
+        outputs: int,
+        inputs: int,
+        width: int = 16,
+        depth: int = 1,
+        norm: bool = False,
+        side: int = 0,
+    ) -> None:
         super().__init__()
-        self.shape, self.features, self.params = shape, features, params
-        channels, space = shape[0], shape[1:]
+        self.shape = shape
+        self.features = features
+        self.params = params
+        channels = shape[0]
+        space = shape[1:]
         self.encoder = Encoder(
-            (channels * features, *space), outputs, width=width, depth=depth, norm=norm, context=side
+            (channels * features, *space),
+            outputs,
+            width=width,
+            depth=depth,
+            norm=norm,
+            context=side,
         )
-        self.decoder = Decoder(inputs, (channels * params, *space), width=width, depth=depth, norm=norm, context=side)
+        self.decoder = Decoder(
+            inputs, (channels * params, *space), width=width, depth=depth, norm=norm, context=side
+        )
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
         """An entry's features stand behind one another as channels."""
@@ -128,13 +162,22 @@ class Steps(Codec):
     """
 
     def __init__(
-        self, longest: int, features: int, params: int, *, outputs: int, inputs: int,
-        width: int = 64, depth: int = 2, side: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        longest: int,
+        features: int,
+        params: int,
+        *,
+        outputs: int,
+        inputs: int,
+        width: int = 64,
+        depth: int = 2,
+        side: int = 0,
+    ) -> None:
         super().__init__()
         self.longest = longest
         net = partial(Sequence, causal=False, width=width, depth=depth, context=side)
-        self.encoder, self.decoder = net(features, width), net(inputs, params)
+        self.encoder = net(features, width)
+        self.decoder = net(inputs, params)
         self.pooled = nn.Linear(width + 1, outputs)
 
     def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
@@ -149,4 +192,6 @@ class Steps(Codec):
 
     def _steps(self, like: Tensor, length: Tensor | None) -> Tensor:
         """How many steps exist, (B, 1)."""
-        return like.new_full((len(like), 1), self.longest) if length is None else length[:, None].to(like)
+        if length is None:
+            return like.new_full((len(like), 1), self.longest)
+        return length[:, None].to(like)

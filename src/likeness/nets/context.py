@@ -46,22 +46,32 @@ class ContextNet(nn.Module):
 
     def __init__(self, space: Space, size: int = 64) -> None:
         super().__init__()
-        self.space, self.size = space, size
+        self.space = space
+        self.size = size
         self.summary = Summary(space)
         self.image = len(space.shape) == 3
-        self.coded = [i for i, v in enumerate(space.columns) if space.ragged and v.type == "nominal"]
+        self.coded = [
+            i for i, v in enumerate(space.columns) if space.ragged and v.type == "nominal"
+        ]
         self.tokens = bool(self.coded)
         self.null = nn.Parameter(torch.zeros(size))
         if self.image:
             shape = (2 * space.layout[0], *space.layout[1:])
             self.net: nn.Module = Encoder(shape, size, width=16)
         else:
-            self.net = MLP(2 * self.summary.size + size * self.tokens, size, hidden=(max(size, 64),))
+            self.net = MLP(
+                2 * self.summary.size + size * self.tokens, size, hidden=(max(size, 64),)
+            )
         if self.tokens:
-            longest, states = space.layout[0], [int(space.columns[i].states) for i in self.coded]
-            self.first = [sum(states[:i]) for i in range(len(states))]  # of each column's symbols among all
+            longest = space.layout[0]
+            states = [int(space.columns[i].states) for i in self.coded]
+            self.first = [
+                sum(states[:i]) for i in range(len(states))
+            ]  # of each column's symbols among all
             self.places = nn.Parameter(torch.randn(longest, size))
-            self.symbols = nn.Parameter(torch.randn(sum(states), size) / (longest * len(states)) ** 0.5)
+            self.symbols = nn.Parameter(
+                torch.randn(sum(states), size) / (longest * len(states)) ** 0.5
+            )
 
     def fit(self, source: Source) -> None:
         """Location and scale of the condition's real entries, from the training split."""
@@ -69,7 +79,8 @@ class ContextNet(nn.Module):
 
     def forward(self, given: Batch) -> Tensor:
         """The context vector, (B, size)."""
-        values, mask = self.summary(given), self.summary.mask(given)
+        values = self.summary(given)
+        mask = self.summary.mask(given)
         if self.image:
             shape = (len(given), *self.space.layout)
             features = torch.cat([values.reshape(shape), mask.reshape(shape)], 1)
@@ -81,7 +92,8 @@ class ContextNet(nn.Module):
     def _read(self, given: Batch) -> Tensor:
         """What the tokens that are present say at their places, (B, size)."""
         x, present = (t if t.dim() > 2 else t[..., None] for t in (given.x.long(), given.present))
-        places, total = self.places[: x.shape[1]], self.symbols.new_zeros(len(x), self.size)
+        places = self.places[: x.shape[1]]
+        total = self.symbols.new_zeros(len(x), self.size)
         for column, first in zip(self.coded, self.first, strict=True):
             said = self.symbols[(x[..., column] + first).clamp(0, len(self.symbols) - 1)] * places
             total = total + (said * present[..., column, None]).sum(1)

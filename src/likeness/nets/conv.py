@@ -19,7 +19,9 @@ Size = tuple[int, int]
 def plane(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(C, H, W) of an image, or (C, 1, T) of a signal."""
     if len(shape) not in (2, 3) or min(shape) < 1:
-        raise BadConfig(f"convolutions take (C, H, W) or (C, T) with sizes of at least 1, not {shape}")
+        raise BadConfig(
+            f"convolutions take (C, H, W) or (C, T) with sizes of at least 1, not {shape}"
+        )
     return shape[0], 1 if len(shape) == 2 else shape[1], shape[-1]
 
 
@@ -42,18 +44,26 @@ def channels_last(h: Tensor) -> Tensor:
     return h.contiguous(memory_format=torch.channels_last)
 
 
-def convolution(inputs: int, outputs: int, size: Size, *, kernel: int = 3, stride: Size = (1, 1)) -> nn.Conv2d:
+def convolution(
+    inputs: int, outputs: int, size: Size, *, kernel: int = 3, stride: Size = (1, 1)
+) -> nn.Conv2d:
     """A convolution that keeps the `size` of its input, or divides it by `stride` rounding up."""
     kernels = [1 if s == 1 else kernel for s in size]
     padding = [k // 2 for k in kernels]
-    conv = nn.Conv2d(inputs, outputs, (kernels[0], kernels[1]), stride=stride, padding=(padding[0], padding[1]))
-    conv.weight.data.mul_(math.sqrt(3))  # torch starts with variance 1 / (3 fan-in), which fades from layer to layer
+    conv = nn.Conv2d(
+        inputs, outputs, (kernels[0], kernels[1]), stride=stride, padding=(padding[0], padding[1])
+    )
+    conv.weight.data.mul_(
+        math.sqrt(3)
+    )  # torch starts with variance 1 / (3 fan-in), which fades from layer to layer
     return conv
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """A GroupNorm with groups of about 16 channels; its statistics are those of one item."""
-    return nn.GroupNorm(max(g for g in range(1, max(channels // 16, 1) + 1) if channels % g == 0), channels)
+    return nn.GroupNorm(
+        max(g for g in range(1, max(channels // 16, 1) + 1) if channels % g == 0), channels
+    )
 
 
 class Block(nn.Module):
@@ -63,7 +73,14 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, size: Size, *, context: int = 0, norm: bool = False, depth: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        size: Size,
+        *,
+        context: int = 0,
+        norm: bool = False,
+        depth: int = 1,
     ) -> None:
         super().__init__()
         self.norm1 = group_norm(inputs) if norm else nn.Identity()
@@ -72,7 +89,9 @@ class Block(nn.Module):
         self.modulation = Modulation(context, outputs)
         self.conv2 = convolution(outputs, outputs, size)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        self.conv2.weight.data.mul_(1 / math.sqrt(depth))  # depth shall not change the variance at the start
+        self.conv2.weight.data.mul_(
+            1 / math.sqrt(depth)
+        )  # depth shall not change the variance at the start
 
     def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         """The block's output for `h` under `context`."""
@@ -83,7 +102,9 @@ class Block(nn.Module):
 class Shrink(nn.Module):
     """A strided convolution to the `small` size."""
 
-    def __init__(self, inputs: int, outputs: int, large: Size, small: Size, *, kernel: int = 3) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, large: Size, small: Size, *, kernel: int = 3
+    ) -> None:
         super().__init__()
         stride = _strides(large, small)
         self.conv = convolution(inputs, outputs, large, kernel=kernel, stride=stride)
@@ -102,13 +123,15 @@ class Grow(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, small: Size, large: Size) -> None:
         super().__init__()
-        self.stride, self.large = _strides(large, small), large
+        self.stride = _strides(large, small)
+        self.large = large
         self.conv = convolution(inputs, outputs * math.prod(self.stride), small)
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, inputs, *small) -> (B, outputs, *large)."""
         h = self.conv(h)
-        (a, b), (B, C, H, W) = self.stride, h.shape
+        (a, b) = self.stride
+        (B, C, H, W) = h.shape
         h = h.permute(0, 2, 3, 1).reshape(B, H, W, a, b, C // (a * b)).permute(0, 1, 3, 2, 4, 5)
         h = h.reshape(B, H * a, W * b, C // (a * b))[:, : self.large[0], : self.large[1]]
         return channels_last(h.permute(0, 3, 1, 2))
@@ -118,12 +141,21 @@ class Stage(nn.Module):
     """All that happens at one size: the way there, then residual blocks."""
 
     def __init__(
-        self, entry: nn.Module, width: int, size: Size, *, blocks: int, context: int, norm: bool, depth: int
+        self,
+        entry: nn.Module,
+        width: int,
+        size: Size,
+        *,
+        blocks: int,
+        context: int,
+        norm: bool,
+        depth: int,
     ) -> None:
         super().__init__()
         self.entry = entry
         self.blocks = nn.ModuleList(
-            Block(width, width, size, context=context, norm=norm, depth=depth) for _ in range(blocks)
+            Block(width, width, size, context=context, norm=norm, depth=depth)
+            for _ in range(blocks)
         )
 
     def forward(self, h: Tensor, context: Tensor | None) -> Tensor:
@@ -152,16 +184,21 @@ class Down(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        self.plane, self.context = plane(shape), context
+        self.plane = plane(shape)
+        self.context = context
         sizes = pyramid(self.plane[1:], levels)
-        stages, widths = sizes[1:] or sizes, _widths(width, len(sizes))
-        self.grid, self.channels = stages[-1], widths[-1]
+        stages = sizes[1:] or sizes
+        widths = _widths(width, len(sizes))
+        self.grid = stages[-1]
+        self.channels = widths[-1]
         self.stem = Shrink(self.plane[0], width, sizes[0], stages[0], kernel=5)
         self.stages = nn.ModuleList()
         for i, (size, w) in enumerate(zip(stages, widths, strict=True)):
             entry = Shrink(widths[i - 1], w, stages[i - 1], size) if i else nn.Identity()
             total = depth * len(widths)
-            self.stages.append(Stage(entry, w, size, blocks=depth, context=context, norm=norm, depth=total))
+            self.stages.append(
+                Stage(entry, w, size, blocks=depth, context=context, norm=norm, depth=total)
+            )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The coarse map (B, channels, *grid)."""
@@ -189,16 +226,21 @@ class Up(nn.Module):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        self.shape, self.context = shape, context
+        self.shape = shape
+        self.context = context
         C, *size = plane(shape)
         sizes = pyramid((size[0], size[1]), levels)
-        stages, widths = (sizes[1:] or sizes)[::-1], _widths(width, len(sizes))[::-1]
-        self.grid, self.channels = stages[0], widths[0]
+        stages = (sizes[1:] or sizes)[::-1]
+        widths = _widths(width, len(sizes))[::-1]
+        self.grid = stages[0]
+        self.channels = widths[0]
         self.stages = nn.ModuleList()
         for i, (here, w) in enumerate(zip(stages, widths, strict=True)):
             entry = Grow(widths[i - 1], w, stages[i - 1], here) if i else nn.Identity()
             total = depth * len(widths)
-            self.stages.append(Stage(entry, w, here, blocks=depth, context=context, norm=norm, depth=total))
+            self.stages.append(
+                Stage(entry, w, here, blocks=depth, context=context, norm=norm, depth=total)
+            )
         self.norm = group_norm(width) if norm else nn.Identity()
         self.last = Grow(width, C, stages[-1], sizes[0])
 
@@ -270,7 +312,10 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Data (B, *shape) for `z` under `context`."""
-        grid = (*self.up.grid, self.up.channels)  # laid out with channels last, so that nothing needs copying
+        grid = (
+            *self.up.grid,
+            self.up.channels,
+        )  # laid out with channels last, so that nothing needs copying
         return self.up(self.first(z).view(-1, *grid).permute(0, 3, 1, 2), context)
 
 

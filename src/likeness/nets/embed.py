@@ -29,7 +29,10 @@ def matched(context: Tensor | None, size: int, name: str = "context") -> Tensor 
     """
     if context is not None and context.shape[-1] != size:
         given = context.shape[-1]
-        raise BadConfig(f"a net built with {name}={size} was given {given} numbers an item", do=f"say {name}={given}")
+        raise BadConfig(
+            f"a net built with {name}={size} was given {given} numbers an item",
+            do=f"say {name}={given}",
+        )
     return context
 
 
@@ -46,9 +49,14 @@ class Fourier(nn.Module):
     def __init__(self, size: int, *, low: float = 0.125, high: float = 32.0) -> None:
         super().__init__()
         if size < 2 or size % 2:
-            raise BadConfig(f"Fourier features come in pairs, but {size} were asked for", do="choose an even size")
+            raise BadConfig(
+                f"Fourier features come in pairs, but {size} were asked for",
+                do="choose an even size",
+            )
         steps = torch.linspace(math.log(low), math.log(high), size // 2, dtype=torch.float64)
-        self.register_buffer("frequencies", steps.exp().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer(
+            "frequencies", steps.exp().to(torch.get_default_dtype()), persistent=False
+        )
 
     def forward(self, t: Tensor) -> Tensor:
         """Features of every entry of `t`, along a new last axis."""
@@ -83,7 +91,8 @@ class Modulation(nn.Module):
 
     def __init__(self, context: int, channels: int, *, last: bool = False) -> None:
         super().__init__()
-        self.context, self.last = context, last
+        self.context = context
+        self.last = last
         self.linear = nn.Linear(context, 2 * channels, bias=False) if context else None
 
     def forward(self, h: Tensor, context: Tensor | None) -> Tensor:
@@ -93,6 +102,9 @@ class Modulation(nn.Module):
             return h
         both = self.linear(context)
         between = [1] * (h.dim() - 2)
-        both = both.view(len(both), *between, -1) if self.last else both.view(len(both), -1, *between)
+        if self.last:
+            both = both.view(len(both), *between, -1)
+        else:
+            both = both.view(len(both), -1, *between)
         scale, shift = both.chunk(2, -1 if self.last else 1)
         return torch.addcmul(h + shift, h, scale)

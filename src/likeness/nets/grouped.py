@@ -20,16 +20,22 @@ class GroupedHead(nn.Module):
     below: Tensor
     upto: Tensor
 
-    def __init__(self, inputs: int, outputs: int, *, groups: int, features: int, hidden: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, groups: int, features: int, hidden: int
+    ) -> None:
         super().__init__()
         if outputs % groups or features % groups:
-            raise BadConfig(f"{features} features and {outputs} outputs cannot be dealt to {groups} variables equally")
+            raise BadConfig(
+                f"{features} features and {outputs} outputs cannot be dealt to {groups} variables equally"
+            )
         self.groups = groups
         self.trunk = nn.Linear(inputs, groups * hidden)
         self.cross = nn.Linear(features, groups * hidden, bias=False) if groups > 1 else None
         self.last = nn.Linear(groups * hidden, outputs)
         order = torch.arange(groups)
-        unit, given, out = (order.repeat_interleave(n // groups) for n in (groups * hidden, features, outputs))
+        unit, given, out = (
+            order.repeat_interleave(n // groups) for n in (groups * hidden, features, outputs)
+        )
         self.register_buffer("below", given < unit[:, None], persistent=False)
         self.register_buffer("upto", unit <= out[:, None], persistent=False)
 
@@ -84,7 +90,9 @@ class Stepper(ABC):
         self._seen.append(features)
         if len(self._seen) == self._head.groups:
             self._place = torch.cat(self._seen, -1)
-            self._seen, self._units, self._state = [], [], None
+            self._seen = []
+            self._units = []
+            self._state = None
 
     def _enter(self) -> Tensor:
         if self._state is None:

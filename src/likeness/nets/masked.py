@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from likeness.core.errors import BadConfig
 from likeness.nets.embed import matched
 
-_BAND_ROWS = 128  # rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
+_BAND_ROWS = (
+    128  # rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
+)
 _BANDS = 8  # bands beyond which little is left to skip
 _BLOCK_UNITS = 32  # hidden units of a layer that a stepper brings up to date by one product
 _Band = tuple[slice, slice]  # rows, and the columns that they see
@@ -62,29 +64,47 @@ class MaskedNet(nn.Module):
         super().__init__()
         self.order = tuple(range(len(inputs)) if order is None else order)
         _check(self.order, inputs, outputs, window)
-        self.context, self.window, self.hidden = context, window, tuple(hidden)
-        self.in_sizes, self.out_sizes = tuple(inputs[v] for v in self.order), tuple(outputs[v] for v in self.order)
+        self.context = context
+        self.window = window
+        self.hidden = tuple(hidden)
+        self.in_sizes, self.out_sizes = (
+            tuple(inputs[v] for v in self.order),
+            tuple(outputs[v] for v in self.order),
+        )
         self.sorted = self.order == tuple(range(len(inputs)))
         self.register_buffer("into", _rows_of(inputs, self.order), persistent=False)
         self.register_buffer("out_of", _rows_of(outputs, self.order).argsort(), persistent=False)
 
-        blind = context > 0 or window == 0 or len(inputs) == 1  # units of degree 0 see the context alone
+        blind = (
+            context > 0 or window == 0 or len(inputs) == 1
+        )  # units of degree 0 see the context alone
         last = 0 if window == 0 else len(inputs) - 1
         degrees = [_spread(width, 0 if blind else 1, last) for width in hidden]
-        self.counts = [degree.bincount(minlength=len(inputs)).tolist() for degree in degrees]  # units of each degree
+        self.counts = [
+            degree.bincount(minlength=len(inputs)).tolist() for degree in degrees
+        ]  # units of each degree
         at = torch.arange(len(inputs))
         features = torch.stack([at, at + 1]).repeat_interleave(torch.tensor(self.in_sizes), 1)
         targets = _span(at.repeat_interleave(torch.tensor(self.out_sizes)), window)
         levels = [features, *(_span(degree, window) for degree in degrees)]
-        self.adds = tuple(k > 0 and residual and hidden[k] == hidden[k - 1] for k in range(len(hidden)))
-        gains = [1.0, *(_SILU_GAIN / (len(hidden) ** 0.5 if adds else 1.0) for adds in self.adds[1:])]
+        self.adds = tuple(
+            k > 0 and residual and hidden[k] == hidden[k - 1] for k in range(len(hidden))
+        )
+        gains = [
+            1.0,
+            *(_SILU_GAIN / (len(hidden) ** 0.5 if adds else 1.0) for adds in self.adds[1:]),
+        ]
         # the first units' thresholds lie among the data; outputs start near the law that their biases say
         self._layers = nn.ModuleList(
             _Masked(_feeds(a, b), context, gain=gain, spread=0.5 * (a is features))
             for (a, b), gain in zip(pairwise(levels), gains, strict=False)
         )
         self.skip = _Masked(_feeds(features, targets), context, gain=0.1, spread=0.0)
-        self.top = _Masked(_feeds(levels[-1], targets), 0, gain=0.1 * _SILU_GAIN, spread=None) if hidden else None
+        self.top = (
+            _Masked(_feeds(levels[-1], targets), 0, gain=0.1 * _SILU_GAIN, spread=None)
+            if hidden
+            else None
+        )
 
     @property
     def layers(self) -> list[_Masked]:
@@ -107,7 +127,9 @@ class MaskedNet(nn.Module):
             h = layer(source, start + h if adds else start)
             source = F.silu(h)
         y = self.skip(x, self.skip.start(c))
-        return y if self.top is None else self.top(source, y)
+        if self.top is None:
+            return y
+        return self.top(source, y)
 
     def stepper(self, rows: int, context: Tensor | None = None) -> MaskedStepper:
         """A walk along the order for `rows` rows at once, for sampling and completion."""
@@ -142,10 +164,14 @@ class MaskedStepper:
         length = len(net.order)
         self._out = _Rows(net.skip.rows(c, rows), net.out_sizes)
         self._x = _Rows(self._out.value.new_zeros(sum(net.in_sizes), rows), net.in_sizes)
-        self._hidden = [_Rows(layer.rows(c, rows), n) for layer, n in zip(net.layers, net.counts, strict=True)]
+        self._hidden = [
+            _Rows(layer.rows(c, rows), n) for layer, n in zip(net.layers, net.counts, strict=True)
+        ]
         # a layer that the next one adds to keeps its pre-activations apart; zeros, as blocks read what is not there yet
         kept = zip(self._hidden, [*net.adds[1:], False], strict=False)
-        self._active = [_Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in kept]
+        self._active = [
+            _Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in kept
+        ]
         sources = [self._x, *self._active]
         self._layers = [
             _Product(layer, source, target, net.window)
@@ -156,7 +182,10 @@ class MaskedStepper:
             self._outputs.append(_Product(net.top, sources[-1], self._out, net.window))
         self._adds = net.adds
         # nothing older than the window reaches a position, unless units that see no variable feed all others
-        self._window = length if net.window is None or net.context or not net.window else net.window
+        if net.window is None or net.context or not net.window:
+            self._window = length
+        else:
+            self._window = net.window
         self._size = max(1, _BLOCK_UNITS * length // max([*net.hidden, length]))
         self.position = 0
         self._asked = -1  # the last position whose outputs are complete
@@ -206,13 +235,15 @@ class MaskedStepper:
 
     def _open(self) -> None:
         """Begin a block: add to its units and outputs all that comes from before it."""
-        self._base, self._end = self._done, min(self._done + self._size, len(self._x.sizes))
+        self._end = min(self._done + self._size, len(self._x.sizes))
+        self._base = self._done
         for product in (*self._layers, *self._outputs):
             product.before(self._base, self._end, max(0, self._base - self._window))
 
     def _leap(self, degree: int) -> None:
         """Compute the units below a degree together: nobody will ask about the positions up to it."""
-        low, first = self._done, max(0, self._done - self._window)
+        low = self._done
+        first = max(0, self._done - self._window)
         for k, product in enumerate(self._layers):
             product.add(low, degree, first, degree)
             self._activate(k, low, degree)
@@ -223,7 +254,10 @@ class MaskedStepper:
         rows = self._hidden[k][low, high]
         if self._adds[k]:
             rows += self._hidden[k - 1][low, high]
-        active = rows if self._active[k] is self._hidden[k] else self._active[k][low, high].copy_(rows)
+        if self._active[k] is self._hidden[k]:
+            active = rows
+        else:
+            active = self._active[k][low, high].copy_(rows)
         F.silu(active, inplace=True)
 
 
@@ -231,20 +265,26 @@ class _Rows:
     """Rows of a feature-first tensor, in groups by position or degree: rows[a, b] are those of groups a..b-1."""
 
     def __init__(self, value: Tensor, sizes: Sequence[int]) -> None:
-        self.value, self.sizes, self.starts = value, list(sizes), _offsets(sizes)
+        self.value = value
+        self.sizes = list(sizes)
+        self.starts = _offsets(sizes)
         self._single = value.split(self.sizes)
 
     def __getitem__(self, groups: tuple[int, int]) -> Tensor:
         first, stop = groups
-        return self._single[first] if stop == first + 1 else self.value[self.starts[first] : self.starts[stop]]
+        if stop == first + 1:
+            return self._single[first]
+        return self.value[self.starts[first] : self.starts[stop]]
 
 
 class _Product:
     """A masked product that a walk adds up piece by piece, target += (weight * mask) source."""
 
     def __init__(self, layer: _Masked, source: _Rows, target: _Rows, window: int | None) -> None:
-        self._weight, self._mask = layer.weight, layer.mask
-        self._source, self._target = source, target
+        self._weight = layer.weight
+        self._mask = layer.mask
+        self._source = source
+        self._target = target
         self._all_earlier = window is None  # what comes before a block is then seen by all of it
         self._pieces: list[tuple[Tensor, Tensor]] = []
         self._block = source.value
@@ -272,7 +312,9 @@ class _Product:
         rows = slice(self._target.starts[low], self._target.starts[high])
         columns = slice(self._source.starts[first], self._source.starts[stop])
         weight = self._weight[rows, columns]
-        return weight if self._all_earlier and stop <= low else weight * self._mask[rows, columns]
+        if self._all_earlier and stop <= low:
+            return weight
+        return weight * self._mask[rows, columns]
 
 
 class _Masked(nn.Module):
@@ -282,17 +324,29 @@ class _Masked(nn.Module):
 
     def __init__(self, mask: Tensor, context: int, *, gain: float, spread: float | None) -> None:
         super().__init__()
-        fan_in = mask.sum(1, keepdim=True).clamp(min=1)  # what a unit sees, not the width of the layer below
+        fan_in = mask.sum(1, keepdim=True).clamp(
+            min=1
+        )  # what a unit sees, not the width of the layer below
         self.weight = nn.Parameter(torch.randn(mask.shape) * mask * gain / fan_in.sqrt())
-        self.bias = None if spread is None else nn.Parameter(torch.randn(len(mask)) * spread)
-        self.side = nn.Parameter(torch.randn(len(mask), context) * gain / context**0.5) if context else None
+        if spread is None:
+            self.bias = None
+        else:
+            self.bias = nn.Parameter(torch.randn(len(mask)) * spread)
+        self.side = (
+            nn.Parameter(torch.randn(len(mask), context) * gain / context**0.5) if context else None
+        )
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
         self.bands = _bands(mask)
 
     def start(self, c: Tensor | None) -> Tensor:
         """What there is before any variable is seen, b + C c: (n_out, B) for c (C, B), (n_out, 1) without one."""
-        base = self.weight.new_zeros(len(self.weight), 1) if self.bias is None else self.bias[:, None]
-        return base if c is None or self.side is None else torch.addmm(base, self.side, c)
+        if self.bias is None:
+            base = self.weight.new_zeros(len(self.weight), 1)
+        else:
+            base = self.bias[:, None]
+        if c is None or self.side is None:
+            return base
+        return torch.addmm(base, self.side, c)
 
     def rows(self, c: Tensor | None, rows: int) -> Tensor:
         """`start` for `rows` rows, in memory of its own."""
@@ -305,7 +359,9 @@ class _Masked(nn.Module):
             return torch.addmm(base, weight, x)
         if torch.is_autocast_enabled(x.device.type):
             low = torch.get_autocast_dtype(x.device.type)
-            base, weight, x = base.to(low), weight.to(low), x.to(low)
+            base = base.to(low)
+            weight = weight.to(low)
+            x = x.to(low)
         return cast(Tensor, _Banded.apply(base, weight, x, self.bands))
 
 
@@ -320,16 +376,21 @@ class _Banded(torch.autograd.Function):
         return y
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Sequence[_Band]], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Sequence[_Band]], output: Tensor
+    ) -> None:
         base, weight, x, ctx.bands = inputs
         ctx.broadcast = base.shape[1] == 1
         ctx.save_for_backward(weight, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         weight, x = ctx.saved_tensors
         to_base, to_weight, to_x, _ = ctx.needs_input_grad
-        d_weight, d_x = torch.zeros_like(weight) if to_weight else None, torch.zeros_like(x) if to_x else None
+        d_weight = torch.zeros_like(weight) if to_weight else None
+        d_x = torch.zeros_like(x) if to_x else None
         for rows, columns in ctx.bands:
             if d_weight is not None:
                 d_weight[rows, columns].addmm_(grad[rows], x[columns].t())
@@ -346,13 +407,17 @@ def _spread(width: int, first: int, last: int) -> Tensor:
 
 def _span(degree: Tensor, window: int | None) -> Tensor:
     """First and one-past-last position that a degree sees, (2, n); (0, 0) where it sees none."""
-    low = torch.zeros_like(degree) if window is None else (degree - window).clamp(min=0)
+    if window is None:
+        low = torch.zeros_like(degree)
+    else:
+        low = (degree - window).clamp(min=0)
     return torch.stack([low, degree]) * (low < degree)
 
 
 def _feeds(source: Tensor, target: Tensor) -> Tensor:
     """Which source may feed which target, bool (n_target, n_source): its span is empty or lies within the other's."""
-    (a, b), (low, high) = source, target[:, :, None]
+    (a, b) = source
+    (low, high) = target[:, :, None]
     return (a == b) | ((low <= a) & (b <= high))
 
 
@@ -362,13 +427,17 @@ def _bands(mask: Tensor) -> list[_Band]:
     starts = [mask.shape[0] * i // max(count, 1) for i in range(count + 1)]
     bands = [(slice(a, b), _extent(mask[a:b].any(0))) for a, b in pairwise(starts)]
     work = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in bands)
-    return bands if count > 1 and work < 0.85 * mask.numel() else [(slice(0, mask.shape[0]), slice(0, mask.shape[1]))]
+    if count > 1 and work < 0.85 * mask.numel():
+        return bands
+    return [(slice(0, mask.shape[0]), slice(0, mask.shape[1]))]
 
 
 def _extent(used: Tensor) -> slice:
     """From the first to the last true entry; empty where there is none."""
     where = used.nonzero()
-    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
+    if len(where):
+        return slice(int(where[0]), int(where[-1]) + 1)
+    return slice(0, 0)
 
 
 def _offsets(sizes: Sequence[int]) -> list[int]:
@@ -379,10 +448,14 @@ def _offsets(sizes: Sequence[int]) -> list[int]:
 def _rows_of(sizes: Sequence[int], order: Sequence[int]) -> Tensor:
     """Rows of a variable-wise layout in the sequence of the order."""
     starts = _offsets(sizes)
-    return torch.tensor([row for v in order for row in range(starts[v], starts[v + 1])], dtype=torch.int64)
+    return torch.tensor(
+        [row for v in order for row in range(starts[v], starts[v + 1])], dtype=torch.int64
+    )
 
 
-def _check(order: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], window: int | None) -> None:
+def _check(
+    order: Sequence[int], inputs: Sequence[int], outputs: Sequence[int], window: int | None
+) -> None:
     if sorted(order) != list(range(len(inputs))) or len(outputs) != len(inputs) or not inputs:
         raise BadConfig(
             f"a masked net of {len(inputs)} inputs and {len(outputs)} outputs cannot take the order {list(order)[:9]}",

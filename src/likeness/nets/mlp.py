@@ -33,7 +33,10 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if residual and len(set(hidden)) != 1:
-            raise BadConfig(f"a residual net has blocks of one width, not {hidden}", do="repeat one width in hidden")
+            raise BadConfig(
+                f"a residual net has blocks of one width, not {hidden}",
+                do="repeat one width in hidden",
+            )
         self.context = context
         last = hidden[-1] if hidden else inputs
         blocks = _residual if residual else _plain
@@ -62,13 +65,22 @@ class Affine(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The map's value at (x, context); no context is the zero vector."""
         y = self.linear(x)
-        return y if context is None or self.side is None else y + self.side(context)
+        if context is None or self.side is None:
+            return y
+        return y + self.side(context)
 
 
 class _Layer(nn.Module):
     """act(norm(W x + U c))."""
 
-    def __init__(self, inputs: int, outputs: int, context: int, norm: bool, activation: type[nn.Module] | None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        context: int,
+        norm: bool,
+        activation: type[nn.Module] | None,
+    ) -> None:
         super().__init__()
         self.affine = Affine(inputs, outputs, context=context)
         self.norm = nn.LayerNorm(outputs) if norm else nn.Identity()
@@ -81,7 +93,9 @@ class _Layer(nn.Module):
 class _Residual(nn.Module):
     """h + W2 act(W1 act(norm(h)) + U c), its second map scaled down so that depth does not change the variance."""
 
-    def __init__(self, width: int, context: int, norm: bool, activation: type[nn.Module], depth: int) -> None:
+    def __init__(
+        self, width: int, context: int, norm: bool, activation: type[nn.Module], depth: int
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.activation = activation()

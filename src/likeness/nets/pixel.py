@@ -42,16 +42,26 @@ class PixelCNN(nn.Module):
     ) -> None:
         super().__init__()
         if not dilations:
-            raise BadConfig("without one layer no pixel would see the rows above", do="name one dilation a layer")
+            raise BadConfig(
+                "without one layer no pixel would see the rows above",
+                do="name one dilation a layer",
+            )
         channels, height, columns = shape
-        self.shape, self.inputs, self.width, self.context = shape, inputs, width, context
+        self.shape = shape
+        self.inputs = inputs
+        self.width = width
+        self.context = context
         self.above = nn.Conv2d(inputs, width, (REACH, 2 * REACH + 1))
         self.left = nn.Conv2d(inputs, width, (1, REACH))
         self.down = nn.Conv2d(width, width, 1, bias=False)
         self.place = nn.Parameter(torch.zeros(2, width, height, columns))  # of v and of h
-        self.layers = nn.ModuleList(CausalLayer(width, dilation, context=context) for dilation in dilations)
+        self.layers = nn.ModuleList(
+            CausalLayer(width, dilation, context=context) for dilation in dilations
+        )
         for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
-            conv.weight.data.mul_(math.sqrt(3))  # torch starts with variance 1 / (3 fan-in), which fades on the way
+            conv.weight.data.mul_(
+                math.sqrt(3)
+            )  # torch starts with variance 1 / (3 fan-in), which fades on the way
         for layer in self.layers:
             cast(CausalLayer, layer).scale(1 / math.sqrt(len(dilations)))
         self.head = GroupedHead(width, outputs, groups=channels, features=inputs, hidden=width)
@@ -61,7 +71,9 @@ class PixelCNN(nn.Module):
         context = matched(context, self.context)
         v = channels_last(self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]))
         h = channels_last(self.left(pad(x, (REACH, 0))[..., :-1]))
-        of_v, of_h = (channels_last(p[None]).to(v.dtype) for p in self.place)  # as autocast may have lowered v
+        of_v, of_h = (
+            channels_last(p[None]).to(v.dtype) for p in self.place
+        )  # as autocast may have lowered v
         v = v + of_v
         h = h + of_h + self.down(v)
         for layer in self.layers:
@@ -99,11 +111,13 @@ class CausalLayer(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both streams after this layer."""
-        d, shifts = self.dilation, self.shifts(context)
+        d = self.dilation
+        shifts = self.shifts(context)
         p = self.vertical(pad(silu(v), (d, d, d, 0)))
         u = self.horizontal(pad(silu(h), (d, 0))) + self.link(p)
         if shifts is not None:
-            p, u = p + shifts[0][:, :, None, None], u + shifts[1][:, :, None, None]
+            p = p + shifts[0][:, :, None, None]
+            u = u + shifts[1][:, :, None, None]
         return v + p, h + self.last(silu(u))
 
 
@@ -116,9 +130,13 @@ class PixelStepper(Stepper):
 
     def __init__(self, net: PixelCNN, rows: int, context: Tensor | None) -> None:
         super().__init__(net.head)
-        self._net, self._column, self._row = net, 0, 0
+        self._net = net
+        self._column = 0
+        self._row = 0
         _, _, columns = net.shape
-        self._layers = [_LayerCache(cast(CausalLayer, layer), rows, columns, context) for layer in net.layers]
+        self._layers = [
+            _LayerCache(cast(CausalLayer, layer), rows, columns, context) for layer in net.layers
+        ]
         blank = net.place.new_zeros(rows, net.inputs, columns)
         self._rows: deque[Tensor] = deque([blank] * REACH, maxlen=REACH)
         self._pixels: deque[Tensor] = deque([blank[..., 0]] * REACH, maxlen=REACH)
@@ -143,16 +161,22 @@ class PixelStepper(Stepper):
         if len(self._line) == self._net.shape[2]:
             self._rows.append(torch.stack(self._line, -1))
             self._pixels.extend([torch.zeros_like(place)] * REACH)
-            self._row, self._line = self._row + 1, []
+            self._row = self._row + 1
+            self._line = []
 
     def _start_row(self) -> None:
         """Compute the vertical stream of the whole row, which needs the rows above only."""
         net = self._net
         if self._row == net.shape[1]:
-            raise IndexError(f"all {self._row} rows of the image have been taken: start another stepper")
+            raise IndexError(
+                f"all {self._row} rows of the image have been taken: start another stepper"
+            )
         of_v, of_h = net.place[:, :, self._row]
         v = net.above(pad(torch.stack(list(self._rows), 2), (REACH, REACH)))[:, :, 0] + of_v
-        self._entering = linear(v.permute(2, 0, 1), net.down.weight[:, :, 0, 0], net.left.bias) + of_h.t()[:, None]
+        self._entering = (
+            linear(v.permute(2, 0, 1), net.down.weight[:, :, 0, 0], net.left.bias)
+            + of_h.t()[:, None]
+        )
         for cache in self._layers:
             v = cache.row(v)
 
@@ -161,8 +185,10 @@ class _LayerCache:
     """What one layer remembers: silu(v) of the last rows, silu(h) and the linked p of the current row."""
 
     def __init__(self, layer: CausalLayer, rows: int, columns: int, context: Tensor | None) -> None:
-        self._layer, self._shifts = layer, layer.shifts(context)
-        d, width = layer.dilation, layer.vertical.out_channels
+        self._layer = layer
+        self._shifts = layer.shifts(context)
+        d = layer.dilation
+        width = layer.vertical.out_channels
         blank = layer.link.weight.new_zeros(rows, width, columns)
         self._above: deque[Tensor] = deque([blank] * (d + 1), maxlen=d + 1)
         self._far, self._near = layer.horizontal.weight[:, :, 0].permute(2, 1, 0)
@@ -172,14 +198,22 @@ class _LayerCache:
 
     def row(self, v: Tensor) -> Tensor:
         """The next row (B, width, W) of v, from this layer's input row."""
-        layer, d = self._layer, self._layer.dilation
+        layer = self._layer
+        d = self._layer.dilation
         self._above.append(silu(v))
         pair = torch.stack([self._above[0], self._above[-1]], 2)
-        p = conv2d(pad(pair, (d, d)), layer.vertical.weight, layer.vertical.bias, dilation=(1, d))[:, :, 0]
+        p = conv2d(pad(pair, (d, d)), layer.vertical.weight, layer.vertical.bias, dilation=(1, d))[
+            :, :, 0
+        ]
         linked = linear(p.permute(2, 0, 1), layer.link.weight[:, :, 0, 0], layer.horizontal.bias)
         self._passed = []
-        self._linked = linked if self._shifts is None else linked + self._shifts[1]
-        return v + p if self._shifts is None else v + p + self._shifts[0][:, :, None]
+        if self._shifts is None:
+            self._linked = linked
+        else:
+            self._linked = linked + self._shifts[1]
+        if self._shifts is None:
+            return v + p
+        return v + p + self._shifts[0][:, :, None]
 
     def pixel(self, h: Tensor, column: int) -> Tensor:
         """The next pixel (B, width) of h, from this layer's input pixel."""

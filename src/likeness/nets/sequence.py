@@ -44,35 +44,52 @@ class Sequence(nn.Module):
         if width % (2 * heads):
             raise BadConfig(f"a width of {width} cannot be dealt to {heads} heads of even size")
         if groups > 1 and not causal:
-            raise BadConfig("groups order the variables of one step, which only a causal net does", do="pass groups=1")
-        self.width, self.heads, self.causal, self.context = width, heads, causal, context
+            raise BadConfig(
+                "groups order the variables of one step, which only a causal net does",
+                do="pass groups=1",
+            )
+        self.width = width
+        self.heads = heads
+        self.causal = causal
+        self.context = context
         self.entry = nn.Linear(inputs + width, width)
         self.start = nn.Parameter(torch.zeros(inputs)) if causal else None
-        self.blocks = nn.ModuleList(TransformerBlock(width, heads, context=context, depth=depth) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, context=context, depth=depth) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = GroupedHead(width, outputs, groups=groups, features=inputs, hidden=width)
 
-    def forward(self, x: Tensor, length: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, length: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
         """The outputs (B, L, outputs) of all steps in one pass, 0 past `length`."""
         context = matched(context, self.context)
         present = self._present(x, length)
-        x = x if present is None else x.masked_fill(~present.unsqueeze(-1), 0)
+        if present is not None:
+            x = x.masked_fill(~present.unsqueeze(-1), 0)
         h, angles = self._entered(self._shifted(x), 0)
         hidden = self._hidden_keys(x, present)
         for block in self.blocks:
             h = block(h, angles, hidden, context)
         y = self.head(self.norm(h), x)
-        return y if present is None else y.masked_fill(~present.unsqueeze(-1), 0)
+        if present is None:
+            return y
+        return y.masked_fill(~present.unsqueeze(-1), 0)
 
     def stepper(self, rows: int, context: Tensor | None = None) -> "SequenceStepper":
         """A walk along `rows` sequences at once, for sampling and completion; of causal nets only."""
         if not self.causal:
-            raise BadConfig("only a causal net can be walked step by step", do="build it with causal=True")
+            raise BadConfig(
+                "only a causal net can be walked step by step", do="build it with causal=True"
+            )
         return SequenceStepper(self, rows, matched(context, self.context))
 
     def _present(self, x: Tensor, length: Tensor | None) -> Tensor | None:
         """Which steps exist: (B, L)."""
-        return None if length is None else torch.arange(x.shape[1], device=x.device) < length[:, None]
+        if length is None:
+            return None
+        return torch.arange(x.shape[1], device=x.device) < length[:, None]
 
     def _shifted(self, x: Tensor) -> Tensor:
         """What each step is fed: its own features, or if causal those of the step before."""
@@ -84,13 +101,17 @@ class Sequence(nn.Module):
         """The input (B, L, W) of the first block and all blocks' angles, for steps numbered from `first`."""
         steps = torch.arange(first, first + x.shape[1], device=x.device)
         place = waves(steps, self.width).to(x.dtype).expand(len(x), -1, -1)
-        return self.entry(torch.cat([x, place], -1)), waves(steps, self.width // self.heads).to(x.dtype)
+        return self.entry(torch.cat([x, place], -1)), waves(steps, self.width // self.heads).to(
+            x.dtype
+        )
 
     def _hidden_keys(self, x: Tensor, present: Tensor | None) -> Tensor | None:
         """True where a query must not look at a key: broadcasts to (B, 1, L, L)."""
         if self.causal:  # what is past the end comes later than every step that exists
             return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
-        return None if present is None else ~present[:, None, None, :]
+        if present is None:
+            return None
+        return ~present[:, None, None, :]
 
 
 class TransformerBlock(nn.Module):
@@ -99,7 +120,8 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, heads: int, *, context: int = 0, depth: int = 1) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
         self.modulation1 = Modulation(context, width, last=True)
         self.modulation2 = Modulation(context, width, last=True)
         self.qkv = nn.Linear(width, 3 * width)
@@ -107,17 +129,25 @@ class TransformerBlock(nn.Module):
         self.wide = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
         for linear in (self.mix, self.narrow):
-            linear.weight.data.mul_(1 / math.sqrt(2 * depth))  # depth shall not change the variance at the start
+            linear.weight.data.mul_(
+                1 / math.sqrt(2 * depth)
+            )  # depth shall not change the variance at the start
 
-    def forward(self, h: Tensor, angles: Tensor, hidden: Tensor | None, context: Tensor | None) -> Tensor:
+    def forward(
+        self, h: Tensor, angles: Tensor, hidden: Tensor | None, context: Tensor | None
+    ) -> Tensor:
         """The stream (B, L, W) after this block; `hidden` is True where a query must not look."""
         q, k, v = self.project(h, angles, context)
         return self.rest(h, attend(q, k, v, hidden), context)
 
-    def project(self, h: Tensor, angles: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, h: Tensor, angles: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, N, L, D), the first two turned by the `angles` (L, D) of their steps."""
         u = self.qkv(self.modulation1(self.norm1(h), context))
-        q, k, v = u.view(*h.shape[:2], 3, self.heads, h.shape[2] // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = u.view(*h.shape[:2], 3, self.heads, h.shape[2] // self.heads).permute(
+            2, 0, 3, 1, 4
+        )
         return turned(q, angles), turned(k, angles), v
 
     def rest(self, h: Tensor, mixed: Tensor, context: Tensor | None) -> Tensor:
@@ -158,11 +188,15 @@ class SequenceStepper(Stepper):
 
     def __init__(self, net: Sequence, rows: int, context: Tensor | None) -> None:
         super().__init__(net.head)
-        self._net, self._context, self._rows, self._step = net, context, rows, 0
+        self._net = net
+        self._context = context
+        self._rows = rows
+        self._step = 0
         self._caches = [_KeyValues() for _ in net.blocks]
 
     def _advance(self, place: Tensor | None) -> Tensor:
-        net, start = self._net, self._net.start
+        net = self._net
+        start = self._net.start
         x = start.expand(self._rows, -1) if place is None else place  # type: ignore[union-attr]
         h, angles = net._entered(x[:, None], self._step)
         for block, cache in zip(net.blocks, self._caches, strict=True):

@@ -81,10 +81,15 @@ class Timed(nn.Module):
         fade: bool = False,
     ) -> None:
         super().__init__()
-        self.shape, self.per, self.fade, self.body = shape, per, fade, body
+        self.shape = shape
+        self.per = per
+        self.fade = fade
+        self.body = body
         self.size = min(width, 64)
         self.time = nn.Sequential(
-            Fourier(2 * frequencies, low=0.0625, high=high), nn.Linear(2 * frequencies, self.size), nn.SiLU()
+            Fourier(2 * frequencies, low=0.0625, high=high),
+            nn.Linear(2 * frequencies, self.size),
+            nn.SiLU(),
         )
         self.longest = shape[0] if ragged and body == "mlp" else 0
         side = self.size + context + (1 if self.longest else 0)
@@ -93,17 +98,29 @@ class Timed(nn.Module):
     def forward(self, x: Tensor, level: Tensor, told: Told) -> Tensor:
         """The outputs for x at a level of noise."""
         h = x if self.per > 1 else x.unsqueeze(-1)
-        h = h if told.present is None else h * told.present.unsqueeze(-1)
+        if told.present is not None:
+            h = h * told.present.unsqueeze(-1)
         side = [self.time(level)]
         side += [] if told.vector is None else [told.vector]
-        side += [(told.length / self.longest).to(x)[:, None]] if self.longest and told.length is not None else []
+        side += (
+            [(told.length / self.longest).to(x)[:, None]]
+            if self.longest and told.length is not None
+            else []
+        )
         y = self.net(h, torch.cat(side, -1), told.length)
         y = y.reshape(x.shape)
-        return y * self._fading(level).reshape(-1, *[1] * (x.dim() - 1)) if self.fade else y
+        if self.fade:
+            return y * self._fading(level).reshape(-1, *[1] * (x.dim() - 1))
+        return y
 
     def _fading(self, level: Tensor) -> Tensor:
         """The factor r / sqrt(r^2 + HALF_NOISE^2), without overflow."""
-        return torch.exp(-0.5 * torch.nn.functional.softplus(2 * (torch.log(level.new_tensor(HALF_NOISE)) - 4 * level)))
+        return torch.exp(
+            -0.5
+            * torch.nn.functional.softplus(
+                2 * (torch.log(level.new_tensor(HALF_NOISE)) - 4 * level)
+            )
+        )
 
 
 class _Flat(nn.Module):
@@ -112,7 +129,9 @@ class _Flat(nn.Module):
     def __init__(self, shape: tuple[int, ...], per: int, width: int, depth: int, side: int) -> None:
         super().__init__()
         numbers = torch.Size(shape).numel() * per
-        self.net = MLP(numbers, numbers, hidden=(width,) * depth, context=side, residual=True, zero=True)
+        self.net = MLP(
+            numbers, numbers, hidden=(width,) * depth, context=side, residual=True, zero=True
+        )
 
     def forward(self, h: Tensor, side: Tensor, length: Tensor | None) -> Tensor:
         return self.net(h.flatten(1), side)
@@ -124,7 +143,9 @@ class _Plane(nn.Module):
     def __init__(self, shape: tuple[int, ...], per: int, width: int, depth: int, side: int) -> None:
         super().__init__()
         channels = shape[0] * per
-        self.net = UNet((channels, *shape[1:]), channels, width=width, blocks=depth, context=side, zero=True)
+        self.net = UNet(
+            (channels, *shape[1:]), channels, width=width, blocks=depth, context=side, zero=True
+        )
 
     def forward(self, h: Tensor, side: Tensor, length: Tensor | None) -> Tensor:
         y = self.net(h.movedim(-1, 2).flatten(1, 2), None, side)

@@ -7,7 +7,17 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from likeness.core.errors import BadConfig
-from likeness.nets.conv import Block, Grow, Shrink, Size, channels_last, convolution, group_norm, plane, pyramid
+from likeness.nets.conv import (
+    Block,
+    Grow,
+    Shrink,
+    Size,
+    channels_last,
+    convolution,
+    group_norm,
+    plane,
+    pyramid,
+)
 from likeness.nets.embed import matched
 
 
@@ -31,7 +41,9 @@ class Attention(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """`h` after every pixel has looked at all others."""
         B, C, H, W = h.shape
-        u = self.qkv(self.norm(h).permute(0, 2, 3, 1)).view(B, H * W, 3, self.heads, C // self.heads)
+        u = self.qkv(self.norm(h).permute(0, 2, 3, 1)).view(
+            B, H * W, 3, self.heads, C // self.heads
+        )
         q, k, v = u.permute(2, 0, 3, 1, 4).reshape(3, B * self.heads, H * W, C // self.heads)
         weights = torch.bmm(q, k.transpose(1, 2)).div(math.sqrt(C // self.heads)).softmax(-1)
         mixed = torch.bmm(weights.to(v.dtype), v).view(B, self.heads, H * W, -1).transpose(1, 2)
@@ -65,7 +77,10 @@ class UNet(nn.Module):
         zero: bool = False,
     ) -> None:
         super().__init__()
-        self.plane, self.outputs, self.time, self.context = plane(shape), outputs, time, context
+        self.plane = plane(shape)
+        self.outputs = outputs
+        self.time = time
+        self.context = context
         sizes = pyramid(self.plane[1:], len(mults) - 1, smallest=2)
         widths = [width * m for m in mults[: len(sizes)]]
         size = 4 * width if time or context else 0
@@ -74,10 +89,14 @@ class UNet(nn.Module):
         self.stem = convolution(self.plane[0], widths[0], sizes[0])
 
         def block(inputs: int, outputs: int, where: Size) -> Block:
-            return Block(inputs, outputs, where, context=size, norm=norm, depth=2 * blocks * len(sizes) + 1)
+            return Block(
+                inputs, outputs, where, context=size, norm=norm, depth=2 * blocks * len(sizes) + 1
+            )
 
-        self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
-        self.up, self.grow = nn.ModuleList(), nn.ModuleList()
+        self.down = nn.ModuleList()
+        self.shrink = nn.ModuleList()
+        self.up = nn.ModuleList()
+        self.grow = nn.ModuleList()
         for i, (here, w) in enumerate(zip(sizes, widths, strict=True)):
             self.down.append(nn.ModuleList(block(w, w, here) for _ in range(blocks)))
             self.up.append(nn.ModuleList(block(w if j else 2 * w, w, here) for j in range(blocks)))
@@ -92,9 +111,13 @@ class UNet(nn.Module):
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, t_features: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t_features: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
         """The outputs for `x` at the time that `t_features` describe."""
-        emb = self._embedding(matched(t_features, self.time, "time"), matched(context, self.context))
+        emb = self._embedding(
+            matched(t_features, self.time, "time"), matched(context, self.context)
+        )
         h = channels_last(self.stem(x.reshape(-1, *self.plane)))
         bridges = []
         for i, blocks in enumerate(self.down):
@@ -103,7 +126,8 @@ class UNet(nn.Module):
         h = self.middle(self.attention(h), emb)
         for i in reversed(range(len(self.up))):
             h = _through(self.up[i], torch.cat([h, bridges[i]], 1), emb)
-            h = self.grow[i - 1](h) if i else h
+            if i:
+                h = self.grow[i - 1](h)
         return self.last(silu(self.norm(h))).reshape(len(x), self.outputs, *x.shape[2:])
 
     def _embedding(self, t_features: Tensor | None, context: Tensor | None) -> Tensor | None:
@@ -112,7 +136,9 @@ class UNet(nn.Module):
             for linear, value in ((self.embed_time, t_features), (self.embed_context, context))
             if linear is not None and value is not None
         ]
-        return silu(sum(both[1:], both[0])) if both else None
+        if both:
+            return silu(sum(both[1:], both[0]))
+        return None
 
 
 def _through(blocks: nn.Module, h: Tensor, emb: Tensor | None) -> Tensor:

@@ -91,7 +91,9 @@ def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
     cdf = open_unit(log_p.exp().cumsum(-1)[..., :-1])
     odds = torch.logit(open_unit(u)).unsqueeze(-1) - torch.logit(cdf)
     above = torch.sigmoid(odds / temperature)
-    edges = torch.cat([torch.ones_like(above[..., :1]), above, torch.zeros_like(above[..., :1])], -1)
+    edges = torch.cat(
+        [torch.ones_like(above[..., :1]), above, torch.zeros_like(above[..., :1])], -1
+    )
     if above.shape[-1] == 0:
         return torch.ones_like(log_p.expand(*u.shape, 1))
     return edges[..., :-1] - edges[..., 1:]

@@ -28,7 +28,10 @@ def log_density(x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = N
         factor = torch.linalg.cholesky(cov)
         u = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
         return -0.5 * (u.square().sum(0) + x.shape[-1] * LOG_2PI) - factor.diagonal().log().sum()
-    known = torch.ones_like(x, dtype=torch.bool) if present is None else present
+    if present is None:
+        known = torch.ones_like(x, dtype=torch.bool)
+    else:
+        known = present
     parts = [_masked_density(*part) for part in _chunks(x, mean, cov, known)]
     return torch.cat(parts)
 
@@ -54,7 +57,9 @@ def conditional_mean(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Ten
 
 def _regress(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
     residual = ((x - mean) * known)[..., None]
-    solved = torch.cholesky_solve(residual, torch.linalg.cholesky(masked(cov, known))) * known[..., None]
+    solved = (
+        torch.cholesky_solve(residual, torch.linalg.cholesky(masked(cov, known))) * known[..., None]
+    )
     shift = (cov @ solved).squeeze(-1)
     return torch.where(known, x, mean + shift)
 
@@ -71,19 +76,25 @@ def conditional_draw(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal
     return torch.cat([_regress(xs, zs, cs, ks) for xs, zs, cs, ks in _chunks(x, z, cov, known)])
 
 
-def moments(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def moments(
+    x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weighted sums of E[x] (D,) and E[x x'] (D, D) given what is known in each row, under one mean and covariance.
 
     Rows of one pattern share their regression, so that many rows with few patterns cost little.
     """
     patterns, of = known.unique(dim=0, return_inverse=True)
     groups = of.argsort().split(of.bincount(minlength=len(patterns)).tolist())
-    first, second = x.new_zeros(x.shape[-1]), x.new_zeros(x.shape[-1], x.shape[-1])
-    for part, places in zip(_split(patterns, x), _split(torch.arange(len(patterns)), x), strict=True):
+    first = x.new_zeros(x.shape[-1])
+    second = x.new_zeros(x.shape[-1], x.shape[-1])
+    for part, places in zip(
+        _split(patterns, x), _split(torch.arange(len(patterns)), x), strict=True
+    ):
         gain, left = _regression(cov, part)
         for i, place in enumerate(places.tolist()):
             own = groups[place]
-            w, filled = weight[own], mean + ((x[own] - mean) * part[i]) @ gain[i]
+            w = weight[own]
+            filled = mean + ((x[own] - mean) * part[i]) @ gain[i]
             first += (w[:, None] * filled).sum(0)
             second += (w[:, None] * filled).T @ filled + left[i] * w.sum()
     return first, second
@@ -96,7 +107,9 @@ def _regression(cov: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return gain, left * (~known[:, :, None] & ~known[:, None, :])
 
 
-def _chunks(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _chunks(
+    x: Tensor, mean: Tensor, cov: Tensor, known: Tensor
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     means = _split(mean.expand_as(x), x)
     covs = _split(cov, x) if cov.dim() == 3 else [cov] * len(means)
     return list(zip(_split(x, x), means, covs, _split(known, x), strict=True))

@@ -6,9 +6,12 @@ from functools import cache
 
 import torch
 
-KEPT, MOST = 1 << 20, 1 << 24  # numbers of an array that is kept with others of its size, and at most
+KEPT = 1 << 20  # numbers of an array that is kept with others of its size, and at most
+MOST = 1 << 24
 WALK = 256  # rows from which steps taken one after the other cost what their arithmetic costs
-LARGEST = 2**25 - 2**16  # bytes; the largest block that glibc learns from is 32 MiB, its own bookkeeping included
+LARGEST = (
+    2**25 - 2**16
+)  # bytes; the largest block that glibc learns from is 32 MiB, its own bookkeeping included
 
 
 @cache

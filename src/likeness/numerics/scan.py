@@ -12,8 +12,10 @@ def scanned(given: Tensor, start: Tensor, gain: Tensor) -> Tensor:
     """
     z = given.clone()
     z[0] += start @ gain
-    power, reach = gain, 1
+    power = gain
+    reach = 1
     while reach < len(z) and bool(power.any()):
         z[reach:] += z[:-reach] @ power
-        power, reach = power @ power, 2 * reach
+        power = power @ power
+        reach = 2 * reach
     return z

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 
-def bisect(increasing: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def bisect(
+    increasing: Callable[[Tensor], Tensor], target: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
     """Where an increasing function reaches `target`, between `low` and `high`, to the last bit of the midpoint."""
     for _ in range(52 if low.dtype == torch.float64 else 28):
         middle = 0.5 * (low + high)
         under = increasing(middle) < target
-        low, high = torch.where(under, middle, low), torch.where(under, high, middle)
+        low = torch.where(under, middle, low)
+        high = torch.where(under, high, middle)
     return 0.5 * (low + high)
 
 
@@ -21,11 +24,15 @@ def highest(height: Callable[[Tensor], Tensor], grid: Tensor) -> Tensor:
     """Where a function of (..., n) is highest: at the best of points (..., n, P), or near it by a search of thirds."""
     grid = grid.sort(-1).values
     best = height(grid.movedim(-1, 0)).argmax(0).unsqueeze(-1)
-    left, right = (grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1))
+    left, right = (
+        grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1)
+    )
     for _ in range(40):
         third = (right - left) / 3
-        a, b = left + third, right - third
+        a = left + third
+        b = right - third
         rises = height(a) < height(b)
-        left, right = torch.where(rises, a, left), torch.where(rises, right, b)
+        left = torch.where(rises, a, left)
+        right = torch.where(rises, right, b)
     ends = torch.stack([grid.gather(-1, best).squeeze(-1), 0.5 * (left + right)])
     return ends.gather(0, height(ends).argmax(0, keepdim=True)).squeeze(0)

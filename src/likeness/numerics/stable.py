@@ -30,10 +30,14 @@ def log_interval(centre: Tensor, half: Tensor) -> Tensor:
     """
     c = centre.abs()
     narrow = half < torch.finfo(half.dtype).eps ** (1 / 3)
-    wide, thin = torch.where(narrow, 1.0, half), torch.where(narrow, half, 1e-3)
-    low, high = c - wide, c + wide
-    near, beyond = low.abs(), low > 0
-    scaled, other = torch.special.erfcx(near * _ROOT_HALF), torch.special.erfcx(high * _ROOT_HALF)
+    wide = torch.where(narrow, 1.0, half)
+    thin = torch.where(narrow, half, 1e-3)
+    low = c - wide
+    high = c + wide
+    near = low.abs()
+    beyond = low > 0
+    scaled = torch.special.erfcx(near * _ROOT_HALF)
+    other = torch.special.erfcx(high * _ROOT_HALF)
     tail = scaled - torch.exp(-2 * c * wide) * other  # (high^2 - near^2) / 2 = 2 c h
     around = 2 - torch.exp(-0.5 * near.square()) * scaled - torch.exp(-0.5 * high.square()) * other
     mass = torch.where(beyond, tail, around)
@@ -67,4 +71,6 @@ def product(x: Tensor, w: Tensor) -> Tensor:
     take none, keep the product whose bits do not depend on how many rows there are.
     """
     side_by_side = torch.is_grad_enabled() and w.shape[1] <= NARROW
-    return (w.T.contiguous() @ x.T).T if side_by_side else x @ w
+    if side_by_side:
+        return (w.T.contiguous() @ x.T).T
+    return x @ w

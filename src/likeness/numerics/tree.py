@@ -25,9 +25,12 @@ def aligned(place: Tensor, size: int, kind: Tensor | None = None) -> tuple[list[
         The rows of each tile, int64 (size,), and where in all tiles each row stands, int64 (rows,).
     """
     slot = place % size
-    kind = torch.zeros_like(slot) if kind is None else kind
+    if kind is None:
+        kind = torch.zeros_like(slot)
     turn = _turns(kind * size + slot)
-    tiles = torch.zeros(int(kind.max()) + 1, dtype=turn.dtype).scatter_reduce(0, kind, turn + 1, "amax")
+    tiles = torch.zeros(int(kind.max()) + 1, dtype=turn.dtype).scatter_reduce(
+        0, kind, turn + 1, "amax"
+    )
     tile = tiles.cumsum(0)[kind] - tiles[kind] + turn
     table = torch.full((int(tiles.sum()), size), -1)
     table[tile, slot] = torch.arange(len(place))
@@ -67,5 +70,7 @@ def _zip(parts: list[Any], f: Callable[[list[Tensor]], Tensor]) -> Any:
     if isinstance(head, tuple):
         return tuple(_zip(list(ps), f) for ps in zip(*parts, strict=True))
     if is_dataclass(head) and not isinstance(head, type):
-        return type(head)(**{x.name: _zip([getattr(p, x.name) for p in parts], f) for x in fields(head)})
+        return type(head)(
+            **{x.name: _zip([getattr(p, x.name) for p in parts], f) for x in fields(head)}
+        )
     return head

@@ -52,7 +52,8 @@ def tabulate(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
         The U distinct values in order (U,), and the table (K, M, U).
     """
     values, code = torch.unique(x, return_inverse=True)
-    u, m = len(values), x.shape[1]
+    u = len(values)
+    m = x.shape[1]
     cell = (code + u * torch.arange(m, device=x.device))[present]
     row = torch.arange(x.shape[0], device=x.device).unsqueeze(-1).expand_as(x)[present]
     rows = [torch.bincount(cell, weights=w[row], minlength=m * u) for w in weight.T]

@@ -62,19 +62,30 @@ def register(card: Card) -> Callable[[M], M]:
 def build_index() -> dict[str, dict[str, Any]]:
     """What the shipped index should hold, from the families themselves."""
     load_all()
-    return {n: entry(n) for n in sorted(FAMILIES) if FAMILIES[n].__module__.startswith("likeness.families.")}
+    return {
+        n: entry(n)
+        for n in sorted(FAMILIES)
+        if FAMILIES[n].__module__.startswith("likeness.families.")
+    }
 
 
 def entry(name: str) -> dict[str, Any]:
     """What an index holds of one family: its card, its module, its options."""
     chosen = family(name)
-    return {"card": asdict(CARDS[name]), "module": chosen.__module__, "options": _fields(chosen.Config)}
+    return {
+        "card": asdict(CARDS[name]),
+        "module": chosen.__module__,
+        "options": _fields(chosen.Config),
+    }
 
 
 def _fields(config: type[Config]) -> list[dict[str, Any]]:
     rows = []
     for name, info in config.model_fields.items():
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        if isinstance(info.json_schema_extra, dict):
+            extra = info.json_schema_extra
+        else:
+            extra = {}
         default = json.loads(json.dumps(info.default, default=str))
         kind = str(info.annotation).replace("typing.", "").replace("<class '", "").replace("'>", "")
         rows.append(
@@ -108,7 +119,8 @@ def family(name: str) -> type[Model]:
     names = sorted({*known, *FAMILIES})
     near = difflib.get_close_matches(name, names, n=1)
     raise BadConfig(
-        f"there is no family {name!r}", do=f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(names)}"
+        f"there is no family {name!r}",
+        do=f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(names)}",
     )
 
 
@@ -123,7 +135,12 @@ def load_all() -> dict[str, type[Model]]:
 
 
 def build(
-    name: str, options: dict[str, Any] | Config, space: Space, given_space: Space | None = None, *, seed: int = 0
+    name: str,
+    options: dict[str, Any] | Config,
+    space: Space,
+    given_space: Space | None = None,
+    *,
+    seed: int = 0,
 ) -> Model:
     """A new model of a family, its initial weights a function of `seed` alone.
 
@@ -133,7 +150,10 @@ def build(
     import torch  # not needed to list families or check their options
 
     chosen = family(name)
-    config = options if isinstance(options, chosen.Config) else chosen.Config.parse(dict(options))
+    if isinstance(options, chosen.Config):
+        config = options
+    else:
+        config = chosen.Config.parse(dict(options))
     answer = chosen.accepts(config, space, given_space)
     if not answer:
         raise BadConfig(f"{name} does not take these data: {answer.why}")
@@ -161,9 +181,14 @@ def name_of(config: Config) -> str:
 
 
 def _dump_nested(config: Config | None) -> dict[str, Any] | None:
-    return None if config is None else {"family": name_of(config), **json.loads(config.model_dump_json())}
+    if config is None:
+        return None
+    return {"family": name_of(config), **json.loads(config.model_dump_json())}
 
 
 FamilyConfig = Annotated[
-    Any, BeforeValidator(_parse_nested), PlainSerializer(_dump_nested), WithJsonSchema({"x-family": True})
+    Any,
+    BeforeValidator(_parse_nested),
+    PlainSerializer(_dump_nested),
+    WithJsonSchema({"x-family": True}),
 ]

@@ -23,7 +23,9 @@ from likeness.core.space import Space
 from likeness.core.words import copies_in_words
 
 FORMAT = 1
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "card.md"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+CARD = "card.md"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -45,7 +47,9 @@ def write_atomic(path: Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise LikenessError(
-            f"nothing was written: {reason.lower()}", where=str(path), do="free some room or choose another place"
+            f"nothing was written: {reason.lower()}",
+            where=str(path),
+            do="free some room or choose another place",
         ) from error
 
 
@@ -76,10 +80,14 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise BadStore(
-            "the file is truncated or not a saved model", where=str(path), do="save or train it again"
+            "the file is truncated or not a saved model",
+            where=str(path),
+            do="save or train it again",
         ) from error
     if meta.get("sha256") != digest(tensors):
-        raise BadStore("the file was changed after it was saved", where=str(path), do="save or train it again")
+        raise BadStore(
+            "the file was changed after it was saved", where=str(path), do="save or train it again"
+        )
     facts: dict[str, Any] = json.loads(meta["facts"])
     return tensors, facts
 
@@ -101,7 +109,9 @@ def describe(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
         "name": registry.name_of(model.config),
         **model.config.sections(),
         "space": json.loads(model.space.to_json()),
-        "given_space": None if model.given_space is None else json.loads(model.given_space.to_json()),
+        "given_space": None
+        if model.given_space is None
+        else json.loads(model.given_space.to_json()),
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         **facts,
@@ -147,7 +157,9 @@ def open_model(path: str | Path) -> Model:
     state, _ = unpack(folder / WEIGHTS)
     if digest(state) != config["weights"]:
         raise BadStore(
-            "the weights are not those that the config was saved with", where=str(folder), do="save it again"
+            "the weights are not those that the config was saved with",
+            where=str(folder),
+            do="save it again",
         )
     model = model.to(getattr(torch, config["dtype"]))
     load_state(model, state, str(folder))
@@ -165,11 +177,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json, checked against its own digest."""
     path = folder / CONFIG
     if not path.exists():
-        raise BadStore("this is not a saved model: it has no config.json", where=str(folder), do="check the path")
+        raise BadStore(
+            "this is not a saved model: it has no config.json",
+            where=str(folder),
+            do="check the path",
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadStore("config.json is not JSON", where=str(path), do="save the model again") from error
+        raise BadStore(
+            "config.json is not JSON", where=str(path), do="save the model again"
+        ) from error
     config: dict[str, Any] = found if isinstance(found, dict) else {}
     if config.get("format") != FORMAT:
         raise BadStore(
@@ -178,7 +196,9 @@ def read_config(folder: Path) -> dict[str, Any]:
             do="use the version that wrote it",
         )
     if config.get("digest") != _config_digest(config):
-        raise BadStore("config.json was changed after it was saved", where=str(path), do="save the model again")
+        raise BadStore(
+            "config.json was changed after it was saved", where=str(path), do="save the model again"
+        )
     return config
 
 
@@ -196,11 +216,15 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise BadStore("the weights do not fit the config", where=where, do="save the model again") from error
+        raise BadStore(
+            "the weights do not fit the config", where=where, do="save the model again"
+        ) from error
 
 
 def _copies(config: dict[str, Any]) -> list[str]:
-    return [f"- {copies_in_words(config['copies'])}"] if config.get("copies") else []
+    if config.get("copies"):
+        return [f"- {copies_in_words(config['copies'])}"]
+    return []
 
 
 CARD_PARTS: list[Callable[[Model, dict[str, Any]], str]] = []
@@ -210,13 +234,32 @@ def card(model: Model, config: dict[str, Any]) -> str:
     """The model card: what it is, what it was fitted to, what it can answer, with which reference."""
     about = registry.CARDS[config["name"]]
     verbs = []
-    for verb in ("sample", "log_prob", "complete", "mode", "encode", "decode", "classify", "anomaly_score"):
+    for verb in (
+        "sample",
+        "log_prob",
+        "complete",
+        "mode",
+        "encode",
+        "decode",
+        "classify",
+        "anomaly_score",
+    ):
         answer = model.support(verb)
         verbs.append(f"| {verb} | {', '.join(answer.routes) if answer else 'no: ' + answer.why} |")
     lines = [
-        f"# {about.title}", "", f"{about.summary} ({about.reference}, {about.year})", "",
-        f"- over {model.space.measure}, shape {model.space.shape}", f"- {model.count():,} parameters",
-        *[f"- {remark}" for remark in config.get("remarks", ())], *_copies(config), "",
-        "| question | answered by |", "|---|---|", *verbs, "", *[part(model, config) for part in CARD_PARTS],
-    ]  # fmt: skip
+        f"# {about.title}",
+        "",
+        f"{about.summary} ({about.reference}, {about.year})",
+        "",
+        f"- over {model.space.measure}, shape {model.space.shape}",
+        f"- {model.count():,} parameters",
+        *[f"- {remark}" for remark in config.get("remarks", ())],
+        *_copies(config),
+        "",
+        "| question | answered by |",
+        "|---|---|",
+        *verbs,
+        "",
+        *[part(model, config) for part in CARD_PARTS],
+    ]
     return "\n".join(lines) + "\n"

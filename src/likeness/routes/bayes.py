@@ -19,9 +19,8 @@ def _refuse(law: Law) -> str | None:
         return None
     if given is not None and given.shape == (1,) and given.variables[0].type == "ordinal":
         name = entry_names(given, "given")[0]
-        return (
-            f"classes need a nominal `given`, and {name!r} has ordered levels: fit with columns={{{name!r}: 'nominal'}}"
-        )
+        advice = f"fit with columns={{{name!r}: 'nominal'}}"
+        return f"classes need a nominal `given`, and {name!r} has ordered levels: {advice}"
     return "classes need a nominal `given` of one entry: fit with given=labels"
 
 
@@ -30,13 +29,17 @@ def bayes_rule(law: Law, question: Question) -> Posterior:
     """Log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
     assert law.given_space is not None
     assert question.prior is not None
-    batch, classes = question.batch, law.given_space.label or 0
+    batch = question.batch
+    classes = law.given_space.label or 0
     scores = []
     for y in range(classes):
         given = Batch(batch.x.new_full((len(batch), 1), float(y)), index=batch.ids)
         under = replace(batch, given=given)
         scores.append(law._score(under, question.noise, question.effort, question.settings))
     joint = torch.stack([s.value for s in scores], -1) + question.prior.log()
-    kind = Kind.EXACT if all(s.kind is Kind.EXACT for s in scores) else Kind.ESTIMATE
+    if all(s.kind is Kind.EXACT for s in scores):
+        kind = Kind.EXACT
+    else:
+        kind = Kind.ESTIMATE
     labels = getattr(law.given_space.variables[0], "labels", None)
     return Posterior(joint.log_softmax(-1), kind, f"Bayes' rule, {scores[0].how}", labels)

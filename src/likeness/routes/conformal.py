@@ -29,7 +29,10 @@ def conformal(law: Law, question: Question) -> Tensor:
     if law.given_space is None:
         return among
     given = question.batch.given
-    blank = torch.ones_like(scores, dtype=torch.bool) if given is None else ~given.present.flatten(1).any(-1)
+    if given is None:
+        blank = torch.ones_like(scores, dtype=torch.bool)
+    else:
+        blank = ~given.present.flatten(1).any(-1)
     if not bool(blank.any()):
         return among
     return torch.where(blank, _rank(law.held_out_alone, scores), among)  # type: ignore[attr-defined]

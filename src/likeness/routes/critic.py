@@ -11,7 +11,9 @@ from likeness.core.routes import Question, route
 
 
 def _refuse(law: Law) -> str | None:
-    return None if law.has("_critic_score") else "it has no critic"
+    if law.has("_critic_score"):
+        return None
+    return "it has no critic"
 
 
 @route("anomaly_score", "critic's score", kind=Kind.ESTIMATE, refuse=_refuse, rank=1)

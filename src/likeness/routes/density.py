@@ -16,13 +16,20 @@ def improbability(law: Law, question: Question) -> Tensor:
     return -law._score(question.batch, question.noise, question.effort, question.settings).value
 
 
-@route("anomaly_map", "-log p of an entry given the others", needs=("log_prob",), kind=Kind.EXACT, rank=1)
+@route(
+    "anomaly_map",
+    "-log p of an entry given the others",
+    needs=("log_prob",),
+    kind=Kind.EXACT,
+    rank=1,
+)
 def conditional_improbability(law: Law, question: Question) -> Tensor:
     """-log p(x_i | x_-i) = log p(x_-i) - log p(x) for every entry, (B, *E); 0 where hidden."""
     batch = question.batch
     asked = (question.noise, question.effort, question.settings)
     whole = law._score(batch, *asked).value
-    flat, present = batch.x.flatten(1), batch.present.flatten(1)
+    flat = batch.x.flatten(1)
+    present = batch.present.flatten(1)
     columns = []
     for i in range(flat.shape[1]):
         hidden = torch.zeros_like(present)

@@ -75,7 +75,10 @@ def _table(law: Law, question: Question) -> list[Pattern]:
     holes = question.batch.holes
     patterns, of = holes.flatten(1).unique(dim=0, return_inverse=True)
     each = [torch.nonzero(of == k).flatten() for k in range(len(patterns))]
-    return [_scored(law, question, rows, h.reshape(holes.shape[1:])) for rows, h in zip(each, patterns, strict=True)]
+    return [
+        _scored(law, question, rows, h.reshape(holes.shape[1:]))
+        for rows, h in zip(each, patterns, strict=True)
+    ]
 
 
 def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Pattern:
@@ -83,19 +86,29 @@ def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Patter
     states = states_of(law, holes)
     assert states is not None
     noise = replace(question.noise, draw=0)  # one table for all draws
-    share, effort = -(-question.settings.particles // len(states)), question.effort
-    settings = question.settings.model_copy(update={"strict": False})  # the rows of a tile have their slots already
+    share = -(-question.settings.particles // len(states))
+    effort = question.effort
+    settings = question.settings.model_copy(
+        update={"strict": False}
+    )  # the rows of a tile have their slots already
 
     def score(part: Tensor, of: Tensor) -> Scored:
         full = _filled(question.batch, part, holes, of)
         return law._score(full, noise[part.repeat_interleave(len(of))], effort, settings)
 
-    if effort is None and share > law.default_effort and score(rows[:1], states[:1]).kind is not Kind.EXACT:
+    if (
+        effort is None
+        and share > law.default_effort
+        and score(rows[:1], states[:1]).kind is not Kind.EXACT
+    ):
         effort = share  # so that what is picked follows the law
     size = max(1, question.settings.rows // len(states))
     found = Scored.cat([score(part, states) for part in rows.split(size)])
     shape = (len(rows), len(states))
-    stderr = None if found.stderr is None else found.stderr.reshape(shape)
+    if found.stderr is None:
+        stderr = None
+    else:
+        stderr = found.stderr.reshape(shape)
     return Pattern(rows, holes, states, found.value.reshape(shape), stderr, found.kind)
 
 
@@ -107,15 +120,21 @@ def few(law: Law, batch: Batch) -> bool:
 def summed(law: Law, question: Question) -> Scored:
     """Log of the sum of p over all states of the holes, exact where p is."""
     patterns = _table(law, question)
-    value = torch.empty(len(question.batch), dtype=patterns[0].value.dtype, device=patterns[0].value.device)
+    value = torch.empty(
+        len(question.batch), dtype=patterns[0].value.dtype, device=patterns[0].value.device
+    )
     for p in patterns:
         value[p.rows] = torch.logsumexp(p.value, -1)
-    return Scored(value, weakest(patterns), f"summed over {max(len(p.states) for p in patterns)} states")
+    return Scored(
+        value, weakest(patterns), f"summed over {max(len(p.states) for p in patterns)} states"
+    )
 
 
 def drawn(law: Law, question: Question) -> Completed:
     """Draws of the holes from their exact conditional, by inverse CDF."""
-    patterns, n, batch = _table(law, question), question.n, question.batch
+    patterns = _table(law, question)
+    n = question.n
+    batch = question.batch
     u = question.noise.draws(n).uniform("state", 1).reshape(n, len(batch))
     x = batch.x.repeat(n, *[1] * batch.x.dim()).reshape(n, *batch.x.shape).clone()
     size = batch.x.new_ones(len(batch))
@@ -146,7 +165,10 @@ def best(law: Law, question: Question) -> Mode:
         filled = x[p.rows]
         filled[:, p.holes] = p.states[p.value.argmax(-1)].to(x.dtype)
         x[p.rows] = filled
-    kind = Kind.EXACT if weakest(patterns) is Kind.EXACT else Kind.ESTIMATE
+    if weakest(patterns) is Kind.EXACT:
+        kind = Kind.EXACT
+    else:
+        kind = Kind.ESTIMATE
     return Mode(question.batch.with_x(x), kind, "enumerated")
 
 

@@ -16,17 +16,22 @@ from likeness.numerics.resampling import effective_size, multinomial
 
 
 def _refuse(law: Law) -> str | None:
-    return None if law.filler is not None else "it has no simple law to propose holes from"
+    if law.filler is not None:
+        return None
+    return "it has no simple law to propose holes from"
 
 
 def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Completed:
     """N draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
-    n, rows = question.n, x.shape[1]
+    n = question.n
+    rows = x.shape[1]
     u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)
     chosen = multinomial(log_weight, u)
     drawn = x[chosen, torch.arange(rows, device=x.device)]
     size = effective_size(log_weight)
-    return Completed(drawn, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE)
+    return Completed(
+        drawn, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE
+    )
 
 
 def cloud(noise: Noise, count: int) -> Noise:
@@ -39,12 +44,16 @@ def particles(law: Law, question: Question) -> Completed:
     """Sampling-importance-resampling with weights p(x) / q(holes | observed) (Rubin 1987)."""
     assert law.filler is not None
     count = question.settings.particles
-    many, noise = question.batch.repeat(count), cloud(question.noise, count)
+    many = question.batch.repeat(count)
+    noise = cloud(question.noise, count)
     inside, correction, _ = law._inside(many, noise)
     filled, minus_log_q = law.filler.fill(inside, noise)
     scored = law._log_prob(_given(filled, inside), noise, 1, question.settings)
     weight = (scored.value + minus_log_q + correction).reshape(count, -1)
-    x = filled.x if law.preprocessor is None else law.preprocessor.inverse(filled.x)
+    if law.preprocessor is None:
+        x = filled.x
+    else:
+        x = law.preprocessor.inverse(filled.x)
     return resampled(x.reshape(count, -1, *x.shape[1:]), weight, question, "weighted particles")
 
 

@@ -12,7 +12,8 @@ from likeness.core.routes import Question, route
 
 def _error(law: Law, question: Question) -> Tensor:
     def error(rows: Places) -> Tensor:
-        batch, noise = question.batch[rows], question.noise[rows]
+        batch = question.batch[rows]
+        noise = question.noise[rows]
         inside, _, _ = law._inside(batch, noise)
         code = law._encode(inside, noise, question.effort, question.settings)
         back = law._decode(code.mode, inside.given, batch.ids).mean
@@ -21,13 +22,21 @@ def _error(law: Law, question: Question) -> Tensor:
     return law._tiled(question.batch.ids, question.settings, error, alike=question.batch)
 
 
-@route("anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2)
+@route(
+    "anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2
+)
 def reconstruction(law: Law, question: Question) -> Tensor:
     """|x - decode(encode(x))|^2 over what is observed, in squared data units, (B,)."""
     return _error(law, question).flatten(1).sum(-1)
 
 
-@route("anomaly_map", "reconstruction error of an entry", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2)
+@route(
+    "anomaly_map",
+    "reconstruction error of an entry",
+    needs=("encode", "decode"),
+    kind=Kind.ESTIMATE,
+    rank=2,
+)
 def reconstruction_map(law: Law, question: Question) -> Tensor:
     """The squared reconstruction error of every entry, (B, *E)."""
     return _error(law, question)

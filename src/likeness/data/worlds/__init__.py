@@ -29,13 +29,17 @@ def world(name: str, **options: Any) -> World:
     known = list(inspect.signature(make).parameters)
     for option in options:
         if option not in known:
-            raise BadConfig(f"the world {name} has no option {option!r}", do=_nearest(option, known))
+            raise BadConfig(
+                f"the world {name} has no option {option!r}", do=_nearest(option, known)
+            )
     return make(**options)
 
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"choose among {', '.join(known) or 'none'}"
 
 
 __all__ = ["WORLDS", "ClassWorld", "Condition", "World", "world"]

@@ -54,7 +54,11 @@ class World(Law):
         blind: str | None = None,
     ) -> None:
         super().__init__(space, given_space)
-        self.name, self.method, self.lengths, self.hidden, self.blind = name, method, lengths, hidden, blind
+        self.name = name
+        self.method = method
+        self.lengths = lengths
+        self.hidden = hidden
+        self.blind = blind
 
     @abstractmethod
     def _density(self, batch: Batch) -> Tensor:
@@ -98,13 +102,18 @@ class World(Law):
     def source(self, n: int, seed: int, *, first: int = 0) -> Table:
         """Items first..first+n-1 of this seed, with what they were given, as rows to learn from."""
         noise = Noise(seed, torch.arange(first, first + n), scope="source", dtype=self.dtype)
-        given = None if self.given_space is None else self._draw_given(noise)
+        if self.given_space is None:
+            given = None
+        else:
+            given = self._draw_given(noise)
         if given is None:
             draws = self.sample(n, seed=seed, first=first)
-            x, length = draws.x, draws.length
+            x = draws.x
+            length = draws.length
         else:
             draws = self.sample(1, given=given, seed=seed)
-            x, length = draws.x[0], None if draws.length is None else draws.length[0]
+            x = draws.x[0]
+            length = None if draws.length is None else draws.length[0]
         batch = Batch(x, length=length, given=given, index=noise.index)
         if self.hidden:
             batch = batch.hide(noise.uniform("hidden", *self.space.layout) < self.hidden)
@@ -123,7 +132,10 @@ class World(Law):
 
     def __str__(self) -> str:
         """The name and the entropy."""
-        given = "" if self.given_space is None else ", given its condition"
+        if self.given_space is None:
+            given = ""
+        else:
+            given = ", given its condition"
         return f"{self.name}: entropy {self.entropy:.6f} nats{given}"
 
     @final
@@ -136,7 +148,9 @@ class World(Law):
     def _why_not(self, verb: str) -> str | None:
         if verb == "complete":
             return self.blind
-        return f"{self.name} has no codes" if verb == "encode" and self.codes is None else None
+        if verb == "encode" and self.codes is None:
+            return f"{self.name} has no codes"
+        return None
 
 
 @dataclass(frozen=True)
@@ -183,9 +197,15 @@ class ClassWorld(World):
         blind: str | None = None,
     ) -> None:
         given_space = None if condition is None else condition.space
-        super().__init__(name, space, given_space, method=method, lengths=lengths, hidden=hidden, blind=blind)
-        self.condition, self.classes = condition, 1 if condition is None else condition.classes
-        self.prior = torch.full((self.classes,), 1.0 / self.classes, dtype=self.dtype) if prior is None else prior
+        super().__init__(
+            name, space, given_space, method=method, lengths=lengths, hidden=hidden, blind=blind
+        )
+        self.condition = condition
+        self.classes = 1 if condition is None else condition.classes
+        if prior is None:
+            self.prior = torch.full((self.classes,), 1.0 / self.classes, dtype=self.dtype)
+        else:
+            self.prior = prior
 
     @abstractmethod
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
@@ -219,7 +239,9 @@ class ClassWorld(World):
 
     def _class_given_all(self, batch: Batch) -> Tensor:
         """Log p(y, x observed | given), (B, C)."""
-        each = [self._score_class(batch, torch.full_like(batch.ids, y)) for y in range(self.classes)]
+        each = [
+            self._score_class(batch, torch.full_like(batch.ids, y)) for y in range(self.classes)
+        ]
         return torch.stack(each, -1) + self._log_class(batch.given, len(batch))
 
     def _density(self, batch: Batch) -> Tensor:
@@ -228,16 +250,21 @@ class ClassWorld(World):
             return self._score_class(batch, y)
         return self._class_given_all(batch).logsumexp(-1)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         y = pick(self._log_class(given, noise.rows), noise.uniform("class", 1)[:, 0])
         nothing = missing(self.space, noise.rows, self.prior)
         return self._fill(replace(nothing, length=None), y, noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        wide, many = batch.repeat(n), noise.draws(n)
+        wide = batch.repeat(n)
+        many = noise.draws(n)
         y = pick(self._class_given_all(batch).repeat(n, 1), many.uniform("class", 1)[:, 0])
         x = self._fill(wide, y, many)
-        return Completed(x.reshape(n, len(batch), *x.shape[1:]), f"the truth's own conditional, {self.method}")
+        return Completed(
+            x.reshape(n, len(batch), *x.shape[1:]), f"the truth's own conditional, {self.method}"
+        )
 
     def _draw_given(self, noise: Noise) -> Batch:
         assert self.condition is not None

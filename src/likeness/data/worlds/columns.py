@@ -51,19 +51,27 @@ class NormalColumn(Column):
         z = (x[:, None] - self.mean[y]) / self.std[y]
         if self.width is None:
             return -0.5 * z.square() - self.std[y].log() - HALF_LOG_2PI
-        half, z = self.width / (2 * self.std[y]), -z.abs()  # the lower tail keeps its digits
-        upper, lower = torch.special.log_ndtr(z + half), torch.special.log_ndtr(z - half)
+        half = self.width / (2 * self.std[y])  # the lower tail keeps its digits
+        z = -z.abs()
+        upper = torch.special.log_ndtr(z + half)
+        lower = torch.special.log_ndtr(z - half)
         return upper + torch.log(-torch.expm1(lower - upper))
 
     def draw(self, u: Tensor, y: Tensor, h: Tensor) -> Tensor:
         """Mean + std Phi^-1(u), rounded to its bin."""
         x = self.mean[y, h] + self.std[y, h] * torch.special.ndtri(u.clamp_min(2.0**-54))
-        return x if self.width is None else (x / self.width).round() * self.width
+        if self.width is None:
+            return x
+        return (x / self.width).round() * self.width
 
     def grid(self, y: int) -> tuple[Tensor, float]:
         """All bins within reach, or points a third of a sigma apart."""
-        low, high = (self.mean - REACH * self.std)[y].min(), (self.mean + REACH * self.std)[y].max()
-        step = float(self.std[y].min()) / STEPS if self.width is None else self.width
+        low = (self.mean - REACH * self.std)[y].min()
+        high = (self.mean + REACH * self.std)[y].max()
+        if self.width is None:
+            step = float(self.std[y].min()) / STEPS
+        else:
+            step = self.width
         codes = torch.arange(int(low / step) - 1, int(high / step) + 2, dtype=torch.float64)
         return codes * step, step if self.width is None else 1.0
 
@@ -123,10 +131,13 @@ class Block:
         """The entropy of the columns that are shown, by a sum over their grids."""
         if not any(shown):
             return 0.0
-        grids = [c.grid(y) if s else (torch.zeros(1, dtype=torch.float64), 1.0)
-                 for c, s in zip(self.columns, shown, strict=True)]  # fmt: skip
+        grids = [
+            c.grid(y) if s else (torch.zeros(1, dtype=torch.float64), 1.0)
+            for c, s in zip(self.columns, shown, strict=True)
+        ]
         x = torch.cartesian_prod(*[points for points, _ in grids]).reshape(-1, len(grids))
-        total, measure = 0.0, float(torch.tensor([m for _, m in grids], dtype=torch.float64).prod())
+        total = 0.0
+        measure = float(torch.tensor([m for _, m in grids], dtype=torch.float64).prod())
         for part in x.split(100_000):
             known = torch.tensor(shown).expand(part.shape)
             p = self.components(part, known, torch.full((len(part),), y)).logsumexp(-1).exp()
@@ -159,14 +170,19 @@ class Blocks(ClassWorld):
         self.blocks = blocks
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
-        return torch.stack([self._of_block(block, batch, y).logsumexp(-1) for block in self.blocks]).sum(0)
+        return torch.stack(
+            [self._of_block(block, batch, y).logsumexp(-1) for block in self.blocks]
+        ).sum(0)
 
     @staticmethod
     def _of_block(block: Block, batch: Batch, y: Tensor) -> Tensor:
-        return block.components(batch.x[:, list(block.place)], batch.present[:, list(block.place)], y)
+        return block.components(
+            batch.x[:, list(block.place)], batch.present[:, list(block.place)], y
+        )
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
-        u, v = noise.uniform("x", self.space.dims), noise.uniform("component", len(self.blocks))
+        u = noise.uniform("x", self.space.dims)
+        v = noise.uniform("component", len(self.blocks))
         drawn = torch.empty_like(u)
         for i, block in enumerate(self.blocks):
             h = pick(self._of_block(block, batch, y), v[:, i])
@@ -176,7 +192,9 @@ class Blocks(ClassWorld):
 
     @cached_property
     def _entropies(self) -> tuple[float, ...]:
-        return tuple(sum(self._shown_entropy(block, y) for block in self.blocks) for y in range(self.classes))
+        return tuple(
+            sum(self._shown_entropy(block, y) for block in self.blocks) for y in range(self.classes)
+        )
 
     def _shown_entropy(self, block: Block, y: int) -> float:
         """The mean over patterns of holes of the entropy of what a block shows."""

@@ -44,7 +44,8 @@ def by_vector(classes: int) -> Condition:
         return Batch(torch.cat([c[:, :2].abs() * side, c[:, 2:]], -1), index=noise.index)
 
     def log_likelihood(given: Batch) -> Tensor:
-        x, known = given.x[:, None, :2], given.present[:, None, :2]
+        x = given.x[:, None, :2]
+        known = given.present[:, None, :2]
         wrong = ((x > 0) != signs) & known
         return _merged(torch.where(wrong, IMPOSSIBLE, 0.0).to(x.dtype).sum(-1), classes)
 
@@ -55,18 +56,27 @@ def by_image(classes: int) -> Condition:
     """A 1x4x4 8-bit image; the pattern is its one bright quadrant (levels 128..255, elsewhere 0..63)."""
     place = torch.arange(4) // 2
     quadrant = (2 * place[:, None] + place).reshape(1, 1, 4, 4)
-    bright = quadrant == torch.arange(4)[:, None, None, None]  # (4, 1, 4, 4): pixels of each pattern
+    bright = (
+        quadrant == torch.arange(4)[:, None, None, None]
+    )  # (4, 1, 4, 4): pixels of each pattern
 
     def draw(noise: Noise, y: Tensor) -> Batch:
         u = noise.uniform("given", 1, 4, 4)
         inked = bright[_pattern(noise, y, classes)]
-        return Batch(torch.where(inked, 128 + (128 * u).floor(), (64 * u).floor()), index=noise.index)
+        return Batch(
+            torch.where(inked, 128 + (128 * u).floor(), (64 * u).floor()), index=noise.index
+        )
 
     def log_likelihood(given: Batch) -> Tensor:
-        x, known = given.x[:, None], given.present[:, None]
+        x = given.x[:, None]
+        known = given.present[:, None]
         wrong = ((x >= 96) != bright) & known
-        gain = torch.where(bright & known, -math.log(2), 0.0)  # 1/128 a bright level, 1/64 a dark one
-        return _merged((torch.where(wrong, IMPOSSIBLE, 0.0) + gain).to(x.dtype).flatten(2).sum(-1), classes)
+        gain = torch.where(
+            bright & known, -math.log(2), 0.0
+        )  # 1/128 a bright level, 1/64 a dark one
+        return _merged(
+            (torch.where(wrong, IMPOSSIBLE, 0.0) + gain).to(x.dtype).flatten(2).sum(-1), classes
+        )
 
     return Condition(image(1, 4, 4), classes, draw, log_likelihood)
 
@@ -75,13 +85,16 @@ def by_tokens(classes: int) -> Condition:
     """One to six tokens out of 8; the pattern is the first modulo 4, which later ones repeat 70 % of the time."""
 
     def draw(noise: Noise, y: Tensor) -> Batch:
-        q, u = _pattern(noise, y, classes)[:, None], noise.uniform("given", 3, 6)
+        q = _pattern(noise, y, classes)[:, None]
+        u = noise.uniform("given", 3, 6)
         echoes = u[:, 0] < ECHO
         echoes[:, 0] = True
         residue = torch.where(echoes, q, (4 * u[:, 1]).long())
         length = 1 + (6 * noise.uniform("given length", 1)[:, 0]).long()
         x = (residue + 4 * (2 * u[:, 2]).long()).to(noise.dtype)
-        return Batch(x.masked_fill(torch.arange(6) >= length[:, None], 0.0), length=length, index=noise.index)
+        return Batch(
+            x.masked_fill(torch.arange(6) >= length[:, None], 0.0), length=length, index=noise.index
+        )
 
     def log_likelihood(given: Batch) -> Tensor:
         same = given.x.long()[..., None] % 4 == torch.arange(4)

@@ -47,21 +47,29 @@ class Tree(ClassWorld):
         condition: Condition | None = None,
         lengths: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(name, space, condition=condition, method="sums over a tree", lengths=lengths)
-        exact = {id(table): table.double().log_softmax(-1) for table in tables}  # shared tables stay shared
-        self.parents, self.tables = parents, tuple(exact[id(table)] for table in tables)
+        super().__init__(
+            name, space, condition=condition, method="sums over a tree", lengths=lengths
+        )
+        exact = {
+            id(table): table.double().log_softmax(-1) for table in tables
+        }  # shared tables stay shared
+        self.parents = parents
+        self.tables = tuple(exact[id(table)] for table in tables)
         self._stairs = {id(table): staircase(table.exp().flatten(0, 1)) for table in exact.values()}
         self._probabilities = {id(table): table.exp() for table in exact.values()}
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
-        x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
+        x = batch.x.flatten(1).long()
+        known = batch.present.flatten(1)
         held = known.clone()
         for j, parent in enumerate(self.parents):
             held[:, j] &= torch.tensor(parent < 0) | held[:, parent]
         if bool((held == known).all()):  # nothing known lies below a hole
             return self._along(x, known, y)
         upward = self._messages(x, known, y)
-        roots = [self.tables[j][y, 0] + upward[j] for j, parent in enumerate(self.parents) if parent < 0]
+        roots = [
+            self.tables[j][y, 0] + upward[j] for j, parent in enumerate(self.parents) if parent < 0
+        ]
         return torch.stack([r.logsumexp(-1) for r in roots]).sum(0)
 
     def _along(self, x: Tensor, known: Tensor, y: Tensor) -> Tensor:
@@ -77,7 +85,10 @@ class Tree(ClassWorld):
 
     def _messages(self, x: Tensor, known: Tensor, y: Tensor, best: bool = False) -> list[Tensor]:
         """Log p(what is known at j and below | x_j), (B, K_j) for each j; with `best` the maximum over what is not."""
-        up = [self._shown(x[:, j], known[:, j], table.shape[-1]) for j, table in enumerate(self.tables)]
+        up = [
+            self._shown(x[:, j], known[:, j], table.shape[-1])
+            for j, table in enumerate(self.tables)
+        ]
         x = torch.minimum(x, torch.tensor([table.shape[-1] - 1 for table in self.tables]))
         for j, parent in reversed(list(enumerate(self.parents))):
             if parent >= 0:
@@ -88,16 +99,25 @@ class Tree(ClassWorld):
     @staticmethod
     def _shown(x: Tensor, known: Tensor, states: int) -> Tensor:
         """0 at what a known entry is and -inf elsewhere, (B, K)."""
-        return torch.where((x[:, None] == torch.arange(states)) | ~known[:, None], 0.0, -torch.inf).double()
+        return torch.where(
+            (x[:, None] == torch.arange(states)) | ~known[:, None], 0.0, -torch.inf
+        ).double()
 
     def _message(
-        self, up: Tensor, table: Tensor, y: Tensor, best: bool, x: tuple[Tensor, Tensor], known: tuple[Tensor, Tensor]
+        self,
+        up: Tensor,
+        table: Tensor,
+        y: Tensor,
+        best: bool,
+        x: tuple[Tensor, Tensor],
+        known: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Log of the sum (or maximum) over x_j of p(x_j | parent) e^up, (B, K_parent): one term where x_j is known.
 
         x and known are of j and of its parent; where all rows know both, only what the parent is is asked for, (B, 1).
         """
-        (own, above), (seen, told) = x, known
+        (own, above) = x
+        (seen, told) = known
         term = up.gather(-1, own[:, None])
         if bool((seen & told).all()):
             return table[y, above, own][:, None] + term
@@ -105,7 +125,9 @@ class Tree(ClassWorld):
         if bool(seen.all()):
             return one
         if best:
-            many = torch.stack([(t + u).amax(-1) for t, u in zip(table[y], up[:, None], strict=True)])
+            many = torch.stack(
+                [(t + u).amax(-1) for t, u in zip(table[y], up[:, None], strict=True)]
+            )
         else:
             many = self._sum(up, table, y)
         return torch.where(seen[:, None], one, many)
@@ -113,17 +135,22 @@ class Tree(ClassWorld):
     def _sum(self, up: Tensor, table: Tensor, y: Tensor) -> Tensor:
         top = up.amax(-1, keepdim=True)
         top = top.where(top > -torch.inf, 0.0)
-        weight, total = (up - top).exp(), up.new_zeros((len(up), table.shape[1]))
+        weight = (up - top).exp()
+        total = up.new_zeros((len(up), table.shape[1]))
         for c in y.unique().tolist():  # a product for every class keeps a row's arithmetic its own
-            total = torch.where((y == c)[:, None], weight @ self._probabilities[id(table)][c].T, total)
+            total = torch.where(
+                (y == c)[:, None], weight @ self._probabilities[id(table)][c].T, total
+            )
         return total.log() + top
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
-        x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
+        x = batch.x.flatten(1).long()
+        known = batch.present.flatten(1)
         u = noise.uniform("x", len(self.parents))
         if not bool(known.any()):
             return self._from_the_root(u, y).reshape(batch.x.shape).to(self.dtype)
-        up, out = self._messages(x, known, y), torch.empty_like(x)
+        up = self._messages(x, known, y)
+        out = torch.empty_like(x)
         for j, parent in enumerate(self.parents):
             above = 0 if parent < 0 else out[:, parent]
             out[:, j] = pick(self.tables[j][y, above] + up[j], u[:, j])
@@ -138,14 +165,19 @@ class Tree(ClassWorld):
         return out
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
+        x = batch.x.flatten(1).long()
+        known = batch.present.flatten(1)
         y = self._log_class(batch.given, len(batch)).argmax(-1)
-        up, out = self._messages(x, known, y, best=True), torch.empty_like(x)
+        up = self._messages(x, known, y, best=True)
+        out = torch.empty_like(x)
         for j, parent in enumerate(self.parents):
             above = 0 if parent < 0 else out[:, parent]
             out[:, j] = (self.tables[j][y, above] + up[j]).argmax(-1)
         filled = torch.where(known, x, out).reshape(batch.x.shape).to(self.dtype)
-        kind = Kind.EXACT if self.condition is None or _certain(self, batch) else Kind.ESTIMATE
+        if self.condition is None or _certain(self, batch):
+            kind = Kind.EXACT
+        else:
+            kind = Kind.ESTIMATE
         return Mode(batch.with_x(filled), kind, "max-product messages")
 
     def _class_entropy(self, y: int) -> float:
@@ -158,7 +190,10 @@ class Tree(ClassWorld):
             above = torch.ones(1, dtype=self.dtype) if parent < 0 else down[parent]
             down.append(above @ p)
             step = j // max(math.prod(self.space.layout[1:]), 1)
-            reached = 1.0 if self.lengths is None else min(1.0, (high - step) / (high - low + 1))
+            if self.lengths is None:
+                reached = 1.0
+            else:
+                reached = min(1.0, (high - step) / (high - low + 1))
             total -= reached * float((above[:, None] * torch.special.xlogy(p, p)).sum())
         return total
 

@@ -50,7 +50,10 @@ class Driven(ClassWorld):
         condition: Condition | None = None,
     ) -> None:
         super().__init__(name, vector(1 + followers), condition=condition)
-        self.scale, self.mean, self.log_std, self.mean_log_std = scale, mean, log_std, mean_log_std
+        self.scale = scale
+        self.log_std = log_std
+        self.mean_log_std = mean_log_std
+        self.mean = mean
         self.width = 2 * REACH * scale / NODES
         self.nodes = (torch.arange(NODES, dtype=torch.float64) + 0.5) * self.width - REACH * scale
 
@@ -63,9 +66,14 @@ class Driven(ClassWorld):
 
     def _followers(self, batch: Batch, t: Tensor) -> Tensor:
         """Log p(followers observed | t), t (B, T) or (1, T), (B, T)."""
-        x, known = batch.x[:, 1:], batch.present[:, 1:].to(batch.x)
-        n, mean, log_std = known.sum(-1, keepdim=True), self.mean(t), self.log_std(t)
-        squares = (x.square() * known).sum(-1, keepdim=True) - 2 * mean * (x * known).sum(-1, keepdim=True)
+        x = batch.x[:, 1:]
+        known = batch.present[:, 1:].to(batch.x)
+        n = known.sum(-1, keepdim=True)
+        mean = self.mean(t)
+        log_std = self.log_std(t)
+        squares = (x.square() * known).sum(-1, keepdim=True) - 2 * mean * (x * known).sum(
+            -1, keepdim=True
+        )
         squares = squares + n * mean.square()
         return -0.5 * squares * (-2 * log_std).exp() - n * (HALF_LOG_2PI + log_std)
 
@@ -74,7 +82,11 @@ class Driven(ClassWorld):
         known = self._driver(t[:, 0], y) + self._followers(batch, t)[:, 0]
         if bool(batch.present[:, 0].all()):
             return known
-        return torch.where(batch.present[:, 0], known, self._posterior(batch, y).logsumexp(-1) + math.log(self.width))
+        return torch.where(
+            batch.present[:, 0],
+            known,
+            self._posterior(batch, y).logsumexp(-1) + math.log(self.width),
+        )
 
     def _posterior(self, batch: Batch, y: Tensor) -> Tensor:
         """Log p(t at a node, followers observed | y), (B, T)."""
@@ -84,7 +96,8 @@ class Driven(ClassWorld):
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
         t = self.scale * noise.normal("driver", 1)
-        t = t if self.classes == 1 else t.abs() * (2 * y[:, None] - 1)
+        if self.classes != 1:
+            t = t.abs() * (2 * y[:, None] - 1)
         u = noise.uniform("driver given", 2)
         if bool(batch.present[:, 1:].any()):
             node = self.nodes[pick(self._posterior(batch, y), u[:, 0])]
@@ -102,14 +115,21 @@ class Driven(ClassWorld):
 def banana(*, given: str | None = None) -> Driven:
     """x1 ~ N(0, 2^2), x2 ~ N(x1^2 / 4, 1); the class is the sign of x1."""
     return Driven(
-        "banana", 2.0, lambda t: t.square() / 4, torch.zeros_like, mean_log_std=0.0, followers=1,
+        "banana",
+        2.0,
+        lambda t: t.square() / 4,
+        torch.zeros_like,
+        mean_log_std=0.0,
+        followers=1,
         condition=condition(given, 2),
-    )  # fmt: skip
+    )
 
 
 def funnel(*, n: int = 10) -> Driven:
     """V ~ N(0, 3^2) and n - 1 x ~ N(0, e^v), v first (Neal 2003, section 8)."""
-    return Driven("funnel", 3.0, torch.zeros_like, lambda t: t / 2, mean_log_std=0.0, followers=n - 1)
+    return Driven(
+        "funnel", 3.0, torch.zeros_like, lambda t: t / 2, mean_log_std=0.0, followers=n - 1
+    )
 
 
 DRIVEN: dict[str, Callable[..., Driven]] = {"banana": banana, "funnel": funnel}

@@ -57,11 +57,20 @@ class GaussianMixture(MixtureWorld):
         lengths: tuple[int, int] | None = None,
         entropies: Tensor | None = None,
     ) -> None:
-        weights = torch.zeros(len(mean)) if log_weights is None else log_weights
+        if log_weights is None:
+            weights = torch.zeros(len(mean))
+        else:
+            weights = log_weights
         super().__init__(
-            name, space or vector(mean.shape[1]), weights, of_class=of_class, condition=condition, lengths=lengths
+            name,
+            space or vector(mean.shape[1]),
+            weights,
+            of_class=of_class,
+            condition=condition,
+            lengths=lengths,
         )
-        self.mean, self.cov = mean.double(), cov.double()
+        self.mean = mean.double()
+        self.cov = cov.double()
         self.tril = torch.linalg.cholesky(self.cov)
         self.whiten = torch.linalg.inv(self.tril)
         self.log_scale = self.tril.diagonal(dim1=-2, dim2=-1).log()
@@ -72,12 +81,19 @@ class GaussianMixture(MixtureWorld):
         cov = alpha**2 * self.cov + sigma**2 * torch.eye(self.mean.shape[1], dtype=self.dtype)
         log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
         return GaussianMixture(
-            self.name, alpha * self.mean, cov, log_weights=log_weights, space=self.space, of_class=self.of_class,
-            condition=self.condition, lengths=self.lengths,
-        )  # fmt: skip
+            self.name,
+            alpha * self.mean,
+            cov,
+            log_weights=log_weights,
+            space=self.space,
+            of_class=self.of_class,
+            condition=self.condition,
+            lengths=self.lengths,
+        )
 
     def _components(self, batch: Batch) -> Tensor:
-        x, known = batch.x.flatten(1), batch.present.flatten(1)
+        x = batch.x.flatten(1)
+        known = batch.present.flatten(1)
         if bool((known[:, 1:] <= known[:, :-1]).all()):
             z = torch.einsum("bkd,ked->bke", (x[:, None] - self.mean) * known[:, None], self.whiten)
             cost = 0.5 * z.square() + self.log_scale + HALF_LOG_2PI
@@ -96,9 +112,12 @@ class GaussianMixture(MixtureWorld):
         eps = noise.normal("x", self.mean.shape[1])
         all_drawn = self.mean + torch.einsum("bd,ked->bke", eps, self.tril)
         drawn = all_drawn[torch.arange(len(k)), k]
-        x, known = batch.x.flatten(1), batch.present.flatten(1)
+        x = batch.x.flatten(1)
+        known = batch.present.flatten(1)
         if bool(known.any()):
-            parts = zip(x.split(ROWS), known.split(ROWS), k.split(ROWS), drawn.split(ROWS), strict=True)
+            parts = zip(
+                x.split(ROWS), known.split(ROWS), k.split(ROWS), drawn.split(ROWS), strict=True
+            )
             drawn = torch.cat([self._regressed(xs, ks, c, z, z) for xs, ks, c, z in parts])
         return torch.where(known, x, drawn).reshape(batch.x.shape)
 
@@ -110,7 +129,8 @@ class GaussianMixture(MixtureWorld):
         return at + torch.einsum("bde,be->bd", self.cov[k], weights)
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        x, known = batch.x.flatten(1), batch.present.flatten(1)
+        x = batch.x.flatten(1)
+        known = batch.present.flatten(1)
         k = torch.zeros(len(x), dtype=torch.int64)
         filled = self._regressed(x, known, k, self.mean[k], self.mean[k])
         best = torch.where(known, x, filled).reshape(batch.x.shape)
@@ -128,10 +148,13 @@ class GaussianMixture(MixtureWorld):
         if len(own) == 1:
             return self._gaussian_entropy(int(own[0]))
         if self.mean.shape[1] != 2:
-            raise Unsupported(f"{self.name}: the entropy of this mixture is not known", do="give `entropies`")
+            raise Unsupported(
+                f"{self.name}: the entropy of this mixture is not known", do="give `entropies`"
+            )
         spread = self.cov[own].diagonal(dim1=-2, dim2=-1).sqrt()
         narrowest = float(torch.linalg.eigvalsh(self.cov[own]).min().sqrt())
-        low, high = (self.mean[own] - 9 * spread).amin(0), (self.mean[own] + 9 * spread).amax(0)
+        low = (self.mean[own] - 9 * spread).amin(0)
+        high = (self.mean[own] + 9 * spread).amax(0)
         return plane_entropy(self, y, low, high, narrowest / 4)
 
     def _gaussian_entropy(self, k: int) -> float:
@@ -139,7 +162,9 @@ class GaussianMixture(MixtureWorld):
         each = (self.log_scale[k] + HALF_LOG_2PI_E).cumsum(0)
         if self.lengths is None:
             return float(each[-1])
-        steps = torch.arange(self.lengths[0], self.lengths[1] + 1) * math.prod(self.space.layout[1:])
+        steps = torch.arange(self.lengths[0], self.lengths[1] + 1) * math.prod(
+            self.space.layout[1:]
+        )
         return float(each[steps - 1].mean())
 
 
@@ -165,8 +190,12 @@ class LinearGaussian(ClassWorld):
     def __init__(self, weight: Tensor, sigma: float, *, bias: Tensor | None = None) -> None:
         d, latents = weight.shape
         super().__init__("linear_gaussian", vector(d))
-        self.weight, self.sigma = weight.double(), sigma
-        self.bias = torch.zeros(d, dtype=self.dtype) if bias is None else bias.double()
+        self.weight = weight.double()
+        self.sigma = sigma
+        if bias is None:
+            self.bias = torch.zeros(d, dtype=self.dtype)
+        else:
+            self.bias = bias.double()
         self.codes = vector(latents)
         cov = self.weight @ self.weight.T + sigma**2 * torch.eye(d, dtype=self.dtype)
         self.evidence = GaussianMixture("linear_gaussian", self.bias[None], cov[None])
@@ -177,7 +206,10 @@ class LinearGaussian(ClassWorld):
         rest = x.double() - self.bias - q.loc @ self.weight.T
         squares = rest.square().sum(-1) + (self.weight @ q.factor).square().sum((-2, -1))
         fit = -squares / (2 * self.sigma**2) - d * (HALF_LOG_2PI + math.log(self.sigma))
-        prior = -0.5 * (q.loc.square().sum(-1) + q.factor.square().sum((-2, -1))) - latents * HALF_LOG_2PI
+        prior = (
+            -0.5 * (q.loc.square().sum(-1) + q.factor.square().sum((-2, -1)))
+            - latents * HALF_LOG_2PI
+        )
         own = q.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + latents * HALF_LOG_2PI_E
         return fit + prior + own
 
@@ -185,7 +217,10 @@ class LinearGaussian(ClassWorld):
         """The law N(m, scale S), whose ELBO is log p(x) - `gap(scale)`."""
         q = self._posterior(Batch(x.double()))
         return replace(
-            q, factor=q.factor * math.sqrt(scale), kind=Kind.ESTIMATE, how=f"posterior widened {scale} times"
+            q,
+            factor=q.factor * math.sqrt(scale),
+            kind=Kind.ESTIMATE,
+            how=f"posterior widened {scale} times",
         )
 
     def gap(self, scale: float = 1.5) -> float:
@@ -198,7 +233,8 @@ class LinearGaussian(ClassWorld):
         cov = torch.linalg.inv(gram + torch.eye(self.weight.shape[1]))
         pull = ((batch.x - self.bias) * known) @ self.weight / self.sigma**2
         assert self.codes is not None
-        loc, tril = torch.einsum("bkl,bl->bk", cov, pull), torch.linalg.cholesky(cov)
+        loc = torch.einsum("bkl,bl->bk", cov, pull)
+        tril = torch.linalg.cholesky(cov)
         return Correlated(self.codes, batch.ids, Kind.EXACT, "the posterior", loc, tril)
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
@@ -215,7 +251,9 @@ class LinearGaussian(ClassWorld):
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> Normal:
         loc = z @ self.weight.T + self.bias
-        return Normal(self.space, index, Kind.EXACT, "W z + b", loc, torch.full_like(loc, self.sigma))
+        return Normal(
+            self.space, index, Kind.EXACT, "W z + b", loc, torch.full_like(loc, self.sigma)
+        )
 
     def _class_entropy(self, y: int) -> float:
         return self.evidence._class_entropy(y)
@@ -235,12 +273,16 @@ class Regression(World):
     def __init__(self, slope: Tensor, noise: GaussianMixture) -> None:
         d, c = slope.shape
         super().__init__("regression", vector(d), vector(c))
-        slope, k = slope.double(), len(noise.mean)
+        slope = slope.double()
+        k = len(noise.mean)
         mean = torch.cat([noise.mean, torch.zeros(k, c)], -1)
         top = torch.cat([noise.cov + slope @ slope.T, slope.expand(k, -1, -1)], -1)
         low = torch.cat([slope.T, torch.eye(c)], -1).expand(k, -1, -1)
-        self.residual, self.slope = noise, slope
-        self.joint = GaussianMixture("joint", mean, torch.cat([top, low], -2), log_weights=noise.log_weights[0])
+        self.residual = noise
+        self.slope = slope
+        self.joint = GaussianMixture(
+            "joint", mean, torch.cat([top, low], -2), log_weights=noise.log_weights[0]
+        )
 
     def _density(self, batch: Batch) -> Tensor:
         whole = self._jointly(batch)
@@ -253,7 +295,9 @@ class Regression(World):
         x = torch.cat([batch.x, given.x], -1)
         return Batch(x, observed=torch.cat([batch.present, given.present], -1), index=batch.ids)
 
-    def _sample(self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any) -> Tensor:
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
         return self._drawn(replace(missing(self.space, noise.rows, self.slope), given=given), noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
@@ -272,7 +316,9 @@ class Regression(World):
         return self.residual.entropy
 
 
-def gaussian(*, n: int = 2, rho: float = 0.8, mean: float = 0.0, sigma: float = 1.0) -> GaussianMixture:
+def gaussian(
+    *, n: int = 2, rho: float = 0.8, mean: float = 0.0, sigma: float = 1.0
+) -> GaussianMixture:
     """N reals of correlation rho^|i - j|, means and standard deviations alike; entropy in closed form.
 
     Raises:
@@ -313,7 +359,8 @@ def lifted(
 
     H(x) = H(u) + (n - 2) log(2 pi e) / 2 + log |det A|, so a mixture of full covariances has a known entropy.
     """
-    k, g = len(plane.mean), generator(seed, n)
+    k = len(plane.mean)
+    g = generator(seed, n)
     a = torch.eye(n) + 0.5 * torch.randn((n, n), generator=g, dtype=torch.float64) / math.sqrt(n)
     mean = torch.cat([plane.mean, torch.zeros(k, n - 2)], -1) @ a.T
     cov = torch.eye(n, dtype=torch.float64).repeat(k, 1, 1)
@@ -321,18 +368,30 @@ def lifted(
     planes = [plane._class_entropy(y) for y in range(plane.classes)]
     entropies = torch.tensor(planes) + (n - 2) * HALF_LOG_2PI_E + torch.linalg.slogdet(a)[1]
     return GaussianMixture(
-        name, mean, a @ cov @ a.T, log_weights=(plane.prior.log() + plane.log_weights.T).logsumexp(-1),
-        of_class=plane.of_class, condition=plane.condition if condition is None else condition, entropies=entropies,
-    )  # fmt: skip
+        name,
+        mean,
+        a @ cov @ a.T,
+        log_weights=(plane.prior.log() + plane.log_weights.T).logsumexp(-1),
+        of_class=plane.of_class,
+        condition=plane.condition if condition is None else condition,
+        entropies=entropies,
+    )
 
 
 def mixture5(*, n: int = 5, given: str | None = None) -> GaussianMixture:
     """Three Gaussians of unlike weight and covariance over n correlated reals; the class is the component."""
     mean = torch.tensor([[-2.0, 0.0], [2.0, 1.0], [0.5, -2.5]], dtype=torch.float64)
-    cov = torch.tensor([[[0.6, 0.4], [0.4, 0.8]], [[0.5, -0.3], [-0.3, 0.4]], [[1.0, 0.2], [0.2, 0.3]]])
+    cov = torch.tensor(
+        [[[0.6, 0.4], [0.4, 0.8]], [[0.5, -0.3], [-0.3, 0.4]], [[1.0, 0.2], [0.2, 0.3]]]
+    )
     log_weights = torch.tensor([0.5, 0.3, 0.2]).log()
     plane = GaussianMixture(
-        "plane", mean, cov, log_weights=log_weights, of_class=torch.arange(3), condition=condition(given, 3)
+        "plane",
+        mean,
+        cov,
+        log_weights=log_weights,
+        of_class=torch.arange(3),
+        condition=condition(given, 3),
     )
     return lifted("mixture5", n, plane)
 

@@ -49,11 +49,19 @@ class MixtureWorld(ClassWorld):
         member = torch.zeros_like(log_weights, dtype=torch.int64) if condition is None else of_class
         assert member is not None
         classes = 1 if condition is None else condition.classes
-        within = log_weights.expand(classes, -1).where(member == torch.arange(classes)[:, None], -torch.inf)
+        within = log_weights.expand(classes, -1).where(
+            member == torch.arange(classes)[:, None], -torch.inf
+        )
         prior = within.logsumexp(-1).exp()
         super().__init__(
-            name, space, condition=condition, prior=prior, method=method, lengths=lengths, blind=blind
-        )  # fmt: skip
+            name,
+            space,
+            condition=condition,
+            prior=prior,
+            method=method,
+            lengths=lengths,
+            blind=blind,
+        )
         self.log_weights = within.log_softmax(-1)  # (C, K): log p(k | y)
         self.of_class = member
         self.codes = label(len(log_weights)) if coded else None
@@ -92,8 +100,10 @@ def plane_entropy(world: MixtureWorld, y: int, lower: Tensor, upper: Tensor, ste
 
     Spectrally accurate for a smooth density that has died away at the box's edges.
     """
-    axes = [torch.arange(math.floor((b - a) / step) + 2, dtype=torch.float64) * step + a
-            for a, b in zip(lower.tolist(), upper.tolist(), strict=True)]  # fmt: skip
+    axes = [
+        torch.arange(math.floor((b - a) / step) + 2, dtype=torch.float64) * step + a
+        for a, b in zip(lower.tolist(), upper.tolist(), strict=True)
+    ]
     total = 0.0
     for column in axes[0].split(max(1, 200_000 // (len(axes[1]) * 8))):
         x = torch.cartesian_prod(column, axes[1])

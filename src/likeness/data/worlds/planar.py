@@ -49,25 +49,41 @@ class Isotropic(MixtureWorld):
         coded: bool = True,
     ) -> None:
         super().__init__(
-            name, vector(centres.shape[1]), log_weights, of_class=of_class, condition=condition, method=method,
+            name,
+            vector(centres.shape[1]),
+            log_weights,
+            of_class=of_class,
+            condition=condition,
+            method=method,
             coded=coded,
-        )  # fmt: skip
-        self.centres, self.sigma = centres.double(), sigma
+        )
+        self.centres = centres.double()
+        self.sigma = sigma
 
     def diffused(self, alpha: float, sigma: float) -> Isotropic:
         """The law of alpha x + sigma eps with eps ~ N(0, I)."""
         spread = math.hypot(alpha * self.sigma, sigma)
         log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
         return Isotropic(
-            self.name, alpha * self.centres, log_weights, spread, of_class=self.of_class, condition=self.condition,
-            method=self.method, coded=self.codes is not None,
-        )  # fmt: skip
+            self.name,
+            alpha * self.centres,
+            log_weights,
+            spread,
+            of_class=self.of_class,
+            condition=self.condition,
+            method=self.method,
+            coded=self.codes is not None,
+        )
 
     def _components(self, batch: Batch) -> Tensor:
         # |x - c|^2 in two products; x and c are of order 1 to 1e4 sigma, so rounding stays below 1e-8 nats
         known = batch.present.to(batch.x)
         x = batch.x * known
-        squares = x.square().sum(-1, keepdim=True) - 2 * x @ self.centres.T + known @ self.centres.square().T
+        squares = (
+            x.square().sum(-1, keepdim=True)
+            - 2 * x @ self.centres.T
+            + known @ self.centres.square().T
+        )
         scale = HALF_LOG_2PI + math.log(self.sigma)
         return squares * (-0.5 / self.sigma**2) - known.sum(-1, keepdim=True) * scale
 
@@ -78,7 +94,9 @@ class Isotropic(MixtureWorld):
     def _class_entropy(self, y: int) -> float:
         own = self.centres[self.log_weights[y] > -torch.inf]
         margin = 9 * self.sigma
-        return plane_entropy(self, y, own.amin(0) - margin, own.amax(0) + margin, self.sigma / STEPS_A_SIGMA)
+        return plane_entropy(
+            self, y, own.amin(0) - margin, own.amax(0) + margin, self.sigma / STEPS_A_SIGMA
+        )
 
 
 @final
@@ -94,13 +112,17 @@ class Boxes(MixtureWorld):
         of_class: Tensor | None = None,
         condition: Condition | None = None,
     ) -> None:
-        self.lower, self.upper = lower.double(), upper.double()
+        self.lower = lower.double()
+        self.upper = upper.double()
         self.log_sides = (self.upper - self.lower).log()
         log_weights = self.log_sides.sum(-1)
-        super().__init__(name, vector(lower.shape[1]), log_weights, of_class=of_class, condition=condition)
+        super().__init__(
+            name, vector(lower.shape[1]), log_weights, of_class=of_class, condition=condition
+        )
 
     def _components(self, batch: Batch) -> Tensor:
-        x, known = batch.x[:, None], batch.present[:, None]
+        x = batch.x[:, None]
+        known = batch.present[:, None]
         inside = (x >= self.lower) & (x < self.upper)
         each = torch.where(inside, -self.log_sides, -torch.inf)
         return torch.where(known, each, 0.0).sum(-1)
@@ -122,21 +144,32 @@ class Pinwheel(MixtureWorld):
     than 10 sigma from the mean of a are left out.
     """
 
-    ALONG, ACROSS, MEAN, RATE = 0.3, 0.1, 1.0, 0.25
+    ALONG = 0.3
+    ACROSS = 0.1
+    MEAN = 1.0
+    RATE = 0.25
     REACH = (-2.0, 4.0)
-    CELLS, HALVINGS = 64, 40
+    CELLS = 64
+    HALVINGS = 40
 
     def __init__(self, *, arms: int = 5, condition: Condition | None = None) -> None:
         super().__init__(
-            "pinwheel", vector(2), torch.zeros(arms), of_class=torch.arange(arms), condition=condition,
-            method="root finding", blind="a pinwheel's marginals have no closed form",
-        )  # fmt: skip
+            "pinwheel",
+            vector(2),
+            torch.zeros(arms),
+            of_class=torch.arange(arms),
+            condition=condition,
+            method="root finding",
+            blind="a pinwheel's marginals have no closed form",
+        )
         self.theta = torch.arange(arms).double() * (2 * math.pi / arms)
 
     def place(self, a: Tensor, b: Tensor, k: Tensor) -> Tensor:
         """The point of arm k at radial coordinate a and across it b, (B, 2)."""
         angle = self.theta[k] + self.RATE * a.exp()
-        return 2 * torch.stack([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+        return 2 * torch.stack(
+            [a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1
+        )
 
     def _components(self, batch: Batch) -> Tensor:
         u, v = (batch.x / 2).unbind(-1)
@@ -146,15 +179,21 @@ class Pinwheel(MixtureWorld):
         a = a - (cos - a) / slope.detach()  # one Newton step carries the gradient of the root
         b = self._turned(u[row], v[row], arm, a)[1]
         log_p = (
-            -0.5 * ((a - self.MEAN) / self.ALONG).square() - 0.5 * (b / self.ACROSS).square()
-            - 2 * HALF_LOG_2PI - math.log(4 * self.ALONG * self.ACROSS) - (1 - self.RATE * a.exp() * b).abs().log()
-        )  # fmt: skip
-        return _scatter_logsumexp(log_p, row * len(self.theta) + arm, len(u) * len(self.theta)).reshape(len(u), -1)
+            -0.5 * ((a - self.MEAN) / self.ALONG).square()
+            - 0.5 * (b / self.ACROSS).square()
+            - 2 * HALF_LOG_2PI
+            - math.log(4 * self.ALONG * self.ACROSS)
+            - (1 - self.RATE * a.exp() * b).abs().log()
+        )
+        return _scatter_logsumexp(
+            log_p, row * len(self.theta) + arm, len(u) * len(self.theta)
+        ).reshape(len(u), -1)
 
     def _turned(self, u: Tensor, v: Tensor, arm: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """(u, v) turned back by the angle of arm and a."""
         angle = self.theta[arm] + self.RATE * a.exp()
-        cos, sin = angle.cos(), angle.sin()
+        cos = angle.cos()
+        sin = angle.sin()
         return u * cos + v * sin, v * cos - u * sin
 
     def _roots(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,13 +204,17 @@ class Pinwheel(MixtureWorld):
         grid = torch.linspace(*self.REACH, self.CELLS + 1, dtype=torch.float64)
         arms = torch.arange(len(self.theta))[:, None]
         value, slope = self._gap(u[:, None, None], v[:, None, None], arms, grid)
-        left, right, falls = value[..., :-1], value[..., 1:], slope[..., :-1]
+        left = value[..., :-1]
+        right = value[..., 1:]
+        falls = slope[..., :-1]
         crossed = (left >= 0) != (right >= 0)
         bent = ~crossed & (falls * slope[..., 1:] < 0) & (left * falls < 0)
         row, arm, cell = torch.nonzero(crossed, as_tuple=True)
         near, middle, far, twice, limb = self._bent(u, v, grid, torch.nonzero(bent, as_tuple=True))
-        low, high = torch.cat([grid[cell], near, middle]), torch.cat([grid[cell + 1], middle, far])
-        row, arm = torch.cat([row, twice, twice]), torch.cat([arm, limb, limb])
+        low = torch.cat([grid[cell], near, middle])
+        high = torch.cat([grid[cell + 1], middle, far])
+        row = torch.cat([row, twice, twice])
+        arm = torch.cat([arm, limb, limb])
         return row, arm, self._halved(u[row], v[row], arm, low, high, 0)
 
     def _bent(
@@ -179,7 +222,8 @@ class Pinwheel(MixtureWorld):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Left end, extremum, right end, row and arm of the cells whose extremum lies beyond zero, each (R,)."""
         row, arm, cell = found
-        low, high = grid[cell], grid[cell + 1]
+        low = grid[cell]
+        high = grid[cell + 1]
         middle = self._halved(u[row], v[row], arm, low, high, 1)
         ends, top = (self._gap(u[row], v[row], arm, a)[0] for a in (low, middle))
         real = (ends >= 0) != (top >= 0)
@@ -190,13 +234,16 @@ class Pinwheel(MixtureWorld):
         along, across = self._turned(u, v, arm, a)
         return along - a, self.RATE * a.exp() * across - 1
 
-    def _halved(self, u: Tensor, v: Tensor, arm: Tensor, low: Tensor, high: Tensor, order: int) -> Tensor:
+    def _halved(
+        self, u: Tensor, v: Tensor, arm: Tensor, low: Tensor, high: Tensor, order: int
+    ) -> Tensor:
         """Where the gap (order 0) or its derivative (order 1) changes sign between low and high, by bisection."""
         above = self._gap(u, v, arm, low)[order] >= 0
         for _ in range(self.HALVINGS):
             middle = (low + high) / 2
             same = (self._gap(u, v, arm, middle)[order] >= 0) == above
-            low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+            low = torch.where(same, middle, low)
+            high = torch.where(same, high, middle)
         return (low + high) / 2
 
     def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
@@ -217,20 +264,31 @@ class Pinwheel(MixtureWorld):
 
 def _scatter_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Log of the sum of exp within each group, (groups,), -inf where a group is empty."""
-    top = values.detach().new_full((groups,), -torch.inf).scatter_reduce(0, group, values.detach(), "amax")
+    top = (
+        values.detach()
+        .new_full((groups,), -torch.inf)
+        .scatter_reduce(0, group, values.detach(), "amax")
+    )
     safe = top.where(top > -torch.inf, 0.0)
     total = torch.zeros_like(top).index_add(0, group, (values - safe[group]).exp())
     return total.log() + safe
 
 
-def ring(*, sigma: float = 0.1, modes: int = 8, classes: int = 2, given: str | None = None) -> Isotropic:
+def ring(
+    *, sigma: float = 0.1, modes: int = 8, classes: int = 2, given: str | None = None
+) -> Isotropic:
     """Gaussians on the unit circle; the class is the number of the Gaussian modulo `classes`."""
     angle = torch.arange(modes).double() * (2 * math.pi / modes)
     centres = torch.stack([angle.cos(), angle.sin()], -1)
     of_class = torch.arange(modes) % classes
     return Isotropic(
-        "ring", centres, torch.zeros(modes), sigma, of_class=of_class, condition=condition(given, classes)
-    )  # fmt: skip
+        "ring",
+        centres,
+        torch.zeros(modes),
+        sigma,
+        of_class=of_class,
+        condition=condition(given, classes),
+    )
 
 
 def grid(*, sigma: float = 0.05, classes: int = 2, given: str | None = None) -> Isotropic:
@@ -238,9 +296,13 @@ def grid(*, sigma: float = 0.05, classes: int = 2, given: str | None = None) -> 
     axis = torch.arange(-4.0, 5.0, 2.0, dtype=torch.float64)
     of_class = torch.arange(25) % classes
     return Isotropic(
-        "grid", torch.cartesian_prod(axis, axis), torch.zeros(25), sigma, of_class=of_class,
+        "grid",
+        torch.cartesian_prod(axis, axis),
+        torch.zeros(25),
+        sigma,
+        of_class=of_class,
         condition=condition(given, classes),
-    )  # fmt: skip
+    )
 
 
 def moons(*, sigma: float = 0.1, given: str | None = None) -> Isotropic:
@@ -268,7 +330,9 @@ def checkerboard(*, given: str | None = None) -> Boxes:
     """The 8 squares of side 2 on [-4, 4]^2 with i + j even; the class is the column i of the square."""
     corners = torch.tensor([[i, j] for i in range(4) for j in range(4) if (i + j) % 2 == 0])
     lower = corners.double() * 2 - 4
-    return Boxes("checkerboard", lower, lower + 2, of_class=corners[:, 0], condition=condition(given, 4))
+    return Boxes(
+        "checkerboard", lower, lower + 2, of_class=corners[:, 0], condition=condition(given, 4)
+    )
 
 
 def pinwheel(*, given: str | None = None) -> Pinwheel:
@@ -288,10 +352,15 @@ def _curves(
     """A uniform choice of curves with noise; each curve is its quadrature nodes, so density and draws are one law."""
     n = len(log_weights)
     return Isotropic(
-        name, torch.cat(curves), log_weights.repeat(len(curves)), sigma,
-        of_class=torch.arange(len(curves)).repeat_interleave(n), condition=condition(given, len(curves)),
-        method=f"quadrature, {n} nodes a curve", coded=False,
-    )  # fmt: skip
+        name,
+        torch.cat(curves),
+        log_weights.repeat(len(curves)),
+        sigma,
+        of_class=torch.arange(len(curves)).repeat_interleave(n),
+        condition=condition(given, len(curves)),
+        method=f"quadrature, {n} nodes a curve",
+        coded=False,
+    )
 
 
 PLANAR: dict[str, Callable[..., MixtureWorld]] = {

@@ -36,17 +36,30 @@ class Trees(Net):
         parent: The tree, int64 (D,), -1 for a root; None where it is to be learned.
     """
 
-    def __init__(self, sizes: list[int], components: int, smoothing: float, parent: Tensor | None = None) -> None:
-        self.d, self.k, self.m = len(sizes), max(sizes), components
-        self.sizes, self.smoothing, self.told = torch.tensor(sizes), smoothing, parent
+    def __init__(
+        self, sizes: list[int], components: int, smoothing: float, parent: Tensor | None = None
+    ) -> None:
+        self.d = len(sizes)
+        self.k = max(sizes)
+        self.m = components
+        self.sizes = torch.tensor(sizes)
+        self.smoothing = smoothing
+        self.told = parent
         self.legal = torch.arange(self.k) < self.sizes[:, None]
         self.variable, self.code = (self.legal & (torch.arange(self.k) > 0)).nonzero(as_tuple=True)
 
     def blank(self) -> Parameters:
         """Even tables."""
-        parent = torch.full((self.m, self.d), -1) if self.told is None else self.told.repeat(self.m, 1)
+        if self.told is None:
+            parent = torch.full((self.m, self.d), -1)
+        else:
+            parent = self.told.repeat(self.m, 1)
         table = self._logs(torch.zeros(self.m, self.d, self.k, self.k, dtype=torch.float64))
-        return {"parent": parent, "table": table, "log_weight": torch.zeros(self.m).double().log_softmax(0)}
+        return {
+            "parent": parent,
+            "table": table,
+            "log_weight": torch.zeros(self.m).double().log_softmax(0),
+        }
 
     def _logs(self, counts: Tensor) -> Tensor:
         """Log p(b | a) of counts (M, D, K, K) that are smoothed already; even where there are none."""
@@ -77,7 +90,8 @@ class Trees(Net):
         self, x: Tensor, known: Tensor, now: Parameters, combine: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The forest's parents (S,), and what each node hears of itself and from below, (S, N, K) (Pearl 1988)."""
-        parent, table = now["parent"], now["table"].flatten(0, 1)
+        parent = now["parent"]
+        table = now["table"].flatten(0, 1)
         first = torch.arange(self.m)[:, None] * self.d
         forest = torch.where(parent < 0, -1, parent + first).flatten()
         seen = torch.where(known[..., None], x[..., None] == torch.arange(self.k), self.legal)
@@ -86,7 +100,9 @@ class Trees(Net):
             belief = belief.index_add(0, forest[nodes], combine(belief[nodes], table[nodes]))
         return forest, belief
 
-    def downward(self, belief: Tensor, now: Parameters, component: Tensor, row: Tensor, pick: Pick) -> Tensor:
+    def downward(
+        self, belief: Tensor, now: Parameters, component: Tensor, row: Tensor, pick: Pick
+    ) -> Tensor:
         """Codes (R, D) picked from the root on, each of R from its component's tree and its row's beliefs."""
         x = torch.zeros(self.d, len(row), dtype=torch.int64)
         for m in component.unique().tolist():
@@ -101,24 +117,35 @@ class Trees(Net):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+    def start(
+        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+    ) -> Parameters:
         """One tree of all pairs that are complete, or the likeliest of several mixtures after a few passes."""
         if self.m == 1:
-            return self.maximise(self._sums(x, known, weight[:, None], weight.sum() * 0, weight), self.blank())
-        best, height = self.blank(), -torch.inf
+            return self.maximise(
+                self._sums(x, known, weight[:, None], weight.sum() * 0, weight), self.blank()
+            )
+        best = self.blank()
+        height = -torch.inf
         for i in range(restarts):
             u = noise.uniform(f"seeds {i}", self.m, kmeans.candidates(self.m)).double()[0]
-            features = self._features(x, known) if i % 2 == 0 else self._agreements(x, known, noise, i)
+            if i % 2 == 0:
+                features = self._features(x, known)
+            else:
+                features = self._agreements(x, known, noise, i)
             centres = kmeans.seeds(features, self.m, u)
             own = kmeans.lloyd(features, centres, LLOYD)[1]
             r = (1 - BLUR) * torch.nn.functional.one_hot(own, self.m).double() + BLUR / self.m
             sums = self._sums(x, known, r * weight[:, None], weight.sum() * 0, weight)
-            now, reached = self.maximise(sums, self.blank()), -torch.inf
+            now = self.maximise(sums, self.blank())
+            reached = -torch.inf
             for _ in range(trial):
                 sums = self._told(x, known, weight, now)
-                now, reached = self.maximise(sums, now), float(sums["objective"])
+                now = self.maximise(sums, now)
+                reached = float(sums["objective"])
             if reached > height or i == 0:
-                best, height = now, reached
+                best = now
+                height = reached
         return best
 
     def _features(self, x: Tensor, known: Tensor) -> Tensor:
@@ -130,21 +157,36 @@ class Trees(Net):
 
         Neighbours first in the order of the columns, then in random orders.
         """
-        order = torch.arange(self.d) if i == 1 else noise.uniform(f"order {i}", self.d)[0].argsort()
+        if i == 1:
+            order = torch.arange(self.d)
+        else:
+            order = noise.uniform(f"order {i}", self.d)[0].argsort()
         after = order.roll(1)
-        return torch.where(known[:, order] & known[:, after], x[:, order] == x[:, after], 0.5).double()
+        return torch.where(
+            known[:, order] & known[:, after], x[:, order] == x[:, after], 0.5
+        ).double()
 
     def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         """Counts of pairs where rows are whole, of parents and children under the trees as they are where not."""
-        return self._hidden(x, known, weight, now) if self.holes else self._told(x, known, weight, now)
+        if self.holes:
+            return self._hidden(x, known, weight, now)
+        return self._told(x, known, weight, now)
 
     def _told(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         size = max(1, ROOM // (self.m * self.d * (self.k if self.holes else 1)))
-        joint = torch.cat([self.log_joint(a, b, now) for a, b in zip(x.split(size), known.split(size), strict=True)], 1)
+        joint = torch.cat(
+            [
+                self.log_joint(a, b, now)
+                for a, b in zip(x.split(size), known.split(size), strict=True)
+            ],
+            1,
+        )
         r = joint.softmax(0).T * weight[:, None]
         return self._sums(x, known, r, joint.logsumexp(0) @ weight, weight)
 
-    def _sums(self, x: Tensor, known: Tensor, r: Tensor, objective: Tensor, weight: Tensor) -> Parameters:
+    def _sums(
+        self, x: Tensor, known: Tensor, r: Tensor, objective: Tensor, weight: Tensor
+    ) -> Parameters:
         pairs = self._pairs(x, known if self.holes else None, r)
         return {"pairs": pairs, "share": r.sum(0), "objective": objective, "weight": weight.sum()}
 
@@ -161,11 +203,14 @@ class Trees(Net):
         alike = bool((r == 1).all()) and len(x) < 1 << 24
         f = (x[:, self.variable] == self.code).to(torch.float32 if alike else torch.float64)
         f = torch.cat([f, torch.ones_like(f[:, :1])], 1)
-        gram = torch.stack([(f if alike else f * r[:, m : m + 1]).T @ f for m in range(self.m)]).double()
+        gram = torch.stack(
+            [(f if alike else f * r[:, m : m + 1]).T @ f for m in range(self.m)]
+        ).double()
         rebuilt = torch.zeros(self.d, self.k, f.shape[1], dtype=torch.float64)
         rebuilt[:, 0, -1] = 1.0
         every = torch.arange(len(self.variable))
-        rebuilt[self.variable, 0, every], rebuilt[self.variable, self.code, every] = -1.0, 1.0
+        rebuilt[self.variable, 0, every] = -1.0
+        rebuilt[self.variable, self.code, every] = 1.0
         flat = rebuilt.flatten(0, 1)
         whole = (flat @ gram @ flat.T).clamp(min=0)
         return whole.unflatten(2, (self.d, self.k)).unflatten(1, (self.d, self.k))
@@ -180,20 +225,30 @@ class Trees(Net):
             joint = self.log_joint(x, known, now | {"table": table, "log_weight": share})
             objective = joint.logsumexp(0) @ weight
             counts, shares = torch.autograd.grad(objective, (table, share))
-        return {"counts": counts, "share": shares, "objective": objective.detach(), "weight": weight.sum()}
+        return {
+            "counts": counts,
+            "share": shares,
+            "objective": objective.detach(),
+            "weight": weight.sum(),
+        }
 
     def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Trees of greatest mutual information where pairs are known (Chow & Liu 1968), tables, shares."""
         share = (sums["share"] + 1e-9).log().log_softmax(0)
         if "counts" in sums:
-            return before | {"table": self._tables(sums["counts"], before["parent"]), "log_weight": share}
+            return before | {
+                "table": self._tables(sums["counts"], before["parent"]),
+                "log_weight": share,
+            }
         if self.told is None:
             parent = torch.stack([spanning(self.information(pairs)) for pairs in sums["pairs"]])
         else:
             parent = before["parent"]
         every = torch.arange(self.d)
         above = torch.where(parent < 0, every, parent)
-        counts = torch.stack([pairs[a, :, every] for pairs, a in zip(sums["pairs"], above, strict=True)])
+        counts = torch.stack(
+            [pairs[a, :, every] for pairs, a in zip(sums["pairs"], above, strict=True)]
+        )
         alone = counts.diagonal(dim1=-2, dim2=-1)  # a root's pair is with itself
         first = torch.nn.functional.pad(alone[..., None, :], (0, 0, 0, self.k - 1))
         counts = torch.where((parent < 0)[..., None, None], first, counts)
@@ -202,8 +257,14 @@ class Trees(Net):
     def _tables(self, counts: Tensor, parent: Tensor) -> Tensor:
         """Smoothed counts (M, D, K, K) as logarithms; a root's are those of its first row, on every row."""
         root = (parent < 0)[..., None, None]
-        above = torch.where(root, torch.arange(self.k)[:, None] == 0, self.legal[parent.clamp(min=0)][..., None])
-        even = above * self.legal[None, :, None, :] / (above.sum(-2, keepdim=True) * self.sizes[:, None, None])
+        above = torch.where(
+            root, torch.arange(self.k)[:, None] == 0, self.legal[parent.clamp(min=0)][..., None]
+        )
+        even = (
+            above
+            * self.legal[None, :, None, :]
+            / (above.sum(-2, keepdim=True) * self.sizes[:, None, None])
+        )
         table = self._logs(counts + self.smoothing * even)
         return torch.where(root, table[..., :1, :], table)
 
@@ -215,7 +276,9 @@ class Trees(Net):
         """
         legal = (self.legal / self.sizes[:, None]).double()
         even = legal[:, :, None, None] * legal
-        p = (pairs + self.smoothing * even) / (pairs.sum((1, 3)) + self.smoothing).clamp(min=TINY)[:, None, :, None]
+        p = (pairs + self.smoothing * even) / (pairs.sum((1, 3)) + self.smoothing).clamp(min=TINY)[
+            :, None, :, None
+        ]
         one = p.sum(-1)
         alone = -torch.xlogy(one, one).sum(1)
         return alone + alone.T + torch.xlogy(p, p).sum((1, 3))
@@ -232,12 +295,15 @@ class Trees(Net):
 
     def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """The log-sum over components."""
-        return torch.cat([self.log_joint(x[rows], known[rows], now).logsumexp(0) for rows in self._chunks(x)])
+        return torch.cat(
+            [self.log_joint(x[rows], known[rows], now).logsumexp(0) for rows in self._chunks(x)]
+        )
 
     def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
         """A component from its posterior, then codes from the root down."""
         share = self.posterior(x, known, now)
-        u, n = noise.uniform("x", self.d).double(), noise.rows // len(x)
+        u = noise.uniform("x", self.d).double()
+        n = noise.rows // len(x)
         component = choose(share.repeat(n, 1), noise.uniform("component", 1)[:, 0].double())
         drawn = torch.empty(n, len(x), self.d, dtype=torch.int64)
         for rows in self._chunks(x):
@@ -248,12 +314,16 @@ class Trees(Net):
                 return choose(logits.log_softmax(-1), u[many[own]][:, nodes].T)
 
             some = torch.arange(len(rows)).repeat(n)
-            drawn[:, rows] = self.downward(belief, now, component[many], some, pick).unflatten(0, (n, -1))
+            drawn[:, rows] = self.downward(belief, now, component[many], some, pick).unflatten(
+                0, (n, -1)
+            )
         return drawn.flatten(0, 1)
 
     def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
         """The likeliest codes of each tree, and of these the likeliest under all: certain where there is one tree."""
-        found = torch.cat([self._peaks(x[rows], known[rows], now) for rows in self._chunks(x, self.k)], 1)
+        found = torch.cat(
+            [self._peaks(x[rows], known[rows], now) for rows in self._chunks(x, self.k)], 1
+        )
         if self.m == 1:
             return found[0], True
         height = torch.stack([self.log_prob(one, torch.ones_like(known), now) for one in found])
@@ -262,7 +332,8 @@ class Trees(Net):
     def _peaks(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """The likeliest codes under each component, (M, N, D)."""
         belief = self.upward(x, known, now, _best)[1]
-        every, row = torch.arange(self.m).repeat_interleave(len(x)), torch.arange(len(x)).repeat(self.m)
+        every = torch.arange(self.m).repeat_interleave(len(x))
+        row = torch.arange(len(x)).repeat(self.m)
         best = self.downward(belief, now, every, row, lambda logits, nodes, own: logits.argmax(-1))
         return best.unflatten(0, (self.m, len(x)))
 
@@ -273,7 +344,9 @@ class Trees(Net):
 
     def edges(self, now: Parameters) -> list[Edges]:
         """Those of each tree."""
-        return [[(p, j) for j, p in enumerate(parent) if p >= 0] for parent in now["parent"].tolist()]
+        return [
+            [(p, j) for j, p in enumerate(parent) if p >= 0] for parent in now["parent"].tolist()
+        ]
 
 
 def _sum(belief: Tensor, table: Tensor) -> Tensor:

@@ -33,7 +33,9 @@ class Net(ABC):
         """Parameters that know of nothing."""
 
     @abstractmethod
-    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+    def start(
+        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+    ) -> Parameters:
         """Parameters to begin with, of some of the rows; the best of several starts where there is a choice."""
 
     @abstractmethod
@@ -77,14 +79,18 @@ def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> P
         every = [_place(places, name) for name in (child, *above)]
         unknown = [str(name) for name, at in zip((child, *above), every, strict=True) if at is None]
         if unknown:
-            raise BadConfig(f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}")
+            raise BadConfig(
+                f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}"
+            )
         numbers = tuple(at for at in every if at is not None)
         found[numbers[0]] = tuple(sorted(set(numbers[1:])))
     try:
         order_of(tuple(found))
     except graphlib.CycleError as error:
         ring = " -> ".join(names[i] for i in error.args[1])
-        raise BadConfig(f"parents= goes in a circle ({ring}): leave one of its edges out") from error
+        raise BadConfig(
+            f"parents= goes in a circle ({ring}): leave one of its edges out"
+        ) from error
     return tuple(found)
 
 
@@ -92,7 +98,9 @@ def _place(places: dict[str, int], name: str | int) -> int | None:
     if name in places:
         return places[str(name)]
     number = int(name) if str(name).isdecimal() else -1
-    return number if 0 <= number < len(places) else None
+    if 0 <= number < len(places):
+        return number
+    return None
 
 
 def order_of(parents: Parents) -> list[int]:
@@ -102,7 +110,8 @@ def order_of(parents: Parents) -> list[int]:
 
 def levels(parent: Tensor) -> list[Tensor]:
     """The nodes of each depth of a forest, the roots first; parent int64 (S,), -1 for a root."""
-    depth, at = torch.zeros_like(parent), parent
+    depth = torch.zeros_like(parent)
+    at = parent
     while bool((at >= 0).any()):
         depth = depth + (at >= 0)
         at = torch.where(at >= 0, parent[at.clamp(min=0)], -1)

@@ -20,7 +20,8 @@ class Linear(Net):
     """
 
     def __init__(self, size: int, parents: Parents | None = None) -> None:
-        self.size, self.parents = size, parents
+        self.size = size
+        self.parents = parents
 
     def blank(self) -> Parameters:
         """Independent unit normals."""
@@ -30,11 +31,14 @@ class Linear(Net):
             adjacent[j, list(above)] = True
         return {"mean": torch.zeros(d).double(), "cov": torch.eye(d).double(), "adjacent": adjacent}
 
-    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+    def start(
+        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+    ) -> Parameters:
         """From all pairs that are complete where rows have holes, standardised by their own columns."""
         if not self.holes:
             return self.blank()
-        w, v = weight[:, None] * known, x * known
+        w = weight[:, None] * known
+        v = x * known
         mean = (w * v).sum(0) / w.sum(0).clamp(min=1e-12)
         v = (v - mean) * known
         both = w.T @ known.double()
@@ -47,7 +51,9 @@ class Linear(Net):
             first, second = gaussian.moments(x, now["mean"], now["cov"], known, weight)
             objective = self.log_prob(x, known, now) @ weight
         else:
-            first, second, objective = weight @ x, (x * weight[:, None]).T @ x, weight.sum() * 0
+            first = weight @ x
+            second = (x * weight[:, None]).T @ x
+            objective = weight.sum() * 0
         return {"first": first, "second": second, "weight": weight.sum(), "objective": objective}
 
     def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
@@ -73,13 +79,17 @@ class Linear(Net):
 
     def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """Of the joint Gaussian."""
-        return gaussian.log_density(x, now["mean"], now["cov"], None if bool(known.all()) else known)
+        return gaussian.log_density(
+            x, now["mean"], now["cov"], None if bool(known.all()) else known
+        )
 
     def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
         """From the joint Gaussian's conditional."""
         n = noise.rows // len(x)
         normal = noise.normal("x", self.size).double()
-        return gaussian.conditional_draw(x.repeat(n, 1), now["mean"], now["cov"], known.repeat(n, 1), normal)
+        return gaussian.conditional_draw(
+            x.repeat(n, 1), now["mean"], now["cov"], known.repeat(n, 1), normal
+        )
 
     def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
         """The conditional mean, which is the peak."""
@@ -96,7 +106,8 @@ class Linear(Net):
 
 def regressions(cov: Tensor, adjacent: Tensor) -> tuple[Tensor, Tensor]:
     """Slopes B (D, D) of each variable on its parents (adjacent[j, i]: i is a parent of j), and variances left (D,)."""
-    d, most = len(cov), int(adjacent.sum(-1).max())
+    d = len(cov)
+    most = int(adjacent.sum(-1).max())
     count = adjacent.sum(-1)
     above = (~adjacent).to(torch.int8).argsort(dim=-1, stable=True)[:, :most]  # parents first
     real = torch.arange(most) < count[:, None]

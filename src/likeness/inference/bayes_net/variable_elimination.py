@@ -54,13 +54,18 @@ class Graph(Net):
     """
 
     def __init__(self, sizes: list[int], parents: Parents, smoothing: float) -> None:
-        self.sizes, self.parents, self.smoothing = sizes, parents, smoothing
+        self.sizes = sizes
+        self.parents = parents
+        self.smoothing = smoothing
         self.scopes = [(*above, j) for j, above in enumerate(parents)]
         self.order = order_of(parents)
 
     def blank(self) -> Parameters:
         """Even tables, the variable's own axis last."""
-        return {f"t{j}": self._logs(torch.zeros(self._shape(j), dtype=torch.float64)) for j in range(len(self.sizes))}
+        return {
+            f"t{j}": self._logs(torch.zeros(self._shape(j), dtype=torch.float64))
+            for j in range(len(self.sizes))
+        }
 
     def _shape(self, j: int) -> tuple[int, ...]:
         return tuple(self.sizes[i] for i in self.scopes[j])
@@ -71,7 +76,9 @@ class Graph(Net):
         p = torch.where(total > 0, smoothed / total.clamp(min=TINY), 1 / counts.shape[-1])
         return p.clamp(min=TINY).log()
 
-    def start(self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int) -> Parameters:
+    def start(
+        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+    ) -> Parameters:
         """Even tables: with whole rows one pass finds their best."""
         return self.blank()
 
@@ -86,15 +93,21 @@ class Graph(Net):
         if bool(known.all()):
             counts = {f"t{j}": self._counted(x, weight, j) for j in range(len(self.sizes))}
             return counts | sums | {"objective": self.log_prob(x, known, now) @ weight}
-        with torch.enable_grad():  # the derivative by a logarithm is the expected count (Darwiche 2003, section 4)
+        with (
+            torch.enable_grad()
+        ):  # the derivative by a logarithm is the expected count (Darwiche 2003, section 4)
             tables = {name: t.detach().requires_grad_() for name, t in now.items()}
             objective = self.log_prob(x, known, tables) @ weight
             slopes = torch.autograd.grad(objective, list(tables.values()), allow_unused=True)
-        found = {n: torch.zeros_like(now[n]) if c is None else c for n, c in zip(tables, slopes, strict=True)}
+        found = {
+            n: torch.zeros_like(now[n]) if c is None else c
+            for n, c in zip(tables, slopes, strict=True)
+        }
         return found | sums | {"objective": objective.detach()}
 
     def _counted(self, x: Tensor, weight: Tensor, j: int) -> Tensor:
-        place, shape = torch.zeros_like(x[:, 0]), self._shape(j)
+        place = torch.zeros_like(x[:, 0])
+        shape = self._shape(j)
         for i, size in zip(self.scopes[j], shape, strict=True):
             place = place * size + x[:, i]
         return torch.bincount(place, weight.double(), math.prod(shape)).reshape(shape)
@@ -117,7 +130,9 @@ class Graph(Net):
                 barren.add(j)
         return barren
 
-    def _factors(self, x: Tensor, hidden: set[int], without: set[int], now: Parameters) -> list[Factor]:
+    def _factors(
+        self, x: Tensor, hidden: set[int], without: set[int], now: Parameters
+    ) -> list[Factor]:
         """The tables of rows (N, D) at their known codes."""
         factors = []
         for j, scope in enumerate(self.scopes):
@@ -126,7 +141,9 @@ class Graph(Net):
             free = sorted(i for i in scope if i in hidden)
             seen = [i for i in scope if i not in hidden]
             table = now[f"t{j}"].permute([scope.index(i) for i in (*seen, *free)])
-            factors.append(Factor(tuple(free), table[tuple(x[:, i] for i in seen)] if seen else table[None]))
+            factors.append(
+                Factor(tuple(free), table[tuple(x[:, i] for i in seen)] if seen else table[None])
+            )
         return factors
 
     def _plan(self, hidden: set[int], without: set[int]) -> tuple[list[int], int]:
@@ -137,7 +154,10 @@ class Graph(Net):
         """
         near: dict[int, set[int]] = {}
         for j, scope in enumerate(self.scopes):
-            free = hidden.intersection(scope) if j not in without else set()
+            if j not in without:
+                free = hidden.intersection(scope)
+            else:
+                free = set()
             for i in free:
                 near.setdefault(i, set()).update(free)
 
@@ -145,7 +165,8 @@ class Graph(Net):
             fill = sum(b not in near[a] for a in near[i] for b in near[i])
             return fill, math.prod(self.sizes[a] for a in near[i])
 
-        order, widest = [], 1
+        order = []
+        widest = 1
         while near:
             costs = {i: cost(i) for i in near}
             best = min(near, key=costs.__getitem__)
@@ -161,9 +182,12 @@ class Graph(Net):
             )
         return order, widest
 
-    def _eliminate(self, part: Part, x: Tensor, now: Parameters, combine: Combine) -> tuple[Tensor, Steps]:
+    def _eliminate(
+        self, part: Part, x: Tensor, now: Parameters, combine: Combine
+    ) -> tuple[Tensor, Steps]:
         """Log of what is left, (N,), and the product that each variable was eliminated from, in order."""
-        factors, steps = self._factors(x[part.rows], part.hidden, part.without, now), []
+        factors = self._factors(x[part.rows], part.hidden, part.without, now)
+        steps = []
         for v in part.order:
             product = _product([f for f in factors if v in f.scope])
             factors = [f for f in factors if v not in f.scope]
@@ -194,7 +218,8 @@ class Graph(Net):
 
     def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
         """In the order back from elimination, then what nothing known lies below, from parents to children."""
-        n, u = noise.rows // len(x), noise.uniform("x", len(self.sizes)).double()
+        n = noise.rows // len(x)
+        u = noise.uniform("x", len(self.sizes)).double()
         drawn = x.repeat(n, 1)
 
         def pick(rows: Tensor, v: int, logits: Tensor) -> Tensor:
@@ -206,14 +231,17 @@ class Graph(Net):
             self._back(drawn, rows, torch.arange(len(part.rows)).repeat(n), steps, pick)
             for j in (j for j in self.order if j in part.without):
                 at = tuple(drawn[rows, i] for i in self.parents[j])
-                drawn[rows, j] = pick(rows, j, now[f"t{j}"][at] if at else now[f"t{j}"].expand(len(rows), -1))
+                drawn[rows, j] = pick(
+                    rows, j, now[f"t{j}"][at] if at else now[f"t{j}"].expand(len(rows), -1)
+                )
         return drawn
 
     def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
         """The greatest in place of sums."""
         best = x.clone()
         for part in self._parts(known, every=True):
-            steps, row = self._eliminate(part, x, now, _best)[1], torch.arange(len(part.rows))
+            steps = self._eliminate(part, x, now, _best)[1]
+            row = torch.arange(len(part.rows))
             self._back(best, part.rows, row, steps, lambda rows, v, logits: logits.argmax(-1))
         return best, True
 
@@ -240,7 +268,9 @@ def _product(factors: list[Factor]) -> Factor:
     total = torch.zeros((), dtype=torch.float64)
     for f in factors:
         shape = iter(f.value.shape[1:])
-        total = total + f.value.reshape(len(f.value), *[next(shape) if i in f.scope else 1 for i in scope])
+        total = total + f.value.reshape(
+            len(f.value), *[next(shape) if i in f.scope else 1 for i in scope]
+        )
     return Factor(scope, total)
 
 

@@ -68,7 +68,9 @@ class Drawn(Part):
         """Values drawn from component k (B,) of each row where they are not known, shaped as v."""
 
     @abstractmethod
-    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+    def peak(
+        self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
+    ) -> Tensor:
         """The values with the best found for those sought, under log-weights prior (B, K), shaped as v."""
 
 
@@ -84,7 +86,9 @@ class Multinomials(Part):
     """
 
     def __init__(self, groups: Tensor, smoothing: float, components: int) -> None:
-        self.groups, self.smoothing, self.components = groups, smoothing, components
+        self.groups = groups
+        self.smoothing = smoothing
+        self.components = components
 
     def blank(self, variance: Tensor) -> Parameters:
         """Uniform within each group."""
@@ -124,22 +128,32 @@ class Products(Drawn):
     additive = False
 
     def __init__(self, columns: Columns, smoothing: float, components: int) -> None:
-        self.columns, self.smoothing, self.components = columns, smoothing, components
+        self.columns = columns
+        self.smoothing = smoothing
+        self.components = components
 
     def blank(self, variance: Tensor) -> Parameters:
         """The marginal law for every component."""
-        places = self.columns.space.layout if self.columns.narrow else self.columns.space.layout[:-1]
+        if self.columns.narrow:
+            places = self.columns.space.layout
+        else:
+            places = self.columns.space.layout[:-1]
         return {"table": self.columns.start().expand(self.components, *places, -1).clone()}
 
     def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
         """Sums of the heads' log p over what is known."""
-        table, smoothing = params["table"], self.smoothing
+        table = params["table"]
+        smoothing = self.smoothing
         law = self.columns.law(table)
 
         def see(v: Tensor, known: Tensor) -> Seen:
             def sums(r: Tensor) -> Parameters:
                 share = r.T.contiguous()
-                return {"table": self.columns.estimate(v, known, share, smoothing=smoothing, previous=table)}
+                return {
+                    "table": self.columns.estimate(
+                        v, known, share, smoothing=smoothing, previous=table
+                    )
+                }
 
             return Seen(law.each(v, known).T, sums)
 
@@ -159,17 +173,24 @@ class Products(Drawn):
         u = noise.uniform("x", *table.shape[1:-1], self.columns.uniforms).double()
         size = max(1, ROOM // table[0].numel())
         pairs = zip(k.split(size), u.split(size), strict=True)
-        return torch.where(known, v, torch.cat([self.columns.law(table[j]).draw(w) for j, w in pairs]))
+        return torch.where(
+            known, v, torch.cat([self.columns.law(table[j]).draw(w) for j, w in pairs])
+        )
 
-    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+    def peak(
+        self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
+    ) -> Tensor:
         """The best event that ascents from every component's own mode reach, entries being modes of components.
 
         Each step puts the candidate of most E[log p_k] under the responsibilities in every entry, which raises log p.
         """
         law = self.columns.law(params["table"])
         modes = law.mode  # (K, *E), the candidates
-        scores = torch.stack([law.log_prob(m.expand_as(modes)) for m in modes], 1).clamp(min=-1e30)  # (K, C, *E)
-        best, height = v, torch.full_like(prior[:, 0], -torch.inf)
+        scores = torch.stack([law.log_prob(m.expand_as(modes)) for m in modes], 1).clamp(
+            min=-1e30
+        )  # (K, C, *E)
+        best = v
+        height = torch.full_like(prior[:, 0], -torch.inf)
         for start in modes:
             x = torch.where(sought, start, v)
             for _ in range(STEPS):

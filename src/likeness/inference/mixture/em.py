@@ -46,7 +46,11 @@ class Joint:
     def blank(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
         """Parameters before any data: equal weights, every part at its origin."""
         known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
-        made = {f"{n}.{key}": t for n, part in self.parts.items() for key, t in part.blank(known[n]).items()}
+        made = {
+            f"{n}.{key}": t
+            for n, part in self.parts.items()
+            for key, t in part.blank(known[n]).items()
+        }
         equal = torch.full((self.components,), -math.log(self.components), dtype=torch.float64)
         never = torch.tensor(NEVER, dtype=torch.float64)
         return made | {"log_weight": equal, "reached": never, "gain": -never}
@@ -61,24 +65,40 @@ class Joint:
         Single precision serves while passes still gain much; its rounding would hide the small gains of the last ones.
         """
         sights = self._sights(views, parameters, draft=float(parameters["gain"]) > COARSE)
-        rows = ROWS if all(part.additive for part in self.parts.values()) else len(weight)
-        pieces = [_expected(sights, part, w, parameters["log_weight"]) for part, w in _pieces(views, weight, rows)]
+        if all(part.additive for part in self.parts.values()):
+            rows = ROWS
+        else:
+            rows = len(weight)
+        pieces = [
+            _expected(sights, part, w, parameters["log_weight"])
+            for part, w in _pieces(views, weight, rows)
+        ]
         return {name: torch.stack([p[name] for p in pieces]).sum(0) for name in pieces[0]}
 
-    def _sights(self, views: Views, parameters: Parameters, *, draft: bool = False) -> dict[str, Sight]:
-        return {name: self.parts[name].sight(under(parameters, name), draft=draft) for name in views}
+    def _sights(
+        self, views: Views, parameters: Parameters, *, draft: bool = False
+    ) -> dict[str, Sight]:
+        return {
+            name: self.parts[name].sight(under(parameters, name), draft=draft) for name in views
+        }
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Weights and every part's parameters; `least` raises the floor of variances."""
         share = sums["n"].clamp(min=1e-12)
         reached = sums["objective"] / sums["weight"]
-        after = {"log_weight": (share / share.sum()).log(), "reached": reached, "gain": reached - before["reached"]}
+        after = {
+            "log_weight": (share / share.sum()).log(),
+            "reached": reached,
+            "gain": reached - before["reached"],
+        }
         for name, part in self.parts.items():
             new = part.maximise(under(sums, name), under(before, name), least=least)
             after |= {f"{name}.{key}": t for key, t in new.items()}
         return after
 
-    def start(self, views: Views, weight: Tensor, features: Tensor, u: Tensor, passes: int) -> Parameters:
+    def start(
+        self, views: Views, weight: Tensor, features: Tensor, u: Tensor, passes: int
+    ) -> Parameters:
         """The likeliest, after a few passes of EM on these rows, of what k-means++ and Lloyd's steps lead to.
 
         Args:
@@ -88,29 +108,40 @@ class Joint:
             u: Uniform numbers (restarts, K, candidates).
             passes: Passes by which a start is judged; with none the first start is taken.
         """
-        best, height = Parameters(), -math.inf
+        best = Parameters()
+        height = -math.inf
         blank = self.blank(self._variances(views, weight))
         for one in u:
-            _, own = kmeans.lloyd(features, kmeans.seeds(features, self.components, one), START_STEPS)
-            now, reached = self._trial(views, weight, one_hot(own, self.components).T * weight.double(), blank, passes)
+            _, own = kmeans.lloyd(
+                features, kmeans.seeds(features, self.components, one), START_STEPS
+            )
+            now, reached = self._trial(
+                views, weight, one_hot(own, self.components).T * weight.double(), blank, passes
+            )
             if not best or reached > height:
-                best, height = now, reached
+                best = now
+                height = reached
         return best
 
     def _trial(
         self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
     ) -> tuple[Parameters, float]:
         """Parameters a few passes after rows were shared out as r (K, B), and the last objective a row."""
-        now, height = self.maximise(self._first(views, r, blank), blank, least=START_FLOOR), -math.inf
+        now = self.maximise(self._first(views, r, blank), blank, least=START_FLOOR)
+        height = -math.inf
         for _ in range(passes):
             sums = self.expect(views, weight, now)
-            now, height = self.maximise(sums, now, least=START_FLOOR), float(sums["objective"] / sums["weight"])
+            now = self.maximise(sums, now, least=START_FLOOR)
+            height = float(sums["objective"] / sums["weight"])
         return now, height
 
     def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
         """Each part's entrywise variances over the rows, 1 where nothing varies."""
-        flat = {n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
-                for n, d in self.sizes.items() for v, o in (views[n],)}  # fmt: skip
+        flat = {
+            n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
+            for n, d in self.sizes.items()
+            for v, o in (views[n],)
+        }
         return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
 
     def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
@@ -119,14 +150,17 @@ class Joint:
         return sums | {"objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}
 
 
-def _expected(sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor) -> Parameters:
+def _expected(
+    sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor
+) -> Parameters:
     """Some rows' statistics, their responsibilities in as few passes over memory as can be."""
     seen = _seen(sights, views)
     joint = _log_joint(seen, log_weight)
     top = joint.amax(0).clamp(min=NEVER)
     least = math.log(torch.finfo(joint.dtype).tiny) + 8  # denormal numbers are ten times slower
     r = (joint - top).clamp_(min=least).exp_()
-    whole, w = r.sum(0), weight.to(r.dtype)
+    whole = r.sum(0)
+    w = weight.to(r.dtype)
     height = (top + whole.log()).double() @ weight.double()
     return _sums(seen, r.mul_(w / whole)) | {"objective": height, "weight": weight.double().sum()}
 
@@ -143,7 +177,9 @@ def _sums(seen: Mapping[str, Seen], r: Tensor) -> Parameters:
 def _log_joint(seen: Mapping[str, Seen], log_weight: Tensor) -> Tensor:
     """Log w_k + the parts' log p, (K, B)."""
     terms = [one.log_p for one in seen.values()]
-    return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype)) if terms else log_weight[:, None]
+    if terms:
+        return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype))
+    return log_weight[:, None]
 
 
 def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Tensor]]:
@@ -155,7 +191,11 @@ def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Te
 
 def under(parameters: Parameters, name: str) -> Parameters:
     """One part's own parameters or statistics."""
-    return {key.removeprefix(f"{name}."): t for key, t in parameters.items() if key.startswith(f"{name}.")}
+    return {
+        key.removeprefix(f"{name}."): t
+        for key, t in parameters.items()
+        if key.startswith(f"{name}.")
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +218,18 @@ class Split:
 def split(space: Space, most: int) -> Split:
     """How a condition over `space` enters components; at most `most` numbers may have any covariance."""
     if space.ragged:
-        steps = int(space.variables[0].states) if space.variables[0].type == "nominal" else 0
+        if space.variables[0].type == "nominal":
+            steps = int(space.variables[0].states)
+        else:
+            steps = 0
         sizes = ([steps] if steps else [0] * space.width) + [0]  # a place for the length
     else:
-        sizes = [int(v.states) if v.type == "nominal" else 0 for v in space.columns] * (space.dims // space.width)
+        sizes = [int(v.states) if v.type == "nominal" else 0 for v in space.columns] * (
+            space.dims // space.width
+        )
     group = torch.cat([torch.full((max(n, 1),), i if n else -1) for i, n in enumerate(sizes)])
-    numbers, codes = torch.nonzero(group < 0).flatten(), torch.nonzero(group >= 0).flatten()
+    numbers = torch.nonzero(group < 0).flatten()
+    codes = torch.nonzero(group >= 0).flatten()
     dense = torch.unique(group[codes], return_inverse=True)[1]
     plain = space.real and not space.ragged and len(space.shape) == 1
     return Split(numbers, codes, dense, plain and len(numbers) <= most)

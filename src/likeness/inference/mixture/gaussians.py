@@ -17,7 +17,9 @@ from likeness.numerics.constants import LOG_2PI
 
 Covariance = Literal["full", "tied", "diagonal", "spherical"]
 
-WIDE = 48  # beyond so many entries a component's own products beat one product of quadratic features
+WIDE = (
+    48  # beyond so many entries a component's own products beat one product of quadratic features
+)
 BITS = 62  # entries whose pattern of holes is one whole number
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
 
@@ -35,7 +37,9 @@ class Gaussians(Drawn):
     """
 
     def __init__(self, components: int, covariance: Covariance, floor: float) -> None:
-        self.components, self.covariance, self.floor = components, covariance, floor
+        self.components = components
+        self.covariance = covariance
+        self.floor = floor
         self.dense = covariance in {"full", "tied"}
 
     def blank(self, variance: Tensor) -> Parameters:
@@ -52,44 +56,61 @@ class Gaussians(Drawn):
         whole = (_quadratic if params["mean"].shape[-1] <= WIDE else _wide)(params, draft)
 
         def see(v: Tensor, known: Tensor) -> Seen:
-            return whole(v, known) if bool(known.all()) else _see_holes(v, known, params, draft)
+            if bool(known.all()):
+                return whole(v, known)
+            return _see_holes(v, known, params, draft)
 
         return see
 
     def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Weighted moments; a component that no weight falls on stays as it was."""
-        n, variance = sums["n"], before["variance"]
+        n = sums["n"]
+        variance = before["variance"]
         weight = n if n.dim() == 2 else n[:, None]
         alive = weight > 1e-8
         mean = torch.where(alive, sums["first"] / weight.clamp(min=1e-8), before["mean"])
         cov = (self._dense if self.dense else self._diagonal)(sums["second"], weight, mean)
         floor = max(self.floor, least) * variance
         cov = cov + (torch.diag_embed(floor) if self.dense else floor)
-        some = alive if not self.dense else alive[..., None] if self.covariance == "full" else alive.any()
+        if not self.dense:
+            some = alive
+        elif self.covariance == "full":
+            some = alive[..., None]
+        else:
+            some = alive.any()
         return {"mean": mean, "cov": torch.where(some, cov, before["cov"]), "variance": variance}
 
     def free(self, params: Parameters) -> int:
         """Means, and as many numbers of covariances as are not copies of others."""
         k, d = params["mean"].shape
-        own = {"full": k * d * (d + 1) // 2, "tied": d * (d + 1) // 2, "diagonal": k * d, "spherical": k}
+        own = {
+            "full": k * d * (d + 1) // 2,
+            "tied": d * (d + 1) // 2,
+            "diagonal": k * d,
+            "spherical": k,
+        }
         return k * d + own[self.covariance]
 
     def _dense(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
         scatter = second - n[..., None] * mean[:, :, None] * mean[:, None, :]
         if self.covariance == "tied":
-            scatter, n = scatter.sum(0, keepdim=True), n.sum(0, keepdim=True)
+            scatter = scatter.sum(0, keepdim=True)
+            n = n.sum(0, keepdim=True)
         cov = scatter / n[..., None].clamp(min=1e-8)
         return 0.5 * (cov + cov.mT)
 
     def _diagonal(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
         scatter = (second - n * mean.square()).clamp(min=0)
         if self.covariance == "spherical":
-            return (scatter.sum(-1, keepdim=True) / n.sum(-1, keepdim=True).clamp(min=1e-8)).expand_as(mean)
+            return (
+                scatter.sum(-1, keepdim=True) / n.sum(-1, keepdim=True).clamp(min=1e-8)
+            ).expand_as(mean)
         return scatter / n.clamp(min=1e-8)
 
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
         """What is hidden drawn from component k (B,) given what is known, (B, D)."""
-        mean, normal = params["mean"][k], noise.normal("x", v.shape[-1]).double()
+        mean = params["mean"][k]
+        normal = noise.normal("x", v.shape[-1]).double()
         if not self.dense:
             return torch.where(known, v, mean + params["cov"][k].sqrt() * normal)
         if not bool(known.any()):
@@ -99,9 +120,14 @@ class Gaussians(Drawn):
         cov = params["cov"]
         return torch.cat([gaussian.conditional_draw(x, m, cov[j], o, e) for x, m, j, o, e in parts])
 
-    def peak(self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters) -> Tensor:
+    def peak(
+        self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
+    ) -> Tensor:
         """The best peak over the entries sought, the rest of what is unknown integrated out, (B, D)."""
-        cov = params["cov"] if self.dense else torch.diag_embed(params["cov"])
+        if self.dense:
+            cov = params["cov"]
+        else:
+            cov = torch.diag_embed(params["cov"])
         rows = max(1, ROOM // (self.components * v.shape[-1] ** 2))
         found = []
         for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
@@ -112,10 +138,15 @@ class Gaussians(Drawn):
             found.append(ascend(x, s, params["mean"], precision, height))
         return torch.cat(found)
 
-    def conditional(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, size: int) -> tuple[Tensor, Tensor]:
+    def conditional(
+        self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, size: int
+    ) -> tuple[Tensor, Tensor]:
         """Mean (B, size) and Cholesky factor of the first `size` entries, all hidden, in component k given the rest."""
         mean = params["mean"][k]
-        cov = params["cov"][self._own(k)] if self.dense else torch.diag_embed(params["cov"][k])
+        if self.dense:
+            cov = params["cov"][self._own(k)]
+        else:
+            cov = torch.diag_embed(params["cov"][k])
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gaussian.masked(cov, known)))
         gain = (cov @ (inverse * (known[:, :, None] & known[:, None, :])))[:, :size]
         loc = mean[:, :size] + (gain @ ((v - mean) * known)[..., None]).squeeze(-1)
@@ -123,7 +154,9 @@ class Gaussians(Drawn):
 
     def _own(self, k: Tensor) -> Tensor:
         """Which covariance each component has."""
-        return torch.zeros_like(k) if self.covariance == "tied" else k
+        if self.covariance == "tied":
+            return torch.zeros_like(k)
+        return k
 
 
 def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
@@ -138,7 +171,9 @@ def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
 
 def _type(far: Tensor, draft: bool) -> torch.dtype:
     """Single precision where it will do: where no m_k' C_k^-1 m_k is so large that the expanded form loses digits."""
-    return torch.float32 if draft and float(far.max()) < STEEP else torch.float64
+    if draft and float(far.max()) < STEEP:
+        return torch.float32
+    return torch.float64
 
 
 def _quadratic(params: Parameters, draft: bool) -> Sight:
@@ -149,7 +184,10 @@ def _quadratic(params: Parameters, draft: bool) -> Sight:
 
     def see(v: Tensor, known: Tensor) -> Seen:
         features = _features(v.to(dtype))
-        return Seen(weights @ features, lambda r: _unfolded((r.to(dtype) @ features.T).double(), v.shape[-1]))
+        return Seen(
+            weights @ features,
+            lambda r: _unfolded((r.to(dtype) @ features.T).double(), v.shape[-1]),
+        )
 
     return see
 
@@ -164,11 +202,15 @@ def _unfolded(total: Tensor, size: int) -> Parameters:
 
 def _features(v: Tensor) -> Tensor:
     """1, x_i and x_i x_j for i <= j of each row, (1 + D + D (D + 1) / 2, B)."""
-    x, size = v.T.contiguous(), v.shape[-1]
+    x = v.T.contiguous()
+    size = v.shape[-1]
     if v.requires_grad:
         return torch.cat([torch.ones_like(x[:1]), x, *(x[i:] * x[i] for i in range(size))])
-    out = x.new_empty(1 + size + size * (size + 1) // 2, len(v))  # in place: a third of the time of a copy
-    out[0], out[1 : 1 + size] = 1.0, x
+    out = x.new_empty(
+        1 + size + size * (size + 1) // 2, len(v)
+    )  # in place: a third of the time of a copy
+    out[0] = 1.0
+    out[1 : 1 + size] = x
     at = 1 + size
     for i in range(size):
         torch.mul(x[i:], x[i], out=out[at : at + size - i])
@@ -178,7 +220,8 @@ def _features(v: Tensor) -> Tensor:
 
 def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
     """The log-density as weights of the features, (K, 1 + D + D (D + 1) / 2), and m' C^-1 m (K,)."""
-    m, size = params["mean"], params["mean"].shape[-1]
+    m = params["mean"]
+    size = params["mean"].shape[-1]
     factor = torch.linalg.cholesky(params["cov"])
     precision = torch.cholesky_inverse(factor).expand(len(m), -1, -1)
     linear = (precision @ m[..., None]).squeeze(-1)
@@ -191,12 +234,14 @@ def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
 
 def _wide(params: Parameters, draft: bool) -> Sight:
     """Log N by each component's own whitening, and its moments by a product of its own."""
-    size, tied = params["mean"].shape[-1], len(params["cov"]) == 1
+    size = params["mean"].shape[-1]
+    tied = len(params["cov"]) == 1
     factor = torch.linalg.cholesky(params["cov"])
     eye = torch.eye(size, dtype=factor.dtype, device=factor.device)
     white = torch.linalg.solve_triangular(factor, eye, upper=False)
     dtype = _type((white @ params["mean"][..., None]).square().sum((-2, -1)), draft)
-    mean, white = params["mean"].to(dtype), white.to(dtype)
+    mean = params["mean"].to(dtype)
+    white = white.to(dtype)
     constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * size * LOG_2PI
     pairs = [(constant[0 if tied else k], m, white[0 if tied else k].T) for k, m in enumerate(mean)]
 
@@ -213,19 +258,25 @@ def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
     pooled = r.sum(0, keepdim=True) if tied else r
     second = torch.stack([(w[:, None] * x).T @ x for w in pooled]).double()
     spare = second.new_zeros(len(r) - len(second), *second.shape[1:])
-    return {"n": r.double().sum(-1), "first": (r @ x).double(), "second": torch.cat([second, spare])}
+    return {
+        "n": r.double().sum(-1),
+        "first": (r @ x).double(),
+        "second": torch.cat([second, spare]),
+    }
 
 
 def _diagonal(params: Parameters, draft: bool) -> Sight:
     """Log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
-    m, precision = params["mean"], 1 / params["cov"]
+    m = params["mean"]
+    precision = 1 / params["cov"]
     far = m.square() * precision
     dtype = _type(far.sum(-1), draft)
     constant = -0.5 * (far - precision.log() + LOG_2PI)
     weights = torch.cat([constant, m * precision, -0.5 * precision], -1).to(dtype)
 
     def see(v: Tensor, known: Tensor) -> Seen:
-        x, seen = (v * known).to(dtype), known.to(dtype)
+        x = (v * known).to(dtype)
+        seen = known.to(dtype)
         features = torch.cat([seen, x, x.square()], -1)
         names = ("n", "first", "second")
         return Seen(
@@ -242,11 +293,16 @@ def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> See
     The rows of one pattern share a product while learning; rows asked about each have their own, so that no row's
     rounding depends on the others.
     """
-    cov, mean, size = params["cov"], params["mean"], v.shape[-1]
+    cov = params["cov"]
+    mean = params["mean"]
+    size = v.shape[-1]
     rows = max(1, ROOM // (len(mean) * size**2))
     if draft and len(patterns_of(known)[0]) <= rows:
         rows = max(rows, ROOM // (len(mean) * size))
-    parts = [_see_patterns(x, o, mean, cov, draft) for x, o in zip(v.split(rows), known.split(rows), strict=True)]
+    parts = [
+        _see_patterns(x, o, mean, cov, draft)
+        for x, o in zip(v.split(rows), known.split(rows), strict=True)
+    ]
 
     def sums(r: Tensor) -> Parameters:
         each = [part.sums(w) for part, w in zip(parts, r.double().split(rows, -1), strict=True)]
@@ -315,7 +371,9 @@ def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
 # ---- peaks -----------------------------------------------------------------------------------------------------------
 
 
-def ascend(v: Tensor, free: Tensor, mean: Tensor, precision: Tensor, height: Tensor, *, steps: int = 64) -> Tensor:
+def ascend(
+    v: Tensor, free: Tensor, mean: Tensor, precision: Tensor, height: Tensor, *, steps: int = 64
+) -> Tensor:
     """The best peak that fixed-point ascents from every component's own reach, (B, D) (Carreira-Perpinan 2000, eq. 4).
 
     x_f <- A_ff^-1 (sum_k r_k P_k m_k - A x_o)_f with A = sum_k r_k P_k and r the responsibilities at x.
@@ -327,7 +385,9 @@ def ascend(v: Tensor, free: Tensor, mean: Tensor, precision: Tensor, height: Ten
         precision: P_k of the entries that count, 0 elsewhere, (B, K, D, D).
         height: The log-density of each component at its mean, up to a constant of the row, (B, K).
     """
-    rows, k, d = len(v), len(mean), v.shape[-1]
+    rows = len(v)
+    k = len(mean)
+    d = v.shape[-1]
     pull = (precision @ mean[..., None]).squeeze(-1)  # P_k m_k, (B, K, D)
     fixed = torch.where(free, 0.0, v)[:, None]
     r = torch.eye(k, dtype=v.dtype, device=v.device).expand(rows, k, k)  # (B, starts, K)
@@ -335,7 +395,9 @@ def ascend(v: Tensor, free: Tensor, mean: Tensor, precision: Tensor, height: Ten
     for step in range(steps + 1):
         mixed = (r @ precision.flatten(2)).unflatten(-1, (d, d))
         right = (r @ pull - (mixed @ fixed[..., None]).squeeze(-1)) * free[:, None]
-        system = gaussian.masked(mixed.flatten(0, 1), free.repeat_interleave(k, 0)).unflatten(0, (rows, k))
+        system = gaussian.masked(mixed.flatten(0, 1), free.repeat_interleave(k, 0)).unflatten(
+            0, (rows, k)
+        )
         x = torch.where(free[:, None], torch.linalg.solve(system, right), fixed)
         gap = x[:, None] - mean[:, None]  # (B, K, starts, D)
         value = height[..., None] - 0.5 * ((gap @ precision) * gap).sum(-1)

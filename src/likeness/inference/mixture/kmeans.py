@@ -14,7 +14,9 @@ EQUAL = 1e9  # distances that agree to nine decimals are taken as equal
 
 def candidates(k: int) -> int:
     """How many candidates the greedy choice of a seed weighs, 2 + log k (Arthur & Vassilvitskii 2007)."""
-    return 2 + int(math.log(k)) if k > 1 else 1
+    if k > 1:
+        return 2 + int(math.log(k))
+    return 1
 
 
 def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
@@ -32,7 +34,8 @@ def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
         picks = inverse_cdf(cdf, u[step].double())
         least = torch.minimum(nearest[:, None], distances(x, x[picks]))
         best = _least(least.mean(0))
-        chosen, nearest = torch.cat([chosen, x[picks[best]][None]]), least[:, best]
+        chosen = torch.cat([chosen, x[picks[best]][None]])
+        nearest = least[:, best]
     return chosen
 
 
@@ -43,7 +46,8 @@ def lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         count = torch.bincount(own, minlength=len(centres)).to(x)[:, None]
         total = torch.zeros_like(centres).index_add_(0, own, x)
         centres = torch.where(count > 0, total / count.clamp(min=1), centres)
-        own, before = _least(distances(x, centres)), own
+        before = own
+        own = _least(distances(x, centres))
         if bool((own == before).all()):
             break
     return centres, own

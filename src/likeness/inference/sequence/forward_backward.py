@@ -11,8 +11,10 @@ from torch import Tensor
 
 def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """p(z_t | up to t), (L, B, K), and each step's factor (L, B), from predictions `now` of the first step (all 1)."""
-    alpha, c = torch.empty_like(e), e.new_empty(*e.shape[:-1], 1)
-    now = torch.ones_like(e[0]) if now is None else now
+    alpha = torch.empty_like(e)
+    c = e.new_empty(*e.shape[:-1], 1)
+    if now is None:
+        now = torch.ones_like(e[0])
     for here, lit, factor in zip(alpha, e, c, strict=True):
         torch.mul(now, lit, out=here)
         torch.sum(here, -1, keepdim=True, out=factor)
@@ -21,11 +23,17 @@ def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor,
     return alpha, c[..., 0]
 
 
-def backward(ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def backward(
+    ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """p(what comes | z_t) / p(what comes | what came), (L, B, K), and the same times `ahead`; 1 past the end."""
-    out, w, back = torch.empty_like(ahead), torch.empty_like(ahead), step.T.contiguous()
+    out = torch.empty_like(ahead)
+    w = torch.empty_like(ahead)
+    back = step.T.contiguous()
     out[-1] = 1.0 if beta is None else beta
-    here, lit, product = out.unbind(0), ahead.unbind(0), w.unbind(0)
+    here = out.unbind(0)
+    lit = ahead.unbind(0)
+    product = w.unbind(0)
     for t in range(len(ahead) - 1, -1, -1):
         torch.mul(lit[t], here[t], out=product[t])
         if t:
@@ -49,7 +57,8 @@ class Folded:
 
     def __init__(self, e: Tensor, step: Tensor, blocks: int) -> None:
         self.steps, self.rows, self.k = e.shape
-        self.step, self.blocks = step, blocks
+        self.step = step
+        self.blocks = blocks
         self.size = -(-self.steps // blocks)
         self.e = self._fold(e)
         self.transfer, self.scale = self._transfers()
@@ -58,7 +67,9 @@ class Folded:
     def _fold(self, t: Tensor) -> Tensor:
         """(L, B, ...) as (M, S * B, ...), 1 where steps were added."""
         pad = t.new_ones(self.size * self.blocks - self.steps, *t.shape[1:])
-        return torch.cat([t, pad]).unflatten(0, (self.blocks, self.size)).transpose(0, 1).flatten(1, 2)
+        return (
+            torch.cat([t, pad]).unflatten(0, (self.blocks, self.size)).transpose(0, 1).flatten(1, 2)
+        )
 
     def _unfold(self, t: Tensor) -> Tensor:
         return t.unflatten(1, (self.blocks, self.rows)).transpose(0, 1).flatten(0, 1)[: self.steps]
@@ -67,7 +78,8 @@ class Folded:
         """Each block's last law for every state before it, (S, B, K, K), and log of what it weighs (S, B, K)."""
         now = self.step.expand(self.blocks, self.rows, -1, -1).clone()
         now[0] = 1.0  # nothing is before the first block, whose first step holds its own law
-        now, scale = now.flatten(0, 1), self.e.new_zeros(self.blocks * self.rows, self.k)
+        now = now.flatten(0, 1)
+        scale = self.e.new_zeros(self.blocks * self.rows, self.k)
         then = torch.empty_like(now)
         for m, lit in enumerate(self.e):
             if m:
@@ -107,7 +119,10 @@ class Folded:
             now = (self._from(s) @ last[-1][..., None])[..., 0]
             last.append(now / (self.ends[s - 1] * now).sum(-1, keepdim=True))
         start = torch.stack(last[::-1]).flatten(0, 1)
-        over = self._fold(ahead) if ended is None else self._fold(ahead + ended)
+        if ended is None:
+            over = self._fold(ahead)
+        else:
+            over = self._fold(ahead + ended)
         beta, w = backward(over, self.step, None, start)
         w = self._unfold(w)
         return self._unfold(beta), w if ended is None else w * (1 - ended)

@@ -12,7 +12,10 @@ from likeness.inference.sequence.steps import Packed
 
 def variances(view: Packed) -> Tensor:
     """Variances of each entry over the known steps, 1 where nothing varies, (C,)."""
-    weight = view.known.double() if view.each is None else view.known * view.each[:, None]
+    if view.each is None:
+        weight = view.known.double()
+    else:
+        weight = view.known * view.each[:, None]
     total = weight.sum(0).clamp(min=1e-12)
     mean = (view.v * weight).sum(0) / total
     variance = ((view.v - mean).square() * weight).sum(0) / total
@@ -37,7 +40,8 @@ def followed(r: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
 
 def renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
     """New names of K states, int64 (K,), under which most steps are allowed, as swaps of two find them."""
-    names, others = torch.arange(len(pairs), device=pairs.device), list(itertools.combinations(range(len(pairs)), 2))
+    names = torch.arange(len(pairs), device=pairs.device)
+    others = list(itertools.combinations(range(len(pairs)), 2))
 
     def fits(one: Tensor) -> float:
         return float((pairs * allowed[one][:, one]).sum())
@@ -49,5 +53,6 @@ def renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
             swapped = names.clone()
             swapped[[i, j]] = names[[j, i]]
             if fits(swapped) > fits(names):
-                names, improved = swapped, True
+                names = swapped
+                improved = True
     return names

@@ -57,7 +57,10 @@ class Indicators(nn.Module):
         super().__init__()
         self.space = space
         self.sizes = [int(v.states) + 1 if math.isfinite(v.states) else 0 for v in space.columns]
-        self.templates = usual(space, window) if templates is None else [parse(space, t) for t in templates]
+        if templates is None:
+            self.templates = usual(space, window)
+        else:
+            self.templates = [parse(space, t) for t in templates]
         self.register_buffer("keys", torch.zeros(0, dtype=torch.int64))
 
     @property
@@ -73,14 +76,18 @@ class Indicators(nn.Module):
         code = torch.where(known, x.long() + 1, -1)
         found = []
         for number, template in enumerate(self.templates):
-            key, hidden = torch.full_like(place, number), torch.zeros_like(place, dtype=torch.bool)
+            key = torch.full_like(place, number)
+            hidden = torch.zeros_like(place, dtype=torch.bool)
             for column, offset in template.fields:
                 there = place + offset
                 inside = (there >= start) & (there < end)
                 one = torch.where(inside, code[there.clamp(0, max(len(x) - 1, 0)), column], 0)
-                key, hidden = key * self.sizes[column] + one.clamp(min=0), hidden | (one < 0)
+                key = key * self.sizes[column] + one.clamp(min=0)
+                hidden = hidden | (one < 0)
             found.append(torch.where(hidden, -1, key * len(self.templates) + number))
-        return torch.stack(found, -1) if found else place.new_zeros(len(x), 0)
+        if found:
+            return torch.stack(found, -1)
+        return place.new_zeros(len(x), 0)
 
     def fit(self, codes: Sequence[Tensor], least: int) -> None:
         """Keep what was read at least so often."""
@@ -100,7 +107,10 @@ class Indicators(nn.Module):
         step, indicator = self.place(codes)
         order = indicator.argsort(stable=True)
         shape = (len(codes), self.size)
-        return Sparse(_rows(step, indicator, shape, dtype), _rows(indicator[order], step[order], shape[::-1], dtype))
+        return Sparse(
+            _rows(step, indicator, shape, dtype),
+            _rows(indicator[order], step[order], shape[::-1], dtype),
+        )
 
 
 class SparseProduct(torch.autograd.Function):
@@ -140,16 +150,24 @@ def parse(space: Space, text: str) -> Template:
     Raises:
         BadConfig: If it names no coded column, or no offset.
     """
-    known, fields = names(space), []
+    known = names(space)
+    fields = []
     for part in text.split("|"):
         found = FIELD.match(part.strip())
         if found is None:
-            raise BadConfig(f"the template {text!r} has no offset in {part!r}", do=f"write {known[0]}[0], say")
+            raise BadConfig(
+                f"the template {text!r} has no offset in {part!r}", do=f"write {known[0]}[0], say"
+            )
         if found["name"] not in known:
-            raise BadConfig(f"the template {text!r} names no column", do=f"the columns are {', '.join(known)}")
+            raise BadConfig(
+                f"the template {text!r} names no column", do=f"the columns are {', '.join(known)}"
+            )
         column = known.index(found["name"])
         if not math.isfinite(space.columns[column].states):
-            raise BadConfig(f"the template {text!r} reads a number", do="numbers are taken as they are: leave it out")
+            raise BadConfig(
+                f"the template {text!r} reads a number",
+                do="numbers are taken as they are: leave it out",
+            )
         fields.append((column, int(found["offset"])))
     if math.prod(float(space.columns[c].states) + 1 for c, _ in fields) > 2.0**50:
         raise BadConfig(f"the template {text!r} joins too many categories", do="join fewer columns")
@@ -160,4 +178,6 @@ def usual(space: Space, window: int) -> list[Template]:
     """Every coded column at every offset of the window, and with its neighbour on either side."""
     coded = [i for i, v in enumerate(space.columns) if math.isfinite(v.states)]
     alone = [Template(((c, o),)) for c in coded for o in range(-window, window + 1)]
-    return alone + [Template(((c, o), (c, o + 1))) for c in coded for o in ((-1, 0) if window else ())]
+    return alone + [
+        Template(((c, o), (c, o + 1))) for c in coded for o in ((-1, 0) if window else ())
+    ]

@@ -23,7 +23,9 @@ NEVER = -1e30  # the logarithm of what cannot be: finite, so that differences ar
 LEAST = 1e-100  # ratio of steps down to which sums of scaled probabilities lose nothing that a double would show
 FAINT = 1e-150  # a state's least share of a step, far below LEAST and far above numbers that are slow to multiply
 ROOM = 1 << 24  # numbers held at a time where all pairs of states are laid out for all steps
-CALL, FLOPS, BYTES = 8e-6, 2e10, 1e10  # what a step of a loop costs: seconds a call, products and bytes a second
+CALL = 8e-6  # what a step of a loop costs: seconds a call, products and bytes a second
+FLOPS = 2e10
+BYTES = 1e10
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,9 @@ class Paths:
         blocks = max(1, math.isqrt(steps))
         serial = steps * (5 * CALL + 2 * rows * k * k / FLOPS)
         folded = 5 * blocks * 5 * CALL + steps * rows * k * k * (2 * k / FLOPS + 32 / BYTES)
-        return blocks if steps >= 64 and folded < serial and self._stochastic else 1
+        if steps >= 64 and folded < serial and self._stochastic:
+            return blocks
+        return 1
 
     @cached_property
     def messages(self) -> Messages:
@@ -111,11 +115,17 @@ class Paths:
         step = self.log_step.exp()
         if self.inside is not None:
             e = torch.where(self.inside, e, 1.0)
-        folded = Folded(e, step, self._blocks) if self._blocks > 1 else None
+        if self._blocks > 1:
+            folded = Folded(e, step, self._blocks)
+        else:
+            folded = None
         alpha, c = forward(e, step) if folded is None else folded.forward()
-        log_c, ahead = c.log() + top, e.div_(c[..., None])
+        log_c = c.log() + top
+        ahead = e.div_(c[..., None])
         if self.inside is not None:
-            alpha, log_c, ahead = alpha * self.inside, log_c * self.inside[..., 0], ahead * self.inside
+            alpha = alpha * self.inside
+            log_c = log_c * self.inside[..., 0]
+            ahead = ahead * self.inside
         return Messages(alpha, log_c, ahead, folded)
 
     # ---- answers -----------------------------------------------------------------------------------------------------
@@ -127,7 +137,9 @@ class Paths:
         if torch.is_grad_enabled() and any(t.requires_grad for t in laid):
             value: Tensor = _LogZ.apply(*laid, self.length)
             return value
-        return self.messages.log_c.sum(0) if self._scaled else self._log_alpha[1]
+        if self._scaled:
+            return self.messages.log_c.sum(0)
+        return self._log_alpha[1]
 
     def smooth(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state.
@@ -136,17 +148,30 @@ class Paths:
         """
         if not self._scaled:
             return self._log_smooth(weight)
-        m, step = self.messages, self.log_step.exp()
-        ended = None if self.inside is None else (~self.inside).to(step)
-        beta, w = backward(m.ahead, step, ended) if m.folded is None else m.folded.backward(m.ahead, ended)
-        left = m.alpha if weight is None else m.alpha * weight.to(step)[:, None]
+        m = self.messages
+        step = self.log_step.exp()
+        if self.inside is None:
+            ended = None
+        else:
+            ended = (~self.inside).to(step)
+        beta, w = (
+            backward(m.ahead, step, ended)
+            if m.folded is None
+            else m.folded.backward(m.ahead, ended)
+        )
+        if weight is None:
+            left = m.alpha
+        else:
+            left = m.alpha * weight.to(step)[:, None]
         pairs = step * (left[:-1].flatten(0, 1).T @ w[1:].flatten(0, 1))
         return beta.mul_(m.alpha).transpose(0, 1), pairs
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""
-        unary, step = self._log_unary, self._log_steps
-        now, came = unary[0], []
+        unary = self._log_unary
+        step = self._log_steps
+        now = unary[0]
+        came = []
         for t in range(1, len(unary)):
             value, state = (now[:, :, None] + step[t - 1]).max(1)
             now = self._kept(t, value + unary[t], now)
@@ -155,17 +180,22 @@ class Paths:
         path = [state]
         for t in range(len(unary) - 1, 0, -1):
             before = came[t - 1].gather(1, state[:, None])[:, 0]
-            state = before if self.inside is None else torch.where(self.inside[t, :, 0], before, state)
+            if self.inside is None:
+                state = before
+            else:
+                state = torch.where(self.inside[t, :, 0], before, state)
             path.append(state)
         return torch.stack(path[::-1], 1), value
 
     def draw(self, u: Tensor) -> Tensor:
         """Paths drawn from the last step to the first, int64 (n, B, L) for uniform numbers u (n, B, L)."""
         log_alpha = self._log_filtered
-        step, u = self._log_steps, u.permute(2, 0, 1)
+        step = self._log_steps
+        u = u.permute(2, 0, 1)
         last = log_alpha[-1].softmax(-1).cumsum(-1).expand(*u.shape[1:], -1)
         state = inverse_cdf(last, u[-1])
-        path, rows = [state], torch.arange(len(self.unary), device=u.device)
+        path = [state]
+        rows = torch.arange(len(self.unary), device=u.device)
         block = max(1, ROOM // log_alpha[0].numel() // log_alpha.shape[-1])
         for end in range(len(u) - 1, 0, -block):
             part = slice(max(0, end - block), end)
@@ -187,7 +217,8 @@ class Paths:
         step = self._log_steps[steps, path[:, :-1], path[:, 1:]]
         moved = torch.cat([self.log_first.clamp(min=NEVER)[path[:, :1]], step], 1)
         if self.inside is not None:
-            each, moved = each * self.inside[..., 0].T, moved * self.inside[..., 0].T
+            each = each * self.inside[..., 0].T
+            moved = moved * self.inside[..., 0].T
         return (each + moved).sum(1)
 
     # ---- where steps may be impossible: sums of logarithms -----------------------------------------------------------
@@ -206,12 +237,15 @@ class Paths:
 
     def _kept(self, t: int, new: Tensor, old: Tensor) -> Tensor:
         """The new messages where step t is there, the old ones past a row's end."""
-        return new if self.inside is None else torch.where(self.inside[t], new, old)
+        if self.inside is None:
+            return new
+        return torch.where(self.inside[t], new, old)
 
     @cached_property
     def _log_alpha(self) -> tuple[Tensor, Tensor]:
         """Forward messages (L, B, K), unnormalised, and the sum over all paths (B,)."""
-        unary, step = self._log_unary, self._log_steps
+        unary = self._log_unary
+        step = self._log_steps
         alpha = [unary[0]]
         for t in range(1, len(unary)):
             moved = (alpha[-1][:, :, None] + step[t - 1]).logsumexp(1) + unary[t]
@@ -225,7 +259,9 @@ class Paths:
             return self._log_alpha[0]
         alpha = self.messages.alpha
         if self.length is not None:
-            last = torch.minimum(torch.arange(len(alpha), device=alpha.device)[:, None], self.length - 1).clamp(min=0)
+            last = torch.minimum(
+                torch.arange(len(alpha), device=alpha.device)[:, None], self.length - 1
+            ).clamp(min=0)
             alpha = alpha.gather(0, last[..., None].expand_as(alpha))
         return alpha.clamp(min=torch.finfo(alpha.dtype).tiny).log()
 
@@ -235,19 +271,27 @@ class Paths:
 
     def _log_moves(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Marginals (B, L, K), and expected numbers of steps from state to state at each step, (L - 1, K, K)."""
-        unary, step = self._log_unary, self._log_steps
+        unary = self._log_unary
+        step = self._log_steps
         alpha, log_z = self._log_alpha
-        beta, moves = torch.zeros_like(alpha[0]), [torch.zeros_like(step[0])][: int(len(unary) < 2)]
+        beta = torch.zeros_like(alpha[0])
+        moves = [torch.zeros_like(step[0])][: int(len(unary) < 2)]
         gamma = [(alpha[-1] - log_z[:, None]).exp()]
         for t in range(len(unary) - 1, 0, -1):
             ahead = unary[t] + beta
             both = alpha[t - 1][:, :, None] + step[t - 1] + (ahead - log_z[:, None])[:, None]
-            share = both.exp() if self.inside is None else both.exp() * self.inside[t][..., None]
-            moves.append((share if weight is None else share * weight.to(step)[:, None, None]).sum(0))
+            if self.inside is None:
+                share = both.exp()
+            else:
+                share = both.exp() * self.inside[t][..., None]
+            moves.append(
+                (share if weight is None else share * weight.to(step)[:, None, None]).sum(0)
+            )
             beta = self._kept(t, (step[t - 1] + ahead[:, None]).logsumexp(2), beta)
             gamma.append((alpha[t - 1] + beta - log_z[:, None]).exp())
         marginals = torch.stack(gamma[::-1])
-        marginals = marginals if self.inside is None else marginals * self.inside
+        if self.inside is not None:
+            marginals = marginals * self.inside
         return marginals.transpose(0, 1), torch.stack(moves[::-1])
 
 
@@ -255,7 +299,9 @@ class _LogZ(torch.autograd.Function):
     """The sum over all paths, whose gradient is what paths are expected to do: no graph through time."""
 
     @staticmethod
-    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor | None
+    ) -> Tensor:
         ctx.paths = Paths(log_first.detach(), log_step.detach(), unary.detach(), length)
         value: Tensor = ctx.paths.log_z
         return value
@@ -288,7 +334,9 @@ class Smoothed:
     log_z: Tensor
 
 
-def smoothed(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor, weight: Tensor) -> Smoothed:
+def smoothed(
+    log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor, weight: Tensor
+) -> Smoothed:
     """All rows' steps under one chain, rows of like lengths together, so that little is spent past their ends.
 
     Args:
@@ -303,19 +351,25 @@ def smoothed(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor,
         share, moved = paths.smooth(weight)
         return Smoothed(share.flatten(0, 1), moved, weight.to(share) @ share[:, 0], paths.log_z)
     start = length.cumsum(0) - length
-    gamma, log_z = torch.zeros_like(unary), unary.new_zeros(len(length))
-    pairs, first = torch.zeros_like(log_step), torch.zeros_like(log_first)
+    gamma = torch.zeros_like(unary)
+    log_z = unary.new_zeros(len(length))
+    pairs = torch.zeros_like(log_step)
+    first = torch.zeros_like(log_first)
     order = length.argsort(descending=True, stable=True)
     for rows in _alike(length[order]):
         chosen = order[rows]
-        longest, shortest = int(length[chosen].max()), int(length[chosen].min())
+        longest = int(length[chosen].max())
+        shortest = int(length[chosen].min())
         steps = torch.arange(longest, device=unary.device)
         place = (start[chosen][:, None] + steps).clamp(max=max(len(unary) - 1, 0))
-        paths = Paths(log_first, log_step, unary[place], length[chosen] if shortest < longest else None)
+        paths = Paths(
+            log_first, log_step, unary[place], length[chosen] if shortest < longest else None
+        )
         share, moved = paths.smooth(weight[chosen])
         inside = steps < length[chosen][:, None]
         gamma[place[inside]] = share[inside]
-        pairs, first = pairs + moved, first + weight[chosen].to(share) @ share[:, 0]
+        pairs = pairs + moved
+        first = first + weight[chosen].to(share) @ share[:, 0]
         log_z[chosen] = paths.log_z
     return Smoothed(gamma, pairs, first, log_z)
 
@@ -324,7 +378,9 @@ class _LogSums(torch.autograd.Function):
     """The sums over all paths of rows one after the other, with what EM asks for kept as the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor
+    ) -> Tensor:
         ctx.laid = log_first.detach(), log_step.detach(), unary.detach(), length
         ctx.done = smoothed(log_first, log_step, unary, length, unary.new_ones(len(length)))
         value: Tensor = ctx.done.log_z
@@ -332,7 +388,9 @@ class _LogSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (slope,), done, (first, step, unary, length) = slopes, ctx.done, ctx.laid
+        (slope,) = slopes
+        done = ctx.done
+        (first, step, unary, length) = ctx.laid
         if bool((slope == slope[:1]).all()):
             return done.first * slope[0], done.pairs * slope[0], done.gamma * slope[0], None
         own = smoothed(first, step, unary, length, slope)
@@ -347,11 +405,16 @@ def log_sums(log_first: Tensor, log_step: Tensor, unary: Tensor, length: Tensor)
 
 def _alike(length: Tensor) -> list[slice]:
     """Rows in falling order of length cut where an eighth of the steps would be idle; rows of no steps left out."""
-    parts, start, sizes = [], 0, [n for n in length.tolist() if n > 0]
+    parts = []
+    start = 0
+    sizes = [n for n in length.tolist() if n > 0]
     held = 0
     for i, n in enumerate(sizes):
         held += n
         if held < 0.875 * sizes[start] * (i - start + 1):
             parts.append(slice(start, i))
-            start, held = i, n
-    return [*parts, slice(start, len(sizes))] if sizes else []
+            start = i
+            held = n
+    if sizes:
+        return [*parts, slice(start, len(sizes))]
+    return []

@@ -21,11 +21,14 @@ class Windows:
     """
 
     def __init__(self, codes: int, order: int) -> None:
-        self.codes, self.order, self.count = codes, order, (codes + 1) ** order
+        self.codes = codes
+        self.order = order
+        self.count = (codes + 1) ** order
 
     def before(self, x: Tensor) -> Tensor:
         """The window before each step of rows (B, L), int64 (B, L)."""
-        window, after = torch.zeros_like(x), x + 1
+        window = torch.zeros_like(x)
+        after = x + 1
         for lag in range(self.order, 0, -1):
             window.mul_(self.codes + 1)
             window[:, lag:] += after[:, :-lag]

@@ -17,7 +17,8 @@ class Steering:
     """A chain's first law and steps, which all rows share: no tensor, so that rows may be taken."""
 
     def __init__(self, log_first: Tensor, log_step: Tensor) -> None:
-        self.log_first, self.log_step = log_first, log_step
+        self.log_first = log_first
+        self.log_step = log_step
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,10 @@ class Steps:
         self.longest = events.layout[self.axis]
         width = events.dims // self.longest
         last = self.axis == len(events.axes) - 1
-        columns = events.variables if last or len(events.variables) == 1 else events.columns * (width // events.width)
+        if last or len(events.variables) == 1:
+            columns = events.variables
+        else:
+            columns = events.columns * (width // events.width)
         names = None if last or len(self.shape) > 1 else events.names
         self.space = Space(axes=("column",), shape=(width,), variables=columns, names=names)
 
@@ -49,21 +52,34 @@ class Steps:
     def packed(self, batch: Batch) -> Packed:
         """Steps within their items, one item after the other, in double precision."""
         there = self.there(batch)
-        v, known = self.split(batch.x).double(), self.split(batch.present)
+        v = self.split(batch.x).double()
+        known = self.split(batch.present)
         if there is None:
             length = torch.full((len(v),), v.shape[1], dtype=torch.int64, device=v.device)
-            v, known = v.flatten(0, 1), known.flatten(0, 1)
+            v = v.flatten(0, 1)
+            known = known.flatten(0, 1)
         else:
             assert batch.length is not None
-            v, known, length = v[there], known[there], batch.length
+            v = v[there]
+            known = known[there]
+            length = batch.length
         weight = batch.weights.double()
-        return Packed(v, known, length, weight, None if batch.weight is None else weight.repeat_interleave(length))
+        return Packed(
+            v,
+            known,
+            length,
+            weight,
+            None if batch.weight is None else weight.repeat_interleave(length),
+        )
 
     def there(self, batch: Batch) -> Tensor | None:
         """Which steps lie within their item, bool (B, L), or None where all do."""
         if batch.length is None:
             return None
-        return torch.arange(batch.x.shape[1 + self.axis], device=batch.x.device) < batch.length[:, None]
+        return (
+            torch.arange(batch.x.shape[1 + self.axis], device=batch.x.device)
+            < batch.length[:, None]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +104,10 @@ class Packed:
 def unseen(space: Space, noise: Noise, length: Tensor | None, like: Tensor) -> Batch:
     """A row of the noise each, nothing of it known, as long as is asked for and laid out to the longest known."""
     batch = replace(missing(space, noise.rows, like), length=length, index=noise.index)
-    more = 0 if length is None or not len(length) else int(length.max()) - batch.x.shape[1]
+    if length is None or not len(length):
+        more = 0
+    else:
+        more = int(length.max()) - batch.x.shape[1]
     if more <= 0:
         return batch
     x = torch.cat([batch.x, batch.x.new_zeros(len(batch), more, *batch.x.shape[2:])], 1)
@@ -110,15 +129,21 @@ class StepNoise(Noise):
     @classmethod
     def of(cls, noise: Noise, steps: int, since: int = 0) -> StepNoise:
         """That of so many steps of the rows of another."""
-        return cls(noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps, since)
+        return cls(
+            noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps, since
+        )
 
     def normal(self, use: str, *shape: int) -> Tensor:
         """Standard normal numbers (B * L, *shape)."""
-        return self._laid([super(StepNoise, self).normal(name, BLOCK, *shape) for name in self._blocks(use)])
+        return self._laid(
+            [super(StepNoise, self).normal(name, BLOCK, *shape) for name in self._blocks(use)]
+        )
 
     def uniform(self, use: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (B * L, *shape)."""
-        return self._laid([super(StepNoise, self).uniform(name, BLOCK, *shape) for name in self._blocks(use)])
+        return self._laid(
+            [super(StepNoise, self).uniform(name, BLOCK, *shape) for name in self._blocks(use)]
+        )
 
     def _blocks(self, use: str) -> list[str]:
         return [f"{use} from {t}" for t in range(self.since // BLOCK * BLOCK, self.steps, BLOCK)]

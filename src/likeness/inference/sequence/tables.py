@@ -30,9 +30,17 @@ class TableChain(Chain):
         smoothing: Weight added to every outcome behind every window.
     """
 
-    def __init__(self, space: Space, order: int, smoothing: float, *, free: bool, ends: bool) -> None:
-        self.space, self.order, self.smoothing, self.free, self.ends = space, order, smoothing, free, ends
-        self.sizes = torch.tensor([int(v.states) for v in space.columns] * (space.dims // space.width))
+    def __init__(
+        self, space: Space, order: int, smoothing: float, *, free: bool, ends: bool
+    ) -> None:
+        self.space = space
+        self.order = order
+        self.smoothing = smoothing
+        self.free = free
+        self.ends = ends
+        self.sizes = torch.tensor(
+            [int(v.states) for v in space.columns] * (space.dims // space.width)
+        )
         self.s = int(self.sizes.max())
         self.windows = Windows(self.s, order)
         self.shape = (space.dims if free else 1, self.windows.count, self.s + int(ends))
@@ -40,7 +48,9 @@ class TableChain(Chain):
     def blank(self) -> Parameters:
         """Even chances."""
         table = torch.zeros(self.shape, dtype=torch.float64)
-        return {"log_p": torch.where(self._possible(*self.shape[::2]), table, NEVER).log_softmax(-1)}
+        return {
+            "log_p": torch.where(self._possible(*self.shape[::2]), table, NEVER).log_softmax(-1)
+        }
 
     def _possible(self, places: int, outcomes: int) -> Tensor:
         """Which outcomes each place may have at all, bool (places, 1, outcomes)."""
@@ -51,7 +61,8 @@ class TableChain(Chain):
     def expect(self, batch: Batch, now: Parameters) -> Parameters:
         """How often each outcome followed each window, in rows without holes and as expected in the others."""
         whole = None if batch.full else ~batch.holes.flatten(1).any(-1)
-        counts, weight = self._counts(batch if whole is None else batch[whole]), batch.weights.double()
+        counts = self._counts(batch if whole is None else batch[whole])
+        weight = batch.weights.double()
         value = (counts * now["log_p"]).sum()
         if whole is not None:
             rest = batch[~whole]
@@ -64,29 +75,42 @@ class TableChain(Chain):
         """How often each outcome followed each window in rows without holes, shaped as the tables."""
         cell, there = self._cells(batch)
         weight = batch.weights.double()[:, None]
-        weight = weight.expand(cell.shape) if there is None else weight * there
-        counts = weight.new_zeros(math.prod(self.shape)).index_add(0, cell.flatten(), weight.flatten())
+        if there is None:
+            weight = weight.expand(cell.shape)
+        else:
+            weight = weight * there
+        counts = weight.new_zeros(math.prod(self.shape)).index_add(
+            0, cell.flatten(), weight.flatten()
+        )
         return counts.reshape(self.shape)
 
     def _cells(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Each step's cell of the tables laid out flat, and which are there, (B, L) or with the end (B, L + 1)."""
-        x, length, there = batch.x.flatten(1).long(), batch.length, None
-        x = torch.nn.functional.pad(x, (0, 1)) if self.ends else x
-        steps, outcome = torch.arange(x.shape[1], device=x.device), x
+        x = batch.x.flatten(1).long()
+        length = batch.length
+        there = None
+        if self.ends:
+            x = torch.nn.functional.pad(x, (0, 1))
+        steps = torch.arange(x.shape[1], device=x.device)
+        outcome = x
         if length is not None and self.ends:
-            there = steps <= length[:, None].clamp(max=self.space.layout[0] - 1)  # the longest end for certain
+            there = steps <= length[:, None].clamp(
+                max=self.space.layout[0] - 1
+            )  # the longest end for certain
             outcome = torch.where(steps == length[:, None], self.s, x)
         elif length is not None:
             there = steps < length[:, None]
         cell = self.windows.before(x).mul_(self.shape[-1]).add_(outcome)
-        cell = cell.add_(steps * math.prod(self.shape[1:])) if self.free else cell
+        if self.free:
+            cell = cell.add_(steps * math.prod(self.shape[1:]))
         return cell if there is None else cell.masked_fill_(~there, 0), there
 
     def _expected(self, paths: Paths, batch: Batch, weight: Tensor) -> Tensor:
         """Expected counts of rows with holes."""
         gamma, moves = paths.smooth(weight)
         counts = gamma.new_zeros(self.shape)
-        last, some = self.windows.last(gamma.device), gamma.shape[1] > 0
+        last = self.windows.last(gamma.device)
+        some = gamma.shape[1] > 0
         if some and bool((last >= 0).any()):
             first = (weight[:, None] * gamma[:, 0])[:, last >= 0]
             counts[0, 0].index_add_(-1, last[last >= 0], first.sum(0))
@@ -111,8 +135,10 @@ class TableChain(Chain):
 
     def _paths(self, batch: Batch, log_p: Tensor) -> Paths:
         """The law of the windows of each row, given the codes that are known."""
-        x, known = batch.x.flatten(1).long(), batch.present.flatten(1)
-        last, codes = self.windows.last(x.device), log_p[..., : self.s]
+        x = batch.x.flatten(1).long()
+        known = batch.present.flatten(1)
+        last = self.windows.last(x.device)
+        codes = log_p[..., : self.s]
         unary = torch.where(known[..., None] & (last != x[..., None]), NEVER, 0.0).double()
         if self.ends and batch.length is not None:
             final = torch.arange(x.shape[1]) == (batch.length - 1)[:, None]
@@ -133,14 +159,19 @@ class TableChain(Chain):
             value = (each if there is None else each * there).sum(-1)
         else:
             value = self._paths(batch, log_p).log_z
-            empty = torch.zeros_like(value) if batch.length is None else (batch.length == 0).to(value)
+            if batch.length is None:
+                empty = torch.zeros_like(value)
+            else:
+                empty = (batch.length == 0).to(value)
             value = torch.where(empty > 0, log_p[0, 0, self.s] if self.ends else 0.0, value)
         return torch.where(value < NEVER / 2, -torch.inf, value)
 
     def sample(self, noise: Noise, steps: int, now: Parameters) -> Tensor:
         """Codes one after the other, that the chain goes on."""
         x = self.walk(noise, steps, now["log_p"][..., : self.s].log_softmax(-1))
-        return x if self.space.ragged else x.reshape(-1, *self.space.layout)
+        if self.space.ragged:
+            return x
+        return x.reshape(-1, *self.space.layout)
 
     def ended(self, noise: Noise, now: Parameters) -> tuple[Tensor, Tensor]:
         """Codes up to the first end, and how many; the longest item that is known ends for certain."""
@@ -153,7 +184,8 @@ class TableChain(Chain):
     def walk(self, noise: Noise, steps: int, log_p: Tensor) -> Tensor:
         """Outcomes one after the other, (B, steps); behind an end they mean nothing."""
         u = StepNoise.of(noise, steps).uniform("code").double().reshape(-1, steps)
-        cdf, window = log_p.double().exp().cumsum(-1), torch.zeros(len(u), dtype=torch.int64)
+        cdf = log_p.double().exp().cumsum(-1)
+        window = torch.zeros(len(u), dtype=torch.int64)
         found = []
         for t in range(steps):
             here = cdf[t if self.free else 0][window]
@@ -167,7 +199,12 @@ class TableChain(Chain):
         paths = self._paths(batch, now["log_p"])
         steps = paths.unary.shape[1]
         u = StepNoise.of(noise, steps).uniform("code").double().reshape(n, len(batch), steps)
-        return self.windows.last(u.device)[paths.draw(u)].clamp(min=0).double().reshape(n, *batch.x.shape)
+        return (
+            self.windows.last(u.device)[paths.draw(u)]
+            .clamp(min=0)
+            .double()
+            .reshape(n, *batch.x.shape)
+        )
 
     def mode(self, batch: Batch, now: Parameters) -> Tensor:
         """The best path of windows that agree with what is known (Viterbi 1967)."""
@@ -177,11 +214,17 @@ class TableChain(Chain):
     def too_wide(self, batch: Batch | None) -> str | None:
         """Too many windows."""
         wide = self.windows.count > WIDEST
-        return f"{self.windows.count:,} windows are too many to sum holes over: take a lower order" if wide else None
+        if wide:
+            return (
+                f"{self.windows.count:,} windows are too many to sum holes over: take a lower order"
+            )
+        return None
 
     def count(self) -> int:
         """One less than the outcomes behind every window that can be, at every place."""
         if not self.free:
             return sum(self.s**k for k in range(self.order + 1)) * (self.s + int(self.ends) - 1)
         sizes = self.sizes.tolist()
-        return sum(math.prod(sizes[max(0, i - self.order) : i]) * (n - 1) for i, n in enumerate(sizes))
+        return sum(
+            math.prod(sizes[max(0, i - self.order) : i]) * (n - 1) for i, n in enumerate(sizes)
+        )

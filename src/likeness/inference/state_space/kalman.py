@@ -23,7 +23,8 @@ from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.scan import scanned
 
 REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
-LONG, NARROW = 64, 128  # steps that share a gain, and numbers of a step, from and up to which a scan pays
+LONG = 64  # steps that share a gain, and numbers of a step, from and up to which a scan pays
+NARROW = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,40 +87,57 @@ class Track(Readings):
         length: Steps of each row, int64 (B,), or None where all have L.
     """
 
-    def __init__(self, system: System, v: Tensor, known: Tensor, length: Tensor | None = None) -> None:
+    def __init__(
+        self, system: System, v: Tensor, known: Tensor, length: Tensor | None = None
+    ) -> None:
         super().__init__(system, v, known)
-        self.length, self.one = length, self.code.shape[1] == 1
+        self.length = length
+        self.one = self.code.shape[1] == 1
 
     # ---- covariances -------------------------------------------------------------------------------------------------
 
     @cached_property
     def filtered(self) -> Filtered:
         """The forward recursion in which x's information is added, P = (P_predicted^-1 + Lambda)^-1."""
-        s, groups = self.system, self.code.shape[1]
+        s = self.system
+        groups = self.code.shape[1]
         eye = torch.eye(len(s.step)).to(s.step)
-        changes = [*((self.code[1:] != self.code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), self.steps]
+        changes = [
+            *((self.code[1:] != self.code[:-1]).any(-1).nonzero().flatten() + 1).tolist(),
+            self.steps,
+        ]
         ahead = then = s.first_cov.expand(groups, -1, -1)
         rests = torch.zeros(groups, dtype=torch.bool, device=s.step.device)
-        place, since = list[int](), list[int]()
-        roots, covs, dets, codes = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        place = list[int]()
+        since = list[int]()
+        roots = list[Tensor]()
+        covs = list[Tensor]()
+        dets = list[Tensor]()
+        codes = list[Tensor]()
         while (t := len(place)) < self.steps:
             code = self.code[t]
             if t:
-                ahead = torch.where((rests & (code == self.code[t - 1]))[:, None, None], ahead, then)
+                ahead = torch.where(
+                    (rests & (code == self.code[t - 1]))[:, None, None], ahead, then
+                )
             spread = torch.linalg.cholesky(ahead)
             factor = torch.linalg.cholesky(eye + spread.mT @ self.told[code] @ spread)
             root = torch.linalg.solve_triangular(factor, spread.mT, upper=False).mT
             cov = root @ root.mT
             then = s.step @ cov @ s.step.T + s.step_cov
             rests = _alike(ahead, then)
-            like = changes[bisect_right(changes, t)] - t if bool(rests.all()) else 1
+            if bool(rests.all()):
+                like = changes[bisect_right(changes, t)] - t
+            else:
+                like = 1
             place += [len(roots)] * like
             since.append(t)
             roots.append(root)
             covs.append(cov)
             codes.append(code)
             dets.append(2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1))
-        cov, root = torch.stack(covs), torch.stack(roots)
+        cov = torch.stack(covs)
+        root = torch.stack(roots)
         then = torch.linalg.cholesky(s.step @ cov @ s.step.T + s.step_cov)
         back = torch.cholesky_solve(s.step @ cov, then).mT
         keep = eye - cov @ self.told[torch.stack(codes)]
@@ -128,8 +146,11 @@ class Track(Readings):
     @cached_property
     def behind(self) -> Tensor:
         """A root of Cov(z_t | z_t+1, x up to t) = (cov^-1 + A' Q^-1 A)^-1, (D, G, Q, Q)."""
-        s, root = self.system, self.filtered.root
-        u = torch.linalg.solve_triangular(torch.linalg.cholesky(s.step_cov), s.step @ root, upper=False)
+        s = self.system
+        root = self.filtered.root
+        u = torch.linalg.solve_triangular(
+            torch.linalg.cholesky(s.step_cov), s.step @ root, upper=False
+        )
         factor = torch.linalg.cholesky(torch.eye(len(s.step)).to(u) + u.mT @ u)
         return torch.linalg.solve_triangular(factor, root.mT, upper=False).mT
 
@@ -138,7 +159,9 @@ class Track(Readings):
         """The backward recursion P_t|L = V_t + J_t P_t+1|L J_t', a sum of squares (Rauch, Tung & Striebel 1965)."""
         f = self.filtered
         left = self.behind @ self.behind.mT
-        covs, crosses, place = [f.cov[f.place[-1]]], [torch.zeros_like(f.cov[0])], [0]
+        covs = [f.cov[f.place[-1]]]
+        crosses = [torch.zeros_like(f.cov[0])]
+        place = [0]
         resting = False
         for t in range(self.steps - 2, -1, -1):
             here = f.place[t]
@@ -175,9 +198,15 @@ class Track(Readings):
     @torch.no_grad()
     def _forward(self) -> Tensor:
         """m_t = (I - P Lambda) (A m_t-1 + b) + P C' R^-1 (x_t - d), (L, B, 1, Q)."""
-        f, s = self.filtered, self.system
-        pull = (self.weighed((self.v - s.offset) * self.known) @ s.load).transpose(0, 1)[:, :, None].contiguous()
-        push, gain = f.keep @ s.drift, (f.keep @ s.step).mT.contiguous()
+        f = self.filtered
+        s = self.system
+        pull = (
+            (self.weighed((self.v - s.offset) * self.known) @ s.load)
+            .transpose(0, 1)[:, :, None]
+            .contiguous()
+        )
+        push = f.keep @ s.drift
+        gain = (f.keep @ s.step).mT.contiguous()
 
         def drive(d: int, steps: slice) -> Tensor:
             return self._by(pull[steps], f.cov, d) + self._of(push, d)
@@ -188,15 +217,23 @@ class Track(Readings):
     @torch.no_grad()
     def _back(self, eps: Tensor | None) -> Tensor:
         """z_t = m_t + J_t (z_t+1 - A m_t - b), and a draw's own part, (L, B, n, Q)."""
-        f, s = self.filtered, self.system
-        mean, last = self._forward, self.steps - 1
+        f = self.filtered
+        s = self.system
+        mean = self._forward
+        last = self.steps - 1
         own = (torch.eye(len(s.step)).to(s.step) - f.back @ s.step).mT.contiguous()
-        push, gain = -(f.back @ s.drift), f.back.mT.contiguous()
+        push = -(f.back @ s.drift)
+        gain = f.back.mT.contiguous()
         if eps is None:
             return self._walk(
-                mean[last:], range(last - 1, -1, -1), gain, lambda d, t: self._by(mean[t], own, d) + self._of(push, d)
+                mean[last:],
+                range(last - 1, -1, -1),
+                gain,
+                lambda d, t: self._by(mean[t], own, d) + self._of(push, d),
             )
-        since, behind, ends = self.steps - len(eps), self.behind.mT.contiguous(), f.root.mT.contiguous()
+        since = self.steps - len(eps)
+        behind = self.behind.mT.contiguous()
+        ends = f.root.mT.contiguous()
 
         def drive(d: int, steps: slice) -> Tensor:
             here = eps[steps.start - since : steps.stop - since]
@@ -208,9 +245,13 @@ class Track(Readings):
         return self._walk(begin(last)[None], range(last - 1, since - 1, -1), gain, drive, begin)
 
     def _walk(
-        self, start: Tensor, order: range, gain: Tensor, drive: Callable[[int, slice], Tensor],
+        self,
+        start: Tensor,
+        order: range,
+        gain: Tensor,
+        drive: Callable[[int, slice], Tensor],
         begin: Callable[[int], Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """z_t = gain' z + drive_t along `order`, from one step `start` (1, B, n, Q); rows that end there `begin`."""
         out = start.new_empty(len(order) + 1, *start.shape[1:])
         fused, flat = (torch.addmm, out.flatten(1, 2)) if self.one else (torch.baddbmm, out)
@@ -222,10 +263,14 @@ class Track(Readings):
             at = gain[d, 0] if self.one else gain[d][self.group]
             lo, hi = sorted((run[0], run[-1]))
             given = drive(d, slice(lo, hi + 1))
-            given = given.flatten(1, 2) if self.one else given
+            if self.one:
+                given = given.flatten(1, 2)
             if self._scans(run, now) and (begin is None or hi + 1 < self.shortest):
                 path = scanned(given.flip(0) if order.step < 0 else given, now, at)
-                flat[lo - least : hi - least + 1] = path.flip(0) if order.step < 0 else path
+                if order.step < 0:
+                    flat[lo - least : hi - least + 1] = path.flip(0)
+                else:
+                    flat[lo - least : hi - least + 1] = path
                 now = path[-1]
                 continue
             for t in run:
@@ -242,7 +287,9 @@ class Track(Readings):
     @cached_property
     def shortest(self) -> int:
         """The fewest steps of a row."""
-        return self.steps if self.length is None or not self.rows else int(self.length.min())
+        if self.length is None or not self.rows:
+            return self.steps
+        return int(self.length.min())
 
     def _begun(self, now: Tensor, ends: Tensor, t: int) -> Tensor:
         """A step of rows that go on, and the last of those that do not: what is past an end has no part in a draw."""
@@ -252,12 +299,20 @@ class Track(Readings):
 
     def _runs(self, order: range) -> Iterator[tuple[int, range]]:
         """Steps that go together: those of like covariances where all rows share them, else one by one."""
-        place, since = self.filtered.place, self.filtered.since
-        t, pace = order.start, order.step
+        place = self.filtered.place
+        since = self.filtered.since
+        t = order.start
+        pace = order.step
         while t in order:
             d = place[t]
-            edge = t + pace if not self.one else since[d + 1] if pace > 0 else since[d] - 1
-            stop = min(edge, order.stop) if pace > 0 else max(edge, order.stop)
+            if not self.one:
+                edge = t + pace
+            else:
+                edge = since[d + 1] if pace > 0 else since[d] - 1
+            if pace > 0:
+                stop = min(edge, order.stop)
+            else:
+                stop = max(edge, order.stop)
             yield d, range(t, stop, pace)
             t = stop
 
@@ -267,7 +322,9 @@ class Track(Readings):
 
     def _of(self, of: Tensor, d: int) -> Tensor:
         """A vector of each row's group, (B or 1, 1, Q)."""
-        return of[d] if self.one else of[d][self.group][:, None]
+        if self.one:
+            return of[d]
+        return of[d][self.group][:, None]
 
     # ---- densities ---------------------------------------------------------------------------------------------------
 
@@ -281,12 +338,17 @@ class Track(Readings):
         f = self.filtered
         # Step by step: how many steps share an entry depends on the rows beside, and sums of products round otherwise.
         log_det = f.log_det[torch.tensor(f.place, device=f.log_det.device)].sum(0)[self.group]
-        return self.seen(self.mean) - 0.5 * (self._summed_within(self._squares(self.mean)) + log_det)
+        return self.seen(self.mean) - 0.5 * (
+            self._summed_within(self._squares(self.mean)) + log_det
+        )
 
     def score(self, z: Tensor) -> Tensor:
         """Log p(x, z) of paths z (B, L, Q), what is past a row's end left out, (B,)."""
-        s, q = self.system, z.shape[-1]
-        log_det = [2 * torch.linalg.cholesky(c).diagonal().log().sum() for c in (s.first_cov, s.step_cov)]
+        s = self.system
+        q = z.shape[-1]
+        log_det = [
+            2 * torch.linalg.cholesky(c).diagonal().log().sum() for c in (s.first_cov, s.step_cov)
+        ]
         constant = q * LOG_2PI + torch.cat([log_det[0][None], log_det[1].expand(self.steps - 1)])
         return self.seen(z) - 0.5 * self._summed_within(self._squares(z) + constant)
 
@@ -294,13 +356,17 @@ class Track(Readings):
         """Squared distances of each step from where it was bound, in units of its covariance, (B, L)."""
         s = self.system
         first = _whitened(z[:, :1] - s.first_mean, s.first_cov)
-        return torch.cat([first, _whitened(z[:, 1:] - z[:, :-1] @ s.step.T - s.drift, s.step_cov)], 1)
+        return torch.cat(
+            [first, _whitened(z[:, 1:] - z[:, :-1] @ s.step.T - s.drift, s.step_cov)], 1
+        )
 
     def _summed_within(self, each: Tensor) -> Tensor:
         """The sum of numbers (B, L) over the steps within their row, (B,)."""
         if self.length is None:
             return each.sum(-1)
-        return (each * (torch.arange(self.steps, device=each.device) < self.length[:, None])).sum(-1)
+        return (each * (torch.arange(self.steps, device=each.device) < self.length[:, None])).sum(
+            -1
+        )
 
     # ---- x given z ---------------------------------------------------------------------------------------------------
 
@@ -308,7 +374,9 @@ class Track(Readings):
     def since(self) -> int:
         """The first step of which something is hidden in any row, or the last one."""
         hidden = (~self.known).any(-1).any(0).nonzero()
-        return int(hidden[0]) if len(hidden) else self.steps - 1
+        if len(hidden):
+            return int(hidden[0])
+        return self.steps - 1
 
     def filled(self, z: Tensor, eps: Tensor | None = None) -> Tensor:
         """What is known as it is, and the rest given it and a path's last M steps z (..., B, M, Q): its mean, or draws.
@@ -316,8 +384,11 @@ class Track(Readings):
         Draws are made of eps (..., B, M, C). Under full noise what is hidden follows what is known of its step: a draw
         is moved as what is known asks (Matheron's rule: Doucet 2010). Steps before must be known.
         """
-        s, since = self.system, self.steps - z.shape[-2]
-        x, v, known = z @ s.load.T + s.offset, self.v[:, since:], self.known[:, since:]
+        s = self.system
+        since = self.steps - z.shape[-2]
+        x = z @ s.load.T + s.offset
+        v = self.v[:, since:]
+        known = self.known[:, since:]
         if eps is not None:
             x = x + (eps * s.noise.sqrt() if s.diagonal else eps @ torch.linalg.cholesky(s.noise).T)
         if not s.diagonal:
@@ -328,7 +399,10 @@ class Track(Readings):
     def _regressed(self, gap: Tensor) -> Tensor:
         """E[noise of a step | its known part], (..., B, M, C), under full noise."""
         flat = gap.reshape(-1, *gap.shape[-3:])
-        return torch.stack([self.weighed(part) for part in flat]).reshape(gap.shape) @ self.system.noise
+        return (
+            torch.stack([self.weighed(part) for part in flat]).reshape(gap.shape)
+            @ self.system.noise
+        )
 
 
 def _alike(a: Tensor, b: Tensor) -> Tensor:

@@ -24,7 +24,9 @@ class Moments:
     """
 
     def __init__(self, track: Track, weight: Tensor) -> None:
-        self.track, self.weight, self.z = track, weight, track.mean
+        self.track = track
+        self.weight = weight
+        self.z = track.mean
         self.h = torch.cat([self.z, torch.ones_like(self.z[..., :1])], -1)
         groups = track.code.shape[1]
         self.grouped = weight.new_zeros(track.steps, groups).index_add_(1, track.group, weight.T)
@@ -32,25 +34,34 @@ class Moments:
     @property
     def first(self) -> Parameters:
         """Of the first step, and of all of them."""
-        w, z, covs = self.weight, self.z, self.track.smoothed
+        w = self.weight
+        z = self.z
+        covs = self.track.smoothed
         start = w[:, :1]
         return {
-            "n": start.sum(), "first": (start * z[:, 0]).sum(0),
+            "n": start.sum(),
+            "first": (start * z[:, 0]).sum(0),
             "first_square": (start * z[:, 0]).T @ z[:, 0] + covs.total(self.grouped[:1]),
-            "z_total": w.sum(), "z_sum": (w[..., None] * z).sum((0, 1)),
+            "z_total": w.sum(),
+            "z_sum": (w[..., None] * z).sum((0, 1)),
             "z_square": _product(z, z, w) + covs.total(self.grouped),
-        }  # fmt: skip
+        }
 
     @property
     def moves(self) -> Parameters:
         """Of states and those before them with 1 behind: outer (Q+1, Q+1), cross (Q, Q+1), square (Q, Q)."""
-        w, covs, track = self.weight[:, 1:], self.track.smoothed, self.track
-        g, none = self.grouped[1:], self.grouped.new_zeros(1, track.code.shape[1])
-        now, before = covs.total(torch.cat([none, g])), covs.total(torch.cat([g, none]))
+        w = self.weight[:, 1:]
+        covs = self.track.smoothed
+        track = self.track
+        g = self.grouped[1:]
+        none = self.grouped.new_zeros(1, track.code.shape[1])
+        now = covs.total(torch.cat([none, g]))
+        before = covs.total(torch.cat([g, none]))
         return {
             "moves": w.sum(),
             "outer": _product(self.h[:, :-1], self.h[:, :-1], w) + _bordered(before, 1, 1),
-            "cross": _product(self.z[:, 1:], self.h[:, :-1], w) + _bordered(covs.total_cross(g), 0, 1),
+            "cross": _product(self.z[:, 1:], self.h[:, :-1], w)
+            + _bordered(covs.total_cross(g), 0, 1),
             "square": _product(self.z[:, 1:], self.z[:, 1:], w) + now,
         }
 
@@ -59,39 +70,62 @@ class Moments:
         """Of x and states with 1 behind: x_outer (1 or C, Q+1, Q+1), x_cross (C, Q+1), x_square, x_seen."""
         if bool(self.track.mask.all()):
             return self._whole
-        return self._entries if self.track.system.diagonal else self._expected
+        if self.track.system.diagonal:
+            return self._entries
+        return self._expected
 
     @property
     def _whole(self) -> Parameters:
         """Nothing hidden: one outer product for all entries."""
-        x, w, diagonal = self.track.v, self.weight, self.track.system.diagonal
-        outer = _product(self.h, self.h, w) + _bordered(self.track.smoothed.total(self.grouped), 1, 1)
-        square = (w[..., None] * x.square()).sum((0, 1)) if diagonal else _product(x, x, w)
+        x = self.track.v
+        w = self.weight
+        diagonal = self.track.system.diagonal
+        outer = _product(self.h, self.h, w) + _bordered(
+            self.track.smoothed.total(self.grouped), 1, 1
+        )
+        if diagonal:
+            square = (w[..., None] * x.square()).sum((0, 1))
+        else:
+            square = _product(x, x, w)
         seen = w.sum().expand(x.shape[-1]) if diagonal else w.sum()
-        return {"x_outer": outer[None], "x_cross": _product(x, self.h, w), "x_square": square, "x_seen": seen}
+        return {
+            "x_outer": outer[None],
+            "x_cross": _product(x, self.h, w),
+            "x_square": square,
+            "x_seen": seen,
+        }
 
     @property
     def _expected(self) -> Parameters:
         """Steps of which something is known, the rest of them as it is expected under full noise."""
         track = self.track
         some = track.mask.any(-1).to(self.z)
-        g, w = self.grouped * some[track.code], self.weight * some[track.code.T[track.group]]
-        x, (pull, left), code = track.filled(self.z), self._hidden, track.code.flatten()
+        g = self.grouped * some[track.code]
+        w = self.weight * some[track.code.T[track.group]]
+        x = track.filled(self.z)
+        (pull, left) = self._hidden
+        code = track.code.flatten()
         cov = track.smoothed.cov[track.smoothed.place]
         each = cov.new_zeros(len(track.mask), *cov.shape[-2:])
         each.index_add_(0, code, (g[..., None, None] * cov).flatten(0, 1))
         often = cov.new_zeros(len(track.mask)).index_add_(0, code, g.flatten())
-        square = _product(x, x, w) + (pull @ each @ pull.mT).sum(0) + torch.einsum("p,pij->ij", often, left)
+        square = (
+            _product(x, x, w)
+            + (pull @ each @ pull.mT).sum(0)
+            + torch.einsum("p,pij->ij", often, left)
+        )
         return {
             "x_outer": (_product(self.h, self.h, w) + _bordered(each.sum(0), 1, 1))[None],
             "x_cross": _product(x, self.h, w) + _bordered((pull @ each).sum(0), 0, 1),
-            "x_square": square, "x_seen": w.sum(),
-        }  # fmt: skip
+            "x_square": square,
+            "x_seen": w.sum(),
+        }
 
     @property
     def _hidden(self) -> tuple[Tensor, Tensor]:
         """How x follows the state given what is known, (P, C, Q), and the covariance that is left, (P, C, C)."""
-        track, s = self.track, self.track.system
+        track = self.track
+        s = self.track.system
         hidden = (~track.mask).to(self.z)
         gain = s.noise @ track.weight
         left = (s.noise - gain @ s.noise) * hidden[:, :, None] * hidden[:, None, :]
@@ -100,19 +134,22 @@ class Moments:
     @property
     def _entries(self) -> Parameters:
         """Each entry's own sums, over the steps in which it is known."""
-        track, x = self.track, self.track.v
+        track = self.track
+        x = self.track.v
         w = (track.known * self.weight[..., None]).flatten(0, 1)
-        outer = (w.T @ (self.h[..., :, None] * self.h[..., None, :]).flatten(0, 1).flatten(1)).unflatten(
-            -1, self.h.shape[-1:] * 2
-        )
+        outer = (
+            w.T @ (self.h[..., :, None] * self.h[..., None, :]).flatten(0, 1).flatten(1)
+        ).unflatten(-1, self.h.shape[-1:] * 2)
         cov = track.smoothed.cov[track.smoothed.place]
         share = (track.mask[track.code] * self.grouped[..., None]).flatten(0, 1)
         spread = (share.T @ cov.flatten(0, 1).flatten(1)).unflatten(-1, cov.shape[-2:])
         flat = x.flatten(0, 1)
         return {
-            "x_outer": outer + _bordered(spread, 1, 1), "x_cross": (w * flat).T @ self.h.flatten(0, 1),
-            "x_square": (w * flat.square()).sum(0), "x_seen": w.sum(0),
-        }  # fmt: skip
+            "x_outer": outer + _bordered(spread, 1, 1),
+            "x_cross": (w * flat).T @ self.h.flatten(0, 1),
+            "x_square": (w * flat.square()).sum(0),
+            "x_seen": w.sum(0),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,18 +180,24 @@ def turned(s: System, middle: Tensor, spread: Tensor) -> System:
     values, vectors = torch.linalg.eigh(spread)
     root = vectors * values.sqrt()
     load = s.load @ root
-    scaled = load / s.noise.sqrt()[:, None] if s.diagonal else torch.linalg.solve_triangular(
-        torch.linalg.cholesky(s.noise), load, upper=False
-    )  # fmt: skip
+    if s.diagonal:
+        scaled = load / s.noise.sqrt()[:, None]
+    else:
+        scaled = torch.linalg.solve_triangular(torch.linalg.cholesky(s.noise), load, upper=False)
     turn = torch.linalg.svd(scaled, full_matrices=True)[2].T
     sign = (load @ turn).gather(0, (load @ turn).abs().argmax(0, keepdim=True)).sign()
     root = root @ (turn * torch.where(sign == 0, 1.0, sign))
     back = torch.linalg.inv(root)
     return System(
-        back @ (s.first_mean - middle), back @ s.first_cov @ back.T, back @ s.step @ root,
-        back @ (s.drift + s.step @ middle - middle), _even(back @ s.step_cov @ back.T), s.load @ root,
-        s.offset + s.load @ middle, s.noise,
-    )  # fmt: skip
+        back @ (s.first_mean - middle),
+        back @ s.first_cov @ back.T,
+        back @ s.step @ root,
+        back @ (s.drift + s.step @ middle - middle),
+        _even(back @ s.step_cov @ back.T),
+        s.load @ root,
+        s.offset + s.load @ middle,
+        s.noise,
+    )
 
 
 def _even(cov: Tensor) -> Tensor:
@@ -195,7 +238,9 @@ def tamed(step: Tensor, most: float = 1.0) -> Tensor:
     values = values / (values.abs() / most).clamp_min(1.0)
     brought = ((vectors * values) @ torch.linalg.pinv(vectors)).real
     size = radius(brought)
-    return brought if size <= most else brought * (most / size)
+    if size <= most:
+        return brought
+    return brought * (most / size)
 
 
 def regressed(y: Tensor, z: Tensor, weight: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,4 +248,8 @@ def regressed(y: Tensor, z: Tensor, weight: Tensor, least: float) -> tuple[Tenso
     h = torch.cat([z, torch.ones_like(z[..., :1])], -1)
     slope = solved(_product(h, h, weight), _product(y, h, weight))
     gap = y - h @ slope.T
-    return slope[:, :-1], slope[:, -1], raised(_product(gap, gap, weight) / weight.sum().clamp_min(1e-12), least)
+    return (
+        slope[:, :-1],
+        slope[:, -1],
+        raised(_product(gap, gap, weight) / weight.sum().clamp_min(1e-12), least),
+    )

@@ -59,7 +59,9 @@ class Readings:
     """
 
     def __init__(self, system: System, v: Tensor, known: Tensor) -> None:
-        self.system, self.v, self.known = system, v, known
+        self.system = system
+        self.v = v
+        self.known = known
         self.rows, self.steps = v.shape[:2]
         self.mask, self.code, self.group = patterns(known)
 
@@ -88,7 +90,9 @@ class Readings:
             return load.mT @ self.weight @ load
         outer = (load[:, :, None] * load[:, None, :]).flatten(1)
         parts = self.weight.split(max(1, ROOM // outer.numel()))
-        return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(-1, load.shape[1:] * 2)
+        return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(
+            -1, load.shape[1:] * 2
+        )
 
     def weighed(self, gap: Tensor) -> Tensor:
         """R^-1 gap over what is known, 0 elsewhere, for the last M steps (B, M, C)."""
@@ -103,7 +107,9 @@ class Readings:
     def seen(self, z: Tensor) -> Tensor:
         """Log N(x; C z + d, R) of what is known, summed over the steps, for paths z (B, L, Q): (B,)."""
         gap = (self.v - self.system.offset - z @ self.system.load.T) * self.known
-        count, log_det = (self._summed(t) for t in (self.mask.sum(-1).to(self.log_noise), self.log_noise))
+        count, log_det = (
+            self._summed(t) for t in (self.mask.sum(-1).to(self.log_noise), self.log_noise)
+        )
         return -0.5 * ((gap * self.weighed(gap)).sum((1, 2)) + log_det + count * LOG_2PI)
 
     def _summed(self, value: Tensor) -> Tensor:
@@ -116,8 +122,11 @@ def patterns(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows, steps, c = known.shape
     group = torch.arange(rows, device=known.device)
     if bool(known.all()):
-        group = group if rows <= FEW else torch.zeros_like(group)
-        code = torch.zeros(steps, rows if rows <= FEW else 1, dtype=torch.int64, device=known.device)
+        if not rows <= FEW:
+            group = torch.zeros_like(group)
+        code = torch.zeros(
+            steps, rows if rows <= FEW else 1, dtype=torch.int64, device=known.device
+        )
         return known.new_ones(1, c), code, group
     if c <= BITS:
         place = torch.arange(c, device=known.device)

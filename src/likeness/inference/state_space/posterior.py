@@ -76,15 +76,31 @@ class TrackLaw(RowLaw):
         """A path for each row of the noise, (n*B, L, Q)."""
         rows, steps = self.v.shape[:2]
         q = len(self.shared.system.step)
-        eps = StepNoise.of(replace(noise, dtype=self.v.dtype), steps).normal("z", q).reshape(-1, rows, steps, q)
+        eps = (
+            StepNoise.of(replace(noise, dtype=self.v.dtype), steps)
+            .normal("z", q)
+            .reshape(-1, rows, steps, q)
+        )
         return within(self.track.draw(eps), self.length).flatten(0, 1)
 
 
-def track_law(space: Space, index: Tensor, kind: Kind, system: System, seen: tuple[Tensor, Tensor, Tensor]) -> TrackLaw:
+def track_law(
+    space: Space, index: Tensor, kind: Kind, system: System, seen: tuple[Tensor, Tensor, Tensor]
+) -> TrackLaw:
     """The law of each row's path given its steps (B, L, C), what of them is known, and their number (B,)."""
     v, known, length = seen
     mean = Track(system, v, known, length).mean
-    return TrackLaw(space, index, kind, "Kalman smoother", within(mean, length), Shared(system), v, known, length)
+    return TrackLaw(
+        space,
+        index,
+        kind,
+        "Kalman smoother",
+        within(mean, length),
+        Shared(system),
+        v,
+        known,
+        length,
+    )
 
 
 def within(path: Tensor, length: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from likeness.numerics import gaussian
 from likeness.numerics.constants import LOG_2PI
 
 WIDEST = 2048  # numbers of a row whose joint Gaussian is laid out
-RIDGE, FLOOR = 1e-10, 1e-9  # of features that say nothing (lags before the start), and of rests that are none
+RIDGE = 1e-10  # of features that say nothing (lags before the start), and of rests that are none
+FLOOR = 1e-9
 
 
 class Lags:
@@ -30,13 +31,18 @@ class Lags:
     """
 
     def __init__(self, order: int, channels: int, places: int) -> None:
-        self.order, self.channels, self.places = order, channels, places
+        self.order = order
+        self.channels = channels
+        self.places = places
         self.size = 1 + order * channels
 
     def blank(self) -> Parameters:
         """Standard normal steps."""
         coef = torch.zeros(self.places, self.size, self.channels, dtype=torch.float64)
-        return {"coef": coef, "cov": torch.eye(self.channels, dtype=torch.float64).repeat(self.places, 1, 1)}
+        return {
+            "coef": coef,
+            "cov": torch.eye(self.channels, dtype=torch.float64).repeat(self.places, 1, 1),
+        }
 
     def place(self, steps: int) -> Tensor:
         """Whose law each step has, int64 (L,)."""
@@ -44,7 +50,10 @@ class Lags:
 
     def features(self, x: Tensor) -> Tensor:
         """What each step is told by, (B, L, F)."""
-        lags = [torch.nn.functional.pad(x, (0, 0, lag, 0))[:, : x.shape[1]] for lag in range(1, self.order + 1)]
+        lags = [
+            torch.nn.functional.pad(x, (0, 0, lag, 0))[:, : x.shape[1]]
+            for lag in range(1, self.order + 1)
+        ]
         return torch.cat([torch.ones_like(x[..., :1]), *lags], -1)
 
     def density(self, x: Tensor, there: Tensor, params: Parameters) -> Tensor:
@@ -53,28 +62,38 @@ class Lags:
         gap = x - torch.einsum("blf,lfc->blc", self.features(x), params["coef"][place])
         factor = torch.linalg.cholesky(params["cov"])[place]
         u = torch.linalg.solve_triangular(factor, gap[..., None], upper=False).squeeze(-1)
-        each = -0.5 * (u.square().sum(-1) + self.channels * LOG_2PI) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        each = -0.5 * (u.square().sum(-1) + self.channels * LOG_2PI) - factor.diagonal(
+            dim1=-2, dim2=-1
+        ).log().sum(-1)
         return (each * there).sum(-1)
 
     def sums(self, x: Tensor, there: Tensor, weight: Tensor) -> Parameters:
         """Sums of y y' over the steps of each place, y = (features, x), (P, F + C, F + C), and how many."""
         y = torch.cat([self.features(x), x], -1)
-        w, place = there * weight[:, None], self.place(x.shape[1])
+        w = there * weight[:, None]
+        place = self.place(x.shape[1])
         blank = y.new_zeros(self.places, y.shape[-1], y.shape[-1])
         head = min(self.places - 1, x.shape[1])
         outer = torch.einsum("blf,bl,blg->lfg", y[:, :head], w[:, :head], y[:, :head])
-        rest, own = y[:, head:].flatten(0, 1), w[:, head:].flatten()
+        rest = y[:, head:].flatten(0, 1)
+        own = w[:, head:].flatten()
         total = blank.index_add(0, place[:head], outer)
         total[-1] += (rest * own[:, None]).T @ rest
         return {"outer": total, "n": w.new_zeros(self.places).index_add(0, place, w.sum(0))}
 
     def expected(self, first: Tensor, second: Tensor, weight: Tensor) -> Parameters:
         """The same from sums of E[v] (D,) and E[v v'] (D, D) over rows of that weight in all."""
-        steps, c = len(first) // self.channels, self.channels
-        moments = torch.cat([torch.cat([weight[None], first])[None], torch.cat([first[:, None], second], 1)])
-        outer, n = first.new_zeros(self.places, self.size + c, self.size + c), first.new_zeros(self.places)
+        steps = len(first) // self.channels
+        c = self.channels
+        moments = torch.cat(
+            [torch.cat([weight[None], first])[None], torch.cat([first[:, None], second], 1)]
+        )
+        outer = first.new_zeros(self.places, self.size + c, self.size + c)
+        n = first.new_zeros(self.places)
         for t, place in enumerate(self.place(steps).tolist()):
-            lags = [1 + (t - lag) * c + j for lag in range(1, min(self.order, t) + 1) for j in range(c)]
+            lags = [
+                1 + (t - lag) * c + j for lag in range(1, min(self.order, t) + 1) for j in range(c)
+            ]
             inside = torch.tensor([0, *lags, *range(1 + t * c, 1 + (t + 1) * c)])
             where = torch.tensor([*range(1 + len(lags)), *range(self.size, self.size + c)])
             outer[place, where[:, None], where] += moments[inside[:, None], inside]
@@ -83,21 +102,32 @@ class Lags:
 
     def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions, and the covariance of what they leave."""
-        f, n = self.size, sums["n"].clamp(min=1e-12)[:, None, None]
-        ff, fx, xx = (sums["outer"][:, a, b] / n for a, b in (
-            (slice(f), slice(f)), (slice(f), slice(f, None)), (slice(f, None), slice(f, None))
-        ))  # fmt: skip
+        f = self.size
+        n = sums["n"].clamp(min=1e-12)[:, None, None]
+        ff, fx, xx = (
+            sums["outer"][:, a, b] / n
+            for a, b in (
+                (slice(f), slice(f)),
+                (slice(f), slice(f, None)),
+                (slice(f, None), slice(f, None)),
+            )
+        )
         eye = torch.eye(f).to(ff)
         coef = torch.linalg.solve(ff + RIDGE * eye, fx)
         cov = xx - coef.mT @ fx - fx.mT @ coef + coef.mT @ ff @ coef
         cov = 0.5 * (cov + cov.mT) + FLOOR * torch.eye(self.channels).to(cov)
         seen = (sums["n"] > 0)[:, None, None]
-        return {"coef": torch.where(seen, coef, before["coef"]), "cov": torch.where(seen, cov, before["cov"])}
+        return {
+            "coef": torch.where(seen, coef, before["coef"]),
+            "cov": torch.where(seen, cov, before["cov"]),
+        }
 
     def joint(self, steps: int, params: Parameters) -> tuple[Tensor, Tensor]:
         """Mean (D,) and covariance (D, D) of whole rows: v = M v + c + e, so that v = (I - M)^-1 (c + e)."""
-        c, place = self.channels, self.place(steps)
-        coef, size = params["coef"][place], steps * self.channels
+        c = self.channels
+        place = self.place(steps)
+        coef = params["coef"][place]
+        size = steps * self.channels
         system = torch.eye(size).to(coef)
         for lag in range(1, self.order + 1):
             for t in range(lag, steps):
@@ -110,12 +140,15 @@ class Lags:
 
     def walk(self, x: Tensor, known: Tensor, eps: Tensor, params: Parameters) -> Tensor:
         """Steps that are not known (B, L), drawn one after the other from normal numbers (B, L, C), (B, L, C)."""
-        factor, place = torch.linalg.cholesky(params["cov"]), self.place(x.shape[1]).tolist()
+        factor = torch.linalg.cholesky(params["cov"])
+        place = self.place(x.shape[1]).tolist()
         past = [torch.zeros_like(x[:, 0])] * self.order
         drawn = []
         for t, p in enumerate(place):
             told = torch.cat([torch.ones_like(x[:, 0, :1]), *past[::-1][: self.order]], -1)
-            now = (told[..., None] * params["coef"][p]).sum(1) + (factor[p] * eps[:, t, None]).sum(-1)
+            now = (told[..., None] * params["coef"][p]).sum(1) + (factor[p] * eps[:, t, None]).sum(
+                -1
+            )
             drawn.append(torch.where(known[:, t, None], x[:, t], now))
             past = [*past[1:], drawn[-1]]
         return torch.stack(drawn, 1)
@@ -138,7 +171,10 @@ class LagChain(Chain):
 
     def __init__(self, steps: Steps, order: int, *, free: bool) -> None:
         self.steps = steps
-        places = steps.longest if free else min(order + 1, steps.longest)
+        if free:
+            places = steps.longest
+        else:
+            places = min(order + 1, steps.longest)
         self.lags = Lags(order, steps.space.dims, places)
 
     def blank(self) -> Parameters:
@@ -147,7 +183,8 @@ class LagChain(Chain):
 
     def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Values (B, L, C), which are known, and which steps are there (B, L)."""
-        x, known = self.steps.split(batch.x).double(), self.steps.split(batch.present)
+        x = self.steps.split(batch.x).double()
+        known = self.steps.split(batch.present)
         there = self.steps.there(batch)
         return x, known, x.new_ones(x.shape[:2]) if there is None else there.to(x)
 
@@ -160,9 +197,12 @@ class LagChain(Chain):
         value = self.lags.density(x[whole], there[whole], now) @ weight[whole]
         if not bool(whole.all()):
             mean, cov = self.lags.joint(x.shape[1], now)
-            v, seen = x[~whole].flatten(1), known[~whole].flatten(1)
+            v = x[~whole].flatten(1)
+            seen = known[~whole].flatten(1)
             value = value + gaussian.log_density(v, mean, cov, seen) @ weight[~whole]
-            more = self.lags.expected(*gaussian.moments(v, mean, cov, seen, weight[~whole]), weight[~whole].sum())
+            more = self.lags.expected(
+                *gaussian.moments(v, mean, cov, seen, weight[~whole]), weight[~whole].sum()
+            )
             sums = {name: sums[name] + more[name] for name in sums}
         return sums | {"objective": value, "weight": weight.sum()}
 
@@ -188,19 +228,28 @@ class LagChain(Chain):
     def draw(self, batch: Batch, noise: Noise, n: int, now: Parameters) -> Tensor:
         """On behind the last known step where nothing else is hidden, else from the conditional Gaussian."""
         x, known, _ = (t.repeat(n, *[1] * (t.dim() - 1)) for t in self._seen(batch))
-        eps = StepNoise.of(noise, x.shape[1]).normal("step", self.lags.channels).double().reshape(x.shape)
+        eps = (
+            StepNoise.of(noise, x.shape[1])
+            .normal("step", self.lags.channels)
+            .double()
+            .reshape(x.shape)
+        )
         if self._behind(batch):
             drawn = self.lags.walk(x, known.all(-1), eps, now)
         else:
             mean, cov = self.lags.joint(x.shape[1], now)
-            drawn = gaussian.conditional_draw(x.flatten(1), mean, cov, known.flatten(1), eps.flatten(1))
+            drawn = gaussian.conditional_draw(
+                x.flatten(1), mean, cov, known.flatten(1), eps.flatten(1)
+            )
         return self.steps.join(drawn.reshape(x.shape)).reshape(n, *batch.x.shape)
 
     def mode(self, batch: Batch, now: Parameters) -> Tensor:
         """The mean of what is hidden given the rest."""
         x, known, _ = self._seen(batch)
         mean, cov = self.lags.joint(x.shape[1], now)
-        return self.steps.join(gaussian.conditional_mean(x.flatten(1), mean, cov, known.flatten(1)).reshape(x.shape))
+        return self.steps.join(
+            gaussian.conditional_mean(x.flatten(1), mean, cov, known.flatten(1)).reshape(x.shape)
+        )
 
     def _behind(self, batch: Batch) -> bool:
         """Whether what is hidden are whole steps with nothing known behind them."""
@@ -211,8 +260,13 @@ class LagChain(Chain):
 
     def too_wide(self, batch: Batch | None) -> str | None:
         """A row too long for its joint Gaussian."""
-        size = 0 if batch is None or self._behind(batch) else self.steps.split(batch.x)[0].numel()
-        return f"{size:,} numbers a row are too many for holes: take `linear_dynamical`" if size > WIDEST else None
+        if batch is None or self._behind(batch):
+            size = 0
+        else:
+            size = self.steps.split(batch.x)[0].numel()
+        if size > WIDEST:
+            return f"{size:,} numbers a row are too many for holes: take `linear_dynamical`"
+        return None
 
     def count(self) -> int:
         """Regressions and covariances."""

@@ -42,7 +42,10 @@ class Bags:
     def of_counts(cls, x: Tensor, present: Tensor) -> Bags:
         """Vectors of counts (B, V), of which some are not known."""
         row, word = (x * present).nonzero(as_tuple=True)
-        hidden = None if bool(present.all()) else (~present).to(x.dtype)
+        if bool(present.all()):
+            hidden = None
+        else:
+            hidden = (~present).to(x.dtype)
         return cls(_starts(row, len(x)), word.int(), x[row, word], x.shape[1], hidden)
 
     def __len__(self) -> int:
@@ -69,7 +72,12 @@ class Bags:
 
     def products(self, a: Tensor, b: Tensor) -> Tensor:
         """Sum_k a[document, k] b[word, k] of every pair, (n,), for a (B, K) and b (V, K)."""
-        pattern = _csr(self.start, self.word, torch.zeros_like(self.count, dtype=a.dtype), (len(self), self.words))
+        pattern = _csr(
+            self.start,
+            self.word,
+            torch.zeros_like(self.count, dtype=a.dtype),
+            (len(self), self.words),
+        )
         return torch.sparse.sampled_addmm(pattern, a, b.T, beta=0.0).values()
 
     def gathered(self, values: Tensor, b: Tensor) -> Tensor:
@@ -95,7 +103,9 @@ class Bags:
         shift = (self.start[:-1].long()[rows] - start[:-1]).repeat_interleave(size)
         pair = torch.arange(len(shift), device=shift.device) + shift
         hidden = None if self.hidden is None else self.hidden[rows]
-        return replace(self, start=start.int(), word=self.word[pair], count=self.count[pair], hidden=hidden)
+        return replace(
+            self, start=start.int(), word=self.word[pair], count=self.count[pair], hidden=hidden
+        )
 
     def repeat(self, n: int) -> Bags:
         """The documents n times over, copy after copy."""
@@ -109,13 +119,16 @@ def seeds(bags: Bags, u: Tensor) -> Tensor:
     documents sooner, as short ones lie far from everything by chance (Arthur & Vassilvitskii 2007).
     """
     share = (bags.count / bags.total[bags.row]).sqrt()
-    long, far, chosen = bags.total.sqrt(), torch.ones_like(bags.total), list[Tensor]()
+    long = bags.total.sqrt()
+    far = torch.ones_like(bags.total)
+    chosen = list[Tensor]()
     for each in u:
         cdf = (far.square() * long).cumsum(0)
         tried = inverse_cdf(cdf, each.to(cdf))
         nearer = [torch.minimum(far, _hellinger(bags, share, int(one))) for one in tried]
         best = min(range(len(nearer)), key=lambda i: float(nearer[i].sum()))
-        chosen, far = [*chosen, tried[best]], nearer[best]
+        chosen = [*chosen, tried[best]]
+        far = nearer[best]
     return torch.stack(chosen)
 
 

@@ -10,8 +10,10 @@ from torch import Tensor
 from likeness.core.noise import Noise
 from likeness.core.rowlaw import RowLaw
 
-LEAST, MOST = 1e-4, 1e6  # weights that data may lead to
-STEPS, HALVES = 30, 20
+LEAST = 1e-4  # weights that data may lead to
+MOST = 1e6
+STEPS = 30
+HALVES = 20
 CLOSE = 1e-9  # a relative step that ends Newton's
 
 
@@ -31,7 +33,9 @@ class Dirichlet(RowLaw):
         """The peak among things of weights above 1, the others 0; all on the heaviest where no weight is."""
         above = (self.weights - 1).clamp(min=0)
         total = above.sum(-1, keepdim=True)
-        corner = torch.nn.functional.one_hot(self.weights.argmax(-1), self.weights.shape[-1]).to(above)
+        corner = torch.nn.functional.one_hot(self.weights.argmax(-1), self.weights.shape[-1]).to(
+            above
+        )
         return torch.where(total > 0, above / total.clamp(min=1e-300), corner)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -68,7 +72,9 @@ def log_shares(weights: Tensor, noise: Noise, use: str) -> Tensor:
 
     u = noise.uniform(use, 2, weights.shape[-1]).to(weights)
     u = u.clamp(min=2.0**-54)
-    body = torch.from_numpy(gammaincinv((weights + 1).double().cpu().numpy(), u[:, 0].double().cpu().numpy()))
+    body = torch.from_numpy(
+        gammaincinv((weights + 1).double().cpu().numpy(), u[:, 0].double().cpu().numpy())
+    )
     return (body.to(weights).log() + u[:, 1].log() / weights).log_softmax(-1)
 
 
@@ -78,20 +84,24 @@ def fitted(weights: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
     Maximises -log_norm(w) + sum_k w_k mean_k over all w, or over equal ones, a step halved until it rises
     (Minka 2000, Estimating a Dirichlet distribution, eqs. 15 to 18; Blei, Ng & Jordan 2003, A.4.2).
     """
-    mean = mean.mean().expand_as(mean) if symmetric else mean
+    if symmetric:
+        mean = mean.mean().expand_as(mean)
 
     def height(w: Tensor) -> float:
         return float((w * mean).sum() - log_norm(w))
 
-    now, reached = weights, height(weights)
+    now = weights
+    reached = height(weights)
     for _ in range(STEPS):
-        step, done = _newton(now, mean, symmetric=symmetric), False
+        step = _newton(now, mean, symmetric=symmetric)
+        done = False
         for half in range(HALVES):
             tried = now + step / 2**half
             if bool((tried > 0).all()) and (risen := height(tried.clamp(LEAST, MOST))) >= reached:
                 tried = tried.clamp(LEAST, MOST)
                 done = bool(((tried - now).abs() <= CLOSE * now).all())
-                now, reached = tried, risen
+                now = tried
+                reached = risen
                 break
         else:
             return now
@@ -103,7 +113,8 @@ def fitted(weights: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
 def _newton(w: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
     """Newton's step; the Hessian is a diagonal and a constant, so that K numbers tell it."""
     slope = mean - mean_log(w)
-    own, shared = -torch.polygamma(1, w), torch.polygamma(1, w.sum())
+    own = -torch.polygamma(1, w)
+    shared = torch.polygamma(1, w.sum())
     if symmetric:  # one number, whose second derivative is the sum of all
         return -slope.sum() / (own.sum() + len(w) ** 2 * shared) * torch.ones_like(w)
     b = (slope / own).sum() / (1 / shared + (1 / own).sum())

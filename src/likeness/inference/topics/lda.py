@@ -71,21 +71,28 @@ def settled(bags: Bags, topics: Topics, weights: Tensor, most: int, tolerance: f
     responsibilities phi never laid out (Hoffman, Bach & Blei 2010). When a document rests does not depend on others.
     """
     rows = torch.arange(len(bags), device=weights.device)
-    unseen, now, moving, found = topics.unseen(bags), weights, bags, weights.clone()
+    unseen = topics.unseen(bags)
+    now = weights
+    moving = bags
+    found = weights.clone()
     on = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(most):
         theta = mean_log(now).exp()
         got = moving.gathered(_ratio(moving, topics, theta), topics.table)
         after = topics.prior + theta * (got if unseen is None else got + unseen)
         moved = (after - now).abs().mean(-1) > tolerance
-        now, on = torch.where(on[:, None], after, now), on & moved
+        now = torch.where(on[:, None], after, now)
+        on = on & moved
         if int(on.sum()) > len(rows) // 2:
             continue
         found[rows] = now
         if not bool(on.any()):
             return found
         kept = on.nonzero().flatten()
-        rows, now, moving, on = rows[kept], now[kept], moving.take(kept), on[kept]
+        rows = rows[kept]
+        now = now[kept]
+        moving = moving.take(kept)
+        on = on[kept]
         unseen = None if unseen is None else unseen[kept]
     found[rows] = now
     return found
@@ -107,7 +114,8 @@ def sight(bags: Bags, topics: Topics, weights: Tensor) -> Sight:
     value = bags.sums(bags.count * worth.log()) + log_norm(weights) - log_norm(topics.prior)
     value = value + ((topics.prior - weights) * log_theta).sum(-1) + topics.constant(bags)
     unseen = topics.unseen(bags)
-    value = value if unseen is None else value + (theta * unseen).sum(-1)
+    if unseen is not None:
+        value = value + (theta * unseen).sum(-1)
     return Sight(weights, theta, bags.count / worth.clamp(min=TINY), value)
 
 
@@ -116,19 +124,26 @@ def given_shares(bags: Bags, topics: Topics, log_theta: Tensor) -> Tensor:
     theta = log_theta.exp()
     value = bags.sums(bags.count * bags.products(theta, topics.table).log()) + topics.constant(bags)
     unseen = topics.unseen(bags)
-    return value if unseen is None else value + (theta * unseen).sum(-1)
+    if unseen is None:
+        return value
+    return value + (theta * unseen).sum(-1)
 
 
-def weighed(bags: Bags, topics: Topics, weights: Tensor, noise: Noise, n: int) -> tuple[Tensor, Tensor]:
+def weighed(
+    bags: Bags, topics: Topics, weights: Tensor, noise: Noise, n: int
+) -> tuple[Tensor, Tensor]:
     """N draws of log theta for each document, (n, B, K), and their log p(w, theta) / q(theta), (n, B).
 
     q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the corners, weights would
     have no variance.
     """
-    many, own = noise.draws(n), weights.repeat(n, 1)
+    many = noise.draws(n)
+    own = weights.repeat(n, 1)
     wide = many.uniform("wide", 1).to(weights) < WIDE
     log_theta = log_shares(torch.where(wide, topics.prior, own), many, "shares")
     prior = log_density(log_theta, topics.prior)
-    log_q = torch.logaddexp(log_density(log_theta, own) + math.log(1 - WIDE), prior + math.log(WIDE))
+    log_q = torch.logaddexp(
+        log_density(log_theta, own) + math.log(1 - WIDE), prior + math.log(WIDE)
+    )
     log_weight = given_shares(bags.repeat(n), topics, log_theta) + prior - log_q
     return log_theta.unflatten(0, (n, -1)), log_weight.unflatten(0, (n, -1))
