@@ -68,6 +68,31 @@ Words = Annotated[
         min=1, help="Cut text into words instead of characters: those seen at least so often."
     ),
 ]
+
+
+def _bounded(ctx: typer.Context, size: str | None) -> str | None:
+    """Bound what the command may read, until it ends."""
+    if size is None:
+        return None
+    from likeness.core.errors import BadConfig
+    from likeness.data.limits import bounded
+
+    try:
+        ctx.with_resource(bounded(size))
+    except BadConfig as error:
+        raise typer.BadParameter(f"{size!r} is no size of memory; write 5GB, say") from error
+    return size
+
+
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        callback=_bounded,
+        help="What reading may take, such as 5GB; a quarter of the machine's memory unless told.",
+    ),
+]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(

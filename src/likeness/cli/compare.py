@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from likeness.cli import options, output
-from likeness.cli.arguments import Device, Series, SettingsWords, Words
+from likeness.cli.arguments import Device, MaxMemory, Series, SettingsWords, Words
 from likeness.cli.errors import spoken
 from likeness.cli.text import remark, say
 from likeness.core.errors import BadConfig
@@ -53,6 +53,7 @@ def compare(
     series: Series = None,
     words: Words = None,
     settings: SettingsWords = None,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Compare families under one protocol.

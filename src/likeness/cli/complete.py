@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Model, Out, Route, Rows, Seed, SettingsWords
+from likeness.cli.arguments import Device, MaxMemory, Model, Out, Route, Rows, Seed, SettingsWords
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadConfig
 
@@ -32,6 +32,7 @@ def complete(
     route: Route = None,
     seed: Seed = None,
     settings: SettingsWords = None,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Fill in the missing cells of a table.

@@ -39,6 +39,7 @@ _IDIOMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"a smaller words=", "a smaller --words"),
     (r"leave vocabulary= out: it is", "leave --vocabulary out: it is"),
     (r"\bholdout=(\S+)", r"--holdout \1"),
+    (r"\bmax_memory='(\w+)'", r"--max-memory \1"),
     (r"\bsettings (\w+)=", r"--settings \1="),
     (r"\bsize=\(height, width\)", "images of one size"),
     (r"\bgiven=labels\b", "--given COLUMN"),

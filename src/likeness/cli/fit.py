@@ -14,6 +14,7 @@ import typer
 from likeness.cli import folder, options
 from likeness.cli.arguments import (
     Device,
+    MaxMemory,
     Series,
     Vocabulary,
     Words,
@@ -104,6 +105,7 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take the place of the model in --out.")
     ] = False,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Fit a family to data and save the model.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Model, Out, Rows, Seed, Series, SettingsWords
+from likeness.cli.arguments import Device, MaxMemory, Model, Out, Rows, Seed, Series, SettingsWords
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadConfig, Unsupported
 
@@ -40,6 +40,7 @@ def forecast(
     series: Series = None,
     seed: Seed = None,
     settings: SettingsWords = None,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Say what comes next after each series.

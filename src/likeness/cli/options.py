@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What `fit` takes as options of its own.
 OWN = (
     *("budget", "seed", "holdout", "out", "given", "columns", "device", "resume", "overwrite"),
-    *("series", "words", "vocabulary"),
+    *("series", "words", "vocabulary", "max-memory"),
 )
 Path = tuple[str, ...]
 Row = Mapping[str, Any]

@@ -10,6 +10,7 @@ from likeness.cli.arguments import (
     Device,
     Effort,
     Keep,
+    MaxMemory,
     Model,
     Out,
     Route,
@@ -40,6 +41,7 @@ def score(
     series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Say how likely and how strange each row is.
@@ -117,6 +119,7 @@ def encode(
     series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Say what each row is made of.
@@ -195,6 +198,7 @@ def classify(
     series: Series = None,
     settings: SettingsWords = None,
     keep: Keep = False,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Say which class each row is of.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, Model, Out, SettingsWords
+from likeness.cli.arguments import Device, MaxMemory, Model, Out, SettingsWords
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadData, Unsupported
 
@@ -43,6 +43,7 @@ def tag(
         ),
     ] = False,
     settings: SettingsWords = None,
+    max_memory: MaxMemory = None,
     device: Device = "cpu",
 ) -> None:
     """Label the words of sentences.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
+import io
+import lzma
 import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -17,10 +21,15 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space
 from likeness.data.arrays import Array, Rounding, ragged, read, with_label
+from likeness.data.limits import array_memory, check_memory, read_bytes
 from likeness.data.source import Reading, Table
 
 PLAIN = "save plain arrays; items of unlike lengths as x, one behind the other, and their lengths"
+ITEMS = ("x", "X", "data", "images")
+LABELS = ("y", "label", "labels", "target")
 CUTS = ("lengths", "offsets")
+RESTORED = ("space", "length")  # beside the items of draws
+HEAD_BYTES = 2**16  # of a .npy file: numpy's own limit for its head lies below
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -28,25 +37,129 @@ def read_npy(path: Path) -> Array:
     """The array in a .npy file.
 
     Raises:
-        BadData: If the file is empty, broken, or holds pickled objects.
+        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is allowed.
     """
-    try:
-        with path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise _unreadable(path, error) from error
+    with _readable(path), path.open("rb") as file:
+        _check_head(_head(file), path.stat().st_size, path)
+        file.seek(0)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def read_npz(path: Path) -> dict[str, Array]:
-    """The arrays in a .npz file by name.
+def read_npz(path: Path, keys: Collection[str] | None = None) -> dict[str, Array]:
+    """The arrays in a .npz file by name; all of them, or those of some names.
 
     Raises:
-        BadData: If the file is empty, broken, or holds pickled objects.
+        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is allowed.
     """
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        members = {name: m for name, m in _members(archive).items() if keys is None or name in keys}
+        heads = {name: _head_of(archive, member) for name, member in members.items()}
+        for name, head in heads.items():
+            _check_head(head, members[name].file_size, f"{path}, array {name!r}")
+        check_memory(sum(head.memory for head in heads.values()), path)
+        return {name: _read_member(archive, member) for name, member in members.items()}
+
+
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in a .npz file by name, from their heads alone.
+
+    Raises:
+        BadData: If the file is empty or broken, or holds pickled objects.
+    """
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        return {name: _head_of(archive, member).shape for name, member in _members(archive).items()}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the head of a .npy file claims.
+
+    Args:
+        shape: The sizes of the array.
+        dtype: The type of its values.
+        size: The bytes of the head itself.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+
+    @property
+    def values(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def memory(self) -> int:
+        """The bytes that reading takes, copies included."""
+        return array_memory(self.values, self.dtype.itemsize)
+
+
+def _head(file: IO[bytes]) -> Head:
+    """What a .npy file claims, from its first bytes."""
+    first = io.BytesIO(file.read(HEAD_BYTES))
+    version = np.lib.format.read_magic(first)
+    one = version == (1, 0)
+    if one:
+        parse = np.lib.format.read_array_header_1_0
+    else:
+        parse = np.lib.format.read_array_header_2_0
+    shape, _, dtype = parse(first)
+    if dtype.hasobject:
+        raise ValueError("allow_pickle")
+    return Head(shape, dtype, first.tell())
+
+
+def _check_head(head: Head, size: int, where: object) -> None:
+    """Refuse a head that claims more or less than the `size` bytes that are there, or more than is allowed.
+
+    Raises:
+        BadData: With the bytes that are claimed.
+    """
+    claimed = head.values * head.dtype.itemsize
+    held = size - head.size
+    if claimed != held:
+        raise BadData(
+            f"the head tells of {claimed:,} bytes of values, and {held:,} are there",
+            where=str(where),
+            do="fetch the file again",
+        )
+    check_memory(head.memory, where)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an archive by name."""
+    return {
+        m.filename.removesuffix(".npy"): m
+        for m in archive.infolist()
+        if m.filename.endswith(".npy")
+    }
+
+
+def _head_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Head:
+    with archive.open(member) as file:
+        return _head(file)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    with archive.open(member) as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What numpy and zipfile say of a file that they cannot read, in a sentence."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        yield
+    except (
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        OSError,
+        RuntimeError,
+    ) as error:
         raise _unreadable(path, error) from error
 
 
@@ -70,19 +183,12 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     Raises:
         BadData: If it does not say which array holds the items.
     """
-    arrays = read_npz(path)
-    main = key or next((k for k in ("x", "X", "data", "images") if k in arrays), None)
-    rest = [k for k in arrays if k not in CUTS]
-    main = main or (rest[0] if len(rest) == 1 else None)
-    if main is None or main not in arrays:
-        raise BadData(
-            f"which array holds the items: {', '.join(sorted(arrays)) or 'none'}?",
-            where=str(path),
-            do="name it by key=",
-        )
-    aside = next(
-        (k for k in ("y", "label", "labels", "target") if k in arrays and arrays[k].ndim == 1), None
-    )
+    shapes = npz_shapes(path)
+    main = key or items_of(path)
+    if main not in shapes:
+        raise _which(path, shapes)
+    aside = next((k for k in LABELS if k in shapes and len(shapes[k]) == 1), None)
+    arrays = read_npz(path, {main, *CUTS, *RESTORED, *([] if aside is None else [aside])})
     if "space" in arrays:
         space = Space.from_json(str(arrays["space"]))
         if "length" in arrays:
@@ -100,6 +206,27 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     if aside is None:
         return reading
     return with_label(reading, arrays[aside], aside, where=str(path))
+
+
+def items_of(path: Path) -> str:
+    """The array of a .npz that holds the items: x, X, data or images, or the only one.
+
+    Raises:
+        BadData: If it does not say which.
+    """
+    names = npz_shapes(path)
+    rest = [name for name in names if name not in CUTS]
+    found = next((name for name in ITEMS if name in names), None)
+    if found is None and len(rest) != 1:
+        raise _which(path, names)
+    if found is None:
+        return rest[0]
+    return found
+
+
+def _which(path: Path, names: Collection[str]) -> BadData:
+    listed = ", ".join(sorted(names)) or "none"
+    return BadData(f"which array holds the items: {listed}?", where=str(path), do="name it by key=")
 
 
 def _pieces(x: Array, cuts: Array, by: str, path: Path) -> list[Array]:
@@ -139,15 +266,7 @@ def read_idx(path: Path) -> Array:
     Raises:
         BadData: If the file is no idx file, or is cut short.
     """
-    try:
-        if path.suffix == ".gz":
-            raw = gzip.decompress(path.read_bytes())
-        else:
-            raw = path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadData(
-            "the gzip file is broken or cut short", where=str(path), do="fetch it again"
-        ) from error
+    raw = read_bytes(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
         raise BadData(
             "the file is empty or no idx file",
@@ -161,6 +280,7 @@ def read_idx(path: Path) -> Array:
         sizes = struct.unpack(f">{rank}I", raw[4:start])
     else:
         sizes = (0,)
+    check_memory(array_memory(math.prod(sizes), kind.itemsize), path)
     if len(raw) < start or len(raw) - start != math.prod(sizes) * kind.itemsize:
         raise BadData(
             "the idx file does not hold what its head says", where=str(path), do="fetch it again"

@@ -13,6 +13,7 @@ probability and density times width differ by (step/sigma)^2/24 < 1.1e-4 nats.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,7 @@ from likeness.core.space import (
     sequence,
     series,
 )
+from likeness.data.limits import array_memory, check_memory
 from likeness.data.source import Loud, Reading, Table
 
 Rounding = Literal["bins", "note"]
@@ -402,6 +404,7 @@ def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
             "items of unlike widths", where=f"item {odd}", do="give arrays (T, C) of one C"
         )
     longest = max(len(a) for a in arrays)
+    check_memory(array_memory(len(arrays) * longest * math.prod(arrays[0].shape[1:]), 8))
     if all(a.dtype.kind in "bui" for a in arrays) and arrays[0].ndim == 1:
         space = sequence(1 + max((int(a.max()) for a in arrays if a.size), default=0), longest)
         return space, as_batch(space, arrays)

@@ -13,6 +13,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
+from likeness.data.limits import array_memory, check_memory
 from likeness.data.source import Reading, Table
 from likeness.data.textfile import decode, lines
 
@@ -193,6 +194,7 @@ def _bag(line: str, where: str) -> np.ndarray:
         raise BadData(
             f"word {terms[counts.argmin()]} is counted 0 times", where=where, do="leave it out"
         )
+    check_memory(array_memory(int(counts.sum(dtype=np.float64)), 8), where)
     return np.sort(np.repeat(terms, counts))
 
 
@@ -230,7 +232,9 @@ def _reading(
 
 def _laid(items: Sequence[np.ndarray], longest: int) -> Batch:
     """Codes of words as a Batch, 0 behind the end."""
-    x = torch.zeros((len(items), max([longest, *map(len, items)])), dtype=torch.float32)
+    widest = max([longest, *map(len, items)])
+    check_memory(array_memory(len(items) * widest, 4))
+    x = torch.zeros((len(items), widest), dtype=torch.float32)
     for row, item in enumerate(items):
         x[row, : len(item)] = torch.from_numpy(item)
     return Batch(x, length=torch.tensor([len(item) for item in items], dtype=torch.int64))

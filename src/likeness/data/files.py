@@ -6,17 +6,21 @@ import csv
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from likeness.core.errors import BadData
 from likeness.data.cells import MISSING, is_number
+from likeness.data.limits import BYTES_PER_VALUE, bound, check_memory
 from likeness.data.textfile import decode
 from likeness.data.textfile import lines as lines_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PARQUET_VALUE = 8 + BYTES_PER_VALUE  # bytes of memory for each value, or each reference to a text
+MOST_PARQUET_ROWS = 65_536  # looked at together
 WORDS_FOR_NOTHING = sorted(
     {"NaN", "NaT", *MISSING, *map(str.upper, MISSING), *map(str.title, MISSING)}
 )
@@ -120,11 +124,49 @@ def read_parquet(path: Path) -> pd.DataFrame:
         BadData: If the file is empty or no Parquet file.
     """
     import pandas as pd
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException, parquet
 
     try:
+        with parquet.ParquetFile(path) as file:
+            check_memory(_parquet_memory(file.metadata, path), path)
         return pd.read_parquet(path)
     except (ArrowException, OSError, ValueError) as error:
         raise BadData(
             "the file is empty, broken or no Parquet file", where=str(path), do="write it again"
         ) from error
+
+
+def _parquet_memory(metadata: Any, path: Path) -> float:
+    """The bytes that a Parquet table takes in reading, as its metadata tell.
+
+    A dictionary holds a text once, however many rows repeat it: where that could matter, the rows are looked at.
+    """
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    values = sum(chunk.num_values for chunk in chunks)
+    memory = float(values * PARQUET_VALUE + sum(chunk.total_uncompressed_size for chunk in chunks))
+    flat = (chunk for chunk in chunks if "." not in chunk.path_in_schema)
+    texts = [chunk for chunk in flat if chunk.physical_type == "BYTE_ARRAY"]
+    at_most = sum(chunk.num_values * chunk.total_uncompressed_size for chunk in texts)
+    if memory > bound() or memory + at_most <= bound():
+        return memory
+    return memory + _text_memory(path, texts)
+
+
+def _text_memory(path: Path, chunks: Sequence[Any]) -> float:
+    """The bytes of the text in a Parquet table as it stands in memory; no more of it is read than the bound allows."""
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    names = sorted({chunk.path_in_schema for chunk in chunks})
+    longest = max(chunk.total_uncompressed_size for chunk in chunks)
+    rows = int(min(MOST_PARQUET_ROWS, max(1, bound() // longest)))
+    total = 0.0
+    with parquet.ParquetFile(path, read_dictionary=names) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=names):
+            for column in batch.columns:
+                lengths = pc.binary_length(column.dictionary)
+                total += pc.sum(lengths.take(column.indices)).as_py() or 0
+            if total > bound():
+                return total
+    return total

@@ -156,10 +156,8 @@ def _(data: Path, space: Space) -> Batch:
 def _held(path: Path, kind: str) -> Any:
     """What a file holds, in a type that `convert` or the core reads."""
     if kind == "npz":
-        found = arrayfiles.read_npz(path)
-        if "x" in found:
-            return found["x"]
-        return next(iter(found.values()))
+        key = arrayfiles.items_of(path)
+        return arrayfiles.read_npz(path, {key})[key]
     if kind == "audio":
         if path.is_file():
             files = [path]

@@ -25,6 +25,7 @@ from likeness.data import (
     conll,
     corpora,
     images,
+    limits,
     paths,
     tables,
     text,
@@ -62,6 +63,7 @@ def load(
     series: bool | str | None = None,
     split: Split | None = None,
     n: int = 10_000,
+    max_memory: int | str | None = None,
 ) -> Data:
     """Items as training and test parts, by their official split or by hash of (seed, row or group).
 
@@ -90,6 +92,7 @@ def load(
             belongs to; a column of times orders the steps.
         split: "time" holds out the last steps of every series, "rows" whole rows; "time" for a series alone.
         n: How many rows to draw from a world.
+        max_memory: What reading may take, in bytes or as "5GB"; a quarter of the machine's memory unless told.
 
     Raises:
         BadData: One sentence on what cannot be read, where it is, and what to do.
@@ -100,21 +103,22 @@ def load(
             return what
         return _again(what, given)
     what, condition = _pair(what, given)
-    asked = Asked(
-        name=name or _name(what),
-        given=_names(condition, what),
-        columns=columns,
-        rounding=rounding,
-        group=group if isinstance(group, str) else None,
-        size=_size(size),
-        channels=channels,
-        key=key,
-        width=width,
-        words=words,
-        vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
-        series=series,
-    )
-    reading = _read(what, asked, space, n, seed)
+    with limits.bounded(max_memory):
+        asked = Asked(
+            name=name or _name(what),
+            given=_names(condition, what),
+            columns=columns,
+            rounding=rounding,
+            group=group if isinstance(group, str) else None,
+            size=_size(size),
+            channels=channels,
+            key=key,
+            width=width,
+            words=words,
+            vocabulary=None if vocabulary is None else paths.exists(Path(vocabulary)),
+            series=series,
+        )
+        reading = _read(what, asked, space, n, seed)
     if series and not next(iter(reading.parts.values())).space.ragged:
         raise BadConfig(
             "the items are no steps of a series", do="leave series= out: it is for tables of steps"

@@ -11,6 +11,7 @@ from likeness.core.errors import BadData
 from likeness.data import images
 from likeness.data.corpora import is_bags
 from likeness.data.files import numbers_only, read_csv, read_parquet
+from likeness.data.limits import uncompressed_name
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {
@@ -24,7 +25,7 @@ ARRAYS = {
 }
 NAME_MOST = 200  # characters of a path in a sentence
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
-KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx (.gz), .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx, .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
 
 
 def kind(path: Path) -> str:
@@ -35,7 +36,7 @@ def kind(path: Path) -> str:
     """
     if path.is_dir():
         return _folder(path)
-    bare = path.with_suffix("") if path.suffix == ".gz" else path
+    bare = uncompressed_name(path)
     suffix = bare.suffix.lower()
     if IDX.search(bare.name):
         return "idx"

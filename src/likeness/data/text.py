@@ -11,6 +11,7 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
 from likeness.data.corpora import WORDS
+from likeness.data.limits import array_memory, check_memory
 from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
 from likeness.data.textfile import lines
@@ -66,6 +67,7 @@ def encode(space: Space, items: Sequence[str]) -> Batch:
     symbols = variable.labels or ()
     place = {symbol: i for i, symbol in enumerate(symbols)}
     longest = max([space.longest or 0, *map(len, items)])
+    check_memory(array_memory(len(items) * longest, 4))
     x = torch.zeros((len(items), longest), dtype=torch.float32)
     for row, item in enumerate(items):
         odd = next((c for c in item if c not in place), None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 from likeness.core.errors import BadData
+from likeness.data.limits import TEXT_EXPANSION, read_bytes
 
 # The mark of UTF-32 begins with that of UTF-16, so that it is looked for first.
 MARKS = (
@@ -31,10 +30,10 @@ RETURN = re.compile(r"(\r)")
 
 
 def decode(path: Path) -> str:
-    """The text in a file, gzipped or not: UTF-8, or what its byte-order mark says.
+    """The text in a file, compressed or not: UTF-8, or what its byte-order mark says.
 
     Raises:
-        BadData: If it is in another encoding or no text, naming the line.
+        BadData: If it is in another encoding or no text, naming the line; if it takes more memory than is allowed.
     """
     raw = _read(path)
     mark, encoding = _encoding(raw)
@@ -84,11 +83,9 @@ def lines_with_ends(text: str) -> list[tuple[str, str]]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.suffix == ".gz":
-            return gzip.decompress(path.read_bytes())
-        return path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadData("the file cannot be read, or its gzip is broken", where=str(path)) from error
+        return read_bytes(path, expansion=TEXT_EXPANSION)
+    except OSError as error:
+        raise BadData("the file cannot be read", where=str(path), do=str(error.strerror)) from error
 
 
 def _encoding(raw: bytes) -> tuple[bytes, str]:

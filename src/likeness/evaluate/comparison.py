@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from likeness.core.answers import Kind
 from likeness.core.errors import LikenessError
 from likeness.core.law import Law
+from likeness.data.limits import bounded
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
 from likeness.evaluate.columns import (
@@ -195,6 +196,7 @@ def compare(
     holdout: float = 0.1,
     progress: Progress = None,
     options: Options | dict[str, Any] | None = None,
+    max_memory: int | str | None = None,
 ) -> Comparison:
     """Fit families to one split with the same seeds and budget, and score all of them alike.
 
@@ -211,6 +213,7 @@ def compare(
         holdout: The share of the training part on which choices rest while learning (early stopping, best state).
         progress: True prints a line a fit, a function is called with it; None prints in a terminal.
         options: How to score.
+        max_memory: What reading the data may take, as `lk.load` takes it.
 
     Raises:
         BadConfig: For an unknown family or option, before anything is fitted.
@@ -221,7 +224,8 @@ def compare(
     else:
         asked = Options.parse(options or {})
     chosen = protocol.seeds_of(seeds)
-    split = protocol.split_of(data, given, holdout, chosen[0], asked)
+    with bounded(max_memory):
+        split = protocol.split_of(data, given, holdout, chosen[0], asked)
     race = Race(split, view(split.train), chosen, budget, asked, _teller(progress))
     found = [race.row(entrant) for entrant in protocol.entrants(families, split)]
     rows = tuple(row for row, _ in found)

@@ -15,6 +15,7 @@ from likeness.core.config import Settings
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
+from likeness.data.limits import bounded
 from likeness.data.load import load
 from likeness.data.parting import Data
 from likeness.data.source import Loud, Table
@@ -43,6 +44,7 @@ def fit(
     dtype: torch.dtype | None = None,
     watch: Callable[[Run, Event], None] | None = None,
     progress: bool | None = None,
+    max_memory: int | str | None = None,
     **options: Any,
 ) -> Model:
     """Fit a model of `family` to data.
@@ -62,6 +64,8 @@ def fit(
         dtype: The type to compute in; float32 for nets and float64 for closed forms unless told.
         watch: Called with (run, event) after every step.
         progress: Show a bar; None shows one in a terminal.
+        max_memory: What reading the data may take, in bytes or as "5GB"; a quarter of the machine's memory unless
+            told.
         **options: The family's own options.
 
     Returns:
@@ -75,7 +79,8 @@ def fit(
         chosen = fresh_seed()
     else:
         chosen = whole(seed, "seed", least=None)
-    table, valid, notes = _read(data, given)
+    with bounded(max_memory):
+        table, valid, notes = _read(data, given)
     if names := constant_columns(table):
         do = (
             "load it without: lk.load(data, columns={"
