@@ -1,6 +1,7 @@
 """Imports go one way: a layer of `src/likeness` imports only layers named before it, type-checking imports included."""
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,37 @@ def faults(source: Path) -> list[str]:
     return found
 
 
+def module_of(name: tuple[str, ...], source: Path) -> Path | None:
+    """The file that an imported name stands in or is, below `source`."""
+    if name[1:] == ("__version__",):
+        return None
+    for end in range(len(name), 0, -1):
+        place = source.joinpath(*name[1:end])
+        if place.with_suffix(".py").is_file():
+            return place.with_suffix(".py")
+        if (place / "__init__.py").is_file():
+            return place / "__init__.py"
+    return None
+
+
+def circle(source: Path) -> list[str]:
+    """Files that import each other in a circle, the first one again at its end; none where there is no circle."""
+    needs = {
+        path: {
+            target
+            for _, name in imports(path, source)
+            if (target := module_of(name, source)) not in {None, path}
+            and KNOWN.get(path.relative_to(source).with_suffix("").parts) != name[1:]
+        }
+        for path in sorted(source.rglob("*.py"))
+    }
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        return [path.relative_to(source).as_posix() for path in reversed(error.args[1])]
+    return []
+
+
 def plant(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = root / "likeness" / name
@@ -104,6 +136,43 @@ def plant(root: Path, files: dict[str, str]) -> Path:
 
 def test_imports_go_one_way():
     assert faults(SOURCE) == []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (
+            {
+                "core/a.py": "from likeness.core import b\n",
+                "core/b.py": "from likeness.core.a import f\n",
+            },
+            ["core/a.py", "core/b.py", "core/a.py"],
+        ),
+        (
+            {
+                "core/a.py": "from .b import f\n",
+                "core/b.py": "def f():\n    from likeness.core import c\n",
+                "core/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from likeness.core import a\n",
+            },
+            ["core/a.py", "core/b.py", "core/c.py", "core/a.py"],
+        ),
+        (
+            {
+                "nets/__init__.py": "from likeness.nets.mlp import MLP\n",
+                "nets/mlp.py": "from likeness import nets\n",
+            },
+            ["nets/__init__.py", "nets/mlp.py", "nets/__init__.py"],
+        ),
+    ],
+)
+def test_a_planted_circle_is_caught(tmp_path, files, found):
+    caught = circle(plant(tmp_path, {"__init__.py": "", **files}))
+    start = caught.index(found[0])
+    assert [*caught[start:-1], *caught[: start + 1]] == found
 
 
 def test_a_tree_in_order_has_no_faults(tmp_path):
@@ -122,6 +191,7 @@ def test_a_tree_in_order_has_no_faults(tmp_path):
         },
     )
     assert faults(source) == []
+    assert circle(source) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from bench.options_measures import NUMBERS
 from bench.options_rows import ROWS, SHARED
 from likeness.core.config import GradientConfig
-from likeness.registry import build_index, family, load_all
+from likeness.registry import family, load_all
+from likeness.registry.entries import build_index
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
 NAMES = sorted(build_index())

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from likeness.check import mutants_chains  # noqa: F401 - plants more of them
 from likeness.check.contract import checks
-from likeness.check.mutants import MUTANTS, judged
+from tests.contract import mutants_chains  # noqa: F401 - plants more of them
+from tests.contract.mutants import MUTANTS, judged
 
 NUMBERS = [c.number for c in checks()]
 

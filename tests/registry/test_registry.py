@@ -10,14 +10,14 @@ from likeness import registry
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig
 from likeness.core.space import binary, vector
-from likeness.registry import index
+from likeness.registry import entries
 
 
 def test_the_shipped_index_is_what_the_families_say() -> None:
     shipped = (
         resources.files("likeness.families").joinpath("index.json").read_text(encoding="utf-8")
     )
-    assert shipped == index.text(), "run: python -m likeness.registry.index"
+    assert shipped == entries.text(), "run: python -m likeness.registry.entries"
 
 
 def test_every_option_is_described_and_none_is_reserved() -> None:

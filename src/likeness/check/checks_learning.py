@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +27,8 @@ from likeness.core.noise import Noise
 from likeness.data.source import Table
 from likeness.learn.run import Run
 from likeness.registry import store
+
+Surroundings = Callable[[], AbstractContextManager[Any]]
 
 SCALED = "reals2"
 RELABELLED = "nominal4"
@@ -183,23 +187,27 @@ def processes(cell: Cell) -> Result:
         raise Skip(f"asked of {SCALED} without a condition")
     if not _is_net(cell.model.learner()):
         raise Skip("closed form or EM: every process reads all rows")
-    gap = two_processes([(cell.family, "")])[cell.family, ""]
+    (gap,) = two_processes([(cell.family, nullcontext)])
     return judge(gap, TOGETHER, "the largest relative difference of a parameter")
 
 
-def two_processes(asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """The largest relative difference of a parameter between one process and two, for each family and planted bug.
+def two_processes(asked: Sequence[tuple[str, Surroundings]]) -> list[float]:
+    """The largest relative difference of a parameter between one process and two, for each family asked of.
 
     Args:
-        asked: Families, each with the name of a bug that both processes plant ("" for none).
+        asked: Families, each with what surrounds its learning in both processes: a function of a module, which the
+            processes import, or `nullcontext`.
     """
-    where = [(registry.FAMILIES[family].__module__, family, bug) for family, bug in asked]
+    tasks = [
+        (registry.FAMILIES[family].__module__, family, surroundings)
+        for family, surroundings in asked
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_worker, (where, folder), nprocs=2)
-        return {
-            ask: _apart(few_steps(ask[0]), Path(folder) / f"{i}.safetensors")
-            for i, ask in enumerate(asked)
-        }
+        spawn(_worker, (tasks, folder), nprocs=2)
+        return [
+            _apart(few_steps(family), Path(folder) / f"{i}.safetensors")
+            for i, (family, _) in enumerate(asked)
+        ]
 
 
 def _apart(alone: dict[str, Tensor], path: Path) -> float:
@@ -217,16 +225,14 @@ def few_steps(family: str) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in run.model.named_parameters()}
 
 
-def _worker(rank: int, asked: list[tuple[str, str, str]], folder: str) -> None:
-    from likeness.check.mutants import planted  # which imports this module
-
+def _worker(rank: int, tasks: list[tuple[str, str, Surroundings]], folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=(Path(folder) / "meet").as_uri(), rank=rank, world_size=2
     )
-    for i, (module, family, bug) in enumerate(asked):
+    for i, (module, family, surroundings) in enumerate(tasks):
         importlib.import_module(module)
-        with planted(bug):
+        with surroundings():
             state = few_steps(family)
         if rank == 0:
             store.write_atomic(Path(folder) / f"{i}.safetensors", store.pack(state))

@@ -78,9 +78,9 @@ def _one(name: str) -> None:
 
 def _loaded(name: str) -> dict[str, Any]:
     """The entry of a family of another package."""
-    from likeness import registry
+    from likeness.registry.entries import entry
 
-    return registry.entry(name)
+    return entry(name)
 
 
 def _option(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -6,13 +6,10 @@ import graphlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from likeness.core.errors import LikenessError, Unsupported
 from likeness.core.space import Space
-
-if TYPE_CHECKING:
-    from likeness.core.model import Model
 
 Kind = Literal["observed", "given", "latent", "parameter"]
 Tie = Literal["law", "map", "bijection", "steps", "link", "encoder"]
@@ -21,6 +18,21 @@ MOST_KINDS = 3  # kinds of columns that are named
 
 # The evaluate layer fills this with the function of a Graph that draws it.
 DRAWERS: list[Callable[[Graph], str]] = []
+
+
+class Learned(Protocol):
+    """A model, as far as its graph tells of it."""
+
+    @property
+    def space(self) -> Space:
+        """What x is."""
+
+    @property
+    def given_space(self) -> Space | None:
+        """What is given, or None."""
+
+    def count(self) -> int:
+        """The number of free parameters."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ class Graph:
 # ---- what families say it with -------------------------------------------------------------------------------------
 
 
-def given(model: Model) -> tuple[Node, ...]:
+def given(model: Learned) -> tuple[Node, ...]:
     """The variable that is given: y where it is a label; none where nothing is."""
     space = model.given_space
     if space is None:
@@ -167,7 +179,7 @@ def edges(tails: Sequence[Node], *heads: str, tie: Tie = "law") -> tuple[Edge, .
     return tuple(Edge(n.key, head, tie) for n in tails for head in heads)
 
 
-def theta(model: Model) -> tuple[Node, ...]:
+def theta(model: Learned) -> tuple[Node, ...]:
     """The parameters; none where nothing is learned."""
     count = model.count()
     if count:
@@ -176,7 +188,7 @@ def theta(model: Model) -> tuple[Node, ...]:
 
 
 def rows(
-    model: Model,
+    model: Learned,
     *more: Node,
     ties: Sequence[Edge] = (),
     x: Node | None = None,
@@ -204,7 +216,7 @@ def rows(
     return Graph((*within, *parameters), drawn, (plate_of_rows(model, within), *inner))
 
 
-def hidden_chain(model: Model, state: Space, seen: Space, *, note: str = "") -> Graph:
+def hidden_chain(model: Learned, state: Space, seen: Space, *, note: str = "") -> Graph:
     """The graph of z_t-1 -> z_t -> x_t, states behind the steps of x."""
     z, before = (Node("z", "latent", state, index) for index in ("t", "t-1"))
     x = Node("x", "observed", seen, "t", note)
@@ -213,7 +225,7 @@ def hidden_chain(model: Model, state: Space, seen: Space, *, note: str = "") -> 
     return rows(model, before, z, x=x, ties=ties, learned=(z.key, x.key), inner=(inner,))
 
 
-def plate_of_rows(model: Model, nodes: Sequence[Node], noun: str = "row") -> Plate:
+def plate_of_rows(model: Learned, nodes: Sequence[Node], noun: str = "row") -> Plate:
     """N rows, or documents, as many as it learned from."""
     facts: dict[str, Any] = getattr(model, "facts", {})
     count = facts.get("data", {}).get("rows")

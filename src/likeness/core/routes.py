@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from likeness.core.answers import Kind
+from likeness.core.answers import Answer, Kind
 from likeness.core.batch import Batch
 from likeness.core.config import Settings
 from likeness.core.noise import Noise
 
-if TYPE_CHECKING:
-    from likeness.core.law import Law
+
+class Answering(Protocol):
+    """A law, as far as routes ask it what it can answer."""
+
+    def support(self, verb: str) -> Answer:
+        """Whether and how the verb can be answered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ class Route:
     rank: int = 0
     suits: Callable[[Any, Batch], bool] = field(default=lambda _law, _batch: True)
 
-    def why_not(self, law: Law) -> str | None:
+    def why_not(self, law: Answering) -> str | None:
         """Why this law cannot take the route, or None."""
         for verb in self.needs:
             answer = law.support(verb)

@@ -13,7 +13,7 @@ from likeness.evaluate.markup import Facts, copies_chip, figure, fixed, image, s
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.space import Space
-    from likeness.evaluate.comparison import Comparison
+    from likeness.evaluate.exhibits import Exhibits
 
 PAIRS_SHOWN = 5
 VALUES_SHOWN = 8
@@ -24,12 +24,12 @@ CLOSEST = (
 )
 
 
-def closest_pairs(comparison: Comparison, facts: Facts) -> str:
+def closest_pairs(exhibits: Exhibits, facts: Facts) -> str:
     """The section of the page that shows drawn items beside the training items they lie nearest to."""
-    images = form_of(comparison) == "image"
+    images = exhibits.form == "image"
     show = _closest_images if images else _closest_words
-    rows = [r for r in facts["rows"] if r["closest"] and r["name"] in comparison.drawn]
-    cards = [show(comparison, r, _pairs_of(comparison, r)) for r in rows]
+    rows = [r for r in facts["rows"] if r["closest"] and r["name"] in exhibits.drawn]
+    cards = [show(exhibits, r, _pairs_of(exhibits, r)) for r in rows]
     if cards:
         body = tag("div", *cards, class_="cards pairs" if images else "cards wide")
     else:
@@ -37,19 +37,19 @@ def closest_pairs(comparison: Comparison, facts: Facts) -> str:
     return section("Nearest training items", CLOSEST, body, "closest")
 
 
-def _pairs_of(comparison: Comparison, row: Facts) -> list[Facts]:
+def _pairs_of(exhibits: Exhibits, row: Facts) -> list[Facts]:
     """The pairs whose drawn item was kept."""
-    return [p for p in row["closest"] if p["drawn"] < len(comparison.drawn[row["name"]])]
+    return [p for p in row["closest"] if p["drawn"] < len(exhibits.drawn[row["name"]])]
 
 
-def _closest_images(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
+def _closest_images(exhibits: Exhibits, row: Facts, found: list[Facts]) -> str:
     from likeness.evaluate.figures import image_grid
 
     if not found:
         return ""
-    space = comparison.split.train.space
-    train = comparison.split.train.batch.x
-    drawn = comparison.drawn[row["name"]].x[[p["drawn"] for p in found]]
+    space = exhibits.space
+    train = exhibits.split.train.batch.x
+    drawn = exhibits.drawn[row["name"]].x[[p["drawn"] for p in found]]
     near = train[[p["train"] for p in found]].to(drawn)
     png = image_grid(space, torch.cat([drawn, near]), columns=len(found), least=360)
     ratios = ", ".join(f"{p['ratio']:.2f}" for p in found)
@@ -58,11 +58,11 @@ def _closest_images(comparison: Comparison, row: Facts, found: list[Facts]) -> s
     return figure(image(png, f"closest pairs of {row['name']}", "image"), words)
 
 
-def _closest_words(comparison: Comparison, row: Facts, found: list[Facts]) -> str:
+def _closest_words(exhibits: Exhibits, row: Facts, found: list[Facts]) -> str:
     """Values, distances and ratios of the worst pairs."""
-    space = comparison.split.train.space
-    train = comparison.split.train.batch
-    drawn = comparison.drawn[row["name"]]
+    space = exhibits.space
+    train = exhibits.split.train.batch
+    drawn = exhibits.drawn[row["name"]]
     lines = [
         tag(
             "tr",
@@ -102,13 +102,6 @@ def _value(value: Any) -> str:
     if abs(number) >= 1000:
         return fixed(number, 0)
     return f"{number:.3g}".replace("-", "\u2212")
-
-
-def form_of(comparison: Comparison) -> str:
-    """How items of this Space are drawn: plane, table, strips, image."""
-    from likeness.evaluate.figures import form
-
-    return form(comparison.split.train.space)
 
 
 def as_text(space: Space, batch: Batch) -> str:

@@ -25,6 +25,7 @@ from likeness.evaluate.columns import (
     stacked,
     typical,
 )
+from likeness.evaluate.exhibits import Exhibits
 from likeness.evaluate.features import View, view
 from likeness.evaluate.protocol import Entrant, Named, Options, Role, Split
 from likeness.evaluate.ranking import Ranking, rank
@@ -155,6 +156,10 @@ class Comparison:
             "rows": [row.facts() for row in self.rows],
         }
 
+    def exhibits(self) -> Exhibits:
+        """What the pictures of a report are made of."""
+        return Exhibits(self.facts(), self.laws, self.drawn, self.split)
+
     def to_json(self) -> str:
         """The facts as JSON."""
         from likeness.evaluate.report import to_json
@@ -166,7 +171,7 @@ class Comparison:
         from likeness.evaluate.report import page
 
         target = Path(path)
-        write_atomic(target, page(self).encode())
+        write_atomic(target, page(self.exhibits()).encode())
         return target
 
     def save(self, path: str | Path) -> Path:

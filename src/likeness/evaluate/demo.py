@@ -103,7 +103,7 @@ def compared(task: Task) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
         progress=tell,
         options=asked,
     )
-    return found.facts(), [(name, png) for name, png, _ in panels(found)]
+    return found.facts(), [(name, png) for name, png, _ in panels(found.exhibits())]
 
 
 def show(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from likeness.evaluate import charts
 from likeness.evaluate.charts import Mark
-from likeness.evaluate.closest import as_text, closest_pairs, form_of
+from likeness.evaluate.closest import as_text, closest_pairs
 from likeness.evaluate.columns import COLUMNS, Column
+from likeness.evaluate.exhibits import Exhibits
 from likeness.evaluate.markup import (
     KINDS,
     NONE,
@@ -38,7 +39,6 @@ from likeness.evaluate.terminal import seeds
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.model import Model
-    from likeness.evaluate.comparison import Comparison
 
 ROLES = {"family": "", "baseline": "baseline", "truth": "of this world"}
 GREY = "#5b6675"
@@ -103,20 +103,20 @@ def _finite(value: Any) -> Any:
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
-def page(comparison: Comparison) -> str:
+def page(exhibits: Exhibits) -> str:
     """The whole page."""
-    facts = _finite(comparison.facts())
-    hues = charts.colours([(r["name"], r["role"]) for r in facts["rows"]])
+    facts = _finite(exhibits.facts)
+    hues = hues_of(facts)
     sections = [
         _header(facts),
         _in_short(facts),
         _likelihood(facts, hues),
         _tables(facts),
-        _pictures(comparison, hues),
+        _pictures(exhibits, hues),
         _trilemma(facts, hues),
         _curves(facts, hues),
-        closest_pairs(comparison, facts),
-        _graphs(comparison),
+        closest_pairs(exhibits, facts),
+        _graphs(exhibits),
         _answers(facts),
         _protocol(facts),
         _glossary(),
@@ -292,34 +292,34 @@ def _row(row: Facts, columns: Sequence[Column], key: str, bold: set[tuple[str, s
 
 
 def panels(
-    comparison: Comparison, hues: dict[str, str] | None = None
+    exhibits: Exhibits, hues: dict[str, str] | None = None
 ) -> list[tuple[str, bytes, Batch]]:
     """A picture of the held-out data and one of what each row drew: names, PNGs and items."""
     from likeness.evaluate.figures import beside
 
-    hues = hues or charts.colours([(r.name, r.role) for r in comparison.rows])
-    space = comparison.split.train.space
-    test = comparison.split.test
+    hues = hues or hues_of(exhibits.facts)
+    space = exhibits.space
+    test = exhibits.split.test
     found = [("held-out data", beside(space, test, test, GREY), test)]
-    for row in comparison.rows:
-        if row.name in comparison.drawn:
-            drawn = comparison.drawn[row.name]
-            found.append(
-                (
-                    row.name,
-                    beside(space, test, drawn, hues[row.name], comparison.laws[row.name]),
-                    drawn,
-                )
-            )
+    for name in (row["name"] for row in exhibits.facts["rows"]):
+        if name in exhibits.drawn:
+            drawn = exhibits.drawn[name]
+            picture = beside(space, test, drawn, hues[name], exhibits.laws[name])
+            found.append((name, picture, drawn))
     return found
 
 
-def _pictures(comparison: Comparison, hues: dict[str, str]) -> str:
-    shape = form_of(comparison)
-    space = comparison.split.train.space
+def hues_of(facts: Facts) -> dict[str, str]:
+    """A colour for each row, by its name."""
+    return charts.colours([(row["name"], row["role"]) for row in facts["rows"]])
+
+
+def _pictures(exhibits: Exhibits, hues: dict[str, str]) -> str:
+    shape = exhibits.form
+    space = exhibits.space
     cards = [
         figure(image(png, f"items: {name}", shape) + as_text(space, batch), tag("b", escape(name)))
-        for name, png, batch in panels(comparison, hues)
+        for name, png, batch in panels(exhibits, hues)
     ]
     body = tag("div", *cards, class_=f"cards {shape}")
     return section("Draws beside data", DRAWS.get(shape, UNCHOSEN), body, "draws")
@@ -390,10 +390,11 @@ def _curve(row: Facts, colour: str) -> str:
 # ---- graphs, answers, protocol, glossary ---------------------------------------------------------------------------
 
 
-def _graphs(comparison: Comparison) -> str:
+def _graphs(exhibits: Exhibits) -> str:
     """Each family's variables and what depends on what."""
-    families = [r.name for r in comparison.rows if r.family and r.name in comparison.laws]
-    graphs = {name: cast("Model", comparison.laws[name]).graph() for name in families}
+    rows = exhibits.facts["rows"]
+    families = [r["name"] for r in rows if r["family"] and r["name"] in exhibits.laws]
+    graphs = {name: cast("Model", exhibits.laws[name]).graph() for name in families}
     cards = [
         figure(scroll(drawn(g, alone=False)), tag("b", escape(name))) for name, g in graphs.items()
     ]

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -57,47 +57,6 @@ def register(card: Card) -> Callable[[M], M]:
         return family
 
     return keep
-
-
-def build_index() -> dict[str, dict[str, Any]]:
-    """What the shipped index should hold, from the families themselves."""
-    load_all()
-    return {
-        n: entry(n)
-        for n in sorted(FAMILIES)
-        if FAMILIES[n].__module__.startswith("likeness.families.")
-    }
-
-
-def entry(name: str) -> dict[str, Any]:
-    """What an index holds of one family: its card, its module, its options."""
-    chosen = family(name)
-    return {
-        "card": asdict(CARDS[name]),
-        "module": chosen.__module__,
-        "options": _fields(chosen.Config),
-    }
-
-
-def _fields(config: type[Config]) -> list[dict[str, Any]]:
-    rows = []
-    for name, info in config.model_fields.items():
-        if isinstance(info.json_schema_extra, dict):
-            extra = info.json_schema_extra
-        else:
-            extra = {}
-        default = json.loads(json.dumps(info.default, default=str))
-        kind = str(info.annotation).replace("typing.", "").replace("<class '", "").replace("'>", "")
-        rows.append(
-            {
-                "name": name,
-                "type": kind,
-                "default": default,
-                "meaning": info.description,
-                "section": extra.get("section"),
-            }
-        )
-    return rows
 
 
 def family(name: str) -> type[Model]:

@@ -9,11 +9,11 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from likeness.check.mutants import mutant
 from likeness.inference.mixture.components import Seen, Sight
 from likeness.inference.mixture.gaussians import Gaussians
 from likeness.inference.sequence.linear_chain import Paths
 from likeness.inference.sequence.ngrams import Windows
+from tests.contract.mutants import mutant
 
 SERIES = ("hmm", "series", "none")
 SYMBOLS = ("hmm", "symbols", "none")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -95,13 +95,6 @@ def mutant(
         return plant
 
     return keep
-
-
-def planted(name: str) -> AbstractContextManager[Any]:
-    """A bug by its name, for the time of a `with`; none for no name."""
-    if not name:
-        return nullcontext()
-    return next(m for m in MUTANTS if m.name == name).plant()
 
 
 def judged(bug: Mutant, numbers: list[int] | None = None) -> list[Outcome]:
