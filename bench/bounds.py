@@ -25,7 +25,7 @@ from likeness.families.vi import fit
 from likeness.numerics import gaussian
 
 STEPS, DRAWS, LR, ROWS, JUDGES = 1000, 64, 0.05, 200, 20_000
-Law = tuple[Tensor, Tensor]  # mean (Q,) and covariance (Q, Q)
+Distribution = tuple[Tensor, Tensor]  # mean (Q,) and covariance (Q, Q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,13 @@ class Regression:
         return self.seen(z) + Normal(z.new_zeros(()), 1.0).log_prob(z).sum(-1)
 
 
-def ours(density: Regression, q: int, rank: str) -> Law:
+def ours(density: Regression, q: int, rank: str) -> Distribution:
     """`vi`."""
     model = fit(density, q, steps=STEPS, rank=rank, draws=DRAWS, lr=LR)
     return model.mean.detach(), (model.factor @ model.factor.mT).detach()
 
 
-def theirs(density: Regression, q: int, rank: str) -> Law:
+def theirs(density: Regression, q: int, rank: str) -> Distribution:
     """Pyro's, draws side by side."""
 
     def model() -> None:
@@ -85,7 +85,7 @@ def theirs(density: Regression, q: int, rank: str) -> Law:
     return mean.detach(), cov.detach()
 
 
-def bound(density: Regression, law: Law) -> float:
+def bound(density: Regression, law: Distribution) -> float:
     """E_q[log p - log q] on draws that both share, nats."""
     mean, cov = law
     g = torch.Generator().manual_seed(1)
@@ -101,7 +101,7 @@ def case(q: int, rank: str) -> Case:
     """So many weights."""
     density = Regression.of(q)
 
-    def gap(a: Law, b: Law) -> str:
+    def gap(a: Distribution, b: Distribution) -> str:
         mine, peer = bound(density, a), bound(density, b)
         return f"bounds {mine:.3f} and {peer:.3f} nats, ours {mine - peer:+.4f}"
 

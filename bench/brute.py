@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 
 D = 5
 SUBSETS = [frozenset(s) for r in range(D + 1) for s in itertools.combinations(range(D), r)]
@@ -265,7 +265,7 @@ def decoded(law: Any) -> tuple[Tensor, Tensor, Tensor]:
 # ---- joints ----------------------------------------------------------------------------------------------------------
 
 
-def own(law: Law, given: float | None = None, effort: int | None = None) -> Joint:
+def own(law: Distribution, given: float | None = None, effort: int | None = None) -> Joint:
     """Log p of whole rows as the law says it."""
 
     def joint(x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -25,7 +25,7 @@ from bench.arguments import assignment
 from likeness import registry
 from likeness.core.batch import Batch
 from likeness.core.model import Model
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.learn.fit import start
 from likeness.learn.run import Run
 

@@ -17,7 +17,7 @@ import zuko
 
 from likeness.bijections import AffineStep, Autoregressive, Chain, SplineStep, Step
 from likeness.core.precision import arithmetic, exact, products
-from likeness.data.worlds.gaussian import mixture43
+from likeness.data.synthetic.gaussian import mixture43
 from likeness.nets.masked import MaskedNet
 
 LAYERS, HIDDEN, ROWS, PEER_ROWS = 5, (512, 512), 512, 64

@@ -18,14 +18,14 @@ import likeness.families.gan
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from likeness import registry
 from likeness.core.model import Model
-from likeness.data.worlds.planar import Isotropic, grid, ring
+from likeness.data.synthetic.planar import Isotropic, grid, ring
 from likeness.families.gan import modes
 from likeness.learn.run import Run
 from likeness.metrics import quality
 
 POINTS, FEW, MANY = 100_000, 2_500, 100_000
 PLAIN = {"latent": 2, "r1": 0.0, "r2": 0.0, "beta2": 0.999, "loss": "non_saturating"}
-WORLDS = {"ring": ring(sigma=0.01), "grid": grid(sigma=0.05)}
+SYNTHETIC = {"ring": ring(sigma=0.01), "grid": grid(sigma=0.05)}
 STEPS = {"ring": 2_000, "grid": 1_600}  # each takes less than a minute of one quiet core
 GAMES = ("non_saturating", "minimax", "hinge", "wasserstein")
 METHODS: dict[str, tuple[int | None, dict[str, Any]]] = {
@@ -63,7 +63,7 @@ class Outcome:
 def fitted(name: str, method: str, seed: int) -> Model:
     """The model of a method on a world."""
     steps, options = METHODS[method]
-    data = WORLDS[name].source(POINTS, seed)
+    data = SYNTHETIC[name].source(POINTS, seed)
     return Run(
         registry.build("gan", options, data.space, seed=seed), data, steps or STEPS[name], seed
     ).fit()
@@ -74,7 +74,7 @@ def measured(name: str, method: str, seed: int) -> Outcome:
     start = time.process_time()
     model = fitted(name, method, seed)
     seconds = time.process_time() - start
-    truth = WORLDS[name]
+    truth = SYNTHETIC[name]
     x = model.sample(FEW + MANY, seed=seed).x.double()
     few, many = (quality.modes(part, truth.centres, truth.sigma) for part in x.split([FEW, MANY]))
     return Outcome(few, many, widths(x[FEW:], truth), seconds)
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--world", action="append", choices=[*WORLDS])
+    parser.add_argument("--world", action="append", choices=[*SYNTHETIC])
     parser.add_argument("--method", action="append", choices=[*METHODS])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
@@ -102,7 +102,7 @@ def main() -> None:
     print(
         "world method                 seed  modes    HQ %      KL    HQ %       KL  width   least  most seconds"
     )
-    for name in args.world or WORLDS:
+    for name in args.world or SYNTHETIC:
         for method in args.method or METHODS:
             for seed in range(args.first, args.first + args.seeds):
                 print(f"{name:5} {method:22} {seed:4d}  {measured(name, method, seed)}", flush=True)

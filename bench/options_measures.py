@@ -14,13 +14,13 @@ from torch import Tensor
 
 from likeness import registry
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.space import Count, Nominal, Space, binary, sequence, series, vector
 from likeness.data.load import load
 from likeness.data.source import Table
-from likeness.data.worlds import World, world
+from likeness.data.synthetic import SyntheticDistribution, world
 from likeness.learn.fit import parts, start
 from likeness.learn.run import Run
 from likeness.metrics import quality
@@ -41,7 +41,7 @@ class Data:
     words: str
     train: Callable[[int], Table]
     test: Batch
-    truth: Law | None = None
+    truth: Distribution | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def _unseen(entries: int) -> Data:
 
 def _of(name: str, rows: int, *, hidden: float = 0.0, fresh: int = FRESH, **options: Any) -> Data:
     """Points of a world."""
-    truth: World = world(name, **options)
+    truth: SyntheticDistribution = world(name, **options)
     told = ", ".join(f"{k}={v}" for k, v in options.items()) + (
         f", {hidden:.0%} hidden" if hidden else ""
     )

@@ -40,7 +40,7 @@ from bench.verbs import Case, Row, answers, tensor
 from likeness.core.batch import Batch
 from likeness.core.space import label
 from likeness.data.source import Table
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.learn.fit import start
 from likeness.learn.run import Run
 from likeness.query import query
@@ -117,7 +117,7 @@ OF_REALS: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
     ),
 }
 EXACT = ("gaussian", "mixture")
-WORLDS = ("gaussian", "mixture5", "bayes_net")
+SYNTHETIC = ("gaussian", "mixture5", "bayes_net")
 
 
 def recipe(name: str, family: str) -> tuple[str, dict[str, Any], int, int | None]:
@@ -234,7 +234,7 @@ def closed_form(case: Case, closed: Normals) -> Row:
 def plan() -> dict[str, Callable[[], Case]]:
     """Every case, by the name that the command line takes."""
     made: dict[str, Callable[[], Case]] = {}
-    for name in WORLDS:
+    for name in SYNTHETIC:
         made[f"{name}/truth"] = lambda name=name: truth_case(name)
         for family in FAMILIES:
             if name == "bayes_net" and family == "gaussian":
@@ -308,7 +308,7 @@ def write(page: Path, lines: list[str]) -> None:
     order = ["the truth", *FAMILIES]
     every = sorted(
         [*kept, *lines],
-        key=lambda s: (WORLDS.index(_law(s)[0]), order.index(_law(s)[1].split(",")[0])),
+        key=lambda s: (SYNTHETIC.index(_law(s)[0]), order.index(_law(s)[1].split(",")[0])),
     )
     page.write_text("\n".join([text.rstrip(), "", HEAD, *every, ""]), encoding="utf-8")
 

@@ -15,8 +15,8 @@ import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.brute import SUBSETS, Brute, Codes, D, climbed
 from likeness.core.answers import Draws, Kind
 from likeness.core.batch import Batch
+from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
-from likeness.core.law import Law
 from likeness.query import names_of, query
 
 
@@ -87,7 +87,7 @@ class Case:
 
     world: str
     name: str
-    law: Law
+    law: Distribution
     brute: Brute
     rows: Tensor
     draws: int = 2000

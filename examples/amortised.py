@@ -20,7 +20,7 @@ from torch import Tensor
 import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.space import vector
-from likeness.data.worlds.gaussian import Correlated, LinearGaussian
+from likeness.data.synthetic.gaussian import Correlated, LinearGaussian
 from likeness.metrics.intervals import mean_with_stderr, paired_difference
 
 SEARCHES = (

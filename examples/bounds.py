@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from likeness.core.answers import Kind, log_mean_exp
 from likeness.core.space import vector
-from likeness.data.worlds.gaussian import Correlated, LinearGaussian
+from likeness.data.synthetic.gaussian import Correlated, LinearGaussian
 
 X = torch.tensor([[1.3]], dtype=torch.float64)
 WORLD = LinearGaussian(torch.ones(1, 1), sigma=0.5)

@@ -13,7 +13,7 @@ import torch
 from _page import BLUE, GREY, ORANGE, RED, command, mark, page, write
 
 import likeness as lk
-from likeness.data.worlds.gaussian import LinearGaussian
+from likeness.data.synthetic.gaussian import LinearGaussian
 from likeness.metrics.distance import energy_distance, mmd
 
 BETAS = (0.01, 0.1, 1.0)

@@ -14,19 +14,19 @@ from _page import BLUE, GREEN, GREY, ORANGE, RED, command, mark, page, write
 
 import likeness as lk
 from likeness.core.model import Model
-from likeness.data.worlds import World, world
+from likeness.data.synthetic import SyntheticDistribution, world
 
 RING = world("ring")
 SIZES = (50, 200, 800, 3200)
 FRESH = 4000
 
 
-def fitted(family: str, truth: World, rows: int, **options: float) -> Model:
+def fitted(family: str, truth: SyntheticDistribution, rows: int, **options: float) -> Model:
     """A model of so many rows of a world."""
     return lk.fit(family, truth.source(rows, 0), holdout=0.0, progress=False, **options)
 
 
-def gap(law: Model, truth: World) -> float:
+def gap(law: Model, truth: SyntheticDistribution) -> float:
     """KL(truth || law) in nats, on fresh rows."""
     x = truth.source(FRESH, 0, first=10_000_000).batch
     return float((truth.log_prob(x).value - law.log_prob(x).value).mean())

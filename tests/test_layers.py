@@ -181,8 +181,8 @@ def test_a_tree_in_order_has_no_faults(tmp_path):
         {
             "__init__.py": "from likeness.studio import app\n",
             "__main__.py": "from likeness.cli import main\n",
-            "core/law.py": "import torch\nfrom likeness import __version__\nfrom .space import Space\n",
-            "learn/run.py": "import likeness.core.law\nfrom ..core import batch\nfrom likeness.learn.em import EM\n",
+            "core/distribution.py": "import torch\nfrom likeness import __version__\nfrom .space import Space\n",
+            "learn/run.py": "import likeness.core.model\nfrom ..core import batch\nfrom likeness.learn.em import EM\n",
             "families/__init__.py": "from likeness.families import flow\n",
             "families/flow.py": "from likeness.nets.mlp import MLP\n",
             "families/vae/model.py": "from likeness.families.vae import encoder\nfrom . import decoder\n",
@@ -197,15 +197,30 @@ def test_a_tree_in_order_has_no_faults(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "line", "reason"),
     [
-        ("core/law.py", "import likeness.data.source\n", 1, "core imports data, a later layer"),
         (
-            "core/law.py",
+            "core/distribution.py",
+            "import likeness.data.source\n",
+            1,
+            "core imports data, a later layer",
+        ),
+        (
+            "core/distribution.py",
             "from likeness.data import source\n",
             1,
             "core imports data, a later layer",
         ),
-        ("core/law.py", "from likeness import data\n", 1, "core imports data, a later layer"),
-        ("core/law.py", "from ..data import source\n", 1, "core imports data, a later layer"),
+        (
+            "core/distribution.py",
+            "from likeness import data\n",
+            1,
+            "core imports data, a later layer",
+        ),
+        (
+            "core/distribution.py",
+            "from ..data import source\n",
+            1,
+            "core imports data, a later layer",
+        ),
         ("core/deep/law.py", "from ... import learn\n", 1, "core imports learn, a later layer"),
         ("core/__init__.py", "from ..nets.mlp import MLP\n", 1, "core imports nets, a later layer"),
         (

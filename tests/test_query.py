@@ -13,9 +13,9 @@ from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.space import Nominal, Ordinal, Real, vector
-from likeness.data.worlds import world
-from likeness.data.worlds.discrete import Joint
-from likeness.data.worlds.gaussian import GaussianMixture
+from likeness.data.synthetic import world
+from likeness.data.synthetic.discrete import Joint
+from likeness.data.synthetic.gaussian import GaussianMixture
 from likeness.query import names_of, query
 
 NAMES = ("a", "b", "c", "d", "e")

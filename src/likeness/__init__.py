@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from likeness.core.errors import LikenessError
     from likeness.core.space import Count, Nominal, Ordinal, Real, Space
     from likeness.data.load import load
-    from likeness.data.worlds import world
+    from likeness.data.synthetic import world
     from likeness.evaluate import compare
     from likeness.learn.fit import fit
     from likeness.learn.run import Run
@@ -38,7 +38,7 @@ _WHERE = {
     "load": ("likeness.data.load", "load"),
     "open": ("likeness.registry.store", "open_model"),
     "query": ("likeness.query", "query"),
-    "world": ("likeness.data.worlds", "world"),
+    "world": ("likeness.data.synthetic", "world"),
 }
 # Layers that only register what others look up: routes, readers of frames, writers of pictures.
 _REGISTERING = ("likeness.routes", "likeness.data.load", "likeness.evaluate")

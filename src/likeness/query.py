@@ -19,9 +19,9 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
 from likeness.core.asked import whole
 from likeness.core.batch import Batch, as_batch, beside, missing
+from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.face import callable_module
-from likeness.core.law import Law
 from likeness.core.noise import fresh_seed
 from likeness.core.space import Space, Variable, vector
 from likeness.core.space import entry_names as names_of
@@ -49,7 +49,7 @@ class Asked:
         settings: How to ask.
     """
 
-    law: Law
+    law: Distribution
     batch: Batch
     fixed: Tensor
     named: tuple[int, ...]
@@ -62,7 +62,7 @@ class Asked:
 
 
 def query(
-    law: Law,
+    law: Distribution,
     want: Want,
     given: Any = None,
     evidence: Any = None,
@@ -76,7 +76,7 @@ def query(
     """Ask a law about columns by name; whatever is neither in `evidence` nor in `given` is hidden.
 
     Args:
-        law: A fitted model, a world, or any other Law.
+        law: A fitted model, a world, or any other Distribution.
         want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given), what is hidden
             summed out; "mode" fills in the most probable values; "classify" gives p(y | evidence) for the label that
             the law is conditioned on, or for the one discrete column that `missing` names; "anomaly_score" and
@@ -116,7 +116,7 @@ def query(
 
 
 def _resolved(
-    law: Law,
+    law: Distribution,
     given: Any,
     evidence: Any,
     hidden: Names | None,
@@ -139,7 +139,7 @@ def _resolved(
     return Asked(law, batch, fixed, named, told, blank, n, seed, effort, settings)
 
 
-def _told(law: Law, evidence: Any) -> Batch | None:
+def _told(law: Distribution, evidence: Any) -> Batch | None:
     """The law's condition where whole rows bring it along; columns by name are what they are named."""
     whole = (
         law.given_space is not None and evidence is not None and not isinstance(evidence, Mapping)
@@ -149,7 +149,7 @@ def _told(law: Law, evidence: Any) -> Batch | None:
     return None
 
 
-def _parted(law: Law, given: Any) -> tuple[dict[str, Any], Batch | None]:
+def _parted(law: Distribution, given: Any) -> tuple[dict[str, Any], Batch | None]:
     """What of `given` are columns of x, and the law's own condition."""
     if given is None:
         return {}, None

@@ -9,8 +9,8 @@ import torch
 from likeness.check.spaces import CLASSES, GIVENS, HIDDEN, MEANS, SIGMAS, SPACES, cell
 from likeness.core.batch import Batch, check, missing
 from likeness.core.errors import BadConfig
-from likeness.data.worlds.conditions import CONDITIONS
-from likeness.data.worlds.discrete import states_of
+from likeness.data.synthetic.conditions import CONDITIONS
+from likeness.data.synthetic.discrete import states_of
 
 DISCRETE = ("binary8", "nominal4")
 TOLD = tuple(g for g in GIVENS if g != "none")

@@ -21,12 +21,12 @@ from likeness.check.contract import Outcome, checks, outcome
 from likeness.core import hooks, law, rows
 from likeness.core.answers import Kind, Scored
 from likeness.core.batch import Batch
+from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
-from likeness.core.law import Law
 from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import Denoiser, denoising_loss
 from likeness.dynamics.path import Path
-from likeness.heads.categorical import Categorical, CategoricalLaw
+from likeness.heads.categorical import Categorical, CategoricalDistribution
 from likeness.learn import gradient
 from likeness.learn.gradient import GradientExecutor
 from likeness.nets import masked
@@ -130,12 +130,12 @@ def _after(owner: Any, name: str, change: Callable[..., Any]) -> AbstractContext
 
 @mutant(1, "draws come in single precision", PLANE, also=(6, 9))
 def _single() -> AbstractContextManager[Any]:
-    return _after(Law, "sample", lambda draws, *_: replace(draws, x=draws.x.float()))
+    return _after(Distribution, "sample", lambda draws, *_: replace(draws, x=draws.x.float()))
 
 
 @mutant(1, "codes count from 1", CODES, also=(5, 13, 16))
 def _from_one() -> AbstractContextManager[Any]:
-    return _after(CategoricalLaw, "draw", lambda x, *_: x + 1)
+    return _after(CategoricalDistribution, "draw", lambda x, *_: x + 1)
 
 
 # ---- 2: items ------------------------------------------------------------------------------------------------------
@@ -215,12 +215,12 @@ def _variance() -> AbstractContextManager[Any]:
 
 @mutant(5, "codes are drawn at a temperature of 0.7", CHAIN)
 def _cold() -> AbstractContextManager[Any]:
-    original = CategoricalLaw.draw
+    original = CategoricalDistribution.draw
 
-    def wrong(self: CategoricalLaw, u: Tensor) -> Tensor:
-        return original(CategoricalLaw(self.params / 0.7, self.head), u)
+    def wrong(self: CategoricalDistribution, u: Tensor) -> Tensor:
+        return original(CategoricalDistribution(self.params / 0.7, self.head), u)
 
-    return patch.object(CategoricalLaw, "draw", wrong)
+    return patch.object(CategoricalDistribution, "draw", wrong)
 
 
 # ---- 6: equivariance -----------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def _unscored() -> AbstractContextManager[Any]:
     def wrong(value: Tensor, *_: object) -> Tensor:
         return torch.cat([torch.zeros_like(value[..., :1]), value[..., 1:]], -1)
 
-    return _after(CategoricalLaw, "log_prob", wrong)
+    return _after(CategoricalDistribution, "log_prob", wrong)
 
 
 # ---- 8: oracles ----------------------------------------------------------------------------------------------------
@@ -362,14 +362,16 @@ def _unnamed() -> AbstractContextManager[Any]:
 
 @mutant(13, "completions pass through single precision", PLANE)
 def _rounded_off() -> AbstractContextManager[Any]:
-    return _after(Law, "complete", lambda draws, *_: replace(draws, x=draws.x.float().to(draws.x)))
+    return _after(
+        Distribution, "complete", lambda draws, *_: replace(draws, x=draws.x.float().to(draws.x))
+    )
 
 
 @mutant(13, "what is observed comes back from model units", WIDE)
 def _overwritten() -> AbstractContextManager[Any]:
     original = rows.Rows._mode_rows
 
-    def wrong(self: Law, question: Any) -> Any:
+    def wrong(self: Distribution, question: Any) -> Any:
         mode = original(self, question)
         inside, _, _ = self._inside(question.batch, question.noise)
         assert self.preprocessor is not None
@@ -385,16 +387,16 @@ def _overwritten() -> AbstractContextManager[Any]:
 
 @mutant(14, "absent verbs are not refused", PLANE)
 def _unrefused() -> AbstractContextManager[Any]:
-    return patch.object(Law, "_need", lambda self, verb: None)
+    return patch.object(Distribution, "_need", lambda self, verb: None)
 
 
 @mutant(14, "refusals keep the reason to themselves", PLANE)
 def _mute() -> AbstractContextManager[Any]:
-    def wrong(self: Law, verb: str) -> None:
+    def wrong(self: Distribution, verb: str) -> None:
         if not self.support(verb):
             raise Unsupported("not supported")
 
-    return patch.object(Law, "_need", wrong)
+    return patch.object(Distribution, "_need", wrong)
 
 
 # ---- 15: holes -----------------------------------------------------------------------------------------------------
@@ -414,7 +416,7 @@ def _zeros() -> AbstractContextManager[Any]:
 def _mean_of_states() -> AbstractContextManager[Any]:
     original = enumerate_states.summed
 
-    def wrong(of: Law, question: Any) -> Scored:
+    def wrong(of: Distribution, question: Any) -> Scored:
         found = original(of, question)
         count = question.batch.holes.flatten(1).sum(-1) * math.log(2)
         return replace(found, value=found.value - count)
@@ -440,7 +442,7 @@ def _marginally() -> AbstractContextManager[Any]:
 def _evenly() -> AbstractContextManager[Any]:
     original = enumerate_states._table
 
-    def wrong(of: Law, question: Any) -> Any:
+    def wrong(of: Distribution, question: Any) -> Any:
         return [replace(p, value=torch.zeros_like(p.value)) for p in original(of, question)]
 
     return patch.object(enumerate_states, "_table", wrong)
@@ -477,10 +479,10 @@ def _centred() -> AbstractContextManager[Any]:
 
 @mutant(18, "the row with most holes chooses the route of all", BITS)
 def _one_route() -> AbstractContextManager[Any]:
-    def wrong(self: Law, verb: str, wanted: str | None, batch: Batch) -> list[Any]:
+    def wrong(self: Distribution, verb: str, wanted: str | None, batch: Batch) -> list[Any]:
         return [(self._route(verb, wanted, batch), torch.arange(len(batch)))]
 
-    return patch.object(Law, "_ways", wrong)
+    return patch.object(Distribution, "_ways", wrong)
 
 
 # ---- 19: two processes ---------------------------------------------------------------------------------------------

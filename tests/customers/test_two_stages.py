@@ -11,7 +11,7 @@ from likeness.core.learner import EM, Staged
 from likeness.core.model import Model
 from likeness.core.nested import Mapped, through
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import Delta
+from likeness.core.row_distribution import Delta
 from likeness.core.space import Nominal, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run

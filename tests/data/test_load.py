@@ -27,8 +27,8 @@ from likeness.core.space import (
 )
 from likeness.data import load
 from likeness.data.source import Table
+from likeness.data.synthetic import SYNTHETIC, world
 from likeness.data.tables import groups
-from likeness.data.worlds import WORLDS, world
 
 QUICK = settings(max_examples=40, deadline=None)
 
@@ -122,7 +122,7 @@ def test_a_known_space_is_taken_as_it_is():
 
 
 def test_worlds_come_with_their_truth():
-    name = next(iter(WORLDS))
+    name = next(iter(SYNTHETIC))
     data = load(name, n=200, seed=4)
     assert len(data) == 200
     assert data.space == world(name).space

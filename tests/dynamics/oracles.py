@@ -1,4 +1,4 @@
-"""Laws whose ideal denoisers are known in closed form, and the paths to try them on."""
+"""Distributions whose ideal denoisers are known in closed form, and the paths to try them on."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def normals(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-class GaussianLaw:
+class GaussianDistribution:
     """N(mean, cov) over events of any shape, flattened."""
 
     def __init__(self, mean, cov, shape=None):
@@ -72,7 +72,7 @@ class GaussianLaw:
         return (path.alpha(s) * self.mean + moved).view_as(x)
 
 
-class MixtureLaw:
+class MixtureDistribution:
     """Spherical Gaussians: weights (K,), means (K, D), stds (K,)."""
 
     def __init__(self, weights, means, stds):
@@ -128,7 +128,7 @@ class MixtureLaw:
         return self.means[k] + self.stds[k, None] * normals(n, self.means.shape[1], seed=seed + 1)
 
 
-class TableLaw:
+class TableDistribution:
     """A joint table over a few discrete entries, and its exact conditionals as a masked denoiser."""
 
     def __init__(self, sizes, seed=0, power=1.0):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from likeness.dynamics.chain import Categories, Masked, Multinomial, pick, ranks
-from tests.dynamics.oracles import TableLaw, noise, normals, zscores
+from tests.dynamics.oracles import TableDistribution, noise, normals, zscores
 
-BINARY, UNEVEN = TableLaw((2, 2, 2, 2)), TableLaw((2, 3, 4, 2), seed=3)
+BINARY, UNEVEN = TableDistribution((2, 2, 2, 2)), TableDistribution((2, 3, 4, 2), seed=3)
 each_law = pytest.mark.parametrize("law", [BINARY, UNEVEN], ids=["binary", "uneven"])
 
 
@@ -62,7 +62,7 @@ def test_the_bound_of_exact_conditionals_is_the_log_probability(law):
 
 @pytest.mark.parametrize("power", [1.0, 0.6, 1.8])
 def test_the_bound_is_the_mean_over_orders_and_below_the_model(power):
-    law = TableLaw((2, 2, 2, 2), power=power)
+    law = TableDistribution((2, 2, 2, 2), power=power)
     orders = ordered_log_probs(law, law.states)
     model = orders.logsumexp(0) - math.log(24)  # the law of the model of random orders
     assert model.logsumexp(0).item() == pytest.approx(0, abs=1e-9)
@@ -73,7 +73,7 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_model(power):
 
 
 @pytest.mark.parametrize(
-    "law", [TableLaw((2, 2, 2, 2), power=0.6), UNEVEN], ids=["wrong", "uneven"]
+    "law", [TableDistribution((2, 2, 2, 2), power=0.6), UNEVEN], ids=["wrong", "uneven"]
 )
 def test_the_mean_over_all_orders_by_sets_is_that_by_orders(law):
     """2^D passes say what D! walks do, and what is drawn one by one sums to 1."""
@@ -85,7 +85,7 @@ def test_the_mean_over_all_orders_by_sets_is_that_by_orders(law):
 
 @pytest.mark.parametrize("power", [1.0, 0.6])
 def test_draws_of_the_bound_have_the_expected_mean_and_error(power):
-    law = TableLaw((2, 3, 4, 2), seed=3, power=power)
+    law = TableDistribution((2, 3, 4, 2), seed=3, power=power)
     bound = masked(law).bound(law, law.states, noise=noise(len(law.states)), draws=300)
     z = (bound.value - expected_bound(law, law.states)) / bound.stderr
     assert abs(float(z.mean())) < 4.5 / len(z) ** 0.5
@@ -215,7 +215,7 @@ def test_evidence_is_kept_and_conditioned_on():
 
 
 def test_an_absent_tail_counts_nothing():
-    law, n = TableLaw((2, 3)), 20000
+    law, n = TableDistribution((2, 3)), 20000
     present = torch.tensor([True, True, False]).expand(n, 3)
 
     def denoise(x, visible, t, context, noise):
@@ -319,7 +319,7 @@ def ideal(law):
 
 
 def test_one_entry_makes_the_uniform_bound_tight():
-    law = TableLaw((3,), seed=2)
+    law = TableDistribution((3,), seed=2)
     chain = Multinomial(Categories(law.sizes), steps=7)
     bound = chain.bound(ideal(law), law.states, noise=noise(3), draws=1500)
     assert ((bound.value - law.log_p) / bound.stderr).abs().max() < 4.5

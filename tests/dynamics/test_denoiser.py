@@ -12,7 +12,7 @@ from likeness.dynamics.denoiser import (
     denoising_loss,
 )
 from likeness.dynamics.path import DDPM, EDM, FlowMatching
-from tests.dynamics.oracles import PATHS, GaussianLaw, MixtureLaw, normals
+from tests.dynamics.oracles import PATHS, GaussianDistribution, MixtureDistribution, normals
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 each_view = pytest.mark.parametrize("view", [EPS, SCORE, VELOCITY], ids=lambda view: view.name)
@@ -48,7 +48,7 @@ def test_views_are_what_their_names_say(path):
     t, (x_0, eps) = some_times(path), normals(2, 6, 2).unbind()
     x = path.marginal(x_0, t, eps)
     assert torch.allclose(EPS.from_data(path, x, x_0, t), eps, rtol=0, atol=1e-9)
-    law = MixtureLaw.uneven()
+    law = MixtureDistribution.uneven()
     x.requires_grad_()
     score = torch.autograd.grad(law.components(path, x, t).logsumexp(1).sum(), x)[0]
     assert torch.allclose(
@@ -60,7 +60,7 @@ def test_views_are_what_their_names_say(path):
 @each_view
 def test_a_net_of_any_view_is_the_same_denoiser(path, view):
     t, x = some_times(path), normals(6, 2)
-    oracle = MixtureLaw.uneven().denoiser(path)
+    oracle = MixtureDistribution.uneven().denoiser(path)
     net = Function(lambda x, t, context: view.from_data(path, x, oracle(x, t), t))
     assert torch.allclose(Viewed(net, path, view)(x, t, None), oracle(x, t), rtol=1e-6, atol=1e-6)
 
@@ -105,7 +105,7 @@ def test_preconditioning_is_the_published_one_on_the_exploding_path():
 def test_a_silent_net_is_ideal_for_its_own_gaussian(path):
     t, x = some_times(path), normals(6, 2)
     stds = torch.tensor([0.5, 2.0], dtype=torch.float64)
-    law = GaussianLaw(torch.zeros(2).double(), torch.diag(stds**2))
+    law = GaussianDistribution(torch.zeros(2).double(), torch.diag(stds**2))
     module = Preconditioned(Function(lambda x, level, context: torch.zeros_like(x)), path, stds)
     module.data_std = stds
     assert torch.allclose(module(x, t, None), law.denoiser(path)(x, t))
@@ -118,7 +118,10 @@ def test_pure_noise_gives_a_net_finite_numbers():
 
 def test_guidance_moves_the_score_along_the_difference():
     path, t, x = DDPM(), some_times(DDPM()), normals(6, 2)
-    laws = {"null": GaussianLaw.random(2, seed=3), "cat": GaussianLaw.random(2, seed=5)}
+    laws = {
+        "null": GaussianDistribution.random(2, seed=3),
+        "cat": GaussianDistribution.random(2, seed=5),
+    }
 
     def denoiser(x, t, context, noise=None):
         return laws[context].denoiser(path)(x, t)
@@ -134,7 +137,7 @@ def test_guidance_moves_the_score_along_the_difference():
 
 @each_path
 def test_the_ideal_denoiser_has_the_ideal_loss_and_no_other_has_less(path):
-    law, n = GaussianLaw.random(2), 20000
+    law, n = GaussianDistribution.random(2), 20000
     x_0, eps, oracle = law.sample(n), normals(n, 2, seed=9), law.denoiser(path)
     for t in some_times(path, 3):
         ideal = (

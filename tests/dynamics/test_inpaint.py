@@ -6,10 +6,10 @@ import torch
 from likeness.core.noise import Noise
 from likeness.dynamics.inpaint import Spread, replaced, twisted
 from likeness.dynamics.path import EDM, Cosine, FlowMatching
-from tests.dynamics.oracles import GaussianLaw, MixtureLaw, normals
+from tests.dynamics.oracles import GaussianDistribution, MixtureDistribution, normals
 
 COV = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.2], [0.3, 0.2, 0.7]], dtype=torch.float64)
-LAW = GaussianLaw(torch.zeros(3, dtype=torch.float64), COV)
+LAW = GaussianDistribution(torch.zeros(3, dtype=torch.float64), COV)
 Y = torch.tensor([[1.2, 0.0, 0.0], [0.0, -0.7, 0.5]], dtype=torch.float64)
 KNOWN = torch.tensor([[True, False, False], [False, True, True]])
 
@@ -73,7 +73,7 @@ def test_a_crude_twist_is_mended_by_weights_and_replacement_is_not():
 
 
 def test_a_mixture_is_completed_by_its_own_conditional():
-    path, law, count = FlowMatching(), MixtureLaw.uneven(), 2000
+    path, law, count = FlowMatching(), MixtureDistribution.uneven(), 2000
     y, known = torch.tensor([[0.2, 0.0]]).double(), torch.tensor([[True, False]])
     cloud = twisted(
         law.denoiser(path), path, chain(path, 60), y, known, noise=particles(count, 1), count=count,

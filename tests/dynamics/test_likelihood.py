@@ -15,7 +15,7 @@ from likeness.dynamics.likelihood import (
     without_return,
 )
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching
-from tests.dynamics.oracles import PATHS, GaussianLaw, MixtureLaw, noise, normals
+from tests.dynamics.oracles import PATHS, GaussianDistribution, MixtureDistribution, noise, normals
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 
@@ -29,7 +29,7 @@ def by_ode(law, path, x, steps=100, **options):
 @each_path
 @pytest.mark.parametrize("shape", [(2,), (1, 2, 3), (4,)], ids=str)
 def test_a_gaussian_has_its_own_density(path, shape):
-    law = GaussianLaw.random(*shape)
+    law = GaussianDistribution.random(*shape)
     x = law.sample(8)
     answer = by_ode(law, path, x)
     assert answer.stderr is None
@@ -37,7 +37,7 @@ def test_a_gaussian_has_its_own_density(path, shape):
 
 
 def test_gradients_may_be_off_outside():
-    path, law = FlowMatching(), GaussianLaw.random(2)
+    path, law = FlowMatching(), GaussianDistribution.random(2)
     x = law.sample(3)
     with torch.no_grad():
         value = by_ode(law, path, x, steps=5).value
@@ -47,7 +47,7 @@ def test_gradients_may_be_off_outside():
 
 @each_path
 def test_a_mixture_has_its_own_density(path):
-    law, start = MixtureLaw.uneven(), torch.tensor(path.t_min, dtype=torch.float64)
+    law, start = MixtureDistribution.uneven(), torch.tensor(path.t_min, dtype=torch.float64)
     x, scale = law.sample(256), path.alpha(start)
     value = by_ode(law, path, x).value
     blurred = (
@@ -59,14 +59,14 @@ def test_a_mixture_has_its_own_density(path):
 
 @pytest.mark.parametrize("path", [FlowMatching(), Cosine()])
 def test_where_the_noise_is_complete_no_prior_need_be_given(path):
-    law = MixtureLaw.ring()
+    law = MixtureDistribution.ring()
     x = law.sample(64)
     assert (by_ode(law, path, x, prior=None).value - law.log_prob(x)).abs().mean() < 1e-3
 
 
 @each_path
 def test_the_error_falls_as_the_fourth_power(path):
-    law = GaussianLaw.random(2)
+    law = GaussianDistribution.random(2)
     ends = path.time(torch.tensor([4.0, -6.0], dtype=torch.float64))
     x = path.marginal(law.sample(8), ends[0], normals(8, 2)) / path.alpha(ends[0])
     truth = law.marginal(path, ends[0])(path.alpha(ends[0]) * x) + 2 * path.alpha(ends[0]).log()
@@ -79,7 +79,7 @@ def test_the_error_falls_as_the_fourth_power(path):
 
 
 def test_the_density_has_mass_one():
-    path, law = DDPM(), MixtureLaw.uneven()
+    path, law = DDPM(), MixtureDistribution.uneven()
     side = torch.linspace(-3.6, 3.6, 49, dtype=torch.float64)
     x = torch.cartesian_prod(side, side)
     assert float(
@@ -88,7 +88,7 @@ def test_the_density_has_mass_one():
 
 
 def test_probes_agree_with_the_exact_trace_and_know_their_error():
-    path, law, n = FlowMatching(), GaussianLaw.random(12), 256
+    path, law, n = FlowMatching(), GaussianDistribution.random(12), 256
     x = law.sample(n)
     exact = by_ode(law, path, x, steps=40).value
     probed = by_ode(law, path, x, steps=40, probes=rademacher(noise(n), 8, x))
@@ -104,7 +104,7 @@ def test_probes_agree_with_the_exact_trace_and_know_their_error():
 
 
 def test_a_whole_round_of_probes_gives_the_trace_exactly():
-    path, law = FlowMatching(), GaussianLaw.random(4)
+    path, law = FlowMatching(), GaussianDistribution.random(4)
     x = law.sample(20)
     exact = by_ode(law, path, x, steps=10).value
     assert torch.allclose(
@@ -127,7 +127,7 @@ def test_probes_are_signs_and_a_longer_list_starts_with_the_shorter():
 
 
 def test_an_item_keeps_its_value_in_any_batch():
-    path, law = Cosine(), MixtureLaw.uneven()
+    path, law = Cosine(), MixtureDistribution.uneven()
     x = law.sample(9)
     whole = by_ode(law, path, x, steps=10).value
     assert torch.allclose(
@@ -137,7 +137,7 @@ def test_an_item_keeps_its_value_in_any_batch():
 
 @pytest.mark.parametrize("probed", [False, True])
 def test_entries_that_do_not_exist_count_nothing(probed):
-    path, short = FlowMatching(), GaussianLaw.random(3)
+    path, short = FlowMatching(), GaussianDistribution.random(3)
     x = short.sample(5)
     present = torch.tensor([True, True, True, False]).expand(5, 4)
     padded = torch.cat([x, torch.zeros(5, 1).double()], 1)
@@ -198,7 +198,7 @@ def test_terms_of_the_chain_are_divergences_of_its_steps(data_std):
 
 def test_drawn_times_estimate_the_sum_over_all():
     path, n = DDPM(200, 1e-3, 0.08), 128
-    law = MixtureLaw.uneven()
+    law = MixtureDistribution.uneven()
     x_0 = law.sample(n)
     whole = variational_bound(law.denoiser(path), path, x_0, noise=noise(n, 1), draws=None)
     drawn = variational_bound(law.denoiser(path), path, x_0, noise=noise(n, 2), draws=50)
@@ -211,7 +211,7 @@ def test_drawn_times_estimate_the_sum_over_all():
 
 
 def test_the_chain_is_below_the_density_of_a_mixture():
-    path, law, n = DDPM(), MixtureLaw.uneven(), 1000
+    path, law, n = DDPM(), MixtureDistribution.uneven(), 1000
     x_0 = law.sample(n)
     bound = variational_bound(law.denoiser(path), path, x_0, noise=noise(n), draws=32)
     gap = law.log_prob(x_0) - bound.value
@@ -228,7 +228,7 @@ def test_the_chain_is_below_the_density_of_a_mixture():
 
 @each_path
 def test_the_continuous_bound_of_the_ideal_denoiser_is_tight(path):
-    law, n = MixtureLaw.uneven(), 1000
+    law, n = MixtureDistribution.uneven(), 1000
     x_0 = law.sample(n)
     bound = continuous_bound(law.denoiser(path), path, x_0, noise=noise(n), draws=32)
     error = float(bound.stderr.square().mean().sqrt()) / n**0.5
@@ -274,7 +274,7 @@ def test_bounds_leave_out_what_does_not_exist():
 
 
 def test_a_draw_does_not_change_when_more_are_taken():
-    path, x, law = FlowMatching(), normals(4, 2), GaussianLaw.random(2)
+    path, x, law = FlowMatching(), normals(4, 2), GaussianDistribution.random(2)
     one, two = (
         continuous_bound(law.denoiser(path), path, x, noise=noise(4), draws=n) for n in (1, 2)
     )

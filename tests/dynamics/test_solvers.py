@@ -9,7 +9,14 @@ from likeness.core.errors import LikenessError
 from likeness.dynamics.grid import karras_grid, log_snr_grid, uniform_grid
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching
 from likeness.dynamics.solvers import ancestral, ddim, euler, heun, multistep, runge_kutta
-from tests.dynamics.oracles import PATHS, GaussianLaw, MixtureLaw, noise, normals, zscores
+from tests.dynamics.oracles import (
+    PATHS,
+    GaussianDistribution,
+    MixtureDistribution,
+    noise,
+    normals,
+    zscores,
+)
 
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 ORDERS = {ddim: 1, euler: 1, heun: 2, multistep: 2, runge_kutta: 4}
@@ -26,7 +33,7 @@ def inner_grid(path, steps, *, encode=False):
 @each_solver
 @pytest.mark.parametrize("encode", [False, True], ids=["decode", "encode"])
 def test_error_falls_at_the_order_of_the_solver(path, solver, encode):
-    law, errors = GaussianLaw.random(3), []
+    law, errors = GaussianDistribution.random(3), []
     for steps in (80, 160):
         grid = inner_grid(path, steps, encode=encode)
         x = path.marginal(law.sample(16), grid[0], normals(16, 3, seed=4))
@@ -47,7 +54,7 @@ def affine(solver, path, law, grid):
 @each_path
 @each_solver
 def test_the_law_reached_has_the_mean_and_covariance_of_the_data(path, solver):
-    law = GaussianLaw.random(3)
+    law = GaussianDistribution.random(3)
     tolerance = {1: 0.1, 2: 5e-3, 4: 1e-3}[ORDERS[solver]]
     mean, cov = affine(solver, path, law, log_snr_grid(path, 100))
     assert (
@@ -62,7 +69,7 @@ def test_the_law_reached_has_the_mean_and_covariance_of_the_data(path, solver):
 )
 @pytest.mark.parametrize("solver", [heun, multistep])
 def test_few_steps_suffice_on_the_usual_grids(path, make, solver):
-    law = GaussianLaw.random(3)
+    law = GaussianDistribution.random(3)
     mean, cov = affine(solver, path, law, make(path, 25))
     assert (mean - law.mean).norm() < 0.05 * law.mean.norm()
     assert (cov - law.cov).norm() < 0.05 * law.cov.norm()
@@ -88,7 +95,7 @@ def ancestral_law(path, law, grid, data_std):
 @each_path
 @pytest.mark.parametrize("data_std", [0.0, 1.0])
 def test_ancestral_steps_draw_the_law_of_their_linear_recursion(path, data_std):
-    law, n, grid = GaussianLaw.random(2), 2048, log_snr_grid(path, 20)
+    law, n, grid = GaussianDistribution.random(2), 2048, log_snr_grid(path, 20)
     mean, cov = ancestral_law(path, law, grid, data_std)
     start = path.prior_std * normals(n, 2)
     x = ancestral(law.denoiser(path), path, grid, start, noise=noise(n), data_std=data_std)
@@ -99,7 +106,7 @@ def test_ancestral_steps_draw_the_law_of_their_linear_recursion(path, data_std):
 
 @each_path
 def test_ancestral_steps_reach_the_law(path):
-    law, errors = GaussianLaw.random(2), []
+    law, errors = GaussianDistribution.random(2), []
     for steps in (200, 400):
         mean, cov = ancestral_law(path, law, log_snr_grid(path, steps), 0.0)
         errors.append((cov - law.cov).norm())
@@ -107,7 +114,7 @@ def test_ancestral_steps_reach_the_law(path):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.15)
     _, cov = ancestral_law(path, law, log_snr_grid(path, 200), 1.0)
     assert (cov - law.cov).norm() < 0.3 * errors[0]
-    exact = GaussianLaw(torch.zeros(2).double(), torch.eye(2).double() * 0.49)
+    exact = GaussianDistribution(torch.zeros(2).double(), torch.eye(2).double() * 0.49)
     _, cov = ancestral_law(path, exact, log_snr_grid(path, 5), 0.7)
     # The steps have the exact variance of these data; what is left is the prior, and the last step's missing noise.
     assert (cov - exact.cov).norm() < 2e-3
@@ -125,7 +132,7 @@ def test_the_steps_of_the_chain_have_the_published_variances(data_std):
 
 
 def test_the_whole_chain_reaches_the_law():
-    path, law, n = DDPM(), GaussianLaw.random(2), 512
+    path, law, n = DDPM(), GaussianDistribution.random(2), 512
     x = ancestral(law.denoiser(path), path, path.chain(), normals(n, 2), noise=noise(n))
     spread = law.cov.diagonal().sqrt()
     assert ((x.mean(0) - law.mean).abs() < 4.5 * spread / n**0.5 + 0.01).all()
@@ -134,7 +141,7 @@ def test_the_whole_chain_reaches_the_law():
 
 @each_path
 def test_ddim_with_eta_one_is_ancestral(path):
-    law, start = GaussianLaw.random(2), path.prior_std * normals(8, 2)
+    law, start = GaussianDistribution.random(2), path.prior_std * normals(8, 2)
     grid = log_snr_grid(path, 20)
     solvers = partial(ancestral, data_std=0.0), partial(ddim, eta=1.0)
     a, b = (solver(law.denoiser(path), path, grid, start, noise=noise(8)) for solver in solvers)
@@ -143,7 +150,7 @@ def test_ddim_with_eta_one_is_ancestral(path):
 
 @each_solver
 def test_encoding_comes_back(solver):
-    path, law = Cosine(), MixtureLaw.uneven()
+    path, law = Cosine(), MixtureDistribution.uneven()
     x, grid = law.sample(32), log_snr_grid(path, 400, stop=1e-2)
     code = solver(law.denoiser(path), path, grid.flip(0), x)
     back = solver(law.denoiser(path), path, grid, code)
@@ -151,7 +158,7 @@ def test_encoding_comes_back(solver):
 
 
 def test_codes_of_a_mixture_are_standard_normal():
-    path, law, n = FlowMatching(), MixtureLaw.uneven(), 8192
+    path, law, n = FlowMatching(), MixtureDistribution.uneven(), 8192
     code = heun(
         law.denoiser(path), path, log_snr_grid(path, 60, stop=path.t_min).flip(0), law.sample(n)
     )
@@ -171,7 +178,7 @@ def sliced_distance(a, b):
 
 @pytest.mark.parametrize("solver", [partial(ancestral, data_std=0.0), heun, multistep])
 def test_every_step_brings_noise_closer_to_eight_gaussians_and_all_are_reached(solver):
-    path, law, n, seen = EDM(0.002, 20.0), MixtureLaw.ring(), 8192, []
+    path, law, n, seen = EDM(0.002, 20.0), MixtureDistribution.ring(), 8192, []
     grid, data = karras_grid(path, 25), law.sample(n, seed=5)
     start = path.prior_std * normals(n, 2)
     x = solver(
@@ -200,7 +207,7 @@ def test_every_step_brings_noise_closer_to_eight_gaussians_and_all_are_reached(s
 
 @pytest.mark.parametrize("solver", [ancestral, heun, multistep, partial(ddim, eta=0.5)])
 def test_rows_keep_their_values_in_any_batch(solver):
-    path, law, rows = DDPM(), GaussianLaw.random(2), torch.tensor([5, 0, 3])
+    path, law, rows = DDPM(), GaussianDistribution.random(2), torch.tensor([5, 0, 3])
     start, source, grid = normals(8, 2), noise(8), uniform_grid(path, 12)
     whole = solver(law.denoiser(path), path, grid, start, noise=source)
     part = solver(law.denoiser(path), path, grid, start[rows], noise=source[rows])
@@ -210,9 +217,9 @@ def test_rows_keep_their_values_in_any_batch(solver):
 @pytest.mark.parametrize("solver", [ancestral, *ORDERS])
 def test_events_of_any_rank_and_float32(solver):
     path = FlowMatching()
-    law = GaussianLaw.random(6)
+    law = GaussianDistribution.random(6)
     grid, start = uniform_grid(path, 10), normals(4, 6).float()
-    shaped = GaussianLaw(law.mean, law.cov, (1, 2, 3)).denoiser(path)
+    shaped = GaussianDistribution(law.mean, law.cov, (1, 2, 3)).denoiser(path)
 
     def single(x, t, context=None, noise=None):
         assert x.dtype == t.dtype == torch.float32
@@ -243,6 +250,6 @@ def test_a_denoiser_that_draws_is_given_fresh_noise_every_time(solver):
 
 @pytest.mark.parametrize("solver", [ancestral, partial(ddim, eta=1.0)])
 def test_steps_that_draw_ask_for_noise(solver):
-    path, law = DDPM(), GaussianLaw.random(2)
+    path, law = DDPM(), GaussianDistribution.random(2)
     with pytest.raises(LikenessError, match="noise"):
         solver(law.denoiser(path), path, uniform_grid(path, 4), normals(2, 2))

@@ -17,7 +17,7 @@ from likeness.core.config import Config
 from likeness.core.errors import BadConfig
 from likeness.core.learner import EM
 from likeness.core.model import Model
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.evaluate.columns import COLUMNS, absent, measured
 from likeness.evaluate.ranking import rank
 from likeness.evaluate.report import page

@@ -11,7 +11,7 @@ from PIL import Image
 import likeness as lk
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, Real, image, sequence, series, vector
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.evaluate.charts import labels, ticks
 from likeness.evaluate.figures import density_on, image_grid, picture
 

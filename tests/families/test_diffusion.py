@@ -7,10 +7,10 @@ import likeness.routes  # noqa: F401 - registers them
 from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.noise import Noise
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.dynamics.path import DDPM
 from likeness.learn.run import Run
-from tests.dynamics.oracles import GaussianLaw
+from tests.dynamics.oracles import GaussianDistribution
 
 STEPS = 900
 TRUTH = world("gaussian")
@@ -29,7 +29,7 @@ def chain():
 def inside(model):
     """The truth in model units."""
     shift, scale = model.preprocessor.shift.double(), model.preprocessor.scale.double()
-    return GaussianLaw((MEAN - shift) / scale, COV / (scale[:, None] * scale))
+    return GaussianDistribution((MEAN - shift) / scale, COV / (scale[:, None] * scale))
 
 
 @pytest.mark.parametrize("step", [10, 100, 300, 700])

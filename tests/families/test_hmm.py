@@ -137,7 +137,7 @@ def test_the_loaded_coin_is_found() -> None:
     model = run_of(sequence(2, 30), coins(800), states=2).fit()
     stay = model.fitted["log_step"].exp().diagonal()
     assert bool(((stay - 0.9).abs() < 0.06).all())
-    heads = model.part.columns.law(model.fitted["x.table"]).parts[0].probabilities[:, 0, 1]
+    heads = model.part.columns.distribution(model.fitted["x.table"]).parts[0].probabilities[:, 0, 1]
     assert sorted(heads.tolist()) == pytest.approx([0.3, 0.9], abs=0.06)
 
 
@@ -154,7 +154,7 @@ def test_counts_are_poisson_in_each_state() -> None:
     state = np.cumsum(g.random((300, 20)) < 0.1, 1) % 2
     items = g.poisson(np.where(state, 9.0, 2.0))[..., None].astype(float)
     model = run_of(series(1, 20, Count()), list(items), states=2).fit()
-    means = model.part.columns.law(model.fitted["x.table"]).mean.flatten()
+    means = model.part.columns.distribution(model.fitted["x.table"]).mean.flatten()
     assert sorted(means.tolist()) == pytest.approx([2.0, 9.0], abs=0.25)
 
 

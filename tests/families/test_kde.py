@@ -16,7 +16,7 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import LikenessError
 from likeness.core.space import Count, Nominal, Real, binary, label, vector
 from likeness.data.source import Table
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.learn.run import Run
 from likeness.registry import build, load_all
 

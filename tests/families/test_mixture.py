@@ -29,7 +29,7 @@ from likeness.core.space import (
     vector,
 )
 from likeness.data.source import Table
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 from likeness.learn.run import Run
 from likeness.registry import store
 

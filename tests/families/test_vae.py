@@ -17,8 +17,8 @@ from likeness.core.errors import BadConfig
 from likeness.core.noise import Noise
 from likeness.core.space import vector
 from likeness.data.source import Table
-from likeness.data.worlds import world
-from likeness.data.worlds.gaussian import LinearGaussian
+from likeness.data.synthetic import world
+from likeness.data.synthetic.gaussian import LinearGaussian
 from likeness.families.vae import VAE, Code
 from likeness.learn.run import Run
 from likeness.registry import store

@@ -31,7 +31,7 @@ class Case:
 
     def masses(self):
         """The probability of each value of the support, 0 for levels that an entry lacks, (2, V, n)."""
-        p = self.head.law(self.params.unsqueeze(1)).log_prob(self.support).exp()
+        p = self.head.distribution(self.params.unsqueeze(1)).log_prob(self.support).exp()
         return p * (self.support < getattr(self.head, "levels", torch.inf))
 
 

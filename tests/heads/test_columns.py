@@ -83,7 +83,7 @@ def some_params(columns, *leading, seed=2):
 
 def test_shapes_and_owners(fitted):
     batch, params = events(fitted.space, 5), some_params(fitted, 5)
-    law = fitted.law(params)
+    law = fitted.distribution(params)
     u = uniforms(5, *place(fitted), fitted.uniforms)
     assert law.log_prob(batch.x).shape == batch.x.shape
     assert law.total(batch.x, batch.present).shape == (5,)
@@ -103,7 +103,9 @@ def test_parameters_move_only_the_entry_that_owns_them(fitted):
     batch = events(fitted.space, 1)
     params = some_params(fitted, 1).requires_grad_()
     columns_of_params = torch.nn.functional.one_hot(fitted.owner, fitted.width).bool()
-    value = fitted.split(fitted.law(params).log_prob(batch.x)).reshape(-1, fitted.width).sum(0)
+    value = (
+        fitted.split(fitted.distribution(params).log_prob(batch.x)).reshape(-1, fitted.width).sum(0)
+    )
     for i in range(fitted.width):
         (gradient,) = torch.autograd.grad(value[i], params, retain_graph=True)
         assert float(gradient[..., ~columns_of_params[:, i]].abs().sum()) == 0
@@ -123,7 +125,7 @@ def test_features_move_only_with_the_entry_that_owns_them(fitted):
 
 
 def test_hidden_entries_count_for_nothing(fitted):
-    batch, law = events(fitted.space, 4), fitted.law(some_params(fitted, 4))
+    batch, law = events(fitted.space, 4), fitted.distribution(some_params(fitted, 4))
     value = law.log_prob(batch.x, batch.present)
     assert float(value[~batch.present].abs().sum()) == 0
     whole = law.log_prob(batch.x)
@@ -133,13 +135,13 @@ def test_hidden_entries_count_for_nothing(fitted):
 
 def test_single_columns_are_the_whole(fitted):
     batch, params = events(fitted.space, 4), some_params(fitted, 4)
-    law = fitted.law(params)
+    law = fitted.distribution(params)
     u = uniforms(4, *place(fitted), fitted.uniforms)
     x, log_p = fitted.split(law.draw(u)), fitted.split(law.log_prob(batch.x))
     embedded = fitted.embed(batch.x, batch.present)
     for i in range(fitted.width):
         column = fitted.column(i)
-        own = column.head.law(params[..., column.params].unsqueeze(-2))
+        own = column.head.distribution(params[..., column.params].unsqueeze(-2))
         torch.testing.assert_close(
             own.draw(u[..., column.uniforms].unsqueeze(-2))[..., 0], x[..., i]
         )
@@ -154,10 +156,10 @@ def test_single_columns_are_the_whole(fitted):
 
 def test_many_products_at_once_are_one_after_the_other(fitted):
     batch, params = events(fitted.space, 6), some_params(fitted, 3)
-    together = fitted.law(params).each(batch.x, batch.present)
-    apart = torch.stack([fitted.law(p).total(batch.x, batch.present) for p in params], -1)
+    together = fitted.distribution(params).each(batch.x, batch.present)
+    apart = torch.stack([fitted.distribution(p).total(batch.x, batch.present) for p in params], -1)
     torch.testing.assert_close(together, apart)
-    broadcast = fitted.law(params).total(batch.x.unsqueeze(1), batch.present.unsqueeze(1))
+    broadcast = fitted.distribution(params).total(batch.x.unsqueeze(1), batch.present.unsqueeze(1))
     torch.testing.assert_close(together, broadcast)
 
 
@@ -165,7 +167,7 @@ def test_impossible_values_stay_impossible_in_matrix_products():
     columns = Columns(vector(2, Nominal(categories=3)), kind="closed")
     x = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     one = torch.ones(2, 1, dtype=torch.float64)
-    law = columns.law(columns.estimate(x, torch.ones_like(x, dtype=torch.bool), one))
+    law = columns.distribution(columns.estimate(x, torch.ones_like(x, dtype=torch.bool), one))
     value = law.each(
         torch.tensor([[0.0, 1.0], [2.0, 1.0]]).double(), torch.ones_like(x, dtype=torch.bool)
     )
@@ -186,7 +188,7 @@ def test_estimates_beat_their_neighbours(name, real):
     weight = uniforms(300, 2, seed=3)
 
     def score(p):
-        value = columns.law(p).each(batch.x, batch.present)
+        value = columns.distribution(p).each(batch.x, batch.present)
         return (weight * value).sum(0)
 
     best = score(params)
@@ -237,7 +239,7 @@ def test_pixels_share_their_statistics_and_columns_do_not():
 
 
 def test_relaxed_embeddings_end_at_the_draw(fitted):
-    law = fitted.law(some_params(fitted, 3))
+    law = fitted.distribution(some_params(fitted, 3))
     u = uniforms(3, *place(fitted), fitted.uniforms).clamp(0.02, 0.98)
     torch.testing.assert_close(
         law.relaxed(u, 1e-6), fitted.embed(law.draw(u)), atol=1e-5, rtol=1e-5
@@ -246,7 +248,7 @@ def test_relaxed_embeddings_end_at_the_draw(fitted):
 
 def test_single_precision_stays_single(fitted):
     batch, params = events(fitted.space, 3).to(dtype=torch.float32), some_params(fitted, 3).float()
-    law = fitted.law(params)
+    law = fitted.distribution(params)
     u = uniforms(3, *place(fitted), fitted.uniforms).float()
     answers = (
         law.log_prob(batch.x, batch.present),
@@ -263,7 +265,7 @@ def test_rows_answer_as_the_law_does():
     columns.fit(events(TABLE, 100))
     params, batch = some_params(columns, 6), events(TABLE, 6)
     law = rows(columns, params, batch.ids, kind=Kind.EXACT, how="decoder")
-    torch.testing.assert_close(law.log_prob(batch.x), columns.law(params).total(batch.x))
+    torch.testing.assert_close(law.log_prob(batch.x), columns.distribution(params).total(batch.x))
     noise = Noise(3, batch.ids, dtype=torch.float64).draws(2)
     x = law.draw(noise)
     assert x.shape == (12, 8)

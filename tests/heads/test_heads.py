@@ -35,7 +35,7 @@ def weighed(case):
     if case.support is not None:
         return case.support, case.masses()
     x, dx = line(case)
-    return x, case.head.law(case.params.unsqueeze(1)).log_prob(x).exp() * dx
+    return x, case.head.distribution(case.params.unsqueeze(1)).log_prob(x).exp() * dx
 
 
 def test_all_mass_is_one(case):
@@ -53,7 +53,7 @@ def test_the_mean_is_the_sum_over_all_values(case):
         pytest.skip("nominal codes have no mean")
     if isinstance(case.head, Magnitude):
         pytest.skip("tails so long that a grid does not see the mean: test_laws.py asks for it")
-    law = case.head.law(case.params)
+    law = case.head.distribution(case.params)
     x, p = weighed(case)
     scale = getattr(case.head, "scale", torch.tensor(1.0))
     reference = getattr(
@@ -69,8 +69,8 @@ def test_the_mean_is_the_sum_over_all_values(case):
 
 
 def test_the_mode_beats_every_value(case):
-    law = case.head.law(case.params)
-    density = case.head.law(case.params.unsqueeze(1)).log_prob
+    law = case.head.distribution(case.params)
+    density = case.head.distribution(case.params.unsqueeze(1)).log_prob
     best = (
         density(line(case, 20_001)[0]).amax(1)
         if case.support is None
@@ -82,7 +82,7 @@ def test_the_mode_beats_every_value(case):
 
 
 def test_the_cdf_is_the_running_sum(case):
-    law = case.head.law(case.params.unsqueeze(1))
+    law = case.head.distribution(case.params.unsqueeze(1))
     if case.support is not None:
         running = case.masses().cumsum(1)
         torch.testing.assert_close(law.cdf(case.support), running.clamp(max=1), atol=1e-9, rtol=0)
@@ -98,7 +98,10 @@ def test_the_cdf_is_the_running_sum(case):
 
 
 def test_quantiles_undo_the_cdf(case):
-    law, p = case.head.law(case.params.unsqueeze(1)), uniforms(200, case.head.entries, seed=5)
+    law, p = (
+        case.head.distribution(case.params.unsqueeze(1)),
+        uniforms(200, case.head.entries, seed=5),
+    )
     x = law.quantile(p.expand(2, -1, -1))
     if case.support is None:
         torch.testing.assert_close(law.cdf(x), p.expand(2, -1, -1), atol=1e-9, rtol=0)
@@ -109,7 +112,7 @@ def test_quantiles_undo_the_cdf(case):
 
 def test_draws_follow_log_prob(case):
     rows, head = 20_000, case.head
-    law = head.law(case.params[0])
+    law = head.distribution(case.params[0])
     x = law.draw(uniforms(rows, head.entries, head.uniforms, seed=6))
     bins = 40
     if case.support is None:  # the CDF of each draw is uniform
@@ -136,20 +139,20 @@ def test_relaxed_draws_have_gradients_and_end_at_the_draw(case):
     head = case.head
     u = uniforms(2, head.entries, head.uniforms, seed=7).clamp(0.02, 0.98)
     params = case.params.clone().requires_grad_()
-    warm = head.law(params).relaxed(u, 0.5)
+    warm = head.distribution(params).relaxed(u, 0.5)
     assert warm.shape == (2, head.entries, head.features)
     weights = normals(*warm.shape, seed=8)
     (gradient,) = torch.autograd.grad((warm * weights).sum(), params)
     assert bool(torch.isfinite(gradient).all())
     assert float(gradient.abs().max()) > 0
-    law = head.law(case.params)
+    law = head.distribution(case.params)
     torch.testing.assert_close(law.relaxed(u, 1e-6), head.embed(law.draw(u)), atol=1e-6, rtol=1e-6)
 
 
 def test_taking_entries_is_slicing(case):
     head, keep = case.head, [case.head.entries - 1, 0]
     part = head.take(keep)
-    law, whole = part.law(case.params[:, keep]), head.law(case.params)
+    law, whole = part.distribution(case.params[:, keep]), head.distribution(case.params)
     u = uniforms(2, head.entries, head.uniforms, seed=9)
     x = whole.draw(u)
     torch.testing.assert_close(law.draw(u[:, keep]), x[:, keep])
@@ -160,7 +163,7 @@ def test_taking_entries_is_slicing(case):
 
 def test_embedding_tells_missing_from_average(case):
     head = case.head
-    x = head.law(case.params).draw(uniforms(2, head.entries, head.uniforms))
+    x = head.distribution(case.params).draw(uniforms(2, head.entries, head.uniforms))
     none = torch.zeros_like(x, dtype=torch.bool)
     assert float(head.embed(x, none).abs().max()) == 0
     torch.testing.assert_close(head.embed(x, ~none), head.embed(x))
@@ -170,7 +173,7 @@ def test_embedding_tells_missing_from_average(case):
 def test_probabilities_are_log_prob_of_every_code(case):
     if case.head.__class__.__name__ not in ("Bernoulli", "Categorical", "DiscretisedLogistic"):
         pytest.skip("infinitely many values")
-    p = case.head.law(case.params).probabilities
+    p = case.head.distribution(case.params).probabilities
     torch.testing.assert_close(p, case.masses().movedim(1, -1))
 
 
@@ -187,7 +190,7 @@ def test_value_and_gradient_are_finite_forty_deviations_out(case):
         x = x.minimum((head.levels - 1).to(dtype)) if hasattr(head, "levels") else x
         if isinstance(head, Spline):  # beyond a bound there is nothing
             x = torch.fmax(torch.fmin(x, head.upper.to(dtype)), head.lower.to(dtype))
-        value = head.law(params).log_prob(x)
+        value = head.distribution(params).log_prob(x)
         (gradient,) = torch.autograd.grad(value.sum(), params)
         assert bool(torch.isfinite(value).all())
         assert bool(torch.isfinite(gradient).all())
@@ -198,11 +201,11 @@ def test_estimates_are_numerical_maxima(name):
     """No small change of the parameters raises the weighted log-likelihood, and its gradient vanishes."""
     case = CASES[name]()
     head = case.head
-    x = head.law(case.params[0]).draw(uniforms(400, head.entries, head.uniforms, seed=10))
+    x = head.distribution(case.params[0]).draw(uniforms(400, head.entries, head.uniforms, seed=10))
     present = uniforms(400, head.entries, seed=11) < 0.8
     weight = uniforms(400, 2, seed=12)
     params = head.estimate(x * present, present, weight).detach().requires_grad_()
-    log_p = head.law(params).log_prob(x.unsqueeze(1))
+    log_p = head.distribution(params).log_prob(x.unsqueeze(1))
     share = weight.unsqueeze(-1) * present.unsqueeze(1)
     known = torch.where(share > 0, log_p, 0.0)
     total = (share * known).sum() / 400
@@ -215,16 +218,20 @@ def test_estimates_are_numerical_maxima(name):
 def test_estimates_leave_unseen_entries_at_the_marginal(name):
     case = CASES[name]()
     head = case.head
-    x = head.law(case.params[0]).draw(uniforms(20, head.entries, head.uniforms, seed=10))
+    x = head.distribution(case.params[0]).draw(uniforms(20, head.entries, head.uniforms, seed=10))
     params = head.estimate(x * 0, torch.zeros_like(x, dtype=torch.bool), torch.ones(20, 1).double())
-    torch.testing.assert_close(head.law(params[0]).log_prob(x), head.law(head.start()).log_prob(x))
+    torch.testing.assert_close(
+        head.distribution(params[0]).log_prob(x), head.distribution(head.start()).log_prob(x)
+    )
 
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_estimates_over_leading_axes_are_estimates_of_each_place(name):
     case = CASES[name]()
     head = case.head
-    x = head.law(case.params[0]).draw(uniforms(60, 2, head.entries, head.uniforms, seed=13))
+    x = head.distribution(case.params[0]).draw(
+        uniforms(60, 2, head.entries, head.uniforms, seed=13)
+    )
     present, weight = uniforms(60, 2, head.entries, seed=14) < 0.9, uniforms(60, 3, seed=15)
     both = head.estimate(x, present, weight, smoothing=0.5)
     apart = [head.estimate(x[:, i], present[:, i], weight, smoothing=0.5) for i in range(2)]
@@ -234,7 +241,7 @@ def test_estimates_over_leading_axes_are_estimates_of_each_place(name):
 @pytest.mark.parametrize("name", ("bernoulli", "categorical", "poisson"))
 def test_linear_form_is_log_prob(name):
     case = CASES[name]()
-    law, x = case.head.law(case.params), case.support[:5, :].expand(-1, case.head.entries)
+    law, x = case.head.distribution(case.params), case.support[:5, :].expand(-1, case.head.entries)
     x = x.minimum(torch.as_tensor(getattr(case.head, "counts", torch.tensor(9))) - 1.0)
     product = law.linear.unsqueeze(1) * case.head.statistics(
         x, torch.ones_like(x, dtype=torch.bool)
@@ -242,7 +249,7 @@ def test_linear_form_is_log_prob(name):
     value = torch.where(
         case.head.statistics(x, torch.ones_like(x, dtype=torch.bool)) != 0, product, 0.0
     ).sum(-1)
-    torch.testing.assert_close(value, case.head.law(case.params.unsqueeze(1)).log_prob(x))
+    torch.testing.assert_close(value, case.head.distribution(case.params.unsqueeze(1)).log_prob(x))
 
 
 @pytest.mark.parametrize("name", POINTS)
@@ -251,7 +258,7 @@ def test_scaling_the_data_shifts_log_density(name):
     case, a, b = CASES[name](), 250.0, -3e3
     head, x = (
         case.head,
-        case.head.law(case.params[0]).draw(uniforms(300, 3, case.head.uniforms, seed=16)),
+        case.head.distribution(case.params[0]).draw(uniforms(300, 3, case.head.uniforms, seed=16)),
     )
     present, weight = torch.ones_like(x, dtype=torch.bool), torch.ones(300, dtype=torch.float64)
     values = []
@@ -262,5 +269,5 @@ def test_scaling_the_data_shifts_log_density(name):
             if name == "mixture"
             else head.estimate(data, present, weight.unsqueeze(-1))[0]
         )
-        values.append(head.law(params).log_prob(data))
+        values.append(head.distribution(params).log_prob(data))
     torch.testing.assert_close(values[1], values[0] - math.log(a), atol=1e-6, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Laws over paths of states against enumeration, both recursions against each other, and autograd."""
+"""Distributions over paths of states against enumeration, both recursions against each other, and autograd."""
 
 import itertools
 

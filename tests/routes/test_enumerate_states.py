@@ -9,7 +9,7 @@ import likeness.routes  # noqa: F401 - registers the routes
 from likeness import registry
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.space import Nominal, Ordinal, vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
@@ -18,7 +18,7 @@ BITS = vector(4, Ordinal(levels=2))
 CODES = vector(3, Nominal(categories=3))
 
 
-def chain() -> Law:
+def chain() -> Distribution:
     """A net of three codes, each of which leans on the one before."""
     x = torch.randint(0, 3, (500, 3), generator=torch.Generator().manual_seed(0)).double()
     x[:, 2] = x[:, 0]

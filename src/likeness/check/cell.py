@@ -20,10 +20,10 @@ from likeness.check.spaces import GIVENS, SPACES
 from likeness.check.spaces import cell as world_of
 from likeness.core.answers import Answer, Kind
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.model import Model
 from likeness.data.source import Table
-from likeness.data.worlds import World
+from likeness.data.synthetic import SyntheticDistribution
 from likeness.learn.run import Run
 
 ROWS = 2000  # training rows, steps of a gradient learner, held-out rows for p-values
@@ -49,8 +49,8 @@ class Cell:
     family: str
     space_name: str
     given_name: str
-    law: Law
-    world: World
+    law: Distribution
+    world: SyntheticDistribution
     seed: int = 0
 
     @property
@@ -127,7 +127,7 @@ class Cell:
         hidden = present & (rank <= holes) & (present.sum(-1, keepdim=True) > holes)
         return batch.hide(hidden.reshape(batch.x.shape))
 
-    def again(self, law: Law) -> Cell:
+    def again(self, law: Distribution) -> Cell:
         """The same cell with another law in it."""
         return Cell(self.family, self.space_name, self.given_name, law, self.world, self.seed)
 
@@ -136,7 +136,7 @@ class Cell:
         return Cell(self.family, self.space_name, self.given_name, self.law, self.world, seed)
 
 
-def _without_holes(world: World) -> World:
+def _without_holes(world: SyntheticDistribution) -> SyntheticDistribution:
     whole = copy(world)
     whole.hidden = 0.0
     return whole
@@ -148,7 +148,7 @@ def truth(space: str, given: str, seed: int = 0) -> Cell:
     return Cell(TRUTH, space, given, world, world, seed)
 
 
-def unfitted(family: str, world: World, *, seed: int = 0) -> Model:
+def unfitted(family: str, world: SyntheticDistribution, *, seed: int = 0) -> Model:
     """A new model of a family with its small Config, in double precision."""
     chosen = registry.family(family)
     model = registry.build(

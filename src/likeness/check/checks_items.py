@@ -16,8 +16,8 @@ from likeness.check.checks_learning import resumed
 from likeness.check.contract import CheckFailure, Result, Skip, check, demand, judge
 from likeness.core.batch import Batch, concat
 from likeness.core.batch import check as checked
+from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
-from likeness.core.law import Law
 from likeness.registry import store
 
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
@@ -104,7 +104,7 @@ def shapes(cell: Cell) -> Result:
     return Result(0, 0, "all verbs")
 
 
-def _told(what: str, x: Tensor, shape: tuple[int, ...], law: Law) -> None:
+def _told(what: str, x: Tensor, shape: tuple[int, ...], law: Distribution) -> None:
     demand(tuple(x.shape) == shape, f"{what} has shape {tuple(x.shape)} where {shape} is promised")
     demand(x.dtype == law.dtype, f"{what} is {x.dtype} where the law computes in {law.dtype}")
     demand(x.device.type == law.device.type, f"{what} lies on {x.device}")

@@ -15,8 +15,8 @@ from likeness.check.cell import Cell
 from likeness.check.ground import z_of
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
-from likeness.data.worlds import World
-from likeness.data.worlds.gaussian import GaussianMixture
+from likeness.data.synthetic import SyntheticDistribution
+from likeness.data.synthetic.gaussian import GaussianMixture
 from likeness.dynamics.path import Path, expand
 from likeness.nets.causal import CausalNet, Walk
 from likeness.nets.codec import Codec
@@ -56,7 +56,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
 class KnownConditionals(CausalNet):
     """log p(x_i = k | x_<i) of a world of codes, in the place of a net's outputs."""
 
-    def __init__(self, world: World, size: int, start: Tensor) -> None:
+    def __init__(self, world: SyntheticDistribution, size: int, start: Tensor) -> None:
         super().__init__()
         self.world = world
         self.size = size

@@ -28,11 +28,11 @@ from likeness.core.space import (
     series,
     vector,
 )
-from likeness.data.worlds import ClassWorld, Condition
-from likeness.data.worlds.columns import Block, Blocks, NormalColumn, TableColumn
-from likeness.data.worlds.conditions import condition
-from likeness.data.worlds.discrete import Tree
-from likeness.data.worlds.gaussian import GaussianMixture, lifted
+from likeness.data.synthetic import Condition, SyntheticClasses
+from likeness.data.synthetic.columns import Block, Blocks, NormalColumn, TableColumn
+from likeness.data.synthetic.conditions import condition
+from likeness.data.synthetic.discrete import Tree
+from likeness.data.synthetic.gaussian import GaussianMixture, lifted
 
 CLASSES = 4
 COUNTS = 256  # counts lie below this: the Poisson laws end there, at a mass of 1e-30 or less
@@ -77,7 +77,7 @@ GIVENS: dict[str, Callable[[], Space | None]] = {
 
 
 @cache
-def cell(space: str, given: str = "none") -> ClassWorld:
+def cell(space: str, given: str = "none") -> SyntheticClasses:
     """The world of a cell: its data lie in that Space under that condition, and its entropy is known.
 
     Raises:
@@ -368,7 +368,7 @@ def _rounded(name: str, told: Condition | None) -> Blocks:
     )
 
 
-_BUILDERS: dict[str, Callable[[str, Condition | None], ClassWorld]] = {
+_BUILDERS: dict[str, Callable[[str, Condition | None], SyntheticClasses]] = {
     "reals2": _plane,
     "reals10": _reals10,
     "binary8": _binary8,

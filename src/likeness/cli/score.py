@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from likeness.core.answers import Posterior
     from likeness.core.batch import Batch
     from likeness.core.model import Model as Fitted
-    from likeness.core.rowlaw import RowLaw
+    from likeness.core.row_distribution import RowDistribution
 
 
 def score(
@@ -150,7 +150,7 @@ def encode(
     _emit(answer, found, fitted, out, keep)
 
 
-def _by_step(law: RowLaw, found: rows.Rows) -> pd.DataFrame:
+def _by_step(law: RowDistribution, found: rows.Rows) -> pd.DataFrame:
     """A row for each step: its state or label with the probability of each, or its hidden numbers."""
     import pandas as pd
 

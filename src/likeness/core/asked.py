@@ -21,7 +21,7 @@ from likeness.core.space import Space, entry_names
 
 
 class Asked(Rows, ABC):
-    """A law's side of a question: what is given to the verbs of `Law`, as checked batches."""
+    """A law's side of a question: what is given to the verbs of `Distribution`, as checked batches."""
 
     def _settings(self, settings: Any) -> Any:
         """Settings of this law's own class, from None, a dict or those that every law takes."""

@@ -15,7 +15,7 @@ from likeness.core.batch import Batch
 from likeness.core.config import Settings as Asked
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,7 +98,9 @@ class Hooks(ABC):
         raise NotImplementedError
 
     @absent
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         """The law of each row's code."""
         raise NotImplementedError
 
@@ -108,7 +110,7 @@ class Hooks(ABC):
         raise NotImplementedError
 
     @absent
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """The law of x for each code."""
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""A Model is a Law that is an nn.Module and can learn."""
+"""A Model is a Distribution that is an nn.Module and can learn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from likeness.core import plates
 from likeness.core.answers import YES, Answer, Kind, no
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config
+from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, Unsupported
-from likeness.core.law import Law
 from likeness.core.learner import Learner
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
@@ -27,8 +27,8 @@ from likeness.numerics.draws import inverse_cdf
 CRITERION_DRAWS = 8
 
 
-class Model(Law, nn.Module):
-    """A Law with parameters, a Config and a Learner.
+class Model(Distribution, nn.Module):
+    """A Distribution with parameters, a Config and a Learner.
 
     The only abstract method is `learner`. Build one with `registry.build`, which seeds its initial weights; `prepare`
     takes lengths, class prior and a preprocessor's statistics from the training split before the first step.
@@ -232,7 +232,7 @@ class Model(Law, nn.Module):
     def count(self) -> int:
         """The number of free parameters: entries that a mask holds at zero are none.
 
-        Laws in closed form, whose numbers are not `nn.Parameter`s, count them by their own formula.
+        Distributions in closed form, whose numbers are not `nn.Parameter`s, count them by their own formula.
         """
         total = 0
         for module in self.modules():

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Rows(Hooks, ABC):
-    """A law's hooks in tiles of rows, without gradients: what the verbs of `Law` rest on."""
+    """A law's hooks in tiles of rows, without gradients: what the verbs of `Distribution` rest on."""
 
     def _tiled(
         self,

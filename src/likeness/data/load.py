@@ -205,7 +205,7 @@ def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Re
     if space is not None:
         return Reading({"all": Table(space, as_batch(space, what), name=asked.name)})
     if isinstance(what, str) and what in worlds():
-        from likeness.data.worlds import world
+        from likeness.data.synthetic import world
 
         truth = world(what)
         return Reading({"all": truth.source(n, seed)}, truth=truth)
@@ -214,9 +214,9 @@ def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Re
 
 def worlds() -> tuple[str, ...]:
     """The names of the worlds."""
-    from likeness.data.worlds import WORLDS
+    from likeness.data.synthetic import SYNTHETIC
 
-    return tuple(WORLDS)
+    return tuple(SYNTHETIC)
 
 
 @singledispatch

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from likeness.core.batch import Batch
 from likeness.core.context import Summary
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.noise import Noise
 from likeness.data.source import Source
 from likeness.numerics.draws import inverse_cdf
@@ -18,7 +18,7 @@ ROWS = 256  # conditions that are looked up at once
 
 
 @final
-class Resampled(Law):
+class Resampled(Distribution):
     """Hands out training rows, under a condition those whose own condition is nearest; it knows no log p.
 
     Args:

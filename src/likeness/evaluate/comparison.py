@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from likeness.core.answers import Kind
+from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
-from likeness.core.law import Law
 from likeness.data.limits import bounded
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
@@ -123,7 +123,7 @@ class Comparison:
     protocol: dict[str, Any]
     rows: tuple[Row, ...]
     ranking: Ranking
-    laws: dict[str, Law]
+    laws: dict[str, Distribution]
     drawn: dict[str, Batch]
     split: Split
 
@@ -271,7 +271,7 @@ def _teller(progress: Progress) -> Callable[[str], None]:
 class Once:
     """One law of one seed: how it was learned and what it scored."""
 
-    law: Law
+    law: Distribution
     scores: Scores
     seconds: float | None
     curve: dict[str, Any] | None
@@ -289,7 +289,7 @@ class Race:
     options: Options
     tell: Callable[[str], None]
 
-    def row(self, entrant: Entrant) -> tuple[Row, tuple[Law, Batch | None] | None]:
+    def row(self, entrant: Entrant) -> tuple[Row, tuple[Distribution, Batch | None] | None]:
         """An entrant's row, and the law and draws of its first seed."""
         runs: list[Once] = []
         for seed in self.seeds:
@@ -322,7 +322,9 @@ class Race:
         self.tell(f"{entrant.name}, seed {seed}: {_told(scores)}, {took:.1f} s")
         return Once(law, scores, seconds, curve, criterion)
 
-    def _fitted(self, entrant: Entrant, seed: int) -> tuple[Law, float, dict[str, Any], str]:
+    def _fitted(
+        self, entrant: Entrant, seed: int
+    ) -> tuple[Distribution, float, dict[str, Any], str]:
         assert entrant.family is not None
         train = self.split.train
         device = self.options.device

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
-    from likeness.core.law import Law
+    from likeness.core.distribution import Distribution
     from likeness.core.space import Space
     from likeness.evaluate.protocol import Split
 
@@ -24,7 +24,7 @@ class Exhibits:
     """
 
     facts: dict[str, Any]
-    laws: dict[str, Law]
+    laws: dict[str, Distribution]
     drawn: dict[str, Batch]
     split: Split
 

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from likeness.core.batch import Batch
+from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
-from likeness.core.law import Law
 from likeness.core.space import Space, Variable
 from likeness.evaluate.charts import COLOURS, INK, RULE, SOFT
 
@@ -61,7 +61,9 @@ def picture(space: Space, batch: Batch) -> bytes:
     return _ALONE[form(space)](space, batch)
 
 
-def beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None = None) -> bytes:
+def beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None = None
+) -> bytes:
     """A PNG of drawn items, in a frame and on scales that the data set; over the data where that can be seen."""
     return _BESIDE[form(space)](space, data, drawn, colour, law)
 
@@ -148,7 +150,9 @@ def _images_alone(space: Space, batch: Batch) -> bytes:
     return image_grid(space, batch.x, columns=max(1, math.ceil(math.sqrt(len(batch)))))
 
 
-def _images_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _images_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     return image_grid(space, drawn.x[: GRID * GRID], limits=_limits(space, _array(data.x)))
 
 
@@ -165,7 +169,9 @@ def _plane_alone(space: Space, batch: Batch) -> bytes:
     return _bytes(figure)
 
 
-def _plane_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _plane_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     figure = _figure(3.2, 3.2)
     axes = figure.subplots()
     _quiet(axes)
@@ -192,7 +198,7 @@ def _name_axes(axes: Axes, space: Space) -> None:
     axes.set_ylabel(names[1], fontsize=8, color=SOFT)
 
 
-def _contours(axes: Axes, law: Law, box: tuple[Array, Array], colour: str) -> None:
+def _contours(axes: Axes, law: Distribution, box: tuple[Array, Array], colour: str) -> None:
     """Regions of highest density that hold 20 % to 95 % of the mass in the frame."""
     density = density_on(law, box)
     if density is None:
@@ -210,7 +216,7 @@ def _contours(axes: Axes, law: Law, box: tuple[Array, Array], colour: str) -> No
     axes.contour(x, y, p, levels=levels, colors=[colour], linewidths=0.5, alpha=0.6)
 
 
-def density_on(law: Law, box: tuple[Array, Array]) -> tuple[Array, Array, Array] | None:
+def density_on(law: Distribution, box: tuple[Array, Array]) -> tuple[Array, Array, Array] | None:
     """Density on a square of points (side, side), coarser where log p is slow; None where the law has none."""
     if not law.support("log_prob"):
         return None
@@ -229,7 +235,7 @@ def _square(box: tuple[Array, Array], side: int) -> tuple[Array, Array, Tensor]:
     return x, y, torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
 
 
-def _side(law: Law, box: tuple[Array, Array]) -> int:
+def _side(law: Distribution, box: tuple[Array, Array]) -> int:
     """As many points as a few seconds allow, by the time that a few of them take."""
     few = _square(box, TRIED)[2]
     law.log_prob(few[:1], seed=0)
@@ -250,7 +256,9 @@ def _table_alone(space: Space, batch: Batch) -> bytes:
     return _marginals(space, batch, batch, COLOURS[0])
 
 
-def _table_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _table_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     return _marginals(space, data, drawn, colour)
 
 
@@ -335,7 +343,9 @@ def _strips_alone(space: Space, batch: Batch) -> bytes:
     return _strips(space, batch)
 
 
-def _strips_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _strips_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     return _strips(space, drawn)
 
 
@@ -369,7 +379,9 @@ def _waves_alone(space: Space, batch: Batch) -> bytes:
     return _waves(space, batch, COLOURS[0])
 
 
-def _waves_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _waves_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     return _waves(space, drawn, colour)
 
 
@@ -401,7 +413,9 @@ def _map_alone(space: Space, batch: Batch) -> bytes:
     return _bytes(figure)
 
 
-def _map_beside(space: Space, data: Batch, drawn: Batch, colour: str, law: Law | None) -> bytes:
+def _map_beside(
+    space: Space, data: Batch, drawn: Batch, colour: str, law: Distribution | None
+) -> bytes:
     return _map_alone(space, drawn)
 
 
@@ -413,7 +427,7 @@ _ALONE: dict[str, Callable[[Space, Batch], bytes]] = {
     "waves": _waves_alone,
     "map": _map_alone,
 }
-_BESIDE: dict[str, Callable[[Space, Batch, Batch, str, Law | None], bytes]] = {
+_BESIDE: dict[str, Callable[[Space, Batch, Batch, str, Distribution | None], bytes]] = {
     "image": _images_beside,
     "plane": _plane_beside,
     "table": _table_beside,

@@ -14,13 +14,13 @@ from torch import Tensor
 from likeness import __version__, registry
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
+from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig
-from likeness.core.law import Law
 from likeness.core.noise import fresh_seed, mix
 from likeness.data.load import load
 from likeness.data.parting import TEST, Data
 from likeness.data.source import Source, Table
-from likeness.data.worlds import World
+from likeness.data.synthetic import SyntheticDistribution
 from likeness.learn.budget import Budget
 from likeness.learn.fit import HELD
 
@@ -64,7 +64,7 @@ class Split:
     train: Source
     valid: Source | None
     test: Batch
-    truth: Law | None
+    truth: Distribution | None
     notes: tuple[str, ...]
 
 
@@ -86,7 +86,7 @@ class Entrant:
     family: str | None
     options: dict[str, Any]
     title: str
-    law: Callable[[Source], Law] | None = None
+    law: Callable[[Source], Distribution] | None = None
 
 
 def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options) -> Split:
@@ -107,7 +107,7 @@ def _halves(train: Source, holdout: float, seed: int) -> tuple[Source, Source | 
 
 
 def _read(data: Any, given: Any, seed: int, options: Options) -> Data:
-    if isinstance(data, World):
+    if isinstance(data, SyntheticDistribution):
         train, test = data.source(options.rows, seed).split(TEST, seed)
         return Data(data.name, train, test, truth=data)
     if isinstance(data, Data):

@@ -11,8 +11,8 @@ import torch
 
 from likeness.core.answers import LogProb
 from likeness.core.batch import Batch
+from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
-from likeness.core.law import Law
 from likeness.core.model import Model
 from likeness.core.noise import mix
 from likeness.core.space import Space
@@ -88,7 +88,7 @@ def then(part: A | Absent, f: Callable[[A], T]) -> T | Absent:
     return tried(lambda: f(part))
 
 
-def score(law: Law, split: Split, view: View, seed: int, options: Options) -> Scores:
+def score(law: Distribution, split: Split, view: View, seed: int, options: Options) -> Scores:
     """Everything that one law is scored by, on the same items and with the same seed for all laws."""
     held = held_out(split.test, options)
     seed = mix(
@@ -118,7 +118,7 @@ def held_out(test: Batch, options: Options) -> Batch:
     return test[torch.linspace(0, len(test) - 1, min(len(test), options.draws)).round().long()]
 
 
-def draw(law: Law, held: Batch, seed: int) -> tuple[Batch, int]:
+def draw(law: Distribution, held: Batch, seed: int) -> tuple[Batch, int]:
     """One item for each held-out one, under its condition and with its holes; and the network evaluations of each."""
     if law.given_space is None:
         draws = law.sample(len(held), seed=seed)
@@ -138,7 +138,7 @@ def draw(law: Law, held: Batch, seed: int) -> tuple[Batch, int]:
     return (drawn if held.observed is None else drawn.hide(held.holes)), draws.evaluations
 
 
-def answers(law: Law) -> dict[str, str]:
+def answers(law: Distribution) -> dict[str, str]:
     """Every verb, with the routes that answer it or the reason why none does."""
     verbs = (
         "sample",
@@ -155,14 +155,14 @@ def answers(law: Law) -> dict[str, str]:
     return {v: ", ".join(a.routes) if a else f"no: {a.why}" for v, a in found.items()}
 
 
-def size(law: Law) -> int:
+def size(law: Distribution) -> int:
     """Free parameters; a baseline has none."""
     if isinstance(law, Model):
         return law.count()
     return 0
 
 
-def _likelihood(law: Law, test: Batch, seed: int, options: Options) -> LogProb:
+def _likelihood(law: Distribution, test: Batch, seed: int, options: Options) -> LogProb:
     found = law.log_prob(test, given=test.given, effort=options.effort, seed=seed)
     value = found.value.double().cpu()
     if bool(torch.isnan(value).any()):
@@ -198,7 +198,7 @@ def _audit(
     return memorisation_audit(*near, seed=seed, k=options.pairs, draws=500, level=options.level)
 
 
-def copied(law: Law, train: Source, held: Batch, seed: int) -> Audit:
+def copied(law: Distribution, train: Source, held: Batch, seed: int) -> Audit:
     """What the nearest training items say of one draw beside each held-out item: the audit of one law by itself."""
     drawn, _ = draw(law, held, seed)
     seen = view(train)
@@ -207,7 +207,7 @@ def copied(law: Law, train: Source, held: Batch, seed: int) -> Audit:
     )
 
 
-def _rate(law: Law, held: Batch, n: int, seed: int) -> list[float] | Absent:
+def _rate(law: Distribution, held: Batch, n: int, seed: int) -> list[float] | Absent:
     """Items a second, a number for each timing; the first draw warms up and counts only where it is slow."""
     if law.given_space is None or held.given is None:
         given = None
@@ -235,7 +235,7 @@ def _rate(law: Law, held: Batch, n: int, seed: int) -> list[float] | Absent:
     return tried(repeated)
 
 
-def _wait(law: Law) -> None:
+def _wait(law: Distribution) -> None:
     if law.device.type == "cuda":
         torch.cuda.synchronize(law.device)
 

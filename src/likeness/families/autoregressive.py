@@ -225,7 +225,7 @@ class Autoregressive(Model):
         params = (
             out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
         )
-        return self.columns.law(params).log_prob(batch.x)
+        return self.columns.distribution(params).log_prob(batch.x)
 
     def _agnostic_chain(self, batch: Batch, seen: Tensor) -> Tensor:
         """Sum of log p of the entries seen, each given those before it, (B,): D passes."""
@@ -249,7 +249,7 @@ class Autoregressive(Model):
         params = (
             out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
         )
-        value = self.columns.law(params).total(batch.x, seen)
+        value = self.columns.distribution(params).total(batch.x, seen)
         return value, None if stop is None else _log_end(stop, batch.length)
 
     def _parted(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -302,7 +302,7 @@ class Autoregressive(Model):
                     params = params[:, :-1]
                     ended = (stops[:, step] < stop) & (step > 0) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
-                law = column.head.law((params + self.start[column.params])[:, None])
+                law = column.head.distribution((params + self.start[column.params])[:, None])
                 here = known[:, v]
                 if not all_[v]:
                     if greedy:

@@ -19,7 +19,7 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
-from likeness.core.rowlaw import Categorical, RowLaw
+from likeness.core.row_distribution import Categorical, RowDistribution
 from likeness.core.space import Space, entry_names, label, vector
 from likeness.inference.bayes_net.chow_liu import Trees
 from likeness.inference.bayes_net.graph import Net, looked_up
@@ -236,7 +236,9 @@ class BayesNet(Model):
         value = self.net.log_prob(*self._view(batch), self.fitted)
         return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None
         assert isinstance(self.net, Trees)
         logits = self.net.posterior(*self._view(batch), self.fitted).to(self.dtype)

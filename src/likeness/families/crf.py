@@ -18,11 +18,11 @@ from likeness.core.learner import FullBatch
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space, vector
 from likeness.inference.sequence.indicators import Indicators, Sparse, SparseProduct
 from likeness.inference.sequence.linear_chain import NEVER, Paths, log_sums
-from likeness.inference.sequence.posterior import StateLaw, Steering
+from likeness.inference.sequence.posterior import StateDistribution, Steering
 from likeness.inference.sequence.steps import StepNoise, unseen
 from likeness.registry import Card, register
 
@@ -372,11 +372,13 @@ class CRF(Model):
         top = held.score(batch.x.long()) if batch.full else held.log_z
         return Scored(top - whole.log_z, Kind.EXACT, "forward recursion")
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert batch.length is not None
         held = self._paths(batch)[1]
         chain = Steering(held.log_first, held.log_step)
-        return StateLaw(
+        return StateDistribution(
             self.space,
             batch.ids,
             Kind.EXACT,

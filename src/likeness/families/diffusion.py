@@ -22,7 +22,7 @@ from likeness.core.model import CRITERION_DRAWS, Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
-from likeness.core.rowlaw import Delta, RowLaw
+from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.dynamics import grid as grids
 from likeness.dynamics.hidden import Hidden, most_states
@@ -342,7 +342,9 @@ class Diffusion(Model):
             return "codes that are hidden one by one have no latent code: fit with process=gaussian"
         return None
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None and self.filler is not None
         if batch.full:
             whole = batch
@@ -355,7 +357,7 @@ class Diffusion(Model):
             z = z * whole.within
         return Delta(self.codes, batch.ids, Kind.ESTIMATE, "probability-flow ODE", z.flatten(1))
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         assert self.preprocessor is not None
         length = torch.full((len(z),), self.space.layout[0], device=z.device)
         told = self._told(given, length, len(z))

@@ -14,8 +14,8 @@ from likeness.core import plates
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config, option
+from likeness.core.distribution import Distribution
 from likeness.core.errors import BadData
-from likeness.core.law import Law
 from likeness.core.learner import Learner, Staged
 from likeness.core.model import Model
 from likeness.core.nested import Chosen, through
@@ -253,7 +253,7 @@ class Discriminant(Model):
             asked = law._settings(settings)
             parts = []
             for way, some in law._ways("complete", None, own):
-                function = Law._complete_rows if way is None else way.function
+                function = Distribution._complete_rows if way is None else way.function
                 parts.append(
                     (some, function(law, Question(own[some], noise[rows][some], asked, n=n)))
                 )

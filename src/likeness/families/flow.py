@@ -24,7 +24,7 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.rowlaw import Delta, RowLaw
+from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.nets.context import ContextNet
 from likeness.nets.masked import MaskedNet
@@ -242,12 +242,14 @@ class Flow(Model):
     ) -> Tensor:
         return self._back(noise.normal("z", self.dims), given, length)
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         z, _, _ = self._through(batch)
         assert self.codes is not None
         return Delta(self.codes, batch.ids, Kind.EXACT, "the flow's own map", z)
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         assert self.preprocessor is not None
         if self.space.ragged:
             length = torch.full((len(z),), self.space.layout[0])

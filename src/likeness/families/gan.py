@@ -22,7 +22,7 @@ from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.rowlaw import Delta, RowLaw
+from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.nets.context import ContextNet
 from likeness.nets.conv import Decoder, Encoder
@@ -461,7 +461,7 @@ class GAN(Model):
         side = self._side(given, length, noise.rows, self.context)
         return self.generator(self._entry(noise), side).reshape(noise.rows, *self.out.layout)
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """The item that the generator makes of the numbers z (B, latent) and, behind them, the code's number if any."""
         assert self.preprocessor is not None
         numbers = z[:, : self.config.latent]

@@ -22,7 +22,7 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise, generator
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Nominal, Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns
@@ -32,7 +32,7 @@ from likeness.inference.mixture.em import COARSE, NEVER, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
 from likeness.inference.sequence.hmm_init import followed, in_order, renamed, variances
 from likeness.inference.sequence.linear_chain import LEAST, Paths, smoothed
-from likeness.inference.sequence.posterior import StateLaw, Steering
+from likeness.inference.sequence.posterior import StateDistribution, Steering
 from likeness.inference.sequence.steps import Packed, StepNoise, Steps, timed, unseen
 from likeness.numerics import memory
 from likeness.numerics.draws import choose
@@ -436,7 +436,9 @@ class HMM(Model):
             self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion"
         )
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None
         now = self.fitted
         if self.preprocessor is not None and self.preprocessor.stochastic:
@@ -448,7 +450,9 @@ class HMM(Model):
             length = batch.length
         chain = Steering(now["log_first"], now["log_step"])
         unary = self._paths(batch, now).unary
-        return StateLaw(self.codes, batch.ids, exact, "forward and backward", chain, unary, length)
+        return StateDistribution(
+            self.codes, batch.ids, exact, "forward and backward", chain, unary, length
+        )
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any

@@ -21,7 +21,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
-from likeness.heads.columns import Columns, ColumnsLaw
+from likeness.heads.columns import Columns, ColumnsDistribution
 from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.stable import product
 from likeness.registry import Card, register
@@ -193,7 +193,7 @@ class Independent(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
 
-    def _law(self, given: Batch | None, rows: int) -> ColumnsLaw:
+    def _law(self, given: Batch | None, rows: int) -> ColumnsDistribution:
         """Each row's product of laws."""
         if self.linear:
             assert given is not None
@@ -204,15 +204,15 @@ class Independent(Model):
             k = torch.zeros(rows, dtype=torch.int64)
         return self._everywhere(self.table[k])
 
-    def _under(self, seen: Tensor) -> ColumnsLaw:
+    def _under(self, seen: Tensor) -> ColumnsDistribution:
         """The laws under summaries of conditions (B, C)."""
         return self._everywhere(self._linear(seen))
 
-    def _everywhere(self, params: Tensor) -> ColumnsLaw:
+    def _everywhere(self, params: Tensor) -> ColumnsDistribution:
         """The laws of rows whose places have these parameters, ragged rows' all the same."""
         if self.space.ragged:
             params = params[:, None].expand(-1, self.space.layout[0], -1)
-        return self.columns.law(params)
+        return self.columns.distribution(params)
 
     def _linear(self, seen: Tensor) -> Tensor:
         """Parameters linear in summaries (B, C), (B, *E[:-1], S) or (B, S)."""
@@ -249,7 +249,7 @@ class Independent(Model):
         blank = self._blank(batch)
         law = self._law(batch.given, len(batch))
         if bool(blank.any()):
-            law = self.columns.law(self._recalled(batch, noise, blank, law.params))
+            law = self.columns.distribution(self._recalled(batch, noise, blank, law.params))
         return law.draw(u)
 
     def _recalled(self, batch: Batch, noise: Noise, blank: Tensor, params: Tensor) -> Tensor:

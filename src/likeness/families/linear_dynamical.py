@@ -16,7 +16,7 @@ from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise, generator
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space
 from likeness.inference.sequence.steps import StepNoise, Steps, timed, unseen
 from likeness.inference.state_space.kalman import Track
@@ -357,7 +357,9 @@ class LinearDynamical(Model):
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return Scored(self._track(batch).log_z.to(self.dtype), Kind.EXACT, "Kalman filter")
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None
         assert self.preprocessor is not None
         if self.preprocessor.stochastic:

@@ -19,7 +19,7 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.routes import Question
-from likeness.core.rowlaw import Categorical, RowLaw
+from likeness.core.row_distribution import Categorical, RowDistribution
 from likeness.core.space import Space, label
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
@@ -329,7 +329,9 @@ class Mixture(Model):
             value = value - self.law.log_joint(self._views_of_given(views), now).logsumexp(0)
         return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None
         logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
         exact = self.preprocessor is None or not self.preprocessor.stochastic
@@ -409,7 +411,7 @@ class Mixture(Model):
             for v in self.space.variables
         )
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """The law of x in component z (B, 1), given what is given."""
         k = z[:, 0].long()
         now = self.fitted

@@ -18,7 +18,7 @@ from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.rowlaw import Correlated, RowLaw
+from likeness.core.row_distribution import Correlated, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.inference.mixture.row_gaussian import Component
 from likeness.numerics.constants import LOG_2PI
@@ -391,7 +391,9 @@ class PCA(Model):
         x = self._as_x(torch.where(known, gap + mean, filled), batch)
         return Mode(batch.with_x(x), kind, "conditional mean")
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         """The posterior of z given what is known: N(M^-1 W' psi^-1 (v - mean), M^-1)."""
         assert self.codes is not None
         gap, known, _ = self._read(batch)
@@ -408,7 +410,7 @@ class PCA(Model):
             lower.to(self.dtype),
         )
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """N(mean + W z, psi), in data units."""
         assert self.preprocessor is not None
         batch = replace(missing(self.preprocessor.out, len(z), self.mean), given=given, index=index)

@@ -18,7 +18,7 @@ from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space, label, vector
 from likeness.heads.poisson import Poisson
 from likeness.inference.sequence.steps import StepNoise
@@ -386,7 +386,9 @@ class Topic(Model):
             value.to(self.dtype), Kind.LOWER_BOUND, f"importance bound, {effort} draws", stderr
         )
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         assert self.codes is not None
         weights = self._posterior(self._bags(batch)).to(self.dtype)
         return Dirichlet(self.codes, batch.ids, Kind.ESTIMATE, "variational posterior", weights)
@@ -405,7 +407,9 @@ class Topic(Model):
         if self.counted:
             mean = (log_theta.exp() @ self.table.T * self.rate.double()).clamp(min=1e-300)
             u = noise.uniform("count", size).double()
-            return Poisson(size).law(mean.log()[..., None]).draw(u[..., None]).to(self.dtype)
+            return (
+                Poisson(size).distribution(mean.log()[..., None]).draw(u[..., None]).to(self.dtype)
+            )
         many = StepNoise.of(noise, size)
         u, v = (many.uniform(use).double().reshape(-1, size) for use in ("topic", "word"))
         topic = inverse_cdf(log_theta.exp().cumsum(-1)[:, None], u)

@@ -21,7 +21,7 @@ from likeness.core.nested import Mapped, through
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
-from likeness.core.rowlaw import Normal, RowLaw
+from likeness.core.row_distribution import Normal, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
@@ -312,7 +312,7 @@ class VAE(Model):
         side = None if code.side is None else code.side.repeat(k, 1)
         params = self._params(z.flatten(0, 1), length, side).unflatten(0, (k, len(batch)))
         present = None if seen is None else seen.expand(k, *seen.shape)
-        return self.columns.law(params).total(batch.x.expand(k, *batch.x.shape), present)
+        return self.columns.distribution(params).total(batch.x.expand(k, *batch.x.shape), present)
 
     def _likelihoods(self, batch: Batch, code: Code, z: Tensor, most: int) -> Tensor:
         """The same with at most so many codes decoded at once, (k, B)."""
@@ -371,11 +371,13 @@ class VAE(Model):
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
         """X ~ p(x | z) for parameters (B, *places, S)."""
-        return self.columns.law(params).draw(
+        return self.columns.distribution(params).draw(
             noise.uniform("x", *params.shape[1:-1], self.columns.uniforms)
         )
 
-    def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> RowLaw:
+    def _encode(
+        self, batch: Batch, noise: Noise, effort: int | None, settings: Any
+    ) -> RowDistribution:
         """The encoder's answer; with an effort, that many steps of each row's own ascent of the bound from there."""
         code = self._posterior(batch)
         how = "amortised posterior"
@@ -422,7 +424,7 @@ class VAE(Model):
             bound = self._likelihood(batch, code, z) + 0.5 * (u.square() - z.square()).sum(-1)
             return torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
 
-    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowLaw:
+    def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         return rows(
             self.columns, self._params(z, None, self._side(given, len(z))), index, how="decoder"
         )

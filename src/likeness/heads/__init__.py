@@ -1,9 +1,9 @@
 """Heads: from numbers to a law over variables, one for each type, and `Columns` of them for a whole event."""
 
-from likeness.heads.base import EntryLaw, Head
+from likeness.heads.base import EntryDistribution, Head
 from likeness.heads.bernoulli import Bernoulli
 from likeness.heads.categorical import Categorical
-from likeness.heads.columns import Column, Columns, ColumnsLaw, HeadRows, rows
+from likeness.heads.columns import Column, Columns, ColumnsDistribution, HeadRows, rows
 from likeness.heads.histogram import Histogram
 from likeness.heads.logistic import DiscretisedLogistic
 from likeness.heads.magnitude import Magnitude
@@ -16,9 +16,9 @@ __all__ = [
     "Categorical",
     "Column",
     "Columns",
-    "ColumnsLaw",
+    "ColumnsDistribution",
     "DiscretisedLogistic",
-    "EntryLaw",
+    "EntryDistribution",
     "Head",
     "HeadRows",
     "Histogram",

@@ -1,4 +1,4 @@
-"""A Head turns numbers into a law over entries of one variable type; an EntryLaw is that law.
+"""A Head turns numbers into a law over entries of one variable type; an EntryDistribution is that law.
 
 Shapes: n entries, `size` parameters, `features` numbers and `uniforms` uniform numbers an entry; `...` are any axes.
 All values are in data units: a head keeps location and scale as buffers, so that nets see and say standardised
@@ -19,7 +19,7 @@ from likeness.core.errors import Unsupported
 
 
 @dataclass(frozen=True, eq=False)
-class EntryLaw(ABC):
+class EntryDistribution(ABC):
     """One law for each entry, independent given the parameters (..., n, size).
 
     Leading axes of x and of the parameters broadcast, so that K laws score B rows as (B, 1, n) against (K, n, size).
@@ -114,7 +114,7 @@ class Head(nn.Module, ABC):
         """What nets see of x (..., n): standardised or one-hot, 0 where not present, (..., n, features)."""
 
     @abstractmethod
-    def law(self, params: Tensor) -> EntryLaw:
+    def distribution(self, params: Tensor) -> EntryDistribution:
         """The law that parameters (..., n, size) stand for."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Head(nn.Module, ABC):
         )
 
     def statistics(self, x: Tensor, present: Tensor) -> Tensor | None:
-        """Sufficient statistics (..., n, T) that `EntryLaw.linear` weighs, or None where there are none."""
+        """Sufficient statistics (..., n, T) that `EntryDistribution.linear` weighs, or None where there are none."""
         return None
 
     def take(self, entries: Sequence[int]) -> Head:

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head, keep_known
+from likeness.heads.base import EntryDistribution, Head, keep_known
 from likeness.numerics.draws import open_unit
 from likeness.numerics.weighted import moments, sums
 
 
 @dataclass(frozen=True, eq=False)
-class BernoulliLaw(EntryLaw):
+class BernoulliDistribution(EntryDistribution):
     """P(x = 1) = sigmoid(logit)."""
 
     head: Bernoulli
@@ -89,9 +89,9 @@ class Bernoulli(Head):
             2 * (x - torch.sigmoid(self.marginal).to(x.dtype)).unsqueeze(-1), present
         )
 
-    def law(self, params: Tensor) -> BernoulliLaw:
+    def distribution(self, params: Tensor) -> BernoulliDistribution:
         """The law with these logits (..., n, 1)."""
-        return BernoulliLaw(params, self)
+        return BernoulliDistribution(params, self)
 
     def start(self) -> Tensor:
         """The marginal log-odds."""

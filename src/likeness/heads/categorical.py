@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head, keep_known
+from likeness.heads.base import EntryDistribution, Head, keep_known
 from likeness.numerics.draws import choose, soft_choice
 from likeness.numerics.stable import log_softmax
 from likeness.numerics.weighted import sums, tabulate
@@ -19,7 +19,7 @@ _DENSE = 32  # up to here one-hot rows and a matrix product beat a look-up for e
 
 
 @dataclass(frozen=True, eq=False)
-class CategoricalLaw(EntryLaw):
+class CategoricalDistribution(EntryDistribution):
     """P(x = k) = softmax(logits)_k over the codes that the entry has."""
 
     head: Categorical
@@ -123,9 +123,9 @@ class Categorical(Head):
         codes = torch.arange(self.size, dtype=x.dtype, device=x.device)
         return self._marked((x.unsqueeze(-1) == codes).to(x.dtype), present)
 
-    def law(self, params: Tensor) -> CategoricalLaw:
+    def distribution(self, params: Tensor) -> CategoricalDistribution:
         """The law with these logits (..., n, K)."""
-        return CategoricalLaw(params, self)
+        return CategoricalDistribution(params, self)
 
     def start(self) -> Tensor:
         """The marginal log-probabilities, 0 at codes that an entry does not have."""

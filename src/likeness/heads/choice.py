@@ -17,7 +17,7 @@ from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
 from likeness.heads.spline import Spline
 
-RealLaw = Literal["mixture", "normal", "histogram", "spline", "log"]
+RealDistribution = Literal["mixture", "normal", "histogram", "spline", "log"]
 CountName = Literal["negative_binomial", "poisson"]
 
 _FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
@@ -38,7 +38,7 @@ class Choice:
 
     closed: bool
     components: int
-    real: RealLaw
+    real: RealDistribution
     count: CountName
     bins: int
     presence: bool

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
-from likeness.heads.base import EntryLaw, Head
-from likeness.heads.choice import MAKERS, Choice, CountName, RealLaw, grouped
+from likeness.heads.base import EntryDistribution, Head
+from likeness.heads.choice import MAKERS, Choice, CountName, RealDistribution, grouped
 
 _FIT_ROWS = (
     2**16
@@ -80,7 +80,7 @@ class Columns(nn.Module):
         *,
         kind: Literal["net", "closed"] = "net",
         components: int = 5,
-        real: RealLaw | None = None,
+        real: RealDistribution | None = None,
         count: CountName = "negative_binomial",
         bins: int = 64,
         presence: bool = True,
@@ -196,9 +196,9 @@ class Columns(nn.Module):
         parts = zip(self.parts, self.entries(x), seen, strict=True)
         return _cat([head.embed(v, s).flatten(-2) for head, v, s in parts])
 
-    def law(self, params: Tensor) -> ColumnsLaw:
+    def distribution(self, params: Tensor) -> ColumnsDistribution:
         """The law that parameters (..., *E[:-1], S) stand for."""
-        return ColumnsLaw(self, params)
+        return ColumnsDistribution(self, params)
 
     def start(self) -> Tensor:
         """The parameters of the marginal law at every place, a first bias for a net's last layer, (S,)."""
@@ -254,17 +254,17 @@ class Columns(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnsLaw:
+class ColumnsDistribution:
     """A product over the entries of an event, given parameters (..., *E[:-1], S); EXACT, in data units."""
 
     columns: Columns
     params: Tensor
 
     @cached_property
-    def parts(self) -> list[EntryLaw]:
+    def parts(self) -> list[EntryDistribution]:
         """The law of each head's entries, in the order of `columns.groups`."""
         pairs = zip(self.columns.parts, self.columns.blocks(self.params), strict=True)
-        return [head.law(block) for head, block in pairs]
+        return [head.distribution(block) for head, block in pairs]
 
     def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """The log p of each entry of x (..., *E) in nats, 0 where not present, (..., *E)."""
@@ -341,36 +341,38 @@ class ColumnsLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class HeadRows(RowLaw):
+class HeadRows(RowDistribution):
     """A product of heads for each row, parameters (B, *E[:-1], S): what `decode` answers with."""
 
     columns: Columns
     params: Tensor
 
     @cached_property
-    def law(self) -> ColumnsLaw:
+    def distribution(self) -> ColumnsDistribution:
         """The rows' laws."""
-        return self.columns.law(self.params)
+        return self.columns.distribution(self.params)
 
     @property
     def mean(self) -> Tensor:
         """The expected value of each entry (nominal: the most probable code), (B, *E)."""
-        return self.law.mean
+        return self.distribution.mean
 
     @property
     def mode(self) -> Tensor:
         """The most probable value of each row, (B, *E)."""
-        return self.law.mode
+        return self.distribution.mode
 
     def log_prob(self, z: Tensor) -> Tensor:
         """The log p of events z (B, *E) in nats, (B,)."""
-        return self.law.total(z)
+        return self.distribution.total(z)
 
     def draw(self, noise: Noise) -> Tensor:
         """One draw for each row of `noise`, whose rows are ours repeated draw-major, (n*B, *E)."""
         n = noise.rows // len(self.params)
         u = noise.uniform("z", *self.params.shape[1:-1], self.columns.uniforms)
-        return self.columns.law(self.params.repeat(n, *[1] * (self.params.dim() - 1))).draw(u)
+        return self.columns.distribution(
+            self.params.repeat(n, *[1] * (self.params.dim() - 1))
+        ).draw(u)
 
 
 def rows(
@@ -402,7 +404,7 @@ def _cat(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def _each(head: Head, law: EntryLaw, x: Tensor, present: Tensor) -> Tensor:
+def _each(head: Head, law: EntryDistribution, x: Tensor, present: Tensor) -> Tensor:
     """The log p of B rows under each of K laws over one head's entries, (B, K)."""
     weights = law.linear
     statistics = head.statistics(x, present)
@@ -413,7 +415,7 @@ def _each(head: Head, law: EntryLaw, x: Tensor, present: Tensor) -> Tensor:
         value = statistics.flatten(1) @ weights.flatten(1).clamp(min=least).T
         return torch.where(value < least / 2, -torch.inf, value)
     alone = (
-        head.law(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1)
+        head.distribution(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1)
         for block in law.params
     )
     return torch.stack(list(alone), -1)

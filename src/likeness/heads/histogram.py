@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head, keep_known
+from likeness.heads.base import EntryDistribution, Head, keep_known
 from likeness.heads.normal import bin_offset, snap
 from likeness.numerics.draws import choose, open_unit, straight_through
 from likeness.numerics.stable import log1mexp
@@ -23,7 +23,7 @@ _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everyw
 
 
 @dataclass(frozen=True, eq=False)
-class HistogramLaw(EntryLaw):
+class HistogramDistribution(EntryDistribution):
     """p(x) = m_j / width_j in bin j and m e^(-d / tau) / tau at distance d beyond the ends; integrates to 1 exactly.
 
     With a resolution, the probability of x's bin: edges lie between those, so that the integral stays this simple.
@@ -300,9 +300,9 @@ class Histogram(Head):
         """(x - location) / scale."""
         return self._marked(self.standard(x).unsqueeze(-1), present)
 
-    def law(self, params: Tensor) -> HistogramLaw:
+    def distribution(self, params: Tensor) -> HistogramDistribution:
         """The law with these log-masses (..., n, bins + 2)."""
-        return HistogramLaw(params, self)
+        return HistogramDistribution(params, self)
 
     def start(self) -> Tensor:
         """The marginal log-masses."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head
+from likeness.heads.base import EntryDistribution, Head
 from likeness.numerics.draws import choose, open_unit, soft_choice, straight_through
 from likeness.numerics.search import bisect
 from likeness.numerics.stable import log1mexp
@@ -24,7 +24,7 @@ _BOUND = 12.0  # |log scale|: only to keep exp finite, an edge that no fit comes
 
 
 @dataclass(frozen=True, eq=False)
-class DiscretisedLogisticLaw(EntryLaw):
+class DiscretisedLogisticDistribution(EntryDistribution):
     """P(k) = sum_m w_m [sigmoid((k + 1/2 - mu_m) / s_m) - sigmoid((k - 1/2 - mu_m) / s_m)], edges absorb the tails."""
 
     head: DiscretisedLogistic
@@ -169,9 +169,9 @@ class DiscretisedLogistic(Head):
         value = (x - self.location.to(x.dtype)) / self.scale.to(x.dtype)
         return self._marked(value.unsqueeze(-1), present)
 
-    def law(self, params: Tensor) -> DiscretisedLogisticLaw:
+    def distribution(self, params: Tensor) -> DiscretisedLogisticDistribution:
         """The law with logits, standardised means and log scales (..., n, 3M)."""
-        return DiscretisedLogisticLaw(params, self)
+        return DiscretisedLogisticDistribution(params, self)
 
     def start(self) -> Tensor:
         """Equal components along the normal quantiles, with total mean 0 and variance 1 in standardised units."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.errors import Unsupported
-from likeness.heads.normal import NormalMixture, NormalMixtureLaw
+from likeness.heads.normal import NormalMixture, NormalMixtureDistribution
 from likeness.numerics.search import highest
 from likeness.numerics.weighted import moments, quantiles, spread
 
@@ -23,7 +23,7 @@ _POINTS = 25
 
 
 @dataclass(frozen=True, eq=False)
-class MagnitudeLaw(NormalMixtureLaw):
+class MagnitudeDistribution(NormalMixtureDistribution):
     """x = centre + unit sinh(y) with y from a mixture of normal laws; p(x) = p(y) / (unit cosh y)."""
 
     head: Magnitude
@@ -61,7 +61,9 @@ class MagnitudeLaw(NormalMixtureLaw):
         around = torch.cat([mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * step, shrunk], -1)
         grid = around.movedim(0, -2).flatten(-2)
         return self.head.value(
-            highest(lambda y: NormalMixtureLaw.log_prob(self, y) - self.head.log_slope(y), grid)
+            highest(
+                lambda y: NormalMixtureDistribution.log_prob(self, y) - self.head.log_slope(y), grid
+            )
         )
 
     @property
@@ -145,9 +147,9 @@ class Magnitude(NormalMixture):
         size = (y.abs() - self.size_location.to(x.dtype)) / self.size_scale.to(x.dtype)
         return self._marked(torch.stack([value, size], -1), present)
 
-    def law(self, params: Tensor) -> MagnitudeLaw:
+    def distribution(self, params: Tensor) -> MagnitudeDistribution:
         """The law with logits, standardised means and log deviations of y (..., n, size)."""
-        return MagnitudeLaw(params, self)
+        return MagnitudeDistribution(params, self)
 
     def estimate(
         self,

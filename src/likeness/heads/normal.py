@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.errors import Unsupported
-from likeness.heads.base import EntryLaw, Head, keep_known
+from likeness.heads.base import EntryDistribution, Head, keep_known
 from likeness.heads.logistic import leading, pick, room, start_components
 from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.numerics.draws import choose, open_unit, soft_choice, straight_through
@@ -25,7 +25,7 @@ _GROUPED = 40  # steps of EM for grouped data from the moments; 4 from the param
 
 
 @dataclass(frozen=True, eq=False)
-class NormalMixtureLaw(EntryLaw):
+class NormalMixtureDistribution(EntryDistribution):
     """p(x) = sum_m w_m N(x; mu_m, s_m^2), or its integral over the bin of width `resolution` around x."""
 
     head: NormalMixture
@@ -210,9 +210,9 @@ class NormalMixture(Head):
         value = (x - self.location.to(x.dtype)) / self.scale.to(x.dtype)
         return self._marked(value.unsqueeze(-1), present)
 
-    def law(self, params: Tensor) -> NormalMixtureLaw:
+    def distribution(self, params: Tensor) -> NormalMixtureDistribution:
         """The law with logits, standardised means and log deviations (..., n, size)."""
-        return NormalMixtureLaw(params, self)
+        return NormalMixtureDistribution(params, self)
 
     def start(self) -> Tensor:
         """One normal of the data's mean and deviation, or M equal ones with those in total."""

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head, keep_known
+from likeness.heads.base import EntryDistribution, Head, keep_known
 from likeness.numerics.draws import open_unit, straight_through
 from likeness.numerics.weighted import moments, spread, sums, tabulate
 
@@ -22,7 +22,7 @@ _STIRLING = 16.0  # from here on the series for log Gamma below is good to 1e-13
 
 
 @dataclass(frozen=True, eq=False)
-class CountLaw(EntryLaw):
+class CountDistribution(EntryDistribution):
     """What the two laws of counts share: mean mu and dispersion alpha, variance mu + alpha mu^2, Poisson at alpha 0."""
 
     head: CountHead
@@ -67,7 +67,7 @@ class CountLaw(EntryLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class PoissonLaw(CountLaw):
+class PoissonDistribution(CountDistribution):
     """P(k) = mu^k e^-mu / k!."""
 
     @property
@@ -86,7 +86,7 @@ class PoissonLaw(CountLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class NegativeBinomialLaw(CountLaw):
+class NegativeBinomialDistribution(CountDistribution):
     """P(k) = Gamma(k + r) / (Gamma(r) k!) (mu / (r + mu))^k (r / (r + mu))^r with r = 1 / alpha."""
 
     @cached_property
@@ -218,9 +218,9 @@ class Poisson(CountHead):
     def __init__(self, entries: int, *, presence: bool = True) -> None:
         super().__init__(entries, size=1, presence=presence)
 
-    def law(self, params: Tensor) -> PoissonLaw:
+    def distribution(self, params: Tensor) -> PoissonDistribution:
         """The law with these relative log means (..., n, 1)."""
-        return PoissonLaw(params, self)
+        return PoissonDistribution(params, self)
 
     def start(self) -> Tensor:
         """The data's mean."""
@@ -267,9 +267,9 @@ class NegativeBinomial(CountHead):
         excess = (std.square() - mean) / mean.square().clamp(min=1e-6)
         self.log_dispersion = excess.clamp(0.01, 10).log()
 
-    def law(self, params: Tensor) -> NegativeBinomialLaw:
+    def distribution(self, params: Tensor) -> NegativeBinomialDistribution:
         """The law with these relative log means and log dispersions (..., n, 2)."""
-        return NegativeBinomialLaw(params, self)
+        return NegativeBinomialDistribution(params, self)
 
     def start(self) -> Tensor:
         """The data's mean and dispersion."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.heads.base import EntryLaw, Head
+from likeness.heads.base import EntryDistribution, Head
 from likeness.numerics.draws import open_unit
 from likeness.numerics.rational_quadratic import rational_quadratic, rational_quadratic_inverse
 from likeness.numerics.search import highest
@@ -33,7 +33,7 @@ _SOFTPLUS_ONE = math.log(math.e - 1)
 
 
 @dataclass(frozen=True, eq=False)
-class SplineLaw(EntryLaw):
+class SplineDistribution(EntryDistribution):
     """CDF F(x) = m_- + (1 - m_- - m_+) S(R(x)), R the marginal law's rank, S a spline from [0, 1] to [0, 1].
 
     Beyond an end that is no bound the law is exponential, of mass 1 / (N + 1): that of a row outside of N others.
@@ -269,9 +269,9 @@ class Spline(Head):
             torch.stack([(apart / self.scale.to(x.dtype)).clamp(-_FAR, _FAR), score], -1), present
         )
 
-    def law(self, params: Tensor) -> SplineLaw:
+    def distribution(self, params: Tensor) -> SplineDistribution:
         """The law with these logits and slopes (..., n, 3 bins + 1)."""
-        return SplineLaw(params, self)
+        return SplineDistribution(params, self)
 
     def start(self) -> Tensor:
         """The marginal law."""

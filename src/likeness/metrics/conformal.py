@@ -13,7 +13,7 @@ def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | Non
 
     p = (1 + #{s_i >= s}) / (n + 1): P(p <= a) <= a whenever the item is exchangeable with the held-out ones, whatever
     the score. With uniforms, p = (#{s_i > s} + u (1 + #{s_i = s})) / (n + 1) is uniform exactly, but random.
-    Vovk et al. 2005, Algorithmic Learning in a Random World, chapter 2.
+    Vovk et al. 2005, Algorithmic Learning in a Random SyntheticDistribution, chapter 2.
 
     Args:
         score: Scores to judge, (B,).

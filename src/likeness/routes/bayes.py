@@ -8,12 +8,12 @@ import torch
 
 from likeness.core.answers import Kind, Posterior
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 from likeness.core.space import entry_names
 
 
-def _refuse(law: Law) -> str | None:
+def _refuse(law: Distribution) -> str | None:
     given = law.given_space
     if given is not None and given.label is not None:
         return None
@@ -25,7 +25,7 @@ def _refuse(law: Law) -> str | None:
 
 
 @route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
-def bayes_rule(law: Law, question: Question) -> Posterior:
+def bayes_rule(law: Distribution, question: Question) -> Posterior:
     """Log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
     assert law.given_space is not None
     assert question.prior is not None

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import Kind
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route, routes_for
 from likeness.metrics.conformal import conformal_p_value
 
 
-def _refuse(law: Law) -> str | None:
+def _refuse(law: Distribution) -> str | None:
     scores = getattr(law, "held_out", None)
     if scores is None or scores.numel() == 0:
         return "p-values need held-out scores: fit with holdout=0.1"
@@ -19,7 +19,7 @@ def _refuse(law: Law) -> str | None:
 
 
 @route("p_value", "conformal", needs=("anomaly_score",), kind=Kind.EXACT, refuse=_refuse)
-def conformal(law: Law, question: Question) -> Tensor:
+def conformal(law: Distribution, question: Question) -> Tensor:
     """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20).
 
     A row without its condition is ranked among held-out rows without theirs: scores of p(x) and of p(x | y) differ.

@@ -6,18 +6,18 @@ from torch import Tensor
 
 from likeness.core.answers import Kind
 from likeness.core.batch import Places
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 
 
-def _refuse(law: Law) -> str | None:
+def _refuse(law: Distribution) -> str | None:
     if law.has("_critic_score"):
         return None
     return "it has no critic"
 
 
 @route("anomaly_score", "critic's score", kind=Kind.ESTIMATE, refuse=_refuse, rank=1)
-def critic_score(law: Law, question: Question) -> Tensor:
+def critic_score(law: Distribution, question: Question) -> Tensor:
     """Minus the critic's score of each row, (B,)."""
 
     def scored(rows: Places) -> Tensor:

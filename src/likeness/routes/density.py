@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import Kind
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 
 
 @route("anomaly_score", "-log p", needs=("log_prob",), kind=Kind.EXACT)
-def improbability(law: Law, question: Question) -> Tensor:
+def improbability(law: Distribution, question: Question) -> Tensor:
     """-log p(x), in nats: unsafe alone in many dimensions (Nalisnick et al. 2019), so reports show every route."""
     return -law._score(question.batch, question.noise, question.effort, question.settings).value
 
@@ -23,7 +23,7 @@ def improbability(law: Law, question: Question) -> Tensor:
     kind=Kind.EXACT,
     rank=1,
 )
-def conditional_improbability(law: Law, question: Question) -> Tensor:
+def conditional_improbability(law: Distribution, question: Question) -> Tensor:
     """-log p(x_i | x_-i) = log p(x_-i) - log p(x) for every entry, (B, *E); 0 where hidden."""
     batch = question.batch
     asked = (question.noise, question.effort, question.settings)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from likeness.core.answers import Completed, Kind, Mode, Scored, weakest
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 from likeness.numerics.draws import inverse_cdf
 
@@ -41,7 +41,7 @@ class Pattern:
     kind: Kind
 
 
-def states_of(law: Law, holes: Tensor) -> Tensor | None:
+def states_of(law: Distribution, holes: Tensor) -> Tensor | None:
     """Every joint state of the holes (*E) of one row, (S, number of holes), or None where they are too many."""
     columns = law.space.columns
     where = torch.nonzero(holes)
@@ -56,7 +56,7 @@ def _product(sizes: tuple[int, ...]) -> Tensor:
     return torch.tensor(list(itertools.product(*map(range, sizes))), dtype=torch.float64)
 
 
-def _needs_few(law: Law) -> str | None:
+def _needs_few(law: Distribution) -> str | None:
     if not law.space.discrete:
         return "holes of uncountably or infinitely many states cannot be summed over"
     return None
@@ -70,7 +70,7 @@ def _filled(batch: Batch, rows: Tensor, holes: Tensor, states: Tensor) -> Batch:
     return replace(each, x=x, observed=None, index=torch.arange(len(states)).repeat(len(rows)))
 
 
-def _table(law: Law, question: Question) -> list[Pattern]:
+def _table(law: Distribution, question: Question) -> list[Pattern]:
     """Rows by their holes, with the score of every state: many rows at once, as many as `settings.rows` allows."""
     holes = question.batch.holes
     patterns, of = holes.flatten(1).unique(dim=0, return_inverse=True)
@@ -81,7 +81,7 @@ def _table(law: Law, question: Question) -> list[Pattern]:
     ]
 
 
-def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Pattern:
+def _scored(law: Distribution, question: Question, rows: Tensor, holes: Tensor) -> Pattern:
     """Every state of the rows' holes scored; scores that are drawn share `particles` draws among the states."""
     states = states_of(law, holes)
     assert states is not None
@@ -112,12 +112,12 @@ def _scored(law: Law, question: Question, rows: Tensor, holes: Tensor) -> Patter
     return Pattern(rows, holes, states, found.value.reshape(shape), stderr, found.kind)
 
 
-def few(law: Law, batch: Batch) -> bool:
+def few(law: Distribution, batch: Batch) -> bool:
     """Whether every row's holes have at most 4,096 joint states."""
     return all(states_of(law, h) is not None for h in batch.holes.unique(dim=0))
 
 
-def summed(law: Law, question: Question) -> Scored:
+def summed(law: Distribution, question: Question) -> Scored:
     """Log of the sum of p over all states of the holes, exact where p is."""
     patterns = _table(law, question)
     value = torch.empty(
@@ -130,7 +130,7 @@ def summed(law: Law, question: Question) -> Scored:
     )
 
 
-def drawn(law: Law, question: Question) -> Completed:
+def drawn(law: Distribution, question: Question) -> Completed:
     """Draws of the holes from their exact conditional, by inverse CDF."""
     patterns = _table(law, question)
     n = question.n
@@ -157,7 +157,7 @@ def _effective(p: Pattern, most: int) -> Tensor:
     return (p.value.softmax(-1) * p.stderr).square().sum(-1).clamp_min(1 / most).reciprocal()
 
 
-def best(law: Law, question: Question) -> Mode:
+def best(law: Distribution, question: Question) -> Mode:
     """The most probable state of the holes."""
     patterns = _table(law, question)
     x = question.batch.x.clone()

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from likeness.core.answers import Completed, Kind
 from likeness.core.batch import Batch
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.noise import Noise
 from likeness.core.routes import Question, route
 from likeness.numerics.resampling import effective_size, multinomial
 
 
-def _refuse(law: Law) -> str | None:
+def _refuse(law: Distribution) -> str | None:
     if law.filler is not None:
         return None
     return "it has no simple law to propose holes from"
@@ -40,7 +40,7 @@ def cloud(noise: Noise, count: int) -> Noise:
 
 
 @route("complete", "weighted particles", needs=("log_prob",), kind=Kind.ESTIMATE, refuse=_refuse)
-def particles(law: Law, question: Question) -> Completed:
+def particles(law: Distribution, question: Question) -> Completed:
     """Sampling-importance-resampling with weights p(x) / q(holes | observed) (Rubin 1987)."""
     assert law.filler is not None
     count = question.settings.particles

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from likeness.core.answers import Kind
 from likeness.core.batch import Places
-from likeness.core.law import Law
+from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 
 
-def _error(law: Law, question: Question) -> Tensor:
+def _error(law: Distribution, question: Question) -> Tensor:
     def error(rows: Places) -> Tensor:
         batch = question.batch[rows]
         noise = question.noise[rows]
@@ -25,7 +25,7 @@ def _error(law: Law, question: Question) -> Tensor:
 @route(
     "anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2
 )
-def reconstruction(law: Law, question: Question) -> Tensor:
+def reconstruction(law: Distribution, question: Question) -> Tensor:
     """|x - decode(encode(x))|^2 over what is observed, in squared data units, (B,)."""
     return _error(law, question).flatten(1).sum(-1)
 
@@ -37,6 +37,6 @@ def reconstruction(law: Law, question: Question) -> Tensor:
     kind=Kind.ESTIMATE,
     rank=2,
 )
-def reconstruction_map(law: Law, question: Question) -> Tensor:
+def reconstruction_map(law: Distribution, question: Question) -> Tensor:
     """The squared reconstruction error of every entry, (B, *E)."""
     return _error(law, question)

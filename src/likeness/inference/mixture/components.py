@@ -144,7 +144,7 @@ class Products(Drawn):
         """Sums of the heads' log p over what is known."""
         table = params["table"]
         smoothing = self.smoothing
-        law = self.columns.law(table)
+        law = self.columns.distribution(table)
 
         def see(v: Tensor, known: Tensor) -> Seen:
             def sums(r: Tensor) -> Parameters:
@@ -174,7 +174,7 @@ class Products(Drawn):
         size = max(1, ROOM // table[0].numel())
         pairs = zip(k.split(size), u.split(size), strict=True)
         return torch.where(
-            known, v, torch.cat([self.columns.law(table[j]).draw(w) for j, w in pairs])
+            known, v, torch.cat([self.columns.distribution(table[j]).draw(w) for j, w in pairs])
         )
 
     def peak(
@@ -184,7 +184,7 @@ class Products(Drawn):
 
         Each step puts the candidate of most E[log p_k] under the responsibilities in every entry, which raises log p.
         """
-        law = self.columns.law(params["table"])
+        law = self.columns.distribution(params["table"])
         modes = law.mode  # (K, *E), the candidates
         scores = torch.stack([law.log_prob(m.expand_as(modes)) for m in modes], 1).clamp(
             min=-1e30

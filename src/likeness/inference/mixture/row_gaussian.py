@@ -10,12 +10,12 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Preprocessor
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.numerics.constants import LOG_2PI
 
 
 @dataclass(frozen=True, eq=False)
-class Component(RowLaw):
+class Component(RowDistribution):
     """One Gaussian for each row, in a preprocessor's model units: what `decode` answers with.
 
     Args:

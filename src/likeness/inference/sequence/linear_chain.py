@@ -1,4 +1,6 @@
-"""Laws over paths of K states, p(z) in proportion to first[z_1] prod_t step[z_t-1, z_t] prod_t exp(unary[t, z_t]).
+"""Distributions over paths of K states.
+
+p(z) is proportional to first[z_1] prod_t step[z_t-1, z_t] prod_t exp(unary[t, z_t]).
 
 Sums over all paths, marginals, the best path and draws, each in time linear in the length. Hidden Markov models,
 chains with holes and conditional random fields all come down to them.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.inference.sequence.linear_chain import Paths
 from likeness.inference.sequence.steps import StepNoise
 
@@ -22,7 +22,7 @@ class Steering:
 
 
 @dataclass(frozen=True, eq=False)
-class StateLaw(RowLaw):
+class StateDistribution(RowDistribution):
     """p(states | row): paths of K states, what each step alone may be as their mean.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from likeness.core.answers import Kind
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
 from likeness.inference.sequence.steps import StepNoise
 from likeness.inference.state_space.kalman import Track
@@ -24,7 +24,7 @@ class Shared:
 
 
 @dataclass(frozen=True, eq=False)
-class TrackLaw(RowLaw):
+class TrackDistribution(RowDistribution):
     """p(latents | row): Gaussian paths, 0 past a row's end.
 
     Args:
@@ -86,11 +86,11 @@ class TrackLaw(RowLaw):
 
 def track_law(
     space: Space, index: Tensor, kind: Kind, system: System, seen: tuple[Tensor, Tensor, Tensor]
-) -> TrackLaw:
+) -> TrackDistribution:
     """The law of each row's path given its steps (B, L, C), what of them is known, and their number (B,)."""
     v, known, length = seen
     mean = Track(system, v, known, length).mean
-    return TrackLaw(
+    return TrackDistribution(
         space,
         index,
         kind,

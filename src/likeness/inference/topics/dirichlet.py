@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 
 LEAST = 1e-4  # weights that data may lead to
 MOST = 1e6
@@ -18,7 +18,7 @@ CLOSE = 1e-9  # a relative step that ends Newton's
 
 
 @dataclass(frozen=True, eq=False)
-class Dirichlet(RowLaw):
+class Dirichlet(RowDistribution):
     """Shares of K things for each row, of weights (B, K)."""
 
     weights: Tensor

@@ -9,7 +9,7 @@ import torch
 from scipy import integrate, stats
 
 from likeness.core.batch import Batch
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 
 PI = math.pi
 

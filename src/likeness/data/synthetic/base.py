@@ -1,4 +1,4 @@
-"""What every world shares: a Law whose truth is known, and which class of it a condition chooses."""
+"""What every world shares: a Distribution whose truth is known, and which class of it a condition chooses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from likeness.core.answers import Completed, Posterior, Scored
 from likeness.core.batch import Batch, missing
+from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
-from likeness.core.law import Law
 from likeness.core.noise import Noise
 from likeness.core.space import Space
 from likeness.data.source import Table
@@ -29,8 +29,10 @@ def pick(log_p: Tensor, u: Tensor) -> Tensor:
     return inverse_cdf(log_p.softmax(-1).cumsum(-1), u)
 
 
-class World(Law):
-    """A Law whose log p, entropy, score and sampler are known: in closed form, by quadrature or by enumeration.
+class SyntheticDistribution(Distribution):
+    """A distribution whose log p, entropy, score and sampler are known.
+
+    They are known in closed form, by quadrature or by enumeration.
 
     Args:
         name: What reports call it.
@@ -170,7 +172,7 @@ class Condition:
     log_likelihood: Callable[[Batch], Tensor]
 
 
-class ClassWorld(World):
+class SyntheticClasses(SyntheticDistribution):
     """p(x | y) with a class y that `given` tells: p(x | given) = sum over y of p(y | what is known of given) p(x | y).
 
     Args:

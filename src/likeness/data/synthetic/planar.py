@@ -1,4 +1,7 @@
-"""Worlds of the plane: ring, grid, moons, spirals, checkerboard, pinwheel. All but the last know every marginal."""
+"""Synthetic data in the plane: ring, grid, moons, spirals, checkerboard, pinwheel.
+
+All but the last know every marginal.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import vector
-from likeness.data.worlds.base import Condition
-from likeness.data.worlds.conditions import condition
-from likeness.data.worlds.mixture import MixtureWorld, plane_entropy
+from likeness.data.synthetic.base import Condition
+from likeness.data.synthetic.conditions import condition
+from likeness.data.synthetic.mixture import SyntheticMixture, plane_entropy
 from likeness.numerics.constants import HALF_LOG_2PI
 
 STEPS_A_SIGMA = 2  # grid points a sigma: entropies to 1e-7
 
 
 @final
-class Isotropic(MixtureWorld):
+class Isotropic(SyntheticMixture):
     """sum_k w_k N(c_k, sigma^2 I).
 
     Args:
@@ -100,7 +103,7 @@ class Isotropic(MixtureWorld):
 
 
 @final
-class Boxes(MixtureWorld):
+class Boxes(SyntheticMixture):
     """A mixture of uniform laws on disjoint boxes, lower and upper (K, D), weights in proportion to volume."""
 
     def __init__(
@@ -136,7 +139,7 @@ class Boxes(MixtureWorld):
 
 
 @final
-class Pinwheel(MixtureWorld):
+class Pinwheel(SyntheticMixture):
     """Arms k: x = 2 R(theta_k + 0.25 e^a) (a, b) with a ~ N(1, 0.3^2), b ~ N(0, 0.1^2), R a rotation.
 
     log p by change of variables at every root a of rho cos(phi - theta_k - 0.25 e^a) = a, where x / 2 is
@@ -363,7 +366,7 @@ def _curves(
     )
 
 
-PLANAR: dict[str, Callable[..., MixtureWorld]] = {
+PLANAR: dict[str, Callable[..., SyntheticMixture]] = {
     "ring": ring,
     "grid": grid,
     "moons": moons,

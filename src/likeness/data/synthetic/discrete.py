@@ -14,15 +14,15 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig
 from likeness.core.noise import Noise
 from likeness.core.space import Space, binary, vector
-from likeness.data.worlds.base import ClassWorld, Condition, pick
-from likeness.data.worlds.conditions import condition
+from likeness.data.synthetic.base import Condition, SyntheticClasses, pick
+from likeness.data.synthetic.conditions import condition
 from likeness.numerics.draws import from_staircase, staircase
 
 STATES = 4096  # the most joint states that a table holds
 
 
 @final
-class Tree(ClassWorld):
+class Tree(SyntheticClasses):
     """p(x | y) = prod_j p(x_j | x_parent(j), y) over the flattened event, codes below a number of states.
 
     Holes, completions and modes by messages from the leaves to the root (Pearl 1988), exact for any pattern; what
@@ -199,7 +199,7 @@ class Tree(ClassWorld):
 
 
 @final
-class Joint(ClassWorld):
+class Joint(SyntheticClasses):
     """All joint states of a few discrete variables and their probabilities; everything by enumeration.
 
     Args:
@@ -288,9 +288,9 @@ def bayes_net(*, given: str | None = None) -> Joint:
     return Joint("bayes_net", space, each, condition=told, prior=each.logsumexp(-1).exp())
 
 
-def _certain(world: ClassWorld, batch: Batch) -> bool:
+def _certain(world: SyntheticClasses, batch: Batch) -> bool:
     """Whether what is given leaves one class for every row."""
     return bool((world._log_class(batch.given, len(batch)).amax(-1) > -1e-12).all())
 
 
-DISCRETE: dict[str, Callable[..., ClassWorld]] = {"chain": chain, "bayes_net": bayes_net}
+DISCRETE: dict[str, Callable[..., SyntheticClasses]] = {"chain": chain, "bayes_net": bayes_net}

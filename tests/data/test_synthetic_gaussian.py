@@ -10,8 +10,8 @@ from scipy import stats
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig
-from likeness.data.worlds import world
-from likeness.data.worlds.gaussian import GaussianMixture
+from likeness.data.synthetic import world
+from likeness.data.synthetic.gaussian import GaussianMixture
 
 
 def masks(n, d, seed=0):

@@ -12,12 +12,12 @@ from torch import Tensor
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
-from likeness.core.rowlaw import Categorical
+from likeness.core.row_distribution import Categorical
 from likeness.core.space import Space, label
-from likeness.data.worlds.base import ClassWorld, Condition, pick
+from likeness.data.synthetic.base import Condition, SyntheticClasses, pick
 
 
-class MixtureWorld(ClassWorld):
+class SyntheticMixture(SyntheticClasses):
     """sum_k w_k p_k(x), K components, each of one class: p(x | y) is the mixture of that class's own.
 
     Args:
@@ -95,7 +95,9 @@ class MixtureWorld(ClassWorld):
         return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
 
 
-def plane_entropy(world: MixtureWorld, y: int, lower: Tensor, upper: Tensor, step: float) -> float:
+def plane_entropy(
+    world: SyntheticMixture, y: int, lower: Tensor, upper: Tensor, step: float
+) -> float:
     """-integral of p log p over a box of the plane by the trapezoid rule, p = p(x | y) (Trefethen & Weideman 2014).
 
     Spectrally accurate for a smooth density that has died away at the box's edges.

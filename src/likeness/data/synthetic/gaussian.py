@@ -14,18 +14,23 @@ from likeness.core.answers import Completed, Kind, Mode
 from likeness.core.batch import Batch, missing
 from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.noise import Noise, generator
-from likeness.core.rowlaw import Correlated, Normal
+from likeness.core.row_distribution import Correlated, Normal
 from likeness.core.space import Space, vector
-from likeness.data.worlds.base import HALF_LOG_2PI_E, ClassWorld, Condition, World
-from likeness.data.worlds.conditions import condition
-from likeness.data.worlds.mixture import MixtureWorld, plane_entropy
+from likeness.data.synthetic.base import (
+    HALF_LOG_2PI_E,
+    Condition,
+    SyntheticClasses,
+    SyntheticDistribution,
+)
+from likeness.data.synthetic.conditions import condition
+from likeness.data.synthetic.mixture import SyntheticMixture, plane_entropy
 from likeness.numerics.constants import HALF_LOG_2PI
 
 ROWS = 512  # rows with a Cholesky factor of their own that are held at once
 
 
 @final
-class GaussianMixture(MixtureWorld):
+class GaussianMixture(SyntheticMixture):
     """sum_k w_k N(m_k, S_k) over the flattened event; one component is a Gaussian.
 
     Holes: one Cholesky factor a row, with the identity in place of what is hidden; where what is present is a
@@ -175,7 +180,7 @@ def _observed_block(cov: Tensor, known: Tensor) -> Tensor:
 
 
 @final
-class LinearGaussian(ClassWorld):
+class LinearGaussian(SyntheticClasses):
     """z ~ N(0, I_L), x | z ~ N(W z + b, sigma^2 I_D): evidence, posterior and every ELBO in closed form.
 
     Tipping & Bishop 1999 (probabilistic PCA). The evidence is N(b, W W^T + sigma^2 I); the posterior is N(m, S) with
@@ -260,7 +265,7 @@ class LinearGaussian(ClassWorld):
 
 
 @final
-class Regression(World):
+class Regression(SyntheticDistribution):
     """x = slope c + offset + e with c ~ N(0, I) and e from a Gaussian mixture: p(x | c) is e's law, moved.
 
     (x, c) is one Gaussian mixture, so a condition that is missing, or missing in part, is integrated exactly.
@@ -411,7 +416,7 @@ def regression() -> Regression:
     return Regression(torch.tensor([[1.0, -0.5, 0.0], [0.25, 0.75, 1.5]]), noise)
 
 
-GAUSSIAN: dict[str, Callable[..., World]] = {
+GAUSSIAN: dict[str, Callable[..., SyntheticDistribution]] = {
     "gaussian": gaussian,
     "mixture5": mixture5,
     "mixture43": mixture43,

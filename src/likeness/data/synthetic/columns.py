@@ -14,7 +14,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import Space
-from likeness.data.worlds.base import ClassWorld, Condition, pick
+from likeness.data.synthetic.base import Condition, SyntheticClasses, pick
 from likeness.numerics.constants import HALF_LOG_2PI
 
 REACH = 8.5  # sigmas that a grid spans beyond the outermost mean
@@ -146,7 +146,7 @@ class Block:
 
 
 @final
-class Blocks(ClassWorld):
+class Blocks(SyntheticClasses):
     """p(x | y) = product of independent blocks; any hole is summed out exactly.
 
     Args:

@@ -15,7 +15,7 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig
 from likeness.core.noise import Noise
 from likeness.core.space import image, label, sequence, vector
-from likeness.data.worlds.base import Condition
+from likeness.data.synthetic.base import Condition
 
 IMPOSSIBLE = -400.0  # a log-likelihood that leaves no doubt and yet compares
 ECHO = 0.7  # how often a later token repeats the first one's residue

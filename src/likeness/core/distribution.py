@@ -1,4 +1,6 @@
-"""A Law answers verbs about p(x) or p(x | given) over a Space: models, worlds whose truth is known, and baselines.
+"""A distribution over a Space answers verbs about p(x) or p(x | given).
+
+Models, synthetic distributions whose truth is known, and baselines are distributions.
 
 The public verbs are final: they check, bring data into model units, compute in tiles of rows without gradients,
 and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which see one checked batch in model units.
@@ -32,7 +34,7 @@ from likeness.core.asked import Asked, whole
 from likeness.core.batch import Batch, Places, after
 from likeness.core.errors import Unsupported
 from likeness.core.routes import Question, Route, routes_for
-from likeness.core.rowlaw import RowLaw
+from likeness.core.row_distribution import RowDistribution
 
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 FEW = 50
@@ -40,7 +42,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Law(Asked):
+class Distribution(Asked):
     """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
 
     # ---- public verbs ----------------------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ class Law(Asked):
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
         parts = []
         for way, rows in self._ways("complete", route, batch):
-            function = Law._complete_rows if way is None else way.function
+            function = Distribution._complete_rows if way is None else way.function
             parts.append(
                 (rows, self._completed(function, Question(batch[rows], noise[rows], asked, n=n)))
             )
@@ -260,7 +262,7 @@ class Law(Asked):
         )
 
     def _completed(
-        self, function: Callable[[Law, Question], Completed], asked: Question
+        self, function: Callable[[Distribution, Question], Completed], asked: Question
     ) -> Completed:
         """One way of completing, in tiles of rows."""
         return self._tiled(
@@ -279,7 +281,7 @@ class Law(Asked):
         batch = self._batch(x, given)
         answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
-        function = Law._mode_rows if answer is None else answer.function
+        function = Distribution._mode_rows if answer is None else answer.function
         return self._tiled(
             batch.ids,
             asked,
@@ -296,21 +298,21 @@ class Law(Asked):
         effort: int | None = None,
         seed: int | None = None,
         settings: Any = None,
-    ) -> RowLaw:
+    ) -> RowDistribution:
         """The law of the code of each row: responsibilities, a posterior, a latent point."""
         self._need("encode")
         asked = self._settings(settings)
         batch = self._batch(x, given)
         noise = self._noise(self._seed(seed), batch.ids, "encode")
 
-        def f(rows: Places) -> RowLaw:
+        def f(rows: Places) -> RowDistribution:
             inside, _, _ = self._inside(batch[rows], noise[rows])
             return self._encode(inside, noise[rows], effort, asked)
 
         return self._tiled(batch.ids, asked, f, alike=batch)
 
     @final
-    def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowLaw:
+    def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowDistribution:
         """The law of x for each code z (B, *codes); a point where the map is deterministic."""
         self._need("decode")
         codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
@@ -318,7 +320,7 @@ class Law(Asked):
         asked = self._settings(settings)
         index = torch.arange(len(codes))
 
-        def f(rows: Places) -> RowLaw:
+        def f(rows: Places) -> RowDistribution:
             return self._decode(codes[rows], None if batch is None else batch[rows], index[rows])
 
         return self._tiled(index, asked, f)

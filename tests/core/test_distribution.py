@@ -1,4 +1,4 @@
-"""Laws: the smallest one a third party can write keeps every promise of the verbs."""
+"""Distributions: the smallest one a third party can write keeps every promise of the verbs."""
 
 import math
 
@@ -10,14 +10,14 @@ import likeness as lk
 import likeness.routes
 from likeness.core.answers import Kind, Scored, log_mean_exp, minus, plus
 from likeness.core.batch import Batch
+from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, BadData, Unsupported
-from likeness.core.law import Law
 from likeness.core.precision import exact
 from likeness.core.space import binary, label, vector
-from likeness.data.worlds import world
+from likeness.data.synthetic import world
 
 
-class Standard(Law):
+class Standard(Distribution):
     """N(0, I) in two dimensions."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Standard(Law):
         return None
 
 
-class Coins(Law):
+class Coins(Distribution):
     """Three fair coins of which the third equals the exclusive or of the others, in nine cases of ten; labelled."""
 
     def __init__(self) -> None:

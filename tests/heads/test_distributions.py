@@ -32,15 +32,21 @@ def same(a, b, **tolerance):
 
 def test_bernoulli_and_categorical_agree_with_torch():
     logits, x = normals(4, 3, 1), (uniforms(4, 3) * 2).floor()
-    same(Bernoulli(3).law(logits).log_prob(x), D.Bernoulli(logits=logits[..., 0]).log_prob(x))
+    same(
+        Bernoulli(3).distribution(logits).log_prob(x),
+        D.Bernoulli(logits=logits[..., 0]).log_prob(x),
+    )
     logits, x = normals(4, 3, 6), (uniforms(4, 3) * 6).floor()
-    same(Categorical([6, 6, 6]).law(logits).log_prob(x), D.Categorical(logits=logits).log_prob(x))
+    same(
+        Categorical([6, 6, 6]).distribution(logits).log_prob(x),
+        D.Categorical(logits=logits).log_prob(x),
+    )
 
 
 def test_poisson_agrees_with_torch_and_scipy():
     head, log_rate = Poisson(2), torch.tensor([[0.3], [6.5]], dtype=torch.float64)
     law, k = (
-        head.law(log_rate),
+        head.distribution(log_rate),
         torch.arange(0.0, 900, 7, dtype=torch.float64).unsqueeze(-1).expand(-1, 2),
     )
     same(law.log_prob(k), D.Poisson(log_rate[:, 0].exp()).log_prob(k))
@@ -56,7 +62,7 @@ def test_negative_binomial_agrees_with_scipy(mean, log_alpha):
         math.exp(-log_alpha),
         torch.tensor([[math.log(mean), log_alpha]], dtype=torch.float64),
     )
-    law, p = NegativeBinomial(1).law(params), 1 / (1 + math.exp(log_alpha) * mean)
+    law, p = NegativeBinomial(1).distribution(params), 1 / (1 + math.exp(log_alpha) * mean)
     k = torch.cat([torch.arange(0.0, 40), torch.arange(0, 12000.0, 99)]).double().unsqueeze(-1)
     n = k.numpy()
     exact = (
@@ -76,8 +82,8 @@ def test_negative_binomial_contains_poisson():
     params = torch.tensor([[2.0, -16.0]], dtype=torch.float64)
     k = torch.arange(0.0, 40, dtype=torch.float64).unsqueeze(-1)
     same(
-        NegativeBinomial(1).law(params).log_prob(k),
-        Poisson(1).law(params[:, :1]).log_prob(k),
+        NegativeBinomial(1).distribution(params).log_prob(k),
+        Poisson(1).distribution(params[:, :1]).log_prob(k),
         atol=2e-4,
         rtol=0,
     )
@@ -89,8 +95,8 @@ def test_single_precision_keeps_the_negative_binomial_near_its_limit():
     k = torch.arange(0.0, 60, dtype=torch.float64).unsqueeze(-1)
     law = NegativeBinomial(1)
     same(
-        law.law(params.float()).log_prob(k.float()).double(),
-        law.law(params).log_prob(k),
+        law.distribution(params.float()).log_prob(k.float()).double(),
+        law.distribution(params).log_prob(k),
         atol=1e-4,
         rtol=1e-5,
     )
@@ -103,7 +109,7 @@ def test_normal_mixture_agrees_with_torch():
     parts = D.Normal(head.location.unsqueeze(-1) + scale * mean, scale * log_std.exp())
     x = reals(50, seed=3)
     same(
-        head.law(params).log_prob(x),
+        head.distribution(params).log_prob(x),
         D.MixtureSameFamily(D.Categorical(logits=logits), parts).log_prob(x),
     )
 
@@ -148,7 +154,7 @@ def test_rounded_normals_far_out_are_finite_in_single_precision():
     head = NormalMixture(1, components=1, resolution=[0.25])
     params = torch.zeros(1, 2, requires_grad=True)
     x = torch.tensor([[-40.0], [0.0], [40.0]])
-    value = head.law(params).log_prob(x)
+    value = head.distribution(params).log_prob(x)
     (gradient,) = torch.autograd.grad(value.sum(), params)
     value = value.detach()
     assert bool(torch.isfinite(value).all() and torch.isfinite(gradient).all())
@@ -195,7 +201,7 @@ def test_smoothing_is_weight_on_every_category():
 
 
 def test_missing_categories_are_impossible():
-    law = Categorical([2, 4]).law(normals(2, 4))
+    law = Categorical([2, 4]).distribution(normals(2, 4))
     assert float(law.log_prob(torch.tensor([3.0, 3.0]))[0]) == -math.inf
     assert float(law.draw(torch.full((2, 1), 1 - 2**-24))[0]) == 1
 
@@ -204,23 +210,25 @@ def test_logistic_levels_below_and_above_take_the_tails():
     """One component far below the first level puts all on it."""
     head = DiscretisedLogistic([100], components=1)
     params = torch.tensor([[0.0, -50.0, -3.0]], dtype=torch.float64)
-    assert abs(float(head.law(params).log_prob(torch.zeros(1, dtype=torch.float64)))) < 1e-9
-    assert float(head.law(params).log_prob(torch.ones(1, dtype=torch.float64))) < -100
+    assert (
+        abs(float(head.distribution(params).log_prob(torch.zeros(1, dtype=torch.float64)))) < 1e-9
+    )
+    assert float(head.distribution(params).log_prob(torch.ones(1, dtype=torch.float64))) < -100
 
 
 def test_histogram_is_close_to_the_law_that_it_learned():
     """KL to N(5, 3^2) from 20,000 rows stays below 0.01 nats, and repeated values do not break it."""
     x = 5 + 3 * normals(20_000, 1)
     head, one = fitted(Histogram(1), x), torch.ones(20_000, 1, dtype=torch.float64)
-    law = head.law(head.estimate(x, one.bool(), one)[0])
+    law = head.distribution(head.estimate(x, one.bool(), one)[0])
     fresh = 5 + 3 * normals(20_000, 1, seed=1)
     truth = D.Normal(5.0, 3.0).log_prob(fresh)
     assert float((truth - law.log_prob(fresh)).mean()) < 0.01
     spiked = torch.cat([x[:100] * 0, x[:50]])
-    law = fitted(Histogram(1), spiked).law(head.start())
+    law = fitted(Histogram(1), spiked).distribution(head.start())
     assert bool(torch.isfinite(law.log_prob(spiked)).all())
     constant = fitted(Histogram(1), torch.full((10, 1), 0.1, dtype=torch.float64))
-    assert bool(torch.isfinite(constant.law(constant.start()).log_prob(spiked)).all())
+    assert bool(torch.isfinite(constant.distribution(constant.start()).log_prob(spiked)).all())
 
 
 def test_what_has_no_closed_form_says_so():
@@ -243,16 +251,16 @@ def test_starts_are_the_marginals():
     """Mean and deviation (or shares) of the first law are those of the data."""
     x = reals()
     for head in (NormalMixture(3, components=1), NormalMixture(3, components=5), Histogram(3)):
-        law = fitted(head, x).law(head.start())
+        law = fitted(head, x).distribution(head.start())
         assert float(((law.mean - x.mean(0)) / x.std(0)).abs().max()) < 0.05
     head = fitted(Categorical([3]), torch.tensor([[0.0], [1.0], [1.0]]))
-    same(head.law(head.start()).probabilities[0], [4 / 12, 7 / 12, 1 / 12])
+    same(head.distribution(head.start()).probabilities[0], [4 / 12, 7 / 12, 1 / 12])
     counts = (uniforms(500, 2) * 9).floor()
     head = fitted(NegativeBinomial(2), counts)
-    same(head.law(head.start()).mean, counts.mean(0))
+    same(head.distribution(head.start()).mean, counts.mean(0))
     levels = (uniforms(500, 1) * 40 + 100).floor()
     head = fitted(DiscretisedLogistic([256]), levels)
-    law = head.law(head.start())
+    law = head.distribution(head.start())
     k = torch.arange(256.0, dtype=torch.float64)
     variance = float((law.probabilities[0] * (k - law.mean).square()).sum())
     assert abs(float(law.mean) - float(levels.mean())) < 0.2
@@ -263,7 +271,7 @@ def test_a_spline_keeps_its_bounds_and_says_how_far_it_goes():
     """No mass beyond a bound, and 1 / (N + 1) beyond an end that is none."""
     x = torch.stack([uniforms(99).square(), -uniforms(99, seed=1).log(), normals(99)], -1)
     head = fitted(Spline(3, bins=5, bounds=[(0.0, 1.0), (0.0, None), (None, None)]), x)
-    law = head.law(head.start() + normals(3, 16))
+    law = head.distribution(head.start() + normals(3, 16))
     same(law.cdf(torch.tensor([0.0, 0.0, float(x[:, 2].min())]).double()), [0.0, 0.0, 0.01])
     same(law.cdf(x.amax(0).where(torch.tensor([False, True, True]), 1.0)), [1.0, 0.99, 0.99])
     assert bool(
@@ -284,7 +292,7 @@ def test_a_spline_starts_with_its_knots_at_quantiles_of_the_data():
     )
     head = fitted(Spline(2, bins=16), x)
     p = torch.arange(1, 16, dtype=torch.float64) / 16
-    found = head.law(head.start()).quantile(p.unsqueeze(-1).expand(-1, 2))
+    found = head.distribution(head.start()).quantile(p.unsqueeze(-1).expand(-1, 2))
     assert float((found - x.quantile(p, dim=0)).abs().max()) < 1e-2
 
 
@@ -292,7 +300,7 @@ def test_magnitudes_are_normal_laws_of_the_arcsinh():
     """Draws, mean and density against scipy's by quadrature over y; lengths over four orders keep their shape."""
     x = (2 * normals(4000, 1)).exp()
     head = fitted(Magnitude(1, components=1), x)
-    law = head.law(torch.tensor([[0.2, -1.0]], dtype=torch.float64))
+    law = head.distribution(torch.tensor([[0.2, -1.0]], dtype=torch.float64))
     centre, unit = float(head.centre), float(head.unit)
     y = stats.norm(float(head.location + 0.2 * head.scale), float(head.scale) * math.exp(-1))
     u = uniforms(500, 1, 1)
@@ -348,8 +356,8 @@ def test_weights_count_as_rows_do(make):
     assert (
         abs(
             float(
-                weighed.law(weighed.start()).quantile(middle)
-                - repeated.law(repeated.start()).quantile(middle)
+                weighed.distribution(weighed.start()).quantile(middle)
+                - repeated.distribution(repeated.start()).quantile(middle)
             )
         )
         < 0.3
@@ -365,7 +373,7 @@ def test_values_far_from_zero_and_piled_up_stay_finite_in_single_precision(make)
         [normals(300, 1), torch.full((500, 1), 0.25).double(), torch.full((400, 1), 3.0).double()]
     )
     head = fitted(make(), x.float())
-    law = head.law((head.start() + 0.1 * normals(1, head.size)).float())
+    law = head.distribution((head.start() + 0.1 * normals(1, head.size)).float())
     u = torch.linspace(0, 1, 4001).reshape(-1, 1, 1).expand(-1, 1, head.uniforms)
     draws = law.draw(u)
     grid = torch.linspace(990, 1010, 2001).unsqueeze(-1)
@@ -382,7 +390,7 @@ def test_values_far_from_zero_and_piled_up_stay_finite_in_single_precision(make)
 
 def test_the_mode_of_a_wide_law_of_magnitudes_lies_deviations_below_its_mean():
     head = Magnitude(1, components=1)
-    law = head.law(torch.tensor([[30.0, math.log(5.0)]], dtype=torch.float64))
+    law = head.distribution(torch.tensor([[30.0, math.log(5.0)]], dtype=torch.float64))
     y = torch.linspace(-20, 60, 80_001, dtype=torch.float64).unsqueeze(-1)
     best = law.log_prob(head.value(y)).max()
     assert float(law.log_prob(law.mode)) >= float(best) - 1e-6
@@ -398,7 +406,7 @@ def test_values_at_their_bounds_are_possible_in_single_precision():
         ).float()
         ends = (float(x.min()), float(x.max()))
         head = fitted(Spline(1, bins=4, bounds=[ends]), x)
-        law = head.law(head.start().float())
+        law = head.distribution(head.start().float())
         assert bool(torch.isfinite(law.log_prob(x)).all())
         assert bool(
             law.log_prob(torch.tensor([[ends[0] - 0.01], [ends[1] + 0.01]])).isneginf().all()

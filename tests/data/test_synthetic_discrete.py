@@ -6,9 +6,9 @@ import torch
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.space import Nominal, sequence, vector
-from likeness.data.worlds import world
-from likeness.data.worlds.conditions import by_label
-from likeness.data.worlds.discrete import Tree, states_of
+from likeness.data.synthetic import world
+from likeness.data.synthetic.conditions import by_label
+from likeness.data.synthetic.discrete import Tree, states_of
 
 STATES = (2, 3, 2, 4, 3)
 

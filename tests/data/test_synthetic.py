@@ -6,8 +6,8 @@ import torch
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, Unsupported
-from likeness.data.worlds import WORLDS, world
-from likeness.data.worlds.base import pick
+from likeness.data.synthetic import SYNTHETIC, world
+from likeness.data.synthetic.base import pick
 
 PLANE = (
     "ring",
@@ -68,7 +68,7 @@ def finite_difference(law, x, given=None, step=1e-5):
     )
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SYNTHETIC)
 def test_entropy_is_the_mean_of_minus_log_p(name):
     law, n = world(name), DRAWS.get(name, 100_000)
     answer = law.log_prob(law.source(n, 3).batch)
@@ -111,7 +111,7 @@ def test_a_missing_label_is_summed_out(name):
     torch.testing.assert_close(each.exp(), bayes.exp(), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n in WORLDS if world(n).space.real])
+@pytest.mark.parametrize("name", [n for n in SYNTHETIC if world(n).space.real])
 def test_score_is_the_gradient_of_log_p(name):
     law = world(name)
     batch = law.source(40, 6).batch

@@ -1,4 +1,4 @@
-"""Worlds: sources whose density, score, entropy, sampler and conditionals are known. Each is a Law."""
+"""Synthetic data: sources whose density, score, entropy, sampler and conditionals are known. Each is a Distribution."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from collections.abc import Callable
 from typing import Any
 
 from likeness.core.errors import BadConfig
-from likeness.data.worlds.base import ClassWorld, Condition, World
-from likeness.data.worlds.discrete import DISCRETE
-from likeness.data.worlds.driven import DRIVEN
-from likeness.data.worlds.gaussian import GAUSSIAN
-from likeness.data.worlds.planar import PLANAR
+from likeness.data.synthetic.base import Condition, SyntheticClasses, SyntheticDistribution
+from likeness.data.synthetic.discrete import DISCRETE
+from likeness.data.synthetic.driven import DRIVEN
+from likeness.data.synthetic.gaussian import GAUSSIAN
+from likeness.data.synthetic.planar import PLANAR
 
-WORLDS: dict[str, Callable[..., World]] = {**PLANAR, **DRIVEN, **GAUSSIAN, **DISCRETE}
+SYNTHETIC: dict[str, Callable[..., SyntheticDistribution]] = {
+    **PLANAR,
+    **DRIVEN,
+    **GAUSSIAN,
+    **DISCRETE,
+}
 
 
-def world(name: str, **options: Any) -> World:
+def world(name: str, **options: Any) -> SyntheticDistribution:
     """The world of that name, with its options (`sigma`, `n`, `given`, ...).
 
     Raises:
         BadConfig: If there is no such world or option, with the nearest name.
     """
-    make = WORLDS.get(name)
+    make = SYNTHETIC.get(name)
     if make is None:
-        raise BadConfig(f"no world {name!r}", do=_nearest(name, list(WORLDS)))
+        raise BadConfig(f"no world {name!r}", do=_nearest(name, list(SYNTHETIC)))
     known = list(inspect.signature(make).parameters)
     for option in options:
         if option not in known:
@@ -42,4 +47,4 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"choose among {', '.join(known) or 'none'}"
 
 
-__all__ = ["WORLDS", "ClassWorld", "Condition", "World", "world"]
+__all__ = ["SYNTHETIC", "Condition", "SyntheticClasses", "SyntheticDistribution", "world"]

@@ -12,8 +12,8 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
 from likeness.core.space import vector
-from likeness.data.worlds.base import HALF_LOG_2PI_E, ClassWorld, Condition, pick
-from likeness.data.worlds.conditions import condition
+from likeness.data.synthetic.base import HALF_LOG_2PI_E, Condition, SyntheticClasses, pick
+from likeness.data.synthetic.conditions import condition
 from likeness.numerics.constants import HALF_LOG_2PI
 
 NODES = 4096
@@ -22,7 +22,7 @@ ROWS = 512
 
 
 @final
-class Driven(ClassWorld):
+class Driven(SyntheticClasses):
     """t ~ N(0, scale^2), then n followers x_i ~ N(mean(t), e^{2 log_std(t)}), independent given t; x = (t, x_1..x_n).
 
     A hidden t is integrated by the trapezoid rule over 4,096 nodes, and drawn to within a node's width. With a

@@ -18,7 +18,7 @@ from likeness.numerics.tree import stacked, take
 
 
 @dataclass(frozen=True, eq=False)
-class RowLaw(ABC):
+class RowDistribution(ABC):
     """p(z | row) for each of B rows over `space`; `index` says which item each row is.
 
     Args:
@@ -71,7 +71,7 @@ class RowLaw(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Delta(RowLaw):
+class Delta(RowDistribution):
     """All mass on one point."""
 
     point: Tensor
@@ -97,7 +97,7 @@ class Delta(RowLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class Normal(RowLaw):
+class Normal(RowDistribution):
     """A diagonal Gaussian N(loc, std^2) for each row."""
 
     loc: Tensor
@@ -128,7 +128,7 @@ class Normal(RowLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class Correlated(RowLaw):
+class Correlated(RowDistribution):
     """A Gaussian N(loc, factor factor') for each row, loc (B, Q), factor lower triangular (B, Q, Q)."""
 
     loc: Tensor
@@ -160,7 +160,7 @@ class Correlated(RowLaw):
 
 
 @dataclass(frozen=True, eq=False)
-class Categorical(RowLaw):
+class Categorical(RowDistribution):
     """One of K codes for each row, given normalised log-probabilities (B, K)."""
 
     logits: Tensor
