@@ -31,9 +31,8 @@ ROUGH = (
     10,
 )  # where answers are estimates and lattices need be no better than they are
 EDGE = 6.0  # half its width, in standard deviations: what lies outside weighs 1e-8
-LIGHT = (
-    1e-8  # points that weigh less than so much of the heaviest are dropped once their sum is known
-)
+# Points that weigh less than so much of the heaviest are dropped once their sum is known
+LIGHT = 1e-8
 CODES, CODE_EDGE = 161, 6.0  # points along an axis of the codes
 LOG_2PI = math.log(2 * math.pi)
 

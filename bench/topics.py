@@ -125,9 +125,8 @@ def gensims(corpus: Corpus, topics: int, passes: int, start: dict[str, torch.Ten
     one.sync_state()
     found, clock = list[tuple[float, np.ndarray]](), time.process_time()
     for _ in range(passes):
-        one.state.numdocs = (
-            0  # else it takes each pass for new documents, and scales what it has counted up
-        )
+        # Else it takes each pass for new documents, and scales what it has counted up
+        one.state.numdocs = 0
         one.update(corpus.lists, passes=1, update_every=0, offset=1.0, decay=1e-9, eval_every=None)
         spent = time.process_time() - clock
         found.append((spent, one.state.get_lambda().copy()))

@@ -23,9 +23,8 @@ import pytest
 from likeness.core.errors import LikenessError
 
 T = TypeVar("T")
-BUSY = (
-    5.0  # seconds of the clock for each second of the processor, before an input counts as hanging
-)
+# Seconds of the clock for each second of the processor, before an input counts as hanging
+BUSY = 5.0
 FIRST = 20.0  # the first time that an input is slow it may be loading modules: it is run again
 STATUS = Path("/proc/self")  # where there is none, memory is not looked at
 GUARD = (

@@ -13,9 +13,8 @@ from likeness.bijections.base import Step
 from likeness.core.errors import BadConfig
 from likeness.numerics.rational_quadratic import rational_quadratic, rational_quadratic_inverse
 
-_HUGE = (
-    30.0  # logits beyond it would not move a knot any more; its exponential is far from overflow
-)
+# Logits beyond it would not move a knot any more; its exponential is far from overflow
+_HUGE = 30.0
 
 
 @final

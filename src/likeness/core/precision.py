@@ -54,9 +54,8 @@ def answering(name: str) -> Iterator[None]:
 def _onednn() -> Iterator[None]:
     switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = switch.fp32_precision
-    switch.fp32_precision = (
-        "bf16"  # despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
-    )
+    # Despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
+    switch.fp32_precision = "bf16"
     try:
         yield
     finally:

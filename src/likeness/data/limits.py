@@ -24,9 +24,8 @@ from likeness.core.errors import BadConfig, BadData
 SHARE = 0.25  # of the machine's memory, unless the user says more
 UNKNOWN_MACHINE = 8 * 2**30  # bytes, where the system does not say
 PIECE = 2**20  # bytes unpacked at once
-TEXT_EXPANSION = (
-    10.0  # bytes of memory for a byte of text: decoded, cut into cells, and laid out as numbers
-)
+# Bytes of memory for a byte of text: decoded, cut into cells, and laid out as numbers
+TEXT_EXPANSION = 10.0
 BYTES_PER_VALUE = 16  # beside the array that was read: one copy to look at, one to keep
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 

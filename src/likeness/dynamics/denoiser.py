@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from likeness.core.noise import Noise
 from likeness.dynamics.path import Path, expand
 
-LOG_NOISE_LIMIT = (
-    12.0  # some paths reach infinity: a net sees log(sigma / alpha) cut at these two ends
-)
+# Some paths reach infinity: a net sees log(sigma / alpha) cut at these two ends
+LOG_NOISE_LIMIT = 12.0
 
 
 Given = Any  # what a net is told besides x and t: the layers above settle it

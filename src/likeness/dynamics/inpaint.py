@@ -14,9 +14,8 @@ from likeness.dynamics.path import Path
 from likeness.numerics.gaussian import masked
 from likeness.numerics.resampling import effective_size, systematic
 
-RESAMPLE = (
-    0.5  # a row's particles are resampled where their effective number falls below this share
-)
+# A row's particles are resampled where their effective number falls below this share
+RESAMPLE = 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,8 @@ from likeness.numerics.draws import choose, open_unit, straight_through
 from likeness.numerics.stable import log1mexp
 from likeness.numerics.weighted import moments, spread, tabulate
 
-_NARROW = (
-    1e-4  # the narrowest bin in standard deviations: narrower ones would only chase repeated values
-)
+# The narrowest bin in standard deviations: narrower ones would only chase repeated values
+_NARROW = 1e-4
 _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everywhere
 
 

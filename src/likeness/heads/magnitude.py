@@ -16,9 +16,8 @@ from likeness.numerics.weighted import moments, quantiles, spread
 _LINEAR = 1e-3  # half of what stays linear about the centre: of long tails, of others; in quartiles
 _STRAIGHT = 1e3
 _LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3
-_REACH = (
-    4.0  # deviations about each component, and points among them, that the mode is searched from
-)
+# Deviations about each component, and points among them, that the mode is searched from
+_REACH = 4.0
 _POINTS = 25
 
 

@@ -18,9 +18,8 @@ from likeness.numerics.search import highest
 from likeness.numerics.weighted import moments, quantiles, spread
 
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
-_LEAST_MASS = (
-    1e-4  # smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
-)
+# Smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
+_LEAST_MASS = 1e-4
 _MARGINAL = 64  # pieces of the marginal law
 _EVEN = 48  # its even ones at most, its halvings towards each end, and rows that each has at least
 _TAIL = 7

@@ -13,9 +13,8 @@ from likeness.core.errors import BadData
 from likeness.metrics.distance import kl_to_uniform, nearest
 from likeness.metrics.intervals import Interval, percentile_interval, proportion
 
-REACH = (
-    3.0  # standard deviations from a mode's centre within which an item counts as of high quality
-)
+# Standard deviations from a mode's centre within which an item counts as of high quality
+REACH = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,8 @@ from torch.nn import functional as F
 from likeness.core.errors import BadConfig
 from likeness.nets.embed import matched
 
-_BAND_ROWS = (
-    128  # rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
-)
+# Rows of a band of a triangular product: n bands skip (1 - 1/n) / 2 of the arithmetic
+_BAND_ROWS = 128
 _BANDS = 8  # bands beyond which little is left to skip
 _BLOCK_UNITS = 32  # hidden units of a layer that a stepper brings up to date by one product
 _Band = tuple[slice, slice]  # rows, and the columns that they see

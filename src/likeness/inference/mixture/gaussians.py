@@ -17,9 +17,8 @@ from likeness.numerics.constants import LOG_2PI
 
 Covariance = Literal["full", "tied", "diagonal", "spherical"]
 
-WIDE = (
-    48  # beyond so many entries a component's own products beat one product of quadratic features
-)
+# Beyond so many entries a component's own products beat one product of quadratic features
+WIDE = 48
 BITS = 62  # entries whose pattern of holes is one whole number
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
 
