@@ -7,6 +7,7 @@ from the forward posterior q(x_(t-1) | x_t, x_0), not from q(x_(t-1) | x_0); L_0
 
 import itertools
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from likeness.core.noise import Noise
 from likeness.dynamics.denoiser import score_from_data
 from likeness.dynamics.likelihood import variational_bound
 from likeness.dynamics.path import DDPM
-from likeness.dynamics.solvers import ancestral
+from likeness.dynamics.solvers import ancestral, solve
 from likeness.metrics.distance import sliced_wasserstein
 from likeness.metrics.intervals import mean_with_stderr
 
@@ -85,8 +86,9 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     # From N(0, I) back to the ring.
     n, seen = (1_000 if quick else 4_000), {}
     chain = PATH.chain()
-    ancestral(ideal, PATH, chain, noise(n, 1).normal("x", 2), noise=noise(n, 2), data_std=SPREAD,
-                      watch=lambda i, _, at: seen.update({1000 - i: at}))  # fmt: skip
+    step, start = partial(ancestral, data_std=SPREAD), noise(n, 1).normal("x", 2)
+    solve(step, ideal, PATH, chain, start, noise=noise(n, 2),
+          watch=lambda i, _, at: seen.update({1000 - i: at}))  # fmt: skip
     data, directions = RING.sample(n, seed=5).x, noise(64, 3).normal("directions", 2)
     distance = {k: sliced_wasserstein(seen[k], data, directions) for k in SHOWN}
     assert all(distance[a] > distance[b] for a, b in itertools.pairwise(SHOWN))

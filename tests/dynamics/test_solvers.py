@@ -8,7 +8,7 @@ import torch
 from likeness.core.errors import LikenessError
 from likeness.dynamics.grid import karras_grid, log_snr_grid, uniform_grid
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching
-from likeness.dynamics.solvers import ancestral, ddim, euler, heun, multistep, runge_kutta
+from likeness.dynamics.solvers import ancestral, ddim, euler, heun, multistep, runge_kutta, solve
 from tests.dynamics.oracles import (
     PATHS,
     GaussianDistribution,
@@ -37,7 +37,7 @@ def test_error_falls_at_the_order_of_the_solver(path, solver, encode):
     for steps in (80, 160):
         grid = inner_grid(path, steps, encode=encode)
         x = path.marginal(law.sample(16), grid[0], normals(16, 3, seed=4))
-        reached = solver(law.denoiser(path), path, grid, x)
+        reached = solve(solver, law.denoiser(path), path, grid, x)
         errors.append((reached - law.flow(path, x, grid[0], grid[-1])).norm())
     assert math.log2(errors[0] / errors[1]) == pytest.approx(ORDERS[solver], abs=0.25)
 
@@ -46,7 +46,7 @@ def affine(solver, path, law, grid):
     """The solver with an ideal denoiser of a Gaussian is affine: mean and covariance of what it makes of the prior."""
     size = len(law.mean)
     points = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
-    out = solver(law.denoiser(path), path, grid, points)
+    out = solve(solver, law.denoiser(path), path, grid, points)
     matrix = out[1:] - out[0]
     return out[0], path.prior_std**2 * matrix.T @ matrix
 
@@ -98,7 +98,8 @@ def test_ancestral_steps_draw_the_law_of_their_linear_recursion(path, data_std):
     law, n, grid = GaussianDistribution.random(2), 2048, log_snr_grid(path, 20)
     mean, cov = ancestral_law(path, law, grid, data_std)
     start = path.prior_std * normals(n, 2)
-    x = ancestral(law.denoiser(path), path, grid, start, noise=noise(n), data_std=data_std)
+    step = partial(ancestral, data_std=data_std)
+    x = solve(step, law.denoiser(path), path, grid, start, noise=noise(n))
     spread = cov.diagonal().sqrt()
     assert ((x.mean(0) - mean).abs() < 4.5 * spread / n**0.5).all()
     assert ((x.T.cov() - cov).abs() < 4.5 * spread[:, None] * spread * math.sqrt(2 / n)).all()
@@ -133,7 +134,7 @@ def test_the_steps_of_the_chain_have_the_published_variances(data_std):
 
 def test_the_whole_chain_reaches_the_law():
     path, law, n = DDPM(), GaussianDistribution.random(2), 512
-    x = ancestral(law.denoiser(path), path, path.chain(), normals(n, 2), noise=noise(n))
+    x = solve(ancestral, law.denoiser(path), path, path.chain(), normals(n, 2), noise=noise(n))
     spread = law.cov.diagonal().sqrt()
     assert ((x.mean(0) - law.mean).abs() < 4.5 * spread / n**0.5 + 0.01).all()
     assert ((x.T.cov() - law.cov).abs() < 4.5 * spread[:, None] * spread * math.sqrt(2 / n)).all()
@@ -144,7 +145,9 @@ def test_ddim_with_eta_one_is_ancestral(path):
     law, start = GaussianDistribution.random(2), path.prior_std * normals(8, 2)
     grid = log_snr_grid(path, 20)
     solvers = partial(ancestral, data_std=0.0), partial(ddim, eta=1.0)
-    a, b = (solver(law.denoiser(path), path, grid, start, noise=noise(8)) for solver in solvers)
+    a, b = (
+        solve(solver, law.denoiser(path), path, grid, start, noise=noise(8)) for solver in solvers
+    )
     assert torch.allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
@@ -152,15 +155,19 @@ def test_ddim_with_eta_one_is_ancestral(path):
 def test_encoding_comes_back(solver):
     path, law = Cosine(), MixtureDistribution.uneven()
     x, grid = law.sample(32), log_snr_grid(path, 400, stop=1e-2)
-    code = solver(law.denoiser(path), path, grid.flip(0), x)
-    back = solver(law.denoiser(path), path, grid, code)
+    code = solve(solver, law.denoiser(path), path, grid.flip(0), x)
+    back = solve(solver, law.denoiser(path), path, grid, code)
     assert (back - x).abs().max() < {1: 0.1, 2: 2e-3, 4: 2e-5}[ORDERS[solver]]
 
 
 def test_codes_of_a_mixture_are_standard_normal():
     path, law, n = FlowMatching(), MixtureDistribution.uneven(), 8192
-    code = heun(
-        law.denoiser(path), path, log_snr_grid(path, 60, stop=path.t_min).flip(0), law.sample(n)
+    code = solve(
+        heun,
+        law.denoiser(path),
+        path,
+        log_snr_grid(path, 60, stop=path.t_min).flip(0),
+        law.sample(n),
     )
     assert (code.mean(0).abs() < 4.5 / n**0.5).all()
     assert (code.T.cov() - torch.eye(2)).abs().max() < 4.5 * math.sqrt(2 / n)
@@ -181,7 +188,8 @@ def test_every_step_brings_noise_closer_to_eight_gaussians_and_all_are_reached(s
     path, law, n, seen = EDM(0.002, 20.0), MixtureDistribution.ring(), 8192, []
     grid, data = karras_grid(path, 25), law.sample(n, seed=5)
     start = path.prior_std * normals(n, 2)
-    x = solver(
+    x = solve(
+        solver,
         law.denoiser(path),
         path,
         grid,
@@ -209,8 +217,8 @@ def test_every_step_brings_noise_closer_to_eight_gaussians_and_all_are_reached(s
 def test_rows_keep_their_values_in_any_batch(solver):
     path, law, rows = DDPM(), GaussianDistribution.random(2), torch.tensor([5, 0, 3])
     start, source, grid = normals(8, 2), noise(8), uniform_grid(path, 12)
-    whole = solver(law.denoiser(path), path, grid, start, noise=source)
-    part = solver(law.denoiser(path), path, grid, start[rows], noise=source[rows])
+    whole = solve(solver, law.denoiser(path), path, grid, start, noise=source)
+    part = solve(solver, law.denoiser(path), path, grid, start[rows], noise=source[rows])
     assert torch.allclose(part, whole[rows], rtol=1e-12, atol=1e-12)
 
 
@@ -226,8 +234,8 @@ def test_events_of_any_rank_and_float32(solver):
         assert t.shape == (4,)
         return shaped(x.double(), t.double()).float()
 
-    flat = solver(law.denoiser(path), path, grid, start.double(), noise=noise(4))
-    image = solver(single, path, grid, start.view(4, 1, 2, 3), noise=noise(4))
+    flat = solve(solver, law.denoiser(path), path, grid, start.double(), noise=noise(4))
+    image = solve(solver, single, path, grid, start.view(4, 1, 2, 3), noise=noise(4))
     assert image.dtype == torch.float32
     assert image.shape == (4, 1, 2, 3)
     same = solver is not ancestral  # its noise is keyed by shape
@@ -243,7 +251,7 @@ def test_a_denoiser_that_draws_is_given_fresh_noise_every_time(solver):
         return 0 * x
 
     path = DDPM()
-    solver(denoise, path, uniform_grid(path, 4), normals(2, 1), noise=noise(2))
+    solve(solver, denoise, path, uniform_grid(path, 4), normals(2, 1), noise=noise(2))
     drawn = torch.stack(seen).flatten()
     assert len(drawn.unique()) == len(drawn) == 6 * len(seen)
 
@@ -252,4 +260,4 @@ def test_a_denoiser_that_draws_is_given_fresh_noise_every_time(solver):
 def test_steps_that_draw_ask_for_noise(solver):
     path, law = DDPM(), GaussianDistribution.random(2)
     with pytest.raises(LikenessError, match="noise"):
-        solver(law.denoiser(path), path, uniform_grid(path, 4), normals(2, 2))
+        solve(solver, law.denoiser(path), path, uniform_grid(path, 4), normals(2, 2))

@@ -33,7 +33,3 @@ class BadConfig(LikenessError):
 
 class BadStore(LikenessError):
     """A saved model or checkpoint that is truncated, tampered with, or of another version."""
-
-
-class Interrupted(LikenessError):
-    """Work that was stopped on request; what was learned is saved."""

@@ -36,7 +36,7 @@ GRIDS = {
     "log_snr": grids.log_snr_grid,
     "uniform": grids.uniform_grid,
 }
-SOLVERS: dict[str, Callable[..., Tensor]] = {
+STEPS: dict[str, Callable[..., Tensor]] = {
     "heun": solvers.heun,
     "multistep": solvers.multistep,
     "euler": solvers.euler,
@@ -104,14 +104,13 @@ class Noised(Process):
     def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
         """From N(0, prior_std^2) to data, by the solver that Settings name."""
         grid = GRIDS[settings.grid](self.path, settings.steps or self.steps)
-        solve = SOLVERS[settings.solver]
+        step = STEPS[settings.solver]
         if settings.solver == "ddim":
-            solve = partial(solve, eta=settings.eta)
+            step = partial(step, eta=settings.eta)
         seen = None if watch is None else lambda _i, _t, x: watch(x)
         start = self.path.prior_std * noise.normal("x", *self.shape)
-        return solve(
-            self.guided(told, settings), self.path, grid, start, told, noise=noise, watch=seen
-        )
+        denoiser = self.guided(told, settings)
+        return solvers.solve(step, denoiser, self.path, grid, start, told, noise=noise, watch=seen)
 
     def evaluations(self, settings: Any) -> int:
         """One a step; two for Heun's method, but for the last step."""
@@ -178,17 +177,12 @@ class Noised(Process):
         """Data to noise of standard deviation 1 along the ODE, or back, by as many steps as log p takes."""
         grid = likelihood.likelihood_grid(self.path, self.steps)
         first = self.path.alpha(grid[0])
+        prior_std = self.path.prior_std
+        step = solvers.runge_kutta
         if back:
-            return (
-                solvers.runge_kutta(
-                    self.denoiser, self.path, grid.flip(0), self.path.prior_std * x, told
-                )
-                / first
-            )
-        return (
-            solvers.runge_kutta(self.denoiser, self.path, grid, first * x, told)
-            / self.path.prior_std
-        )
+            ends = solvers.solve(step, self.denoiser, self.path, grid.flip(0), prior_std * x, told)
+            return ends / first
+        return solvers.solve(step, self.denoiser, self.path, grid, first * x, told) / prior_std
 
     # ---- completion ------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,14 @@
-"""From noise to data and back: functions of (denoiser, path, grid, x, context), each one published method.
+"""From noise to data and back: one walk along a grid of times, and six published ways of taking a step.
 
 The grid is a tensor of times and the caller's own: decreasing it leads to data, increasing it (from a time with noise)
-encodes data by the same ODE. `watch(i, t, x)` is called with the start, i = 0, and after every step.
+encodes data by the same ODE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,214 +21,205 @@ from likeness.dynamics.path import Path
 Watch = Callable[[int, Tensor, Tensor], None]
 
 
-class Solver(Protocol):
-    """A function from x (B, *E) at grid[0] to x at grid[-1]."""
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What the denoiser held x_0 to be at a time.
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        path: Path,
-        grid: Tensor,
-        x: Tensor,
-        context: Given = None,
-        *,
-        noise: Noise | None = None,
-        watch: Watch | None = None,
-    ) -> Tensor:
-        """Return x at the last time of the grid."""
+    Args:
+        t: The time, a float64 number.
+        x_hat: E[x_0 | x_t], (B, *E).
+    """
+
+    t: Tensor
+    x_hat: Tensor
 
 
-def _steps(grid: Tensor, x: Tensor, watch: Watch | None) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The number, the time and the next time of each step, in float64 and on the CPU: see `path`."""
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where a walk stands before a step.
+
+    Args:
+        x: x_t, (B, *E).
+        now: The denoiser's estimate at t.
+        before: The estimate of the step before, None at the first.
+        denoiser: What sees x_0 in x_t.
+        path: How data turn into noise.
+        context: What the denoiser is told besides.
+        noise: What steps draw from, or None.
+        use: The name of the step's randomness.
+    """
+
+    x: Tensor
+    now: Estimate
+    before: Estimate | None
+    denoiser: Denoiser
+    path: Path
+    context: Given
+    noise: Noise | None
+    use: str
+
+    @property
+    def t(self) -> Tensor:
+        """The time before the step."""
+        return self.now.t
+
+    @property
+    def x_hat(self) -> Tensor:
+        """The data that are seen in x."""
+        return self.now.x_hat
+
+    @property
+    def velocity(self) -> Tensor:
+        """dx/dt of the probability-flow ODE at t, (B, *E)."""
+        return self.path.velocity(self.x, self.x_hat, self.t)
+
+    def velocity_at(self, x: Tensor, t: Tensor, stage: str) -> Tensor:
+        """dx/dt at another point and time of the same step, (B, *E): one more evaluation."""
+        x_hat = _denoised(self.denoiser, x, t, self.context, self.noise, f"{self.use}-{stage}")
+        return self.path.velocity(x, x_hat, t)
+
+    def normal(self) -> Tensor:
+        """Standard normal numbers like x.
+
+        Raises:
+            BadConfig: If the walk was given no noise.
+        """
+        if self.noise is None:
+            raise BadConfig(
+                "this solver draws at every step and was given no noise", do="hand it `noise`"
+            )
+        return self.noise.normal(self.use, *self.x.shape[1:]).to(self.x)
+
+
+Step = Callable[[Point, Tensor], Tensor]
+"""x at the next time s of the grid, from where the walk stands."""
+
+
+def solve(
+    step: Step,
+    denoiser: Denoiser,
+    path: Path,
+    grid: Tensor,
+    x: Tensor,
+    context: Given = None,
+    *,
+    noise: Noise | None = None,
+    watch: Watch | None = None,
+) -> Tensor:
+    """X (B, *E) at the last time of the grid, by one step between each two neighbours.
+
+    Args:
+        step: A method: `heun`, `multistep`, `euler`, `ddim`, `ancestral` or `runge_kutta`.
+        denoiser: What sees x_0 in x_t.
+        path: How data turn into noise.
+        grid: Times, in float64 and on the CPU within: see `path`.
+        x: x at the first of them.
+        context: What the denoiser is told besides.
+        noise: What steps draw from, for methods and denoisers that draw.
+        watch: Called with (i, t, x) at the start, i = 0, and after every step.
+    """
     times = grid.detach().double().cpu().unbind()
+    before: Estimate | None = None
     if watch:
         watch(0, times[0], x)
-    yield from ((i, t, s) for i, (t, s) in enumerate(pairwise(times)))
+    for i, (t, s) in enumerate(pairwise(times)):
+        use = f"step-{i}"
+        now = Estimate(t, _denoised(denoiser, x, t, context, noise, use))
+        x = step(Point(x, now, before, denoiser, path, context, noise, use), s)
+        before = now
+        if watch:
+            watch(i + 1, s, x)
+    return x
 
 
-def _denoise(
+def _denoised(
     denoiser: Denoiser, x: Tensor, t: Tensor, context: Given, noise: Noise | None, use: str
 ) -> Tensor:
     return denoiser(x, t.to(x).expand(len(x)), context, noise.within(use) if noise else None)
 
 
-def _normal(noise: Noise | None, use: str, x: Tensor) -> Tensor:
-    if noise is None:
-        raise BadConfig(
-            "this solver draws at every step and was given no noise", do="hand it `noise`"
-        )
-    return noise.normal(use, *x.shape[1:]).to(x)
+# ---- methods -----------------------------------------------------------------------------------
 
 
-def ancestral(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-    data_std: float = 1.0,
-) -> Tensor:
-    """Draw x_s from N(mean of q(x_s | x_t, x_0 = x_hat), reverse_std^2) at every step; a last step to 0 returns x_hat.
+def ancestral(point: Point, s: Tensor, *, data_std: float = 1.0) -> Tensor:
+    """Draw x_s from N(mean of q(x_s | x_t, x_0 = x_hat), reverse_std^2); a step to 0 returns x_hat.
 
     Ho et al. 2020, arXiv:2006.11239, algorithm 2. With `data_std` 0 the variance is that of q(x_s | x_t, x_0) itself,
     which suits few steps; `variational_bound` speaks of the law drawn with the same `data_std`. See `Path.reverse_std`.
     """
-    for i, t, s in _steps(grid, x, watch):
-        x, _ = path.posterior(x, _denoise(denoiser, x, t, context, noise, f"step-{i}"), s, t)
-        if s > 0:
-            x = x + path.reverse_std(s, t, data_std) * _normal(noise, f"step-{i}", x)
-        if watch:
-            watch(i + 1, s, x)
-    return x
+    mean, _ = point.path.posterior(point.x, point.x_hat, s, point.t)
+    if s == 0:
+        return mean
+    return mean + point.path.reverse_std(s, point.t, data_std) * point.normal()
 
 
-def ddim(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-    eta: float = 0.0,
-) -> Tensor:
+def ddim(point: Point, s: Tensor, *, eta: float = 0.0) -> Tensor:
     """x_s = alpha_s x_hat + sqrt(sigma_s^2 - std^2) eps_hat + std z, std = eta times that of the posterior.
 
     Eta 0 is an integrator of the ODE of order 1, eta 1 is `ancestral` with data_std 0.
     Song et al. 2021, arXiv:2010.02502, eq. 12 and 16.
     """
-    for i, t, s in _steps(grid, x, watch):
-        x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        if eta:
-            std = eta * path.posterior_std(s, t)
-        else:
-            std = torch.zeros_like(s)
-        kept = torch.sqrt(path.sigma(s).square() - std.square())
-        x = path.alpha(s) * x_hat + kept * eps_from_data(path, x, x_hat, t)
-        if std > 0:
-            x = x + std * _normal(noise, f"step-{i}", x)
-        if watch:
-            watch(i + 1, s, x)
-    return x
+    path = point.path
+    std = eta * path.posterior_std(s, point.t) if eta else torch.zeros_like(s)
+    kept = torch.sqrt(path.sigma(s).square() - std.square())
+    eps_hat = eps_from_data(path, point.x, point.x_hat, point.t)
+    mean = path.alpha(s) * point.x_hat + kept * eps_hat
+    if std == 0:
+        return mean
+    return mean + std * point.normal()
 
 
-def euler(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-) -> Tensor:
-    """x_s = x_t + (s - t) velocity, order 1; a last step to t = 0 returns x_hat, as Euler's does on straight paths."""
-    for i, t, s in _steps(grid, x, watch):
-        x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        if s > 0:
-            x = x + (s - t) * path.velocity(x, x_hat, t)
-        else:
-            x = x_hat
-        if watch:
-            watch(i + 1, s, x)
-    return x
+def euler(point: Point, s: Tensor) -> Tensor:
+    """x_s = x_t + (s - t) velocity, order 1; a step to t = 0 returns x_hat, as Euler's does on straight paths."""
+    if s == 0:
+        return point.x_hat
+    return point.x + (s - point.t) * point.velocity
 
 
-def heun(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-) -> Tensor:
-    """Euler's step, then the mean of the velocities at its two ends, order 2; a last step to t = 0 returns x_hat.
+def heun(point: Point, s: Tensor) -> Tensor:
+    """Euler's step, then the mean of the velocities at its two ends, order 2; a step to t = 0 returns x_hat.
 
     Karras et al. 2022, arXiv:2206.00364, algorithm 1.
     """
-    for i, t, s in _steps(grid, x, watch):
-        x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        if s > 0:
-            first = path.velocity(x, x_hat, t)
-            guess = x + (s - t) * first
-            second = path.velocity(
-                guess, _denoise(denoiser, guess, s, context, noise, f"step-{i}-again"), s
-            )
-            x = x + (s - t) * (first + second) / 2
-        else:
-            x = x_hat
-        if watch:
-            watch(i + 1, s, x)
-    return x
+    if s == 0:
+        return point.x_hat
+    h = s - point.t
+    first = point.velocity
+    second = point.velocity_at(point.x + h * first, s, "again")
+    return point.x + h * (first + second) / 2
 
 
-def runge_kutta(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-) -> Tensor:
-    """The classical method of order 4, four evaluations a step; a last step to t = 0 returns x_hat (Kutta 1901)."""
-    for i, t, s in _steps(grid, x, watch):
-        h = s - t
-        middle = (t + s) / 2
-
-        def velocity(y: Tensor, u: Tensor, stage: int, step: int = i) -> Tensor:
-            return path.velocity(
-                y, _denoise(denoiser, y, u, context, noise, f"step-{step}-{stage}"), u
-            )
-
-        if s > 0:
-            v_1 = velocity(x, t, 1)
-            v_2 = velocity(x + h / 2 * v_1, middle, 2)
-            v_3 = velocity(x + h / 2 * v_2, middle, 3)
-            x = x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + velocity(x + h * v_3, s, 4))
-        else:
-            x = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        if watch:
-            watch(i + 1, s, x)
-    return x
+def runge_kutta(point: Point, s: Tensor) -> Tensor:
+    """The classical method of order 4, four evaluations a step; a step to t = 0 returns x_hat (Kutta 1901)."""
+    if s == 0:
+        return point.x_hat
+    x = point.x
+    h = s - point.t
+    middle = (point.t + s) / 2
+    v_1 = point.velocity
+    v_2 = point.velocity_at(x + h / 2 * v_1, middle, "2")
+    v_3 = point.velocity_at(x + h / 2 * v_2, middle, "3")
+    v_4 = point.velocity_at(x + h * v_3, s, "4")
+    return x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4)
 
 
-def multistep(
-    denoiser: Denoiser,
-    path: Path,
-    grid: Tensor,
-    x: Tensor,
-    context: Given = None,
-    *,
-    noise: Noise | None = None,
-    watch: Watch | None = None,
-) -> Tensor:
+def multistep(point: Point, s: Tensor) -> Tensor:
     """x_s = sigma_s / sigma_t x_t + (alpha_s - alpha_t sigma_s / sigma_t) D, order 2 for one evaluation a step.
 
     D extrapolates x_hat from this step and the last in log-SNR; the first step, and one to t = 0, are of order 1.
     DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2.
     """
-    last_hat = x
-    last_width = torch.zeros(())
-    for i, t, s in _steps(grid, x, watch):
-        x_hat = _denoise(denoiser, x, t, context, noise, f"step-{i}")
-        width = path.log_snr(s) - path.log_snr(t)
-        extrapolate = i > 0 and bool(width.isfinite())
-        if extrapolate:
-            ahead = x_hat + width / (2 * last_width) * (x_hat - last_hat)
-        else:
-            ahead = x_hat
-        kept = path.sigma(s) / path.sigma(t)
-        x = kept * x + (path.alpha(s) - path.alpha(t) * kept) * ahead
-        last_hat = x_hat
-        last_width = width
-        if watch:
-            watch(i + 1, s, x)
-    return x
+    path = point.path
+    t = point.t
+    kept = path.sigma(s) / path.sigma(t)
+    return kept * point.x + (path.alpha(s) - path.alpha(t) * kept) * _extrapolated(point, s)
+
+
+def _extrapolated(point: Point, s: Tensor) -> Tensor:
+    """x_hat half way to s, on the line through the last two estimates in log-SNR, (B, *E)."""
+    path = point.path
+    width = path.log_snr(s) - path.log_snr(point.t)
+    if point.before is None or not bool(width.isfinite()):
+        return point.x_hat
+    last_width = path.log_snr(point.t) - path.log_snr(point.before.t)
+    return point.x_hat + width / (2 * last_width) * (point.x_hat - point.before.x_hat)

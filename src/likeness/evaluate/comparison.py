@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ Progress = bool | Callable[[str], None] | None
 POINTS = 200  # of a training curve
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Row:
     """One line of a comparison.
 
@@ -56,11 +56,11 @@ class Row:
         title: A few words.
         family: The family's name, or None.
         options: The family's options.
+        cells: A Cell for each column.
         failure: Why there are no numbers, or "".
         kind: What kind of number its log p is, or None where it has none.
         measure: What its log p is taken against.
         how: How its log p is computed.
-        cells: A Cell for each column.
         copies: Whether the audit found training items among its draws; None where it could not be asked.
         worst: The closest pairs of drawn and training items, of the first seed.
         answers: Verb -> the routes that answer it, or the reason why none does.
@@ -74,17 +74,17 @@ class Row:
     title: str
     family: str | None
     options: dict[str, Any]
-    failure: str
-    kind: Kind | None
-    measure: str
-    how: str
     cells: dict[str, Cell]
-    copies: bool | None
-    worst: tuple[dict[str, Any], ...]
-    answers: dict[str, str]
-    curves: tuple[dict[str, Any], ...]
-    criterion: str
-    log_prob: Tensor | None
+    failure: str = ""
+    kind: Kind | None = None
+    measure: str = ""
+    how: str = ""
+    copies: bool | None = None
+    worst: tuple[dict[str, Any], ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)
+    curves: tuple[dict[str, Any], ...] = ()
+    criterion: str = ""
+    log_prob: Tensor | None = None
 
     def facts(self) -> dict[str, Any]:
         """For JSON: everything but the tensors."""
@@ -358,22 +358,21 @@ class Race:
             else audited.cells
         )
         return Row(
-            entrant.name,
-            entrant.role,
-            entrant.title,
-            entrant.family,
-            entrant.options,
-            "",
-            None if whole is None else whole.kind,
-            "" if whole is None else whole.measure,
-            how,
-            cells,
-            copies,
-            worst,
-            scores[0].answers,
-            tuple(r.curve for r in runs if r.curve is not None),
-            runs[0].criterion,
-            None if whole is None else stacked([p.value for p in known]),
+            name=entrant.name,
+            role=entrant.role,
+            title=entrant.title,
+            family=entrant.family,
+            options=entrant.options,
+            cells=cells,
+            kind=None if whole is None else whole.kind,
+            measure="" if whole is None else whole.measure,
+            how=how,
+            copies=copies,
+            worst=worst,
+            answers=scores[0].answers,
+            curves=tuple(r.curve for r in runs if r.curve is not None),
+            criterion=runs[0].criterion,
+            log_prob=None if whole is None else stacked([p.value for p in known]),
         )
 
 
@@ -383,22 +382,13 @@ _AUDITED = tuple(c.key for c in COLUMNS if c.group == "audit")
 def _failed(entrant: Entrant, failure: str) -> Row:
     cells = {c.key: absent(failure) for c in COLUMNS}
     return Row(
-        entrant.name,
-        entrant.role,
-        entrant.title,
-        entrant.family,
-        entrant.options,
-        failure,
-        None,
-        "",
-        "",
-        cells,
-        None,
-        (),
-        {},
-        (),
-        "",
-        None,
+        name=entrant.name,
+        role=entrant.role,
+        title=entrant.title,
+        family=entrant.family,
+        options=entrant.options,
+        cells=cells,
+        failure=failure,
     )
 
 
