@@ -30,7 +30,7 @@ Distribution = tuple[Tensor, Tensor]  # mean (Q,) and covariance (Q, Q)
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """Log p(y, z | x) of weights z, a standard normal before y (ROWS,) was seen beside x (ROWS, Q)."""
+    """log p(y, z | x) of weights z, a standard normal before y (ROWS,) was seen beside x (ROWS, Q)."""
 
     x: Tensor
     y: Tensor
@@ -47,12 +47,12 @@ class Regression:
         return cls(x, (torch.rand(ROWS, generator=g).double() < (x @ w).sigmoid()).double())
 
     def seen(self, z: Tensor) -> Tensor:
-        """Log p(y | z, x), (B,)."""
+        """log p(y | z, x), (B,)."""
         logit = z @ self.x.T
         return (self.y * logit - torch.nn.functional.softplus(logit)).sum(-1)
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Log p(y, z | x), (B,)."""
+        """log p(y, z | x), (B,)."""
         return self.seen(z) + Normal(z.new_zeros(()), 1.0).log_prob(z).sum(-1)
 
 

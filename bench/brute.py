@@ -57,7 +57,7 @@ class Normals:
         return self._each(x, at).logsumexp(-1)
 
     def _each(self, x: Tensor, at: Sequence[int]) -> Tensor:
-        """Log w_k + log N_k, (N, K)."""
+        """log w_k + log N_k, (N, K)."""
         if not at:
             return self.log_w.expand(len(x), -1)
         at = list(at)
@@ -230,7 +230,7 @@ class Codes(Brute):
         self.draws = draws
 
     def _each(self, x: Tensor, at: Sequence[int]) -> Tensor:
-        """Log w_z + log p(x_at | z), (N, Z)."""
+        """log w_z + log p(x_at | z), (N, Z)."""
         at = list(at)
         u = (x[:, None, at] - self.mean[:, at]) / self.std[:, at]
         return self.log_w + (-0.5 * u.square() - self.std[:, at].log() - 0.5 * LOG_2PI).sum(-1)
@@ -265,7 +265,7 @@ def decoded(law: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def own(law: Distribution, given: float | None = None, effort: int | None = None) -> Joint:
-    """Log p of whole rows as the law says it."""
+    """log p of whole rows as the law says it."""
 
     def joint(x: Tensor) -> tuple[Tensor, Tensor | None]:
         told = None if given is None else torch.full((len(x), 1), given, dtype=x.dtype)

@@ -70,7 +70,7 @@ def symbols(order: int, n: int = 20_000) -> Case:
 
 
 def densities(order: int, n: int = 500) -> Case:
-    """Log p of rows; theirs goes row by row."""
+    """log p of rows; theirs goes row by row."""
     x = codes(20_000)
     mine, theirs = chain(x, order), MarkovChain(k=order).fit(torch.from_numpy(x[..., None]))
     few, told = x[:n].astype(float), torch.from_numpy(x[:n, :, None])
@@ -181,7 +181,7 @@ def em(steps: int, q: int, c: int) -> Case:
 
 
 def likelihood(n: int, steps: int, q: int, c: int, peer: str) -> Case:
-    """Log p of each series."""
+    """log p of each series."""
     x, begin = paths(n, steps, q, c), system(q, c)
 
     def statsmodels() -> np.ndarray:

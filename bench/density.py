@@ -71,7 +71,7 @@ def measure(family: str, name: str, options: dict[str, Any], args: argparse.Name
 
 
 def traces(model: Model, x: Batch, probes: int) -> str:
-    """Log p by the ODE with its trace probed, beside the exact one."""
+    """log p by the ODE with its trace probed, beside the exact one."""
     exact = model.log_prob(
         x, given=x.given, seed=0, settings={"likelihood": "ode", "exact_trace": model.space.dims}
     )

@@ -217,7 +217,7 @@ def truth_case(name: str, *, rows: int = 2, draws: int = 2000) -> Case:
 
 
 def closed_form(case: Case, closed: Normals) -> Row:
-    """Log p of every subset of a world against its closed form, which no lattice is needed for."""
+    """log p of every subset of a world against its closed form, which no lattice is needed for."""
     row = Row("log_prob, closed form")
     for known in case.subsets[1:]:
         found: Any = query(case.law, "log_prob", evidence=case.told(known))

@@ -92,7 +92,7 @@ def learn(n: int, d: int, peer: str) -> Case:
 
 
 def densities(n: int, d: int) -> Case:
-    """Log p of rows; theirs goes row by row."""
+    """log p of rows; theirs goes row by row."""
     x = rows(100_000, d)
     mine, theirs = ours(x), pomegranate(x)
     few, told = x[:n].astype(float), torch.from_numpy(x[:n])

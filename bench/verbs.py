@@ -112,13 +112,13 @@ class Case:
         return {self.names[i]: x[:, i].tolist() for i in sorted(known)}
 
     def truths(self, known: frozenset[int]) -> tuple[Tensor, Tensor]:
-        """Log p of what is known of each row, and how well brute force knows it."""
+        """log p of what is known of each row, and how well brute force knows it."""
         found = [self.brute(x, known) for x in self.rows]
         return tensor([f.log_p for f in found]), tensor([f.error for f in found])
 
 
 def marginals(case: Case) -> Row:
-    """Log p of every subset; of none, which is log 1, the verb itself is asked."""
+    """log p of every subset; of none, which is log 1, the verb itself is asked."""
     row = Row("log_prob")
     for known in case.subsets:
         truth, error = case.truths(known)
@@ -135,7 +135,7 @@ def marginals(case: Case) -> Row:
 
 
 def ratios(case: Case) -> Row:
-    """Log p of the rest given every subset."""
+    """log p of the rest given every subset."""
     row = Row("log_prob of the rest, given")
     whole, more = case.truths(frozenset(range(D)))
     for known in case.subsets[:-1]:

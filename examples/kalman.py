@@ -31,7 +31,7 @@ def drawn(rows: int, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dense(model, x: np.ndarray) -> torch.Tensor:
-    """Log p of series (rows, steps, 2) by the joint Gaussian of all their numbers, built and inverted whole."""
+    """log p of series (rows, steps, 2) by the joint Gaussian of all their numbers, built and inverted whole."""
     s, steps = model.fitted, x.shape[1]
     means, covs = [s.first_mean], [s.first_cov]
     for _ in range(steps - 1):

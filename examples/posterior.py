@@ -31,7 +31,7 @@ SPACE = vector(
 
 
 def schools(z: torch.Tensor, *, centred: bool) -> torch.Tensor:
-    """Log p of mean, spread, effects (or effects less the mean, over the spread) and what was seen, (B,)."""
+    """log p of mean, spread, effects (or effects less the mean, over the spread) and what was seen, (B,)."""
     mean, spread, rest = z[:, :1], z[:, 1:2], z[:, 2:]
     effect = rest if centred else mean + spread * rest
     law = Normal(mean, spread) if centred else Normal(ZERO, ZERO + 1)

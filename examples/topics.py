@@ -35,7 +35,7 @@ def drawn(rows: int, words: int, seed: int) -> list[str]:
 
 
 def summed(model: Any, text: str) -> float:
-    """Log p of words, in which every topic of every word is summed over: exact, and dear."""
+    """log p of words, in which every topic of every word is summed over: exact, and dear."""
     beta, alpha, k = model.table, model.alpha, len(model.alpha)
     words = [int(np.flatnonzero(letter == WORDS)[0]) for letter in text]
     z = torch.tensor(list(itertools.product(range(k), repeat=len(words))))

@@ -375,7 +375,7 @@ def _of_column(asked: Asked, position: int) -> Posterior:
 
 
 def _with_states(asked: Asked, at: Tensor, codes: Tensor) -> LogProb:
-    """Log p of the rows with the column in the first of these states, then in the second, and so on, (S * B,)."""
+    """log p of the rows with the column in the first of these states, then in the second, and so on, (S * B,)."""
     n = len(codes)
     batch = asked.batch.repeat(n)
     given = None if asked.given is None else asked.given.repeat(n)

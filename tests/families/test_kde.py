@@ -41,7 +41,7 @@ def draws(n: int = 300, d: int = 3, seed: int = 0) -> np.ndarray:
 
 
 def slow(model, rows: np.ndarray, columns: list[int]) -> np.ndarray:
-    """Log p of some columns by a loop over centres, in data units."""
+    """log p of some columns by a loop over centres, in data units."""
     scale, shift = (
         t.double().numpy() for t in (model.preprocessor.scale, model.preprocessor.shift)
     )

@@ -40,7 +40,7 @@ def run_of(items, space=None, **options) -> Run:
 
 
 def by_hand(model, word: tuple[int, ...]) -> float:
-    """Log p of a word, code by code, and of its end."""
+    """log p of a word, code by code, and of its end."""
     table, past, total = model.log_p, [0] * model.config.order, 0.0
     for code in word:
         window = 0

@@ -75,7 +75,7 @@ def outside(model):
 
 
 def truth(model, x, columns):
-    """Log p of some columns by scipy."""
+    """log p of some columns by scipy."""
     w, m, c = (t.numpy() for t in outside(model))
     at = np.ix_(columns, columns)
     return np.log(sum(wk * multivariate_normal(mk[columns], ck[at]).pdf(x[:, columns])

@@ -38,7 +38,7 @@ def random_law(k: int = 3, v: int = 5, seed: int = 0, **options):
 
 
 def by_assignments(model, words: list[int]) -> float:
-    """Log p(words) = log sum_z p(words | z) p(z), p(z) Dirichlet-multinomial: exact."""
+    """log p(words) = log sum_z p(words | z) p(z), p(z) Dirichlet-multinomial: exact."""
     beta, alpha, k = model.table.T, model.alpha, len(model.alpha)
     total = -math.inf
     for z in itertools.product(range(k), repeat=len(words)):

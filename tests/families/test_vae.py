@@ -48,7 +48,7 @@ def knowing(truth, *, scale: float = 1.0) -> VAE:
 
 
 def one_number() -> LinearGaussian:
-    """Z ~ N(0, 1), x | z ~ N(z, 0.25)."""
+    """z ~ N(0, 1), x | z ~ N(z, 0.25)."""
     return LinearGaussian(torch.ones(1, 1, dtype=torch.float64), 0.5)
 
 
@@ -72,7 +72,7 @@ def test_the_bound_is_log_p_where_the_encoder_is_the_posterior() -> None:
 
 
 def test_numbers_of_the_lecture() -> None:
-    """X = 1.3: log p = -1.70651, the bound at q = N(1, 0.3) is -1.75778, and 500 draws nearly close the gap."""
+    """x = 1.3: log p = -1.70651, the bound at q = N(1, 0.3) is -1.75778, and 500 draws nearly close the gap."""
     truth, x = one_number(), torch.tensor([[1.3]], dtype=torch.float64)
     model = knowing(truth)
     model.codec.encoder.last.linear.weight.data.zero_()

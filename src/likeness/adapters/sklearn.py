@@ -135,7 +135,7 @@ class Density(DensityMixin, _Estimator):
         return self._learn(self._seen(x, reset=True), sample_weight)
 
     def score_samples(self, x: Any) -> Array:
-        """Log p of each row, (n,)."""
+        """log p of each row, (n,)."""
         return self._log_prob(x)
 
     def score(self, x: Any, y: Any = None) -> float:
@@ -235,7 +235,7 @@ class Classifier(ClassifierMixin, _Estimator):
         return self._learn(found, sample_weight, codes, len(self.classes_))
 
     def predict_log_proba(self, x: Any) -> Array:
-        """Log p(y | x), (n, k)."""
+        """log p(y | x), (n, k)."""
         rows = self._rows(x)
         posterior = self.model_.classify(rows, prior=self.priors, seed=self.seed)
         return np.asarray(posterior.logits, dtype=np.float64)
@@ -328,11 +328,11 @@ class Anomalies(OutlierMixin, _Estimator):
         return self
 
     def score_samples(self, x: Any) -> Array:
-        """Log p of each row, (n,): lower is stranger."""
+        """log p of each row, (n,): lower is stranger."""
         return self._log_prob(x)
 
     def decision_function(self, x: Any) -> Array:
-        """Log p above the level, (n,): negative for strange rows."""
+        """log p above the level, (n,): negative for strange rows."""
         return self.score_samples(x) - self.offset_
 
     def predict(self, x: Any) -> Array:

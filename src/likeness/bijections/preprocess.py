@@ -229,11 +229,11 @@ class Step:
         self.variable = variable
 
     def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Y and its share of log p."""
+        """y and its share of log p."""
         raise NotImplementedError
 
     def inverse(self, y: Tensor) -> Tensor:
-        """X again."""
+        """x again."""
         raise NotImplementedError
 
 
@@ -457,7 +457,7 @@ class GaussianFiller(Filler):
         return self.mean + self.cov.sqrt() * eps
 
     def _log_q(self, x: Tensor, known: Tensor, holes: Tensor) -> Tensor:
-        """Log q(holes | known) = log q(known and holes) - log q(known)."""
+        """log q(holes | known) = log q(known and holes) - log q(known)."""
         if not self.full:
             u = (x - self.mean).square() / self.cov
             return (-0.5 * (u + self.cov.log() + LOG_2PI) * holes).sum(-1)

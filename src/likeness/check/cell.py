@@ -102,7 +102,7 @@ class Cell:
         return {"particles": 32, **options}
 
     def held(self, n: int) -> Batch:
-        """N rows that the law has not seen, with holes where the world makes them."""
+        """n rows that the law has not seen, with holes where the world makes them."""
         return self.world.source(n, self.seed, first=FIRST_HELD).batch
 
     def full(self, n: int) -> Batch:
@@ -110,13 +110,13 @@ class Cell:
         return _without_holes(self.world).source(n, self.seed, first=FIRST_HELD).batch
 
     def drawn(self, n: int, *, first: int = 0) -> Batch:
-        """N rows drawn from the law, under the conditions of held-out rows where something is given."""
+        """n rows drawn from the law, under the conditions of held-out rows where something is given."""
         if not self.given:
             return self.law.sample(n, seed=self.seed, first=first).batch
         return self.law.sample(1, given=self.full(n).given, seed=self.seed, first=first).batch
 
     def log_p(self, batch: Batch, *, effort: int | None = None, seed: int | None = None) -> Tensor:
-        """Log p of rows, (B,)."""
+        """log p of rows, (B,)."""
         asked = self.seed if seed is None else seed
         return self.law.log_prob(batch, seed=asked, effort=effort or self.effort).value
 

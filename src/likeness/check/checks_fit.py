@@ -42,7 +42,7 @@ def goodness(cell: Cell) -> Result:
 
 
 def _draw(cell: Cell, n: int, given: Batch | None, length: int | None) -> Tensor:
-    """N items under one condition, (n, *E)."""
+    """n items under one condition, (n, *E)."""
     settings = None if length is None else {"length": length}
     draws = cell.law.sample(n, given=given, seed=cell.seed, settings=settings)
     if given is None:

@@ -39,7 +39,7 @@ def hiding(cell: Cell, batch: Batch, rate: float) -> Batch:
 
 
 def completed(cell: Cell, batch: Batch, n: int, particles: int = 32) -> Draws:
-    """N completions of each row.
+    """n completions of each row.
 
     Raises:
         Skip: If no route leads there.

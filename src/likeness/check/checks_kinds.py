@@ -49,7 +49,7 @@ def kinds(cell: Cell) -> Result:
 
 
 def _known(cell: Cell) -> None:
-    """Log p against the table of families whose truth is known."""
+    """log p against the table of families whose truth is known."""
     if cell.family not in KNOWN:
         return
     letters = KNOWN[cell.family].split()[ORDER.index(cell.space_name)]

@@ -47,7 +47,7 @@ TOGETHER = 1e-6
 
 @check(6, "units and labels do not matter")
 def equivariance(cell: Cell) -> Result:
-    """X -> ax + b shifts log p by -D log|a|; relabelled categories leave it as it was."""
+    """x -> ax + b shifts log p by -D log|a|; relabelled categories leave it as it was."""
     if cell.given or cell.space_name not in {SCALED, RELABELLED}:
         raise Skip(f"asked of {SCALED} and {RELABELLED} without a condition")
     scaled = cell.space_name == SCALED

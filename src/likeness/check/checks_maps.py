@@ -198,7 +198,7 @@ def _masked(cell: Cell, seen: Seen) -> Result:
 
 @check(11, "far out, and back", of_laws=True)
 def far(cell: Cell) -> Result:
-    """Log p and its gradient are finite 40 sigma out; what was mapped comes back, in single and double precision."""
+    """log p and its gradient are finite 40 sigma out; what was mapped comes back, in single and double precision."""
     if cell.kind is not None and _unbounded(cell):
         found = [_finite(cell)]
     else:

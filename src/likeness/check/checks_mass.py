@@ -188,7 +188,7 @@ def _seen(cell: Cell, where: Tensor) -> Tensor:
 
 @check(15, "log_prob with holes", of_laws=True)
 def holes(cell: Cell) -> Result:
-    """Log p of what is observed is the log of the sum of p over all values of what is not."""
+    """log p of what is observed is the log of the sum of p over all values of what is not."""
     if not cell.exact:
         raise Skip("log p of full rows is not exact" if cell.kind else "there is no log_prob")
     found = []

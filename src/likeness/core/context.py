@@ -104,7 +104,7 @@ class Summary(nn.Module):
 
 
 class Joined(nn.Module):
-    """X and what is given as one vector v = (x, summary), and a label as classes that rows belong to.
+    """x and what is given as one vector v = (x, summary), and a label as classes that rows belong to.
 
     Args:
         space: What x is, in model units.
@@ -135,7 +135,7 @@ class Joined(nn.Module):
             self.summary.fit(source)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """V and what of it is known, (B, size)."""
+        """v and what of it is known, (B, size)."""
         x = batch.x.flatten(1)
         present = batch.present.flatten(1)
         if self.summary is None:

@@ -113,7 +113,7 @@ class Distribution(Asked):
         seed: int | None = None,
         settings: Any = None,
     ) -> LogProb:
-        """Log p(x | given) in nats, (B,); with holes the marginal of what is observed.
+        """log p(x | given) in nats, (B,); with holes the marginal of what is observed.
 
         `evidence` (a mask over entries, or names) makes it log p(observed) - log p(observed and evidence).
 
@@ -166,7 +166,7 @@ class Distribution(Asked):
         route: str | None = None,
         settings: Any = None,
     ) -> Draws:
-        """N draws of what is hidden given what is observed, x (n, B, *E); observed entries come back as they are.
+        """n draws of what is hidden given what is observed, x (n, B, *E); observed entries come back as they are.
 
         To the last bit of the law's own precision, which may be single.
 
@@ -227,7 +227,7 @@ class Distribution(Asked):
         first: int = 0,
         settings: Any = None,
     ) -> Draws:
-        """N draws of what comes next after each item that goes through time, x (n, B, steps, ...).
+        """n draws of what comes next after each item that goes through time, x (n, B, steps, ...).
 
         It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are an interval.
 
@@ -515,7 +515,7 @@ def _warn_if_few(ess: Tensor, kind: Kind) -> None:
 
 
 def _ratio(whole: Scored, part: Scored) -> Scored:
-    """Log p(a, b) - log p(b), the errors of the two added in squares."""
+    """log p(a, b) - log p(b), the errors of the two added in squares."""
     errors = [s.stderr for s in (whole, part) if s.stderr is not None]
     if errors:
         stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt()

@@ -84,12 +84,12 @@ class Hooks(ABC):
 
     @absent
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log p of each row in model units; holes only where `_marginal` says that they may come."""
+        """log p of each row in model units; holes only where `_marginal` says that they may come."""
         raise NotImplementedError
 
     @absent
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        """N draws of each row's hidden entries given the others; use noise.draws(n)."""
+        """n draws of each row's hidden entries given the others; use noise.draws(n)."""
         raise NotImplementedError
 
     @absent

@@ -45,14 +45,14 @@ class RowDistribution(ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(z | row) in nats, (B,)."""
+        """log p(z | row) in nats, (B,)."""
 
     @abstractmethod
     def draw(self, noise: Noise) -> Tensor:
         """One draw for each row of `noise`, whose rows are ours repeated draw-major, (n*B, *E)."""
 
     def sample(self, n: int = 1, *, seed: int | None = None, first: int = 0) -> Draws:
-        """N draws for each row, x (n, B, *E)."""
+        """n draws for each row, x (n, B, *E)."""
         chosen = fresh_seed() if seed is None else seed
         noise = Noise(chosen, self.index, scope="rowlaw", dtype=self.mean.dtype).draws(n, first)
         x = self.draw(noise)

@@ -39,7 +39,7 @@ class Rows(Hooks, ABC):
         *,
         alike: Batch | None = None,
     ) -> T:
-        """F over tiles of rows: as many as memory allows; where strict 8, each row in the slot that its place chooses.
+        """Apply `f` to chunks of at most `settings.rows` rows; where strict, to tiles of 8, row i in slot i mod 8.
 
         A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw;
         and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
@@ -117,7 +117,7 @@ class Rows(Hooks, ABC):
         return self.preprocessor.forward(batch, noise)
 
     def _score(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log p of each row in data units, by the own hook or, where holes need one, by a route."""
+        """log p of each row in data units, by the own hook or, where holes need one, by a route."""
         function: Callable[[Any, Question], Scored] = Rows._score_rows
         if not batch.full and self.filler is None and (why := self._marginal(batch)) is not None:
             routes = routes_for(self, "log_prob with holes", batch)
@@ -151,7 +151,7 @@ class Rows(Hooks, ABC):
         return _summed(parts, self.class_prior().log(), given)
 
     def _score_inside(self, question: Question) -> Scored:
-        """Log p in data units of rows under a known condition: the hook, the preprocessor, the filler."""
+        """log p in data units of rows under a known condition: the hook, the preprocessor, the filler."""
         batch = question.batch
         noise = question.noise
         effort = question.effort
@@ -215,7 +215,7 @@ class Rows(Hooks, ABC):
         return replace(done, x=x.reshape(*done.x.shape[:2], *x.shape[1:]), kind=drawn)
 
     def _labelled(self, question: Question) -> Question:
-        """N copies of the rows, each missing label drawn from p(y | what is observed)."""
+        """n copies of the rows, each missing label drawn from p(y | what is observed)."""
         batch = question.batch
         n = question.n
         assert self.given_space is not None

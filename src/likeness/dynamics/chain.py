@@ -207,7 +207,7 @@ class Masked:
         within = (sets[:, None] >> torch.arange(size, device=x.device) & 1).bool()
 
         def asked(part: Tensor) -> Tensor:
-            """Log p of every entry given those of each set, (sets, B, D)."""
+            """log p of every entry given those of each set, (sets, B, D)."""
             visible = part.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
             many = x.repeat(len(part), *[1] * (x.dim() - 1))
             hidden = 1 - part.sum(-1).to(noise.dtype).repeat_interleave(rows) / size

@@ -40,13 +40,13 @@ class Process(nn.Module):
     def score(
         self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
     ) -> Scored:
-        """Log p of what is observed."""
+        """log p of what is observed."""
 
     @abstractmethod
     def complete(
         self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
     ) -> Completed:
-        """N draws of what is hidden; `cov`, (D, D) or (D,), is the covariance of the data as far as it is known."""
+        """n draws of what is hidden; `cov`, (D, D) or (D,), is the covariance of the data as far as it is known."""
 
     @abstractmethod
     def effort(self, settings: Any) -> int:

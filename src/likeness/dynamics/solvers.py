@@ -106,7 +106,7 @@ def solve(
     noise: Noise | None = None,
     watch: Watch | None = None,
 ) -> Tensor:
-    """X (B, *E) at the last time of the grid, by one step between each two neighbours.
+    """x (B, *E) at the last time of the grid, by one step between each two neighbours.
 
     Args:
         step: A method: `heun`, `multistep`, `euler`, `ddim`, `ancestral` or `runge_kutta`.

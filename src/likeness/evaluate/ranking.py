@@ -66,7 +66,7 @@ class Ranked(Protocol):
 
     @property
     def log_prob(self) -> Tensor | None:
-        """Log p of every item, (S, B)."""
+        """log p of every item, (S, B)."""
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ class Autoregressive(Model):
         return -(entries * hidden).flatten(1).sum(-1) * (n / (n - k))
 
     def _entries(self, batch: Batch, shown: Tensor) -> Tensor:
-        """Log p of every entry given those shown, (B, *E): of any order."""
+        """log p of every entry given those shown, (B, *E): of any order."""
         features = self.columns.embed(batch.x, shown)[..., self.into].flatten(1)
         out = self.net(features, self._side(batch))
         params = (
@@ -240,7 +240,7 @@ class Autoregressive(Model):
         return total
 
     def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Log p of the entries seen, each given those before it, and of the end, (B,)."""
+        """log p of the entries seen, each given those before it, and of the end, (B,)."""
         if self.agnostic:
             return self._agnostic_chain(batch, seen), None
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)

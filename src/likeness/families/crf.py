@@ -399,7 +399,7 @@ class CRF(Model):
         return Completed(self._drawn(batch, noise.draws(n), n), "labels drawn backwards")
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """N times the labels of each row from their law, (n, B, L)."""
+        """n times the labels of each row from their law, (n, B, L)."""
         u = StepNoise.of(noise, batch.x.shape[1]).uniform("label").reshape(n, *batch.x.shape)
         return self._paths(batch)[1].draw(u.to(self.step)).to(self.dtype)
 

@@ -196,7 +196,7 @@ class Gaussian(Model):
         return hot
 
     def _log_classes(self, v: Tensor, known: Tensor, parameters: Parameters) -> Tensor:
-        """Log p of each row in every class, (B, K)."""
+        """log p of each row in every class, (B, K)."""
         cov = parameters["cov"]
         classes = range(len(self.mean))
         of = [
@@ -220,7 +220,7 @@ class Gaussian(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log p(x, s) - log p(s)."""
+        """log p(x, s) - log p(s)."""
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         everything = bool(known.all()) and cov.dim() == 2

@@ -470,7 +470,7 @@ class HMM(Model):
         )
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+        """n times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
         now = self.fitted
         v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present)

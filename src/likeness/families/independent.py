@@ -225,7 +225,7 @@ class Independent(Model):
         return ~(self.summary.mask(batch.given) > 0).any(-1)
 
     def _under_all(self, batch: Batch) -> Tensor:
-        """Log p of each row under every condition that is remembered, (B, M)."""
+        """log p of each row under every condition that is remembered, (B, M)."""
         return self._under(self.memory).each(batch.x, batch.present)
 
     def _marginal(self, batch: Batch) -> str | None:

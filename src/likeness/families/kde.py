@@ -130,7 +130,7 @@ class KDE(Model):
         return {"rows": 400, "passes": 15}
 
     def graph(self) -> plates.Graph:
-        """X near one of the rows that are kept."""
+        """x near one of the rows that are kept."""
         base = plates.rows(self)
         kept = plates.Node("c", "parameter", self.space, "m", "a kept row")
         plate = plates.Plate(
@@ -343,7 +343,7 @@ class KDE(Model):
         )
 
     def _table(self, blur: Tensor) -> Tensor:
-        """Log p of every code about every centre, (M, sum of C)."""
+        """log p of every code about every centre, (M, sum of C)."""
         entry = self._entry()
         b = blur[entry]
         states = self.states.double()[entry]
@@ -365,7 +365,7 @@ class KDE(Model):
         )
 
     def _log_sum(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
-        """Log sum_m w_m K(v, c_m) over what is known, (B,), block by block within a core's cache."""
+        """log sum_m w_m K(v, c_m) over what is known, (B,), block by block within a core's cache."""
         left, right = self._factors(batch, v, known, self._now)
         sums = [
             torch.stack(
@@ -383,7 +383,7 @@ class KDE(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log sum_m K(x, s) - log sum_m K(s), in the units that came in."""
+        """log sum_m K(x, s) - log sum_m K(s), in the units that came in."""
         v, known = self._read(batch)
         value = self._log_sum(batch, v, known)
         if self.joined.summary is not None:
@@ -406,7 +406,7 @@ class KDE(Model):
         return Completed(self._drawn(batch, noise.draws(n), n), "exact conditional of the kernels")
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """N times a centre for each row given what is known, and what is hidden from its kernel, (n, B, *E)."""
+        """n times a centre for each row given what is known, and what is hidden from its kernel, (n, B, *E)."""
         v, known = self._read(batch)
         u = noise.uniform("centre", 1).double().reshape(n, -1)
         left, right = self._factors(batch, v, known, self._now)

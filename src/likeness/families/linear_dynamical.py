@@ -386,7 +386,7 @@ class LinearDynamical(Model):
         )
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """N times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+        """n times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
         track = self._track(batch)
         many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps, track.since)
         eps, own = (

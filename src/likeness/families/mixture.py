@@ -301,7 +301,7 @@ class Mixture(Model):
         return views | {"x": (v, known & (torch.arange(v.shape[-1], device=v.device) >= self.dims))}
 
     def _log_share(self, views: dict[str, View], parameters: Parameters, rows: int) -> Tensor:
-        """Log p(k | views), (B, K)."""
+        """log p(k | views), (B, K)."""
         return self.law.log_joint(views, parameters).log_softmax(0).T.expand(rows, -1)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class Mixture(Model):
         return f"mixture of {self.config.components}"
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
+        """log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
         views = self._views(batch)
         now = self.fitted
         value = self.law.log_joint(views, now).logsumexp(0)

@@ -310,7 +310,7 @@ class PCA(Model):
         return loc, torch.linalg.solve_triangular(factor, eye, upper=False).mT
 
     def _log_density(self, gap: Tensor, known: Tensor, now: Parameters) -> Tensor:
-        """Log N(v; mean, W W' + psi) of what is known, by Woodbury's identity: O(D Q^2) a row."""
+        """log N(v; mean, W W' + psi) of what is known, by Woodbury's identity: O(D Q^2) a row."""
         factor = self._precision(known, now)
         psi = now["psi"]
         known = known.to(gap)
@@ -338,7 +338,7 @@ class PCA(Model):
         return self._now["mean"][hot.argmax(-1)]
 
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """V less its mean, what of it is known, the mean."""
+        """v less its mean, what of it is known, the mean."""
         v, known = self.joined(batch)
         v = v.double()
         mean = self._mean_of(batch, v, known)
@@ -350,7 +350,7 @@ class PCA(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log p(x, s) - log p(s)."""
+        """log p(x, s) - log p(s)."""
         gap, known, _ = self._read(batch)
         value = self._log_density(gap, known, self._now)
         if self.joined.summary is not None:

@@ -114,11 +114,11 @@ class Code:
         return 0.5 * (self.loc.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
     def at(self, eps: Tensor) -> Tensor:
-        """Z = loc + std eps, eps (k, B, L)."""
+        """z = loc + std eps, eps (k, B, L)."""
         return self.loc + self.log_std.exp() * eps
 
     def log_ratio(self, eps: Tensor) -> Tensor:
-        """Log q(z) - log N(z; 0, I) at z = loc + std eps, (k, B)."""
+        """log q(z) - log N(z; 0, I) at z = loc + std eps, (k, B)."""
         return (0.5 * (self.at(eps).square() - eps.square()) - self.log_std).sum(-1)
 
 
@@ -302,7 +302,7 @@ class VAE(Model):
         return (out if self.gate is None else out * self.gate) + self.bias
 
     def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
-        """Log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
+        """log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
         k = len(z)
         seen = _seen(batch)
         if batch.length is None:
@@ -320,7 +320,7 @@ class VAE(Model):
         return torch.cat([self._likelihood(batch, code, some) for some in parts])
 
     def _log_prior(self, z: Tensor, given: Batch | None, noise: Noise) -> Tensor:
-        """Log p(z) - log N(z; 0, I) for k codes a row, z (k, B, L): 0 but for a prior of its own, (k, B)."""
+        """log p(z) - log N(z; 0, I) for k codes a row, z (k, B, L): 0 but for a prior of its own, (k, B)."""
         if self.prior is None:
             return z.new_zeros(())
         k, rows = z.shape[:2]
@@ -370,7 +370,7 @@ class VAE(Model):
         return self._drawn(self._params(z, length, self._side(given, noise.rows)), noise)
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
-        """X ~ p(x | z) for parameters (B, *places, S)."""
+        """x ~ p(x | z) for parameters (B, *places, S)."""
         return self.columns.distribution(params).draw(
             noise.uniform("x", *params.shape[1:-1], self.columns.uniforms)
         )

@@ -137,7 +137,7 @@ class VI(Model):
 
     @property
     def density(self) -> Density:
-        """Log p(z, x) of z (B, Q) in data units, (B,) in nats.
+        """log p(z, x) of z (B, Q) in data units, (B,) in nats.
 
         Raises:
             BadConfig: Where the Config's name leads to no function.
@@ -151,7 +151,7 @@ class VI(Model):
         self._density = function
 
     def log_joint(self, u: Tensor) -> Tensor:
-        """Log p(T(u), x) + log |dT/du| of points without bounds (B, Q), (B,).
+        """log p(T(u), x) + log |dT/du| of points without bounds (B, Q), (B,).
 
         Raises:
             BadConfig: Where the density returns anything but one number a row.
@@ -189,7 +189,7 @@ class VI(Model):
         }
 
     def _reparameterised(self, eps: Tensor) -> Tensor:
-        """Log q - log p at u = mean + L eps, q held still, so that the noise ends where q is right.
+        """log q - log p at u = mean + L eps, q held still, so that the noise ends where q is right.
 
         Roeder, Wu & Duvenaud 2017, arXiv:1703.09194, eq. 8.
         """
@@ -247,7 +247,7 @@ class VI(Model):
         )
 
     def evidence(self, n: int = 10_000, *, seed: int | None = None) -> Evidence:
-        """Log p(x) = log E_q[p(z, x) / q(z)] by importance sampling with Pareto-smoothed weights, nats.
+        """log p(x) = log E_q[p(z, x) / q(z)] by importance sampling with Pareto-smoothed weights, nats.
 
         Yao, Vehtari, Simpson & Gelman 2018, arXiv:1802.02538. The mean of the weights is unbiased for p(x) before they
         are smoothed, its logarithm low by about half its squared error, and both err without bound where k > 1.
@@ -284,7 +284,7 @@ class VI(Model):
 
     @torch.no_grad()
     def _weighed(self, n: int, seed: int | None) -> tuple[Tensor, Tensor, int]:
-        """Log p(z, x) and -log q(z), both with log |dT/du|, at the points of `sample(n, seed=seed)`, and the seed."""
+        """log p(z, x) and -log q(z), both with log |dT/du|, at the points of `sample(n, seed=seed)`, and the seed."""
         if seed is None:
             seed = fresh_seed()
         noise = Noise(seed, torch.arange(n), scope="sample", dtype=self.dtype)
@@ -301,7 +301,7 @@ class VI(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """Log q, which is no statement on the density that q approximates."""
+        """log q, which is no statement on the density that q approximates."""
         value = gaussian.log_density(
             batch.x, self.mean, self._cov, None if batch.full else batch.present
         )
@@ -341,7 +341,7 @@ class Bounds(Reals):
         """Nothing is learned from data."""
 
     def log_stretch(self, u: Tensor) -> Tensor:
-        """Log |dz/du| of points without bounds (B, Q), (B,)."""
+        """log |dz/du| of points without bounds (B, Q), (B,)."""
         parts = [
             _stretch(v, u[:, columns]) for v, _, columns, _ in self.groups if isinstance(v, Real)
         ]
@@ -349,7 +349,7 @@ class Bounds(Reals):
 
 
 def _stretch(v: Real, u: Tensor) -> Tensor:
-    """Log |dz/du| over entries that share their bounds, (B,)."""
+    """log |dz/du| over entries that share their bounds, (B,)."""
     if v.lower is not None and v.upper is not None:
         return (logsigmoid(u) + logsigmoid(-u) + math.log(v.upper - v.lower)).sum(-1)
     if v.lower is not None or v.upper is not None:

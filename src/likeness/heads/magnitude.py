@@ -126,16 +126,16 @@ class Magnitude(NormalMixture):
         self.size_scale = spread(std, self.size_location, x.dtype)
 
     def axis(self, x: Tensor) -> Tensor:
-        """Y for x, (..., n)."""
+        """y for x, (..., n)."""
         return torch.asinh((x - self.centre.to(x.dtype)) / self.unit.to(x.dtype))
 
     def value(self, y: Tensor) -> Tensor:
-        """X for y, (..., n)."""
+        """x for y, (..., n)."""
         most = _largest(y.dtype)
         return self.centre.to(y.dtype) + self.unit.to(y.dtype) * y.clamp(-most, most).sinh()
 
     def log_slope(self, y: Tensor) -> Tensor:
-        """Log dx/dy, (..., n)."""
+        """log dx/dy, (..., n)."""
         size = y.abs()
         return self.unit.to(y.dtype).log() + size + torch.log1p((-2 * size).exp()) - math.log(2)
 

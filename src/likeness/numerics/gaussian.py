@@ -16,7 +16,7 @@ ROOM = 1 << 23  # numbers in a chunk's batched covariances
 
 
 def log_density(x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = None) -> Tensor:
-    """Log N(x; mean, cov) of the entries present, in nats, (B,).
+    """log N(x; mean, cov) of the entries present, in nats, (B,).
 
     Args:
         x: (B, D).

@@ -65,7 +65,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def product(x: Tensor, w: Tensor) -> Tensor:
-    """X W for x (B, C) and w (C, S); where S is small its columns lie side by side, as `log_softmax` reads them.
+    """x w for x (B, C) and w (C, S); where S is small its columns lie side by side, as `log_softmax` reads them.
 
     The gradient of w is then a product of rows, five times as fast as one of columns laid across them. Answers, which
     take none, keep the product whose bits do not depend on how many rows there are.

@@ -26,7 +26,7 @@ def _refuse(law: Distribution) -> str | None:
 
 @route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
 def bayes_rule(law: Distribution, question: Question) -> Posterior:
-    """Log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
+    """log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
     assert law.given_space is not None
     assert question.prior is not None
     batch = question.batch

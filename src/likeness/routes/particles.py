@@ -22,7 +22,7 @@ def _refuse(law: Distribution) -> str | None:
 
 
 def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Completed:
-    """N draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
+    """n draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
     n = question.n
     rows = x.shape[1]
     u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)

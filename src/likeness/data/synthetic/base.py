@@ -64,7 +64,7 @@ class SyntheticDistribution(Distribution):
 
     @abstractmethod
     def _density(self, batch: Batch) -> Tensor:
-        """Log p of what is observed given what is given, nats, (B,), differentiable in x."""
+        """log p of what is observed given what is given, nats, (B,), differentiable in x."""
 
     @abstractmethod
     def _entropy(self) -> float:
@@ -211,7 +211,7 @@ class SyntheticClasses(SyntheticDistribution):
 
     @abstractmethod
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
-        """Log p(x observed | y), (B,)."""
+        """log p(x observed | y), (B,)."""
 
     @abstractmethod
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
@@ -234,13 +234,13 @@ class SyntheticClasses(SyntheticDistribution):
         return Posterior(logits, Scored(logits).kind, self.how("classify", None))
 
     def _log_class(self, given: Batch | None, rows: int) -> Tensor:
-        """Log p(y | what is known of given), (B, C)."""
+        """log p(y | what is known of given), (B, C)."""
         if self.condition is None or given is None:
             return self.prior.log().expand(rows, -1)
         return (self.prior.log() + self.condition.log_likelihood(given)).log_softmax(-1)
 
     def _class_given_all(self, batch: Batch) -> Tensor:
-        """Log p(y, x observed | given), (B, C)."""
+        """log p(y, x observed | given), (B, C)."""
         each = [
             self._score_class(batch, torch.full_like(batch.ids, y)) for y in range(self.classes)
         ]

@@ -26,7 +26,7 @@ class Column(ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
-        """Log p(x | y, h) for every h, x and y (B,), (B, H)."""
+        """log p(x | y, h) for every h, x and y (B,), (B, H)."""
 
     @abstractmethod
     def draw(self, u: Tensor, y: Tensor, h: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Block:
         object.__setattr__(self, "log_weights", self.log_weights.double().log_softmax(-1))
 
     def components(self, x: Tensor, known: Tensor, y: Tensor) -> Tensor:
-        """Log w_h p(what is known | y, h), x and known (B, columns of the block), (B, H)."""
+        """log w_h p(what is known | y, h), x and known (B, columns of the block), (B, H)."""
         total = self.log_weights[y]
         for j, column in enumerate(self.columns):
             total = total + column.log_prob(x[:, j], y).where(known[:, j, None], 0.0)

@@ -84,7 +84,7 @@ class Tree(SyntheticClasses):
         return total
 
     def _messages(self, x: Tensor, known: Tensor, y: Tensor, best: bool = False) -> list[Tensor]:
-        """Log p(what is known at j and below | x_j), (B, K_j) for each j; with `best` the maximum over what is not."""
+        """log p(what is known at j and below | x_j), (B, K_j) for each j; with `best` the maximum over what is not."""
         up = [
             self._shown(x[:, j], known[:, j], table.shape[-1])
             for j, table in enumerate(self.tables)
@@ -229,7 +229,7 @@ class Joint(SyntheticClasses):
         self.table = states_of(space)
 
     def _log_states(self, batch: Batch, y: Tensor) -> Tensor:
-        """Log p(state, what is observed | y), (B, S)."""
+        """log p(state, what is observed | y), (B, S)."""
         fits = ((batch.x[:, None] == self.table) | ~batch.present[:, None]).all(-1)
         return self.log_p[y].where(fits, -torch.inf)
 

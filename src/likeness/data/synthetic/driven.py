@@ -58,14 +58,14 @@ class Driven(SyntheticClasses):
         self.nodes = (torch.arange(NODES, dtype=torch.float64) + 0.5) * self.width - REACH * scale
 
     def _driver(self, t: Tensor, y: Tensor) -> Tensor:
-        """Log p(t | y)."""
+        """log p(t | y)."""
         log_p = -0.5 * (t / self.scale).square() - HALF_LOG_2PI - math.log(self.scale)
         if self.classes == 1:
             return log_p
         return torch.where((t > 0) == (y == 1), log_p + math.log(2), -torch.inf)
 
     def _followers(self, batch: Batch, t: Tensor) -> Tensor:
-        """Log p(followers observed | t), t (B, T) or (1, T), (B, T)."""
+        """log p(followers observed | t), t (B, T) or (1, T), (B, T)."""
         x = batch.x[:, 1:]
         known = batch.present[:, 1:].to(batch.x)
         n = known.sum(-1, keepdim=True)
@@ -89,7 +89,7 @@ class Driven(SyntheticClasses):
         )
 
     def _posterior(self, batch: Batch, y: Tensor) -> Tensor:
-        """Log p(t at a node, followers observed | y), (B, T)."""
+        """log p(t at a node, followers observed | y), (B, T)."""
         parts = [batch[rows] for rows in torch.arange(len(batch)).split(ROWS)]
         followers = torch.cat([self._followers(part, self.nodes[None]) for part in parts])
         return followers + self._driver(self.nodes[None], y[:, None])
@@ -126,7 +126,7 @@ def banana(*, given: str | None = None) -> Driven:
 
 
 def funnel(*, n: int = 10) -> Driven:
-    """V ~ N(0, 3^2) and n - 1 x ~ N(0, e^v), v first (Neal 2003, section 8)."""
+    """v ~ N(0, 3^2) and n - 1 x ~ N(0, e^v), v first (Neal 2003, section 8)."""
     return Driven(
         "funnel", 3.0, torch.zeros_like, lambda t: t / 2, mean_log_std=0.0, followers=n - 1
     )

@@ -324,7 +324,7 @@ class Regression(SyntheticDistribution):
 def gaussian(
     *, n: int = 2, rho: float = 0.8, mean: float = 0.0, sigma: float = 1.0
 ) -> GaussianMixture:
-    """N reals of correlation rho^|i - j|, means and standard deviations alike; entropy in closed form.
+    """n reals of correlation rho^|i - j|, means and standard deviations alike; entropy in closed form.
 
     Raises:
         BadConfig: If rho is not between -1 and 1.

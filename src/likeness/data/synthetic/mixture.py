@@ -68,7 +68,7 @@ class SyntheticMixture(SyntheticClasses):
 
     @abstractmethod
     def _components(self, batch: Batch) -> Tensor:
-        """Log p_k(x observed), (B, K)."""
+        """log p_k(x observed), (B, K)."""
 
     @abstractmethod
     def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:

@@ -62,7 +62,7 @@ class Trees(Net):
         }
 
     def _logs(self, counts: Tensor) -> Tensor:
-        """Log p(b | a) of counts (M, D, K, K) that are smoothed already; even where there are none."""
+        """log p(b | a) of counts (M, D, K, K) that are smoothed already; even where there are none."""
         total = counts.sum(-1, keepdim=True)
         even = (self.legal / self.sizes[:, None])[None, :, None, :].double()
         p = torch.where(total > 0, counts / total.clamp(min=TINY), even)
@@ -71,7 +71,7 @@ class Trees(Net):
     # ---- messages --------------------------------------------------------------------------------------------------
 
     def log_joint(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
-        """Log w_m + log p_m of what is known, (M, N)."""
+        """log w_m + log p_m of what is known, (M, N)."""
         own = self._whole if bool(known.all()) else self._summed
         return now["log_weight"][:, None] + own(x, known, now)
 
@@ -289,7 +289,7 @@ class Trees(Net):
         return list(torch.arange(len(x)).split(max(8, ROOM // (self.m * self.d * self.k * wide))))
 
     def posterior(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
-        """Log p(m | what is known), (N, M)."""
+        """log p(m | what is known), (N, M)."""
         parts = [self.log_joint(x[rows], known[rows], now) for rows in self._chunks(x)]
         return torch.cat(parts, 1).log_softmax(0).T
 

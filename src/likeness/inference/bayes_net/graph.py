@@ -48,7 +48,7 @@ class Net(ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
-        """Log p of what is known, exact, (N,)."""
+        """log p of what is known, exact, (N,)."""
 
     @abstractmethod
     def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:

@@ -56,7 +56,7 @@ class Joint:
         return made | {"log_weight": equal, "reached": never, "gain": -never}
 
     def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
-        """Log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
+        """log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
         return _log_joint(_seen(self._sights(views, parameters), views), parameters["log_weight"])
 
     def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
@@ -175,7 +175,7 @@ def _sums(seen: Mapping[str, Seen], r: Tensor) -> Parameters:
 
 
 def _log_joint(seen: Mapping[str, Seen], log_weight: Tensor) -> Tensor:
-    """Log w_k + the parts' log p, (K, B)."""
+    """log w_k + the parts' log p, (K, B)."""
     terms = [one.log_p for one in seen.values()]
     if terms:
         return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype))

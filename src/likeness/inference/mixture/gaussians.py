@@ -49,7 +49,7 @@ class Gaussians(Drawn):
         return {"mean": mean, "cov": cov.expand(k, *cov.shape).clone(), "variance": variance}
 
     def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
-        """Log N of what is known; by products of features where that is possible, else by patterns of holes."""
+        """log N of what is known; by products of features where that is possible, else by patterns of holes."""
         if not self.dense:
             return _diagonal(params, draft)
         whole = (_quadratic if params["mean"].shape[-1] <= WIDE else _wide)(params, draft)
@@ -176,7 +176,7 @@ def _type(far: Tensor, draft: bool) -> torch.dtype:
 
 
 def _quadratic(params: Parameters, draft: bool) -> Sight:
-    """Log N = w_k . (1, x, x_i x_j): one matrix product for all components, and one more for all moments."""
+    """log N = w_k . (1, x, x_i x_j): one matrix product for all components, and one more for all moments."""
     weights, far = _quadratic_weights(params)
     dtype = _type(far, draft)
     weights = weights.to(dtype)
@@ -232,7 +232,7 @@ def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
 
 
 def _wide(params: Parameters, draft: bool) -> Sight:
-    """Log N by each component's own whitening, and its moments by a product of its own."""
+    """log N by each component's own whitening, and its moments by a product of its own."""
     size = params["mean"].shape[-1]
     tied = len(params["cov"]) == 1
     factor = torch.linalg.cholesky(params["cov"])
@@ -265,7 +265,7 @@ def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
 
 
 def _diagonal(params: Parameters, draft: bool) -> Sight:
-    """Log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
+    """log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
     m = params["mean"]
     precision = 1 / params["cov"]
     far = m.square() * precision
@@ -287,7 +287,7 @@ def _diagonal(params: Parameters, draft: bool) -> Sight:
 
 
 def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> Seen:
-    """Log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
+    """log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
 
     The rows of one pattern share a product while learning; rows asked about each have their own, so that no row's
     rounding depends on the others.

@@ -20,7 +20,7 @@ def candidates(k: int) -> int:
 
 
 def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
-    """K rows far from each other: each drawn by squared distance to those before, the best of a few, (k, F).
+    """k rows far from each other: each drawn by squared distance to those before, the best of a few, (k, F).
 
     Args:
         x: Rows (N, F).

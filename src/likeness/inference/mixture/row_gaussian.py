@@ -39,7 +39,7 @@ class Component(RowDistribution):
         return self._outside(self.loc)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p of values in data units, nats, (B,)."""
+        """log p of values in data units, nats, (B,)."""
         noise = Noise(0, self.index, scope="component", dtype=z.dtype)
         inside, correction, _ = self.preprocessor.forward(Batch(z, index=self.index), noise)
         gap = (inside.x.flatten(1).to(self.loc) - self.loc)[..., None]

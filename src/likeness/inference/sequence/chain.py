@@ -29,11 +29,11 @@ class Chain(ABC):
 
     @abstractmethod
     def log_prob(self, batch: Batch, now: Parameters) -> Tensor:
-        """Log p of what is known, nats, (B,)."""
+        """log p of what is known, nats, (B,)."""
 
     @abstractmethod
     def draw(self, batch: Batch, noise: Noise, n: int, now: Parameters) -> Tensor:
-        """N times what is hidden given the rest, (n, B, *E); `noise` has n * B rows."""
+        """n times what is hidden given the rest, (n, B, *E); `noise` has n * B rows."""
 
     @abstractmethod
     def sample(self, noise: Noise, steps: int, now: Parameters) -> Tensor:

@@ -256,7 +256,7 @@ class Paths:
 
     @cached_property
     def _log_filtered(self) -> Tensor:
-        """Log p(z_t | what came up to t), up to a constant, (L, B, K); past the end the last one's."""
+        """log p(z_t | what came up to t), up to a constant, (L, B, K); past the end the last one's."""
         if not self._scaled:
             return self._log_alpha[0]
         alpha = self.messages.alpha

@@ -43,7 +43,7 @@ class Windows:
         return torch.arange(self.count, device=device) % (self.codes + 1) - 1
 
     def steps(self, log_p: Tensor) -> Tensor:
-        """Log p(code | window), (..., M, S), as steps from window to window, (..., M, M)."""
+        """log p(code | window), (..., M, S), as steps from window to window, (..., M, M)."""
         window = torch.arange(self.count, device=log_p.device)[:, None].expand(-1, self.codes)
         after = self.next(window, torch.arange(self.codes, device=log_p.device))
         blank = log_p.new_full((*log_p.shape[:-1], self.count), NEVER)

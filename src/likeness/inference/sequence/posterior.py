@@ -51,7 +51,7 @@ class StateDistribution(RowDistribution):
         return self._within(self.paths.best()[0])
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(path z (B, L) | row), (B,)."""
+        """log p(path z (B, L) | row), (B,)."""
         paths = self.paths
         return paths.score(z.long()) - paths.log_z
 

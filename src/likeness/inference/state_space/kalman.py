@@ -330,7 +330,7 @@ class Track(Readings):
 
     @cached_property
     def log_z(self) -> Tensor:
-        """Log p of what is known, (B,), with its gradient with respect to x.
+        """log p of what is known, (B,), with its gradient with respect to x.
 
         log p(x) = log p(x, z) - log p(z | x) at the smoothed path z, where no large terms cancel. As that path is the
         best one, its own change does not change the value, and no graph through time is needed.
@@ -343,7 +343,7 @@ class Track(Readings):
         )
 
     def score(self, z: Tensor) -> Tensor:
-        """Log p(x, z) of paths z (B, L, Q), what is past a row's end left out, (B,)."""
+        """log p(x, z) of paths z (B, L, Q), what is past a row's end left out, (B,)."""
         s = self.system
         q = z.shape[-1]
         log_det = [

@@ -76,7 +76,7 @@ class Readings:
 
     @cached_property
     def log_noise(self) -> Tensor:
-        """Log |R| of what each pattern knows, (P,)."""
+        """log |R| of what each pattern knows, (P,)."""
         if self.system.diagonal:
             return (self.mask * self.system.noise.log()).sum(-1)
         factor = torch.linalg.cholesky(masked(self.system.noise, self.mask))
@@ -105,7 +105,7 @@ class Readings:
         return (self.weight[which] @ gap[..., None]).squeeze(-1)
 
     def seen(self, z: Tensor) -> Tensor:
-        """Log N(x; C z + d, R) of what is known, summed over the steps, for paths z (B, L, Q): (B,)."""
+        """log N(x; C z + d, R) of what is known, summed over the steps, for paths z (B, L, Q): (B,)."""
         gap = (self.v - self.system.offset - z @ self.system.load.T) * self.known
         count, log_det = (
             self._summed(t) for t in (self.mask.sum(-1).to(self.log_noise), self.log_noise)

@@ -68,7 +68,7 @@ class TrackDistribution(RowDistribution):
         return track.smoothed.cov[track.smoothed.place][:, track.group].transpose(0, 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(path z (B, L, Q) | row), (B,)."""
+        """log p(path z (B, L, Q) | row), (B,)."""
         track = self.track
         return track.score(z.to(self.v)) - track.log_z
 

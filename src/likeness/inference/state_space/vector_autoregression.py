@@ -57,7 +57,7 @@ class Lags:
         return torch.cat([torch.ones_like(x[..., :1]), *lags], -1)
 
     def density(self, x: Tensor, there: Tensor, params: Parameters) -> Tensor:
-        """Log p of rows without holes, over the steps that are there (B, L), (B,)."""
+        """log p of rows without holes, over the steps that are there (B, L), (B,)."""
         place = self.place(x.shape[1])
         gap = x - torch.einsum("blf,lfc->blc", self.features(x), params["coef"][place])
         factor = torch.linalg.cholesky(params["cov"])[place]

@@ -120,7 +120,7 @@ def sight(bags: Bags, topics: Topics, weights: Tensor) -> Sight:
 
 
 def given_shares(bags: Bags, topics: Topics, log_theta: Tensor) -> Tensor:
-    """Log p(words | theta), (B,), for tables of probabilities."""
+    """log p(words | theta), (B,), for tables of probabilities."""
     theta = log_theta.exp()
     value = bags.sums(bags.count * bags.products(theta, topics.table).log()) + topics.constant(bags)
     unseen = topics.unseen(bags)
@@ -132,7 +132,7 @@ def given_shares(bags: Bags, topics: Topics, log_theta: Tensor) -> Tensor:
 def weighed(
     bags: Bags, topics: Topics, weights: Tensor, noise: Noise, n: int
 ) -> tuple[Tensor, Tensor]:
-    """N draws of log theta for each document, (n, B, K), and their log p(w, theta) / q(theta), (n, B).
+    """n draws of log theta for each document, (n, B, K), and their log p(w, theta) / q(theta), (n, B).
 
     q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the corners, weights would
     have no variance.
