@@ -371,6 +371,12 @@ def regrouped(parts: Sequence[tuple[Tensor, Completed]]) -> Completed:
     return take(join([Filled.of(done) for _, done in parts]), order).completed
 
 
+def rescored(parts: Sequence[tuple[Tensor, Scored]]) -> Scored:
+    """Scores of several sets of rows (their places, log p) as one, the rows in their own order."""
+    order = torch.cat([rows for rows, _ in parts]).argsort()
+    return take(Scored.cat([scored for _, scored in parts]), order)
+
+
 def _filled(known: Sequence[Tensor | None], otherwise: Sequence[Tensor]) -> Tensor | None:
     """Values one after the other, with others where some are None; None where all are."""
     if all(k is None for k in known):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
+from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp, regrouped, rescored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import FullBatch, Gradient, Learner, Phase
@@ -28,6 +28,7 @@ from likeness.registry import Card, register
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
 
+T = TypeVar("T")
 LARGE = 400  # entries from which images and sequences get nets of their own
 WALKS = 32  # particles of a net of any order, whose proposals have seen all that is known
 
@@ -288,7 +289,6 @@ class Autoregressive(Model):
         stepper = self.net.stepper(len(batch), self._side(batch))
         stops = noise.uniform("stop", self.space.layout[0])
         if self.agnostic:
-            stepper = self.net.stepper(len(batch), self._side(batch))
             cast("Passes", stepper).show(
                 self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1)
             )
@@ -356,18 +356,21 @@ class Autoregressive(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """One pass where holes end the order, sums where they have few states, particles elsewhere."""
-        value, end = self._chain(batch, batch.present)
-        exact = Scored(value if end is None else value + end, Kind.EXACT, "chain rule")
         late = self._suffix(batch)
         if bool(late.all()):
-            return exact
+            return self._by_chain(batch)
         few = self._few(batch) & ~late
-        question = Question(batch, noise, settings, effort=effort)
-        scores = [(late, exact)]
-        scores += [(few, summed(self, _rows(question, few)))] if bool(few.any()) else []
-        many = ~late & ~few
-        scores += [(many, self._particles(_rows(question, many)))] if bool(many.any()) else []
-        return _merged(scores, len(batch))
+        ways: list[tuple[Tensor, Callable[[Question], Scored]]] = [
+            (late, lambda question: self._by_chain(question.batch)),
+            (few, partial(summed, self)),
+            (~late & ~few, self._particles),
+        ]
+        return rescored(_answered(ways, Question(batch, noise, settings, effort=effort)))
+
+    def _by_chain(self, batch: Batch) -> Scored:
+        """Log p of rows whose holes end the order."""
+        value, end = self._chain(batch, batch.present)
+        return Scored(value if end is None else value + end, Kind.EXACT, "chain rule")
 
     def _suffix(self, batch: Batch) -> Tensor:
         """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
@@ -388,12 +391,13 @@ class Autoregressive(Model):
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Each row by its own holes: ancestral where they end the order, enumerated where few, resampled elsewhere."""
         late = self._suffix(batch)
-        question = Question(batch, noise, settings, n=n)
         few = self._few(batch) & ~late
-        ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [(late, self._ancestral)]
-        ways += [(few, partial(drawn, self)), (~late & ~few, self._resampled)]
-        done = [(where, way(_rows(question, where))) for where, way in ways if bool(where.any())]
-        return _gathered(done, batch, n)
+        ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [
+            (late, self._ancestral),
+            (few, partial(drawn, self)),
+            (~late & ~few, self._resampled),
+        ]
+        return regrouped(_answered(ways, Question(batch, noise, settings, n=n)))
 
     def _few(self, batch: Batch) -> Tensor:
         """Whether a row's holes have at most 4,096 joint states, (B,)."""
@@ -496,31 +500,13 @@ def _log_end(stop: Tensor, length: Tensor | None) -> Tensor:
     return on.sum(-1) + off.sum(-1)
 
 
-def _rows(question: Question, rows: Tensor) -> Question:
-    where = torch.nonzero(rows).flatten()
-    return replace(question, batch=question.batch[where], noise=question.noise[where])
-
-
-def _merged(scores: list[tuple[Tensor, Scored]], rows: int) -> Scored:
-    """One score a row from scores of several sets of rows; the weakest kind is that of all."""
-    value = scores[0][1].value.clone()
-    stderr = torch.zeros_like(value)
-    for where, scored in scores[1:]:
-        value[where] = scored.value
-        if scored.stderr is not None:
-            stderr[where] = scored.stderr
-        else:
-            stderr[where] = 0.0
-    kind, how = max((s.kind, s.how) for where, s in scores if bool(where.any()))
-    return Scored(value, kind, how, stderr if kind is not Kind.EXACT else None)
-
-
-def _gathered(parts: list[tuple[Tensor, Completed]], batch: Batch, n: int) -> Completed:
-    """Completions of several sets of rows, each row by its own; the weakest kind is that of all."""
-    x = batch.x.new_zeros(n, *batch.x.shape)
-    ess = batch.x.new_full((len(batch),), float(n))
-    for where, part in parts:
-        x[:, where] = part.x
-        ess[where] = part.ess if part.ess is not None else float(n)
-    kind, how = max((part.kind, part.how) for _, part in parts)
-    return Completed(x, how, ess=ess, kind=kind)
+def _answered(
+    ways: list[tuple[Tensor, Callable[[Question], T]]], question: Question
+) -> list[tuple[Tensor, T]]:
+    """Each way's answer to the rows (B,) that take it, beside the places of these rows."""
+    places = [(torch.nonzero(rows).flatten(), way) for rows, way in ways]
+    taken = [(rows, way) for rows, way in places if len(rows)] or places[:1]
+    return [
+        (rows, way(replace(question, batch=question.batch[rows], noise=question.noise[rows])))
+        for rows, way in taken
+    ]
