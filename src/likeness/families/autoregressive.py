@@ -23,7 +23,7 @@ from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Column, Columns
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
-from likeness.nets.context import ContextNet
+from likeness.nets.conditioner import Conditioner
 from likeness.registry import Card, register
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
@@ -110,13 +110,12 @@ class Autoregressive(Model):
             bins=config.bins,
             presence=not self._logistic,
         )
-        self.context = ContextNet(given_space, config.context) if given_space is not None else None
         self.ends = config.end and space.ragged
+        self.conditioner = Conditioner(space, given_space, config.context, by_length=not self.ends)
         self.agnostic = config.net == "any_order"
-        side = (config.context if self.context is not None else 0) + int(
-            space.ragged and not self.ends
+        self.net: CausalNet = _net(
+            config, space, self.columns, self.conditioner.size, ends=self.ends
         )
-        self.net: CausalNet = _net(config, space, self.columns, side, ends=self.ends)
         self.register_buffer("start", torch.zeros(self.columns.size))
         into = _by_variable(self.columns.feature_owner)
         self.register_buffer("into", into, persistent=False)
@@ -170,14 +169,13 @@ class Autoregressive(Model):
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
         self.start = self.columns.start().to(self.start)
-        if self.context is not None:
-            self.context.fit(source)
+        self.conditioner.fit(source)
 
     def learner(self) -> Learner:
         """Stochastic gradients; L-BFGS for a logistic model, whose objective is convex."""
         c: AutoregressiveConfig = self.config
         loss = partial(self.__call__, phase="likelihood")
-        if not self._logistic or self.context is not None:
+        if not self._logistic or self.given_space is not None:
             return Gradient((Phase("likelihood", loss, list(self.parameters())),))
         slopes = [p for name, p in self.net.named_parameters() if p.dim() > 1]
         return FullBatch(loss, list(self.parameters()), l2=c.l2, penalised=slopes)
@@ -193,20 +191,10 @@ class Autoregressive(Model):
 
     # ---- the chain -------------------------------------------------------------------------------------------------
 
-    def _side(self, batch: Batch) -> Tensor | None:
-        """The context vector and, for ragged rows that do not model their end, the length."""
-        parts = []
-        if self.context is not None:
-            assert self.given_space is not None
-            parts.append(
-                self.context(batch.given or missing(self.given_space, len(batch), batch.x))
-            )
-        if self.space.ragged and not self.ends:
-            assert batch.length is not None
-            parts.append((batch.length / self.space.layout[0]).to(self.dtype)[:, None])
-        if parts:
-            return torch.cat(parts, -1)
-        return None
+    def _context(self, batch: Batch) -> Tensor | None:
+        """The conditioning vector of each row, (B, C)."""
+        context: Tensor | None = self.conditioner(batch.given, batch.length, len(batch))
+        return context
 
     def _agnostic_loss(self, batch: Batch, noise: Noise) -> Tensor:
         """-log p of the entries behind the first k of a random order, times n / (n - k) (Uria et al. 2014, eq. 8)."""
@@ -222,7 +210,7 @@ class Autoregressive(Model):
     def _entries(self, batch: Batch, shown: Tensor) -> Tensor:
         """log p of every entry given those shown, (B, *E): of any order."""
         features = self.columns.embed(batch.x, shown)[..., self.into].flatten(1)
-        out = self.net(features, self._side(batch))
+        out = self.net(features, self._context(batch))
         params = (
             out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
         )
@@ -245,7 +233,7 @@ class Autoregressive(Model):
         if self.agnostic:
             return self._agnostic_chain(batch, seen), None
         features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
-        out = self.net(features, self._side(batch), None if self.ends else batch.length)
+        out = self.net(features, self._context(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
         params = (
             out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
@@ -286,7 +274,7 @@ class Autoregressive(Model):
         else:
             within = batch.within.flatten(1)
         length = torch.full((len(batch),), self.space.layout[0] if self.space.ragged else 0)
-        stepper = self.net.stepper(len(batch), self._side(batch))
+        stepper = self.net.stepper(len(batch), self._context(batch))
         stops = noise.uniform("stop", self.space.layout[0])
         if self.agnostic:
             cast("Passes", stepper).show(

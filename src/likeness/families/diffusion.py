@@ -14,7 +14,7 @@ from torch import Tensor
 from likeness.bijections.preprocess import GaussianFiller, Reals
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, Settings, option
 from likeness.core.errors import BadConfig
 from likeness.core.learner import Gradient, Phase
@@ -30,7 +30,7 @@ from likeness.dynamics.likelihood import standard_error
 from likeness.dynamics.noised import WEIGHTS, Noised
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path
 from likeness.dynamics.process import Process
-from likeness.nets.context import ContextNet
+from likeness.nets.conditioner import Conditioner
 from likeness.nets.timed import Body, Timed, Told
 from likeness.registry import Card, register
 from likeness.routes.enumerate_states import drawn
@@ -156,7 +156,8 @@ class Diffusion(Model):
         self, config: DiffusionConfig, space: Space, given_space: Space | None = None
     ) -> None:
         super().__init__(config, space, given_space)
-        self.context = ContextNet(given_space, config.context) if given_space is not None else None
+        # Denoisers take lengths themselves
+        self.conditioner = Conditioner(space, given_space, config.context, by_length=False)
         if _coded(config, space):
             self.process = Hidden(self._net(space, most_states(space)), space)
         else:
@@ -186,7 +187,7 @@ class Diffusion(Model):
             width=c.width,
             depth=c.depth,
             ragged=space.ragged,
-            context=c.context if self.context is not None else 0,
+            context=self.conditioner.size,
             fade=c.fade and states is None,
         )
 
@@ -240,8 +241,7 @@ class Diffusion(Model):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
-        if self.context is not None:
-            self.context.fit(source)
+        self.conditioner.fit(source)
 
     def learner(self) -> Gradient:
         """Denoising, or revealing."""
@@ -272,9 +272,9 @@ class Diffusion(Model):
                 "guidance needs something that is given",
                 do="fit with given=..., or leave guidance at 1",
             )
-        told = Told(
-            self._vector(given, rows), length, null=self._vector(None, rows) if guided else None
-        )
+        context = self.conditioner(given, None, rows)
+        null = self.conditioner(None, None, rows) if guided else None
+        told = Told(context, length, null=null)
         if length is None or not self.space.ragged:
             return told._replace(length=None)
         if self.preprocessor is None:
@@ -284,15 +284,6 @@ class Diffusion(Model):
         return told._replace(
             present=Batch(self._anchor.expand(rows, *shape), length=length).present
         )
-
-    def _vector(self, given: Batch | None, rows: int) -> Tensor | None:
-        if self.context is None:
-            return None
-        assert self.given_space is not None
-        vector: Tensor = self.context(
-            given if given is not None else missing(self.given_space, rows, self._anchor)
-        )
-        return vector
 
     def _marginal(self, batch: Batch) -> str | None:
         if self.process.holes:

@@ -18,7 +18,7 @@ from likeness.bijections.preprocess import GaussianFiller, Reals
 from likeness.bijections.spline import SplineStep
 from likeness.core import plates
 from likeness.core.answers import Kind, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
@@ -26,7 +26,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
-from likeness.nets.context import ContextNet
+from likeness.nets.conditioner import Conditioner
 from likeness.nets.masked import MaskedNet
 from likeness.nets.mlp import MLP
 from likeness.numerics.constants import LOG_2PI
@@ -94,8 +94,7 @@ class Flow(Model):
             images = "autoregressive"
         self.net = images if config.net == "auto" else config.net
         self.codes = vector(self.dims)
-        self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.side = (config.context if self.context is not None else 0) + int(space.ragged)
+        self.conditioner = Conditioner(space, given_space, config.context)
         self.maps = Chain([m for k in range(config.layers) for m in self._layer(k)])
 
     @classmethod
@@ -140,12 +139,17 @@ class Flow(Model):
             ins = [1] * self.dims
             outs = [step.size] * self.dims
             return Autoregressive(
-                MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.side), step
+                MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.conditioner.size),
+                step,
             )
         moved = [(i + k) % 2 == 0 for i in range(self.dims)]
         count = sum(moved)
         net = MLP(
-            self.dims - count, count * step.size, hidden=c.hidden, context=self.side, zero=True
+            self.dims - count,
+            count * step.size,
+            hidden=c.hidden,
+            context=self.conditioner.size,
+            zero=True,
         )
         return Coupling(net, moved, step)
 
@@ -160,8 +164,7 @@ class Flow(Model):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
-        if self.context is not None:
-            self.context.fit(source)
+        self.conditioner.fit(source)
 
     def learner(self) -> Gradient:
         """Maximum likelihood."""
@@ -182,23 +185,6 @@ class Flow(Model):
 
     # ---- the maps --------------------------------------------------------------------------------------------------
 
-    def _side(self, given: Batch | None, length: Tensor | None, rows: int) -> Tensor | None:
-        """What conditions every map: the context vector and, for ragged rows, the length."""
-        parts = []
-        if self.context is not None:
-            assert self.given_space is not None
-            parts.append(
-                self.context(
-                    given if given is not None else missing(self.given_space, rows, self._anchor)
-                )
-            )
-        if self.space.ragged:
-            assert length is not None
-            parts.append((length / self.space.layout[0]).to(self.dtype)[:, None])
-        if parts:
-            return torch.cat(parts, -1)
-        return None
-
     def _present(self, length: Tensor | None, rows: int) -> Tensor | None:
         """Which entries lie within their row's length, (B, D); None where all rows are of one size."""
         assert self.preprocessor is not None
@@ -210,11 +196,11 @@ class Flow(Model):
     def _through(self, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Codes z (B, D), log N(z) over what is present (B,), and every map's log-determinant."""
         z = batch.x.flatten(1)
-        side = self._side(batch.given, batch.length, len(batch))
+        context = self.conditioner(batch.given, batch.length, len(batch))
         present = self._present(batch.length, len(batch))
         ladjs = []
         for part in self.maps.parts:
-            z, ladj = part(z, side, present)
+            z, ladj = part(z, context, present)
             ladjs.append(ladj)
         entry = -0.5 * (z.square() + LOG_2PI)
         return z, (entry if present is None else entry * present).sum(-1), ladjs
@@ -222,10 +208,10 @@ class Flow(Model):
     def _back(self, z: Tensor, given: Batch | None, length: Tensor | None) -> Tensor:
         """Codes (B, D) to model units (B, *F)."""
         assert self.preprocessor is not None
-        side = self._side(given, length, len(z))
+        context = self.conditioner(given, length, len(z))
         present = self._present(length, len(z))
         for part in reversed(self.maps.parts):
-            z, _ = part.inverse(z, side, present)
+            z, _ = part.inverse(z, context, present)
         return z.reshape(len(z), *self.preprocessor.out.layout)
 
     # ---- hooks -----------------------------------------------------------------------------------------------------

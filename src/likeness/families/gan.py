@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
 from likeness.core.answers import Kind
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model
@@ -24,7 +24,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
-from likeness.nets.context import ContextNet
+from likeness.nets.conditioner import Conditioner
 from likeness.nets.conv import Decoder, Encoder
 from likeness.nets.embed import Activation, Fourier
 from likeness.nets.mlp import MLP
@@ -190,23 +190,23 @@ class GAN(Model):
         self.preprocessor = Reals(space, squash=False)
         self.out = self.preprocessor.out
         self.codes = vector(config.latent + (config.codes > 0))
-        self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.judge = ContextNet(given_space, config.context) if given_space is not None else None
-        side = (config.context if self.context is not None else 0) + int(space.ragged)
+        self.conditioner = Conditioner(space, given_space, config.context)
+        self.critic_conditioner = Conditioner(space, given_space, config.context)
+        context = self.conditioner.size
         entry = config.latent + config.codes
         grid = not space.ragged and len(self.out.layout) in {2, 3}
         if grid:
             shape = (2 * config.packing * self.out.layout[0], *self.out.layout[1:])
             self.generator: nn.Module = Decoder(
-                entry, self.out.layout, width=config.width, context=side
+                entry, self.out.layout, width=config.width, context=context
             )
             self.critic: nn.Module = Encoder(
-                shape, 1, width=config.width, context=side * config.packing
+                shape, 1, width=config.width, context=context * config.packing
             )
         else:
             hidden = config.hidden
             self.generator = MLP(
-                entry, self.out.dims, hidden=hidden, activation="silu", context=side
+                entry, self.out.dims, hidden=hidden, activation="silu", context=context
             )
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(
@@ -214,7 +214,7 @@ class GAN(Model):
                 1,
                 hidden=hidden,
                 activation=config.activation,
-                context=side * config.packing,
+                context=context * config.packing,
             )
         self.grid = grid
         self.features: Fourier | None = None
@@ -254,9 +254,8 @@ class GAN(Model):
         return reasons.get(verb)
 
     def _prepare(self, source: Source) -> None:
-        for net in (self.context, self.judge):
-            if net is not None:
-                net.fit(source)
+        self.conditioner.fit(source)
+        self.critic_conditioner.fit(source)
 
     def graph(self) -> plates.Graph:
         """Noise z that the generator makes x of."""
@@ -271,11 +270,11 @@ class GAN(Model):
         c: GANConfig = self.config
         critic = [
             *self._judging().values(),
-            *(self.judge.parameters() if self.judge is not None else ()),
+            *self.critic_conditioner.parameters(),
         ]
         generator = [
             *self.generator.parameters(),
-            *(self.context.parameters() if self.context is not None else ()),
+            *self.conditioner.parameters(),
         ]
         betas = (c.beta1, c.beta2)
         play, answer, weigh = (
@@ -323,9 +322,11 @@ class GAN(Model):
         )
         both.requires_grad_(c.r1 > 0 or c.r2 > 0)
         mask = self._mask(batch)
-        side = self._packed_side(batch)
+        context = self._packed_context(batch)
         scores = self._judge(
-            both, torch.cat([mask, mask]), None if side is None else torch.cat([side, side])
+            both,
+            torch.cat([mask, mask]),
+            None if context is None else torch.cat([context, context]),
         )
         terms = dict(zip(("real", "fake"), CRITICS[c.loss](*scores.chunk(2)), strict=True))
         if both.requires_grad:
@@ -336,11 +337,13 @@ class GAN(Model):
                 terms |= {name: gamma * weight * slope} if gamma > 0 else {}
         if c.gradient_penalty > 0:
             terms["penalty"] = c.gradient_penalty * self._steepness(
-                both.detach(), mask, side, noise
+                both.detach(), mask, context, noise
             )
         return {k: v.repeat_interleave(c.packing) for k, v in terms.items()}
 
-    def _steepness(self, both: Tensor, mask: Tensor, side: Tensor | None, noise: Noise) -> Tensor:
+    def _steepness(
+        self, both: Tensor, mask: Tensor, context: Tensor | None, noise: Noise
+    ) -> Tensor:
         """(|grad D| - 1)^2 somewhere between a row of data and one of samples (Gulrajani et al. 2017, eq. 3)."""
         u = noise.uniform("between", *[1] * (mask.dim() - 1)).reshape(
             -1, self.config.packing, *[1] * (mask.dim() - 1)
@@ -350,7 +353,7 @@ class GAN(Model):
         )  # one place for each pack
         real, fake = both.chunk(2)
         mixed = torch.lerp(real, fake, u).requires_grad_()
-        norm = (_slope(self._judge(mixed, mask, side), mixed) + 1e-12).sqrt()
+        norm = (_slope(self._judge(mixed, mask, context), mixed) + 1e-12).sqrt()
         return (norm - 1).square()
 
     def _cost(self, batch: Batch, fake: Tensor, noise: Noise) -> Tensor:
@@ -359,11 +362,11 @@ class GAN(Model):
         x = self._shown(batch, batch.x, noise, "real")
         y = self._shown(batch, fake, noise, "fake")
         mask = self._mask(batch)
-        side = self._packed_side(batch)
-        ahead = self._unrolled(x, y, mask, side) if c.unroll else None
+        context = self._packed_context(batch)
+        ahead = self._unrolled(x, y, mask, context) if c.unroll else None
         with torch.set_grad_enabled(c.unroll > 0):
-            real = self._judge(x, mask, side, ahead)
-        return GENERATORS[c.loss](real, self._judge(y, mask, side, ahead))[1].repeat_interleave(
+            real = self._judge(x, mask, context, ahead)
+        return GENERATORS[c.loss](real, self._judge(y, mask, context, ahead))[1].repeat_interleave(
             c.packing
         )
 
@@ -373,14 +376,14 @@ class GAN(Model):
         return (log_p - log_p.detach()) * (cost - cost.mean())
 
     def _unrolled(
-        self, x: Tensor, y: Tensor, mask: Tensor, side: Tensor | None
+        self, x: Tensor, y: Tensor, mask: Tensor, context: Tensor | None
     ) -> dict[str, Tensor]:
         """The critic after a few steps of descent, which the generator sees through (Metz et al. 2017, eq. 8)."""
         c: GANConfig = self.config
         weights: dict[str, Tensor] = dict(self._judging())
         for _ in range(c.unroll):
             first, second = CRITICS[c.loss](
-                self._judge(x, mask, side, weights), self._judge(y, mask, side, weights)
+                self._judge(x, mask, context, weights), self._judge(y, mask, context, weights)
             )
             slopes = torch.autograd.grad(
                 (first + second).mean(), list(weights.values()), create_graph=True
@@ -404,7 +407,7 @@ class GAN(Model):
         self,
         shown: Tensor,
         mask: Tensor,
-        side: Tensor | None,
+        context: Tensor | None,
         weights: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """One score for each pack of rows, (B / packing,), from (x times mask, mask) and Fourier features of x."""
@@ -420,19 +423,19 @@ class GAN(Model):
             rows = torch.cat([x, m, *waves], -1)
         packed = self._packed(rows)
         if weights is None:
-            return self.critic(packed, side).squeeze(-1)
-        return torch.func.functional_call(self.critic, weights, (packed, side)).squeeze(-1)
+            return self.critic(packed, context).squeeze(-1)
+        return torch.func.functional_call(self.critic, weights, (packed, context)).squeeze(-1)
 
     def _packed(self, rows: Tensor) -> Tensor:
         """Rows side by side, `packing` at a time (Lin et al. 2018, section 3)."""
         m = self.config.packing
         return rows.reshape(len(rows) // m, m * rows.shape[1], *rows.shape[2:])
 
-    def _packed_side(self, batch: Batch) -> Tensor | None:
-        side = self._side(batch.given, batch.length, len(batch), self.judge)
-        if side is None:
+    def _packed_context(self, batch: Batch) -> Tensor | None:
+        context = self.critic_conditioner(batch.given, batch.length, len(batch))
+        if context is None:
             return None
-        return self._packed(side)
+        return self._packed(context)
 
     def _fade(self) -> float:
         """What is left of noise and penalties: they fall geometrically, and rest once FALLING of the steps are done."""
@@ -440,37 +443,21 @@ class GAN(Model):
 
     # ---- the generator ---------------------------------------------------------------------------------------------
 
-    def _side(
-        self, given: Batch | None, length: Tensor | None, rows: int, net: ContextNet | None
-    ) -> Tensor | None:
-        parts = []
-        if net is not None:
-            assert self.given_space is not None
-            parts.append(
-                net(given if given is not None else missing(self.given_space, rows, self._anchor))
-            )
-        if self.space.ragged:
-            assert length is not None
-            parts.append((length / self.space.layout[0]).to(self.dtype)[:, None])
-        if parts:
-            return torch.cat(parts, -1)
-        return None
-
     def _generate(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Tensor:
         """Samples in model units, (B, *F)."""
-        side = self._side(given, length, noise.rows, self.context)
-        return self.generator(self._entry(noise), side).reshape(noise.rows, *self.out.layout)
+        context = self.conditioner(given, length, noise.rows)
+        return self.generator(self._entry(noise), context).reshape(noise.rows, *self.out.layout)
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """The item that the generator makes of the numbers z (B, latent) and, behind them, the code's number if any."""
         assert self.preprocessor is not None
         numbers = z[:, : self.config.latent]
-        side = self._side(given, None, len(z), self.context)
+        context = self.conditioner(given, None, len(z))
         if self.code_logits is None:
             entry = numbers
         else:
             entry = self._beside(numbers, z[:, -1].long())
-        y = self.generator(entry, side).reshape(len(z), *self.out.layout)
+        y = self.generator(entry, context).reshape(len(z), *self.out.layout)
         return Delta(self.space, index, Kind.EXACT, "generator", self.preprocessor.inverse(y))
 
     def _beside(self, z: Tensor, code: Tensor) -> Tensor:
@@ -511,7 +498,7 @@ class GAN(Model):
         rows = torch.arange(len(batch)).repeat_interleave(self.config.packing)
         packs = replace(many, index=many.ids)[rows]
         mask = self._mask(packs)
-        return -self._judge(packs.x * mask, mask, self._packed_side(packs))
+        return -self._judge(packs.x * mask, mask, self._packed_context(packs))
 
 
 def _slope(score: Tensor, x: Tensor) -> Tensor:

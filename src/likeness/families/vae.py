@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from likeness import registry
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import Gradient, Learner, Phase, Staged
 from likeness.core.model import Model
@@ -26,7 +26,7 @@ from likeness.core.space import Space, vector
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
 from likeness.nets.codec import Codec, Flat, Grid, Steps
-from likeness.nets.context import ContextNet
+from likeness.nets.conditioner import Conditioner
 from likeness.nets.embed import Activation
 from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.registry import Card, FamilyConfig, register
@@ -106,7 +106,7 @@ class Code:
     loc: Tensor
     log_std: Tensor
     given: Batch | None
-    side: Tensor | None
+    context: Tensor | None
 
     @property
     def kl(self) -> Tensor:
@@ -151,10 +151,9 @@ class VAE(Model):
         self.columns = Columns(
             space, components=config.components, real=real, bins=BINS, presence=numbers
         )
-        self.context = ContextNet(given_space, config.context) if given_space is not None else None
-        self.codec = _codec(
-            config, space, self.columns, config.context if self.context is not None else 0
-        )
+        # Codecs of ragged rows take lengths themselves
+        self.conditioner = Conditioner(space, given_space, config.context, by_length=False)
+        self.codec = _codec(config, space, self.columns, self.conditioner.size)
         self.bias = nn.Parameter(torch.zeros(self.columns.size))
         self.register_buffer(
             "gate", _gate(self.columns) if config.real == "shared" else None, persistent=False
@@ -217,8 +216,7 @@ class VAE(Model):
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
         self.bias.data.copy_(self.columns.start())
-        if self.context is not None:
-            self.context.fit(source)
+        self.conditioner.fit(source)
 
     def learner(self) -> Learner:
         """Stochastic gradients of the bound; then, where one is asked for, a prior on draws of the codes."""
@@ -281,24 +279,21 @@ class VAE(Model):
 
     # ---- encoder and decoder ---------------------------------------------------------------------------------------
 
-    def _side(self, given: Batch | None, count: int) -> Tensor | None:
-        if self.context is None:
-            return None
-        assert self.given_space is not None
-        return self.context(
-            given if given is not None else missing(self.given_space, count, self._anchor)
-        )
+    def _context(self, given: Batch | None, rows: int) -> Tensor | None:
+        """The conditioning vector of each row, (B, C)."""
+        context: Tensor | None = self.conditioner(given, None, rows)
+        return context
 
     def _posterior(self, batch: Batch) -> Code:
         """Q(z | what is observed)."""
-        side = self._side(batch.given, len(batch))
-        out = self.codec.encode(self.columns.embed(batch.x, _seen(batch)), batch.length, side)
+        context = self._context(batch.given, len(batch))
+        out = self.codec.encode(self.columns.embed(batch.x, _seen(batch)), batch.length, context)
         loc, log_std = out.to(self.dtype).chunk(2, -1)
-        return Code(loc, log_std.clamp(LEAST, MOST), batch.given, side)
+        return Code(loc, log_std.clamp(LEAST, MOST), batch.given, context)
 
-    def _params(self, z: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def _params(self, z: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Parameters (B, *places, S) of the law of x for codes (B, L)."""
-        out = self.codec.decode(z, length, side)
+        out = self.codec.decode(z, length, context)
         return (out if self.gate is None else out * self.gate) + self.bias
 
     def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
@@ -309,8 +304,8 @@ class VAE(Model):
             length = None
         else:
             length = batch.length.repeat(k)
-        side = None if code.side is None else code.side.repeat(k, 1)
-        params = self._params(z.flatten(0, 1), length, side).unflatten(0, (k, len(batch)))
+        context = None if code.context is None else code.context.repeat(k, 1)
+        params = self._params(z.flatten(0, 1), length, context).unflatten(0, (k, len(batch)))
         present = None if seen is None else seen.expand(k, *seen.shape)
         return self.columns.distribution(params).total(batch.x.expand(k, *batch.x.shape), present)
 
@@ -367,7 +362,7 @@ class VAE(Model):
         z = noise.normal("z", self.config.latent)
         if self.prior is not None:
             z = self.prior._sample_rows(noise.within("prior"), given, self.prior.Settings())[0]
-        return self._drawn(self._params(z, length, self._side(given, noise.rows)), noise)
+        return self._drawn(self._params(z, length, self._context(given, noise.rows)), noise)
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
         """x ~ p(x | z) for parameters (B, *places, S)."""
@@ -426,7 +421,7 @@ class VAE(Model):
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         return rows(
-            self.columns, self._params(z, None, self._side(given, len(z))), index, how="decoder"
+            self.columns, self._params(z, None, self._context(given, len(z))), index, how="decoder"
         )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
@@ -443,8 +438,8 @@ class VAE(Model):
         log_w = log_p + self._log_prior(z, code.given, noise) - self._log_mix(code, z)
         done = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
         wide = batch.repeat(n)
-        side = None if code.side is None else code.side.repeat(n, 1)
-        x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, side), noise.draws(n))
+        context = None if code.context is None else code.context.repeat(n, 1)
+        x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, context), noise.draws(n))
         return replace(done, x=x.unflatten(0, (n, len(batch))), evaluations=count + 1)
 
     def _log_mix(self, code: Code, z: Tensor) -> Tensor:
@@ -487,7 +482,7 @@ class VAE(Model):
         inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))
         with self.asking():
             code = Code(
-                codes.loc, codes.std.log(), inside.given, self._side(inside.given, len(batch))
+                codes.loc, codes.std.log(), inside.given, self._context(inside.given, len(batch))
             )
             z = code.at(self._eps(noise, effort))
             log_p = self._likelihood(inside, code, z)
@@ -534,7 +529,7 @@ def _gate(columns: Columns) -> Tensor:
     return gate
 
 
-def _codec(c: VAEConfig, space: Space, columns: Columns, side: int) -> Codec:
+def _codec(c: VAEConfig, space: Space, columns: Columns, context: int) -> Codec:
     """The nets that the Config names, or that the shape of the data calls for."""
     kind = c.net
     if kind == "auto":
@@ -542,7 +537,7 @@ def _codec(c: VAEConfig, space: Space, columns: Columns, side: int) -> Codec:
             kind = "sequence"
         else:
             kind = "conv" if _gridded(space) else "mlp"
-    net = {"outputs": 2 * c.latent, "inputs": c.latent, "side": side}
+    net = {"outputs": 2 * c.latent, "inputs": c.latent, "context": context}
     if kind == "conv":
         per = (columns.features // space.width, columns.size // space.width)
         return Grid(space.layout, *per, width=c.width, depth=c.depth, norm=c.norm, **net)

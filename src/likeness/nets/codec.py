@@ -21,14 +21,14 @@ from likeness.nets.sequence import Sequence
 
 
 class Codec(nn.Module, ABC):
-    """An encoder and a decoder; `length` (B,) says how much of a ragged event exists, `side` (B, C) conditions both."""
+    """An encoder and a decoder, both conditioned on `context` (B, C); `length` (B,) is the size of a ragged event."""
 
     @abstractmethod
-    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Features (B, *places, F) to numbers (B, outputs)."""
 
     @abstractmethod
-    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Codes (B, inputs) to parameters (B, *places, S)."""
 
 
@@ -44,7 +44,7 @@ class Flat(Codec):
         inputs: Numbers of a code.
         hidden: Widths of the encoder's hidden layers; the decoder has them in reverse.
         activation: The nonlinearity.
-        side: Numbers C that condition both nets.
+        context: Numbers C that condition both nets.
         longest: The layout's length where events are ragged, whose own length then conditions both nets, else 0.
     """
 
@@ -58,34 +58,34 @@ class Flat(Codec):
         inputs: int,
         hidden: tuple[int, ...] = (256, 256),
         activation: Activation = "silu",
-        side: int = 0,
+        context: int = 0,
         longest: int = 0,
     ) -> None:
         super().__init__()
         self.shape = (*places, params)
         self.longest = longest
-        net = partial(MLP, activation=activation, context=side + (longest > 0))
+        net = partial(MLP, activation=activation, context=context + (longest > 0))
         self.encoder = net(math.prod(places) * features, outputs, hidden=hidden)
         self.decoder = net(inputs, math.prod(places) * params, hidden=hidden[::-1])
 
-    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """One pass over all features of an event."""
-        return self.encoder(features.flatten(1), self._told(features, length, side))
+        return self.encoder(features.flatten(1), self._told(features, length, context))
 
-    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """All parameters of an event at once."""
-        return self.decoder(code, self._told(code, length, side)).reshape(-1, *self.shape)
+        return self.decoder(code, self._told(code, length, context)).reshape(-1, *self.shape)
 
-    def _told(self, like: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor | None:
+    def _told(self, like: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor | None:
         if not self.longest:
-            return side
+            return context
         if length is None:
             share = like.new_ones(len(like), 1)
         else:
             share = (length[:, None] / self.longest).to(like)
-        if side is None:
+        if context is None:
             return share
-        return torch.cat([side, share], -1)
+        return torch.cat([context, share], -1)
 
 
 @final
@@ -101,7 +101,7 @@ class Grid(Codec):
         width: Channels at the finest stage.
         depth: Residual blocks of each stage.
         norm: Whether blocks are normalised within an item.
-        side: Numbers C that condition both nets.
+        context: Numbers C that condition both nets.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Grid(Codec):
         width: int = 16,
         depth: int = 1,
         norm: bool = False,
-        side: int = 0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -129,20 +129,25 @@ class Grid(Codec):
             width=width,
             depth=depth,
             norm=norm,
-            context=side,
+            context=context,
         )
         self.decoder = Decoder(
-            inputs, (channels * params, *space), width=width, depth=depth, norm=norm, context=side
+            inputs,
+            (channels * params, *space),
+            width=width,
+            depth=depth,
+            norm=norm,
+            context=context,
         )
 
-    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """An entry's features stand behind one another as channels."""
         x = features.reshape(-1, *self.shape, self.features).movedim(-1, 2)
-        return self.encoder(x.flatten(1, 2), side)
+        return self.encoder(x.flatten(1, 2), context)
 
-    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Channels become the parameters of an entry."""
-        y = self.decoder(code, side).unflatten(1, (self.shape[0], self.params))
+        y = self.decoder(code, context).unflatten(1, (self.shape[0], self.params))
         return y.movedim(2, -1).flatten(-2)
 
 
@@ -158,7 +163,7 @@ class Steps(Codec):
         inputs: Numbers of a code.
         width: Width of both nets.
         depth: Their layers.
-        side: Numbers C that condition both nets.
+        context: Numbers C that condition both nets.
     """
 
     def __init__(
@@ -171,24 +176,24 @@ class Steps(Codec):
         inputs: int,
         width: int = 64,
         depth: int = 2,
-        side: int = 0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.longest = longest
-        net = partial(Sequence, causal=False, width=width, depth=depth, context=side)
+        net = partial(Sequence, causal=False, width=width, depth=depth, context=context)
         self.encoder = net(features, width)
         self.decoder = net(inputs, params)
         self.pooled = nn.Linear(width + 1, outputs)
 
-    def encode(self, features: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """The mean over the steps that exist, and how many they are."""
         steps = self._steps(features, length)
-        mean = silu(self.encoder(features, length, side)).sum(1) / steps.clamp_min(1)
+        mean = silu(self.encoder(features, length, context)).sum(1) / steps.clamp_min(1)
         return self.pooled(torch.cat([mean, steps / self.longest], -1))
 
-    def decode(self, code: Tensor, length: Tensor | None, side: Tensor | None) -> Tensor:
+    def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Every step is fed the code; its number tells it from the others."""
-        return self.decoder(code[:, None].expand(-1, self.longest, -1), length, side)
+        return self.decoder(code[:, None].expand(-1, self.longest, -1), length, context)
 
     def _steps(self, like: Tensor, length: Tensor | None) -> Tensor:
         """How many steps exist, (B, 1)."""

@@ -1,8 +1,6 @@
-"""What a net is conditioned on: a Context made from `given`, the same for every family."""
+"""An embedding of `given`, whatever it is: labels, vectors, images, tokens, steps of several columns."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +13,8 @@ from likeness.nets.conv import Encoder
 from likeness.nets.mlp import MLP
 
 
-@dataclass(frozen=True, eq=False)
-class Context:
-    """A condition as nets take it.
-
-    Args:
-        vector: (B, C), or None.
-        tokens: (B, L, C), or None.
-        mask: Which tokens are there, bool (B, L).
-        grid: (B, C, *S), or None.
-    """
-
-    vector: Tensor | None = None
-    tokens: Tensor | None = None
-    mask: Tensor | None = None
-    grid: Tensor | None = None
-
-
 class ContextNet(nn.Module):
-    """`given` to a Context vector (B, size); a condition missing whole gives a learned null vector.
+    """The embedding of `given`, (B, size); a condition that is missing whole has a learned null vector.
 
     A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net; of tokens the
     MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present, so that their order counts too; steps
@@ -41,7 +22,7 @@ class ContextNet(nn.Module):
 
     Args:
         space: The Space of `given`.
-        size: Numbers in the vector.
+        size: The size of the embedding.
     """
 
     def __init__(self, space: Space, size: int = 64) -> None:
@@ -77,8 +58,15 @@ class ContextNet(nn.Module):
         """Location and scale of the condition's real entries, from the training split."""
         self.summary.fit(source)
 
+    def embed(self, given: Batch | None, rows: int) -> Tensor:
+        """The embedding for so many rows, (B, size): the null vector where nothing is given."""
+        if given is None:
+            return self.null.expand(rows, -1)
+        vector: Tensor = self(given)
+        return vector
+
     def forward(self, given: Batch) -> Tensor:
-        """The context vector, (B, size)."""
+        """The embedding, (B, size)."""
         values = self.summary(given)
         mask = self.summary.mask(given)
         if self.image:
