@@ -77,14 +77,16 @@ def query(
 
     Args:
         law: A fitted model, a world, or any other Distribution.
-        want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given), what is hidden
-            summed out; "mode" fills in the most probable values; "classify" gives p(y | evidence) for the label that
-            the law is conditioned on, or for the one discrete column that `missing` names; "anomaly_score" and
-            "p_value" say how strange the evidence is.
-        given: {name: value} of what the law is conditioned on, and of columns that stand behind the bar; or, as any
-            verb takes it, the values of the law's own condition.
+        want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given),
+            what is hidden summed out; "mode" fills in the most probable values; "classify" gives
+            p(y | evidence) for the label that the law is conditioned on, or for the one discrete
+            column that `missing` names; "anomaly_score" and "p_value" say how strange the evidence
+            is.
+        given: {name: value} of what the law is conditioned on, and of columns that stand behind the
+            bar; or, as any verb takes it, the values of the law's own condition.
         evidence: {name: value or list of values}, or whole rows: a frame, an array, a Batch.
-        missing: Columns to hide, where the evidence is whole rows; the column asked about, in "classify".
+        missing: Columns to hide, where the evidence is whole rows; the column asked about, in
+            "classify".
         n: Draws of each row.
         seed: Of what is drawn; None takes fresh entropy.
         effort: Monte-Carlo draws of each row; None is the law's own number.
@@ -112,7 +114,7 @@ def query(
     return _ANSWERS[want](_resolved(law, given, evidence, missing, n, chosen, effort, settings))
 
 
-# ---- names to rows -------------------------------------------------------------------------------------------------
+# ---- names to rows -------------------------------------------------------------------------------
 
 
 def _resolved(
@@ -286,7 +288,7 @@ def _aligned(batch: Batch, given: Batch | None) -> tuple[Batch, Batch | None]:
     raise BadData(f"{len(batch)} rows but {len(given)} conditions", do="give one condition a row")
 
 
-# ---- the answers ---------------------------------------------------------------------------------------------------
+# ---- the answers ---------------------------------------------------------------------------------
 
 
 def _sample(asked: Asked) -> Draws:

@@ -1,7 +1,8 @@
 """scikit-learn estimators over any family: densities, clusters, classes, codes, anomalies, in pipelines and searches.
 
 Columns are taken as real numbers, NaN as missing. Options of a family stand in `options`, as in
-`Density("mixture", options={"components": 5})`, so that a search sets them whole; tables of named columns keep them.
+`Density("mixture", options={"components": 5})`, so that a search sets them whole; tables of named
+columns keep them.
 """
 
 from __future__ import annotations

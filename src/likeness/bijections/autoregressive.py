@@ -18,12 +18,13 @@ _ROWS = 1024  # rows of one walk on a processor: few enough for its cache, enoug
 class Autoregressive(Bijection):
     """y_i = step(x_i; net(x_1..x_{i-1}, context)) along the net's order (Papamakarios et al. 2017, arXiv:1705.07057).
 
-    `forward` is one pass of the net. `inverse` walks the order and computes each hidden unit once, so that it costs
-    about one pass too; where gradients of the inverse are wanted it makes D passes. The net is silenced: when new, the
-    whole is the identity.
+    `forward` is one pass of the net. `inverse` walks the order and computes each hidden unit once,
+    so that it costs about one pass too; where gradients of the inverse are wanted it makes D
+    passes. The net is silenced: when new, the whole is the identity.
 
     Args:
-        net: Masked net with one feature, and the step's `size` outputs, for each of the D variables.
+        net: Masked net with one feature, and the step's `size` outputs, for each of the D
+            variables.
         step: The map of each variable.
     """
 

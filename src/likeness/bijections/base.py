@@ -18,8 +18,9 @@ _FAR = 10.0  # standard deviations; between 10 and 40 there are no training data
 class Bijection(nn.Module, ABC):
     """An invertible map of (B, D), with the log-determinant of the direction that was taken.
 
-    `context` (B, C) conditions it. `present` (B, D), where it is given, says which entries exist: the others pass
-    through unchanged, add nothing to the log-determinant, and no other entry depends on them.
+    `context` (B, C) conditions it. `present` (B, D), where it is given, says which entries exist:
+    the others pass through unchanged, add nothing to the log-determinant, and no other entry
+    depends on them.
     """
 
     @abstractmethod
@@ -112,7 +113,8 @@ def precise(x: Tensor) -> torch.autocast:
 def seen(x: Tensor, present: Tensor | None) -> Tensor:
     """What a conditioning net is shown: absent entries as 0, and nothing beyond what it could have learnt from.
 
-    A net that extrapolates to 40 standard deviations asks for maps too steep to be inverted in single precision.
+    A net that extrapolates to 40 standard deviations asks for maps too steep to be inverted in
+    single precision.
     """
     near = hardtanh(x, -_FAR, _FAR)
     if present is None:

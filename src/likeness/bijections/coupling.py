@@ -16,10 +16,12 @@ from likeness.core.errors import BadConfig
 class Coupling(Bijection):
     """y_m = step(x_m; net(x_rest, context)), y_rest = x_rest (Dinh et al. 2017, arXiv:1605.08803, eqs. 7 and 8).
 
-    Both directions cost one pass of the net. It is the identity when new if the net starts as the zero function.
+    Both directions cost one pass of the net. It is the identity when new if the net starts as the
+    zero function.
 
     Args:
-        net: (B, number of kept variables), context (B, C) or None -> (B, number of moved variables * step.size).
+        net: (B, number of kept variables), context (B, C) or None -> (B, number of moved variables
+            * step.size).
         moved: For each variable whether it is moved (D,).
         step: The map of each moved variable.
     """

@@ -17,8 +17,9 @@ from likeness.numerics.constants import LOG_2PI
 class LearnedReals(Reals):
     """Reals whose place in a cell is u = sigmoid(m(x) + s(x) eps), eps ~ N(0, 1), m and s a net of the whole row.
 
-    The bound log p(x) >= E[log p(x + u) - log q(u | x)] is tight where q is the model's own law within the cell
-    (Ho et al. 2019, arXiv:1902.00275, eq. 12). A new net spreads values almost evenly.
+    The bound log p(x) >= E[log p(x + u) - log q(u | x)] is tight where q is the model's own law
+    within the cell (Ho et al. 2019, arXiv:1902.00275, eq. 12). A new net spreads values almost
+    evenly.
 
     Args:
         space: What comes in.

@@ -51,8 +51,8 @@ class Permutation(Bijection):
 class LU(Bijection):
     """y = L U x + b with L unit lower triangular and the diagonal of U positive (Kingma & Dhariwal 2018, eq. 10).
 
-    With `order` the variables are permuted first, y = L U P x + b: the permutation is fixed, the rest is learnt and
-    starts as the identity.
+    With `order` the variables are permuted first, y = L U P x + b: the permutation is fixed, the
+    rest is learnt and starts as the identity.
 
     Args:
         dim: Number of variables D.

@@ -27,15 +27,19 @@ EDGE = 1e-6  # how far values keep from edges, as a share: dequantised ones of t
 class Reals(Preprocessor):
     """Each column to reals of zero mean and unit scale.
 
-    A real: affine, after log or logit where it is bounded (EXACT); rounded to a bin: uniform within it (LOWER_BOUND).
-    An ordinal: uniform dequantisation (Theis et al. 2016, eq. 3) and logit. A count: dequantisation and log.
-    A nominal of K categories: K reals of which it is the argmax (Hoogeboom et al. 2021, arXiv:2102.05379, eq. 7).
+    A real: affine, after log or logit where it is bounded (EXACT); rounded to a bin: uniform within
+        it (LOWER_BOUND).
+    An ordinal: uniform dequantisation (Theis et al. 2016, eq. 3) and logit. A count: dequantisation
+        and log.
+    A nominal of K categories: K reals of which it is the argmax (Hoogeboom et al. 2021,
+        arXiv:2102.05379, eq. 7).
 
     Holes and absent tails stay so, contribute nothing, and are 0 in model units.
 
     Args:
         space: What comes in.
-        squash: Whether ordinals pass a logit; without it they are only scaled (for diffusion on images).
+        squash: Whether ordinals pass a logit; without it they are only scaled (for diffusion on
+            images).
     """
 
     shift: Tensor
@@ -222,7 +226,8 @@ class Reals(Preprocessor):
 class Step:
     """One variable's map x (..., n) <-> y (..., n, width), with log|dy/dx| - log q entrywise (..., n).
 
-    `u` are places within cells, where there are any; `edges` how near values come to the bounds, (2, n).
+    `u` are places within cells, where there are any; `edges` how near values come to the bounds,
+    (2, n).
     """
 
     def __init__(self, variable: Variable) -> None:
@@ -381,9 +386,10 @@ def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
 class GaussianFiller(Filler):
     """q(holes | observed) = 7/8 N(m, C) + 1/8 N(m, 4 C), from a Gaussian fitted by EM to the training rows.
 
-    In model units; diagonal where rows are long. The wider part keeps weights p / q from being ruled by a few draws
-    where p has the heavier tails (a defensive mixture: Hesterberg 1995). Of eight draws of a row one takes it, in turn
-    from a random start, which errs less than chance would.
+    In model units; diagonal where rows are long. The wider part keeps weights p / q from being
+    ruled by a few draws where p has the heavier tails (a defensive mixture: Hesterberg 1995). Of
+    eight draws of a row one takes it, in turn from a random start, which errs less than chance
+    would.
 
     Args:
         space: The model's space (reals).

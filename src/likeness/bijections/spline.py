@@ -21,15 +21,17 @@ _HUGE = 30.0
 class SplineStep(Step):
     """Spline of `bins` rational-quadratic pieces from [-bound, bound] to itself, the identity outside of it.
 
-    Parameters are K logits of widths, K logits of heights and K - 1 raw slopes at the inner knots. Bins are looked up
-    and cut out before anything is normalised, so that only the values of one bin go through the formula. With xi the
-    place within the bin, s its mean slope, d0 and d1 the slopes at its ends (eqs. 4 and 5):
+    Parameters are K logits of widths, K logits of heights and K - 1 raw slopes at the inner knots.
+    Bins are looked up and cut out before anything is normalised, so that only the values of one bin
+    go through the formula. With xi the place within the bin, s its mean slope, d0 and d1 the slopes
+    at its ends (eqs. 4 and 5):
         y = y0 + h (s xi^2 + d0 xi (1 - xi)) / (s + (d0 + d1 - 2 s) xi (1 - xi))
 
     Args:
         bins: Pieces K, at least 2.
         bound: Half width of the interval that is bent.
-        least: Smallest width and height of a bin, as a part of their mean, and smallest slope at a knot.
+        least: Smallest width and height of a bin, as a part of their mean, and smallest slope at a
+            knot.
     """
 
     knots: Tensor
@@ -74,8 +76,8 @@ class SplineStep(Step):
     def _bin(self, near: Tensor, params: Tensor, side: int) -> tuple[Tensor, ...]:
         """The bin where a number lies along x (side 0) or y (side 1).
 
-        Where it begins on that side and 1 / its size there; where it begins on the other side and its size there; and
-        the slopes at its ends.
+        Where it begins on that side and 1 / its size there; where it begins on the other side and
+        its size there; and the slopes at its ends.
         """
         logits, raw = params.split([2 * self.bins, self.bins - 1], -2)
         e = F.hardtanh(logits.unflatten(-2, (2, self.bins)), -_HUGE, _HUGE).exp()

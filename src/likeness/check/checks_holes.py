@@ -151,7 +151,7 @@ def _chained(cell: Cell) -> list[Result]:
     ]
 
 
-# ---- 17: a missing condition ---------------------------------------------------------------------------------------
+# ---- 17: a missing condition ---------------------------------------------------------------------
 
 
 @check(17, "a missing given is integrated out", of_laws=True)

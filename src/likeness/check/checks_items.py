@@ -91,7 +91,7 @@ def gap(a: Tensor, b: Tensor) -> float:
     return 0.0
 
 
-# ---- 1: shapes, types, ranges --------------------------------------------------------------------------------------
+# ---- 1: shapes, types, ranges --------------------------------------------------------------------
 
 
 @check(1, "shapes, types, ranges", of_laws=True)
@@ -224,7 +224,7 @@ SHAPES: dict[str, Callable[[Cell, Batch], None]] = {
 }
 
 
-# ---- 2: items ------------------------------------------------------------------------------------------------------
+# ---- 2: items ------------------------------------------------------------------------------------
 
 
 @check(2, "items", of_laws=True)
@@ -288,7 +288,7 @@ def _series(cell: Cell, *, strict: bool) -> list[float]:
     return changes
 
 
-# ---- 3: saved models -----------------------------------------------------------------------------------------------
+# ---- 3: saved models -----------------------------------------------------------------------------
 
 
 @check(3, "save, open, same answers")
@@ -314,7 +314,7 @@ def saved(cell: Cell) -> Result:
     return Result(0, 0, "bits of all verbs")
 
 
-# ---- 14: absent verbs ----------------------------------------------------------------------------------------------
+# ---- 14: absent verbs ----------------------------------------------------------------------------
 
 
 @check(14, "absent verbs say why", of_laws=True)
@@ -350,7 +350,7 @@ def _refused(verb: str, why: str, call: Callable[[], Any]) -> None:
         raise CheckFailure(f"{verb} is said to be absent ({why}) and answers")
 
 
-# ---- 18: order of rows ---------------------------------------------------------------------------------------------
+# ---- 18: order of rows ---------------------------------------------------------------------------
 
 
 @check(18, "rows reordered, padded, sharded", of_laws=True)

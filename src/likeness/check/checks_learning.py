@@ -42,7 +42,7 @@ STEPS = 6
 TOGETHER = 1e-6
 
 
-# ---- 6: units and names of data ------------------------------------------------------------------------------------
+# ---- 6: units and names of data ------------------------------------------------------------------
 
 
 @check(6, "units and labels do not matter")
@@ -109,7 +109,7 @@ def _is_net(learner: Learner) -> bool:
     return any(isinstance(p, Gradient) for p in parts)
 
 
-# ---- 8: oracles ----------------------------------------------------------------------------------------------------
+# ---- 8: oracles ----------------------------------------------------------------------------------
 
 
 @check(8, "an oracle gets the optimal loss")
@@ -124,7 +124,7 @@ def oracle(cell: Cell) -> Result:
     return judge(statistic, STANDARD_ERRORS, detail)
 
 
-# ---- 12: every parameter learns ------------------------------------------------------------------------------------
+# ---- 12: every parameter learns ------------------------------------------------------------------
 
 
 @check(12, "every parameter learns")
@@ -177,7 +177,7 @@ def _training(cell: Cell, step: int) -> tuple[Batch, Noise]:
     return cell.model.inputs(batch, noise, DROP if cell.given else 0.0)[0], noise
 
 
-# ---- 19: two processes ---------------------------------------------------------------------------------------------
+# ---- 19: two processes ---------------------------------------------------------------------------
 
 
 @check(19, "two processes are one")
@@ -195,8 +195,8 @@ def two_processes(asked: Sequence[tuple[str, Surroundings]]) -> list[float]:
     """The largest relative difference of a parameter between one process and two, for each family asked of.
 
     Args:
-        asked: Families, each with what surrounds its learning in both processes: a function of a module, which the
-            processes import, or `nullcontext`.
+        asked: Families, each with what surrounds its learning in both processes: a function of a
+            module, which the processes import, or `nullcontext`.
     """
     tasks = [
         (registry.FAMILIES[family].__module__, family, surroundings)
@@ -240,7 +240,7 @@ def _worker(rank: int, tasks: list[tuple[str, str, Surroundings]], folder: str) 
     dist.destroy_process_group()
 
 
-# ---- resuming belongs to saving: see check 3 -----------------------------------------------------------------------
+# ---- resuming belongs to saving: see check 3 -----------------------------------------------------
 
 
 def resumed(cell: Cell) -> float:

@@ -129,7 +129,7 @@ def _bounded(m: Mass) -> str:
     return f"the mass of the bound is {m.total:.5f} +- {m.stderr:.5f} over {m.of}"
 
 
-# ---- 15: holes -----------------------------------------------------------------------------------------------------
+# ---- 15: holes -----------------------------------------------------------------------------------
 
 HOLED = 3  # rows
 TAIL = 400  # counts are summed up to this

@@ -1,7 +1,7 @@
 """The contract that every family keeps: twenty checks of a law over a Space, each with numbers; and a report of them.
 
-A check is a function of a Cell (one family, Space and `given`, fitted once) that returns a Result, raises
-CheckFailure with numbers, or raises Skip with the reason why it says nothing here.
+A check is a function of a Cell (one family, Space and `given`, fitted once) that returns a Result,
+raises CheckFailure with numbers, or raises Skip with the reason why it says nothing here.
 """
 
 from __future__ import annotations

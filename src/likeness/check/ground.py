@@ -154,7 +154,7 @@ def kolmogorov(u: Tensor, effective: float) -> float:
     return standard_errors(float(stats.kstwobign.sf(gap * math.sqrt(effective))))
 
 
-# ---- a chain that keeps a law --------------------------------------------------------------------------------------
+# ---- a chain that keeps a law --------------------------------------------------------------------
 
 
 def proposal(variable: Variable, x: Tensor, scale: Tensor, source: torch.Generator) -> Tensor:
@@ -216,8 +216,8 @@ def drift(
 ) -> tuple[float, str]:
     """How far a chain that keeps p moves items that should follow p, in standard errors, and by which statistic.
 
-    Metropolis et al. 1953: if x ~ p, then x after any number of accepted steps is ~ p, so that every function of x
-    keeps its mean. The functions are log p, entries and squared entries.
+    Metropolis et al. 1953: if x ~ p, then x after any number of accepted steps is ~ p, so that
+    every function of x keeps its mean. The functions are log p, entries and squared entries.
     """
     source = torch.Generator().manual_seed(seed)
     free = batch.present if may is None else may

@@ -50,7 +50,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
     return float(((a - b).abs() / (1 + b.abs())).max())
 
 
-# ---- autoregressive: a net that says the world's own conditionals ---------------------------------------------------
+# ---- autoregressive: a net that says the world's own conditionals --------------------------------
 
 
 class KnownConditionals(CausalNet):
@@ -108,13 +108,14 @@ def _verdict(gap: float, broken: str) -> tuple[float, str]:
     return (0.0 if gap <= EXACT else math.inf), f"{broken} by {gap:.3g}"
 
 
-# ---- VAE: a linear-Gaussian model whose posterior is known -----------------------------------------------------------
+# ---- VAE: a linear-Gaussian model whose posterior is known ---------------------------------------
 
 
 class KnownCodec(Codec):
     """y = W z + sigma e with W of orthogonal columns: encoder and decoder of the exact posterior and likelihood.
 
-    p(z | y) = N(S W'y / sigma^2, S) with S = (I + W'W / sigma^2)^-1, diagonal (Tipping & Bishop 1999, eq. 9).
+    p(z | y) = N(S W'y / sigma^2, S) with S = (I + W'W / sigma^2)^-1, diagonal (Tipping & Bishop
+    1999, eq. 9).
     """
 
     def __init__(self, weight: Tensor, sigma: float, bias: Tensor, wider: float = 1.0) -> None:
@@ -166,7 +167,7 @@ def _linear(cell: Cell) -> tuple[float, str]:
     ), f"the loss of a wider posterior lies {float(excess.mean()):.4f} from log p and its KL"
 
 
-# ---- diffusion: the posterior mean of a mixture of Gaussians ---------------------------------------------------------
+# ---- diffusion: the posterior mean of a mixture of Gaussians -------------------------------------
 
 
 class KnownDenoiser(nn.Module):

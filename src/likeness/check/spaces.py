@@ -1,7 +1,7 @@
 """The twelve Spaces and five conditions of the contract suite, and for each pair a world whose entropy is known.
 
-A cell's law depends on `given` through one of four classes (conditions.py), so that p(x | given) is exact, also
-where `given` is missing in part or whole. Without `given` it is the law of class 0.
+A cell's law depends on `given` through one of four classes (conditions.py), so that p(x | given) is
+exact, also where `given` is missing in part or whole. Without `given` it is the law of class 0.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _per_class(told: Condition | None, make: Callable[[int], Tensor]) -> Tensor:
     return torch.stack([make(y).double() for y in range(1 if told is None else told.classes)])
 
 
-# ---- reals: mixtures of Gaussians ----------------------------------------------------------------------------------
+# ---- reals: mixtures of Gaussians ----------------------------------------------------------------
 
 
 def _plane(name: str, told: Condition | None) -> GaussianMixture:
@@ -173,7 +173,7 @@ def _audio(name: str, told: Condition | None) -> GaussianMixture:
     )
 
 
-# ---- codes: trees --------------------------------------------------------------------------------------------------
+# ---- codes: trees --------------------------------------------------------------------------------
 
 
 def _chain_of(count: int) -> tuple[int, ...]:
@@ -302,7 +302,7 @@ def _symbols(name: str, told: Condition | None) -> Tree:
     )
 
 
-# ---- columns: mixtures of products ---------------------------------------------------------------------------------
+# ---- columns: mixtures of products ---------------------------------------------------------------
 
 
 def _marked(components: int) -> Tensor:

@@ -58,7 +58,8 @@ def compare(
 ) -> None:
     """Compare families under one protocol.
 
-    The same split, seeds and budget for all, and the same scores: with baselines, intervals and failures.
+    The same split, seeds and budget for all, and the same scores: with baselines, intervals and
+        failures.
 
     likeness compare digits --families vae,flow --budget 1m --out report.html
     """

@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """Fit all families to two moons and to 8x8 digits, and compare them.
 
-    A few minutes on two cores. Writes report.html (digits), moons.html, their numbers, and samples.png.
+    A few minutes on two cores. Writes report.html (digits), moons.html, their numbers, and
+    samples.png.
 
     likeness demo --scale 0.1 --seeds 1
     """

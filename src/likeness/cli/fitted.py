@@ -31,7 +31,8 @@ Score = dict[str, Any]
 def held_out_score(model: Model, run: Run | None, test: Table, seed: int) -> Score | None:
     """The mean of log p over rows that were not learned from, its kind and its standard error; None without such rows.
 
-    Families without log p are scored by the criterion that their training is validated by, where smaller is better.
+    Families without log p are scored by the criterion that their training is validated by, where
+    smaller is better.
     """
     import torch
 

@@ -45,7 +45,8 @@ def forecast(
 ) -> None:
     """Say what comes next after each series.
 
-    For each step ahead the median of each number and an interval, the likeliest of categories and its probability.
+    For each step ahead the median of each number and an interval, the likeliest of categories and
+    its probability.
 
     likeness forecast runs/hmm series.csv --steps 24 --out forecast.csv
     """
@@ -90,7 +91,7 @@ def _each(draws: Draws) -> tuple[Head, pd.DataFrame]:
     return {k: v[order] for k, v in head.items()}, frame.iloc[order, 2:].reset_index(drop=True)
 
 
-# ---- what the draws say of each step -------------------------------------------------------------------------------
+# ---- what the draws say of each step -------------------------------------------------------------
 
 
 def _summary(draws: Draws, level: float) -> tuple[Head, pd.DataFrame]:

@@ -23,7 +23,7 @@ Path = tuple[str, ...]
 Row = Mapping[str, Any]
 
 
-# ---- words to values -----------------------------------------------------------------------------------------------
+# ---- words to values -----------------------------------------------------------------------------
 
 
 def value(text: str) -> Any:
@@ -45,7 +45,8 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     """Options from words, in any order: layers=6 hidden=64,64 prior=flow prior.layers=6.
 
     Raises:
-        BadConfig: For a word that is no name=value, an option given twice, or one that is both a value and a family.
+        BadConfig: For a word that is no name=value, an option given twice, or one that is both a
+            value and a family.
     """
     flat: dict[Path, Any] = {}
     for word in words:
@@ -85,7 +86,7 @@ def _family(name: str, own: Any, below: dict[str, Any]) -> dict[str, Any]:
     return {**held, **below}
 
 
-# ---- values to a Config --------------------------------------------------------------------------------------------
+# ---- values to a Config --------------------------------------------------------------------------
 
 
 def checked(family: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:

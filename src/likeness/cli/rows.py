@@ -112,8 +112,8 @@ def read_rows(
 ) -> Rows:
     """The rows of a path or of a named set, as the model's Space reads them.
 
-    Where a condition that the answer rests on is not among them, a remark says so. `series` names the column of series
-    where it is not that of the fit.
+    Where a condition that the answer rests on is not among them, a remark says so. `series` names
+    the column of series where it is not that of the fit.
 
     Raises:
         BadData: If they cannot be read, or are not of the model's Space.

@@ -46,7 +46,8 @@ def score(
 ) -> None:
     """Say how likely and how strange each row is.
 
-    log_prob in nats with its kind and standard error, an anomaly score, and a p-value against held-out rows.
+    log_prob in nats with its kind and standard error, an anomaly score, and a p-value against
+    held-out rows.
 
     likeness score runs/flow new.csv --out scores.csv
     """

@@ -48,8 +48,8 @@ def tag(
 ) -> None:
     """Label the words of sentences.
 
-    By the most probable labels of each sentence together, given the labels that it has. A label is missing where its
-    column is left out, or holds _ or ?.
+    By the most probable labels of each sentence together, given the labels that it has. A label is
+    missing where its column is left out, or holds _ or ?.
 
     likeness tag runs/crf untagged.conll --out tagged.conll
     """

@@ -59,7 +59,8 @@ class Scored:
         value: One number a row, (B,).
         kind: How the expected value stands to log p.
         how: A few words on the method.
-        stderr: Its Monte-Carlo standard error, (B,), None where nothing was drawn or one draw cannot tell.
+        stderr: Its Monte-Carlo standard error, (B,), None where nothing was drawn or one draw
+            cannot tell.
         terms: Named parts that add up to the value, each (B,).
     """
 
@@ -208,16 +209,19 @@ class Draws:
     """Items drawn from a law.
 
     Args:
-        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units, where levels and categories are
-            codes from 0: `to_pandas` says them as the user does, and a law reads the Draws themselves.
+        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units, where levels
+            and categories are codes from 0: `to_pandas` says them as the user does, and a law reads
+            the Draws themselves.
         space: The Space the items live in.
         how: A few words on the method.
         seed: With `first` (and the index of `given`) enough to draw the same items again.
         first: The number of the first item, or of the first draw.
         length: The items' lengths where the Space is ragged, shaped as x's leading axes.
-        given: What they were conditioned on; without a condition, the classes that were drawn with the items.
+        given: What they were conditioned on; without a condition, the classes that were drawn with
+            the items.
         evaluations: Network evaluations for each item.
-        kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of particles stands for it.
+        kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of
+            particles stands for it.
         log_weight: Log importance weights (n, B), or None where the draws need none.
         ess: The effective sample size of each row (B,), n where exact.
         path: Items along the way, (T, n, ...), where asked for.

@@ -145,7 +145,8 @@ class Asked(Rows, ABC):
         """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.
 
         Raises:
-            BadData: If it is neither names nor truth values, or names what is not there or is hidden.
+            BadData: If it is neither names nor truth values, or names what is not there or is
+                hidden.
         """
         names = (evidence,) if isinstance(evidence, str) else evidence
         if isinstance(names, Sequence) and names and all(isinstance(e, str) for e in names):

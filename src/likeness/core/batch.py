@@ -21,7 +21,8 @@ class Batch:
     """B items of one Space.
 
     Args:
-        x: Values in data units (codes for nominal and ordinal entries), floating point (B, *E); 0 where hidden.
+        x: Values in data units (codes for nominal and ordinal entries), floating point (B, *E); 0
+            where hidden.
         observed: Which entries are known, bool (B, *E), or None where all are.
         length: The length of each item of a ragged Space, int64 (B,), or None.
         weight: The weight of each row, (B,), or None for ones; 0 is padding.

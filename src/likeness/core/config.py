@@ -112,7 +112,8 @@ class Settings(_Closed):
 
     strict: compute in aligned tiles of 8 rows, so that bits do not depend on the batch.
     rows: rows computed at once, a bound on memory.
-    precision: oneDNN's products are as exact as torch's own and on some processors twice as fast; other bits, though.
+    precision: oneDNN's products are as exact as torch's own and on some processors twice as fast;
+        other bits, though.
     """
 
     reserved: ClassVar[tuple[str, ...]] = (

@@ -17,8 +17,9 @@ FEW = 64  # categories of one column among several up to which a summary counts 
 class Summary(nn.Module):
     """The fixed summary of a condition, (B, C).
 
-    A label is one-hot, a vector itself and an image its pixels, standardised; tokens are counts and their number, and
-    steps of several columns the means of numbers, the counts of categories where these are few, and their number.
+    A label is one-hot, a vector itself and an image its pixels, standardised; tokens are counts and
+    their number, and steps of several columns the means of numbers, the counts of categories where
+    these are few, and their number.
 
     Hidden entries are 0 and a mask of what is present can be had beside it (`mask`), same shape.
     """

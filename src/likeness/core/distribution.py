@@ -2,8 +2,10 @@
 
 Models, synthetic distributions whose truth is known, and baselines are distributions.
 
-The public verbs are final: they check, bring data into model units, compute in tiles of rows without gradients,
-and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which see one checked batch in model units.
+The public verbs are final: they check, bring data into model units, compute in tiles of rows
+    without gradients,
+and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which see one checked
+batch in model units.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Distribution(Asked):
     """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
 
-    # ---- public verbs ----------------------------------------------------------------------------------------------
+    # ---- public verbs ----------------------------------------------------------------------------
 
     @final
     def sample(
@@ -59,7 +61,8 @@ class Distribution(Asked):
     ) -> Draws:
         """Draw n items, x (n, *E); with `given` of B rows n for each of them, x (n, B, *E), in data units.
 
-        Item i depends on (seed, first + i) only; with `given` on (seed, the row's index, first + draw).
+        Item i depends on (seed, first + i) only; with `given` on (seed, the row's index, first +
+        draw).
 
         Raises:
             Unsupported: Where the law cannot sample, with the reason.
@@ -115,7 +118,8 @@ class Distribution(Asked):
     ) -> LogProb:
         """log p(x | given) in nats, (B,); with holes the marginal of what is observed.
 
-        `evidence` (a mask over entries, or names) makes it log p(observed) - log p(observed and evidence).
+        `evidence` (a mask over entries, or names) makes it log p(observed) - log p(observed and
+        evidence).
 
         Raises:
             Unsupported: Where the law has no log p, with the reason.
@@ -229,7 +233,8 @@ class Distribution(Asked):
     ) -> Draws:
         """n draws of what comes next after each item that goes through time, x (n, B, steps, ...).
 
-        It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are an interval.
+        It is `complete` of items that are so many steps longer; `Draws.quantiles(0.05, 0.95)` are
+        an interval.
 
         Raises:
             Unsupported: Where nothing can come behind an item: `support("forecast")` says why.
@@ -402,7 +407,7 @@ class Distribution(Asked):
             return Answer(ok=True, routes=names, kinds=tuple(r.kind for r in routes))
         return no(f"{type(self).__name__} has no {verb}" + self._reasons(verb))
 
-    # ---- what the verbs rest on ------------------------------------------------------------------------------------
+    # ---- what the verbs rest on ------------------------------------------------------------------
 
     def _reasons(self, verb: str) -> str:
         from likeness.core.routes import ROUTES  # the list grows as layers above register theirs

@@ -35,10 +35,13 @@ class Hooks(ABC):
         given_space: What may be given, or None.
         codes: What `encode` speaks of, or None.
         preprocessor: The map to the reals that the hooks see, or None where they see data units.
-        filler: The simple law that stands in for holes, or None where the hooks handle holes themselves.
+        filler: The simple law that stands in for holes, or None where the hooks handle holes
+            themselves.
         ends: Whether the law models the length of ragged items itself.
-        conditional: Whether it says nothing without its condition: true of labels that are told from features.
-        unbounded: Whether items may be longer than any that was seen: true of laws that go on from step to step.
+        conditional: Whether it says nothing without its condition: true of labels that are told
+            from features.
+        unbounded: Whether items may be longer than any that was seen: true of laws that go on from
+            step to step.
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
     """
 
@@ -60,7 +63,7 @@ class Hooks(ABC):
         self.preprocessor = None
         self.filler = None
 
-    # ---- hooks: one checked batch in model units -------------------------------------------------------------------
+    # ---- hooks: one checked batch in model units -------------------------------------------------
 
     @absent
     def _sample(

@@ -26,7 +26,8 @@ class Phase:
         every: It moves in every so many iterations.
         repeat: How often it moves in an iteration in which it does.
         lr: Its learning rate as a multiple of the Config's.
-        settling: The power of the Config's schedule that it follows: above 1 it comes to rest before the others.
+        settling: The power of the Config's schedule that it follows: above 1 it comes to rest
+            before the others.
         betas: Adam's decay rates.
         after: Called when it has moved (unrolling, clipping, codebooks).
     """
@@ -56,12 +57,14 @@ class EM:
 
     Args:
         start: (source, noise) -> parameters to begin with.
-        expect: (batch in model units, parameters) -> its additive statistics, among them "objective" and "weight".
+        expect: (batch in model units, parameters) -> its additive statistics, among them
+            "objective" and "weight".
         maximise: (statistics summed over all batches, parameters before) -> parameters.
         assign: Put the parameters into the model.
         passes: The most passes over the data.
         tolerance: Stop where the objective per unit weight rises by less, in nats.
-        decay: None for batch EM, else the step size's exponent of stochastic EM (Cappé & Moulines 2009).
+        decay: None for batch EM, else the step size's exponent of stochastic EM (Cappé & Moulines
+            2009).
         rows: Rows in a chunk, a bound on memory.
     """
 

@@ -30,8 +30,9 @@ CRITERION_DRAWS = 8
 class Model(Distribution, nn.Module):
     """A Distribution with parameters, a Config and a Learner.
 
-    The only abstract method is `learner`. Build one with `registry.build`, which seeds its initial weights; `prepare`
-    takes lengths, class prior and a preprocessor's statistics from the training split before the first step.
+    The only abstract method is `learner`. Build one with `registry.build`, which seeds its initial
+    weights; `prepare` takes lengths, class prior and a preprocessor's statistics from the training
+    split before the first step.
 
     Args:
         config: The family's options.
@@ -39,9 +40,12 @@ class Model(Distribution, nn.Module):
         given_space: What is given, or None.
 
     Attributes:
-        progress: The share of its learning that is done, for objectives that change on the way; the executor keeps it.
-        source: What it learns from while it learns, for stages that prepare themselves when their turn comes.
-        facts: What a saved model says of how it was learned: data, budget, decisions; the Run fills it.
+        progress: The share of its learning that is done, for objectives that change on the way; the
+            executor keeps it.
+        source: What it learns from while it learns, for stages that prepare themselves when their
+            turn comes.
+        facts: What a saved model says of how it was learned: data, budget, decisions; the Run fills
+            it.
     """
 
     Config: ClassVar[type[Config]] = Config
@@ -157,7 +161,7 @@ class Model(Distribution, nn.Module):
         finally:
             self.train(was)
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """A phase's loss terms, each (B,): the one door for compilation."""
@@ -232,7 +236,8 @@ class Model(Distribution, nn.Module):
     def count(self) -> int:
         """The number of free parameters: entries that a mask holds at zero are none.
 
-        Distributions in closed form, whose numbers are not `nn.Parameter`s, count them by their own formula.
+        Distributions in closed form, whose numbers are not `nn.Parameter`s, count them by their own
+        formula.
         """
         total = 0
         for module in self.modules():

@@ -1,8 +1,8 @@
 """Randomness that depends on (seed, use, index, draw, step) and on nothing else.
 
-Rows are drawn in tiles of 64 consecutive indices, one generator per (seed, scope, use, step, draw, tile), so that
-what a row is given does not change when rows are reordered, padded, batched or sharded. A tile is always drawn
-whole. Ambient generators are neither read nor disturbed.
+Rows are drawn in tiles of 64 consecutive indices, one generator per (seed, scope, use, step, draw,
+tile), so that what a row is given does not change when rows are reordered, padded, batched or
+sharded. A tile is always drawn whole. Ambient generators are neither read nor disturbed.
 """
 
 from __future__ import annotations

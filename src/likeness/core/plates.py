@@ -68,8 +68,9 @@ class Edge:
     Args:
         tail: The one that comes first.
         head: The one whose law depends on it.
-        tie: law: head is drawn given tail; map: head is a function of it; bijection: and tail one of head; steps: with
-            several like steps between; link: neither comes first; encoder: head is guessed from tail, beside the law.
+        tie: law: head is drawn given tail; map: head is a function of it; bijection: and tail one
+            of head; steps: with several like steps between; link: neither comes first; encoder:
+            head is guessed from tail, beside the law.
     """
 
     tail: str
@@ -90,7 +91,8 @@ class Graph:
     """Variables, their edges and their plates.
 
     Raises:
-        LikenessError: Where two variables have one key, what is named is none, edges go in a circle, or plates cross.
+        LikenessError: Where two variables have one key, what is named is none, edges go in a
+            circle, or plates cross.
     """
 
     nodes: tuple[Node, ...]
@@ -155,7 +157,7 @@ class Graph:
     _repr_svg_ = to_svg
 
 
-# ---- what families say it with -------------------------------------------------------------------------------------
+# ---- what families say it with -------------------------------------------------------------------
 
 
 def given(model: Learned) -> tuple[Node, ...]:
@@ -251,7 +253,7 @@ def entry(space: Space) -> Space | None:
     return None
 
 
-# ---- values in words -----------------------------------------------------------------------------------------------
+# ---- values in words -----------------------------------------------------------------------------
 
 _KINDS: dict[str, Callable[[Any], str]] = {
     "real": lambda v: "real" if v.resolution is None else "rounded real",

@@ -24,7 +24,8 @@ class RowDistribution(ABC):
     Args:
         space: What is distributed.
         index: int64 (B,).
-        kind: EXACT where this is the model's own law, ESTIMATE where it approximates it (a VAE's posterior).
+        kind: EXACT where this is the model's own law, ESTIMATE where it approximates it (a VAE's
+            posterior).
         how: A few words on the method.
     """
 

@@ -41,8 +41,9 @@ class Rows(Hooks, ABC):
     ) -> T:
         """Apply `f` to chunks of at most `settings.rows` rows; where strict, to tiles of 8, row i in slot i mod 8.
 
-        A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of its item and draw;
-        and on how many rows there are, which laws part by holes and classes: a strict tile's rows are of one kind.
+        A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of
+        its item and draw; and on how many rows there are, which laws part by holes and classes: a
+        strict tile's rows are of one kind.
         """
         memory.keep()
         with torch.no_grad(), self.asking(), answering(settings.precision):

@@ -106,14 +106,17 @@ class Space(_Frozen):
 
     Args:
         axes: A name for each axis of one event.
-        shape: A size for each axis; the first may be None (ragged), and then `longest` is the layout's size.
+        shape: A size for each axis; the first may be None (ragged), and then `longest` is the
+            layout's size.
         variables: One variable for all entries, or one for each entry of the last axis.
         names: Names of the entries of the last axis (columns), if any.
         longest: The longest item known, for ragged spaces.
         rate: Sampling rate in Hz, for audio and series.
-        source: How a reader saw the data ("table", "image", "text", ...): a hint for writers, never for models.
-        written: How users write each entry of the last axis (decimals, a date's format, truth values), None where
-            nothing is to be said: a hint for readers and writers, never for models.
+        source: How a reader saw the data ("table", "image", "text", ...): a hint for writers, never
+            for models.
+        written: How users write each entry of the last axis (decimals, a date's format, truth
+            values), None where nothing is to be said: a hint for readers and writers, never for
+            models.
     """
 
     axes: tuple[str, ...]

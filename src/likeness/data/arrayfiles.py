@@ -37,7 +37,8 @@ def read_npy(path: Path) -> Array:
     """The array in a .npy file.
 
     Raises:
-        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is allowed.
+        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is
+            allowed.
     """
     with _readable(path), path.open("rb") as file:
         _check_head(_head(file), path.stat().st_size, path)
@@ -49,7 +50,8 @@ def read_npz(path: Path, keys: Collection[str] | None = None) -> dict[str, Array
     """The arrays in a .npz file by name; all of them, or those of some names.
 
     Raises:
-        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is allowed.
+        BadData: If the file is empty, broken, holds pickled objects, or takes more memory than is
+            allowed.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         members = {name: m for name, m in _members(archive).items() if keys is None or name in keys}

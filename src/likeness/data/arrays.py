@@ -7,8 +7,8 @@ Rules for whole numbers lo..hi, in this order:
   over 16 values, at most 255, variance/mean in [.5, 2], lo <= mean/2 -> Count, open above;
   at most 32 values                                                 -> Ordinal;
   else                                                              -> Real, each number standing for its bin.
-Other numbers are Real. A rounding to `step` is coarse from 1/20 of the standard deviation on: below that a bin's
-probability and density times width differ by (step/sigma)^2/24 < 1.1e-4 nats.
+Other numbers are Real. A rounding to `step` is coarse from 1/20 of the standard deviation on: below
+that a bin's probability and density times width differ by (step/sigma)^2/24 < 1.1e-4 nats.
 """
 
 from __future__ import annotations
@@ -94,13 +94,14 @@ def plain(x: Any) -> Array:
         ) from error
 
 
-# ---- variables -----------------------------------------------------------------------------------------------------
+# ---- variables -----------------------------------------------------------------------------------
 
 
 def step(values: Array) -> float | None:
     """The width of the widest grid v0 + k step that holds all values, or None where none shows.
 
-    Looked for only where values repeat: otherwise a rounding does no harm and cannot be told from chance.
+    Looked for only where values repeat: otherwise a rounding does no harm and cannot be told from
+        chance.
     """
     distinct = np.unique(values)
     if len(distinct) < 2 or len(distinct) > 0.95 * len(values):
@@ -230,7 +231,7 @@ def named(word: str, values: Array, *, name: str) -> Variable:
     return kinds[word]
 
 
-# ---- spaces --------------------------------------------------------------------------------------------------------
+# ---- spaces --------------------------------------------------------------------------------------
 
 
 def infer(
@@ -238,9 +239,9 @@ def infer(
 ) -> tuple[Space, Array, tuple[str, ...]]:
     """The Space of the items along the first axis, the array laid out for it, and what was seen.
 
-    One variable for all entries of an array of codes; reals stay reals, and roundings are noted only, unless asked
-    for "bins". Whole-number arrays of 3 axes are grey images, of 4 axes images with channels first or last; reals of
-    3 axes are series (time, channel).
+    One variable for all entries of an array of codes; reals stay reals, and roundings are noted
+    only, unless asked for "bins". Whole-number arrays of 3 axes are grey images, of 4 axes images
+    with channels first or last; reals of 3 axes are series (time, channel).
 
     Raises:
         BadData: If the array is empty, holds no numbers, or holds a column of nothing but gaps.

@@ -65,7 +65,8 @@ class Entry:
         read: Its reader.
         get: How to get it, where it is not bundled.
         table: Whether its columns may be given by name.
-        places: Its folders below the root, in the order they are tried; its name where none is said.
+        places: Its folders below the root, in the order they are tried; its name where none is
+            said.
     """
 
     title: str
@@ -134,7 +135,7 @@ def _file(name: str, *tried: str) -> Path:
     return found
 
 
-# ---- bundled -------------------------------------------------------------------------------------------------------
+# ---- bundled -------------------------------------------------------------------------------------
 
 
 def _digits(asked: Asked) -> Reading:
@@ -166,7 +167,7 @@ def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
     return read_one
 
 
-# ---- in the user's folder ------------------------------------------------------------------------------------------
+# ---- in the user's folder ------------------------------------------------------------------------
 
 
 def _digits_of(folder: Path, stem: str, kind: str, name: str) -> Array:

@@ -1,7 +1,7 @@
 """Tagged sentences in columns (CoNLL): a word a line with its features and, last, its label; an empty line between.
 
-The labels are the items, the other columns are given step by step; of the first column its lower case, its first and
-last three letters and its shape are columns too.
+The labels are the items, the other columns are given step by step; of the first column its lower
+case, its first and last three letters and its shape are columns too.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ def encode(space: Space, items: Sequence[str]) -> Batch:
 def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
     """Documents of a file or a folder as a Batch of a Space of words, and what was left out of them.
 
-    Numbers of words in LDA-C's format are those of the list that lies beside the file, else the model's own.
+    Numbers of words in LDA-C's format are those of the list that lies beside the file, else the
+    model's own.
 
     Raises:
         BadData: If the file holds no documents, or is text where words were learned as numbers.

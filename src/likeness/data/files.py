@@ -29,10 +29,12 @@ WORDS_FOR_NOTHING = sorted(
 def read_csv(path: Path, *, verbatim: bool = False) -> pd.DataFrame:
     """A table of text: comma, semicolon, tab or blanks between cells, with or without a line of names.
 
-    The first line is data if one of its cells is a number. With `verbatim` all cells are the text that stands there.
+    The first line is data if one of its cells is a number. With `verbatim` all cells are the text
+    that stands there.
 
     Raises:
-        BadData: If the file is empty, is not UTF-8, has two columns of one name or lines of unlike length.
+        BadData: If the file is empty, is not UTF-8, has two columns of one name or lines of unlike
+            length.
     """
     import pandas as pd
 
@@ -139,7 +141,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
 def _parquet_memory(metadata: Any, path: Path) -> float:
     """The bytes that a Parquet table takes in reading, as its metadata tell.
 
-    A dictionary holds a text once, however many rows repeat it: where that could matter, the rows are looked at.
+    A dictionary holds a text once, however many rows repeat it: where that could matter, the rows
+        are looked at.
     """
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]

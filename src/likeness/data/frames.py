@@ -47,7 +47,7 @@ def _converter(space: Space, data: Any) -> Batch | None:
     return convert(data, space)
 
 
-# ---- in ------------------------------------------------------------------------------------------------------------
+# ---- in ------------------------------------------------------------------------------------------
 
 
 @singledispatch
@@ -278,17 +278,17 @@ def _flagged(column: arrays.Array, variable: Variable) -> arrays.Array:
     return column.astype(np.int64)
 
 
-# ---- out -----------------------------------------------------------------------------------------------------------
+# ---- out -----------------------------------------------------------------------------------------
 
 
 def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataFrame:
     """The items as a frame, with labels, dates and levels as the user knows them; what is hidden is missing.
 
-    Numbers and dates have the decimals and the precision that were learned, but where the user `told` them, bool
-    (B, *E).
+    Numbers and dates have the decimals and the precision that were learned, but where the user
+    `told` them, bool (B, *E).
 
-    Rows of columns stay that; images and other arrays get a column an entry (channel_row_column); ragged items a row
-    a step, with the columns item and step before.
+    Rows of columns stay that; images and other arrays get a column an entry (channel_row_column);
+    ragged items a row a step, with the columns item and step before.
     """
     if space.ragged:
         return _long(space, batch, told)

@@ -29,7 +29,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 DEEP = frozenset({"I", "F"})
 
 
-# ---- folders -------------------------------------------------------------------------------------------------------
+# ---- folders -------------------------------------------------------------------------------------
 
 
 def read_folder(
@@ -41,7 +41,8 @@ def read_folder(
         path: The folder.
         name: What reports call the set.
         size: Height and width to resize to; without it all images must be of one size.
-        channels: 1, 3 or 4; without it 1 where every image is grey, else 3 (4 where all have transparency).
+        channels: 1, 3 or 4; without it 1 where every image is grey, else 3 (4 where all have
+            transparency).
 
     Raises:
         BadData: Naming the file that cannot be read, or whose size differs from the first one's.
@@ -207,7 +208,7 @@ def as_pixels(space: Space, found: list[Path]) -> Batch:
     return Batch(pixels if levels == 256 else (pixels * (levels - 1) / 255).round())
 
 
-# ---- binarised images ----------------------------------------------------------------------------------------------
+# ---- binarised images ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,8 +290,8 @@ class Dynamic:
 def uniforms(ids: Tensor, entries: int, seed: int) -> Tensor:
     """A uniform number in [0, 1) for each (seed, id, entry), float32 (B, entries), by hashing the three.
 
-    MurmurHash3's finaliser (Appleby 2011) in wrapping int64. Tiles of `Noise` would draw 64 rows for each one asked,
-    and a training batch takes its rows from all over the data.
+    MurmurHash3's finaliser (Appleby 2011) in wrapping int64. Tiles of `Noise` would draw 64 rows
+    for each one asked, and a training batch takes its rows from all over the data.
     """
     key = (
         _scramble(ids.to(torch.int64) ^ seed)[:, None]

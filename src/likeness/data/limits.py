@@ -1,7 +1,9 @@
 """A bound on the memory that reading may take, and the bytes of files read below it.
 
-Files hold far more than their size says: archives, compressed text, heads that claim values which are not there.
-Readers estimate what they are about to take before they take it; compressed files are unpacked piece by piece.
+Files hold far more than their size says: archives, compressed text, heads that claim values which
+    are not there.
+Readers estimate what they are about to take before they take it; compressed files are unpacked
+piece by piece.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _BOUND: ContextVar[float | None] = ContextVar("max_memory", default=None)
 
 
-# ---- the bound -----------------------------------------------------------------------------------------------------
+# ---- the bound -----------------------------------------------------------------------------------
 
 
 def parse_size(size: int | float | str) -> float:
@@ -133,7 +135,7 @@ def in_words(size: float) -> str:
     return f"{size / 1e3:.1f} kB"
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def _zstandard(path: Path) -> IO[bytes]:
@@ -165,7 +167,8 @@ def read_bytes(path: Path, *, expansion: float = 1.0) -> bytes:
         expansion: Bytes of memory that the reader takes for each byte, this one included.
 
     Raises:
-        BadData: If that is more than the bound allows, found before it is taken; or if the file is broken.
+        BadData: If that is more than the bound allows, found before it is taken; or if the file is
+            broken.
     """
     opener = OPENERS.get(path.suffix.lower())
     if opener is None:

@@ -68,31 +68,37 @@ def load(
     """Items as training and test parts, by their official split or by hash of (seed, row or group).
 
     Args:
-        what: A name (digits, mnist, a world, ...), a path, an array or tensor, a frame, a dict of columns, a list of
-            strings or of arrays of unlike lengths, a Table, or a pair (items, given).
-        given: What items are conditioned on: names of columns, "label" where a set has labels, or an array.
-        columns: Types that the user knows better, by column: a Variable, or one of "real", "ordinal", "nominal",
-            "count", "binary", "date", "skip".
+        what: A name (digits, mnist, a world, ...), a path, an array or tensor, a frame, a dict of
+            columns, a list of strings or of arrays of unlike lengths, a Table, or a pair (items,
+            given).
+        given: What items are conditioned on: names of columns, "label" where a set has labels, or
+            an array.
+        columns: Types that the user knows better, by column: a Variable, or one of "real",
+            "ordinal", "nominal", "count", "binary", "date", "skip".
         name: What reports call it.
         space: The Space, where it is known: nothing is inferred then.
         test: The share held out, a tenth unless told; sets with an official split take none.
         valid: The share of the rest that is held out for choices.
         seed: The seed of the split, of a world's rows and of binarisation.
         group: A column's name, or an array (N,): rows of one group stay together.
-        rounding: "bins" makes coarse roundings a resolution, "note" only notes them; frames and files "bins",
-            arrays, series and scikit-learn's sets "note" unless told.
+        rounding: "bins" makes coarse roundings a resolution, "note" only notes them; frames and
+            files "bins", arrays, series and scikit-learn's sets "note" unless told.
         binarize: For images: "dynamic" draws pixels anew each epoch, "threshold" cuts at half.
         size: Height and width that images are resized to.
         channels: 1, 3 or 4 for image files.
         key: Which array of a .npz holds the items.
         width: Cut text into pieces of so many characters instead of lines.
-        words: Cut text into words in lower case, those seen at least so often, instead of characters.
-        vocabulary: A file with the words of a corpus in LDA-C's format, one a line; else one that lies beside it.
-        series: True where the rows of a table are the steps of one series, or the column that says which series a row
-            belongs to; a column of times orders the steps.
-        split: "time" holds out the last steps of every series, "rows" whole rows; "time" for a series alone.
+        words: Cut text into words in lower case, those seen at least so often, instead of
+            characters.
+        vocabulary: A file with the words of a corpus in LDA-C's format, one a line; else one that
+            lies beside it.
+        series: True where the rows of a table are the steps of one series, or the column that says
+            which series a row belongs to; a column of times orders the steps.
+        split: "time" holds out the last steps of every series, "rows" whole rows; "time" for a
+            series alone.
         n: How many rows to draw from a world.
-        max_memory: What reading may take, in bytes or as "5GB"; a quarter of the machine's memory unless told.
+        max_memory: What reading may take, in bytes or as "5GB"; a quarter of the machine's memory
+            unless told.
 
     Raises:
         BadData: One sentence on what cannot be read, where it is, and what to do.
@@ -130,7 +136,7 @@ def load(
     return binarized(cut(reading, asked.name, test, valid, seed, timed), binarize, seed)
 
 
-# ---- what was asked ------------------------------------------------------------------------------------------------
+# ---- what was asked ------------------------------------------------------------------------------
 
 
 def _pair(what: Any, given: Any) -> tuple[Any, Any]:
@@ -198,7 +204,7 @@ def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return size
 
 
-# ---- reading -------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def _read(what: Any, asked: Asked, space: Space | None, n: int, seed: int) -> Reading:
@@ -362,7 +368,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
 }
 
 
-# ---- conditions, groups, parts -------------------------------------------------------------------------------------
+# ---- conditions, groups, parts -------------------------------------------------------------------
 
 
 def _conditioned(reading: Reading, condition: Any, asked: Asked) -> Reading:

@@ -30,7 +30,8 @@ class Data:
         test: The rows held out for the last word.
         valid: The rows held out for choices, where the set has them or they were asked for.
         notes: What inference saw and did, a sentence each.
-        labels: The labels of each part's rows, int64 (N,), where they were offered and not asked for; -1 is missing.
+        labels: The labels of each part's rows, int64 (N,), where they were offered and not asked
+            for; -1 is missing.
         label_space: The Space of those labels.
         truth: The law that the rows were drawn from, where it is known.
     """

@@ -1,6 +1,7 @@
 """Tables whose rows are steps of time, as ragged series (T, C): one for the whole, or one for each value of a column.
 
-The column of times is left out: it orders the steps of each series, and what it says of their spacing is noted. It is
+The column of times is left out: it orders the steps of each series, and what it says of their
+    spacing is noted. It is
 the first column that holds dates, or numbers under a name for times.
 """
 
@@ -111,7 +112,8 @@ def read(
     `given` and `group` name columns that are the same in all rows of a series.
 
     Raises:
-        BadData: If a column is not there, a row has no series or time, or `given` changes within a series.
+        BadData: If a column is not there, a row has no series or time, or `given` changes within a
+            series.
     """
     frame = frame.rename(columns=str)
     names = names_of(frame)
@@ -155,10 +157,12 @@ def of_frame(
 ) -> Steps:
     """The rows of a frame as series of a Space that is known: one, or one for each value of the column `key`.
 
-    `times` is the column that ordered the steps that were learned, `()` where none did, None where that is not known.
+    `times` is the column that ordered the steps that were learned, `()` where none did, None where
+    that is not known.
 
     Raises:
-        BadData: If a column is not there, a row has no series or time, or a value does not lie in the Space.
+        BadData: If a column is not there, a row has no series or time, or a value does not lie in
+            the Space.
     """
     frame = frame.rename(columns=str)
     names = names_of(frame)

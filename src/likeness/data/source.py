@@ -153,7 +153,8 @@ class Table:
     def split(self, holdout: float, seed: int = 0) -> tuple[Table, Table]:
         """A training part and a held-out part of about `holdout` of the rows, by hash of (seed, row or group).
 
-        A row's side depends on its own index (or group) and the seed only, so that adding rows moves none.
+        A row's side depends on its own index (or group) and the seed only, so that adding rows
+        moves none.
 
         Raises:
             BadData: If `holdout` leaves nothing to learn from.
@@ -170,7 +171,8 @@ class Table:
         """The first steps of every series, and its last ones, about `holdout` of them; one step at least is learned.
 
         Raises:
-            BadData: If `holdout` leaves nothing to learn from, or the items have no lengths of their own.
+            BadData: If `holdout` leaves nothing to learn from, or the items have no lengths of
+                their own.
         """
         if not 0 <= holdout < 1:
             raise BadData(
@@ -241,9 +243,11 @@ class Reading:
     """What a reader found.
 
     Args:
-        parts: The rows: under "all", or under "train", "valid" and "test" where the set has an official split.
+        parts: The rows: under "all", or under "train", "valid" and "test" where the set has an
+            official split.
         notes: What inference saw and did, a sentence each.
-        aside: The name of the label that each part holds as `given` without being asked for it, or None.
+        aside: The name of the label that each part holds as `given` without being asked for it, or
+            None.
         truth: The law that the rows were drawn from, where it is known.
     """
 

@@ -49,7 +49,8 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     """The rows of a frame as a Batch of `space`: labels become codes, dates days, levels codes from 0.
 
     Raises:
-        BadData: Naming the missing column, or the row and column of a value that the Space does not hold.
+        BadData: Naming the missing column, or the row and column of a value that the Space does not
+            hold.
     """
     if space.ragged and len(space.shape) == 2 and space.names is not None:
         return _one_series(
@@ -181,7 +182,7 @@ def label_batch(space: Space, values: Iterable[Any]) -> Batch:
     return Batch(codes.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
 
 
-# ---- readings ------------------------------------------------------------------------------------------------------
+# ---- readings ------------------------------------------------------------------------------------
 
 
 def read(

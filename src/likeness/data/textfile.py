@@ -33,7 +33,8 @@ def decode(path: Path) -> str:
     """The text in a file, compressed or not: UTF-8, or what its byte-order mark says.
 
     Raises:
-        BadData: If it is in another encoding or no text, naming the line; if it takes more memory than is allowed.
+        BadData: If it is in another encoding or no text, naming the line; if it takes more memory
+            than is allowed.
     """
     raw = _read(path)
     mark, encoding = _encoding(raw)
@@ -64,7 +65,8 @@ def encode(text: str, like: Path) -> bytes:
 def lines(text: str) -> list[str]:
     r"""The lines of a text without their ends: \n or \r\n, or \r where there is no \n.
 
-    No other character ends a line, as wc and open() count them. What ends the last line begins no other.
+    No other character ends a line, as wc and open() count them. What ends the last line begins no
+    other.
     """
     found = text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r")
     if found[-1]:

@@ -171,7 +171,7 @@ class Pace:
         return in_words(self.usual, self.dates)
 
 
-# ---- reading -------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
@@ -253,7 +253,7 @@ def _objects(moments: Any) -> Array:
     return kept
 
 
-# ---- spacing -------------------------------------------------------------------------------------------------------
+# ---- spacing -------------------------------------------------------------------------------------
 
 
 def pace_of(times: Times, which: Array, order: Array) -> Pace:
@@ -273,7 +273,8 @@ def pace_of(times: Times, which: Array, order: Array) -> Pace:
 def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
     """Months from each date to the next, or 0 where no such count tells them, and the day each series keeps to, (S,).
 
-    All steps are as many months, at one time of day, on one day of the month or, in shorter months, on their last.
+    All steps are as many months, at one time of day, on one day of the month or, in shorter months,
+    on their last.
     """
     date = wall.astype("datetime64[D]")
     month = wall.astype("datetime64[M]")

@@ -1,6 +1,7 @@
 """Series of classes as the UCR and UEA archives hold them (.ts): a head of @ lines, then a series a line.
 
-A line is dimensions parted by ":", the values of each by ","; "?" and NaN are missing; the class is last.
+A line is dimensions parted by ":", the values of each by ","; "?" and NaN are missing; the class is
+last.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def read(path: Path, *, name: str) -> Reading:
     """The series of a file, or of NAME_TRAIN.ts and NAME_TEST.ts in one folder, their class kept aside.
 
     Raises:
-        BadData: Naming the file and the line at fault; if two files differ in their dimensions or classes.
+        BadData: Naming the file and the line at fault; if two files differ in their dimensions or
+            classes.
     """
     files = parts(path)
     found = {part: parse(file) for part, file in files.items()}
@@ -141,7 +143,7 @@ def parts(path: Path) -> Mapping[str, Path]:
     return next(iter(sets.values()))
 
 
-# ---- one file ------------------------------------------------------------------------------------------------------
+# ---- one file ------------------------------------------------------------------------------------
 
 
 def parse(path: Path) -> Found:

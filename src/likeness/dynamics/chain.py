@@ -1,8 +1,9 @@
 """Discrete paths: entries that are hidden one by one (`Masked`) or replaced at random (`Multinomial`).
 
-Codes x are int64 (B, *E), entry e in 0..categories[e] - 1; logits are (B, *E, K) with K the largest number of
-categories, and those that an entry does not have are cut off. `present` says which entries exist (the tail of a ragged
-item does not) and `evidence` which are given and so never hidden. Time runs from the data at 0 to nothing known at 1.
+Codes x are int64 (B, *E), entry e in 0..categories[e] - 1; logits are (B, *E, K) with K the largest
+number of categories, and those that an entry does not have are cut off. `present` says which
+entries exist (the tail of a ragged item does not) and `evidence` which are given and so never
+hidden. Time runs from the data at 0 to nothing known at 1.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ def _fraction(part: Tensor, whole: Tensor) -> Tensor:
 class Masked:
     """The absorbing chain: by time t each entry is hidden with probability t, independently.
 
-    Sahoo et al. 2024, arXiv:2406.07524; Shi et al. 2024, arXiv:2406.04329. Its bound is the mean over orders of an
-    autoregressive model's log-probability (Uria et al. 2014, arXiv:1310.1757), whatever the schedule.
+    Sahoo et al. 2024, arXiv:2406.07524; Shi et al. 2024, arXiv:2406.04329. Its bound is the mean
+    over orders of an autoregressive model's log-probability (Uria et al. 2014, arXiv:1310.1757),
+    whatever the schedule.
 
     Args:
         categories: The numbers of categories.
@@ -131,7 +133,8 @@ class Masked:
     def posterior(self, log_probs: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What an entry hidden at t does by s < t: it stays hidden with probability s / t, else becomes each code.
 
-        Returns log of the first, shape of t, and of the others, (B, *E, K). Sahoo et al. 2024, eq. 6.
+        Returns log of the first, shape of t, and of the others, (B, *E, K). Sahoo et al. 2024, eq.
+        6.
         """
         shown = torch.log1p(-s / t)
         return torch.log(s / t), log_probs + expand(shown, log_probs)
@@ -165,9 +168,9 @@ class Masked:
     ) -> Estimate:
         """A LOWER_BOUND of log p(x on open entries | x on evidence), in nats, from `draws` draws per item.
 
-        With D open entries, m uniform in 1..D and a random set of m hidden: D / m times the log-probability of these.
-        Its mean is that of log p over all orders. Hoogeboom et al. 2022, arXiv:2110.02037, eq. 6. To train, take minus
-        one draw's value as the loss.
+        With D open entries, m uniform in 1..D and a random set of m hidden: D / m times the
+        log-probability of these. Its mean is that of log p over all orders. Hoogeboom et al. 2022,
+        arXiv:2110.02037, eq. 6. To train, take minus one draw's value as the loss.
         """
         exists, free = _either(present, evidence, x)
         size = free.flatten(1).sum(1)
@@ -198,8 +201,9 @@ class Masked:
     ) -> Tensor:
         """Log of the mean of p(x) over all D! orders, exact, in nats, (B,): what `unmask` draws from, one at a time.
 
-        f(S) = 1 / |S| sum over i in S of f(S - i) p(x_i | x of S - i), f of nothing 1, over the 2^D sets S, each of
-        which the net is asked about once; `repeat` gives the context of that many copies of the rows.
+        f(S) = 1 / |S| sum over i in S of f(S - i) p(x_i | x of S - i), f of nothing 1, over the 2^D
+        sets S, each of which the net is asked about once; `repeat` gives the context of that many
+        copies of the rows.
         """
         rows = len(x)
         size = math.prod(x.shape[1:])
@@ -242,9 +246,10 @@ class Masked:
     ) -> Tensor:
         """Draw the open entries of x, (B, *E); entries of `evidence` come back as they were, absent ones as 0.
 
-        Entries are revealed in a uniformly random order, an equal share of them in each step, and those of one step
-        independently of each other: with as many steps as open entries the draw is exact for the model of random
-        orders, with fewer it is faster and cruder. `watch(i, visible, x)` is called after every step.
+        Entries are revealed in a uniformly random order, an equal share of them in each step, and
+        those of one step independently of each other: with as many steps as open entries the draw
+        is exact for the model of random orders, with fewer it is faster and cruder. `watch(i,
+        visible, x)` is called after every step.
         """
         exists, free = _either(present, evidence, x)
         visible = exists & ~free
@@ -270,7 +275,8 @@ class Masked:
 class Multinomial:
     """The uniform chain: by time t each entry is replaced, with probability t, by a category drawn uniformly.
 
-    Hoogeboom et al. 2021, arXiv:2102.05379, section 4, with alpha-bar = 1 - t on the grid 1/T..T/T, so L_T = 0.
+    Hoogeboom et al. 2021, arXiv:2102.05379, section 4, with alpha-bar = 1 - t on the grid 1/T..T/T,
+    so L_T = 0.
 
     Args:
         categories: The numbers of categories.
@@ -319,8 +325,9 @@ class Multinomial:
     ) -> Estimate:
         """A LOWER_BOUND of log p(x), in nats, from `draws` draws per item.
 
-        -T KL(q(x_s | x_t, x) || p(x_s | x_t)) with t uniform in 1/T..T/T and s = t - 1/T. At s = 0 the divergence is
-        -log p(x | x_1), so this is the whole bound. Hoogeboom et al. 2021, eq. 15.
+        -T KL(q(x_s | x_t, x) || p(x_s | x_t)) with t uniform in 1/T..T/T and s = t - 1/T. At s = 0
+        the divergence is -log p(x | x_1), so this is the whole bound. Hoogeboom et al. 2021, eq.
+        15.
         """
         truth = functional.one_hot(x, int(self.categories.sizes.max())).to(noise.dtype).log()
 

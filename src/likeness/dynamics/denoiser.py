@@ -1,6 +1,7 @@
 """What is learned: the mean of the data given a noisy point, and its other faces: score, velocity, noise.
 
-All solvers, losses and likelihoods see a `Denoiser`; what a net predicts inside it is nobody else's concern.
+All solvers, losses and likelihoods see a `Denoiser`; what a net predicts inside it is nobody else's
+concern.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ Given = Any  # what a net is told besides x and t: the layers above settle it
 class Denoiser(Protocol):
     """x_hat (B, *E) = E[x_0 | x_t = x] for points x (B, *E) at times t (B,) of its path.
 
-    `context` is whatever the net takes; `noise` is for denoisers that draw x_hat instead of averaging.
+    `context` is whatever the net takes; `noise` is for denoisers that draw x_hat instead of
+    averaging.
     """
 
     def __call__(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
@@ -144,8 +146,8 @@ class Preconditioned(nn.Module):
 class Guided:
     """Classifier-free guidance: x_hat(null) + scale (x_hat(context) - x_hat(null)).
 
-    Scale 1 is the denoiser itself, 0 the one without context; the law it samples is another law than the model's.
-    Ho & Salimans 2022, arXiv:2207.12598, eq. 6, with scale = 1 + w.
+    Scale 1 is the denoiser itself, 0 the one without context; the law it samples is another law
+    than the model's. Ho & Salimans 2022, arXiv:2207.12598, eq. 6, with scale = 1 + w.
 
     Args:
         denoiser: What is guided.
@@ -182,7 +184,8 @@ def denoising_loss(
         t: Times, (B,).
         eps: Standard normals, (B, *E).
         context: What the denoiser is given.
-        weight: Something that broadcasts with x_0, such as `Preconditioned.weight` or a mask of what is observed.
+        weight: Something that broadcasts with x_0, such as `Preconditioned.weight` or a mask of
+            what is observed.
     """
     error = (denoiser(path.marginal(x_0, t, eps), t, context) - x_0).square()
     return (error if weight is None else weight * error).flatten(1).sum(1)

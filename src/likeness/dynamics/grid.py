@@ -59,9 +59,9 @@ def karras_grid(
 ) -> Tensor:
     """Times whose r^(1 / rho), r = sigma / alpha, lie at equal distances, (steps + 1,) float64.
 
-    Karras et al. 2022, arXiv:2206.00364, eq. 5: without `stop` the last step leads from `t_min` to 0. With `bend` it is
-    r / (1 + r / bend) that takes the place of r: where the path ends in noise alone, at a finite time, the stretch on
-    which nothing of the data is left takes few steps.
+    Karras et al. 2022, arXiv:2206.00364, eq. 5: without `stop` the last step leads from `t_min` to
+    0. With `bend` it is r / (1 + r / bend) that takes the place of r: where the path ends in noise
+    alone, at a finite time, the stretch on which nothing of the data is left takes few steps.
     """
     ratios = (math.exp(-end / 2) for end in _ends(path, stop))
     noisy, clean = ((r / (1 + r / bend)) ** (1 / rho) for r in ratios)
@@ -72,7 +72,8 @@ def karras_grid(
 def bent_grid(path: Path, steps: int, *, stop: float | None = None) -> Tensor:
     """`karras_grid`, bent at three times the data's spread where the path ends in noise alone, (steps + 1,) float64.
 
-    Measured on mixtures: at equal steps a tenth of the error of the other grids, in samples and in log p.
+    Measured on mixtures: at equal steps a tenth of the error of the other grids, in samples and in
+        log p.
     """
     alone = float(path.alpha(torch.tensor(path.t_max, dtype=torch.float64))) < SIGNAL_LOST
     return karras_grid(path, steps, bend=BEND if alone else math.inf, stop=stop)

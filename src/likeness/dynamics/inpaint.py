@@ -124,12 +124,13 @@ def twisted(
 ) -> Cloud:
     """Sequential Monte Carlo along the chain of reverse steps, twisted towards what is observed.
 
-    The chain is that of `ancestral` with the reverse covariance of Gaussian data in place of a variance. Particles move
-    by its step with x_hat pushed along the gradient of log p(y | x_t) and are weighed by
-    p(x_s | x_t) p(y | x_s) / (q(x_s | x_t) p(y | x_t)): with many of them the draws follow the chain's conditional,
-    however crude the twist, up to the noise that is left at the end of the grid. For Gaussian data and the ideal
-    denoiser chain and twist are exact at any number of steps.
-    Wu et al. 2023, arXiv:2306.17775, algorithm 1, resampled where few particles carry the weight.
+    The chain is that of `ancestral` with the reverse covariance of Gaussian data in place of a
+    variance. Particles move by its step with x_hat pushed along the gradient of log p(y | x_t) and
+    are weighed by p(x_s | x_t) p(y | x_s) / (q(x_s | x_t) p(y | x_t)): with many of them the draws
+    follow the chain's conditional, however crude the twist, up to the noise that is left at the end
+    of the grid. For Gaussian data and the ideal denoiser chain and twist are exact at any number of
+    steps. Wu et al. 2023, arXiv:2306.17775, algorithm 1, resampled where few particles carry the
+    weight.
 
     Args:
         denoiser: The denoiser, x_hat.
@@ -198,8 +199,8 @@ def replaced(
     """The chain of `ancestral` with observed entries replaced, at every step, by themselves with that step's noise.
 
     Biased: what is hidden sees the observed entries through noise that the chain has not made.
-    Song et al. 2021, arXiv:2011.13456, appendix I.2; RePaint without its repetitions (Lugmayr et al. 2022,
-    arXiv:2201.09865, algorithm 1 with U = 1).
+    Song et al. 2021, arXiv:2011.13456, appendix I.2; RePaint without its repetitions (Lugmayr et
+    al. 2022, arXiv:2201.09865, algorithm 1 with U = 1).
     """
     times = grid.detach().double().cpu().unbind()
     x = torch.hypot(data_std * path.alpha(times[0]), path.sigma(times[0])) * noise.normal(

@@ -1,7 +1,7 @@
 """How likely data are under a denoiser: by the probability-flow ODE, and by lower bounds.
 
-Everything is in nats and per item. Where an item has entries that do not exist (the tail of a ragged one), `present`
-says which do; the others count nothing.
+Everything is in nats and per item. Where an item has entries that do not exist (the tail of a
+ragged one), `present` says which do; the others count nothing.
 """
 
 from __future__ import annotations
@@ -65,10 +65,11 @@ def gaussian(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
 def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
     """Signs to probe a Jacobian with, n for each item of x (B, *E), anew at each step; probe i does not depend on n.
 
-    Probes are random signs times rows of a Hadamard matrix of order P, the least power of 2 from the item's size,
-    in random order without return: each is a vector of independent signs, and P of them in a row are orthogonal, so
-    that together they give the trace exactly. Fewer err less than independent ones would: see `without_return`. Other
-    signs at each step let the errors of many steps cancel (with the same ones they add up).
+    Probes are random signs times rows of a Hadamard matrix of order P, the least power of 2 from
+    the item's size, in random order without return: each is a vector of independent signs, and P of
+    them in a row are orthogonal, so that together they give the trace exactly. Fewer err less than
+    independent ones would: see `without_return`. Other signs at each step let the errors of many
+    steps cancel (with the same ones they add up).
     """
     size = x[0].numel()
     order = _order(size)
@@ -166,11 +167,12 @@ def ode_log_prob(
 ) -> Estimate:
     """Estimate log p(x) by the change of variables along the probability-flow ODE; the error falls as steps^-4.
 
-    log p(x) = log prior(x_T) + integral of div velocity dt + D log alpha(t_0), where t_0 = grid[0] > 0 is so early that
-    the noise there, sigma(t_0) / alpha(t_0), is small beside all that the data show. A fixed grid keeps each item's
-    value apart from the rest of its batch. Chen et al. 2018, arXiv:1806.07366, eq. 8; Song et al. 2021,
-    arXiv:2011.13456, eq. 39. Four evaluations of the denoiser a step, and as many products with its Jacobian as there
-    are probes; nothing is differentiable afterwards.
+    log p(x) = log prior(x_T) + integral of div velocity dt + D log alpha(t_0), where t_0 = grid[0]
+    > 0 is so early that the noise there, sigma(t_0) / alpha(t_0), is small beside all that the data
+    show. A fixed grid keeps each item's value apart from the rest of its batch. Chen et al. 2018,
+    arXiv:1806.07366, eq. 8; Song et al. 2021, arXiv:2011.13456, eq. 39. Four evaluations of the
+    denoiser a step, and as many products with its Jacobian as there are probes; nothing is
+    differentiable afterwards.
 
     Args:
         denoiser: The denoiser, x_hat.
@@ -178,8 +180,9 @@ def ode_log_prob(
         x: Data, (B, *E).
         context: What the denoiser is given.
         grid: Increasing times, such as `likelihood_grid`.
-        probes: None for the exact trace, by one product for each of the D entries; or for each step (n, B, *E) of
-            mean 0 and covariance I for Hutchinson's estimate, whose n values give the standard error: see `rademacher`.
+        probes: None for the exact trace, by one product for each of the D entries; or for each step
+            (n, B, *E) of mean 0 and covariance I for Hutchinson's estimate, whose n values give the
+            standard error: see `rademacher`.
         prior: The log-density of x at grid[-1], (B, *E) -> (B,); by default N(0, prior_std^2 I).
         present: Which entries exist, bool (B, *E).
     """
@@ -208,9 +211,9 @@ def ode_log_prob(
 class _Reverse:
     """What the two bounds share: the terms of one item's negative bound, each (B,), for any way of drawing times.
 
-    Every term between prior and data is an expectation of |eps - eps_hat|^2. From each draw that of the ideal denoiser
-    of N(0, data_std^2) is subtracted, and its expectation, known in closed form, is added: the mean stays and most of
-    the variance goes.
+    Every term between prior and data is an expectation of |eps - eps_hat|^2. From each draw that of
+    the ideal denoiser of N(0, data_std^2) is subtracted, and its expectation, known in closed form,
+    is added: the mean stays and most of the variance goes.
     """
 
     denoiser: Denoiser
@@ -278,10 +281,11 @@ def variational_bound(
 ) -> Estimate:
     """A LOWER_BOUND of log p(x_0) under the discrete chain: -(L_T + sum of L_t + L_0), the terms of Ho et al. 2020.
 
-    L_T = KL(q(x_T | x_0) || prior), L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), L_0 = -log p(x_0 | x_1).
-    arXiv:2006.11239, eq. 5. The law is the one that `ancestral` draws from, whose steps have r_t times the posterior's
-    variance (`Path.reverse_std`): L_t = (1 / r_t - 1 + log r_t) / 2 per entry + w_t |eps - eps_hat|^2,
-    w_t = (SNR(t-1) / SNR(t) - 1) / (2 r_t). Times are drawn in proportion to w_t.
+    L_T = KL(q(x_T | x_0) || prior), L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), L_0 = -log
+    p(x_0 | x_1). arXiv:2006.11239, eq. 5. The law is the one that `ancestral` draws from, whose
+    steps have r_t times the posterior's variance (`Path.reverse_std`): L_t = (1 / r_t - 1 + log
+    r_t) / 2 per entry + w_t |eps - eps_hat|^2, w_t = (SNR(t-1) / SNR(t) - 1) / (2 r_t). Times are
+    drawn in proportion to w_t.
 
     Args:
         denoiser: The denoiser, x_hat.
@@ -289,10 +293,12 @@ def variational_bound(
         x_0: Data, (B, *E).
         context: What the denoiser is given.
         noise: Where times and noise come from.
-        draws: How many draws of (t, x_t, x_1) per item are averaged; None sums over all t, once each.
+        draws: How many draws of (t, x_t, x_1) per item are averaged; None sums over all t, once
+            each.
         decoder: log p of each entry of x_0 given (x_hat, std); None is the Gaussian.
         present: Which entries exist, bool (B, *E).
-        data_std: The spread of data for which the steps' variance is exact; a Gaussian with it takes away variance.
+        data_std: The spread of data for which the steps' variance is exact; a Gaussian with it
+            takes away variance.
     """
     reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
     chain = path.chain().flip(0)
@@ -345,9 +351,10 @@ def continuous_bound(
 ) -> Estimate:
     """A LOWER_BOUND of log p(x_0) under the path in continuous time, tight for the ideal denoiser.
 
-    The middle term is -1/2 integral SNR'(t) E|x_0 - x_hat|^2 dt, with times drawn uniformly in log-SNR, where it is
-    half the range times E|eps - eps_hat|^2. Kingma et al. 2021, arXiv:2107.00630, eq. 17 and section 5.1.
-    The generative law runs over the path's `log_snr_range`, starting from N(0, prior_std^2 I).
+    The middle term is -1/2 integral SNR'(t) E|x_0 - x_hat|^2 dt, with times drawn uniformly in
+    log-SNR, where it is half the range times E|eps - eps_hat|^2. Kingma et al. 2021,
+    arXiv:2107.00630, eq. 17 and section 5.1. The generative law runs over the path's
+    `log_snr_range`, starting from N(0, prior_std^2 I).
 
     Args:
         denoiser: The denoiser, x_hat.
@@ -358,7 +365,8 @@ def continuous_bound(
         draws: How many draws of (t, x_t, x_{t_min}) per item are averaged.
         decoder: log p of each entry of x_0 given (x_hat, std); None is the Gaussian.
         present: Which entries exist, bool (B, *E).
-        data_std: The standard deviation of the Gaussian that takes away variance; it does not change the mean.
+        data_std: The standard deviation of the Gaussian that takes away variance; it does not
+            change the mean.
     """
     reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
     ends = torch.tensor(log_snr_range(path), dtype=torch.float64)

@@ -123,7 +123,7 @@ class Noised(Process):
         """Solver and steps."""
         return f"{settings.solver}, {settings.steps or self.steps} steps"
 
-    # ---- log p -----------------------------------------------------------------------------------------------------
+    # ---- log p -----------------------------------------------------------------------------------
 
     def by_ode(self, settings: Any) -> bool:
         """Whether log p comes from the ODE."""
@@ -184,7 +184,7 @@ class Noised(Process):
             return ends / first
         return solvers.solve(step, self.denoiser, self.path, grid, first * x, told) / prior_std
 
-    # ---- completion ------------------------------------------------------------------------------------------------
+    # ---- completion ------------------------------------------------------------------------------
 
     def complete(
         self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None

@@ -1,7 +1,8 @@
 """Gaussian paths from data to noise, x_t = alpha(t) x_0 + sigma(t) eps.
 
-Time runs from the data at t = 0, where alpha = 1 and sigma = 0, to the noise at `t_max`. One time for a whole batch is
-a 0-dim float64 tensor, whose coefficients take the dtype and the device of the events that they multiply.
+Time runs from the data at t = 0, where alpha = 1 and sigma = 0, to the noise at `t_max`. One time
+for a whole batch is a 0-dim float64 tensor, whose coefficients take the dtype and the device of the
+events that they multiply.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class Path(ABC):
         """Mean (B, *E) and standard deviation, () or (B,), of q(x_s | x_t, x_0) for s < t.
 
         mean = alpha_t sigma_s^2 / (alpha_s sigma_t^2) x_t + alpha_s (1 - SNR_t / SNR_s) x_0,
-        std^2 = sigma_s^2 (1 - SNR_t / SNR_s). Ho et al. 2020, arXiv:2006.11239, eq. 7, for any path.
+        std^2 = sigma_s^2 (1 - SNR_t / SNR_s). Ho et al. 2020, arXiv:2006.11239, eq. 7, for any
+        path.
         """
         alpha_s = self.alpha(s)
         noise_kept = (self.sigma(s) / self.sigma(t)).square()
@@ -92,8 +94,9 @@ class Path(ABC):
     def reverse_std(self, s: Tensor, t: Tensor, data_std: float | Tensor) -> Tensor:
         """The standard deviation of q(x_s | x_t) for data N(., data_std^2), for 0 < s < t.
 
-        The posterior's variance times (1 + SNR_s data_std^2) / (1 + SNR_t data_std^2). On a variance preserving path
-        data_std 0 and 1 are the two choices of Ho et al. 2020, section 3.2, beta-tilde and beta.
+        The posterior's variance times (1 + SNR_s data_std^2) / (1 + SNR_t data_std^2). On a
+        variance preserving path data_std 0 and 1 are the two choices of Ho et al. 2020, section
+        3.2, beta-tilde and beta.
         """
         snr_s = self.log_snr(s).exp()
         snr_t = self.log_snr(t).exp()
@@ -266,9 +269,10 @@ class Cosine(Path):
 class DDPM(Path):
     """Variance preserving with noise per step beta_1..beta_T on a line; the chain's step i is t = i / T.
 
-    alpha(i / T)^2 is the product of (1 - beta_1)..(1 - beta_i). Between the steps it is the smooth function that
-    Euler and Maclaurin's formula for the sum of log(1 - beta) gives, equal to the product to 1e-8 or better, so the
-    discrete chain and its continuous limit are one path. Ho et al. 2020, arXiv:2006.11239, section 4.
+    alpha(i / T)^2 is the product of (1 - beta_1)..(1 - beta_i). Between the steps it is the smooth
+    function that Euler and Maclaurin's formula for the sum of log(1 - beta) gives, equal to the
+    product to 1e-8 or better, so the discrete chain and its continuous limit are one path. Ho et
+    al. 2020, arXiv:2006.11239, section 4.
 
     Args:
         steps: T.

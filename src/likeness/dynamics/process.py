@@ -22,7 +22,8 @@ class Process(nn.Module):
 
     Attributes:
         holes: Whether `score` answers rows with holes.
-        summed: Whether `score` is exact and its states so few that sums over them answer all questions about holes.
+        summed: Whether `score` is exact and its states so few that sums over them answer all
+            questions about holes.
     """
 
     holes: bool = False

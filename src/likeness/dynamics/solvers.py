@@ -1,7 +1,7 @@
 """From noise to data and back: one walk along a grid of times, and six published ways of taking a step.
 
-The grid is a tensor of times and the caller's own: decreasing it leads to data, increasing it (from a time with noise)
-encodes data by the same ODE.
+The grid is a tensor of times and the caller's own: decreasing it leads to data, increasing it (from
+a time with noise) encodes data by the same ODE.
 """
 
 from __future__ import annotations
@@ -138,14 +138,15 @@ def _denoised(
     return denoiser(x, t.to(x).expand(len(x)), context, noise.within(use) if noise else None)
 
 
-# ---- methods -----------------------------------------------------------------------------------
+# ---- methods -------------------------------------------------------------------------------------
 
 
 def ancestral(point: Point, s: Tensor, *, data_std: float = 1.0) -> Tensor:
     """Draw x_s from N(mean of q(x_s | x_t, x_0 = x_hat), reverse_std^2); a step to 0 returns x_hat.
 
-    Ho et al. 2020, arXiv:2006.11239, algorithm 2. With `data_std` 0 the variance is that of q(x_s | x_t, x_0) itself,
-    which suits few steps; `variational_bound` speaks of the law drawn with the same `data_std`. See `Path.reverse_std`.
+    Ho et al. 2020, arXiv:2006.11239, algorithm 2. With `data_std` 0 the variance is that of q(x_s |
+    x_t, x_0) itself, which suits few steps; `variational_bound` speaks of the law drawn with the
+    same `data_std`. See `Path.reverse_std`.
     """
     mean, _ = point.path.posterior(point.x, point.x_hat, s, point.t)
     if s == 0:
@@ -206,8 +207,8 @@ def runge_kutta(point: Point, s: Tensor) -> Tensor:
 def multistep(point: Point, s: Tensor) -> Tensor:
     """x_s = sigma_s / sigma_t x_t + (alpha_s - alpha_t sigma_s / sigma_t) D, order 2 for one evaluation a step.
 
-    D extrapolates x_hat from this step and the last in log-SNR; the first step, and one to t = 0, are of order 1.
-    DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2.
+    D extrapolates x_hat from this step and the last in log-SNR; the first step, and one to t = 0,
+    are of order 1. DPM-Solver++(2M): Lu et al. 2022, arXiv:2211.01095, algorithm 2.
     """
     path = point.path
     t = point.t

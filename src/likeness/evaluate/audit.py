@@ -18,10 +18,12 @@ class Verdict:
     """What the audits of all seeds say together.
 
     Args:
-        copies: Whether training items were handed out: p at most 0.05 after Bonferroni's correction for the seeds.
+        copies: Whether training items were handed out: p at most 0.05 after Bonferroni's correction
+            for the seeds.
         p_value: That p-value.
         cells: The audit's columns.
-        worst: The pairs of the first seed that lie closest: rows of what was drawn and of the training part.
+        worst: The pairs of the first seed that lie closest: rows of what was drawn and of the
+            training part.
     """
 
     copies: bool

@@ -198,7 +198,8 @@ COLUMNS = (
 class Cell:
     """A number with its interval, or the sentence that says why there is none.
 
-    `low` and `high` are None where one run alone cannot tell; they equal the value where the number is a count.
+    `low` and `high` are None where one run alone cannot tell; they equal the value where the number
+    is a count.
     """
 
     value: float | None = None
@@ -261,8 +262,9 @@ def over_seeds(
     """The mean over seeds of numbers that carry errors of their own.
 
     All seeds are scored on the same held-out items, so their own errors do not shrink by averaging:
-    stderr^2 = s^2 / S + mean of stderr_s^2, with s the spread between seeds, which holds part of the second term
-    already: conservative. Degrees of freedom by Satterthwaite. One seed keeps its own interval.
+    stderr^2 = s^2 / S + mean of stderr_s^2, with s the spread between seeds, which holds part of
+    the second term already: conservative. Degrees of freedom by Satterthwaite. One seed keeps its
+    own interval.
     """
     if len(parts) == 1:
         return measured(parts[0])

@@ -61,7 +61,8 @@ class Row:
         kind: What kind of number its log p is, or None where it has none.
         measure: What its log p is taken against.
         how: How its log p is computed.
-        copies: Whether the audit found training items among its draws; None where it could not be asked.
+        copies: Whether the audit found training items among its draws; None where it could not be
+            asked.
         worst: The closest pairs of drawn and training items, of the first seed.
         answers: Verb -> the routes that answer it, or the reason why none does.
         curves: For each seed what was seen while learning.
@@ -205,17 +206,20 @@ def compare(
 ) -> Comparison:
     """Fit families to one split with the same seeds and budget, and score all of them alike.
 
-    Beside what was asked for stand always one Gaussian, independent variables, the training rows handed out again,
-    and the truth where the data are a world. A row that fails at any seed is a failed row, with its sentence.
+    Beside what was asked for stand always one Gaussian, independent variables, the training rows
+    handed out again, and the truth where the data are a world. A row that fails at any seed is a
+    failed row, with its sentence.
 
     Args:
         data: What `lk.load` takes or returned, or a world.
         families: Names, or pairs (name, options).
         budget: Of every fit: "2m", "500 steps", "10 epochs", or a number of steps.
-        seeds: How many, or which: of initial weights, row order, training noise, and of what is drawn.
+        seeds: How many, or which: of initial weights, row order, training noise, and of what is
+            drawn.
         report: Where to write the page (.html), with a .json file beside it.
         given: What to condition on, as `lk.load` takes it.
-        holdout: The share of the training part on which choices rest while learning (early stopping, best state).
+        holdout: The share of the training part on which choices rest while learning (early
+            stopping, best state).
         progress: True prints a line a fit, a function is called with it; None prints in a terminal.
         options: How to score.
         max_memory: What reading the data may take, as `lk.load` takes it.
@@ -416,7 +420,7 @@ def _curve(run: Run, seed: int) -> dict[str, Any]:
     }
 
 
-# ---- seeds to cells ------------------------------------------------------------------------------------------------
+# ---- seeds to cells ------------------------------------------------------------------------------
 
 
 def _gone(parts: Sequence[Any]) -> Cell | None:

@@ -69,7 +69,8 @@ def demonstrate(out: Path, *, scale: float = 1.0, seeds: int = 3) -> None:
     """Fit all families to both sets, print what they can say, and leave pages, numbers and pictures in a folder.
 
     Args:
-        out: The folder: report.html (digits), moons.html, their numbers as JSON, samples.png with draws of every row.
+        out: The folder: report.html (digits), moons.html, their numbers as JSON, samples.png with
+            draws of every row.
         scale: Times as many steps.
         seeds: Seeds of every family.
     """

@@ -1,8 +1,9 @@
 """Items as points, so that distances mean something: entries on a common scale, or features of a small net.
 
-The net is ours: a convolutional classifier of scikit-learn's 8x8 digits, trained once and stored with its hash, so
-that the same features stand behind every report. All other items are compared by their entries, and images by their
-pixels; the report says which.
+The net is ours: a convolutional classifier of scikit-learn's 8x8 digits, trained once and stored
+    with its hash, so
+that the same features stand behind every report. All other items are compared by their entries, and
+images by their pixels; the report says which.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def view(train: Source) -> View:
     return View(entries, features, items, words + beside, of_features + beside, of_items, condition)
 
 
-# ---- entries on a common scale -------------------------------------------------------------------------------------
+# ---- entries on a common scale -------------------------------------------------------------------
 
 
 def _entries(space: Space, batch: Batch) -> tuple[Callable[[Batch], Tensor], str]:
@@ -209,7 +210,7 @@ def _condition(train: Source) -> Callable[[Batch], Tensor] | None:
     return condition
 
 
-# ---- the net -------------------------------------------------------------------------------------------------------
+# ---- the net -------------------------------------------------------------------------------------
 
 
 @final

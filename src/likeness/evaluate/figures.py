@@ -1,6 +1,7 @@
 """Pictures of items: image grids, scatters with density contours, marginals and correlations, strips, lines.
 
-Nothing here knows of matplotlib's global state: every picture is a Figure of its own with an Agg canvas.
+Nothing here knows of matplotlib's global state: every picture is a Figure of its own with an Agg
+canvas.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def sheet(rows: Sequence[Sequence[tuple[str, bytes]]]) -> bytes:
     return _bytes(made)
 
 
-# ---- helpers -------------------------------------------------------------------------------------------------------
+# ---- helpers -------------------------------------------------------------------------------------
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -114,7 +115,7 @@ def _array(x: Tensor) -> Array:
     return np.asarray(x.detach().cpu().double().numpy())
 
 
-# ---- images --------------------------------------------------------------------------------------------------------
+# ---- images --------------------------------------------------------------------------------------
 
 
 def _limits(space: Space, x: Array) -> tuple[float, float]:
@@ -156,7 +157,7 @@ def _images_beside(
     return image_grid(space, drawn.x[: GRID * GRID], limits=_limits(space, _array(data.x)))
 
 
-# ---- the plane -----------------------------------------------------------------------------------------------------
+# ---- the plane -----------------------------------------------------------------------------------
 
 
 def _plane_alone(space: Space, batch: Batch) -> bytes:
@@ -245,7 +246,7 @@ def _side(law: Distribution, box: tuple[Array, Array]) -> int:
     return int(min(max(math.sqrt(afford), LEAST_SIDE), CONTOUR_SIDE))
 
 
-# ---- tables --------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def _named(space: Space) -> tuple[str, ...]:
@@ -336,7 +337,7 @@ def _correlations(axes: Axes, batch: Batch, words: str) -> None:
     _quiet(axes, bare=True)
 
 
-# ---- sequences, series, anything else ------------------------------------------------------------------------------
+# ---- sequences, series, anything else ------------------------------------------------------------
 
 
 def _strips_alone(space: Space, batch: Batch) -> bytes:

@@ -1,8 +1,9 @@
 """Where the nodes, plates and edges of a diagram stand: columns from left to right, plates as boxes that never overlap.
 
-A node stands one column behind the last that it follows (longest paths). Nodes of one index share a column, so that
-what belongs to a step hangs below its state; parameters stand above what they lead to. Within a column nodes are put
-near what they are tied to (barycentres), as near as their heights allow (isotonic regression).
+A node stands one column behind the last that it follows (longest paths). Nodes of one index share a
+column, so that what belongs to a step hangs below its state; parameters stand above what they lead
+to. Within a column nodes are put near what they are tied to (barycentres), as near as their heights
+allow (isotonic regression).
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ class Layout:
         nodes: The box of each node, with what is written at it.
         centres: The middle of each node's shape.
         plates: The box of each plate.
-        lanes: The left and right end of each node's column, between which no other text stands at its height.
-        passes: Points that an edge goes through on its way: for each column that it passes the entry and the exit.
+        lanes: The left and right end of each node's column, between which no other text stands at
+            its height.
+        passes: Points that an edge goes through on its way: for each column that it passes the
+            entry and the exit.
         width: Of the whole.
         height: Of the whole.
     """
@@ -90,7 +93,7 @@ class Block:
     y: float = 0.0
 
 
-# ---- columns -------------------------------------------------------------------------------------------------------
+# ---- columns -------------------------------------------------------------------------------------
 
 
 def columns(graph: Graph) -> Columns:
@@ -147,7 +150,8 @@ def _depths(group: Mapping[str, str], edges: Iterable[Edge]) -> Columns | None:
 def _beside(parameter: str, graph: Graph, found: Columns) -> int:
     """The column of the first node that a parameter leads to; a free one at its side where that is no clear way.
 
-    It is none where it leads to several nodes of the column, or another node or parameter stands above the one.
+    It is none where it leads to several nodes of the column, or another node or parameter stands
+    above the one.
     """
     led = [e.head for e in graph.edges if e.tail == parameter and e.head in found]
     first = min((found[key] for key in led), default=0)
@@ -161,7 +165,7 @@ def _beside(parameter: str, graph: Graph, found: Columns) -> int:
     return first - 1
 
 
-# ---- blocks --------------------------------------------------------------------------------------------------------
+# ---- blocks --------------------------------------------------------------------------------------
 
 
 def laid(graph: Graph, sizes: Mapping[str, Size], label: Mapping[Plate, float]) -> Layout:
@@ -296,7 +300,7 @@ def _ties(
     return found
 
 
-# ---- heights -------------------------------------------------------------------------------------------------------
+# ---- heights -------------------------------------------------------------------------------------
 
 
 def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
@@ -392,7 +396,7 @@ def _crossings(ties: list[Tie], place: Mapping[int, int]) -> int:
     return sum((p[0] - q[0]) * (p[1] - q[1]) < 0 for p, q in pairs)
 
 
-# ---- places --------------------------------------------------------------------------------------------------------
+# ---- places --------------------------------------------------------------------------------------
 
 
 def _placed(

@@ -142,7 +142,8 @@ def entrants(families: Sequence[Named] | Named, split: Split) -> list[Entrant]:
     """The truth where it is known, the baselines, and the families that were asked for, each once.
 
     Raises:
-        BadConfig: For a family or an option that does not exist: better before an hour of fitting than after.
+        BadConfig: For a family or an option that does not exist: better before an hour of fitting
+            than after.
     """
     from likeness.evaluate.baselines import Resampled  # itself a law over the split
 

@@ -151,7 +151,7 @@ def rank(rows: Sequence[Ranked], level: float) -> Ranking:
     )
 
 
-# ---- groups --------------------------------------------------------------------------------------------------------
+# ---- groups --------------------------------------------------------------------------------------
 
 
 def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
@@ -231,7 +231,7 @@ def _independent(a: Ranked, b: Ranked, key: str, sign: float) -> Gap:
     return _gap(a.name, b.name, gap)
 
 
-# ---- sentences -----------------------------------------------------------------------------------------------------
+# ---- sentences -----------------------------------------------------------------------------------
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """One self-contained page and one JSON text: two views of the same facts (the table for a terminal is a third).
 
-The page's numbers are the JSON's: every cell is made from it, carries its value, and the JSON itself is embedded.
+The page's numbers are the JSON's: every cell is made from it, carries its value, and the JSON
+itself is embedded.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# ---- the page ------------------------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 
 
 def page(exhibits: Exhibits) -> str:
@@ -159,7 +160,7 @@ def _tone(sentence: str) -> str:
     return ""
 
 
-# ---- likelihood ----------------------------------------------------------------------------------------------------
+# ---- likelihood ----------------------------------------------------------------------------------
 
 
 def _likelihood(facts: Facts, hues: dict[str, str]) -> str:
@@ -225,7 +226,7 @@ def _tie(separable: bool) -> str:
     return tag("span", "not separable", class_="chip tie")
 
 
-# ---- tables --------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def _tables(facts: Facts) -> str:
@@ -288,7 +289,7 @@ def _row(row: Facts, columns: Sequence[Column], key: str, bold: set[tuple[str, s
     return tag("tr", name, extra, *cells, class_=row["role"])
 
 
-# ---- pictures ------------------------------------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------------------
 
 
 def panels(
@@ -387,7 +388,7 @@ def _curve(row: Facts, colour: str) -> str:
     return figure(art, tag("b", escape(row["name"])))
 
 
-# ---- graphs, answers, protocol, glossary ---------------------------------------------------------------------------
+# ---- graphs, answers, protocol, glossary ---------------------------------------------------------
 
 
 def _graphs(exhibits: Exhibits) -> str:

@@ -89,8 +89,10 @@ class AutoregressiveConfig(GradientConfig):
 class Autoregressive(Model):
     """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
 
-    With holes: exact where they end the order or have at most 4,096 joint states, else sequential importance sampling,
-    whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of its declared order; its other conditionals
+    With holes: exact where they end the order or have at most 4,096 joint states, else sequential
+        importance sampling,
+    whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of its declared order;
+        its other conditionals
     are what holes are proposed from.
     """
 
@@ -164,7 +166,7 @@ class Autoregressive(Model):
         inner = plates.Plate(plates.steps(self.space, "i"), (*(n.key for n in more), x.key))
         return plates.rows(self, *more, x=x, ties=plates.edges(more, x.key), inner=(inner,))
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
@@ -189,7 +191,7 @@ class Autoregressive(Model):
             return {"nll": -value}
         return {"nll": -value, "end": -end}
 
-    # ---- the chain -------------------------------------------------------------------------------------------------
+    # ---- the chain -------------------------------------------------------------------------------
 
     def _context(self, batch: Batch) -> Tensor | None:
         """The conditioning vector of each row, (B, C)."""
@@ -251,15 +253,15 @@ class Autoregressive(Model):
             ..., first
         ]
 
-    # ---- walks -----------------------------------------------------------------------------------------------------
+    # ---- walks -----------------------------------------------------------------------------------
 
     def _walk(
         self, batch: Batch, noise: Noise, *, greedy: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Rows with what is hidden drawn along the order, the log weight of each, lengths.
 
-        The weight is p of what was known given what came before; of a net that sees all that is known from the start,
-        one over p of what was drawn.
+        The weight is p of what was known given what came before; of a net that sees all that is
+        known from the start, one over p of what was drawn.
         """
         heads = self.heads
         known = batch.present.flatten(1)
@@ -330,7 +332,7 @@ class Autoregressive(Model):
         hidden = missing(self.space, noise.rows, self._anchor)
         return replace(hidden, given=given, length=length, index=noise.index)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     @property
     def measure(self) -> str:

@@ -78,7 +78,8 @@ class BayesNetConfig(Config):
 class BayesNet(Model):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
-    Holes in training: a tree over categories is found from the pairs that are complete, and EM then finds its tables;
+    Holes in training: a tree over categories is found from the pairs that are complete, and EM then
+        finds its tables;
     over reals EM finds the tree as well.
     """
 
@@ -134,7 +135,7 @@ class BayesNet(Model):
             (plates.plate_of_rows(self, nodes),),
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.net.holes = any(not b.full for b in source.chunks(65536))
@@ -198,7 +199,7 @@ class BayesNet(Model):
             return ()
         return (f"Edges, which are no causes: {', '.join(f'{a} - {b}' for a, b in edges)}.",)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _view(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Numbers or codes, and what of them is known, (N, D)."""

@@ -74,8 +74,10 @@ class CRFConfig(Config):
 class CRF(Model):
     """p(y | g) in proportion to exp(sum_t w[y_t] . f(g, t) + step[y_t-1, y_t]): labels y of steps, features f of steps.
 
-    It is discriminative: it says nothing of the features. Without them (no `given`, or a label alone) it is a chain of
-    labels under weights. `encode` is the law of the labels that are hidden, its `mean` what each of them may be.
+    It is discriminative: it says nothing of the features. Without them (no `given`, or a label
+        alone) it is a chain of
+    labels under weights. `encode` is the law of the labels that are hidden, its `mean` what each of
+    them may be.
     """
 
     Config = CRFConfig
@@ -156,7 +158,7 @@ class CRF(Model):
             plates.Node("given", "given", vector(space.width, space.columns, space.names), "t"),
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         """Which indicators there are, which label each was seen with, and which label follows which."""
@@ -249,7 +251,7 @@ class CRF(Model):
             "Discriminative: it says how likely labels are given their features, and nothing of the features.",
         )
 
-    # ---- features --------------------------------------------------------------------------------------------------
+    # ---- features --------------------------------------------------------------------------------
 
     def _view(self, batch: Batch) -> View:
         """Labels and features of all steps, one item after the other.
@@ -343,7 +345,7 @@ class CRF(Model):
         other = torch.arange(self.k, device=y.device) != y[..., None]
         return unary.masked_fill(known[..., None] & other, NEVER)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _paths(self, batch: Batch) -> tuple[Paths, Paths]:
         """The law of each row's labels given its features, and given the labels that are known too."""

@@ -143,9 +143,10 @@ class DiffusionSettings(Settings):
 class Diffusion(Model):
     """A denoiser x_hat = E[x_0 | x_t] on a path from data to noise, or any-order conditionals of hidden codes.
 
-    log p of reals: along the probability-flow ODE, an ESTIMATE (finite steps, and the net's field is what is scored),
-    or a variational LOWER_BOUND; rounded and counted values are dequantised, codes are bounded as codes. Holes of reals
-    are filled by a Gaussian, codes that are hidden stay so.
+    log p of reals: along the probability-flow ODE, an ESTIMATE (finite steps, and the net's field
+        is what is scored),
+    or a variational LOWER_BOUND; rounded and counted values are dequantised, codes are bounded as
+    codes. Holes of reals are filled by a Gaussian, codes that are hidden stay so.
     """
 
     Config = DiffusionConfig
@@ -238,7 +239,7 @@ class Diffusion(Model):
             self, last, now, after, x=x, ties=ties, under=(after.key,), learned=(after.key,)
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.conditioner.fit(source)
@@ -260,7 +261,7 @@ class Diffusion(Model):
             batch.to(dtype=self.dtype, device=self.device), noise, CRITERION_DRAWS, settings
         ).value
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _told(
         self, given: Batch | None, length: Tensor | None, rows: int, settings: Any = None

@@ -130,7 +130,7 @@ class Discriminant(Model):
         )
         return plates.rows(self, x=x, learned=("y", "x"))
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         if self.shared:
@@ -183,7 +183,7 @@ class Discriminant(Model):
             0 if self.shared else classes - 1
         )
 
-    # ---- hooks: each row asks the law of its class ----------------------------------------------------------------
+    # ---- hooks: each row asks the law of its class -----------------------------------------------
 
     def _why_not(self, verb: str) -> str | None:
         if verb not in {"sample", "log_prob", "complete", "mode"}:
@@ -198,8 +198,8 @@ class Discriminant(Model):
     ) -> list[tuple[Tensor, T]]:
         """What the law of each class that rows are of says of those rows: their places, its answer.
 
-        Where bits shall not depend on the rows beside, or few are asked about, whose products round otherwise, every
-        law answers for all rows of the tile.
+        Where bits shall not depend on the rows beside, or few are asked about, whose products round
+        otherwise, every law answers for all rows of the tile.
         """
         assert batch.given is not None
         everything = torch.arange(len(batch))

@@ -73,8 +73,10 @@ class FlowConfig(GradientConfig):
 class Flow(Model):
     """log p(x) = log N(f(x); 0, I) + sum over layers of log|det df_k| (Rezende & Mohamed 2015, eq. 7).
 
-    Discrete and rounded values are dequantised: a LOWER_BOUND. Ragged rows: absent tails pass through unchanged, so
-    the density is that of the present entries given the length. Holes are filled by a Gaussian: a LOWER_BOUND.
+    Discrete and rounded values are dequantised: a LOWER_BOUND. Ragged rows: absent tails pass
+        through unchanged, so
+    the density is that of the present entries given the length. Holes are filled by a Gaussian: a
+    LOWER_BOUND.
     """
 
     Config = FlowConfig
@@ -161,7 +163,7 @@ class Flow(Model):
         rounded = (plates.Edge("z", "x", "map"), plates.Edge("x", "z", "encoder"))
         return plates.rows(self, z, ties=rounded if self.preprocessor.stochastic else (both,))
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.conditioner.fit(source)
@@ -183,7 +185,7 @@ class Flow(Model):
         _, base, ladjs = self._through(batch)
         return {"nll": -(base + torch.stack(ladjs).sum(0))}
 
-    # ---- the maps --------------------------------------------------------------------------------------------------
+    # ---- the maps --------------------------------------------------------------------------------
 
     def _present(self, length: Tensor | None, rows: int) -> Tensor | None:
         """Which entries lie within their row's length, (B, D); None where all rows are of one size."""
@@ -214,7 +216,7 @@ class Flow(Model):
             z, _ = part.inverse(z, context, present)
         return z.reshape(len(z), *self.preprocessor.out.layout)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         _, base, ladjs = self._through(batch)

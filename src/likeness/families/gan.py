@@ -104,9 +104,9 @@ class GANConfig(GradientConfig):
 def modes() -> dict[str, Any]:
     """Options for data in many narrow clusters: 1,600 steps reach all of them, and about the width of each.
 
-    Codes give clusters names to begin with, which makes them easier to cover than a continuous input does. The critic
-    keeps its learning rate while the generator comes to rest: where both slow down alike the generator circles around
-    each cluster to the end, and is learned too narrow.
+    Codes give clusters names to begin with, which makes them easier to cover than a continuous
+    input does. The critic keeps its learning rate while the generator comes to rest: where both
+    slow down alike the generator circles around each cluster to the end, and is learned too narrow.
     """
     return {
         "latent": 8,
@@ -178,9 +178,10 @@ GENERATORS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
 class GAN(Model):
     """x = G(z), trained against a critic that tells data from samples.
 
-    Discrete and counted values are relaxed to reals with an even spread within their cell (nominal ones to K reals of
-    which they are the argmax), for data and samples alike. Where a row has holes the critic sees (x times mask, mask)
-    of it and of a sample. Its score is offered as what it is: a score, not a log-probability.
+    Discrete and counted values are relaxed to reals with an even spread within their cell (nominal
+    ones to K reals of which they are the argmax), for data and samples alike. Where a row has holes
+    the critic sees (x times mask, mask) of it and of a sample. Its score is offered as what it is:
+    a score, not a log-probability.
     """
 
     Config = GANConfig
@@ -263,7 +264,7 @@ class GAN(Model):
             self, plates.Node("z", "latent", self.codes), ties=(plates.Edge("z", "x", "map"),)
         )
 
-    # ---- the game --------------------------------------------------------------------------------------------------
+    # ---- the game --------------------------------------------------------------------------------
 
     def learner(self) -> Gradient:
         """Critic and generator in turn, and now and then the codes' probabilities."""
@@ -441,7 +442,7 @@ class GAN(Model):
         """What is left of noise and penalties: they fall geometrically, and rest once FALLING of the steps are done."""
         return self.config.fall ** -min(1.0, self.progress / FALLING)
 
-    # ---- the generator ---------------------------------------------------------------------------------------------
+    # ---- the generator ---------------------------------------------------------------------------
 
     def _generate(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Tensor:
         """Samples in model units, (B, *F)."""

@@ -85,7 +85,7 @@ class Gaussian(Model):
             return "a Gaussian has no density on named categories: take `mixture` with components=1"
         return None
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.joined.fit(source)
@@ -184,7 +184,7 @@ class Gaussian(Model):
             own = d
         return k * d + len(self.cov) * own + k - 1
 
-    # ---- classes ---------------------------------------------------------------------------------------------------
+    # ---- classes ---------------------------------------------------------------------------------
 
     def _shares(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
         """p(class | row) under the parameters where the class is missing, its own class elsewhere, (B, K)."""
@@ -214,7 +214,7 @@ class Gaussian(Model):
         prior = self.joined.hot(batch, self.class_prior).double().clamp_min(1e-300).log()
         return torch.logsumexp(self._log_classes(v, known, parameters) + prior, -1)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None

@@ -100,7 +100,8 @@ class HMMConfig(Config):
 class HMM(Model):
     """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
 
-    `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the likeliest path.
+    `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the
+    likeliest path.
     """
 
     Config = HMMConfig
@@ -192,7 +193,7 @@ class HMM(Model):
         seen = Steps(self.space).space
         return plates.hidden_chain(self, state, seen, note=f"mixture of {many}" if many > 1 else "")
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         if self.columns is not None:
@@ -417,7 +418,7 @@ class HMM(Model):
         lasts = ", ".join(f"{1 / (1 - s):.3g}" for s in stay.tolist())
         return (f"States last {lasts} steps on average.",)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _paths(self, batch: Batch, now: Parameters) -> Paths:
         """The law of the states of each row."""

@@ -124,7 +124,7 @@ class Independent(Model):
             self, x=x, inner=(plates.Plate(plates.steps(self.space, "i"), (x.key,)),)
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
@@ -185,13 +185,14 @@ class Independent(Model):
     def count(self) -> int:
         """Those of the heads for each class and one less than the classes, or all slopes and intercepts.
 
-        Slopes are penalised, so that none of a category's is free to be 0: C D + C of C categories under D numbers.
+        Slopes are penalised, so that none of a category's is free to be 0: C D + C of C categories
+        under D numbers.
         """
         if self.linear:
             return self.table.numel() + self.weight.numel()
         return len(self.table) * (self.columns.free + 1) - 1
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _law(self, given: Batch | None, rows: int) -> ColumnsDistribution:
         """Each row's product of laws."""

@@ -72,8 +72,8 @@ class KDEConfig(Config):
 class KDE(Model):
     """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
 
-    A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A row's hole is N(0, 1),
-    or any code alike.
+    A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A
+    row's hole is N(0, 1), or any code alike.
     """
 
     Config = KDEConfig
@@ -140,7 +140,7 @@ class KDE(Model):
             (*base.nodes, kept), (*base.edges, plates.Edge(kept.key, "x")), (*base.plates, plate)
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         """Keep the rows."""
@@ -276,7 +276,7 @@ class KDE(Model):
         """That the model holds its rows."""
         return (f"keeps {len(self.centres):,} rows as they are: whoever has this model has them",)
 
-    # ---- kernels ---------------------------------------------------------------------------------------------------
+    # ---- kernels ---------------------------------------------------------------------------------
 
     def _scaled(self, v: Tensor) -> Tensor:
         """Numbers in deviations; codes as they are."""
@@ -377,7 +377,7 @@ class KDE(Model):
             return torch.cat(sums)
         return v.new_zeros(0)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None

@@ -85,8 +85,8 @@ class LinearDynamicalConfig(Config):
 class LinearDynamical(Model):
     """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
 
-    `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean and unit covariance
-    over the training steps, and are sorted by what x tells of them.
+    `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean
+    and unit covariance over the training steps, and are sorted by what x tells of them.
     """
 
     Config = LinearDynamicalConfig
@@ -160,7 +160,7 @@ class LinearDynamical(Model):
         seen = Steps(self.space).space
         return plates.hidden_chain(self, state, seen)
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def learner(self) -> EM:
         """EM over smoothed states (Shumway & Stoffer 1982; Ghahramani & Hinton 1996)."""
@@ -265,7 +265,7 @@ class LinearDynamical(Model):
         for name in NAMES:
             setattr(self, name, getattr(system, name).to(getattr(self, name)).contiguous())
 
-    # ---- starts ----------------------------------------------------------------------------------------------------
+    # ---- starts ----------------------------------------------------------------------------------
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """The likeliest of few starts after some passes over some of the items."""
@@ -322,7 +322,7 @@ class LinearDynamical(Model):
         random = torch.empty(*z.shape[:2], more, dtype=z.dtype)
         return torch.cat([z, random.normal_(generator=generator(noise.seed, span)).to(z)], -1)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     @property
     def fitted(self) -> System:

@@ -63,7 +63,8 @@ class MarkovConfig(Config):
 class Markov(Model):
     """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or of numbers a regression with a Gaussian rest.
 
-    What is missing is summed over: codes forward and backward through the windows of the last k, numbers by the joint
+    What is missing is summed over: codes forward and backward through the windows of the last k,
+        numbers by the joint
     Gaussian of a row.
     """
 
@@ -127,7 +128,7 @@ class Markov(Model):
         inner = plates.Plate(plates.steps(self.space, index), (x.key,))
         return plates.rows(self, *before, x=x, ties=plates.edges(before, x.key), inner=(inner,))
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Any) -> None:
         for batch in source.chunks(65536):
@@ -170,7 +171,7 @@ class Markov(Model):
         """Those of the tables or regressions."""
         return self.chain.count()
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return self.chain.too_wide(batch)

@@ -79,8 +79,9 @@ class MixtureConfig(Config):
 class Mixture(Model):
     """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
 
-    A real x is Gaussian in model units, jointly with a vector that is given; any other x is a product of heads.
-    Categories that are given are multinomial in each component, pixels and lengths independent.
+    A real x is Gaussian in model units, jointly with a vector that is given; any other x is a
+    product of heads. Categories that are given are multinomial in each component, pixels and
+    lengths independent.
     """
 
     Config = MixtureConfig
@@ -188,7 +189,7 @@ class Mixture(Model):
             self, z, ties=ties, under=("x",) if self.shared else (), learned=("z", "x")
         )
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         if self.columns is not None:
@@ -263,7 +264,7 @@ class Mixture(Model):
             + sum(part.free(under(self.fitted, name)) for name, part in parts)
         )
 
-    # ---- what each part sees of a batch ----------------------------------------------------------------------------
+    # ---- what each part sees of a batch ----------------------------------------------------------
 
     def _views(self, batch: Batch) -> dict[str, View]:
         """Values and what of them is known, for each part."""
@@ -304,7 +305,7 @@ class Mixture(Model):
         """log p(k | views), (B, K)."""
         return self.law.log_joint(views, parameters).log_softmax(0).T.expand(rows, -1)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def class_prior(self) -> Tensor:
         """p(y) = sum_k w_k p_k(y), which rows without a label have their say in, (C,)."""

@@ -102,7 +102,7 @@ class PCA(Model):
         ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
         return plates.rows(self, z, ties=ties, under=("x",) if labelled else ())
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         assert isinstance(self.preprocessor, Reals)
@@ -280,7 +280,7 @@ class PCA(Model):
             noise = d
         return k * d + d * q - q * (q - 1) // 2 + noise + k - 1
 
-    # ---- codes -----------------------------------------------------------------------------------------------------
+    # ---- codes -----------------------------------------------------------------------------------
 
     @property
     def _now(self) -> Parameters:
@@ -344,7 +344,7 @@ class PCA(Model):
         mean = self._mean_of(batch, v, known)
         return v - mean, known, mean
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None

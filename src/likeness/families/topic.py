@@ -99,9 +99,10 @@ class TopicConfig(Config):
 class Topic(Model):
     """p(w) = integral of Dirichlet(theta; alpha) prod_n sum_k theta_k p(w_n | k), bounded by a Dirichlet q(theta).
 
-    Vectors of counts have a Poisson total, so that each count is Poisson given theta: log p is of the counts.
-    `encode` is q(theta). Topics are fitted under a Dirichlet prior of their own (Hoffman, Bach & Blei 2010), and
-    answers take their means.
+    Vectors of counts have a Poisson total, so that each count is Poisson given theta: log p is of
+        the counts.
+    `encode` is q(theta). Topics are fitted under a Dirichlet prior of their own (Hoffman, Bach &
+    Blei 2010), and answers take their means.
     """
 
     Config = TopicConfig
@@ -173,7 +174,7 @@ class Topic(Model):
         every = (plates.plate_of_rows(self, within, "document"), words, topics)
         return plates.Graph((*within, alpha, beta), ties, every)
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def learner(self) -> EM:
         """Variational EM on all documents at once, or in steps of some of them."""
@@ -234,8 +235,8 @@ class Topic(Model):
     def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
         """Weights of each document's topics, from the last pass's on, and at first now and then from an even start.
 
-        Going on is cheap and never lowers the bound, but documents stay where topics without shape have led them. An
-        even start may lower it for a pass, and then it rises further.
+        Going on is cheap and never lowers the bound, but documents stay where topics without shape
+        have led them. An even start may lower it for a pass, and then it rises further.
         """
         made = int(now["made"])
         cold = topics.start(bags)
@@ -360,7 +361,7 @@ class Topic(Model):
         ]
         return (told, *lines)
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None

@@ -135,8 +135,9 @@ class Code:
 class VAE(Model):
     """p(x) = E_{z ~ N(0, I)} p(x | z), with p(x | z) a product of heads and an encoder q(z | x) = N(m(x), s(x)^2).
 
-    log p(x) >= E log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016, arXiv:1509.00519, eq. 8). Holes
-    are left out by the heads and told to the encoder, so the bound of a row with holes is that of what is observed.
+    log p(x) >= E log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016,
+    arXiv:1509.00519, eq. 8). Holes are left out by the heads and told to the encoder, so the bound
+    of a row with holes is that of what is observed.
     """
 
     Config = VAEConfig
@@ -211,7 +212,7 @@ class VAE(Model):
         moved = ("z", "x") if prior else ("x",)
         return plates.rows(self, z, ties=ties, under=moved, learned=moved)
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
@@ -277,7 +278,7 @@ class VAE(Model):
         k = max(VALIDATED, self.config.draws)
         return -self._score(there, noise, k, self.Settings()).value
 
-    # ---- encoder and decoder ---------------------------------------------------------------------------------------
+    # ---- encoder and decoder ---------------------------------------------------------------------
 
     def _context(self, given: Batch | None, rows: int) -> Tensor | None:
         """The conditioning vector of each row, (B, C)."""
@@ -336,7 +337,7 @@ class VAE(Model):
             .unflatten(0, (k, -1))
         )
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -410,7 +411,8 @@ class VAE(Model):
     def _slopes(self, batch: Batch, code: Code, eps: Tensor) -> tuple[Tensor, ...]:
         """Gradients of each row's bound, under the standard normal, in its own mean and log std.
 
-        By the path alone: they vanish draw by draw where q is the posterior (Roeder et al. 2017, arXiv:1703.09194).
+        By the path alone: they vanish draw by draw where q is the posterior (Roeder et al. 2017,
+            arXiv:1703.09194).
         """
         with torch.enable_grad():
             loc, log_std = (t.detach().requires_grad_() for t in (code.loc, code.log_std))
@@ -427,7 +429,8 @@ class VAE(Model):
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Codes from q(z | what is observed) weighed by p(x, z) / q, resampled; holes drawn from their heads.
 
-        Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights being those of the mix.
+        Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights
+        being those of the mix.
         """
         count = settings.particles
         code = self._posterior(batch)
@@ -450,12 +453,13 @@ class VAE(Model):
             ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED))
         )
 
-    # ---- beyond the verbs ------------------------------------------------------------------------------------------
+    # ---- beyond the verbs ------------------------------------------------------------------------
 
     def active(self, x: Any, *, given: Any = None) -> Tensor:
         """Which numbers of the code tell rows apart, bool (L,): the variance over rows of their means is above 0.01.
 
-        The others have collapsed onto the prior and say nothing (Burda et al. 2016, arXiv:1509.00519, section 5.2).
+        The others have collapsed onto the prior and say nothing (Burda et al. 2016,
+        arXiv:1509.00519, section 5.2).
         """
         means: Tensor = self.encode(x, given=given, seed=0).mean
         return means.var(0) > ACTIVE
@@ -476,7 +480,8 @@ class VAE(Model):
     ) -> LogProb:
         """E_q log p(x | z) - KL(q || p(z)) for any q that `encode` answered with, nats, (B,).
 
-        The difference between q refined and q amortised is the amortisation gap (Cremer et al. 2018, arXiv:1801.03558).
+        The difference between q refined and q amortised is the amortisation gap (Cremer et al.
+        2018, arXiv:1801.03558).
         """
         batch = self._batch(x, given)
         inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))

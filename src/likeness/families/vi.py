@@ -83,11 +83,12 @@ class Evidence(LogProb):
 class VI(Model):
     """z = T(u) with u ~ N(mean, L L'), T the map from the line to each entry's bounds, fitted to a given density.
 
-    It maximises E_q[log p(z, x) - log q(z)] <= log p(x) in draws of q and learns from no data: the density holds them.
-    L = diag(exp(log_std)) (I + below), so that `below` has no unit.
+    It maximises E_q[log p(z, x) - log q(z)] <= log p(x) in draws of q and learns from no data: the
+    density holds them. L = diag(exp(log_std)) (I + below), so that `below` has no unit.
 
     Attributes:
-        density: The log-density; that of the Config's name, imported when first asked for, unless one is put here.
+        density: The log-density; that of the Config's name, imported when first asked for, unless
+            one is put here.
     """
 
     Config = VIConfig
@@ -133,7 +134,7 @@ class VI(Model):
         ties = (*plates.edges(z, data.key), *(plates.Edge(q.key, n.key, "encoder") for n in z))
         return plates.Graph((*z, data, q), ties)
 
-    # ---- the density -----------------------------------------------------------------------------------------------
+    # ---- the density -----------------------------------------------------------------------------
 
     @property
     def density(self) -> Density:
@@ -165,7 +166,7 @@ class VI(Model):
             )
         return value + self.preprocessor.log_stretch(u)
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def learner(self) -> Gradient:
         """Adam on the bound, by draws alone."""
@@ -199,7 +200,8 @@ class VI(Model):
     def _score_function(self, eps: Tensor) -> Tensor:
         """The same without the density's gradient: grad log q(u) times (log q - log p), less its mean over other draws.
 
-        Ranganath, Gerrish & Blei 2014, eq. 2; the baseline is that of Mnih & Rezende 2016, arXiv:1602.06725, eq. 8.
+        Ranganath, Gerrish & Blei 2014, eq. 2; the baseline is that of Mnih & Rezende 2016,
+        arXiv:1602.06725, eq. 8.
         """
         with torch.no_grad():
             u = self.mean + eps @ self.factor.mT
@@ -224,7 +226,7 @@ class VI(Model):
     def _cov(self) -> Tensor:
         return self.factor @ self.factor.mT
 
-    # ---- what checks it --------------------------------------------------------------------------------------------
+    # ---- what checks it --------------------------------------------------------------------------
 
     def bound(self, n: int = 10_000, *, seed: int | None = None) -> LogProb:
         """The evidence lower bound E_q[log p(z, x) - log q(z)] from n draws, nats, with its standard error.
@@ -249,8 +251,9 @@ class VI(Model):
     def evidence(self, n: int = 10_000, *, seed: int | None = None) -> Evidence:
         """log p(x) = log E_q[p(z, x) / q(z)] by importance sampling with Pareto-smoothed weights, nats.
 
-        Yao, Vehtari, Simpson & Gelman 2018, arXiv:1802.02538. The mean of the weights is unbiased for p(x) before they
-        are smoothed, its logarithm low by about half its squared error, and both err without bound where k > 1.
+        Yao, Vehtari, Simpson & Gelman 2018, arXiv:1802.02538. The mean of the weights is unbiased
+        for p(x) before they are smoothed, its logarithm low by about half its squared error, and
+        both err without bound where k > 1.
         """
         joint, entropy, seed = self._weighed(n, seed)
         smooth = pareto_smoothed(joint + entropy)
@@ -295,7 +298,7 @@ class VI(Model):
             seed,
         )
 
-    # ---- hooks -----------------------------------------------------------------------------------------------------
+    # ---- hooks -----------------------------------------------------------------------------------
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -357,7 +360,7 @@ def _stretch(v: Real, u: Tensor) -> Tensor:
     return u.new_zeros(len(u))
 
 
-# ---- one call --------------------------------------------------------------------------------------------------------
+# ---- one call ------------------------------------------------------------------------------------
 
 
 def fit(
@@ -367,14 +370,16 @@ def fit(
 
     Args:
         log_joint: Log p(z, x) of z (B, Q), (B,) in nats, x held by the function itself.
-        latents: The number of reals in z, or their Space, whose bounds are kept: `vector(2, Real(lower=0))`.
+        latents: The number of reals in z, or their Space, whose bounds are kept: `vector(2,
+            Real(lower=0))`.
         steps: Steps of Adam.
         seed: Of the draws.
         **options: The family's own: rank, gradient, draws, spread, lr.
 
     Returns:
-        The fitted model, which keeps the function's name: saved and opened again it answers for q at once, and for the
-        density where that name can be imported or the function is put in `density`.
+        The fitted model, which keeps the function's name: saved and opened again it answers for q
+        at once, and for the density where that name can be imported or the function is put in
+        `density`.
     """
     if isinstance(latents, int):
         space = vector(latents)

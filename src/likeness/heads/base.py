@@ -1,7 +1,9 @@
 """A Head turns numbers into a law over entries of one variable type; an EntryDistribution is that law.
 
-Shapes: n entries, `size` parameters, `features` numbers and `uniforms` uniform numbers an entry; `...` are any axes.
-All values are in data units: a head keeps location and scale as buffers, so that nets see and say standardised
+Shapes: n entries, `size` parameters, `features` numbers and `uniforms` uniform numbers an entry;
+    `...` are any axes.
+All values are in data units: a head keeps location and scale as buffers, so that nets see and say
+    standardised
 numbers while log p stays a density (or probability) of the data as they are.
 """
 
@@ -22,7 +24,8 @@ from likeness.core.errors import Unsupported
 class EntryDistribution(ABC):
     """One law for each entry, independent given the parameters (..., n, size).
 
-    Leading axes of x and of the parameters broadcast, so that K laws score B rows as (B, 1, n) against (K, n, size).
+    Leading axes of x and of the parameters broadcast, so that K laws score B rows as (B, 1, n)
+    against (K, n, size).
     """
 
     params: Tensor
@@ -87,7 +90,8 @@ class Head(nn.Module, ABC):
         size: Parameters an entry.
         features: Numbers an entry that `embed` returns.
         uniforms: Uniform numbers an entry that a draw consumes.
-        presence: Whether `embed` says by a bit of its own what is present (one-hot codes say so anyway).
+        presence: Whether `embed` says by a bit of its own what is present (one-hot codes say so
+            anyway).
     """
 
     def __init__(

@@ -156,8 +156,8 @@ def _bounded(variable: Variable) -> bool:
 def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
     """Why heads cannot have these reals within bounds, or None where they can.
 
-    Heads of a net keep bounds by splines and histograms by a last bin, which know no rounding; others in closed form
-    reach everywhere.
+    Heads of a net keep bounds by splines and histograms by a last bin, which know no rounding;
+    others in closed form reach everywhere.
     """
     kept = [cast(Real, v) for v in space.variables if _bounded(v)]
     if kept and closed:

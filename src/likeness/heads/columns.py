@@ -58,20 +58,23 @@ class Column:
 class Columns(nn.Module):
     """The heads of a Space, over events x (..., *E).
 
-    A place is one index of all event axes but the last; the last axis has `width` entries (a ragged sequence of symbols
-    has one entry a place, its time). Parameters are (..., *E[:-1], S), or (..., L, S) for sequences of symbols: grouped
-    by head, entry after entry within a head, so (..., width * size) where all entries share a variable. Embeddings are
-    (..., *E[:-1], F) and uniform numbers (..., *E[:-1], U) alike. `owner`, `feature_owner` and `uniform_owner` say
-    which entry of the last axis each number belongs to. A place may also be asked for alone.
+    A place is one index of all event axes but the last; the last axis has `width` entries (a ragged
+    sequence of symbols has one entry a place, its time). Parameters are (..., *E[:-1], S), or (...,
+    L, S) for sequences of symbols: grouped by head, entry after entry within a head, so (..., width
+    * size) where all entries share a variable. Embeddings are (..., *E[:-1], F) and uniform numbers
+    (..., *E[:-1], U) alike. `owner`, `feature_owner` and `uniform_owner` say which entry of the
+    last axis each number belongs to. A place may also be asked for alone.
 
     Args:
         space: The Space of the events.
-        kind: "net" for parameters that a net puts out, "closed" for those that are estimated in closed form.
+        kind: "net" for parameters that a net puts out, "closed" for those that are estimated in
+            closed form.
         components: Components of a mixture for one entry.
         real: The law of real entries; a mixture for nets, one normal in closed form.
         count: The law of counts.
         bins: The largest number of bins of a histogram, or the pieces of a spline.
-        presence: Whether numbers are embedded with a bit that tells a missing one from an average one.
+        presence: Whether numbers are embedded with a bit that tells a missing one from an average
+            one.
     """
 
     def __init__(
@@ -220,7 +223,8 @@ class Columns(nn.Module):
             present: Which entries are known, bool (N, *E).
             weight: The weight of each row for each product (N, K).
             smoothing: Weight added to every category; see `Head.estimate`.
-            previous: The parameters before, which save steps where a head's maximisation is iterative.
+            previous: The parameters before, which save steps where a head's maximisation is
+                iterative.
         """
         before = [None] * len(self.groups) if previous is None else self.blocks(previous)
         parts = zip(self.parts, self.entries(x), self.entries(present), before, strict=True)
@@ -284,7 +288,8 @@ class ColumnsDistribution:
     def each(self, x: Tensor, present: Tensor) -> Tensor:
         """The log p of B events x (B, *E) under each of K laws, parameters (K, *E[:-1], S): (B, K).
 
-        Matrix products where a head's law is linear in statistics of the data, one law after the other elsewhere.
+        Matrix products where a head's law is linear in statistics of the data, one law after the
+        other elsewhere.
         """
         rows = max(
             1, _EACH_NUMBERS // max(x[:1].numel() * max(h.size for h in self.columns.parts), 1)

@@ -25,7 +25,8 @@ _PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everyw
 class HistogramDistribution(EntryDistribution):
     """p(x) = m_j / width_j in bin j and m e^(-d / tau) / tau at distance d beyond the ends; integrates to 1 exactly.
 
-    With a resolution, the probability of x's bin: edges lie between those, so that the integral stays this simple.
+    With a resolution, the probability of x's bin: edges lie between those, so that the integral
+    stays this simple.
     """
 
     head: Histogram
@@ -117,14 +118,16 @@ class HistogramDistribution(EntryDistribution):
 class Histogram(Head):
     """Real entries by up to `bins` bins of equal mass and two exponential tails; parameters are log-masses.
 
-    Edges and tails are buffers, set by `fit`: about 2 N^(1/3) bins for N rows; the rest of the room stays empty. Where
+    Edges and tails are buffers, set by `fit`: about 2 N^(1/3) bins for N rows; the rest of the room
+        stays empty. Where
     an entry has a bound, a last bin reaches to it in place of the tail.
 
     Args:
         entries: The number of entries.
         bins: The largest number of bins.
         resolution: The bin width of each entry's own values, or None where they are points.
-        bounds: The lower and upper bound of each entry, or None where there are none; for points alone.
+        bounds: The lower and upper bound of each entry, or None where there are none; for points
+            alone.
         presence: Whether `embed` adds a bit of presence.
     """
 

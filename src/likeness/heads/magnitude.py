@@ -82,9 +82,9 @@ class MagnitudeDistribution(NormalMixtureDistribution):
 class Magnitude(NormalMixture):
     """Real entries as y = arcsinh((x - centre) / unit), linear within a thousandth of the quartile distance.
 
-    Nets see y and |y|, both standardised, and say a mixture of normal laws of y: scales that differ by factors lie side
-    by side, and what follows from sizes alone (a scale that entries share) need not be learned on each side of 0.
-    Entries without long tails stay linear.
+    Nets see y and |y|, both standardised, and say a mixture of normal laws of y: scales that differ
+    by factors lie side by side, and what follows from sizes alone (a scale that entries share) need
+    not be learned on each side of 0. Entries without long tails stay linear.
 
     Args:
         entries: The number of entries.

@@ -145,7 +145,8 @@ def _against(
 class NormalMixture(Head):
     """Real entries under M normal laws; parameters (logits,) means, log deviations in standardised units.
 
-    One component has no logits: 2 parameters, else 3M. With a resolution the bins lie around offset + k * resolution,
+    One component has no logits: 2 parameters, else 3M. With a resolution the bins lie around offset
+        + k * resolution,
     the offset being where the training data lie.
 
     Args:
@@ -291,7 +292,8 @@ class NormalMixture(Head):
 def truncated_moments(centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     """E v and E v^2 of a standard normal v given |v - centre| < half, stable in the tails.
 
-    From log Z(c, h) = log [Phi(c + h) - Phi(c - h)]: E v = -d/dc log Z and E v^2 = 1 + c E v - h d/dh log Z.
+    From log Z(c, h) = log [Phi(c + h) - Phi(c - h)]: E v = -d/dc log Z and E v^2 = 1 + c E v - h
+    d/dh log Z.
     """
     with torch.enable_grad():
         c = centre.detach().requires_grad_()

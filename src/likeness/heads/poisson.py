@@ -286,8 +286,9 @@ class NegativeBinomial(CountHead):
     ) -> Tensor:
         """The weighted mean, and the dispersion where the profile's slope changes its sign.
 
-        The mean's estimate does not depend on alpha, and the profile in alpha has one maximum, inside where the
-        variance exceeds the mean and at 0 elsewhere (Levin & Reeds 1977, Annals of Statistics 5).
+        The mean's estimate does not depend on alpha, and the profile in alpha has one maximum,
+        inside where the variance exceeds the mean and at 0 elsewhere (Levin & Reeds 1977, Annals of
+        Statistics 5).
         """
         total, ratio = self._mean(x, present, weight, smoothing)
         values, table = tabulate(x.flatten(1).double(), present.flatten(1), weight.double())

@@ -35,8 +35,9 @@ _SOFTPLUS_ONE = math.log(math.e - 1)
 class SplineDistribution(EntryDistribution):
     """CDF F(x) = m_- + (1 - m_- - m_+) S(R(x)), R the marginal law's rank, S a spline from [0, 1] to [0, 1].
 
-    Beyond an end that is no bound the law is exponential, of mass 1 / (N + 1): that of a row outside of N others.
-    Durkan et al. 2019, arXiv:1906.04032, eqs. 4 and 5; densities of ranks as of a copula (Sklar 1959).
+    Beyond an end that is no bound the law is exponential, of mass 1 / (N + 1): that of a row
+    outside of N others. Durkan et al. 2019, arXiv:1906.04032, eqs. 4 and 5; densities of ranks as
+    of a copula (Sklar 1959).
     """
 
     head: Spline
@@ -139,8 +140,8 @@ class SplineDistribution(EntryDistribution):
 class Spline(Head):
     """Real entries by a spline of `bins` pieces over their rank in the data, between the data's ends or their bounds.
 
-    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law. Nets see the value
-    and its rank as a normal score. A bound is kept exactly: no mass beyond it.
+    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law.
+    Nets see the value and its rank as a normal score. A bound is kept exactly: no mass beyond it.
 
     Args:
         entries: The number of entries.
@@ -204,7 +205,8 @@ class Spline(Head):
     def _marginal(self, x: Tensor, weight: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """Knots of one entry's marginal law (pieces + 1,): values, ranks, and slopes between those of their pieces.
 
-        Values are apart from the location, so that knots close to each other stay so in single precision.
+        Values are apart from the location, so that knots close to each other stay so in single
+        precision.
         """
         wide = self.scale[i]
         if len(x):

@@ -53,26 +53,29 @@ def fit(
         family: A family's name, such as "flow"; `likeness families` lists them.
         data: What `lk.load` takes, or what it returned: then its training part is used.
         budget: "2m", "90s", "500 steps", "10 epochs", or a number of steps.
-        seed: Of the split, the initial weights, the row order and the training noise; None takes fresh entropy.
-        holdout: The share of rows held out for validation and p-values; None takes the data's own part for choices
-            (`Data.valid`), or a tenth where there is none.
+        seed: Of the split, the initial weights, the row order and the training noise; None takes
+            fresh entropy.
+        holdout: The share of rows held out for validation and p-values; None takes the data's own
+            part for choices (`Data.valid`), or a tenth where there is none.
         given: What to condition on, aligned with the rows, or a column's name.
         out: A folder for the model, its metrics and checkpoints.
-        resume: Go on from the folder's checkpoint; where that fit is finished, its model is returned.
+        resume: Go on from the folder's checkpoint; where that fit is finished, its model is
+            returned.
         decisions: Another run's decisions, to be replayed.
         device: Where to compute.
         dtype: The type to compute in; float32 for nets and float64 for closed forms unless told.
         watch: Called with (run, event) after every step.
         progress: Show a bar; None shows one in a terminal.
-        max_memory: What reading the data may take, in bytes or as "5GB"; a quarter of the machine's memory unless
-            told.
+        max_memory: What reading the data may take, in bytes or as "5GB"; a quarter of the machine's
+            memory unless told.
         **options: The family's own options.
 
     Returns:
         The fitted model.
 
     Raises:
-        BadConfig: For an unknown family or option, or data that the family does not take, with the reason.
+        BadConfig: For an unknown family or option, or data that the family does not take, with the
+            reason.
         BadData: For data that cannot be read, or that hold a column of one value.
     """
     if seed is None:
@@ -170,7 +173,8 @@ def _narrow(table: Table) -> bool:
 def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
     """What is learned from, and what choices and p-values rest on.
 
-    Not by the seed's own hash: where that chose a test part, it would find nothing left to hold out.
+    Not by the seed's own hash: where that chose a test part, it would find nothing left to hold
+    out.
     """
     return table.split(holdout, mix(seed, HELD))
 

@@ -93,7 +93,7 @@ class GradientExecutor(Executor):
 
         return fastest(trial, self.task.model.device)
 
-    # ---- one step --------------------------------------------------------------------------------------------------
+    # ---- one step --------------------------------------------------------------------------------
 
     def step(self, phase: str | None = None) -> Event:
         """Every phase that is due, or one move of the one that is named."""
@@ -242,7 +242,7 @@ class GradientExecutor(Executor):
             shape = 1 - part
         return c.lr * rise * max(shape, 1e-3) ** settling
 
-    # ---- averages --------------------------------------------------------------------------------------------------
+    # ---- averages --------------------------------------------------------------------------------
 
     def _average(self) -> None:
         if self.shadow:
@@ -264,7 +264,7 @@ class GradientExecutor(Executor):
             self.answering(True)
             self.shadow = []
 
-    # ---- what the clock decides ------------------------------------------------------------------------------------
+    # ---- what the clock decides ------------------------------------------------------------------
 
     def _decide(self) -> None:
         """Turn a wall budget into steps after a first few per cent of it, and look at the pace again later."""
@@ -304,7 +304,7 @@ class GradientExecutor(Executor):
             before = self.task.decisions.get("revised", [])
             self.task.decisions["revised"] = [*before, [self.iteration, self.iteration + left]]
 
-    # ---- state -----------------------------------------------------------------------------------------------------
+    # ---- state -----------------------------------------------------------------------------------
 
     def _moved(self) -> Iterator[tuple[str, str, torch.optim.Optimizer, Tensor]]:
         """Every parameter with the phase and the optimiser that moves it, and a name for its place."""

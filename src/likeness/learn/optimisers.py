@@ -49,8 +49,9 @@ def optimisers(
 class Muon(torch.optim.Optimizer):
     """Momentum whose steps are made nearly orthogonal, so that all directions of a matrix are moved alike.
 
-    m <- 0.95 m + 0.05 g, then p <- p - lr sqrt(max(1, rows / columns)) orthogonal(0.95 m + 0.05 g). A kernel
-    (O, I, h, w) is a matrix (O, I h w). Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.
+    m <- 0.95 m + 0.05 g, then p <- p - lr sqrt(max(1, rows / columns)) orthogonal(0.95 m + 0.05 g).
+    A kernel (O, I, h, w) is a matrix (O, I h w). Jordan, "Muon: an optimizer for hidden layers in
+    neural networks", 2024.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """U V' of the matrix U S V', with singular values of 0.7 to 1.2 instead of 1, by matrix products alone.
 
-    X <- a X + (b X X' + c (X X')^2) X, from X = M / |M|: an odd polynomial acts on the singular values alone.
+    X <- a X + (b X X' + c (X X')^2) X, from X = M / |M|: an odd polynomial acts on the singular
+    values alone.
     """
     a, b, c = QUINTIC
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T

@@ -75,10 +75,12 @@ class Run:
         holdout: The held-out part that validation and p-values use, or None.
         out: A folder for checkpoints, metrics and the model, or None.
         decisions: What the clock decided in an earlier run, once finished, to be replayed.
-        resume: Go on from the folder's checkpoint, if it has one; a fit that is finished there is not begun again.
+        resume: Go on from the folder's checkpoint, if it has one; a fit that is finished there is
+            not begun again.
 
     Raises:
-        BadStore: If what is in the folder is truncated, or of other data, another seed, family, options or budget.
+        BadStore: If what is in the folder is truncated, or of other data, another seed, family,
+            options or budget.
     """
 
     def __init__(
@@ -301,7 +303,7 @@ class Run:
             },
         }
 
-    # ---- checkpoints -----------------------------------------------------------------------------------------------
+    # ---- checkpoints -----------------------------------------------------------------------------
 
     def save(self) -> None:
         """A checkpoint: model, executor, best state, counters, decisions, in one file written whole."""

@@ -30,12 +30,13 @@ class Audit:
 
     Args:
         copies_p_value: p-value of "no more copies than among held-out items".
-        distance_ratio: Median distance to the nearest training item, of generated over held-out items; 1 is right,
-            below 1 is too close; None where that of held-out items may be 0, as in discrete data.
+        distance_ratio: Median distance to the nearest training item, of generated over held-out
+            items; 1 is right, below 1 is too close; None where that of held-out items may be 0, as
+            in discrete data.
         duplicates: Share of generated items within the tolerance of a training item.
         duplicates_held_out: The same of held-out items: what the data repeat by themselves.
-        membership: Area under the ROC curve of telling training from held-out items by their distance to the nearest
-            generated item; 0.5 tells nothing.
+        membership: Area under the ROC curve of telling training from held-out items by their
+            distance to the nearest generated item; 0.5 tells nothing.
         worst: The pairs closest to being copies, worst first.
     """
 
@@ -65,8 +66,9 @@ def memorisation_audit(
 ) -> Audit:
     """Compare how generated and held-out items lie among the training items.
 
-    Columns of mixed type are the caller's to make comparable: standardise real ones, one-hot nominal ones. One copy in
-    a hundred is found surely from 500 generated and as many held-out items on; fewer held-out items weaken the test.
+    Columns of mixed type are the caller's to make comparable: standardise real ones, one-hot
+    nominal ones. One copy in a hundred is found surely from 500 generated and as many held-out
+    items on; fewer held-out items weaken the test.
 
     Args:
         generated: Features of generated items, (S, *E).
@@ -98,11 +100,12 @@ def memorisation_audit(
 def copies_p_value(generated: Tensor, held_out: Tensor) -> float:
     """p-value of "the smallest ratios are as small among held-out items as among generated ones".
 
-    The ratio of the distances to the nearest and second nearest training item is 0 for a copy and does not change with
-    the density, so a model that keeps to the dense regions is no suspect. Where no held-out item is a copy, the
-    number C of generated items below all H held-out ones has P(C >= c) = prod_{i<c} (S - i) / (S + H - i) if all are
-    exchangeable. Where some are, as in discrete data, the shares of copies are compared by Fisher's exact test. Both
-    are one test: with K copies in all, that none is held out is the extreme of Fisher's.
+    The ratio of the distances to the nearest and second nearest training item is 0 for a copy and
+    does not change with the density, so a model that keeps to the dense regions is no suspect.
+    Where no held-out item is a copy, the number C of generated items below all H held-out ones has
+    P(C >= c) = prod_{i<c} (S - i) / (S + H - i) if all are exchangeable. Where some are, as in
+    discrete data, the shares of copies are compared by Fisher's exact test. Both are one test: with
+    K copies in all, that none is held out is the extreme of Fisher's.
 
     Args:
         generated: Ratios of generated items, (S,).

@@ -42,7 +42,8 @@ def ranks(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
 def probability_integral_transform(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
     """Value in (0, 1) that is exactly uniform where draws and value share a law, discrete laws included, (B,).
 
-    (#{Y < x} + u (1 + #{Y = x})) / (n + 1). Czado et al. 2009, doi:10.1111/j.1541-0420.2009.01191.x.
+    (#{Y < x} + u (1 + #{Y = x})) / (n + 1). Czado et al. 2009,
+    doi:10.1111/j.1541-0420.2009.01191.x.
 
     Args:
         draws: Draws given each item, (n, B).
@@ -60,7 +61,8 @@ def rank_uniformity(rank: Tensor, *, draws: int, cells: int | None = None) -> Te
     Args:
         rank: Ranks, (B,).
         draws: Number of draws n that each rank was taken among.
-        cells: Number of cells of near equal size; None aims at 20 items a cell, at most n + 1 cells.
+        cells: Number of cells of near equal size; None aims at 20 items a cell, at most n + 1
+            cells.
     """
     if cells is None:
         count = min(draws + 1, max(2, len(rank) // 20))
@@ -74,12 +76,13 @@ def rank_uniformity(rank: Tensor, *, draws: int, cells: int | None = None) -> Te
 def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Test:
     """Pearson's test of counts against cell probabilities: sum (O - E)^2 / E on K - 1 degrees of freedom.
 
-    Cells that expect fewer than `least` items are joined into one, so that the chi-squared law holds. An item in an
-    impossible cell gives a p-value of 0.
+    Cells that expect fewer than `least` items are joined into one, so that the chi-squared law
+    holds. An item in an impossible cell gives a p-value of 0.
 
     Args:
         observed: Counts, (K,).
-        expected: Probabilities or counts in proportion, (K,); all else of the mass must be in a cell too.
+        expected: Probabilities or counts in proportion, (K,); all else of the mass must be in a
+            cell too.
         least: Fewest items expected of a cell.
     """
     o = observed.double().flatten()
@@ -117,7 +120,8 @@ def ks_two_sample(x: Tensor, y: Tensor) -> Test:
 def central_interval(draws: Tensor, *, level: float) -> tuple[Tensor, Tensor]:
     """Ends of the central interval of draws (n, *S), so that a further draw falls inside with probability `level`.
 
-    They lie at ranks (n + 1)(1 -+ level) / 2, which calibrates few draws too, down to n = (1 + level) / (1 - level).
+    They lie at ranks (n + 1)(1 -+ level) / 2, which calibrates few draws too, down to n = (1 +
+    level) / (1 - level).
     """
     n = len(draws)
     least = max(2, math.ceil((1 + level) / (1 - level) - 1e-9))
@@ -142,8 +146,8 @@ def interval_coverage(low: Tensor, high: Tensor, x: Tensor, *, level: float = 0.
 def crps(draws: Tensor, x: Tensor) -> Tensor:
     """Continuous ranked probability score E|Y-x| - E|Y-Y'|/2 of each value, in its unit: lower is better.
 
-    Unbiased in the number of draws; the second term from sorted draws, sum_i (2i - n - 1) y_(i) / (n (n - 1)).
-    Gneiting & Raftery 2007, eq. 21; Ferro 2014, doi:10.1002/qj.2270.
+    Unbiased in the number of draws; the second term from sorted draws, sum_i (2i - n - 1) y_(i) /
+    (n (n - 1)). Gneiting & Raftery 2007, eq. 21; Ferro 2014, doi:10.1002/qj.2270.
 
     Args:
         draws: Draws, (n, *S), n >= 2.
@@ -174,7 +178,8 @@ def brier(probability: Tensor, label: Tensor) -> Tensor:
 def expected_calibration_error(probability: Tensor, label: Tensor, *, bins: int = 15) -> float:
     """Mean over items of |accuracy - confidence| of the item's bin of confidence, both of the likeliest class.
 
-    Positive by chance alone: compare like numbers of items. Guo et al. 2017, arXiv:1706.04599, eq. 3.
+    Positive by chance alone: compare like numbers of items. Guo et al. 2017, arXiv:1706.04599, eq.
+        3.
 
     Args:
         probability: Class probabilities, (B, K).

@@ -11,9 +11,10 @@ from likeness.core.errors import BadData
 def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | None = None) -> Tensor:
     """p-value of each score among held-out scores, where larger is stranger.
 
-    p = (1 + #{s_i >= s}) / (n + 1): P(p <= a) <= a whenever the item is exchangeable with the held-out ones, whatever
-    the score. With uniforms, p = (#{s_i > s} + u (1 + #{s_i = s})) / (n + 1) is uniform exactly, but random.
-    Vovk et al. 2005, Algorithmic Learning in a Random SyntheticDistribution, chapter 2.
+    p = (1 + #{s_i >= s}) / (n + 1): P(p <= a) <= a whenever the item is exchangeable with the
+    held-out ones, whatever the score. With uniforms, p = (#{s_i > s} + u (1 + #{s_i = s})) / (n +
+    1) is uniform exactly, but random. Vovk et al. 2005, Algorithmic Learning in a Random
+    SyntheticDistribution, chapter 2.
 
     Args:
         score: Scores to judge, (B,).
@@ -36,7 +37,8 @@ def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | Non
 def conformal_threshold(held_out: Tensor, *, alarm: float) -> float:
     """Score that a new exchangeable item exceeds with probability at most `alarm`; infinite where n is too small.
 
-    The ceil((n + 1)(1 - alarm))-th smallest held-out score. Vovk et al. 2005; Lei et al. 2018, arXiv:1604.04173.
+    The ceil((n + 1)(1 - alarm))-th smallest held-out score. Vovk et al. 2005; Lei et al. 2018,
+    arXiv:1604.04173.
     """
     ranked = _finite(held_out).sort().values
     rank = math.ceil((len(ranked) + 1) * (1 - alarm) - 1e-9)
@@ -60,8 +62,8 @@ def adjusted_p_value(p: Tensor) -> Tensor:
 def benjamini_hochberg(p: Tensor, *, rate: float) -> Tensor:
     """Items reported as strange, bool (B,), so that at most `rate` of them are false ones in expectation.
 
-    Holds for the conservative form of `conformal_p_value`, although these share their held-out scores
-    (Bates et al. 2023, arXiv:2104.08279).
+    Holds for the conservative form of `conformal_p_value`, although these share their held-out
+    scores (Bates et al. 2023, arXiv:2104.08279).
     """
     return adjusted_p_value(p) <= rate
 

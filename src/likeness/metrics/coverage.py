@@ -33,15 +33,17 @@ class Coverage:
 def membership(real: Tensor, generated: Tensor, *, k: int = 5) -> Membership:
     """Per item, whether it lies in the other set's manifold: the balls about items that reach their k-th neighbour.
 
-    precision_j = any_i |x_i - y_j| <= r_i; density_j = (1 / k) sum_i 1(|x_i - y_j| <= r_i); recall_i = any_j
-    |x_i - y_j| <= s_j; coverage_i = min_j |x_i - y_j| <= r_i, with r and s the k-th neighbour's distance among real and
-    among generated items. Balls are closed, up to rounding: items that repeat more than k times lie in their own ball.
-    Kynkaanniemi et al. 2019, arXiv:1904.06991, eq. 1; Naeem et al. 2020, arXiv:2002.09797.
+    precision_j = any_i |x_i - y_j| <= r_i; density_j = (1 / k) sum_i 1(|x_i - y_j| <= r_i);
+    recall_i = any_j |x_i - y_j| <= s_j; coverage_i = min_j |x_i - y_j| <= r_i, with r and s the
+    k-th neighbour's distance among real and among generated items. Balls are closed, up to
+    rounding: items that repeat more than k times lie in their own ball. Kynkaanniemi et al. 2019,
+    arXiv:1904.06991, eq. 1; Naeem et al. 2020, arXiv:2002.09797.
 
     Args:
         real: Real features, (B, *E), B > k.
         generated: Generated features, (M, *E), M > k.
-        k: Number of neighbours; the papers take 3 for precision and recall, 5 for density and coverage.
+        k: Number of neighbours; the papers take 3 for precision and recall, 5 for density and
+            coverage.
     """
     radius_real, radius_generated = (
         nearest(x, x, k=k, own=True)[0][:, -1] ** 2 for x in (real, generated)
@@ -65,10 +67,11 @@ def prdc(
 ) -> Coverage:
     """Precision, recall, density and coverage, the means of `membership`, each with its interval.
 
-    Both sets are noisy, and a bootstrap would put copies among the neighbours; so the standard error is the spread of
-    the score over disjoint interleaved groups of both sets, over sqrt(groups) (Politis & Romano 1994,
-    doi:10.1214/aos/1176325770). On Gaussians it is 0.7 to 1.4 times the spread over
-    samples, and more than that for shares next to 1. A share's interval is at least Wilson's (`proportion`).
+    Both sets are noisy, and a bootstrap would put copies among the neighbours; so the standard
+    error is the spread of the score over disjoint interleaved groups of both sets, over
+    sqrt(groups) (Politis & Romano 1994, doi:10.1214/aos/1176325770). On Gaussians it is 0.7 to 1.4
+    times the spread over samples, and more than that for shares next to 1. A share's interval is at
+    least Wilson's (`proportion`).
 
     Args:
         real: Real features, (B, *E).

@@ -25,7 +25,8 @@ def points(x: Tensor, name: str = "x") -> Tensor:
 def aligned(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Two sets as points about a common origin, so that |x|^2 + |y|^2 - 2xy does not cancel.
 
-    The origin is rounded to a power of two of the data's scale: whole numbers and one-hot codes stay exact.
+    The origin is rounded to a power of two of the data's scale: whole numbers and one-hot codes
+    stay exact.
     """
     x = points(x, "x")
     y = points(y, "y")
@@ -60,7 +61,8 @@ def nearest(x: Tensor, y: Tensor, *, k: int = 1, own: bool = False) -> tuple[Ten
         own: x is y itself, and an item is not its own neighbour.
 
     Returns:
-        Distances (B, k), computed from the differences so that copies lie at exactly 0, and rows of y, (B, k).
+        Distances (B, k), computed from the differences so that copies lie at exactly 0, and rows of
+        y, (B, k).
     """
     if k > len(y) - own:
         raise BadData(
@@ -90,9 +92,9 @@ def energy_distance(
 ) -> Interval:
     """Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|, in data units, with a jackknife standard error.
 
-    Zero only for equal laws. The unbiased form leaves out an item's distance to itself and may fall below 0; the biased
-    one is the distance of the two empirical laws. Between equal laws the standard error is conservative.
-    Szekely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
+    Zero only for equal laws. The unbiased form leaves out an item's distance to itself and may fall
+    below 0; the biased one is the distance of the two empirical laws. Between equal laws the
+    standard error is conservative. Szekely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
 
     Args:
         x: Items, (B, *E).
@@ -144,8 +146,8 @@ def median_distance(x: Tensor, y: Tensor, *, most: int = 1000) -> float:
 def energy_score(draws: Tensor, x: Tensor) -> Tensor:
     """Energy score of each item against draws of its own, E|Y-x| - E|Y-Y'|/2, in data units: lower is better.
 
-    Strictly proper, and unbiased in the number of draws. Gneiting & Raftery 2007, doi:10.1198/016214506000001437,
-    eq. 22; Ferro 2014, doi:10.1002/qj.2270.
+    Strictly proper, and unbiased in the number of draws. Gneiting & Raftery 2007,
+    doi:10.1198/016214506000001437, eq. 22; Ferro 2014, doi:10.1002/qj.2270.
 
     Args:
         draws: Draws given each item, (n, B, *E), n >= 2.
@@ -175,7 +177,8 @@ def shared_energy_score(draws: Tensor, x: Tensor) -> Tensor:
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, *, order: float = 2.0) -> float:
     """Sliced Wasserstein distance: root mean over directions of the one-dimensional W_p^p, in data units.
 
-    Exact for each direction, for unequal numbers too. Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3.
+    Exact for each direction, for unequal numbers too. Bonneel et al. 2015,
+    doi:10.1007/s10851-014-0506-3.
 
     Args:
         x: Items, (B, *E).

@@ -32,9 +32,10 @@ def moments(x: Tensor) -> Moments:
 def frechet_gaussians(p: Moments, q: Moments) -> float:
     """|m_p - m_q|^2 + tr S_p + tr S_q - 2 tr (S_p S_q)^1/2, in squared units of the features.
 
-    With S_p = L L', the last trace is the sum of the square roots of the eigenvalues of L' S_q L, which is symmetric:
-    nothing is ever complex, and covariances of low rank need no added diagonal.
-    Dowson & Landau 1982, doi:10.1016/0047-259X(82)90077-X; Heusel et al. 2017, arXiv:1706.08500, eq. 6.
+    With S_p = L L', the last trace is the sum of the square roots of the eigenvalues of L' S_q L,
+    which is symmetric: nothing is ever complex, and covariances of low rank need no added diagonal.
+    Dowson & Landau 1982, doi:10.1016/0047-259X(82)90077-X; Heusel et al. 2017, arXiv:1706.08500,
+    eq. 6.
     """
     factor = _factor(p.cov)
     overlap = torch.linalg.eigvalsh(factor.T @ q.cov @ factor).clamp(min=0).sqrt().sum()
@@ -49,7 +50,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 def frechet_interval(x: Tensor, y: Tensor, *, groups: int = 10, level: float = 0.95) -> Interval:
     """Frechet distance with the standard error of a jackknife over interleaved groups of items.
 
-    The interval speaks of the distance at this number of items, whose bias both sides of a comparison share.
+    The interval speaks of the distance at this number of items, whose bias both sides of a
+    comparison share.
 
     Args:
         x: Features, (B, *E).

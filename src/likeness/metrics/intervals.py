@@ -52,8 +52,8 @@ def normal_interval(
 def mean_with_stderr(x: Tensor, *, weight: Tensor | None = None, level: float = 0.95) -> Interval:
     """Mean of independent items with its standard error s / sqrt(n), and Student's interval.
 
-    With weights the mean is sum w x / sum w, its variance n / (n - 1) sum w^2 (x - mean)^2 / (sum w)^2, and the degrees
-    of freedom are those of the effective number (sum w)^2 / sum w^2.
+    With weights the mean is sum w x / sum w, its variance n / (n - 1) sum w^2 (x - mean)^2 / (sum
+    w)^2, and the degrees of freedom are those of the effective number (sum w)^2 / sum w^2.
 
     Args:
         x: Values, (B,), B >= 2.
@@ -89,8 +89,9 @@ def crossed_mean(x: Tensor, *, level: float = 0.95) -> Interval:
     """Mean over seeds and items that are both random: every seed is scored on the same items.
 
     x_si = mean + a_s + b_i + e_si; the variance of the mean, var(a)/S + var(b)/B + var(e)/(S B), is
-    (MS_a + MS_b - MS_e) / (S B) in mean squares, and Satterthwaite's degrees of freedom give the interval, so three
-    seeds count as three. One seed alone says nothing about other seeds: then the items alone count.
+    (MS_a + MS_b - MS_e) / (S B) in mean squares, and Satterthwaite's degrees of freedom give the
+    interval, so three seeds count as three. One seed alone says nothing about other seeds: then the
+    items alone count.
 
     Args:
         x: Value of seed s on item i, (S, B).
@@ -156,7 +157,8 @@ def bootstrap(
     """Percentile interval of a statistic by drawing items with replacement (Efron 1979).
 
     Args:
-        statistic: From the rows drawn, int64 (items,), to the number; it is asked for all rows in order first.
+        statistic: From the rows drawn, int64 (items,), to the number; it is asked for all rows in
+            order first.
         items: Number of items.
         seed: The draws are a function of it alone.
         draws: Number of resamples.
@@ -171,8 +173,8 @@ def bootstrap(
 def bootstrap_mean(x: Tensor, *, seed: int, draws: int = 1000, level: float = 0.95) -> Interval:
     """Percentile interval of a mean, over items, (B,), or over seeds and items drawn independently, (S, B).
 
-    With seeds it is the pigeonhole bootstrap (Owen 2007, arXiv:0712.1111): conservative for the items; few seeds
-    are better served by `crossed_mean`.
+    With seeds it is the pigeonhole bootstrap (Owen 2007, arXiv:0712.1111): conservative for the
+    items; few seeds are better served by `crossed_mean`.
     """
     values = x.double().cpu().numpy()
     if x.ndim == 1:

@@ -41,8 +41,8 @@ class Smoothed:
 def fit_pareto(x: Tensor) -> tuple[float, float]:
     """Shape k and scale of a generalised Pareto law, by the mean of theta = -k / scale under its profile likelihood.
 
-    p(x) = (1 + k x / scale)^(-1 / k - 1) / scale: Zhang & Stephens 2009, Technometrics 51(3), with their prior
-    and grid; their k has the other sign.
+    p(x) = (1 + k x / scale)^(-1 / k - 1) / scale: Zhang & Stephens 2009, Technometrics 51(3), with
+    their prior and grid; their k has the other sign.
 
     Args:
         x: Exceedances > 0, (M,).
@@ -66,8 +66,9 @@ def fit_pareto(x: Tensor) -> tuple[float, float]:
 def pareto_smoothed(log_weight: Tensor) -> Smoothed:
     """The largest min(S / 5, 3 sqrt(S)) weights by the Pareto law fitted to them, none above the largest.
 
-    Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72), algorithm 1; k by Zhang & Stephens 2009, drawn to 1/2 as if
-    by ten weights more. Weights that are all alike have no tail: k is -inf.
+    Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72), algorithm 1; k by Zhang & Stephens
+    2009, drawn to 1/2 as if by ten weights more. Weights that are all alike have no tail: k is
+    -inf.
 
     Args:
         log_weight: Log importance weights, (S,); -inf is a weight of 0.

@@ -21,8 +21,9 @@ REACH = 3.0
 class Modes:
     """High-quality share, number of modes that hold a high-quality item, KL to uniform in nats, width, and counts.
 
-    `width` is the standard deviation within modes over that of the truth, both of high-quality items: 1 is right.
-    `ceiling` is the high-quality share of the truth itself, which more than that by chance betrays narrow modes.
+    `width` is the standard deviation within modes over that of the truth, both of high-quality
+    items: 1 is right. `ceiling` is the high-quality share of the truth itself, which more than that
+    by chance betrays narrow modes.
     """
 
     high_quality: Interval
@@ -36,8 +37,8 @@ class Modes:
 def modes(x: Tensor, centres: Tensor, sigma: float, *, level: float = 0.95) -> Modes:
     """How items fall on the modes of an equal mixture of round Gaussians; an item counts within 3 sigma of a centre.
 
-    Lin et al. 2018 (PacGAN), arXiv:1712.04086, sec. 4.1. In two dimensions the ceiling is 1 - exp(-4.5) = 98.89 %,
-    and (modes - 1) / (2 counted) nats of KL come by chance.
+    Lin et al. 2018 (PacGAN), arXiv:1712.04086, sec. 4.1. In two dimensions the ceiling is 1 -
+    exp(-4.5) = 98.89 %, and (modes - 1) / (2 counted) nats of KL come by chance.
 
     Args:
         x: Items, (B, D).

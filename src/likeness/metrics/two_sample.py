@@ -42,9 +42,9 @@ def c2st(
 ) -> Interval:
     """Accuracy of a classifier that tells x from y on items it has not seen: 0.5 for equal laws, 1 for disjoint ones.
 
-    Every item is predicted once, by cross-validation. The standard error is the binomial one, as if folds did not
-    share what they learn from. The larger set is cut to the size of the smaller. Lopez-Paz & Oquab 2017,
-    arXiv:1610.06545.
+    Every item is predicted once, by cross-validation. The standard error is the binomial one, as if
+    folds did not share what they learn from. The larger set is cut to the size of the smaller.
+    Lopez-Paz & Oquab 2017, arXiv:1610.06545.
 
     Args:
         x: Items, (B, *E).
@@ -74,8 +74,9 @@ def c2st(
 def neighbour_accuracy(x: Tensor, y: Tensor, *, level: float = 0.95) -> Interval:
     """Share of items whose nearest other item is of their own set: 0.5 for equal laws, less for copies.
 
-    Ties count half. Two items that are each other's nearest err together, so the variance is p (1 - p) (1 + share of
-    such items) / n. Xu et al. 2018, arXiv:1806.07755; variance from Schilling 1986, doi:10.1080/01621459.1986.10478337.
+    Ties count half. Two items that are each other's nearest err together, so the variance is p (1 -
+    p) (1 + share of such items) / n. Xu et al. 2018, arXiv:1806.07755; variance from Schilling
+    1986, doi:10.1080/01621459.1986.10478337.
 
     Args:
         x: Items, (B, *E).

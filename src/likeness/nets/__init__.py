@@ -1,7 +1,8 @@
 """Nets: maps from tensors to tensors, which know no probability.
 
-Each takes an optional vector `context` (B, C), where None means the zero vector, and treats every item alone: no batch
-statistics. Parameters start from torch's own draws, so whoever builds a net decides the seed.
+Each takes an optional vector `context` (B, C), where None means the zero vector, and treats every
+item alone: no batch statistics. Parameters start from torch's own draws, so whoever builds a net
+decides the seed.
 """
 
 from likeness.nets.conv import Decoder, Down, Encoder, Up

@@ -1,6 +1,7 @@
 """One face for causal nets: features of D variables in, outputs of D variables out, each from those before it.
 
-Features and outputs are laid out variable by variable in the event's own (row-major) order, whatever the net's.
+Features and outputs are laid out variable by variable in the event's own (row-major) order,
+whatever the net's.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Masked(CausalNet):
 class Pixel(CausalNet):
     """A causal convolutional net for images (C, H, W): raster order of patches, in each row, column, channel.
 
-    A patch of p x p pixels is one place with p^2 C variables, so a net of the same width costs p^2 times less.
+    A patch of p x p pixels is one place with p^2 C variables, so a net of the same width costs p^2
+    times less.
     """
 
     def __init__(

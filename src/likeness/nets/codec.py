@@ -1,6 +1,7 @@
 """Pairs of nets between events and codes: fully connected, convolutional, or along a sequence.
 
-An event comes as features (B, *places, F) and leaves as parameters (B, *places, S); a code is one vector.
+An event comes as features (B, *places, F) and leaves as parameters (B, *places, S); a code is one
+vector.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Flat(Codec):
         hidden: Widths of the encoder's hidden layers; the decoder has them in reverse.
         activation: The nonlinearity.
         context: Numbers C that condition both nets.
-        longest: The layout's length where events are ragged, whose own length then conditions both nets, else 0.
+        longest: The layout's length where events are ragged, whose own length then conditions both
+            nets, else 0.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from likeness.nets.context import ContextNet
 class Conditioner(nn.Module):
     """The conditioning vector c = [e(given), length / longest], (B, size); None where there is nothing to condition on.
 
-    A row whose condition is missing has the learned null embedding, which classifier-free guidance uses too
-    (Ho & Salimans 2022, arXiv:2207.12598, section 3.2).
+    A row whose condition is missing has the learned null embedding, which classifier-free guidance
+    uses too (Ho & Salimans 2022, arXiv:2207.12598, section 3.2).
 
     Args:
         space: What x is.

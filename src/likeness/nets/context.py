@@ -16,9 +16,9 @@ from likeness.nets.mlp import MLP
 class ContextNet(nn.Module):
     """The embedding of `given`, (B, size); a condition that is missing whole has a learned null vector.
 
-    A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional net; of tokens the
-    MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present, so that their order counts too; steps
-    of several named columns are read so column by column.
+    A label is embedded, a vector passes an MLP with its mask bits, an image a small convolutional
+    net; of tokens the MLP sees counts, length and sum_l P_l * E_{x_l} over those that are present,
+    so that their order counts too; steps of several named columns are read so column by column.
 
     Args:
         space: The Space of `given`.

@@ -1,7 +1,8 @@
 """Convolutional encoders and decoders for images (C, H, W) and signals (C, T) of any size.
 
-A signal is an image of height one, and an axis of size one gets kernels of size one, so both share all code. Sizes are
-halved rounding up and restored exactly, so no shape needs padding by the caller. Nothing here looks across a batch.
+A signal is an image of height one, and an axis of size one gets kernels of size one, so both share
+all code. Sizes are halved rounding up and restored exactly, so no shape needs padding by the
+caller. Nothing here looks across a batch.
 """
 
 import math
@@ -69,7 +70,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class Block(nn.Module):
     """A residual block: h + W2 * act(modulate(norm(W1 * act(norm(h))), context)).
 
-    h: (B, inputs, H, W) -> (B, outputs, H, W); the shortcut is a 1x1 convolution where the channels differ.
+    h: (B, inputs, H, W) -> (B, outputs, H, W); the shortcut is a 1x1 convolution where the channels
+        differ.
     """
 
     def __init__(
@@ -117,7 +119,8 @@ class Shrink(nn.Module):
 class Grow(nn.Module):
     """A convolution at the small size whose channels are unfolded into pixels and cropped to the `large` size.
 
-    Every fine pixel of a coarse one has weights of its own: as rich as a transposed convolution, without overlaps.
+    Every fine pixel of a coarse one has weights of its own: as rich as a transposed convolution,
+        without overlaps.
     Shi et al. 2016, arXiv:1609.05158, eq. 4.
     """
 
@@ -169,7 +172,8 @@ class Stage(nn.Module):
 class Down(nn.Module):
     """From data to a coarse map of features: a strided stem, then residual blocks and halvings.
 
-    x: (B, *shape) -> (B, channels, *grid); channels double with each halving, up to eight times `width`.
+    x: (B, *shape) -> (B, channels, *grid); channels double with each halving, up to eight times
+        `width`.
     `levels` halvings, or as many as bring every axis to at most 4.
     """
 
@@ -292,7 +296,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """An image or a signal for numbers: an affine map to a coarse map, then `Up`.
 
-    z: (B, inputs); context: (B, C) or None -> (B, *shape) with shape (outputs, H, W) or (outputs, T).
+    z: (B, inputs); context: (B, C) or None -> (B, *shape) with shape (outputs, H, W) or (outputs,
+        T).
     """
 
     def __init__(

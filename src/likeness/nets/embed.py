@@ -39,9 +39,9 @@ def matched(context: Tensor | None, size: int, name: str = "context") -> Tensor 
 class Fourier(nn.Module):
     """Cosines and sines of a number, at frequencies spread geometrically from `low` to `high`.
 
-    phi(t) = √2 [cos 2πft, sin 2πft], so that <phi(s), phi(t)> = 2 Σ_f cos 2πf(s - t) and |phi(t)|² = size.
-    t: (*S) -> (*S, size); frequencies in cycles per unit of t.
-    Tancik et al. 2020, arXiv:2006.10739, eq. 5, with fixed frequencies in place of random ones.
+    phi(t) = √2 [cos 2πft, sin 2πft], so that <phi(s), phi(t)> = 2 Σ_f cos 2πf(s - t) and |phi(t)|²
+    = size. t: (*S) -> (*S, size); frequencies in cycles per unit of t. Tancik et al. 2020,
+    arXiv:2006.10739, eq. 5, with fixed frequencies in place of random ones.
     """
 
     frequencies: Tensor
@@ -67,7 +67,8 @@ class Fourier(nn.Module):
 class TimeEmbedding(nn.Module):
     """A learned vector for a time or a noise level: an MLP of its Fourier features.
 
-    t: (B,) -> (B, size). Choose `high` for the scale of t: the default suits a t that spans about one unit.
+    t: (B,) -> (B, size). Choose `high` for the scale of t: the default suits a t that spans about
+        one unit.
     """
 
     def __init__(self, size: int, *, frequencies: int = 32, high: float = 32.0) -> None:
@@ -84,9 +85,9 @@ class TimeEmbedding(nn.Module):
 class Modulation(nn.Module):
     """Scale and shift of every channel by a linear map of the context.
 
-    h -> h (1 + a(c)) + b(c), with (a, b) = W c without bias, so that no context is the zero vector and changes nothing.
-    h: (B, channels, *S), or (B, *S, channels) with `last`; context: (B, C) or None.
-    Perez et al. 2018, arXiv:1709.07871, eq. 2.
+    h -> h (1 + a(c)) + b(c), with (a, b) = W c without bias, so that no context is the zero vector
+    and changes nothing. h: (B, channels, *S), or (B, *S, channels) with `last`; context: (B, C) or
+    None. Perez et al. 2018, arXiv:1709.07871, eq. 2.
     """
 
     def __init__(self, context: int, channels: int, *, last: bool = False) -> None:

@@ -12,9 +12,10 @@ from likeness.core.errors import BadConfig
 class GroupedHead(nn.Module):
     """Outputs for the variables of one place, each allowed to see those before it at the same place.
 
-    u_c = silu(W_c silu(h) + Σ_{j<c} V_cj x_j + b_c), out_c = Σ_{j<=c} R_cj u_j + a_c, for the groups c = 0..groups-1.
-    h: (*S, inputs), what is known from other places; x: (*S, features), group by group -> (*S, outputs), group by group
-    Germain et al. 2015, arXiv:1502.03509, eq. 8 with one block of units a group.
+    u_c = silu(W_c silu(h) + Σ_{j<c} V_cj x_j + b_c), out_c = Σ_{j<=c} R_cj u_j + a_c, for the
+    groups c = 0..groups-1. h: (*S, inputs), what is known from other places; x: (*S, features),
+    group by group -> (*S, outputs), group by group Germain et al. 2015, arXiv:1502.03509, eq. 8
+    with one block of units a group.
     """
 
     below: Tensor
@@ -66,8 +67,8 @@ class GroupedHead(nn.Module):
 class Stepper(ABC):
     """Walks a causal net through its variables in order, computing every activation once.
 
-    Ask `params` for the outputs of the next variable, then `push` the features of its value, drawn or given. A variable
-    whose value is given may be pushed without asking.
+    Ask `params` for the outputs of the next variable, then `push` the features of its value, drawn
+    or given. A variable whose value is given may be pushed without asking.
     """
 
     def __init__(self, head: GroupedHead) -> None:

@@ -1,7 +1,8 @@
 """Masked residual nets: every output sees only the variables that come before its own in a declared order.
 
-Everything inside is feature-first, (features, B): the rows of a batch are the fast axis, so that the features and the
-hidden units of one step are contiguous, and a product with a block-triangular matrix is a few products of blocks.
+Everything inside is feature-first, (features, B): the rows of a batch are the fast axis, so that
+the features and the hidden units of one step are contiguous, and a product with a block-triangular
+matrix is a few products of blocks.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ class MaskedNet(nn.Module):
 
         h_1 = W_1 x + b_1 + C_1 c,  h_k = [h_{k-1} +] W_k silu(h_{k-1}) + b_k + C_k c,  y = V silu(h_K) + S x + b + C c
 
-    where [h_{k-1} +] stands if `residual` and both widths are equal. W, V and the direct path S are masked.
-    The outputs of position i see positions max(0, i - window)..i-1 of the order; a hidden unit of degree m sees
-    max(0, m - window)..m-1; u may feed w iff what u sees lies within what w may see. Without a window this is MADE's
-    rule that degrees never fall; with one, units past the first `window` positions are joined at equal degree only.
-    Units are spread evenly over the degrees: a window wants at least one unit per variable in each layer.
+    where [h_{k-1} +] stands if `residual` and both widths are equal. W, V and the direct path S are
+    masked. The outputs of position i see positions max(0, i - window)..i-1 of the order; a hidden
+    unit of degree m sees max(0, m - window)..m-1; u may feed w iff what u sees lies within what w
+    may see. Without a window this is MADE's rule that degrees never fall; with one, units past the
+    first `window` positions are joined at equal degree only. Units are spread evenly over the
+    degrees: a window wants at least one unit per variable in each layer.
 
     Args:
         inputs: Features that each of the D variables owns.
@@ -43,7 +45,8 @@ class MaskedNet(nn.Module):
         hidden: Widths of the hidden layers; none of them leaves y = S x + b + C c.
         residual: Whether a layer adds to the one below it where the widths are equal.
         context: Features C of a conditioning vector that every unit and output sees, 0 for none.
-        window: How many previous positions an output sees: None for all, 0 for none, 1 for a Markov chain.
+        window: How many previous positions an output sees: None for all, 0 for none, 1 for a Markov
+            chain.
     """
 
     into: Tensor
@@ -146,10 +149,11 @@ class MaskedNet(nn.Module):
 class MaskedStepper:
     """A masked net evaluated one position at a time, without gradients: each hidden unit is computed once.
 
-    At position i only the units of degree i are computed, from activations that are there already. Positions are
-    taken in blocks: what lies before a block reaches its units and outputs by one product each, and inside the block
-    only short products are left. A whole run costs about one forward pass of the net. Ask `params` for the outputs of
-    the next variable, then `push` its features; a variable that is given may be pushed without asking.
+    At position i only the units of degree i are computed, from activations that are there already.
+    Positions are taken in blocks: what lies before a block reaches its units and outputs by one
+    product each, and inside the block only short products are left. A whole run costs about one
+    forward pass of the net. Ask `params` for the outputs of the next variable, then `push` its
+    features; a variable that is given may be pushed without asking.
 
     Args:
         net: The net.

@@ -18,13 +18,15 @@ from likeness.nets.grouped import GroupedHead, Stepper
 class Sequence(nn.Module):
     """Outputs for every step of a ragged sequence, from all its steps or, if `causal`, from the steps before it.
 
-    Pre-norm blocks h <- h + attend(norm(h)), h <- h + MLP(norm(h)), whose norms the context scales and shifts. Steps
-    are told apart by rotary angles and by fixed waves of their number: no length is built in. If `causal`, step t gets
-    the features of step t - 1 (a learned start at t = 0), and a grouped head orders the `groups` variables of one step.
-    Entries past `length` influence nothing, and outputs there are 0.
-    Vaswani et al. 2017, arXiv:1706.03762; Su et al. 2021, arXiv:2104.09864, eq. 34.
+    Pre-norm blocks h <- h + attend(norm(h)), h <- h + MLP(norm(h)), whose norms the context scales
+    and shifts. Steps are told apart by rotary angles and by fixed waves of their number: no length
+    is built in. If `causal`, step t gets the features of step t - 1 (a learned start at t = 0), and
+    a grouped head orders the `groups` variables of one step. Entries past `length` influence
+    nothing, and outputs there are 0. Vaswani et al. 2017, arXiv:1706.03762; Su et al. 2021,
+    arXiv:2104.09864, eq. 34.
 
-    x: features (B, L, inputs); length: (B,) or None (all L); context: (B, C) or None -> (B, L, outputs)
+    x: features (B, L, inputs); length: (B,) or None (all L); context: (B, C) or None -> (B, L,
+        outputs)
     """
 
     def __init__(

@@ -47,9 +47,10 @@ class Told(NamedTuple):
 class Timed(nn.Module):
     """A residual MLP, a U-Net or a transformer that looks both ways, told a level of noise and a context.
 
-    The level enters as an MLP of its Fourier features, beside the context and, in a ragged MLP, the length. The output
-    starts at 0. With `fade` it is multiplied by r / sqrt(r^2 + HALF_NOISE^2), r = exp(4 level): what is left to be said
-    of data with little noise is in proportion to the noise, and need not be learned.
+    The level enters as an MLP of its Fourier features, beside the context and, in a ragged MLP, the
+    length. The output starts at 0. With `fade` it is multiplied by r / sqrt(r^2 + HALF_NOISE^2), r
+    = exp(4 level): what is left to be said of data with little noise is in proportion to the noise,
+    and need not be learned.
 
     Args:
         shape: The shape E of an event.

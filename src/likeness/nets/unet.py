@@ -54,11 +54,13 @@ class UNet(nn.Module):
     """Residual blocks at sizes halved along the way down and doubled on the way up, with a bridge at every size.
 
     Time enters as features and shifts and scales every block, together with the context:
-    emb = silu(A t_features + B context). Sizes are halved rounding up and cropped on the way back: any shape will do.
-    `attention` heads look across the coarsest map (0: none). `zero` starts the net as the zero function.
-    Ronneberger et al. 2015, arXiv:1505.04597, fig. 1; blocks as in Ho et al. 2020, arXiv:2006.11239, appendix B.
+    emb = silu(A t_features + B context). Sizes are halved rounding up and cropped on the way back:
+    any shape will do. `attention` heads look across the coarsest map (0: none). `zero` starts the
+    net as the zero function. Ronneberger et al. 2015, arXiv:1505.04597, fig. 1; blocks as in Ho et
+    al. 2020, arXiv:2006.11239, appendix B.
 
-    x: (B, *shape) with shape (C, H, W) or (C, T); t_features: (B, time) or None; context: (B, C) or None
+    x: (B, *shape) with shape (C, H, W) or (C, T); t_features: (B, time) or None; context: (B, C) or
+        None
     -> (B, outputs, H, W) or (B, outputs, T)
     """
 

@@ -76,9 +76,10 @@ def choose(log_p: Tensor, u: Tensor) -> Tensor:
 def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
     """A differentiable relaxation of `choose`, one-hot as the temperature goes to 0.
 
-    P_soft(code > k) = sigmoid((logit u - logit c_k) / temperature) with c_k = p_0 + ... + p_k: for two codes the
-    binary concrete law (Maddison et al. 2017, arXiv:1611.00712, eq. 11), extended along the order of the codes so that
-    one uniform number is enough and the hard limit is the draw itself.
+    P_soft(code > k) = sigmoid((logit u - logit c_k) / temperature) with c_k = p_0 + ... + p_k: for
+    two codes the binary concrete law (Maddison et al. 2017, arXiv:1611.00712, eq. 11), extended
+    along the order of the codes so that one uniform number is enough and the hard limit is the draw
+    itself.
 
     Args:
         log_p: Normalised log-probabilities (..., K).

@@ -1,7 +1,7 @@
 """Joint Gaussians with holes: densities, conditionals, draws and expected moments for any pattern of what is known.
 
-A hole's row and column of the covariance are replaced by the identity's, so that one batched Cholesky serves all
-patterns at once and no row's arithmetic depends on the rows beside it.
+A hole's row and column of the covariance are replaced by the identity's, so that one batched
+Cholesky serves all patterns at once and no row's arithmetic depends on the rows beside it.
 """
 
 from __future__ import annotations

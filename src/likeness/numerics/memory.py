@@ -18,9 +18,10 @@ LARGEST = (
 def keep() -> None:
     """Let glibc keep up to 64 MiB of freed memory; elsewhere this does nothing.
 
-    It takes blocks above a threshold from the system, where each page costs a fault when first written, and gives the
-    end of the heap back beyond twice that threshold, which is the largest block ever freed, 32 MiB at most (mallopt(3),
-    M_MMAP_THRESHOLD). One such block, never written, is freed here. Half of a pass of EM went into faults.
+    It takes blocks above a threshold from the system, where each page costs a fault when first
+    written, and gives the end of the heap back beyond twice that threshold, which is the largest
+    block ever freed, 32 MiB at most (mallopt(3), M_MMAP_THRESHOLD). One such block, never written,
+    is freed here. Half of a pass of EM went into faults.
     """
     torch.empty(LARGEST, dtype=torch.uint8)
 
@@ -28,6 +29,7 @@ def keep() -> None:
 def rows(numbers: int) -> int:
     """Rows of a chunk whose steps are walked one after the other, each row of so many numbers.
 
-    Few enough that arrays are kept, but no fewer than make a walk worth its calls, unless even those take much memory.
+    Few enough that arrays are kept, but no fewer than make a walk worth its calls, unless even
+    those take much memory.
     """
     return max(1, min(max(KEPT // numbers, WALK), MOST // numbers))

@@ -11,8 +11,8 @@ def rational_quadratic(
 ) -> tuple[Tensor, Tensor]:
     """How far up its bin a rational-quadratic piece is at xi in [0, 1], as a part of the bin, and the log of its slope.
 
-    s is the bin's mean slope, d0 and d1 the slopes at its ends, bend = d0 + d1 - 2 s (Durkan et al. 2019,
-    arXiv:1906.04032, eqs. 4 and 5).
+    s is the bin's mean slope, d0 and d1 the slopes at its ends, bend = d0 + d1 - 2 s (Durkan et al.
+    2019, arXiv:1906.04032, eqs. 4 and 5).
     """
     eta = 1 - xi
     both = xi * eta

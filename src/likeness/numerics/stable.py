@@ -21,8 +21,9 @@ def log1mexp(x: Tensor) -> Tensor:
 def log_interval(centre: Tensor, half: Tensor) -> Tensor:
     """log(Phi(c + h) - Phi(c - h)) of the standard normal for h > 0, with finite value and gradient in any tail.
 
-    By symmetry for c >= 0. Both ends speak through the scaled erfcx, Q(t) = exp(-t^2 / 2) erfcx(t / sqrt 2) / 2, which
-    never underflows; an interval so narrow that their difference would cancel is density * width * sinh(ch) / (ch).
+    By symmetry for c >= 0. Both ends speak through the scaled erfcx, Q(t) = exp(-t^2 / 2) erfcx(t /
+    sqrt 2) / 2, which never underflows; an interval so narrow that their difference would cancel is
+    density * width * sinh(ch) / (ch).
 
     Args:
         centre: Middle of the interval in standard deviations.
@@ -57,7 +58,8 @@ def _log_sinhc(y: Tensor) -> Tensor:
 def log_softmax(x: Tensor) -> Tensor:
     """Log softmax over the last axis; where it is short the rows go ahead side by side.
 
-    On a CPU torch's kernel for the last axis takes 2 to 14 times as long for rows narrower than a vector register.
+    On a CPU torch's kernel for the last axis takes 2 to 14 times as long for rows narrower than a
+    vector register.
     """
     if x.shape[-1] > NARROW or x.device.type != "cpu":
         return x.log_softmax(-1)
@@ -67,8 +69,9 @@ def log_softmax(x: Tensor) -> Tensor:
 def product(x: Tensor, w: Tensor) -> Tensor:
     """x w for x (B, C) and w (C, S); where S is small its columns lie side by side, as `log_softmax` reads them.
 
-    The gradient of w is then a product of rows, five times as fast as one of columns laid across them. Answers, which
-    take none, keep the product whose bits do not depend on how many rows there are.
+    The gradient of w is then a product of rows, five times as fast as one of columns laid across
+    them. Answers, which take none, keep the product whose bits do not depend on how many rows there
+    are.
     """
     side_by_side = torch.is_grad_enabled() and w.shape[1] <= NARROW
     if side_by_side:

@@ -141,7 +141,8 @@ def open_model(path: str | Path) -> Model:
     """The model that `save` wrote.
 
     Raises:
-        BadStore: If the folder is not a saved model, is truncated, tampered with, or of another format.
+        BadStore: If the folder is not a saved model, is truncated, tampered with, or of another
+            format.
     """
     folder = Path(path)
     config = read_config(folder)

@@ -22,7 +22,8 @@ def _refuse(law: Distribution) -> str | None:
 def conformal(law: Distribution, question: Question) -> Tensor:
     """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20).
 
-    A row without its condition is ranked among held-out rows without theirs: scores of p(x) and of p(x | y) differ.
+    A row without its condition is ranked among held-out rows without theirs: scores of p(x) and of
+    p(x | y) differ.
     """
     scores = routes_for(law, "anomaly_score")[0].function(law, question).double()
     among = _rank(law.held_out, scores)  # type: ignore[attr-defined]

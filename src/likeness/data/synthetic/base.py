@@ -163,7 +163,8 @@ class Condition:
         space: What is given.
         classes: The number of classes C.
         draw: (noise, y (B,)) -> a condition of each class.
-        log_likelihood: given -> log p(what is observed of it | y), up to a constant of the row, (B, C).
+        log_likelihood: given -> log p(what is observed of it | y), up to a constant of the row, (B,
+            C).
     """
 
     space: Space

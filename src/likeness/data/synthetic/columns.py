@@ -154,7 +154,8 @@ class Blocks(SyntheticClasses):
         space: A vector of columns.
         blocks: Blocks that together hold every column once.
         condition: What is given, or None.
-        hidden: The rate at which `source` hides entries; the entropy is then that of what is observed.
+        hidden: The rate at which `source` hides entries; the entropy is then that of what is
+            observed.
     """
 
     def __init__(

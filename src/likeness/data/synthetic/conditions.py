@@ -1,6 +1,7 @@
 """Conditions whose class is known: a label, a vector's signs, the inked quadrant of an image, a first token.
 
-Vector, image and tokens tell one of four patterns q; the class is q modulo the number of classes (2 or 4).
+Vector, image and tokens tell one of four patterns q; the class is q modulo the number of classes (2
+or 4).
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ STATES = 4096  # the most joint states that a table holds
 class Tree(SyntheticClasses):
     """p(x | y) = prod_j p(x_j | x_parent(j), y) over the flattened event, codes below a number of states.
 
-    Holes, completions and modes by messages from the leaves to the root (Pearl 1988), exact for any pattern; what
-    lies past an item's length is a hole too, so every prefix has the law of a chain of its own length.
+    Holes, completions and modes by messages from the leaves to the root (Pearl 1988), exact for any
+    pattern; what lies past an item's length is a hole too, so every prefix has the law of a chain
+    of its own length.
 
     Args:
         name: What reports call it.
@@ -114,7 +115,8 @@ class Tree(SyntheticClasses):
     ) -> Tensor:
         """Log of the sum (or maximum) over x_j of p(x_j | parent) e^up, (B, K_parent): one term where x_j is known.
 
-        x and known are of j and of its parent; where all rows know both, only what the parent is is asked for, (B, 1).
+        x and known are of j and of its parent; where all rows know both, only what the parent is is
+        asked for, (B, 1).
         """
         (own, above) = x
         (seen, told) = known
@@ -266,8 +268,8 @@ def chain(*, n: int = 8, first: float = 0.4, stay: float = 0.8) -> Tree:
 def bayes_net(*, given: str | None = None) -> Joint:
     """Five bits of a wet street; the class is whether it rains.
 
-    Rain makes the sprinkler unlikely, either wets the grass, rain makes the street slippery, and a dog stays in for
-    rain and for wet grass.
+    Rain makes the sprinkler unlikely, either wets the grass, rain makes the street slippery, and a
+    dog stays in for rain and for wet grass.
     """
     space = vector(5, binary(), ("rain", "sprinkler", "wet", "slippery", "dog_in"))
     rain, sprinkler, wet, slippery, dog = states_of(space).long().unbind(-1)

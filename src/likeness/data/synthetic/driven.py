@@ -25,8 +25,9 @@ ROWS = 512
 class Driven(SyntheticClasses):
     """t ~ N(0, scale^2), then n followers x_i ~ N(mean(t), e^{2 log_std(t)}), independent given t; x = (t, x_1..x_n).
 
-    A hidden t is integrated by the trapezoid rule over 4,096 nodes, and drawn to within a node's width. With a
-    condition of two classes the class is the sign of t (negative, positive); mean and log_std must then be even.
+    A hidden t is integrated by the trapezoid rule over 4,096 nodes, and drawn to within a node's
+    width. With a condition of two classes the class is the sign of t (negative, positive); mean and
+    log_std must then be even.
 
     Args:
         name: What reports call it.

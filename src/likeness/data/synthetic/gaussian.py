@@ -33,9 +33,11 @@ ROWS = 512  # rows with a Cholesky factor of their own that are held at once
 class GaussianMixture(SyntheticMixture):
     """sum_k w_k N(m_k, S_k) over the flattened event; one component is a Gaussian.
 
-    Holes: one Cholesky factor a row, with the identity in place of what is hidden; where what is present is a
-    prefix (all of it, or an item of a ragged series) the factor of the whole serves, since a Cholesky factor's
-    leading block is the block's own factor. Draws of what is hidden by Matheron's rule.
+    Holes: one Cholesky factor a row, with the identity in place of what is hidden; where what is
+        present is a
+    prefix (all of it, or an item of a ragged series) the factor of the whole serves, since a
+    Cholesky factor's leading block is the block's own factor. Draws of what is hidden by Matheron's
+    rule.
 
     Args:
         name: What reports call it.
@@ -46,7 +48,8 @@ class GaussianMixture(SyntheticMixture):
         of_class: The class of each component, int64 (K,).
         condition: What is given, or None.
         lengths: The shortest and longest item of a ragged space.
-        entropies: H(x | y) where it is known and a class has several components in more than 2-D, (C,).
+        entropies: H(x | y) where it is known and a class has several components in more than 2-D,
+            (C,).
     """
 
     def __init__(
@@ -183,8 +186,8 @@ def _observed_block(cov: Tensor, known: Tensor) -> Tensor:
 class LinearGaussian(SyntheticClasses):
     """z ~ N(0, I_L), x | z ~ N(W z + b, sigma^2 I_D): evidence, posterior and every ELBO in closed form.
 
-    Tipping & Bishop 1999 (probabilistic PCA). The evidence is N(b, W W^T + sigma^2 I); the posterior is N(m, S) with
-    S = (I + W^T W / sigma^2)^-1 and m = S W^T (x - b) / sigma^2.
+    Tipping & Bishop 1999 (probabilistic PCA). The evidence is N(b, W W^T + sigma^2 I); the
+    posterior is N(m, S) with S = (I + W^T W / sigma^2)^-1 and m = S W^T (x - b) / sigma^2.
 
     Args:
         weight: W, (D, L).
@@ -268,7 +271,8 @@ class LinearGaussian(SyntheticClasses):
 class Regression(SyntheticDistribution):
     """x = slope c + offset + e with c ~ N(0, I) and e from a Gaussian mixture: p(x | c) is e's law, moved.
 
-    (x, c) is one Gaussian mixture, so a condition that is missing, or missing in part, is integrated exactly.
+    (x, c) is one Gaussian mixture, so a condition that is missing, or missing in part, is
+    integrated exactly.
 
     Args:
         slope: (D, C).
@@ -339,7 +343,8 @@ def gaussian(
 def mixture43(*, n: int = 43, components: int = 10, seed: int = 0) -> GaussianMixture:
     """Means N(0, I), covariances A A^T / n + 0.1 I with standard normal A, weights softmax(0.5 normal).
 
-    The components barely overlap: H = sum_k w_k (H_k - log w_k) - H(k | x) with H(k | x) = 7e-10 nats for the
+    The components barely overlap: H = sum_k w_k (H_k - log w_k) - H(k | x) with H(k | x) = 7e-10
+        nats for the
     default seed, which is left out.
     """
     g = generator(seed, 43)
@@ -362,7 +367,8 @@ def lifted(
 ) -> GaussianMixture:
     """A mixture of the plane beside n - 2 standard normals, all mixed by one fixed matrix A: x = A (u, v).
 
-    H(x) = H(u) + (n - 2) log(2 pi e) / 2 + log |det A|, so a mixture of full covariances has a known entropy.
+    H(x) = H(u) + (n - 2) log(2 pi e) / 2 + log |det A|, so a mixture of full covariances has a
+    known entropy.
     """
     k = len(plane.mean)
     g = generator(seed, n)

@@ -142,9 +142,9 @@ class Boxes(SyntheticMixture):
 class Pinwheel(SyntheticMixture):
     """Arms k: x = 2 R(theta_k + 0.25 e^a) (a, b) with a ~ N(1, 0.3^2), b ~ N(0, 0.1^2), R a rotation.
 
-    log p by change of variables at every root a of rho cos(phi - theta_k - 0.25 e^a) = a, where x / 2 is
-    (rho, phi) in polar coordinates; |det dx/d(a, b)| = 4 |1 - 0.25 e^a b|. Roots further
-    than 10 sigma from the mean of a are left out.
+    log p by change of variables at every root a of rho cos(phi - theta_k - 0.25 e^a) = a, where x /
+    2 is (rho, phi) in polar coordinates; |det dx/d(a, b)| = 4 |1 - 0.25 e^a b|. Roots further than
+    10 sigma from the mean of a are left out.
     """
 
     ALONG = 0.3

@@ -25,14 +25,15 @@ Pick = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Trees(Net):
     """p(x) = sum_m w_m prod_j p_m(x_j | x_parent), each of M components with a tree of its own (Meila & Jordan 2000).
 
-    All trees are one forest of S = M * D nodes, and messages go level by level through all of them at once. A table
-    (K, K) holds log p(x_j = b | x_parent = a) in [a, b]; a root's rows are all the same, and codes that a variable does
-    not have are NEVER.
+    All trees are one forest of S = M * D nodes, and messages go level by level through all of them
+    at once. A table (K, K) holds log p(x_j = b | x_parent = a) in [a, b]; a root's rows are all the
+    same, and codes that a variable does not have are NEVER.
 
     Args:
         sizes: The states of each variable.
         components: M.
-        smoothing: The weight of rows spread evenly over all states, which every component is told besides its own.
+        smoothing: The weight of rows spread evenly over all states, which every component is told
+            besides its own.
         parent: The tree, int64 (D,), -1 for a root; None where it is to be learned.
     """
 
@@ -68,7 +69,7 @@ class Trees(Net):
         p = torch.where(total > 0, counts / total.clamp(min=TINY), even)
         return torch.where(self.legal[None, :, None, :], p.clamp(min=TINY).log(), NEVER)
 
-    # ---- messages --------------------------------------------------------------------------------------------------
+    # ---- messages --------------------------------------------------------------------------------
 
     def log_joint(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """log w_m + log p_m of what is known, (M, N)."""
@@ -115,7 +116,7 @@ class Trees(Net):
             x[:, own] = part
         return x.T
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def start(
         self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
@@ -193,8 +194,8 @@ class Trees(Net):
     def _pairs(self, x: Tensor, known: Tensor | None, r: Tensor) -> Tensor:
         """How often each two variables have each two codes, by one product of matrices, (M, D, K, D, K).
 
-        Where rows are whole a variable's first code is what the others leave. Counts of rows that weigh 1 are exact in
-        single precision, below 2^24.
+        Where rows are whole a variable's first code is what the others leave. Counts of rows that
+        weigh 1 are exact in single precision, below 2^24.
         """
         if known is not None:
             f = ((x[..., None] == torch.arange(self.k)) & known[..., None]).flatten(1).double()
@@ -271,8 +272,8 @@ class Trees(Net):
     def information(self, pairs: Tensor) -> Tensor:
         """The mutual information of each two variables in nats, (D, D), of counts (D, K, D, K).
 
-        Each pair is told of the same evenly spread rows as its table will be, so that the tree of greatest information
-        is the one of greatest smoothed likelihood.
+        Each pair is told of the same evenly spread rows as its table will be, so that the tree of
+        greatest information is the one of greatest smoothed likelihood.
         """
         legal = (self.legal / self.sizes[:, None]).double()
         even = legal[:, :, None, None] * legal
@@ -283,7 +284,7 @@ class Trees(Net):
         alone = -torch.xlogy(one, one).sum(1)
         return alone + alone.T + torch.xlogy(p, p).sum((1, 3))
 
-    # ---- answers ---------------------------------------------------------------------------------------------------
+    # ---- answers ---------------------------------------------------------------------------------
 
     def _chunks(self, x: Tensor, wide: int = 1) -> list[Tensor]:
         return list(torch.arange(len(x)).split(max(8, ROOM // (self.m * self.d * self.k * wide))))

@@ -121,8 +121,9 @@ def levels(parent: Tensor) -> list[Tensor]:
 def spanning(weight: Tensor) -> Tensor:
     """The spanning tree of greatest summed weight (D, D), as the parent of each node, int64 (D,), -1 for the root.
 
-    Only the order of the weights decides (Kruskal 1956), so that ranks stand for them: no weight is lost to rounding or
-    taken for an absent edge. The root is the middle of the longest path, which makes for the fewest levels.
+    Only the order of the weights decides (Kruskal 1956), so that ranks stand for them: no weight is
+    lost to rounding or taken for an absent edge. The root is the middle of the longest path, which
+    makes for the fewest levels.
     """
     d = len(weight)
     if d == 1:

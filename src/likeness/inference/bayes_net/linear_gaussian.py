@@ -59,7 +59,8 @@ class Linear(Net):
     def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions on parents; the tree of greatest mutual information -log(1 - rho^2) / 2 where none is given.
 
-        Expected moments hold every pair, so that the tree too is the best for them (structural EM; Friedman 1998).
+        Expected moments hold every pair, so that the tree too is the best for them (structural EM;
+        Friedman 1998).
         """
         n = sums["weight"].clamp(min=1e-12)
         mean = sums["first"] / n
@@ -75,7 +76,7 @@ class Linear(Net):
             adjacent[child, parent[child]] = True
         return {"mean": mean, "cov": implied(*regressions(cov, adjacent)), "adjacent": adjacent}
 
-    # ---- answers ---------------------------------------------------------------------------------------------------
+    # ---- answers ---------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """Of the joint Gaussian."""

@@ -50,7 +50,8 @@ class Graph(Net):
     Args:
         sizes: The states of each variable.
         parents: The parents of each variable.
-        smoothing: The weight of rows spread evenly over all states, which tables are told besides the data's.
+        smoothing: The weight of rows spread evenly over all states, which tables are told besides
+            the data's.
     """
 
     def __init__(self, sizes: list[int], parents: Parents, smoothing: float) -> None:
@@ -82,12 +83,13 @@ class Graph(Net):
         """Even tables: with whole rows one pass finds their best."""
         return self.blank()
 
-    # ---- learning --------------------------------------------------------------------------------------------------
+    # ---- learning --------------------------------------------------------------------------------
 
     def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         """Counts of each variable with its parents, expected ones where entries are hidden.
 
-        Where nothing known lies below a variable a row knows nothing of its table, and is not counted.
+        Where nothing known lies below a variable a row knows nothing of its table, and is not
+        counted.
         """
         sums = {"weight": weight.sum()}
         if bool(known.all()):
@@ -116,7 +118,7 @@ class Graph(Net):
         """Shares of smoothed counts."""
         return {name: self._logs(sums[name]) for name in before}
 
-    # ---- elimination -----------------------------------------------------------------------------------------------
+    # ---- elimination -----------------------------------------------------------------------------
 
     def _barren(self, hidden: set[int]) -> set[int]:
         """Hidden variables that nothing known lies below: they sum to 1 (Shachter 1986)."""
@@ -208,7 +210,7 @@ class Graph(Net):
             for rows in (of == i).nonzero().flatten().split(max(8, ROOM // widest)):
                 yield Part(rows, hidden, without, order)
 
-    # ---- answers ---------------------------------------------------------------------------------------------------
+    # ---- answers ---------------------------------------------------------------------------------
 
     def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """Summed over what is hidden."""

@@ -1,7 +1,9 @@
 """The parts that a mixture's components are products of: heads, counts; what EM asks of any part.
 
-Legend: B rows, K components, D entries of a part. Log-densities are component-major, (K, B). Parameters and additive
-statistics are dictionaries of tensors; `Seen` is what one batch tells a part, kept between the two steps of EM.
+Legend: B rows, K components, D entries of a part. Log-densities are component-major, (K, B).
+    Parameters and additive
+statistics are dictionaries of tensors; `Seen` is what one batch tells a part, kept between the two
+steps of EM.
 """
 
 from __future__ import annotations
@@ -182,7 +184,8 @@ class Products(Drawn):
     ) -> Tensor:
         """The best event that ascents from every component's own mode reach, entries being modes of components.
 
-        Each step puts the candidate of most E[log p_k] under the responsibilities in every entry, which raises log p.
+        Each step puts the candidate of most E[log p_k] under the responsibilities in every entry,
+        which raises log p.
         """
         law = self.columns.distribution(params["table"])
         modes = law.mode  # (K, *E), the candidates

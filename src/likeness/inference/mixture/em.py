@@ -1,7 +1,9 @@
 """Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
 
-Legend: B rows, K components. A view is a part's values and what of them is known; parameters are one flat dictionary,
-"part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and what the last pass gained.
+Legend: B rows, K components. A view is a part's values and what of them is known; parameters are
+    one flat dictionary,
+"part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and what the last pass
+gained.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ class Joint:
     def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
         """Rows of `weight` (B,) shared out among components, and the statistics of their shares.
 
-        Single precision serves while passes still gain much; its rounding would hide the small gains of the last ones.
+        Single precision serves while passes still gain much; its rounding would hide the small
+        gains of the last ones.
         """
         sights = self._sights(views, parameters, draft=float(parameters["gain"]) > COARSE)
         if all(part.additive for part in self.parts.values()):
@@ -206,7 +209,8 @@ class Split:
         numbers: int64.
         codes: int64.
         groups: The group of each of `codes`.
-        vector: Whether the numbers are a few reals without order in space or time, which may have any covariance.
+        vector: Whether the numbers are a few reals without order in space or time, which may have
+            any covariance.
     """
 
     numbers: Tensor

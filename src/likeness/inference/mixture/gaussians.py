@@ -26,8 +26,9 @@ STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up 
 class Gaussians(Drawn):
     """N(mean_k, cov_k) over D reals, any of them missing.
 
-    "mean" is (K, D); "cov" is (K, D, D) where full, (1, D, D) where tied, else variances (K, D). "variance" (D,) is the
-    data's own: the floor of a covariance is relative to it, so that a change of units changes nothing.
+    "mean" is (K, D); "cov" is (K, D, D) where full, (1, D, D) where tied, else variances (K, D).
+    "variance" (D,) is the data's own: the floor of a covariance is relative to it, so that a change
+    of units changes nothing.
 
     Args:
         components: K.
@@ -165,7 +166,7 @@ def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
     return torch.cat([(factor[j] * e[:, None]).sum(-1) for j, e in pairs])
 
 
-# ---- the two products of EM ------------------------------------------------------------------------------------------
+# ---- the two products of EM ----------------------------------------------------------------------
 
 
 def _type(far: Tensor, draft: bool) -> torch.dtype:
@@ -289,8 +290,8 @@ def _diagonal(params: Parameters, draft: bool) -> Sight:
 def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> Seen:
     """log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
 
-    The rows of one pattern share a product while learning; rows asked about each have their own, so that no row's
-    rounding depends on the others.
+    The rows of one pattern share a product while learning; rows asked about each have their own, so
+    that no row's rounding depends on the others.
     """
     cov = params["cov"]
     mean = params["mean"]
@@ -356,7 +357,8 @@ def patterns_of(known: Tensor) -> tuple[Tensor, Tensor]:
 def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
     """C_oo^-1 in its place, 0 elsewhere, (P, K, D, D), and log det C_oo (P, K), for patterns bool (P, D).
 
-    Matrices are laid out to a multiple of 8 entries: their rounding would else depend on where in memory they lie.
+    Matrices are laid out to a multiple of 8 entries: their rounding would else depend on where in
+        memory they lie.
     """
     size = cov.shape[-1]
     known = torch.nn.functional.pad(patterns, (0, -size % 8))
@@ -367,7 +369,7 @@ def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
     return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-# ---- peaks -----------------------------------------------------------------------------------------------------------
+# ---- peaks ---------------------------------------------------------------------------------------
 
 
 def ascend(
@@ -375,7 +377,8 @@ def ascend(
 ) -> Tensor:
     """The best peak that fixed-point ascents from every component's own reach, (B, D) (Carreira-Perpinan 2000, eq. 4).
 
-    x_f <- A_ff^-1 (sum_k r_k P_k m_k - A x_o)_f with A = sum_k r_k P_k and r the responsibilities at x.
+    x_f <- A_ff^-1 (sum_k r_k P_k m_k - A x_o)_f with A = sum_k r_k P_k and r the responsibilities
+    at x.
 
     Args:
         v: Values (B, D), used where not free.

@@ -46,8 +46,8 @@ def backward(
 class Folded:
     """The same recursions with a few long rows cut into S blocks of M steps, all of which go ahead together.
 
-    A first sweep finds what each block makes of every state that it may begin in (K as many rows); a walk over the
-    blocks then says with which law each begins, and a second sweep runs from there.
+    A first sweep finds what each block makes of every state that it may begin in (K as many rows);
+    a walk over the blocks then says with which law each begins, and a second sweep runs from there.
 
     Args:
         e: (L, B, K), 1 where nothing is said.

@@ -1,7 +1,9 @@
 """Sparse indicator features of steps: which codes stand where around a step, by templates, as taggers use them.
 
-A template joins columns at offsets: "word[-1]|word[0]" is the word before with the word itself. Whatever it reads at a
-step of the training part is an indicator of its own; elsewhere than in an item a column reads "outside".
+A template joins columns at offsets: "word[-1]|word[0]" is the word before with the word itself.
+    Whatever it reads at a
+step of the training part is an indicator of its own; elsewhere than in an item a column reads
+"outside".
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class Indicators(nn.Module):
 
     Args:
         space: Of the items: ragged, its coded columns are those with finitely many states.
-        templates: As users write them, or None for every column at every offset of the window, and neighbours in pairs.
+        templates: As users write them, or None for every column at every offset of the window, and
+            neighbours in pairs.
         window: Steps before and after that the usual templates look at.
     """
 

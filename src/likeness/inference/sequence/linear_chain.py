@@ -2,8 +2,8 @@
 
 p(z) is proportional to first[z_1] prod_t step[z_t-1, z_t] prod_t exp(unary[t, z_t]).
 
-Sums over all paths, marginals, the best path and draws, each in time linear in the length. Hidden Markov models,
-chains with holes and conditional random fields all come down to them.
+Sums over all paths, marginals, the best path and draws, each in time linear in the length. Hidden
+Markov models, chains with holes and conditional random fields all come down to them.
 
 Legend: B rows, L steps, K states. Inside, tensors are laid out step by step, (L, B, K).
 """
@@ -38,7 +38,8 @@ class Messages:
         alpha: p(z_t | what came up to t), (L, B, K).
         log_c: Log of what each step adds to the sum over paths, 0 past a row's end, (L, B).
         ahead: exp(unary) / c, 0 past the end, (L, B, K).
-        folded: What the forward recursion left for the backward one, where rows were cut into blocks.
+        folded: What the forward recursion left for the backward one, where rows were cut into
+            blocks.
     """
 
     alpha: Tensor
@@ -53,7 +54,8 @@ class Paths:
 
     Args:
         log_first: (K,), up to a constant.
-        log_step: From row to column, (K, K), up to a constant; or (L - 1, K, K), where steps differ.
+        log_step: From row to column, (K, K), up to a constant; or (L - 1, K, K), where steps
+            differ.
         unary: What each state is worth at each step, (B, L, K), nats.
         length: Steps of each row, int64 (B,), or None where all have L.
     """
@@ -63,7 +65,7 @@ class Paths:
     unary: Tensor
     length: Tensor | None = None
 
-    # ---- what the recursions run on ----------------------------------------------------------------------------------
+    # ---- what the recursions run on --------------------------------------------------------------
 
     @cached_property
     def inside(self) -> Tensor | None:
@@ -77,8 +79,9 @@ class Paths:
     def _scaled(self) -> bool:
         """Whether probabilities may be summed as such.
 
-        Each step leads from every state to every other at a rate of LEAST or more, so that what a state's share loses
-        by underflow is restored, to far below rounding, with the next step; with rates of 0 it would be lost for good.
+        Each step leads from every state to every other at a rate of LEAST or more, so that what a
+        state's share loses by underflow is restored, to far below rounding, with the next step;
+        with rates of 0 it would be lost for good.
         """
         return self.log_step.dim() == 2 and float(
             self.log_step.detach().min() - self.log_step.detach().max()
@@ -130,7 +133,7 @@ class Paths:
             ahead = ahead * self.inside
         return Messages(alpha, log_c, ahead, folded)
 
-    # ---- answers -----------------------------------------------------------------------------------------------------
+    # ---- answers ---------------------------------------------------------------------------------
 
     @cached_property
     def log_z(self) -> Tensor:
@@ -146,7 +149,8 @@ class Paths:
     def smooth(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Marginals of every step, (B, L, K), 0 past the end, and expected numbers of steps from state to state.
 
-        The numbers are shaped as `log_step` and sums over rows of that weight (B,), the marginals are not.
+        The numbers are shaped as `log_step` and sums over rows of that weight (B,), the marginals
+        are not.
         """
         if not self._scaled:
             return self._log_smooth(weight)
@@ -223,7 +227,7 @@ class Paths:
             moved = moved * self.inside[..., 0].T
         return (each + moved).sum(1)
 
-    # ---- where steps may be impossible: sums of logarithms -----------------------------------------------------------
+    # ---- where steps may be impossible: sums of logarithms ---------------------------------------
 
     @cached_property
     def _log_unary(self) -> Tensor:
@@ -316,7 +320,7 @@ class _LogZ(torch.autograd.Function):
         return gamma[:, 0].sum(0), pairs, gamma, None
 
 
-# ---- rows of many lengths, one after the other -----------------------------------------------------------------------
+# ---- rows of many lengths, one after the other ---------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,7 +120,8 @@ class StepNoise(Noise):
 
     Args:
         steps: L.
-        since: The step from which on numbers are wanted: those of the steps from there, (B * (L - since), *shape).
+        since: The step from which on numbers are wanted: those of the steps from there, (B * (L -
+            since), *shape).
     """
 
     steps: int = 1

@@ -1,10 +1,12 @@
 """Linear-Gaussian chains: z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R), with holes anywhere.
 
-Filtering, smoothing, densities and draws of whole paths, each in time linear in the length (Kalman 1960; Rauch, Tung &
-Striebel 1965). Covariances follow from what is known of each step, not from its values: rows that know alike share
-them, and where they have come to rest they are no longer computed.
+Filtering, smoothing, densities and draws of whole paths, each in time linear in the length (Kalman
+1960; Rauch, Tung & Striebel 1965). Covariances follow from what is known of each step, not from its
+values: rows that know alike share them, and where they have come to rest they are no longer
+computed.
 
-Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, D steps whose
+Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, D
+    steps whose
 covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n, Q).
 """
 
@@ -94,7 +96,7 @@ class Track(Readings):
         self.length = length
         self.one = self.code.shape[1] == 1
 
-    # ---- covariances -------------------------------------------------------------------------------------------------
+    # ---- covariances -----------------------------------------------------------------------------
 
     @cached_property
     def filtered(self) -> Filtered:
@@ -175,7 +177,7 @@ class Track(Readings):
         laid = torch.tensor(place[::-1], device=f.cov.device)
         return Smoothed(laid, torch.stack(covs), torch.stack(crosses))
 
-    # ---- means and draws ---------------------------------------------------------------------------------------------
+    # ---- means and draws -------------------------------------------------------------------------
 
     @cached_property
     def mean(self) -> Tensor:
@@ -326,14 +328,15 @@ class Track(Readings):
             return of[d]
         return of[d][self.group][:, None]
 
-    # ---- densities ---------------------------------------------------------------------------------------------------
+    # ---- densities -------------------------------------------------------------------------------
 
     @cached_property
     def log_z(self) -> Tensor:
         """log p of what is known, (B,), with its gradient with respect to x.
 
-        log p(x) = log p(x, z) - log p(z | x) at the smoothed path z, where no large terms cancel. As that path is the
-        best one, its own change does not change the value, and no graph through time is needed.
+        log p(x) = log p(x, z) - log p(z | x) at the smoothed path z, where no large terms cancel.
+        As that path is the best one, its own change does not change the value, and no graph through
+        time is needed.
         """
         f = self.filtered
         # Step by step: how many steps share an entry depends on the rows beside, and sums of products round otherwise.
@@ -368,7 +371,7 @@ class Track(Readings):
             -1
         )
 
-    # ---- x given z ---------------------------------------------------------------------------------------------------
+    # ---- x given z -------------------------------------------------------------------------------
 
     @cached_property
     def since(self) -> int:
@@ -381,8 +384,9 @@ class Track(Readings):
     def filled(self, z: Tensor, eps: Tensor | None = None) -> Tensor:
         """What is known as it is, and the rest given it and a path's last M steps z (..., B, M, Q): its mean, or draws.
 
-        Draws are made of eps (..., B, M, C). Under full noise what is hidden follows what is known of its step: a draw
-        is moved as what is known asks (Matheron's rule: Doucet 2010). Steps before must be known.
+        Draws are made of eps (..., B, M, C). Under full noise what is hidden follows what is known
+        of its step: a draw is moved as what is known asks (Matheron's rule: Doucet 2010). Steps
+        before must be known.
         """
         s = self.system
         since = self.steps - z.shape[-2]

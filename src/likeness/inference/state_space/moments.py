@@ -1,6 +1,7 @@
 """What EM asks of linear-Gaussian chains: expected second moments of their paths, and regressions on them.
 
-Legend: B rows, L steps, C numbers a step, Q latents, P patterns of what is known, G groups of rows that know alike.
+Legend: B rows, L steps, C numbers a step, Q latents, P patterns of what is known, G groups of rows
+    that know alike.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What steps x_t = C z_t + d + N(0, R) tell of the states z_t behind them, with holes anywhere.
 
-Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, P patterns of holes.
+Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, P
+    patterns of holes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Chains of numbers: each step linear in the last few with a Gaussian rest.
 
-Legend: B rows, L steps of C numbers, k lags, F = 1 + k C features of a step (a one, then the lags, the nearest first),
+Legend: B rows, L steps of C numbers, k lags, F = 1 + k C features of a step (a one, then the lags,
+    the nearest first),
 P places that have a law of their own, D = L C numbers of a whole row.
 """
 
@@ -27,7 +28,8 @@ class Lags:
     Args:
         order: k.
         channels: C.
-        places: How many steps have a law of their own before the last one's serves for all that follow, P.
+        places: How many steps have a law of their own before the last one's serves for all that
+            follow, P.
     """
 
     def __init__(self, order: int, channels: int, places: int) -> None:

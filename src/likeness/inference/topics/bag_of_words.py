@@ -21,8 +21,8 @@ class Bags:
         word: int32 (n,), rising within a document.
         count: How often the word stands there, (n,).
         words: V.
-        hidden: Words whose counts are not known, (B, V) of zeros and ones; None where all are, and for sequences,
-            whose hidden words could be any.
+        hidden: Words whose counts are not known, (B, V) of zeros and ones; None where all are, and
+            for sequences, whose hidden words could be any.
     """
 
     start: Tensor
@@ -115,8 +115,9 @@ class Bags:
 def seeds(bags: Bags, u: Tensor) -> Tensor:
     """K documents far from each other, int64 (K,), from uniform numbers (K, C).
 
-    k-means++ of square roots of word shares, whose distances are Hellinger's: the best of C candidates each, long
-    documents sooner, as short ones lie far from everything by chance (Arthur & Vassilvitskii 2007).
+    k-means++ of square roots of word shares, whose distances are Hellinger's: the best of C
+    candidates each, long documents sooner, as short ones lie far from everything by chance (Arthur
+    & Vassilvitskii 2007).
     """
     share = (bags.count / bags.total[bags.row]).sqrt()
     long = bags.total.sqrt()

@@ -81,8 +81,9 @@ def log_shares(weights: Tensor, noise: Noise, use: str) -> Tensor:
 def fitted(weights: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
     """The weights (K,) that make shares of these mean logarithms (K,) likeliest, by Newton's method from `weights`.
 
-    Maximises -log_norm(w) + sum_k w_k mean_k over all w, or over equal ones, a step halved until it rises
-    (Minka 2000, Estimating a Dirichlet distribution, eqs. 15 to 18; Blei, Ng & Jordan 2003, A.4.2).
+    Maximises -log_norm(w) + sum_k w_k mean_k over all w, or over equal ones, a step halved until it
+    rises (Minka 2000, Estimating a Dirichlet distribution, eqs. 15 to 18; Blei, Ng & Jordan 2003,
+    A.4.2).
     """
     if symmetric:
         mean = mean.mean().expand_as(mean)

@@ -21,9 +21,11 @@ class Topics:
     """K topics over V words.
 
     Args:
-        table: What each word is worth in each topic, (V, K): its probability, or exp of its mean logarithm.
+        table: What each word is worth in each topic, (V, K): its probability, or exp of its mean
+            logarithm.
         prior: Dirichlet weights of the topics in a document, (K,).
-        rate: The mean number of words where documents are vectors of counts, Poisson in all, else None.
+        rate: The mean number of words where documents are vectors of counts, Poisson in all, else
+            None.
     """
 
     table: Tensor
@@ -54,7 +56,8 @@ class Sight:
     Args:
         weights: Of q(theta) = Dirichlet(weights), (B, K).
         theta: Exp of the mean of log theta, (B, K).
-        ratio: Count over sum_k theta_k table_k of each pair, (n,): shares of a word are theta * table * ratio.
+        ratio: Count over sum_k theta_k table_k of each pair, (n,): shares of a word are theta *
+            table * ratio.
         value: The bound on log p, (B,), where it was asked for.
     """
 
@@ -67,8 +70,9 @@ class Sight:
 def settled(bags: Bags, topics: Topics, weights: Tensor, most: int, tolerance: float) -> Tensor:
     """Weights of each document's topics after at most so many updates, each document until it moves less, (B, K).
 
-    gamma_k = alpha_k + sum_n c_n phi_nk with phi_nk ~ theta_k table_nk (Blei, Ng & Jordan 2003, eqs. 6 and 7), the
-    responsibilities phi never laid out (Hoffman, Bach & Blei 2010). When a document rests does not depend on others.
+    gamma_k = alpha_k + sum_n c_n phi_nk with phi_nk ~ theta_k table_nk (Blei, Ng & Jordan 2003,
+    eqs. 6 and 7), the responsibilities phi never laid out (Hoffman, Bach & Blei 2010). When a
+    document rests does not depend on others.
     """
     rows = torch.arange(len(bags), device=weights.device)
     unseen = topics.unseen(bags)
@@ -105,8 +109,8 @@ def _ratio(bags: Bags, topics: Topics, theta: Tensor) -> Tensor:
 def sight(bags: Bags, topics: Topics, weights: Tensor) -> Sight:
     """The bound at these weights, responsibilities at their best, and what it rests on.
 
-    log p(w) >= sum_n c_n log sum_k theta_k table_nk + E log p(theta) - E log q(theta), theta = exp E log theta
-    (Blei, Ng & Jordan 2003, eq. 15).
+    log p(w) >= sum_n c_n log sum_k theta_k table_nk + E log p(theta) - E log q(theta), theta = exp
+    E log theta (Blei, Ng & Jordan 2003, eq. 15).
     """
     log_theta = mean_log(weights)
     theta = log_theta.exp()
@@ -134,8 +138,8 @@ def weighed(
 ) -> tuple[Tensor, Tensor]:
     """n draws of log theta for each document, (n, B, K), and their log p(w, theta) / q(theta), (n, B).
 
-    q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the corners, weights would
-    have no variance.
+    q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the
+    corners, weights would have no variance.
     """
     many = noise.draws(n)
     own = weights.repeat(n, 1)
