@@ -28,11 +28,9 @@ class Reals(Preprocessor):
     """Each column to reals of zero mean and unit scale.
 
     A real: affine, after log or logit where it is bounded (EXACT); rounded to a bin: uniform within
-        it (LOWER_BOUND).
-    An ordinal: uniform dequantisation (Theis et al. 2016, eq. 3) and logit. A count: dequantisation
-        and log.
-    A nominal of K categories: K reals of which it is the argmax (Hoogeboom et al. 2021,
-        arXiv:2102.05379, eq. 7).
+    it (LOWER_BOUND). An ordinal: uniform dequantisation (Theis et al. 2016, eq. 3) and logit. A
+    count: dequantisation and log. A nominal of K categories: K reals of which it is the argmax
+    (Hoogeboom et al. 2021, arXiv:2102.05379, eq. 7).
 
     Holes and absent tails stay so, contribute nothing, and are 0 in model units.
 

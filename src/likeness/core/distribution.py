@@ -3,9 +3,8 @@
 Models, synthetic distributions whose truth is known, and baselines are distributions.
 
 The public verbs are final: they check, bring data into model units, compute in tiles of rows
-    without gradients,
-and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which see one checked
-batch in model units.
+without gradients, and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which
+see one checked batch in model units.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """The Space of a frame's rows: a type for each column, dates, identifiers, roundings.
 
 A column is, in this order: what the user says; truth values -> binary; dates -> Real in days; whole
-    numbers and other
-numbers by the rules of `arrays`, a coarse rounding becoming a resolution; text -> Nominal with its
-labels. Text that holds amounts or dates as people write them is read as such. Columns that only
-tell rows apart (distinct text in 95 % of at least 20 rows; row numbers or distinct numbers under a
-name that says so) are left out, with a note.
+numbers and other numbers by the rules of `arrays`, a coarse rounding becoming a resolution; text ->
+Nominal with its labels. Text that holds amounts or dates as people write them is read as such.
+Columns that only tell rows apart (distinct text in 95 % of at least 20 rows; row numbers or
+distinct numbers under a name that says so) are left out, with a note.
 """
 
 from __future__ import annotations

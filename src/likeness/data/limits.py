@@ -1,9 +1,8 @@
 """A bound on the memory that reading may take, and the bytes of files read below it.
 
 Files hold far more than their size says: archives, compressed text, heads that claim values which
-    are not there.
-Readers estimate what they are about to take before they take it; compressed files are unpacked
-piece by piece.
+are not there. Readers estimate what they are about to take before they take it; compressed files
+are unpacked piece by piece.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Tables whose rows are steps of time, as ragged series (T, C): one for the whole, or one for each value of a column.
 
 The column of times is left out: it orders the steps of each series, and what it says of their
-    spacing is noted. It is
-the first column that holds dates, or numbers under a name for times.
+spacing is noted. It is the first column that holds dates, or numbers under a name for times.
 """
 
 from __future__ import annotations

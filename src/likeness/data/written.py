@@ -1,9 +1,8 @@
 """How people write numbers and dates: decimal commas, thousands marks, currencies, the order of day, month and year.
 
 A form is kept with the Space, so that later rows are read as the first ones were: "point" and
-    "comma" for numbers
-(with the decimals that they have, as in "point:2"), a strftime format for dates, "flag" for truth
-values.
+"comma" for numbers (with the decimals that they have, as in "point:2"), a strftime format for
+dates, "flag" for truth values.
 """
 
 from __future__ import annotations

@@ -30,9 +30,8 @@ class Hidden(Process):
     """Items are drawn from the mean over orders of the net's any-order law.
 
     Few entries of few states: log p is that law's, by the sum over all sets of entries, EXACT. Else
-        it is the mean over
-    orders of the log, a LOWER_BOUND; where rows have holes these come last in every order: an
-    ESTIMATE.
+    it is the mean over orders of the log, a LOWER_BOUND; where rows have holes these come last in
+    every order: an ESTIMATE.
 
     Args:
         net: Any-order conditionals, as many logits for each entry as the most categories.

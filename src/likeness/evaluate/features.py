@@ -1,9 +1,8 @@
 """Items as points, so that distances mean something: entries on a common scale, or features of a small net.
 
 The net is ours: a convolutional classifier of scikit-learn's 8x8 digits, trained once and stored
-    with its hash, so
-that the same features stand behind every report. All other items are compared by their entries, and
-images by their pixels; the report says which.
+with its hash, so that the same features stand behind every report. All other items are compared by
+their entries, and images by their pixels; the report says which.
 """
 
 from __future__ import annotations

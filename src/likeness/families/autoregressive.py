@@ -90,10 +90,8 @@ class Autoregressive(Model):
     """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
 
     With holes: exact where they end the order or have at most 4,096 joint states, else sequential
-        importance sampling,
-    whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of its declared order;
-        its other conditionals
-    are what holes are proposed from.
+    importance sampling, whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of
+    its declared order; its other conditionals are what holes are proposed from.
     """
 
     Config = AutoregressiveConfig

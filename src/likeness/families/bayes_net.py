@@ -79,8 +79,7 @@ class BayesNet(Model):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
     Holes in training: a tree over categories is found from the pairs that are complete, and EM then
-        finds its tables;
-    over reals EM finds the tree as well.
+    finds its tables; over reals EM finds the tree as well.
     """
 
     Config = BayesNetConfig

@@ -75,9 +75,8 @@ class CRF(Model):
     """p(y | g) in proportion to exp(sum_t w[y_t] . f(g, t) + step[y_t-1, y_t]): labels y of steps, features f of steps.
 
     It is discriminative: it says nothing of the features. Without them (no `given`, or a label
-        alone) it is a chain of
-    labels under weights. `encode` is the law of the labels that are hidden, its `mean` what each of
-    them may be.
+    alone) it is a chain of labels under weights. `encode` is the law of the labels that are hidden,
+    its `mean` what each of them may be.
     """
 
     Config = CRFConfig

@@ -74,9 +74,8 @@ class Flow(Model):
     """log p(x) = log N(f(x); 0, I) + sum over layers of log|det df_k| (Rezende & Mohamed 2015, eq. 7).
 
     Discrete and rounded values are dequantised: a LOWER_BOUND. Ragged rows: absent tails pass
-        through unchanged, so
-    the density is that of the present entries given the length. Holes are filled by a Gaussian: a
-    LOWER_BOUND.
+    through unchanged, so the density is that of the present entries given the length. Holes are
+    filled by a Gaussian: a LOWER_BOUND.
     """
 
     Config = FlowConfig

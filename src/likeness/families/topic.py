@@ -100,9 +100,8 @@ class Topic(Model):
     """p(w) = integral of Dirichlet(theta; alpha) prod_n sum_k theta_k p(w_n | k), bounded by a Dirichlet q(theta).
 
     Vectors of counts have a Poisson total, so that each count is Poisson given theta: log p is of
-        the counts.
-    `encode` is q(theta). Topics are fitted under a Dirichlet prior of their own (Hoffman, Bach &
-    Blei 2010), and answers take their means.
+    the counts. `encode` is q(theta). Topics are fitted under a Dirichlet prior of their own
+    (Hoffman, Bach & Blei 2010), and answers take their means.
     """
 
     Config = TopicConfig

@@ -1,10 +1,9 @@
 """A Head turns numbers into a law over entries of one variable type; an EntryDistribution is that law.
 
 Shapes: n entries, `size` parameters, `features` numbers and `uniforms` uniform numbers an entry;
-    `...` are any axes.
-All values are in data units: a head keeps location and scale as buffers, so that nets see and say
-    standardised
-numbers while log p stays a density (or probability) of the data as they are.
+`...` are any axes. All values are in data units: a head keeps location and scale as buffers, so
+that nets see and say standardised numbers while log p stays a density (or probability) of the data
+as they are.
 """
 
 from __future__ import annotations

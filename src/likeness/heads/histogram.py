@@ -119,8 +119,7 @@ class Histogram(Head):
     """Real entries by up to `bins` bins of equal mass and two exponential tails; parameters are log-masses.
 
     Edges and tails are buffers, set by `fit`: about 2 N^(1/3) bins for N rows; the rest of the room
-        stays empty. Where
-    an entry has a bound, a last bin reaches to it in place of the tail.
+    stays empty. Where an entry has a bound, a last bin reaches to it in place of the tail.
 
     Args:
         entries: The number of entries.

@@ -146,8 +146,7 @@ class NormalMixture(Head):
     """Real entries under M normal laws; parameters (logits,) means, log deviations in standardised units.
 
     One component has no logits: 2 parameters, else 3M. With a resolution the bins lie around offset
-        + k * resolution,
-    the offset being where the training data lie.
+    + k * resolution, the offset being where the training data lie.
 
     Args:
         entries: The number of entries.

@@ -13,10 +13,8 @@ class MLP(nn.Module):
 
     Plain: h <- act(norm(W h + U c)) for each entry of `hidden`, then W h + U c.
     Residual: h <- h + W2 act(W1 act(norm(h)) + U c) for each entry, all of one width, which keeps
-        deep nets for
-    densities trainable (He et al. 2016, arXiv:1603.05027, fig. 1b).
-    `norm` is a LayerNorm, so that no item depends on its batch; `zero` starts the net as the zero
-    function.
+    deep nets for densities trainable (He et al. 2016, arXiv:1603.05027, fig. 1b). `norm` is a
+    LayerNorm, so that no item depends on its batch; `zero` starts the net as the zero function.
 
     x: (*S, inputs); context: (*S, C), or anything that broadcasts against x, or None (the zero
         vector) -> (*S, outputs)

@@ -21,12 +21,11 @@ class PixelCNN(nn.Module):
     """Outputs for every variable of an image from those before it: row by row, pixel by pixel, channels innermost.
 
     Two streams leave no blind spot: v at (r, c) sees rows above r only, h sees v and the pixels
-        left of c in row r.
-    h starts from both; then p = K_v * silu(v), v <- v + p, h <- h + W silu(K_h * silu(h) + L p),
-    with kernels of 2x3 and 1x2 pixels at the layer's dilation; what each of n layers adds is scaled
-    by 1/sqrt(n) at first, in place of norms. Maps of biases tell pixels where they are. A grouped
-    head orders the channels of one pixel. van den Oord et al. 2016, arXiv:1606.05328, section 2.3,
-    with plain residual blocks in place of gates.
+    left of c in row r. h starts from both; then p = K_v * silu(v), v <- v + p, h <- h + W silu(K_h
+    * silu(h) + L p), with kernels of 2x3 and 1x2 pixels at the layer's dilation; what each of n
+    layers adds is scaled by 1/sqrt(n) at first, in place of norms. Maps of biases tell pixels where
+    they are. A grouped head orders the channels of one pixel. van den Oord et al. 2016,
+    arXiv:1606.05328, section 2.3, with plain residual blocks in place of gates.
 
     x: features (B, inputs, H, W), inputs / C for each channel, grouped by channel; context: (B, C)
         or None

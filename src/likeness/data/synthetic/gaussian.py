@@ -34,10 +34,9 @@ class GaussianMixture(SyntheticMixture):
     """sum_k w_k N(m_k, S_k) over the flattened event; one component is a Gaussian.
 
     Holes: one Cholesky factor a row, with the identity in place of what is hidden; where what is
-        present is a
-    prefix (all of it, or an item of a ragged series) the factor of the whole serves, since a
-    Cholesky factor's leading block is the block's own factor. Draws of what is hidden by Matheron's
-    rule.
+    present is a prefix (all of it, or an item of a ragged series) the factor of the whole serves,
+    since a Cholesky factor's leading block is the block's own factor. Draws of what is hidden by
+    Matheron's rule.
 
     Args:
         name: What reports call it.
@@ -344,8 +343,7 @@ def mixture43(*, n: int = 43, components: int = 10, seed: int = 0) -> GaussianMi
     """Means N(0, I), covariances A A^T / n + 0.1 I with standard normal A, weights softmax(0.5 normal).
 
     The components barely overlap: H = sum_k w_k (H_k - log w_k) - H(k | x) with H(k | x) = 7e-10
-        nats for the
-    default seed, which is left out.
+    nats for the default seed, which is left out.
     """
     g = generator(seed, 43)
     mean = torch.randn((components, n), generator=g, dtype=torch.float64)

@@ -1,9 +1,8 @@
 """The parts that a mixture's components are products of: heads, counts; what EM asks of any part.
 
 Legend: B rows, K components, D entries of a part. Log-densities are component-major, (K, B).
-    Parameters and additive
-statistics are dictionaries of tensors; `Seen` is what one batch tells a part, kept between the two
-steps of EM.
+Parameters and additive statistics are dictionaries of tensors; `Seen` is what one batch tells a
+part, kept between the two steps of EM.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
 
 Legend: B rows, K components. A view is a part's values and what of them is known; parameters are
-    one flat dictionary,
-"part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and what the last pass
-gained.
+one flat dictionary, "part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and
+what the last pass gained.
 """
 
 from __future__ import annotations

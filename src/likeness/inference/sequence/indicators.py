@@ -1,9 +1,8 @@
 """Sparse indicator features of steps: which codes stand where around a step, by templates, as taggers use them.
 
 A template joins columns at offsets: "word[-1]|word[0]" is the word before with the word itself.
-    Whatever it reads at a
-step of the training part is an indicator of its own; elsewhere than in an item a column reads
-"outside".
+Whatever it reads at a step of the training part is an indicator of its own; elsewhere than in an
+item a column reads "outside".
 """
 
 from __future__ import annotations

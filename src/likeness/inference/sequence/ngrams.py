@@ -1,8 +1,7 @@
 """Chains of codes: what follows the last few, counted; which windows of codes there are, and where they lead.
 
 Legend: S codes, k the order, M = (S + 1)^k windows of the last k codes, 0 standing for what is
-    before an item. A window
-is one number, its oldest code the largest part of it.
+before an item. A window is one number, its oldest code the largest part of it.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ values: rows that know alike share them, and where they have come to rest they a
 computed.
 
 Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, D
-    steps whose
-covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n, Q).
+steps whose covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n, Q).
 """
 
 from __future__ import annotations
