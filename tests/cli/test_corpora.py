@@ -55,10 +55,11 @@ def test_new_documents_are_shared_out_and_unknown_words_are_said(cli, corpus, na
     )
     said = cli(f"encode {corpus}/{name} {corpus}/new.txt --out {corpus}/codes.csv")
     assert said.code == 0, said.err
-    assert "never learned and left out, 6 of 13 words: the, a, and, qwerty" in said.err
+    assert "never learned, so <unk>, 6 of 13 words: the, a, and, qwerty" in said.err
     assert "documents without a word that was learned: 1 of 3" in said.err
     codes = pd.read_csv(corpus / "codes.csv")
-    assert list(codes.columns) == ["topic 0", "topic 1"]
+    assert list(codes.columns) == ["topic 0", "topic 1", "unknown_words"]
+    assert codes.pop("unknown_words").tolist() == [4, 1, 1]
     assert codes.sum(axis=1).to_numpy() == pytest.approx(1)
     sport = codes.iloc[0].argmax()
     assert codes.iloc[0, sport] > 0.8 > 0.2 > codes.iloc[1, sport]

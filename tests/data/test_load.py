@@ -203,14 +203,37 @@ def test_text_comes_back(tmp_path_factory, items):
 def test_text_files_are_lines_or_pieces(tmp_path):
     (tmp_path / "poem.txt").write_text("to be\n\nor not\n", encoding="utf-8")
     data = load(tmp_path / "poem.txt", test=0)
-    assert data.train.batch.length.tolist() == [5, 6]
-    assert data.notes == ("1 empty lines were passed over",)
+    assert data.train.batch.length.tolist() == [5, 0, 6]
+    assert data.notes == ("1 of 3 items are empty: their length is 0",)
     assert len(load(tmp_path / "poem.txt", width=4)) == 3
     with pytest.raises(BadData, match=r"'z' is no category.*row 1, character 0"):
         as_batch(data.space, ["to", "zoo"])
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(BadData, match=r"byte 3 is not UTF-8 .*latin.txt, line 1"):
         load(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize("words", [None, 1])
+def test_empty_lines_keep_their_row_in_every_answer(tmp_path, words):
+    (tmp_path / "poem.txt").write_text("to be\n\nor not\n\n\nto be\n" * 5)
+    (tmp_path / "new.txt").write_text("\nor be\n\n")
+    data = load(tmp_path / "poem.txt", test=0.0, words=words)
+    assert len(data.train) == 30
+    assert "15 of 30 items are empty: their length is 0" in data.notes
+    model = lk.fit("independent", data, budget="5 steps", progress=False)
+    assert model.log_prob(tmp_path / "new.txt").value.sign().tolist() == [0, -1, 0]
+    assert model.log_prob(["", "or be", ""]).value.sign().tolist() == [0, -1, 0]
+
+
+def test_texts_of_numbers_are_text_to_a_model_of_text(tmp_path):
+    (tmp_path / "sums.txt").write_text("12 and 3\n45 and 6\n" * 5)
+    (tmp_path / "new.txt").write_text("12\n345\n")
+    model = lk.fit("independent", tmp_path / "sums.txt", budget="5 steps", progress=False)
+    assert torch.equal(
+        model.log_prob(tmp_path / "new.txt").value, model.log_prob(["12", "345"]).value
+    )
+    with pytest.raises(BadData, match=r"None where a text is expected .*row 1"):
+        model.log_prob(["12", None])
 
 
 def sound(path, samples, rate=8000):

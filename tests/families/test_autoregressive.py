@@ -102,6 +102,7 @@ def test_an_end_of_its_own_is_part_of_the_law() -> None:
     every = [
         torch.tensor(list(map(int, format(i, f"0{n}b")))) for n in (1, 2, 3) for i in range(2**n)
     ]
+    every.append(torch.zeros(0))
     lp = model.log_prob(as_batch(space, every))
     assert float(lp.value.exp().sum()) == pytest.approx(1, abs=1e-9)
     assert "and length" in lp.measure

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.model import Model
     from likeness.core.space import Space
+    from likeness.data.corpora import Documents
     from likeness.data.times import Clock
 
 ONE = "all"  # in place of a column of series: all rows are one
@@ -38,6 +39,7 @@ class Rows:
         key: The column that names the series, where rows are series with names.
         names: What each series is called.
         clock: When the next steps of series are, where their times tell it.
+        notes: More columns that an answer for each row says, (B,) each, by their names.
     """
 
     batch: Batch
@@ -46,6 +48,7 @@ class Rows:
     key: str | None = None
     names: Any = None
     clock: Clock | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_model(folder: Path, device: str = "cpu") -> Model:
@@ -126,12 +129,13 @@ def read_rows(
     with inside(path) if on_disk else nullcontext():
         if not on_disk:
             found = _named(model, source)
-        elif (kind := paths.kind(path)) == "table":
+        elif (kind := paths.kind_for(model.space, path)) == "table":
             found = _table(model, paths.frame(path), source, series)
         else:
-            found = _framed(model, _of_file(model, path, kind), source)
+            found = _of_file(model, path, kind, source)
     if not len(found.batch):
         raise BadData("there are no rows", where=source)
+    _say_empty(found.batch)
     if needs_given and model.given_space is not None and found.batch.given is None:
         remark(
             f"note: {', '.join(model.given_space.names or ('what was given',))} not found in {source}: summed out"
@@ -139,21 +143,39 @@ def read_rows(
     return found
 
 
-def _of_file(model: Model, path: Path, kind: str) -> Batch:
+def _say_empty(batch: Batch) -> None:
+    """Remark that items of length 0 are answered too: under a law given the length they are certain."""
+    if batch.length is None:
+        return
+    empty = int((batch.length == 0).sum())
+    if empty:
+        remark(
+            f"note: {empty:,} of {len(batch):,} items are empty: nothing but their length can be strange"
+        )
+
+
+def _of_file(model: Model, path: Path, kind: str, source: str) -> Rows:
     """The items of a file that is no table, with what is given beside them."""
     from likeness.core.batch import as_batch
     from likeness.data import conll, corpora, tsfile
 
     if kind == "tags":
-        return conll.of_file(model.space, model.given_space, path)
+        return Rows(conll.of_file(model.space, model.given_space, path), None, source)
     if kind == "series":
-        return tsfile.of_file(model.space, model.given_space, path)
+        return Rows(tsfile.of_file(model.space, model.given_space, path), None, source)
     if model.space.source == corpora.WORDS and kind in corpora.KINDS:
-        batch, notes = corpora.of_file(model.space, path)
-        for note in notes:
-            remark(f"note: {note}")
-        return batch
-    return as_batch(model.space, path)
+        return _documents(corpora.of_file(model.space, path, bagged=kind == "bags"), source)
+    return _framed(model, as_batch(model.space, path), source)
+
+
+def _documents(found: Documents, source: str) -> Rows:
+    """Documents, with the number of unknown words of each where there are any."""
+    for note in found.notes:
+        remark(f"note: {note}")
+    unknown = found.unknown.numpy()
+    return Rows(
+        found.batch, None, source, notes={"unknown_words": unknown} if unknown.any() else {}
+    )
 
 
 def _table(model: Model, frame: pd.DataFrame, source: str, series: str | None) -> Rows:

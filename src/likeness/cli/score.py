@@ -261,7 +261,7 @@ def _emit(answer: dict[str, Any], found: rows.Rows, model: Fitted, out: Any, kee
         named = {}
     else:
         named = {_key(found, answer): found.names}
-    frame = pd.DataFrame({**named, **answer}, index=range(len(found.batch)))
+    frame = pd.DataFrame({**named, **answer, **found.notes}, index=range(len(found.batch)))
     output.emit(_beside(found, model, frame) if keep else frame, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,7 +127,7 @@ class Rows(Hooks, ABC):
                 raise Unsupported(f"log p of rows with holes: {why}")
             function = routes[0].function
         cost = effort or self.default_effort
-        return self._tiled(
+        scored = self._tiled(
             batch.ids,
             settings,
             lambda rows: function(
@@ -135,6 +136,15 @@ class Rows(Hooks, ABC):
             cost,
             alike=batch,
         )
+        return replace(scored, value=scored.value - self._log_pooled(batch).to(scored.value))
+
+    def _log_pooled(self, batch: Batch) -> Tensor:
+        """The logarithm of how many names the categories of each row stand for together, (B,)."""
+        variable = self.space.variables[0]
+        if len(self.space.variables) > 1 or variable.type != "nominal" or variable.pooled is None:
+            return batch.x.new_zeros(len(batch))
+        last = batch.present & (batch.x == variable.categories - 1)
+        return last.flatten(1).sum(-1) * math.log(variable.pooled)
 
     def _score_rows(self, question: Question) -> Scored:
         """One tile: a missing label is summed over, log p(x) = logsumexp_y log p(y) + log p(x | y)."""

@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from likeness.core.errors import BadData
 
+UNKNOWN = (
+    "<unk>"  # the label of whatever has no label of its own: words that are none of a vocabulary
+)
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,11 +58,16 @@ class Ordinal(_Frozen):
 
 
 class Nominal(_Frozen):
-    """One of several unordered categories, coded 0..K-1; labels are the names that a user sees."""
+    """One of several unordered categories, coded 0..K-1; labels are the names that a user sees.
+
+    Where `pooled` is set, the last category stands for so many names that have no code of their
+    own, each as likely as the other: log p of a value of it is that of one of these names.
+    """
 
     type: Literal["nominal"] = "nominal"
     categories: int = Field(ge=1)
     labels: tuple[str, ...] | None = None
+    pooled: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Nominal:

@@ -1,103 +1,174 @@
-"""Documents as ragged sequences of word codes: LDA-C's bags of words, and plain text cut into words."""
+"""Documents as ragged sequences of word codes: LDA-C's bags of words, and plain text cut into words.
+
+A word that is none of the vocabulary is the symbol `UNKNOWN`, which stands for all rare words that
+were seen and for one that was not (`Nominal.pooled`): its probability is learned from them and
+smoothed, and each has its share of it. So a document of unknown words is stranger than one of known
+words, and no document loses any.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
-from likeness.core.space import Nominal, Space
-from likeness.data.limits import array_memory, check_memory
-from likeness.data.source import Reading, Table
+from likeness.core.space import UNKNOWN, Nominal, Space
+from likeness.data import ldac
+from likeness.data.sequences import empty_items, sequences
+from likeness.data.source import Loud, Reading, Table
+from likeness.data.tables import unknown_label
 from likeness.data.textfile import decode, lines
 
 WORDS = "words"  # what a Space's `source` says of documents that were cut into words
 KINDS = ("text", "texts", "bags")  # of paths
 SHOWN = 6
-WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")  # letters, with apostrophes between them
-BAG = re.compile(r"\d+(?:\s+\d+:\d+)*")  # a line of LDA-C's format
-BESIDE = ("{stem}.vocab", "{stem}.tokens", "{stem}.vocab.txt", "vocab.{stem}.txt", "vocab.txt")
+SOFT_HYPHEN = "\u00ad"  # where a word may be broken at the end of a line: no part of it
 ORDER = (
     "documents are bags: their words stand in the order of their numbers, not as they were written"
 )
 
+Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Documents of a file as a model of words reads them.
+
+    Args:
+        batch: The documents.
+        unknown: How many words of each were never learned, int64 (B,).
+        notes: What users should hear.
+    """
+
+    batch: Batch
+    unknown: torch.Tensor
+    notes: tuple[str, ...]
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
 
 def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
-    """Texts as sequences of their words in lower case, those seen at least so often; the commonest has code 0.
+    """Texts as sequences of their words in lower case; the commonest has code 0, the last code is that of rare words.
 
     Raises:
         BadData: If no word is seen so often.
     """
     cut = [words_of(text) for text in documents]
     seen = Counter(word for words in cut for word in words)
-    labels = tuple(sorted((w for w in seen if seen[w] >= least), key=lambda w: (-seen[w], w)))
-    if not labels:
+    common = sorted((w for w in seen if seen[w] >= least), key=lambda w: (-seen[w], w))
+    if not common:
         raise BadData(f"no word is seen {least} times", do="give more text, or a smaller words=")
-    place = {word: i for i, word in enumerate(labels)}
-    items = [np.array([place[w] for w in words if w in place], dtype=np.int64) for words in cut]
-    rare = len(seen) - len(labels)
-    notes = (f"{rare:,} words seen less than {least} times were left out",) if rare else ()
-    return _reading(items, labels, len(labels), notes, name)
+    labels = (*common, UNKNOWN)
+    rare = len(seen) - len(common)
+    tokens = sum(seen.values()) - sum(seen[w] for w in common)
+    notes = tuple[str, ...]()
+    if rare:
+        notes = (
+            f"{rare:,} words seen less than {least} times count as {UNKNOWN}, as unknown ones will:"
+            f" {tokens / seen.total():.1%} of all words",
+        )
+    codes = _codes(cut, _in_text(labels), len(common))
+    return _reading(codes, _sizes(cut), labels, rare + 1, notes, name)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case: runs of letters, with apostrophes between them."""
-    return WORD.findall(text.lower())
+    """The words of a text in lower case: runs of letters and their marks, with apostrophes between them."""
+    plain = unicodedata.normalize("NFC", text.lower().replace(SOFT_HYPHEN, ""))
+    return _word().findall(plain)
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Letters, each with the marks that stand on it, which many scripts write their vowels with."""
+    codes = range(0x300, 0x10000)
+    marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M")
+    letters = rf"[^\W\d_](?:[^\W\d_]|[{re.escape(marks)}])*"
+    return re.compile(rf"{letters}(?:['\u2019]{letters})*")
+
+
+def texts(path: Path) -> list[str]:
+    """The lines of a text, or the texts below a folder in the order of their names."""
+    if path.is_dir():
+        return [decode(p) for p in sorted(path.rglob("*")) if p.suffix.lower() == ".txt"]
+    return lines(decode(path))
+
+
+def encode(space: Space, items: Sequence[str]) -> Batch:
+    """Texts as a Batch of a Space of words; words that were not learned are unknown, as rare ones were."""
+    return _of_texts(space, items).batch
+
+
+# ---- bags ----------------------------------------------------------------------------------------
 
 
 def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Reading:
     """A corpus in LDA-C's format, words by their names where a list of them is given or lies beside the file.
 
+    Without a list words are called by their numbers, those that occur.
+
     Raises:
         BadData: Naming the file and line at fault.
     """
-    items, most = _bags(path)
-    listed = _listed(path, vocabulary)
+    counts = ldac.parse(path)
+    if not len(counts.term):
+        do = "give lines such as '2 0:1 5:3'"
+        raise BadData("the file holds no words", where=str(path), do=do)
+    listed = ldac.listed(path, vocabulary)
     if listed is None:
-        note = f"no list of words such as {BESIDE[0].format(stem=path.stem)} lies beside it: words are numbers"
-        return _reading(items, None, most + 1, (ORDER, note), name)
-    labels = _read_list(listed)
-    if most >= len(labels):
-        line = next(i for i, item in enumerate(items, 1) if len(item) and item[-1] >= len(labels))
+        numbers, codes = np.unique(counts.term, return_inverse=True)
+        names = tuple(map(str, numbers.tolist()))
+        beside = ldac.BESIDE[0].format(stem=path.stem)
+        notes: tuple[str, ...] = (
+            ORDER,
+            f"no list of words such as {beside} lies beside it: words are numbers",
+        )
+    else:
+        names, codes = ldac.read_list(listed), counts.term
+        notes = (ORDER,)
+        _refuse_unlisted(counts, len(names), listed, path)
+    words = counts.words(codes)
+    if UNKNOWN in names:
+        return _reading(words, counts.length, names, None, notes, name)
+    return _reading(words, counts.length, (*names, UNKNOWN), 1, notes, name)
+
+
+def _refuse_unlisted(counts: ldac.Counts, words: int, listed: Path, path: Path) -> None:
+    over = np.flatnonzero(counts.term >= words)
+    if len(over):
         raise BadData(
-            f"word {items[line - 1][-1]} where {listed.name} lists words 0 to {len(labels) - 1}",
-            where=f"{path}, line {line}",
+            f"word {counts.term[over[0]]} where {listed.name} lists words 0 to {words - 1}",
+            where=f"{path}, line {counts.document[over[0]] + 1}",
             do="give the list of words that belongs to the file",
         )
-    return _reading(items, labels, len(labels), (ORDER,), name)
 
 
-def bags(path: Path) -> list[np.ndarray]:
-    """The codes of each line's words in a file of LDA-C's format: "M term:count term:count ...", terms from 0.
+def bags(path: Path) -> list[Array]:
+    """The numbers of each document's words in a file of LDA-C's format, each as often as it is counted.
 
     Raises:
         BadData: Naming the file and line at fault.
     """
-    return _bags(path)[0]
+    counts = ldac.parse(path)
+    return np.split(counts.words(counts.term), counts.length.cumsum()[:-1])
 
 
-def is_bags(path: Path) -> bool:
-    """Whether a file begins as LDA-C's do."""
-    first = next((line.strip() for line in lines(decode(path)) if line.strip()), "")
-    return ":" in first and BAG.fullmatch(first) is not None
+# ---- for a model that is there -------------------------------------------------------------------
 
 
-def encode(space: Space, items: Sequence[str]) -> Batch:
-    """Texts as a Batch of a Space of words; words that were not learned are left out, as rare ones were."""
-    place = _places(space)
-    return _laid(
-        [np.array([place[w] for w in words_of(t) if w in place]) for t in items], space.longest or 0
-    )
-
-
-def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
-    """Documents of a file or a folder as a Batch of a Space of words, and what was left out of them.
+def of_file(space: Space, path: Path, *, bagged: bool) -> Documents:
+    """Documents of a file or a folder as a Batch of a Space of words, and what of them is unknown.
 
     Numbers of words in LDA-C's format are those of the list that lies beside the file, else the
     model's own.
@@ -105,137 +176,132 @@ def of_file(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
     Raises:
         BadData: If the file holds no documents, or is text where words were learned as numbers.
     """
-    bagged = not path.is_dir() and is_bags(path)
-    if not bagged and not _places(space):
-        raise BadData(
-            "text where words were learned as numbers",
-            where=str(path),
-            do="give a file in LDA-C's format",
-        )
-    documents: list[list[str]] = (
-        _named_bags(space, path) if bagged else [words_of(text) for text in texts(path)]
-    )
-    place = _places(space) or {str(k): k for k in range(int(space.variables[0].states))}
-    items = [
-        np.array([place[w] for w in words if w in place], dtype=np.int64) for words in documents
-    ]
-    return _laid([np.sort(i) if bagged else i for i in items], space.longest or 0), _left(
-        documents, place
-    )
+    if bagged:
+        return _of_bags(space, path)
+    if _numbered(_labels(space)):
+        do = "give a file in LDA-C's format"
+        raise BadData("text where words were learned as numbers", where=str(path), do=do)
+    return _of_texts(space, texts(path))
 
 
-def texts(path: Path) -> list[str]:
-    """The lines of a text that are not empty, or the texts below a folder in the order of their names."""
-    if path.is_dir():
-        return [decode(p) for p in sorted(path.rglob("*")) if p.suffix.lower() == ".txt"]
-    return [line for line in lines(decode(path)) if line]
+def _of_texts(space: Space, items: Sequence[str]) -> Documents:
+    labels = _labels(space)
+    place = _in_text(labels)
+    cut = [words_of(text) for text in items]
+    odd = Counter(word for words in cut for word in words if word not in place)
+    found = _documents(space, _codes(cut, place, _unknown(labels, odd)), _sizes(cut), odd)
+    never = [w for w in labels if w != UNKNOWN and not _word().fullmatch(w.lower())]
+    if not never:
+        return found
+    note = f"{len(never):,} words of the model, such as {never[0]!r}, are never found in text"
+    return replace(found, notes=(*found.notes, Loud(note)))
 
 
-def _named_bags(space: Space, path: Path) -> list[list[str]]:
-    """The words of each line of LDA-C's format: by the list that lies beside it, else by the Space's own."""
-    own = tuple(_places(space))
-    listed = _listed(path, None) if own else None
-    names = own if listed is None else _read_list(listed)
-    return [[names[k] if k < len(names) else str(k) for k in bag.tolist()] for bag in bags(path)]
+def _of_bags(space: Space, path: Path) -> Documents:
+    counts = ldac.parse(path)
+    labels = _labels(space)
+    listed = None if _numbered(labels) else ldac.listed(path, None)
+    terms, which = np.unique(counts.term, return_inverse=True)
+    names = _names(labels, listed, terms.tolist())
+    place = {word: code for code, word in enumerate(labels)}
+    often = np.zeros(len(terms), dtype=np.int64)
+    np.add.at(often, which, counts.count)
+    named = zip(names, often.tolist(), strict=True)
+    odd = Counter({name: count for name, count in named if name not in place})
+    unknown = _unknown(labels, odd)
+    codes = np.array([place.get(name, unknown) for name in names], dtype=np.int64)[which]
+    return _documents(space, counts.words(codes), counts.length, odd)
 
 
-def _left(documents: Sequence[Sequence[str]], place: Mapping[str, int]) -> tuple[str, ...]:
+def _names(labels: Sequence[str], listed: Path | None, terms: Sequence[int]) -> list[str]:
+    """What numbers of words are called: by themselves, by a list, or by the labels of the model."""
+    if _numbered(labels):
+        return list(map(str, terms))
+    words = labels if listed is None else ldac.read_list(listed)
+    return [words[term] if term < len(words) else str(term) for term in terms]
+
+
+def _documents(space: Space, codes: Array, length: Array, odd: Counter[str]) -> Documents:
+    batch = sequences(codes, length, space.longest or 0)
+    labels = _labels(space)
+    if UNKNOWN not in labels:
+        return Documents(batch, torch.zeros_like(batch.ids), ())
+    inside = torch.arange(batch.x.shape[1]) < torch.from_numpy(length)[:, None]
+    unknown = ((batch.x == labels.index(UNKNOWN)) & inside).sum(-1)
+    bare = int((torch.from_numpy(length) == unknown).sum())
+    return Documents(batch, unknown, _said(odd, len(codes), bare, len(batch)))
+
+
+def _said(odd: Counter[str], words: int, bare: int, documents: int) -> tuple[str, ...]:
     """What users should hear of words that were never learned."""
-    odd = Counter(word for words in documents for word in words if word not in place)
     if not odd:
         return ()
-    total = sum(map(len, documents))
-    bare = sum(not any(w in place for w in words) for words in documents)
-    shown = ", ".join(word for word, _ in odd.most_common(SHOWN)) + (
-        ", ..." if len(odd) > SHOWN else ""
-    )
-    note = f"never learned and left out, {odd.total():,} of {total:,} words: {shown}"
+    shown = ", ".join(word for word, _ in odd.most_common(SHOWN))
+    if len(odd) > SHOWN:
+        shown += ", ..."
+    note = f"never learned, so {UNKNOWN}, {odd.total():,} of {words:,} words: {shown}"
     if bare:
-        return (note, f"documents without a word that was learned: {bare:,} of {len(documents):,}")
+        return (note, f"documents without a word that was learned: {bare:,} of {documents:,}")
     return (note,)
 
 
-def _places(space: Space) -> dict[str, int]:
-    """The code of each word, by its name; empty where words are numbers."""
+# ---- codes ---------------------------------------------------------------------------------------
+
+
+def _labels(space: Space) -> tuple[str, ...]:
     variable = space.variables[0]
     assert variable.type == "nominal"
-    return {word: i for i, word in enumerate(variable.labels or ())}
+    return variable.labels or ()
 
 
-def _bags(path: Path) -> tuple[list[np.ndarray], int]:
-    items = [_bag(line, f"{path}, line {i}") for i, line in enumerate(lines(decode(path)), 1)]
-    most = max((int(item[-1]) for item in items if len(item)), default=-1)
-    if most < 0:
-        raise BadData(
-            "the file holds no words", where=str(path), do="give lines such as '2 0:1 5:3'"
-        )
-    return items, most
+def _numbered(labels: Sequence[str]) -> bool:
+    """Whether words are called by their numbers."""
+    return all(ldac.NUMBER.fullmatch(label) for label in labels if label != UNKNOWN)
 
 
-def _bag(line: str, where: str) -> np.ndarray:
-    """A line's words in the order of their numbers, each as often as it is counted."""
-    text = line.strip()
-    if not text:
-        return np.zeros(0, np.int64)
-    if not BAG.fullmatch(text):
-        odd = next(
-            (p for p in text.split()[1:] if not re.fullmatch(r"\d+:\d+", p)), text.split()[0]
-        )
-        raise BadData(
-            f"{odd!r} is not term:count", where=where, do="write lines such as '2 0:1 5:3'"
-        )
-    numbers = np.array(text.replace(":", " ").split(), dtype=np.int64)
-    terms = numbers[1::2]
-    counts = numbers[2::2]
-    if len(terms) != numbers[0]:
-        raise BadData(
-            f"{len(terms)} words where {numbers[0]} are announced", where=where, do="mend the line"
-        )
-    if not (counts > 0).all():
-        raise BadData(
-            f"word {terms[counts.argmin()]} is counted 0 times", where=where, do="leave it out"
-        )
-    check_memory(array_memory(int(counts.sum(dtype=np.float64)), 8), where)
-    return np.sort(np.repeat(terms, counts))
+def _in_text(labels: Sequence[str]) -> dict[str, int]:
+    """The code of each word by its name in lower case, as text is cut; a word that is written so comes first."""
+    place = {label.lower(): code for code, label in enumerate(labels)}
+    return place | {label: code for code, label in enumerate(labels)}
 
 
-def _listed(path: Path, vocabulary: Path | None) -> Path | None:
-    """The list of a file's words: the one that is given, or that lies beside it."""
-    beside = (path.with_name(form.format(stem=path.stem)) for form in BESIDE)
-    return vocabulary or next((p for p in beside if p.exists()), None)
+def _unknown(labels: Sequence[str], odd: Counter[str]) -> int:
+    """The code of words that were never learned.
+
+    Raises:
+        BadData: If there are such words, and the model has no symbol for them.
+    """
+    if UNKNOWN in labels:
+        return labels.index(UNKNOWN)
+    for word in odd:
+        raise unknown_label(word, tuple(labels), "")
+    return -1
 
 
-def _read_list(path: Path) -> tuple[str, ...]:
-    return tuple(line.strip() for line in lines(decode(path)) if line.strip())
+def _codes(cut: Sequence[Sequence[str]], place: Mapping[str, int], unknown: int) -> Array:
+    """The code of each word, one document after the other."""
+    words = itertools.chain.from_iterable(cut)
+    return np.fromiter((place.get(word, unknown) for word in words), dtype=np.int64)
+
+
+def _sizes(cut: Sequence[Sequence[str]]) -> Array:
+    return np.fromiter(map(len, cut), dtype=np.int64, count=len(cut))
 
 
 def _reading(
-    items: list[np.ndarray],
-    labels: tuple[str, ...] | None,
-    words: int,
+    codes: Array,
+    length: Array,
+    labels: tuple[str, ...],
+    pooled: int | None,
     notes: tuple[str, ...],
     name: str,
 ) -> Reading:
-    kept = [item for item in items if len(item)]
-    if not kept:
-        raise BadData("no document holds a word", where=name)
-    passed = len(items) - len(kept)
-    notes = (*notes, *((f"{passed} documents without words were passed over",) if passed else ()))
     space = Space(
         axes=("time",),
         shape=(None,),
-        variables=(Nominal(categories=words, labels=labels),),
-        longest=max(map(len, kept)),
+        variables=(Nominal(categories=len(labels), labels=labels, pooled=pooled),),
+        longest=int(length.max()),
         source=WORDS,
     )
-    return Reading({"all": Table(space, _laid(kept, space.longest or 0), name=name)}, notes)
-
-
-def _laid(items: Sequence[np.ndarray], longest: int) -> Batch:
-    """Codes of words as a Batch, 0 behind the end."""
-    widest = max([longest, *map(len, items)])
-    check_memory(array_memory(len(items) * widest, 4))
-    x = torch.zeros((len(items), widest), dtype=torch.float32)
-    for row, item in enumerate(items):
-        x[row, : len(item)] = torch.from_numpy(item)
-    return Batch(x, length=torch.tensor([len(item) for item in items], dtype=torch.int64))
+    table = Table(space, sequences(codes, length, 0), name=name)
+    return Reading({"all": table}, (*notes, *empty_items(length)))

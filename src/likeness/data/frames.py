@@ -145,11 +145,11 @@ def _(data: str, space: Space) -> Batch:
 @convert.register
 def _(data: Path, space: Space) -> Batch:
     with inside(paths.exists(data)):
-        kind = paths.kind(data)
+        kind = paths.kind_for(space, data)
         if kind == "images":
             return images.as_pixels(space, images.files(data) if data.is_dir() else [data])
         if space.source == corpora.WORDS and kind in corpora.KINDS:
-            return corpora.of_file(space, data)[0]
+            return corpora.of_file(space, data, bagged=kind == "bags").batch
         return as_batch(space, _held(data, kind))
 
 
@@ -192,6 +192,11 @@ def _words(words: list[Any], space: Space) -> Batch:
     if variable.type == "nominal" and variable.labels and space.label:
         return tables.label_batch(space, words)
     if variable.type == "nominal" and variable.labels and space.ragged:
+        if None in words:
+            where = f"row {words.index(None)}"
+            raise BadData(
+                "None where a text is expected", where=where, do="give '' for an empty one"
+            )
         if space.source == corpora.WORDS:
             return corpora.encode(space, words)
         return text.encode(space, words)

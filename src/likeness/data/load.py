@@ -88,8 +88,8 @@ def load(
         channels: 1, 3 or 4 for image files.
         key: Which array of a .npz holds the items.
         width: Cut text into pieces of so many characters instead of lines.
-        words: Cut text into words in lower case, those seen at least so often, instead of
-            characters.
+        words: Cut text into words in lower case instead of characters; those seen less often are
+            the symbol <unk>, and so are words that were never seen.
         vocabulary: A file with the words of a corpus in LDA-C's format, one a line; else one that
             lies beside it.
         series: True where the rows of a table are the steps of one series, or the column that says

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from likeness.core.errors import BadData
+from likeness.core.space import Space
 from likeness.data import images
-from likeness.data.corpora import is_bags
+from likeness.data.corpora import WORDS
 from likeness.data.files import numbers_only, read_csv, read_parquet
+from likeness.data.ldac import is_bags
 from likeness.data.limits import uncompressed_name
 
 TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
@@ -23,6 +25,7 @@ ARRAYS = {
     ".bio": "tags",
     ".ts": "series",
 }
+TEXTS = ("text", WORDS)  # what a Space's `source` says of text
 NAME_MOST = 200  # characters of a path in a sentence
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
 KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx, .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
@@ -57,6 +60,14 @@ def kind(path: Path) -> str:
             do=f"give {KNOWN}",
         )
     return ARRAYS[suffix]
+
+
+def kind_for(space: Space, path: Path) -> str:
+    """The kind of a path as a model over `space` reads it: a .txt of numbers is text to one of text."""
+    found = kind(path)
+    if found == "table" and space.source in TEXTS and uncompressed_name(path).suffix == ".txt":
+        return "text"
+    return found
 
 
 def _folder(path: Path) -> str:

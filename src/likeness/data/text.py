@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
 from likeness.data.corpora import WORDS
-from likeness.data.limits import array_memory, check_memory
+from likeness.data.sequences import empty_items, sequences
 from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
 from likeness.data.textfile import lines
 
 SYMBOLS_MOST = 4096
+UNKNOWN = -1  # in place of the code of a symbol that was never learned
 FEW = 20  # lines: fewer of one width may be so by chance
 
 
 def read(items: Sequence[str], *, name: str) -> Reading:
-    """Strings as items, their characters as symbols.
+    """Strings as items, their characters as symbols; an empty one is an item of length 0.
 
     Raises:
         BadData: If there are no characters, or more than 4,096 kinds of them.
     """
-    kept = [item for item in items if item]
-    symbols = tuple(sorted(set().union(*kept))) if kept else ()
+    symbols = tuple(sorted(set().union(*items)))
     if not symbols:
         raise BadData("the text is empty", do="give lines with characters")
     if len(symbols) > SYMBOLS_MOST:
@@ -38,12 +39,12 @@ def read(items: Sequence[str], *, name: str) -> Reading:
         axes=("time",),
         shape=(None,),
         variables=(Nominal(categories=len(symbols), labels=symbols),),
-        longest=max(map(len, kept)),
+        longest=max(map(len, items)),
         source="text",
     )
-    passed = len(items) - len(kept)
-    notes = (*((f"{passed} empty lines were passed over",) if passed else ()), *_columns(items))
-    return Reading({"all": Table(space, encode(space, kept), name=name)}, notes)
+    notes = empty_items(np.fromiter(map(len, items), dtype=np.int64))
+    table = Table(space, encode(space, items), name=name)
+    return Reading({"all": table}, (*notes, *_columns(items)))
 
 
 def _columns(items: Sequence[str]) -> tuple[str, ...]:
@@ -66,15 +67,18 @@ def encode(space: Space, items: Sequence[str]) -> Batch:
     assert variable.type == "nominal"
     symbols = variable.labels or ()
     place = {symbol: i for i, symbol in enumerate(symbols)}
-    longest = max([space.longest or 0, *map(len, items)])
-    check_memory(array_memory(len(items) * longest, 4))
-    x = torch.zeros((len(items), longest), dtype=torch.float32)
-    for row, item in enumerate(items):
-        odd = next((c for c in item if c not in place), None)
-        if odd is not None:
-            raise unknown_label(odd, symbols, f"row {row}, character {item.index(odd)}")
-        x[row, : len(item)] = torch.tensor([place[c] for c in item], dtype=torch.float32)
-    return Batch(x, length=torch.tensor([len(item) for item in items], dtype=torch.int64))
+    codes = np.fromiter((place.get(c, UNKNOWN) for c in "".join(items)), dtype=np.int64)
+    length = np.fromiter(map(len, items), dtype=np.int64, count=len(items))
+    if (codes < 0).any():
+        row, at = _place(length, int(np.argmax(codes < 0)))
+        raise unknown_label(items[row][at], symbols, f"row {row}, character {at}")
+    return sequences(codes, length, space.longest or 0)
+
+
+def _place(length: np.ndarray, at: int) -> tuple[int, int]:
+    """The item, and the place in it, of the character at a place in all items one after the other."""
+    row = int(np.searchsorted(length.cumsum(), at, side="right"))
+    return row, at - int(length[:row].sum())
 
 
 def decode(space: Space, batch: Batch) -> list[str]:

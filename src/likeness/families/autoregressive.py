@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp, regrouped, rescored
@@ -22,6 +22,7 @@ from likeness.core.routes import Question
 from likeness.core.space import Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Column, Columns
+from likeness.heads.ends import log_end, stop_logits
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.conditioner import Conditioner
 from likeness.registry import Card, register
@@ -96,6 +97,7 @@ class Autoregressive(Model):
 
     Config = AutoregressiveConfig
     start: Tensor
+    stopping: Tensor
     into: Tensor
     out_of: Tensor
 
@@ -117,6 +119,8 @@ class Autoregressive(Model):
             config, space, self.columns, self.conditioner.size, ends=self.ends
         )
         self.register_buffer("start", torch.zeros(self.columns.size))
+        if self.ends:
+            self.register_buffer("stopping", torch.zeros(space.layout[0]))
         into = _by_variable(self.columns.feature_owner)
         self.register_buffer("into", into, persistent=False)
         self.register_buffer("out_of", _by_variable(self.columns.owner).argsort(), persistent=False)
@@ -169,6 +173,9 @@ class Autoregressive(Model):
     def _prepare(self, source: Source) -> None:
         self.columns.fit(b.to(dtype=self.dtype) for b in source.chunks(65536))
         self.start = self.columns.start().to(self.start)
+        if self.ends:
+            lengths = (b.length for b in source.chunks(65536) if b.length is not None)
+            self.stopping = stop_logits(lengths, self.space.layout[0]).to(self.stopping)
         self.conditioner.fit(source)
 
     def learner(self) -> Learner:
@@ -239,7 +246,9 @@ class Autoregressive(Model):
             out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
         )
         value = self.columns.distribution(params).total(batch.x, seen)
-        return value, None if stop is None else _log_end(stop, batch.length)
+        if stop is None or batch.length is None:
+            return value, None
+        return value, log_end(stop, batch.length)
 
     def _parted(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
         """Outputs without and of the stop logits (B, L), which stand behind the first variable of each step."""
@@ -247,9 +256,8 @@ class Autoregressive(Model):
             return out, None
         steps = out.reshape(len(out), self.space.layout[0], -1)
         first = self.columns.column(0).head.size
-        return torch.cat([steps[..., :first], steps[..., first + 1 :]], -1).flatten(1), steps[
-            ..., first
-        ]
+        entries = torch.cat([steps[..., :first], steps[..., first + 1 :]], -1)
+        return entries.flatten(1), steps[..., first] + self.stopping
 
     # ---- walks -----------------------------------------------------------------------------------
 
@@ -286,9 +294,9 @@ class Autoregressive(Model):
                 params = stepper.params()
                 step = v // self.space.width
                 if self.ends and v % self.space.width == 0:
-                    stop = params[:, -1].sigmoid()
+                    stop = (params[:, -1] + self.stopping[step]).sigmoid()
                     params = params[:, :-1]
-                    ended = (stops[:, step] < stop) & (step > 0) & (length > step)
+                    ended = (stops[:, step] < stop) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
                 law = column.head.distribution((params + self.start[column.params])[:, None])
                 here = known[:, v]
@@ -477,15 +485,6 @@ def _net(
 def _by_variable(owner: Tensor) -> Tensor:
     """Which number of a head-grouped layout stands at each place of a variable-by-variable one."""
     return owner.argsort(stable=True)
-
-
-def _log_end(stop: Tensor, length: Tensor | None) -> Tensor:
-    """Log of going on at every step before the length, and of stopping there; the longest must stop."""
-    assert length is not None
-    steps = torch.arange(stop.shape[1], device=stop.device)
-    on = nn.functional.logsigmoid(-stop) * ((steps < length[:, None]) & (steps > 0))
-    off = nn.functional.logsigmoid(stop) * ((steps == length[:, None]) & (steps > 0))
-    return on.sum(-1) + off.sum(-1)
 
 
 def _answered(

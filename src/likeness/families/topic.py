@@ -18,6 +18,7 @@ from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
+from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space, label, vector
 from likeness.heads.poisson import Poisson
@@ -25,9 +26,11 @@ from likeness.inference.sequence.steps import StepNoise
 from likeness.inference.topics.bag_of_words import Bags, seeds
 from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.inference.topics.lda import Topics, settled, sight, weighed
+from likeness.inference.topics.unknown import UnknownWords
 from likeness.numerics.draws import from_staircase, inverse_cdf, staircase
 from likeness.registry import Card, register
 
+CHUNK = 65536
 ALL = 1 << 40  # rows of a chunk that holds everything
 COLD = 100  # most updates of a document's proportions from an even start
 SETTLED = 1e-6  # words that a topic's weight moves less than in an update before an answer is given
@@ -109,20 +112,23 @@ class Topic(Model):
     weights: Tensor
     alpha: Tensor
     rate: Tensor
+    p_unknown: Tensor
 
     def __init__(self, config: TopicConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.counted = space.variables[0].type == "count"
         self.unbounded = space.ragged
+        self.pooled = getattr(space.variables[0], "pooled", None)
         if self.counted:
             self.words = space.width
         else:
-            self.words = int(space.variables[0].states)
+            self.words = int(space.variables[0].states) - (self.pooled is not None)
         self.codes = vector(
             config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics))
         )
         for name, value in self._blank().items():
             self.register_buffer(name, value)
+        self.register_buffer("p_unknown", torch.zeros((), dtype=torch.float64))
 
     @classmethod
     def _refuse(cls, config: TopicConfig, space: Space, given_space: Space | None) -> str | None:
@@ -148,10 +154,38 @@ class Topic(Model):
 
     def _bags(self, batch: Batch) -> Bags:
         x = batch.x.double()
-        present = batch.present
         if self.counted:
-            return Bags.of_counts(x, present)
+            return Bags.of_counts(x, batch.present)
+        unknown = self.unknown
+        present = batch.present if unknown is None else unknown.known(batch)
         return Bags.of_sequences(x, present, self.words)
+
+    @property
+    def unknown(self) -> UnknownWords | None:
+        """Words that are none of the vocabulary, where the Space has a code for them."""
+        if self.pooled is None:
+            return None
+        return UnknownWords(self.words, self.p_unknown.double())
+
+    def _prepare(self, source: Source) -> None:
+        """The probability of an unknown word, smoothed as that of any other."""
+        unknown = self.unknown
+        if unknown is None:
+            return
+        counts = torch.zeros(2, dtype=torch.float64)
+        for batch in source.chunks(CHUNK):
+            each = (unknown.count(batch), unknown.known(batch).sum(-1).double())
+            counts += torch.stack(each) @ batch.weights.double()
+        smoothing = float(self.config.smoothing)
+        total = counts.sum() + smoothing * (self.words + 1)
+        self.p_unknown = (counts[0] + smoothing) / total.clamp(min=1e-300)
+
+    def _log_unknown(self, batch: Batch) -> Tensor:
+        """Log p of which words are unknown, (B,)."""
+        unknown = self.unknown
+        if unknown is None:
+            return batch.x.new_zeros(len(batch)).double()
+        return unknown.log_prob(batch)
 
     def graph(self) -> plates.Graph:
         """Proportions of topics in a document, the topic of each word, and the word; words of the topics themselves."""
@@ -224,7 +258,8 @@ class Topic(Model):
             "words": words * topics.table,
             "log_theta": weight @ mean_log(found.weights),
             "total": total,
-            "objective": weight @ found.value + bound * weight.sum() / now["documents"],
+            "objective": weight @ (found.value + self._log_unknown(batch))
+            + bound * weight.sum() / now["documents"],
             "weight": weight.sum(),
         }
         if "gamma" in now:
@@ -320,7 +355,8 @@ class Topic(Model):
         """One less than the words of each topic, alpha where it is learned, and the mean number of counts."""
         config: TopicConfig = self.config
         learned = {"fixed": 0, "symmetric": 1, "asymmetric": config.topics}[config.proportions]
-        return config.topics * (self.words - 1) + learned + self.counted
+        one = self.counted or self.pooled is not None
+        return config.topics * (self.words - 1) + learned + one
 
     @property
     def table(self) -> Tensor:
@@ -346,11 +382,17 @@ class Topic(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """What a word costs, and the likeliest words of each topic with its share of the words learned from."""
-        bags = self._bags(batch.to(dtype=self.dtype, device=self.device))
+        batch = batch.to(dtype=self.dtype, device=self.device)
+        bags = self._bags(batch)
         topics = self.topics
         weights = settled(bags, topics, topics.start(bags), COLD, SETTLED)
-        words = float(bags.total.sum().clamp(min=1))
-        nats = -float((sight(bags, topics, weights).value - topics.constant(bags)).sum()) / words
+        words = float(bags.total.sum())
+        if self.unknown is not None:
+            words += float(self.unknown.count(batch).sum())
+        words = max(words, 1.0)
+        value = sight(bags, topics, weights).value - topics.constant(bags)
+        value = value + self._log_unknown(batch) - self._log_pooled(batch)
+        nats = -float(value.sum()) / words
         learned = (self.weights.double() - self.config.smoothing).clamp(min=0).sum(0)
         share = learned / learned.sum().clamp(min=1e-300)
         told = f"A word costs at most {nats:.4f} nats: a perplexity of {math.exp(min(nats, 700)):.1f} or less."
@@ -378,9 +420,10 @@ class Topic(Model):
         bags = self._bags(batch)
         weights = self._posterior(bags)
         if effort is None:
-            value = sight(bags, self.topics, weights).value
+            value = sight(bags, self.topics, weights).value + self._log_unknown(batch)
             return Scored(value.to(self.dtype), Kind.LOWER_BOUND, "variational bound")
         value, stderr = log_mean_exp(weighed(bags, self.topics, weights, noise, effort)[1])
+        value = value + self._log_unknown(batch)
         stderr = None if stderr is None else stderr.to(self.dtype)
         return Scored(
             value.to(self.dtype), Kind.LOWER_BOUND, f"importance bound, {effort} draws", stderr
@@ -413,7 +456,11 @@ class Topic(Model):
         many = StepNoise.of(noise, size)
         u, v = (many.uniform(use).double().reshape(-1, size) for use in ("topic", "word"))
         topic = inverse_cdf(log_theta.exp().cumsum(-1)[:, None], u)
-        return from_staircase(staircase(self.table.T), self.words, topic, v).to(self.dtype)
+        words = from_staircase(staircase(self.table.T), self.words, topic, v).to(self.dtype)
+        if self.unknown is None:
+            return words
+        u = many.uniform("unknown").double().reshape(-1, size)
+        return self.unknown.mixed(words, u)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         """Proportions from weighted draws that all of a row's completions share, words from them."""
@@ -442,9 +489,17 @@ class Topic(Model):
         if self.counted:
             best = (self.rate.double() * mean).floor()
         else:
-            best = mean.argmax(-1, keepdim=True)
+            best = self._likeliest(mean)
         x = torch.where(batch.holes, best.to(self.dtype), batch.x)
         return Mode(batch.with_x(x), Kind.ESTIMATE, "mean proportions of topics")
+
+    def _likeliest(self, mean: Tensor) -> Tensor:
+        """The likeliest word of documents whose words have such probabilities, (B, V) to (B, 1)."""
+        p, best = mean.max(-1, keepdim=True)
+        if self.unknown is None:
+            return best
+        rare = self.unknown.p > (1 - self.unknown.p) * p
+        return torch.where(rare, self.unknown.code, best)
 
 
 class Known:
