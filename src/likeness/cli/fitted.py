@@ -72,7 +72,7 @@ def _criterion(model: Model, batch: Batch, seed: int) -> Score:
 
     from likeness.core.noise import Noise
 
-    there = batch.to(dtype=model.dtype, device=model.device)
+    there = model.held(batch)
     with torch.no_grad(), model.asking():
         values = model.criterion(
             there, Noise(seed, there.ids, scope="validate", dtype=model.dtype)

@@ -479,5 +479,5 @@ def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:
     value = torch.logsumexp(values, 0) - math.log(k)
     if k < 2:
         return value, None
-    w = (values - value).exp()
+    w = (values - value).masked_fill(value.isneginf(), 0.0).exp()
     return value, (w - 1).square().sum(0).div(k * (k - 1)).sqrt()

@@ -16,6 +16,7 @@ from likeness.core.batch import Batch, as_batch, beside, lengths_of, missing
 from likeness.core.config import Settings as CoreSettings
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.noise import Noise, fresh_seed
+from likeness.core.reach import Reached, reached
 from likeness.core.rows import Rows
 from likeness.core.space import Space, entry_names
 
@@ -71,19 +72,41 @@ class Asked(Rows, ABC):
         return Noise(seed, index.to(self.device), scope=scope, dtype=self.dtype)
 
     def _batch(self, x: Any, given: Any) -> Batch:
+        return self._reached(x, given).batch
+
+    def _reached(self, x: Any, given: Any) -> Reached:
+        """Rows within reach under their condition, and their values as they came."""
         if x is None:
             x = self._unseen(self._given(given))
-        batch = as_batch(self._roomy(self.space, x), x).to(dtype=self.dtype, device=self.device)
+        space = self._roomy(self.space, x)
+        rows = as_batch(space, x)
+        near = reached(space, rows, self.extent, self.dtype, self.device)
+        near.warn(space)
         if given is None:
-            condition = self._own_condition(x, batch)
+            condition = self._own_condition(x, rows)
         else:
             condition = self._given(given)
-        if condition is not None and len(condition) != len(batch):
+        if condition is not None and len(condition) != len(rows):
             raise BadData(
-                f"{len(batch)} rows but {len(condition)} conditions", do="give one condition a row"
+                f"{len(rows)} rows but {len(condition)} conditions", do="give one condition a row"
             )
         self._needs_condition(condition)
-        return replace(batch, given=None if self.given_space is None else condition)
+        return replace(
+            near, batch=replace(near.batch, given=None if self.given_space is None else condition)
+        )
+
+    def held(self, batch: Batch) -> Batch:
+        """Checked rows and their condition within reach, in the law's type."""
+        near = reached(self.space, batch, self.extent, self.dtype, self.device).batch
+        if self.given_space is None or batch.given is None:
+            return near
+        return replace(near, given=self._held_given(batch.given))
+
+    def _held_given(self, given: Batch) -> Batch:
+        assert self.given_space is not None
+        there = reached(self.given_space, given, self.given_extent, self.dtype, self.device)
+        there.warn(self.given_space)
+        return there.batch
 
     def _needs_condition(self, given: Batch | None) -> None:
         """Refuse a question without a condition to a law that says nothing without one."""
@@ -123,12 +146,14 @@ class Asked(Rows, ABC):
 
     def _own_condition(self, x: Any, batch: Batch) -> Batch | None:
         """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
-        if batch.given is not None or self.given_space is None:
+        if self.given_space is None:
             return batch.given
-        told = beside(self.space, self.given_space, x)
+        told = batch.given
+        if told is None:
+            told = beside(self.space, self.given_space, x)
         if told is None:
             return None
-        return told.to(dtype=self.dtype, device=self.device)
+        return self._held_given(told)
 
     def _given(self, given: Any) -> Batch | None:
         if given is None:
@@ -137,9 +162,8 @@ class Asked(Rows, ABC):
             raise Unsupported(
                 "this law was fitted without `given`", do="fit again with lk.fit(..., given=...)"
             )
-        return as_batch(self._roomy(self.given_space, given), given).to(
-            dtype=self.dtype, device=self.device
-        )
+        space = self._roomy(self.given_space, given)
+        return self._held_given(as_batch(space, given))
 
     def _evidence(self, evidence: Any, batch: Batch) -> Tensor:
         """Evidence as a mask (B, *E); entries by name are columns of the last axis, or single entries.

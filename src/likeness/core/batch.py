@@ -400,6 +400,11 @@ def _finite(column: Real) -> str:
     return f"a number between its bounds, {low} and {high}"
 
 
+def place_of(space: Space, where: list[int]) -> str:
+    """What users call the entry at this place (row, *E) of a batch."""
+    return f"column {space.names[where[-1]]!r}" if space.names else f"entry {tuple(where[1:])}"
+
+
 def _check_values(space: Space, batch: Batch) -> None:
     """Finite reals, whole codes within range; the first offending entry is named."""
     bad = ~torch.isfinite(batch.x)
@@ -417,10 +422,6 @@ def _check_values(space: Space, batch: Batch) -> None:
     if not bool(bad.any()):
         return
     where = torch.nonzero(bad)[0].tolist()
-    if space.names:
-        name = f"column {space.names[where[-1]]!r}"
-    else:
-        name = f"entry {tuple(where[1:])}"
     value = float(batch.x[tuple(where)])
     if len(space.columns) > 1:
         column = space.columns[where[-1]]
@@ -434,6 +435,6 @@ def _check_values(space: Space, batch: Batch) -> None:
         wanted = "a whole number 0, 1, 2, ..."
     raise BadData(
         f"{value:g} is not {wanted}",
-        where=f"row {where[0]}, {name}",
+        where=f"row {where[0]}, {place_of(space, where)}",
         do="mend the value, or mark it as missing (NaN)",
     )

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import (
-    Answer,
     Completed,
     Draws,
     Filled,
@@ -28,22 +27,22 @@ from likeness.core.answers import (
     Posterior,
     Scored,
     minus,
-    no,
     regrouped,
 )
-from likeness.core.asked import Asked, whole
+from likeness.core.asked import whole
 from likeness.core.batch import Batch, Places, after
-from likeness.core.errors import Unsupported
-from likeness.core.routes import Question, Route, routes_for
+from likeness.core.empty import answers_no_rows, full_row, no_draws, none_of
+from likeness.core.reach import at_the_edge, refuse_nan, refuse_nans
+from likeness.core.routed import Routed
+from likeness.core.routes import Question
 from likeness.core.row_distribution import RowDistribution
 
-HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 FEW = 50
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Distribution(Asked):
+class Distribution(Routed):
     """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
 
     # ---- public verbs ----------------------------------------------------------------------------
@@ -71,6 +70,9 @@ class Distribution(Asked):
         asked = self._settings(settings)
         n = whole(n, "n")
         first = whole(first, "first")
+        if not n:
+            one = self.sample(given=given, seed=chosen, first=first, settings=asked)
+            return no_draws(one)
         if given is None:
             self._needs_condition(None)
             noise = self._noise(chosen, torch.arange(first, first + n), "sample")
@@ -84,6 +86,9 @@ class Distribution(Asked):
             return self._draws(x, length, path, chosen, first, told, asked)
         batch = self._given(given)
         assert batch is not None
+        if not len(batch) and self.given_space is not None:
+            stand_in = full_row(self.given_space, self.dtype)
+            return none_of(self.sample(n, given=stand_in, seed=chosen, first=first, settings=asked))
         flat = batch.repeat(n)
         noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
         drawn = self._tiled(
@@ -105,6 +110,7 @@ class Distribution(Asked):
         return self._draws(x, length, path, chosen, first, batch, asked)
 
     @final
+    @answers_no_rows
     def log_prob(
         self,
         x: Any,
@@ -127,7 +133,8 @@ class Distribution(Asked):
         self._need("log_prob")
         chosen = self._seed(seed)
         asked = self._settings(settings)
-        batch = self._batch(x, given)
+        rows = self._reached(x, given)
+        batch = rows.batch
         noise = self._noise(chosen, batch.ids, "log_prob")
         scored = self._score(batch, noise, effort, asked)
         known = batch.present
@@ -136,6 +143,9 @@ class Distribution(Asked):
             base = self._score(batch.hide(~mask), noise, effort, asked)
             scored = _ratio(scored, base)
             known = known & ~mask
+        if rows.far:
+            scored = at_the_edge(scored)
+        refuse_nan("log p", scored.value, batch.ids)
         if scored.stderr is not None or scored.kind is not Kind.EXACT:
             drew = chosen
         else:
@@ -158,6 +168,7 @@ class Distribution(Asked):
         )
 
     @final
+    @answers_no_rows
     def complete(
         self,
         x: Any,
@@ -178,18 +189,20 @@ class Distribution(Asked):
         """
         chosen = self._seed(seed)
         asked = self._settings(settings)
-        batch = self._batch(x, given)
+        rows = self._reached(x, given)
+        batch = rows.batch
         n = whole(n, "n", least=1)
         first = whole(first, "first")
         noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
         parts = []
-        for way, rows in self._ways("complete", route, batch):
+        for way, some in self._ways("complete", route, batch):
             function = Distribution._complete_rows if way is None else way.function
             parts.append(
-                (rows, self._completed(function, Question(batch[rows], noise[rows], asked, n=n)))
+                (some, self._completed(function, Question(batch[some], noise[some], asked, n=n)))
             )
         done = parts[0][1] if len(parts) == 1 else regrouped(parts)
-        drawn = torch.where(batch.present[None], batch.x[None], done.x)
+        drawn = torch.where(batch.present[None], rows.x[None], done.x)
+        refuse_nan("what is hidden", drawn, batch.ids, axis=1)
         if batch.within is not None:
             drawn = drawn.masked_fill(~batch.within[None], 0.0)
         if done.ess is not None:
@@ -219,6 +232,7 @@ class Distribution(Asked):
         )
 
     @final
+    @answers_no_rows
     def forecast(
         self,
         x: Any,
@@ -279,21 +293,27 @@ class Distribution(Asked):
         ).completed
 
     @final
+    @answers_no_rows
     def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:
         """The most probable values of what is hidden (all, where x is None), given the rest."""
         asked = self._settings(settings)
-        batch = self._batch(x, given)
+        rows = self._reached(x, given)
+        batch = rows.batch
         answer = self._route("mode", None, batch)
         noise = self._noise(0, batch.ids, "mode")
         function = Distribution._mode_rows if answer is None else answer.function
-        return self._tiled(
+        found: Mode = self._tiled(
             batch.ids,
             asked,
-            lambda rows: function(self, Question(batch[rows], noise[rows], asked)),
+            lambda some: function(self, Question(batch[some], noise[some], asked)),
             alike=batch,
         )
+        values = torch.where(batch.present, rows.x, found.x)
+        refuse_nan("the mode", values, batch.ids)
+        return replace(found, batch=replace(found.batch, x=values))
 
     @final
+    @answers_no_rows
     def encode(
         self,
         x: Any,
@@ -313,7 +333,9 @@ class Distribution(Asked):
             inside, _, _ = self._inside(batch[rows], noise[rows])
             return self._encode(inside, noise[rows], effort, asked)
 
-        return self._tiled(batch.ids, asked, f, alike=batch)
+        law: RowDistribution = self._tiled(batch.ids, asked, f, alike=batch)
+        refuse_nans("the code", law, batch.ids)
+        return law
 
     @final
     def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowDistribution:
@@ -323,13 +345,19 @@ class Distribution(Asked):
         batch = self._given(given)
         asked = self._settings(settings)
         index = torch.arange(len(codes))
+        if not len(codes):
+            one = codes.new_zeros(1, *codes.shape[1:])
+            return self.decode(one, settings=asked)[:0]
 
         def f(rows: Places) -> RowDistribution:
             return self._decode(codes[rows], None if batch is None else batch[rows], index[rows])
 
-        return self._tiled(index, asked, f)
+        law: RowDistribution = self._tiled(index, asked, f)
+        refuse_nans("what the code stands for", law, index)
+        return law
 
     @final
+    @answers_no_rows
     def classify(
         self,
         x: Any,
@@ -354,9 +382,11 @@ class Distribution(Asked):
         asking = Question(batch, noise, asked, effort=effort, prior=weights / weights.sum())
         with torch.no_grad(), self.asking():
             posterior: Posterior = answer.function(self, asking)
+        refuse_nan("p(y | x)", posterior.logits, batch.ids)
         return replace(posterior, seed=chosen)
 
     @final
+    @answers_no_rows
     def anomaly_score(
         self,
         x: Any,
@@ -370,6 +400,7 @@ class Distribution(Asked):
         return self._asked_of_route("anomaly_score", x, given, route, seed, settings)
 
     @final
+    @answers_no_rows
     def anomaly_map(
         self,
         x: Any,
@@ -383,79 +414,14 @@ class Distribution(Asked):
         return self._asked_of_route("anomaly_map", x, given, route, seed, settings)
 
     @final
+    @answers_no_rows
     def p_value(
         self, x: Any, *, given: Any = None, seed: int | None = None, settings: Any = None
     ) -> Tensor:
         """The conformal p-value of each row against held-out scores, (B,): (1 + #{s_i >= s}) / (n + 1)."""
         return self._asked_of_route("p_value", x, given, None, seed, settings)
 
-    @final
-    def support(self, verb: str) -> Answer:
-        """Whether and by which routes the verb can be answered, best first; else why not."""
-        own = verb in HOOKS and self.has(f"_{verb}")
-        if verb == "forecast":
-            if (why := self._no_future()) is None:
-                return self.support("complete")
-            return no(why)
-        reason = self._why_not(verb)
-        if reason is not None:
-            return no(reason)
-        routes = routes_for(self, verb)
-        names = (("own hook",) if own else ()) + tuple(r.name for r in routes)
-        if names:
-            return Answer(ok=True, routes=names, kinds=tuple(r.kind for r in routes))
-        return no(f"{type(self).__name__} has no {verb}" + self._reasons(verb))
-
     # ---- what the verbs rest on ------------------------------------------------------------------
-
-    def _reasons(self, verb: str) -> str:
-        from likeness.core.routes import ROUTES  # the list grows as layers above register theirs
-
-        reasons = [why for r in ROUTES if r.verb == verb and (why := r.why_not(self))]
-        if reasons:
-            return f" ({'; '.join(reasons)})"
-        return ""
-
-    def _need(self, verb: str) -> None:
-        answer = self.support(verb)
-        if not answer:
-            raise Unsupported(answer.why)
-
-    def _route(self, verb: str, wanted: str | None, batch: Batch) -> Route | None:
-        """The route to take for `verb` on these rows, None for the law's own hook."""
-        self._need(verb)
-        routes = {r.name: r for r in routes_for(self, verb, batch)}
-        own = ("own hook",) if "own hook" in self.support(verb).routes else ()
-        names = (*own, *routes)
-        if not names:
-            raise Unsupported(
-                f"{verb} has no route for these rows",
-                do=f"routes for others: {', '.join(self.support(verb).routes)}",
-            )
-        if wanted is not None and wanted not in names:
-            raise Unsupported(
-                f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}"
-            )
-        return routes.get(wanted or names[0])
-
-    def _ways(
-        self, verb: str, wanted: str | None, batch: Batch
-    ) -> list[tuple[Route | None, Tensor]]:
-        """The route of each row, which knows of no other row: (route, rows) for each route that is taken."""
-        self._need(verb)
-        rows = torch.arange(len(batch))
-        if wanted is not None or not len(batch) or len(self.support(verb).routes) == 1:
-            return [(self._route(verb, wanted, batch), rows)]
-        patterns, of = batch.holes.flatten(1).unique(dim=0, return_inverse=True)
-        first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
-        chosen = [self._route(verb, None, batch[i : i + 1]) for i in first]
-        labels = [None if c is None else c.name for c in chosen]
-        names = dict(zip(labels, chosen, strict=True))
-        each = [labels[k] for k in of.tolist()]
-        return [
-            (route, torch.tensor([i for i in rows.tolist() if each[i] == name]))
-            for name, route in names.items()
-        ]
 
     def _asked_of_route(
         self,
@@ -473,6 +439,7 @@ class Distribution(Asked):
         noise = self._noise(self._seed(seed), batch.ids, verb)
         with torch.no_grad(), self.asking():
             out: Tensor = route.function(self, Question(batch, noise, asked))
+        refuse_nan(verb.replace("_", " "), out, batch.ids)
         return out
 
     def _draws(
@@ -485,6 +452,7 @@ class Distribution(Asked):
         given: Batch | None,
         settings: Any,
     ) -> Draws:
+        refuse_nan("what was drawn", x.flatten(1), torch.arange(first, first + len(x)))
         how = self.how("sample", settings)
         calls = self.evaluations(settings)
         if path is None:

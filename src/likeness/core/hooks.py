@@ -43,6 +43,9 @@ class Hooks(ABC):
         unbounded: Whether items may be longer than any that was seen: true of laws that go on from
             step to step.
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
+        extent: The least and the largest value of each column that was learned from, (2, columns),
+            or None.
+        given_extent: The same of what is given.
     """
 
     Settings: ClassVar[type[Asked]] = Asked
@@ -51,6 +54,8 @@ class Hooks(ABC):
     codes: Space | None
     preprocessor: Preprocessor | None
     filler: Filler | None
+    extent: Tensor | None
+    given_extent: Tensor | None
     default_effort: int = 1
     ends: bool = False
     unbounded: bool = False
@@ -62,6 +67,8 @@ class Hooks(ABC):
         self.codes = None
         self.preprocessor = None
         self.filler = None
+        self.extent = None
+        self.given_extent = None
 
     # ---- hooks: one checked batch in model units -------------------------------------------------
 

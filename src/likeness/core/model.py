@@ -21,6 +21,7 @@ from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.learner import Learner
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
+from likeness.core.reach import extent
 from likeness.core.space import Space
 from likeness.numerics.draws import inverse_cdf
 
@@ -55,6 +56,8 @@ class Model(Distribution, nn.Module):
     facts: dict[str, Any]
     lengths: Tensor
     classes: Tensor
+    extent: Tensor
+    given_extent: Tensor
     held_out: Tensor
     held_out_alone: Tensor
     _anchor: Tensor
@@ -71,6 +74,9 @@ class Model(Distribution, nn.Module):
             self.register_buffer("lengths", torch.zeros(space.layout[0] + 1, dtype=torch.float64))
         if given_space is not None and given_space.label is not None:
             self.register_buffer("classes", torch.zeros(given_space.label, dtype=torch.float64))
+        self.register_buffer("extent", torch.zeros(2, len(space.columns)))
+        columns = 0 if given_space is None else len(given_space.columns)
+        self.register_buffer("given_extent", torch.zeros(2, columns))
         self.register_buffer("held_out", torch.zeros(0, dtype=torch.float64))
         if given_space is not None:
             self.register_buffer("held_out_alone", torch.zeros(0, dtype=torch.float64))
@@ -108,12 +114,20 @@ class Model(Distribution, nn.Module):
         refused = type(self).accepts(self.config, self.space, self.given_space)
         if not refused:
             raise BadConfig(refused.why)
+        self._extend(source)
         self._count(source)
         if self.preprocessor is not None:
             self.preprocessor.fit(source)
         if self.filler is not None:
             self.filler.fit(Inside(self, source))
         self._prepare(source)
+
+    def _extend(self, source: Source) -> None:
+        """The least and the largest values of columns, as far as the model's own type tells them."""
+        self.extent = extent(self.space, source.chunks(65536)).to(self._anchor)
+        if self.given_space is not None:
+            conditions = (b.given for b in source.chunks(65536) if b.given is not None)
+            self.given_extent = extent(self.given_space, conditions).to(self._anchor)
 
     def _count(self, source: Source) -> None:
         if not self.space.ragged and not self._sums_classes():

@@ -25,6 +25,7 @@ from likeness.learn.progress import bar
 from likeness.learn.run import Run
 
 COARSE = 1e-3  # of a column's deviation: what single precision may round its values by
+ROOT = 1 / 3  # of a type's largest number: squares of numbers below it have room
 HELD_SHARE = 0.1
 HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test part
 
@@ -124,7 +125,10 @@ def start(
 
 
 def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
-    """Double precision where single would round a column's values by more than a share of their own spread."""
+    """Double precision where single would round a column's values by more than a share of their spread.
+
+    And where it could not hold their squares.
+    """
     space = table.space
     if natural is torch.float64 or all(v.type != "real" for v in space.variables):
         return natural
@@ -143,8 +147,10 @@ def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
         count = known.sum(0).clamp(min=1)
         mean = (x * known).sum(0) / count
         spread = ((x - mean).square() * known).sum(0).div(count).sqrt()
-        step = (x.abs() * known).amax(0) * torch.finfo(natural).eps
-        if bool((real & (spread > 0) & ((step > COARSE * spread) | (step > cells / 4))).any()):
+        largest = (x.abs() * known).amax(0)
+        step = largest * torch.finfo(natural).eps
+        rounded = real & (spread > 0) & ((step > COARSE * spread) | (step > cells / 4))
+        if bool(rounded.any()) or bool((largest > torch.finfo(natural).max ** ROOT).any()):
             return torch.float64
     return natural
 

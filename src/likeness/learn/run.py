@@ -202,7 +202,7 @@ class Run:
         total = weight = 0.0
         with self._answering(), torch.no_grad(), self.model.asking():
             for batch in self.held.chunks(4096):
-                there = batch.to(dtype=self.model.dtype, device=self.model.device)
+                there = self.model.held(batch)
                 noise = Noise(self.seed, there.ids, scope="validate", dtype=self.model.dtype)
                 total += float((self.model.criterion(there, noise) * there.weights).sum())
                 weight += float(there.weights.sum())

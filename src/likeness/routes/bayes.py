@@ -26,7 +26,10 @@ def _refuse(law: Distribution) -> str | None:
 
 @route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
 def bayes_rule(law: Distribution, question: Question) -> Posterior:
-    """log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is."""
+    """log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is.
+
+    A row that is impossible under every class speaks for none: it has the prior.
+    """
     assert law.given_space is not None
     assert question.prior is not None
     batch = question.batch
@@ -36,7 +39,9 @@ def bayes_rule(law: Distribution, question: Question) -> Posterior:
         given = Batch(batch.x.new_full((len(batch), 1), float(y)), index=batch.ids)
         under = replace(batch, given=given)
         scores.append(law._score(under, question.noise, question.effort, question.settings))
-    joint = torch.stack([s.value for s in scores], -1) + question.prior.log()
+    prior = question.prior.log()
+    joint = torch.stack([s.value for s in scores], -1) + prior
+    joint = torch.where(joint.isneginf().all(-1, keepdim=True), prior, joint)
     if all(s.kind is Kind.EXACT for s in scores):
         kind = Kind.EXACT
     else:

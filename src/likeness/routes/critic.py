@@ -7,6 +7,7 @@ from torch import Tensor
 from likeness.core.answers import Kind
 from likeness.core.batch import Places
 from likeness.core.distribution import Distribution
+from likeness.core.reach import nearest
 from likeness.core.routes import Question, route
 
 
@@ -18,10 +19,18 @@ def _refuse(law: Distribution) -> str | None:
 
 @route("anomaly_score", "critic's score", kind=Kind.ESTIMATE, refuse=_refuse, rank=1)
 def critic_score(law: Distribution, question: Question) -> Tensor:
-    """Minus the critic's score of each row, (B,)."""
+    """Minus the critic's score of each row, (B,).
+
+    It has seen nothing beyond the values that were learned from, where its score may go either way:
+        a row farther out
+    has the score of the nearest point within them, and its distance from there in model units is
+    added.
+    """
 
     def scored(rows: Places) -> Tensor:
-        noise = question.noise[rows]
-        return law._critic_score(law._inside(question.batch[rows], noise)[0], noise)
+        batch, noise = question.batch[rows], question.noise[rows]
+        near = law._inside(nearest(law.space, batch, law.extent), noise)[0]
+        away = (law._inside(batch, noise)[0].x - near.x).flatten(1).norm(dim=-1)
+        return law._critic_score(near, noise) + away
 
     return law._tiled(question.batch.ids, question.settings, scored, alike=question.batch)

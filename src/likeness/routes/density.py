@@ -35,5 +35,8 @@ def conditional_improbability(law: Distribution, question: Question) -> Tensor:
         hidden = torch.zeros_like(present)
         hidden[:, i] = True
         rest = law._score(batch.hide(hidden.reshape(batch.x.shape)), *asked).value
-        columns.append(torch.where(present[:, i], rest - whole, torch.zeros_like(whole)))
+        without = torch.where(
+            rest.isneginf(), torch.inf, rest - whole
+        )  # not this entry alone makes the row impossible
+        columns.append(torch.where(present[:, i], without, torch.zeros_like(whole)))
     return torch.stack(columns, -1).reshape(batch.x.shape)
