@@ -121,6 +121,8 @@ class Space(_Frozen):
         names: Names of the entries of the last axis (columns), if any.
         longest: The longest item known, for ragged spaces.
         rate: Sampling rate in Hz, for audio and series.
+        depth: How a file of sound stores a sample ("i16" whole numbers of 16 bits, "f32" floats of
+            32): a hint for writers, never for models.
         source: How a reader saw the data ("table", "image", "text", ...): a hint for writers, never
             for models.
         written: How users write each entry of the last axis (decimals, a date's format, truth
@@ -134,6 +136,7 @@ class Space(_Frozen):
     names: tuple[str, ...] | None = None
     longest: int | None = None
     rate: float | None = None
+    depth: str | None = None
     source: str | None = None
     written: tuple[str | None, ...] | None = None
 

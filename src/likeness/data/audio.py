@@ -1,122 +1,198 @@
-"""WAV files as series of real numbers in [-1, 1): fixed length (1, T) where all are of one length, else ragged."""
+"""Sounds as reals whose full scale is 1: (1, T) where all are of one length, else ragged."""
 
 from __future__ import annotations
 
-import wave
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from likeness.core.batch import Batch, as_batch
-from likeness.core.errors import BadData
+from likeness.core.errors import BadConfig, BadData
 from likeness.core.space import Real, Space
-from likeness.data.arrays import Array, with_label
-from likeness.data.source import Reading, Table
+from likeness.data import folders, wav
+from likeness.data.arrangement import Arrangement, arrange
+from likeness.data.arrays import Array
+from likeness.data.folders import counted, listed
+from likeness.data.limits import check_memory
+from likeness.data.source import Loud, Reading, Table
+from likeness.data.wav import Sound
 
-FULL_SCALE = {1: 2.0**7, 2: 2.0**15, 4: 2.0**31}
-
-
-def read_wav(file: Path) -> tuple[Array, int]:
-    """The samples (T,) in [-1, 1), channels averaged, and the rate in Hz.
-
-    Raises:
-        BadData: If it is no PCM WAV file of 8, 16 or 32 bits.
-    """
-    try:
-        with wave.open(str(file), "rb") as sound:
-            width = sound.getsampwidth()
-            channels = sound.getnchannels()
-            rate = sound.getframerate()
-            raw = sound.readframes(sound.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
-        raise BadData(
-            "the sound cannot be read", where=str(file), do="save it as PCM WAV of 16 bits"
-        ) from error
-    if width not in FULL_SCALE:
-        raise BadData(
-            f"a sound of {8 * width} bits a sample",
-            where=str(file),
-            do="save it as PCM WAV of 16 bits",
-        )
-    samples = np.frombuffer(raw, dtype="u1" if width == 1 else f"<i{width}").astype(np.float64)
-    if width == 1:
-        samples = samples - 128
-    return (samples / FULL_SCALE[width]).reshape(-1, channels).mean(1), rate
+SUFFIXES = frozenset({".wav", ".wave"})
+DEPTHS = tuple(wav.FORMS)  # the widest last
+DEPTH = "i16"
 
 
 def read(path: Path, *, name: str) -> Reading:
-    """One WAV file, or a folder of them whose sub-folders are classes.
+    """One WAV file, or a folder of them: sub-folders are classes, train and test an official split.
 
     Raises:
-        BadData: If there are none, or their rates differ.
+        BadData: If there are none, one cannot be read, or their rates differ.
     """
-    if path.is_file():
-        found = [path]
-    else:
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav")
-    if not found:
-        raise BadData("the folder holds no WAV files", where=str(path))
-    sounds = [read_wav(file) for file in found]
-    rates = [rate for _, rate in sounds]
-    odd = next((i for i, rate in enumerate(rates) if rate != rates[0]), None)
-    if odd is not None:
+    found = (
+        Arrangement({"all": (path,)}, {"all": (None,)})
+        if path.is_file()
+        else arrange(path, SUFFIXES, "sound")
+    )
+    sounds = _sounds([file for files in found.files.values() for file in files], path)
+    rate = one_rate(sounds)
+    signals = {file: sound.samples.mean(1) for file, sound in sounds.items()}
+    space = _space(
+        list(signals.values()), rate, max((s.depth for s in sounds.values()), key=DEPTHS.index)
+    )
+    tables = {}
+    for part, files in found.files.items():
+        given, given_space = found.given(part)
+        batch = _batch(space, [signals[file] for file in files]).given_as(given)
+        tables[part] = Table(space, batch, given_space=given_space, name=name)
+    notes = (*_notes(sounds), *_lengths(signals), *found.notes)
+    return Reading(tables, notes, aside="label" if found.names else None)
+
+
+def of_path(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
+    """Sounds of a file or a folder as items of a Space, and what was changed or is missing.
+
+    Raises:
+        BadData: If one cannot be read, or its rate is not that of the Space.
+    """
+    found = [path] if path.is_file() else folders.files(path, SUFFIXES)
+    sounds = _sounds(found, path)
+    rate = one_rate(sounds)
+    if space.rate is not None and rate != space.rate:
         raise BadData(
-            f"a sound of {rates[odd]} Hz among sounds of {rates[0]} Hz",
-            where=str(found[odd]),
+            f"a sound of {rate} Hz where sounds of {space.rate:g} Hz were learned",
+            where=str(found[0]),
             do="resample it",
         )
-    space, batch = _items([samples for samples, _ in sounds], float(rates[0]))
-    reading = Reading({"all": Table(space, batch, name=name)})
-    if path.is_file() or any(file.parent == path for file in found):
-        return reading
-    classes = np.array([file.relative_to(path).parts[0] for file in found])
-    return with_label(reading, classes, "label", where=str(path))
+    return _batch(space, [sound.samples.mean(1) for sound in sounds.values()]), _notes(sounds)
 
 
-def _items(sounds: list[Array], rate: float) -> tuple[Space, Batch]:
-    lengths = {len(s) for s in sounds}
-    unit = Real(unit="full scale")
+def _sounds(files: Sequence[Path], path: Path) -> dict[Path, Sound]:
+    check_memory(wav.EXPANSION * sum(file.stat().st_size for file in files), path)
+    return {file: wav.read(file) for file in files}
+
+
+def one_rate(sounds: Mapping[Path, Sound]) -> int:
+    """The rate of all sounds, in Hz.
+
+    Raises:
+        BadData: If they differ: the first file of another rate than most.
+    """
+    counts = Counter(sound.rate for sound in sounds.values())
+    common = counts.most_common(1)[0][0]
+    odd = [file for file, sound in sounds.items() if sound.rate != common]
+    if odd:
+        said = f"a sound of {sounds[odd[0]].rate} Hz among sounds of {common} Hz"
+        more = f" (and {counted(len(odd) - 1, 'other')} of other rates)" if len(odd) > 1 else ""
+        raise BadData(said + more, where=str(odd[0]), do="resample it")
+    return common
+
+
+def _space(signals: Sequence[Array], rate: int, depth: str) -> Space:
+    lengths = {len(signal) for signal in signals}
+    full_scale = (Real(unit="full scale"),)
     if len(lengths) == 1:
-        fixed = Space(
+        return Space(
             axes=("channel", "time"),
-            shape=(1, lengths.pop()),
-            variables=(unit,),
+            shape=(1, *lengths),
+            variables=full_scale,
             rate=rate,
+            depth=depth,
             source="audio",
         )
-        return fixed, Batch(torch.from_numpy(np.stack(sounds)[:, None]).float())
-    space = Space(
+    return Space(
         axes=("time", "channel"),
         shape=(None, 1),
-        variables=(unit,),
+        variables=full_scale,
         longest=max(lengths),
         rate=rate,
+        depth=depth,
         source="audio",
     )
-    return space, as_batch(space, [torch.from_numpy(s[:, None]).float() for s in sounds])
+
+
+def _batch(space: Space, signals: Sequence[Array]) -> Batch:
+    """Signals (T,) as items of a Space, a channel of each."""
+    if space.ragged:
+        return as_batch(space, [torch.from_numpy(signal[:, None]) for signal in signals])
+    if not signals:
+        return as_batch(space, torch.zeros(0, *space.layout))
+    lengths = sorted({len(signal) for signal in signals} - {space.layout[-1]})
+    if lengths:
+        raise BadData(
+            f"a sound of {lengths[0]} samples where each has {space.layout[-1]}",
+            do="cut it, or fill it up with zeros",
+        )
+    return as_batch(space, torch.from_numpy(np.stack(signals)[:, None]))
+
+
+# ---- notes ---------------------------------------------------------------------------------------
+
+
+def _notes(sounds: Mapping[Path, Sound]) -> tuple[str, ...]:
+    """What was changed, and what is missing."""
+    made: list[str] = []
+    cut = {file: sound.missing for file, sound in sounds.items() if sound.missing}
+    if cut:
+        names = listed(file.name for file in cut)
+        lost = f"{sum(cut.values()):,} samples that their heads promise are missing"
+        made.append(Loud(f"{counted(len(cut), 'sound')} cut short ({names}): {lost}"))
+    wide = [file for file, sound in sounds.items() if sound.samples.shape[1] > 1]
+    if wide:
+        names = listed(file.name for file in wide)
+        said = f"{counted(len(wide), 'sound')} of several channels ({names})"
+        made.append(Loud(f"{said}: the channels are averaged into one"))
+    loud = {file: float(np.abs(sound.samples).max()) for file, sound in sounds.items()}
+    beyond = {file: peak for file, peak in loud.items() if peak > 1}
+    if beyond:
+        names = listed(file.name for file in beyond)
+        said = f"{counted(len(beyond), 'sound')} beyond full scale ({names})"
+        made.append(f"{said}: up to {max(beyond.values()):g} times")
+    return tuple(made)
+
+
+def _lengths(signals: Mapping[Path, Array]) -> tuple[str, ...]:
+    lengths = {len(signal) for signal in signals.values()}
+    if len(lengths) == 1:
+        return ()
+    return (
+        f"sounds of {min(lengths):,} to {max(lengths):,} samples: read as series of unlike lengths",
+    )
+
+
+# ---- writing -------------------------------------------------------------------------------------
 
 
 def write(space: Space, batch: Batch, path: Path) -> None:
-    """Sounds as WAV of 16 bits: one as the path itself, several numbered from 0.
+    """Sounds as WAV files of the rate and depth that were learned.
+
+    One is the path itself, several are numbered from 0.
 
     Raises:
-        BadData: If the Space has no sampling rate.
+        BadData: If the items are no sounds of one channel.
+        BadConfig: If the Space has no sampling rate, or an unknown depth.
     """
-    if space.rate is None:
-        raise BadData("items without a sampling rate are no sounds", do="set Space.rate")
-    x = batch.x.flatten(1).double().clamp(-1, 1 - 2.0**-15)
-    for i, samples in enumerate(x):
-        if batch.length is not None:
-            count = int(batch.length[i])
-        else:
-            count = len(samples)
-        if len(batch) == 1:
-            name = path
-        else:
-            name = path.with_stem(f"{path.stem}-{i:04d}")
-        with wave.open(str(name), "wb") as sound:
-            sound.setnchannels(1)
-            sound.setsampwidth(2)
-            sound.setframerate(int(space.rate))
-            sound.writeframes((samples[:count] * 2**15).round().to(torch.int16).numpy().tobytes())
+    depth = space.depth or DEPTH
+    if space.rate is None or space.rate < 1:
+        raise BadConfig("items without a sampling rate are no sounds", do="set Space.rate")
+    if depth not in wav.FORMS:
+        raise BadConfig(
+            f"sounds of depth {depth!r} are not written", do=f"use one of {', '.join(DEPTHS)}"
+        )
+    if space.axes not in {("channel", "time"), ("time", "channel")} or 1 not in space.shape:
+        raise BadData("sounds of several channels are not written", do="save them as .npz")
+    total = 0
+    signals = batch.x.flatten(1).detach().cpu().numpy()
+    for i, signal in enumerate(signals):
+        count = len(signal) if batch.length is None else int(batch.length[i])
+        target = path if len(batch) == 1 else path.with_stem(f"{path.stem}-{i:04d}")
+        made, clipped = wav.encode(signal[:count], rate=round(space.rate), depth=depth)
+        target.write_bytes(made)
+        total += clipped
+    if total:
+        warnings.warn(
+            f"{counted(total, 'sample')} beyond full scale, clipped in the file", stacklevel=2
+        )

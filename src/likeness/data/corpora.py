@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import UNKNOWN, Nominal, Space
-from likeness.data import ldac
+from likeness.data import folders, ldac
 from likeness.data.sequences import empty_items, sequences
 from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
@@ -101,7 +101,7 @@ def _word() -> re.Pattern[str]:
 def texts(path: Path) -> list[str]:
     """The lines of a text, or the texts below a folder in the order of their names."""
     if path.is_dir():
-        return [decode(p) for p in sorted(path.rglob("*")) if p.suffix.lower() == ".txt"]
+        return [decode(p) for p in folders.files(path, {".txt"})]
     return lines(decode(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from pathlib import Path
@@ -147,10 +148,20 @@ def _(data: Path, space: Space) -> Batch:
     with inside(paths.exists(data)):
         kind = paths.kind_for(space, data)
         if kind == "images":
-            return images.as_pixels(space, images.files(data) if data.is_dir() else [data])
+            return _said(images.of_path(space, data))
+        if kind == "audio":
+            return _said(audio.of_path(space, data))
         if space.source == corpora.WORDS and kind in corpora.KINDS:
             return corpora.of_file(space, data, bagged=kind == "bags").batch
         return as_batch(space, _held(data, kind))
+
+
+def _said(read: tuple[Batch, tuple[str, ...]]) -> Batch:
+    """What was read, after a warning for each note."""
+    batch, notes = read
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return batch
 
 
 def _held(path: Path, kind: str) -> Any:
@@ -158,15 +169,6 @@ def _held(path: Path, kind: str) -> Any:
     if kind == "npz":
         key = arrayfiles.items_of(path)
         return arrayfiles.read_npz(path, {key})[key]
-    if kind == "audio":
-        if path.is_file():
-            files = [path]
-        else:
-            files = sorted(path.rglob("*.wav"))
-        sounds = [audio.read_wav(f)[0] for f in files]
-        if len({len(s) for s in sounds}) == 1:
-            return np.stack(sounds)[:, None]
-        return [s[:, None] for s in sounds]
     readers = {
         "table": paths.frame,
         "npy": arrayfiles.read_npy,

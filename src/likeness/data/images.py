@@ -1,11 +1,10 @@
-"""Folders of images whose sub-folders are classes, and binarised images, drawn anew each epoch or fixed."""
+"""Folders of images, and binarised images, drawn anew each epoch or fixed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,19 +13,14 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.noise import mix
-from likeness.core.space import Ordinal, Space, image, label
+from likeness.core.space import Ordinal, Space, image
+from likeness.data import folders, pictures
+from likeness.data.arrangement import Arrangement, arrange
 from likeness.data.arrays import Array
-from likeness.data.source import Reading, Table
+from likeness.data.limits import array_memory, check_memory
+from likeness.data.source import Loud, Reading, Table
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
-)
-PARTS = ("train", "valid", "test")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-DEEP = frozenset({"I", "F"})
+SUFFIXES = pictures.SUFFIXES
 
 
 # ---- folders -------------------------------------------------------------------------------------
@@ -41,161 +35,64 @@ def read_folder(
         path: The folder.
         name: What reports call the set.
         size: Height and width to resize to; without it all images must be of one size.
-        channels: 1, 3 or 4; without it 1 where every image is grey, else 3 (4 where all have
-            transparency).
+        channels: 1, 3 or 4; without it 4 where all may be transparent, else 1 where all are grey,
+            else 3.
 
     Raises:
-        BadData: Naming the file that cannot be read, or whose size differs from the first one's.
+        BadData: Naming the file that cannot be read, or whose size differs from the others'.
     """
-    split = (path / "train").is_dir() and (path / "test").is_dir()
-    if split:
-        folders = {p: path / p for p in PARTS if (path / p).is_dir()}
-    else:
-        folders = {"all": path}
-    listed = {part: files(folder) for part, folder in folders.items()}
-    every = [f for found in listed.values() for f in found]
-    if not every:
-        raise BadData(
-            "the folder holds no images",
-            where=str(path),
-            do="put PNG or JPEG files in it, a folder a class",
-        )
-    channels = channels or _channels(every)
-    pixels = {part: stack(found, channels=channels, size=size) for part, found in listed.items()}
-    if len({p.shape[1:] for p in pixels.values()}) > 1:
-        raise BadData(
-            "the parts hold images of unlike sizes", where=str(path), do="give size=(height, width)"
-        )
-    c, h, w = next(iter(pixels.values())).shape[1:]
+    found = arrange(path, SUFFIXES, "image")
+    heads = [pictures.head(file) for held in found.files.values() for file in held]
+    channels = channels or pictures.channels_of(heads)
+    height, width = size or pictures.one_size([h.file for h in heads], [h.size for h in heads])
+    check_memory(array_memory(len(heads) * channels * height * width, 1), path)
+    pixels = {part: stack(held, channels=channels, size=size) for part, held in found.files.items()}
     binary = all(p.max(initial=0) == 255 and np.isin(p, (0, 255)).all() for p in pixels.values())
-    space = image(c, h, w, levels=2 if binary else 256)
+    space = image(channels, height, width, levels=2 if binary else 256)
     scale = 255 if binary else 1
-    owners = {part: [_class(f, folders[part]) for f in found] for part, found in listed.items()}
-    classes = sorted({c for found in owners.values() for c in found if c is not None})
-    tables = {
-        part: _table(space, pixels[part] // scale, owners[part], classes, name) for part in listed
-    }
+    tables = {part: _table(space, p // scale, found, part, name) for part, p in pixels.items()}
     notes = ("every pixel is black or white: read as binary",) if binary else ()
-    return Reading(tables, notes + _strangers(path, len(every)), aside="label" if classes else None)
+    notes = (*notes, *pictures.notes(heads, channels), *found.notes)
+    return Reading(tables, notes, aside="label" if found.names else None)
 
 
 def files(folder: Path) -> list[Path]:
     """The images below a folder, in the order of their names."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(
-        p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+    return folders.files(folder, SUFFIXES)
 
 
-def _strangers(folder: Path, images: int) -> tuple[str, ...]:
-    others = sum(p.is_file() and not p.name.startswith(".") for p in folder.rglob("*")) - images
-    if others > 0:
-        return (f"{others} files that are no images were passed over",)
-    return ()
-
-
-def _class(file: Path, folder: Path) -> str | None:
-    """The sub-folder that an image lies in."""
-    if file.parent != folder:
-        return file.relative_to(folder).parts[0]
-    return None
-
-
-def _table(
-    space: Space, pixels: Array, owners: list[str | None], classes: list[str], name: str
-) -> Table:
-    x = torch.from_numpy(pixels).float()
-    if not classes:
-        return Table(space, Batch(x), name=name)
-    codes = torch.tensor(
-        [[classes.index(c) if c is not None else -1] for c in owners], dtype=torch.float32
-    )
-    known = codes >= 0
-    given = Batch(codes.clamp_min(0), observed=None if bool(known.all()) else known)
+def _table(space: Space, pixels: Array, found: Arrangement, part: str, name: str) -> Table:
+    given, given_space = found.given(part)
     return Table(
-        space, Batch(x, given=given), given_space=label(len(classes), tuple(classes)), name=name
+        space,
+        Batch(torch.from_numpy(pixels).float(), given=given),
+        given_space=given_space,
+        name=name,
     )
 
 
-def _channels(found: list[Path]) -> int:
-    modes = set()
-    for file in found:
-        with _open(file) as picture:
-            modes.add(picture.mode)
-    if modes <= {"1", "L"}:
-        return 1
-    if modes <= {"RGBA", "LA"}:
-        return 4
-    return 3
-
-
-def _open(file: Path) -> Picture:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        picture = Image.open(file)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise _unreadable(file) from error
-    if picture.mode[:1] in DEEP:
-        raise BadData(
-            "an image of more than 8 bits a pixel",
-            where=str(file),
-            do="save it with 8 bits, or as .npy",
-        )
-    return picture
-
-
-def _unreadable(file: Path) -> BadData:
-    return BadData("the image cannot be read", where=str(file), do="save it again, or remove it")
-
-
-def read_image(file: Path, *, channels: int, size: tuple[int, int] | None = None) -> Array:
-    """One image, uint8 (C, H, W).
-
-    Raises:
-        BadData: Naming the file that cannot be read.
-    """
-    from PIL import Image
-
-    with _open(file) as picture:
-        try:
-            made = picture.convert(MODES[channels])
-        except (OSError, ValueError, SyntaxError) as error:
-            raise _unreadable(file) from error
-    if size is not None and (made.height, made.width) != size:
-        made = made.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    pixels = np.asarray(made)
-    return np.ascontiguousarray(
-        np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0)
-    )
-
-
-def stack(found: list[Path], *, channels: int, size: tuple[int, int] | None = None) -> Array:
+def stack(found: Sequence[Path], *, channels: int, size: tuple[int, int] | None = None) -> Array:
     """Images of one size, uint8 (N, C, H, W).
 
     Raises:
         BadData: Naming the first file of another size than the first file's.
     """
-    pixels = [read_image(file, channels=channels, size=size) for file in found]
-    odd = next((i for i, p in enumerate(pixels) if p.shape != pixels[0].shape), None)
-    if odd is not None:
-        (h, w) = pixels[odd].shape[1:]
-        (h0, w0) = pixels[0].shape[1:]
-        raise BadData(
-            f"an image of {h} x {w} among images of {h0} x {w0}",
-            where=str(found[odd]),
-            do="give size=(height, width)",
-        )
-    if pixels:
-        return np.stack(pixels)
-    return np.zeros((0, channels, *(size or (0, 0))), dtype=np.uint8)
+    shape = (channels, *(size or (0, 0)))
+    stacked = np.zeros((0, *shape), dtype=np.uint8)
+    for i, file in enumerate(found):
+        pixels = pictures.pixels(file, channels=channels, size=size)
+        if not i:
+            stacked = np.zeros((len(found), *pixels.shape), dtype=np.uint8)
+        pictures.one_size([found[0], file], [stacked.shape[2:], pixels.shape[1:]])
+        stacked[i] = pixels
+    return stacked
 
 
-def as_pixels(space: Space, found: list[Path]) -> Batch:
-    """Image files as items of an image Space.
+def of_path(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
+    """Images of a file or a folder as items of an image Space, and what was changed for it.
 
     Raises:
-        BadData: If the Space is none of images.
+        BadData: If the Space is none of images, or a file cannot be read.
     """
     if len(space.shape) != 3 or space.ragged or space.variables[0].type != "ordinal":
         raise BadData(
@@ -203,9 +100,30 @@ def as_pixels(space: Space, found: list[Path]) -> Batch:
             do="give items like those that were learned",
         )
     channels, height, width = space.layout
-    levels = int(space.variables[0].states)
+    if channels not in pictures.MODES:
+        raise BadData(f"image files where items have {channels} channels", do="give arrays")
+    found = files(path) if path.is_dir() else [path]
+    heads = [pictures.head(file) for file in found]
+    notes = list(pictures.notes(heads, channels))
+    resized = sum(h.size != (height, width) for h in heads)
+    if resized:
+        notes.append(
+            Loud(
+                f"{folders.counted(resized, 'image')} of other sizes resized to {height} x {width}"
+            )
+        )
+    check_memory(array_memory(len(found) * space.dims, 1), path)
     pixels = torch.from_numpy(stack(found, channels=channels, size=(height, width))).float()
-    return Batch(pixels if levels == 256 else (pixels * (levels - 1) / 255).round())
+    levels = int(space.variables[0].states)
+    if levels == 256:
+        return Batch(pixels), tuple(notes)
+    scaled = pixels * (levels - 1) / 255
+    rounded = int((scaled != scaled.round()).flatten(1).any(1).sum())
+    if rounded:
+        notes.append(
+            Loud(f"the 256 levels of {folders.counted(rounded, 'image')} rounded to {levels}")
+        )
+    return Batch(scaled.round()), tuple(notes)
 
 
 # ---- binarised images ----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from likeness.data import (
     catalog,
     conll,
     corpora,
+    folders,
     images,
     limits,
     paths,
@@ -304,6 +305,13 @@ def _texts(items: Sequence[str], asked: Asked) -> Reading:
     return corpora.read(items, asked.words, name=asked.name)
 
 
+def _text_folder(path: Path, asked: Asked) -> Reading:
+    """Each text below a folder as an item."""
+    listing = folders.walk(path)
+    reading = _texts([decode(file) for file in listing.of({".txt"})], asked)
+    return replace(reading, notes=(*reading.notes, *listing.notes))
+
+
 def _mixed(rows: Sequence[Any]) -> bool:
     """Whether rows of one width hold words or nothing at all among their numbers."""
     one = len({len(row) for row in rows}) == 1
@@ -361,7 +369,7 @@ FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
     "tags": lambda path, asked: conll.read({"all": path}, name=asked.name),
     "series": lambda path, asked: tsfile.read(path, name=asked.name),
     "text": lambda path, asked: _texts(text.pieces(decode(path), asked.width), asked),
-    "texts": lambda path, asked: _texts([decode(p) for p in text.files(path)], asked),
+    "texts": _text_folder,
     "bags": lambda path, asked: corpora.read_bags(
         path, name=asked.name, vocabulary=asked.vocabulary
     ),

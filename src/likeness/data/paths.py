@@ -9,7 +9,7 @@ from pathlib import Path
 
 from likeness.core.errors import BadData
 from likeness.core.space import Space
-from likeness.data import images
+from likeness.data import audio, folders, images
 from likeness.data.corpora import WORDS
 from likeness.data.files import numbers_only, read_csv, read_parquet
 from likeness.data.ldac import is_bags
@@ -19,11 +19,9 @@ TABLES = frozenset({".csv", ".tsv", ".data", ".parquet", ".pq"})
 ARRAYS = {
     ".npy": "npy",
     ".npz": "npz",
-    ".wav": "audio",
-    ".conll": "tags",
-    ".iob": "tags",
-    ".bio": "tags",
     ".ts": "series",
+    **dict.fromkeys(audio.SUFFIXES, "audio"),
+    **dict.fromkeys((".conll", ".iob", ".bio"), "tags"),
 }
 TEXTS = ("text", WORDS)  # what a Space's `source` says of text
 NAME_MOST = 200  # characters of a path in a sentence
@@ -71,20 +69,30 @@ def kind_for(space: Space, path: Path) -> str:
 
 
 def _folder(path: Path) -> str:
-    if any(IDX.search(p.name) for p in path.iterdir()):
+    """What most of the files below a folder are.
+
+    Data sets' own formats come before all others, texts behind them.
+
+    Raises:
+        BadData: If nothing below it is read from a folder.
+    """
+    listing = folders.walk(path)
+    beside = [file for file in listing.files if file.parent == path]
+    if any(IDX.search(file.name) for file in beside):
         return "idx"
-    if any(p.suffix.lower() == ".ts" for p in path.iterdir()):
+    if any(file.suffix.lower() == ".ts" for file in beside):
         return "series"
-    sounds = any(p.suffix.lower() == ".wav" for p in path.rglob("*"))
-    if images.files(path):
-        return "images"
-    if sounds:
+    pictures = len(listing.of(images.SUFFIXES))
+    sounds = len(listing.of(audio.SUFFIXES))
+    if sounds > pictures:
         return "audio"
-    if any(p.suffix.lower() == ".txt" for p in path.rglob("*")):
+    if pictures:
+        return "images"
+    if listing.of({".txt"}):
         return "texts"
-    tables = sorted(p.name for p in path.iterdir() if p.suffix.lower() in TABLES | set(ARRAYS))
+    tables = [file for file in beside if file.suffix.lower() in TABLES | set(ARRAYS)]
     if tables:
-        do = f"name one of its files, such as {str(path / tables[0])!r}"
+        do = f"name one of its files, such as {str(tables[0])!r}"
     else:
         do = f"give {KNOWN}"
     raise BadData(

@@ -101,11 +101,6 @@ def decode(space: Space, batch: Batch) -> list[str]:
     ]
 
 
-def files(folder: Path) -> list[Path]:
-    """The texts below a folder, in the order of their names."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".txt")
-
-
 def pieces(text: str, width: int | None) -> list[str]:
     """The lines of a text, or its pieces of `width` characters (the last, shorter one is dropped)."""
     if width is None:

@@ -77,7 +77,7 @@ def sheet(rows: Sequence[Sequence[tuple[str, bytes]]]) -> bytes:
     for places, panels in zip(grid, rows, strict=True):
         for axes, panel in zip(places, panels, strict=False):
             axes.imshow(
-                np.asarray(Image.open(io.BytesIO(panel[1])).convert("RGB")),
+                np.asarray(Image.open(io.BytesIO(panel[1])).convert("RGBA")),
                 interpolation="antialiased",
             )
             axes.set_title(panel[0], fontsize=8, color=INK)
@@ -128,19 +128,26 @@ def _limits(space: Space, x: Array) -> tuple[float, float]:
 def image_grid(
     space: Space, x: Tensor, *, columns: int = GRID, least: int = 480, limits: Any = None
 ) -> bytes:
-    """Images (n, C, H, W) in rows, pixels as squares, on a light ground."""
+    """Images (n, C, H, W) in rows, pixels as squares, on a light ground.
+
+    A fourth channel is transparency.
+    """
     values = _array(x)
     low, high = limits or _limits(space, values)
     levels = (255 * (values - low) / (high - low or 1.0)).clip(0, 255).astype(np.uint8)
     n, channels, height, width = levels.shape
     rows = math.ceil(n / columns)
     gap = 1
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 226, np.uint8)
+    planes = 4 if channels == 4 else 3
+    down = rows * (height + gap) + gap
+    across = columns * (width + gap) + gap
+    sheet = np.full((down, across, planes), 226, np.uint8)
+    sheet[..., 3:] = 255
     for i, item in enumerate(levels):
         top = gap + (i // columns) * (height + gap)
         left = gap + (i % columns) * (width + gap)
-        rgb = item[:3] if channels >= 3 else np.repeat(item[:1], 3, 0)
-        sheet[top : top + height, left : left + width] = np.moveaxis(rgb, 0, -1)
+        shown = item[:planes] if channels >= 3 else np.repeat(item[:1], 3, 0)
+        sheet[top : top + height, left : left + width] = np.moveaxis(shown, 0, -1)
     scale = max(1, math.ceil(least / sheet.shape[1]))
     made = io.BytesIO()
     Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1)).save(made, format="PNG", optimize=True)
