@@ -16,10 +16,11 @@ from likeness.core.noise import Noise
 from likeness.core.space import Real, label, sequence, series, vector
 from likeness.data.source import Table
 from likeness.inference.sequence.steps import StepNoise
-from likeness.inference.state_space import kalman
+from likeness.inference.state_space import covariances
 from likeness.inference.state_space.kalman import Track
 from likeness.inference.state_space.observations import System
 from likeness.learn.run import Run
+from likeness.numerics import scan
 from likeness.registry import build, family, load_all
 
 load_all()
@@ -228,7 +229,7 @@ def test_covariances_at_rest_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         rested = (quick.log_z, quick.mean, quick.smoothed.cov[quick.smoothed.place])
         assert len(quick.filtered.cov) < 300 or share < 1
         with monkeypatch.context() as patch:
-            patch.setattr(kalman, "REST", -1.0)
+            patch.setattr(covariances, "REST", -1.0)
             slow = Track(s, v, known)
             assert len(slow.filtered.cov) == 300
             walked = (slow.log_z, slow.mean, slow.smoothed.cov[slow.smoothed.place])
@@ -239,7 +240,7 @@ def test_covariances_at_rest_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("rows", [1, 12])
 def test_many_steps_taken_at_once_are_those_of_the_dense_gaussian(rows: int) -> None:
-    steps, s, g = 2 * kalman.LONG, random_system(2, 2, "full"), torch.Generator().manual_seed(6)
+    steps, s, g = 2 * scan.LONG, random_system(2, 2, "full"), torch.Generator().manual_seed(6)
     v = 3 * torch.randn(rows, steps, 2, generator=g, dtype=torch.float64)
     track = Track(s, v, torch.ones_like(v, dtype=torch.bool))
     mean, cov, x_mean, x_cov = dense(s, steps)
@@ -257,7 +258,7 @@ def test_many_steps_of_a_draw_at_once_are_those_one_by_one(
 ) -> None:
     rows, steps, s, g = (
         12,
-        3 * kalman.LONG,
+        3 * scan.LONG,
         random_system(2, 2, "diagonal"),
         torch.Generator().manual_seed(7),
     )
@@ -269,7 +270,7 @@ def test_many_steps_of_a_draw_at_once_are_those_one_by_one(
     length[3] -= 10 * ends
     eps = torch.randn(2, rows, steps, 2, generator=g, dtype=torch.float64)
     quick = Track(s, v * known, known, length).draw(eps)
-    monkeypatch.setattr(kalman, "LONG", steps + 1)
+    monkeypatch.setattr(scan, "LONG", steps + 1)
     assert torch.allclose(quick, Track(s, v * known, known, length).draw(eps), rtol=0, atol=1e-9)
 
 

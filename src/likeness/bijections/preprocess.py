@@ -17,7 +17,7 @@ from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
 from likeness.heads.normal import bin_offset, snap
 from likeness.numerics import gaussian
-from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.constants import HALF_LOG_2PI, LOG_2PI
 
 DOUBTED = 1 / 8  # the share of a filler's draws that are so much wider
 WIDER = 2.0
@@ -306,7 +306,7 @@ class _Nominal(Step):
         winner = e.gather(-1, code)
         y = winner - softplus(winner - e)
         y = y.scatter(-1, code, winner)
-        log_q = -0.5 * e.square() - 0.9189385332046727
+        log_q = -0.5 * e.square() - HALF_LOG_2PI
         # y_i = T - softplus(T - e_i): dy_i/de_i = sigmoid(T - e_i); the winner is unchanged
         stretch = logsigmoid(winner - e).scatter(-1, code, 0.0)
         return y, (stretch - log_q).sum(-1)

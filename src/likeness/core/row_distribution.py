@@ -13,6 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Draws, Kind
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.space import Space
+from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.tree import stacked, take
 
@@ -117,7 +118,7 @@ class Normal(RowDistribution):
     def log_prob(self, z: Tensor) -> Tensor:
         """Sum of the entries' normal log-densities, (B,)."""
         u = (z - self.loc) / self.std
-        return (-0.5 * u.square() - self.std.log() - 0.9189385332046727).flatten(1).sum(-1)
+        return (-0.5 * u.square() - self.std.log() - HALF_LOG_2PI).flatten(1).sum(-1)
 
     def draw(self, noise: Noise) -> Tensor:
         """Loc + std * eps."""
@@ -151,7 +152,7 @@ class Correlated(RowDistribution):
             self.factor, (z - self.loc)[..., None], upper=False
         ).squeeze(-1)
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return (-0.5 * u.square() - 0.9189385332046727).sum(-1) - log_det
+        return (-0.5 * u.square() - HALF_LOG_2PI).sum(-1) - log_det
 
     def draw(self, noise: Noise) -> Tensor:
         """Loc + factor eps."""

@@ -1,9 +1,8 @@
 """Linear-Gaussian chains: z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R), with holes anywhere.
 
 Filtering, smoothing, densities and draws of whole paths, each in time linear in the length (Kalman
-1960; Rauch, Tung & Striebel 1965). Covariances follow from what is known of each step, not from its
-values: rows that know alike share them, and where they have come to rest they are no longer
-computed.
+1960; Rauch, Tung & Striebel 1965): affine recurrences under the gains of `covariances`, which rows
+that know alike share.
 
 Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, D
 steps whose covariances differ, n draws. Inside, tensors are laid out step by step, (L, B, n, Q).
@@ -11,71 +10,22 @@ steps whose covariances differ, n draws. Inside, tensors are laid out step by st
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
+from likeness.inference.state_space.covariances import (
+    Filtered,
+    Smoothed,
+    backward_root,
+    filter_covariances,
+    smooth_covariances,
+)
 from likeness.inference.state_space.observations import Readings, System
 from likeness.numerics.constants import LOG_2PI
-from likeness.numerics.scan import scanned
-
-REST = 1e-14  # change of a covariance, as a share of its variances, below which it has come to rest
-LONG = 64  # steps that share a gain, and numbers of a step, from and up to which a scan pays
-NARROW = 128
-
-
-@dataclass(frozen=True, eq=False)
-class Filtered:
-    """What the forward recursion leaves of covariances, one entry for each step that differs from the one before.
-
-    Args:
-        place: Which entry each step has, L of them.
-        since: The first step of each entry, and L behind them, D + 1.
-        cov: Cov(z_t | x up to t), (D, G, Q, Q).
-        root: root root' = cov.
-        keep: I - cov Lambda: what the step's own x leaves of a prediction.
-        log_det: log |I + S' Lambda S| of the prediction's covariance S S', (D, G).
-        back: J = cov A' (A cov A' + Q)^-1, which smoothing goes back by.
-    """
-
-    place: list[int]
-    since: list[int]
-    cov: Tensor
-    root: Tensor
-    keep: Tensor
-    log_det: Tensor
-    back: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Smoothed:
-    """Covariances given all of x, one entry for each step that differs from the one behind.
-
-    Args:
-        place: Which entry each step has, int64 (L,).
-        cov: Cov(z_t | x), (D, G, Q, Q).
-        cross: Cov(z_t+1, z_t | x), 0 at the last step.
-    """
-
-    place: Tensor
-    cov: Tensor
-    cross: Tensor
-
-    def total(self, weight: Tensor) -> Tensor:
-        """Sum of covariances of steps of that weight (L, G), (Q, Q)."""
-        return self._sum(self.cov, weight)
-
-    def total_cross(self, weight: Tensor) -> Tensor:
-        """The same of a step and the one behind it, weight (L, G) of the former."""
-        return self._sum(self.cross, weight)
-
-    def _sum(self, of: Tensor, weight: Tensor) -> Tensor:
-        each = weight.new_zeros(of.shape[:2]).index_add_(0, self.place[: len(weight)], weight)
-        return torch.einsum("dg,dgij->ij", each, of)
+from likeness.numerics.scan import affine_scan
 
 
 class Track(Readings):
@@ -99,82 +49,18 @@ class Track(Readings):
 
     @cached_property
     def filtered(self) -> Filtered:
-        """The forward recursion in which x's information is added, P = (P_predicted^-1 + Lambda)^-1."""
-        s = self.system
-        groups = self.code.shape[1]
-        eye = torch.eye(len(s.step)).to(s.step)
-        changes = [
-            *((self.code[1:] != self.code[:-1]).any(-1).nonzero().flatten() + 1).tolist(),
-            self.steps,
-        ]
-        ahead = then = s.first_cov.expand(groups, -1, -1)
-        rests = torch.zeros(groups, dtype=torch.bool, device=s.step.device)
-        place = list[int]()
-        since = list[int]()
-        roots = list[Tensor]()
-        covs = list[Tensor]()
-        dets = list[Tensor]()
-        codes = list[Tensor]()
-        while (t := len(place)) < self.steps:
-            code = self.code[t]
-            if t:
-                ahead = torch.where(
-                    (rests & (code == self.code[t - 1]))[:, None, None], ahead, then
-                )
-            spread = torch.linalg.cholesky(ahead)
-            factor = torch.linalg.cholesky(eye + spread.mT @ self.told[code] @ spread)
-            root = torch.linalg.solve_triangular(factor, spread.mT, upper=False).mT
-            cov = root @ root.mT
-            then = s.step @ cov @ s.step.T + s.step_cov
-            rests = _alike(ahead, then)
-            if bool(rests.all()):
-                like = changes[bisect_right(changes, t)] - t
-            else:
-                like = 1
-            place += [len(roots)] * like
-            since.append(t)
-            roots.append(root)
-            covs.append(cov)
-            codes.append(code)
-            dets.append(2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1))
-        cov = torch.stack(covs)
-        root = torch.stack(roots)
-        then = torch.linalg.cholesky(s.step @ cov @ s.step.T + s.step_cov)
-        back = torch.cholesky_solve(s.step @ cov, then).mT
-        keep = eye - cov @ self.told[torch.stack(codes)]
-        return Filtered(place, [*since, self.steps], cov, root, keep, torch.stack(dets), back)
+        """Covariances given what came up to each step."""
+        return filter_covariances(self.system, self.told, self.code)
 
     @cached_property
     def behind(self) -> Tensor:
-        """A root of Cov(z_t | z_t+1, x up to t) = (cov^-1 + A' Q^-1 A)^-1, (D, G, Q, Q)."""
-        s = self.system
-        root = self.filtered.root
-        u = torch.linalg.solve_triangular(
-            torch.linalg.cholesky(s.step_cov), s.step @ root, upper=False
-        )
-        factor = torch.linalg.cholesky(torch.eye(len(s.step)).to(u) + u.mT @ u)
-        return torch.linalg.solve_triangular(factor, root.mT, upper=False).mT
+        """A root of Cov(z_t | z_t+1, x up to t), (D, G, Q, Q)."""
+        return backward_root(self.system, self.filtered)
 
     @cached_property
     def smoothed(self) -> Smoothed:
-        """The backward recursion P_t|L = V_t + J_t P_t+1|L J_t', a sum of squares (Rauch, Tung & Striebel 1965)."""
-        f = self.filtered
-        left = self.behind @ self.behind.mT
-        covs = [f.cov[f.place[-1]]]
-        crosses = [torch.zeros_like(f.cov[0])]
-        place = [0]
-        resting = False
-        for t in range(self.steps - 2, -1, -1):
-            here = f.place[t]
-            if not (resting and here == f.place[t + 1]):
-                cross = covs[-1] @ f.back[here].mT
-                cov = left[here] + f.back[here] @ cross
-                resting = here == f.place[t + 1] and bool(_alike(cov, covs[-1]).all())
-                covs.append(cov)
-                crosses.append(cross)
-            place.append(len(covs) - 1)
-        laid = torch.tensor(place[::-1], device=f.cov.device)
-        return Smoothed(laid, torch.stack(covs), torch.stack(crosses))
+        """Covariances given all of x."""
+        return smooth_covariances(self.filtered, self.behind)
 
     # ---- means and draws -------------------------------------------------------------------------
 
@@ -255,35 +141,26 @@ class Track(Readings):
     ) -> Tensor:
         """z_t = gain' z + drive_t along `order`, from one step `start` (1, B, n, Q); rows that end there `begin`."""
         out = start.new_empty(len(order) + 1, *start.shape[1:])
-        fused, flat = (torch.addmm, out.flatten(1, 2)) if self.one else (torch.baddbmm, out)
+        backward = order.step < 0
+        least = order.start - order.step
+        if backward and len(order):
+            least = order[-1]
+        flat = out.flatten(1, 2) if self.one else out  # rows that share a gain go as one matrix
         now = start.flatten(1, 2)[0] if self.one else start[0]
-        first = order.start - order.step
-        least = min([first, *order[-1:]])
-        flat[first - least] = now
+        flat[-1 if backward else 0] = now
         for d, run in self._runs(order):
-            at = gain[d, 0] if self.one else gain[d][self.group]
-            lo, hi = sorted((run[0], run[-1]))
-            given = drive(d, slice(lo, hi + 1))
+            low, high = sorted((run[0], run[-1]))
+            steps = slice(low, high + 1)
+            given = drive(d, steps)
             if self.one:
                 given = given.flatten(1, 2)
-            if self._scans(run, now) and (begin is None or hi + 1 < self.shortest):
-                path = scanned(given.flip(0) if order.step < 0 else given, now, at)
-                if order.step < 0:
-                    flat[lo - least : hi - least + 1] = path.flip(0)
-                else:
-                    flat[lo - least : hi - least + 1] = path
-                now = path[-1]
-                continue
-            for t in run:
-                now = fused(given[t - lo], now, at)
-                if begin is not None and t + 1 >= self.shortest:
-                    now = self._begun(now, begin(t), t)
-                flat[t - least] = now
+            restart = None
+            if begin is not None and high + 1 >= self.shortest:
+                restart = partial(self._begun, begin, low)
+            at = gain[d, 0] if self.one else gain[d][self.group]
+            to = flat[low - least : high + 1 - least]
+            now = affine_scan(now, at, given, to, backward=backward, restart=restart)
         return out
-
-    def _scans(self, run: range, now: Tensor) -> bool:
-        """Whether steps are many and narrow: log2 of them passes over all are then faster than one call for each."""
-        return self.one and len(run) >= LONG and now.numel() <= NARROW
 
     @cached_property
     def shortest(self) -> int:
@@ -292,9 +169,12 @@ class Track(Readings):
             return self.steps
         return int(self.length.min())
 
-    def _begun(self, now: Tensor, ends: Tensor, t: int) -> Tensor:
-        """A step of rows that go on, and the last of those that do not: what is past an end has no part in a draw."""
-        assert self.length is not None
+    def _begun(self, begin: Callable[[int], Tensor], low: int, i: int, now: Tensor) -> Tensor:
+        """Step low + i, begun where a row ends there: what is past an end has no part in a draw."""
+        t = low + i
+        if self.length is None or t + 1 < self.shortest:
+            return now
+        ends = begin(t)
         over = (self.length <= t + 1)[:, None, None]
         return torch.where(over, ends, now.view_as(ends)).view_as(now)
 
@@ -406,12 +286,6 @@ class Track(Readings):
             torch.stack([self.weighed(part) for part in flat]).reshape(gap.shape)
             @ self.system.noise
         )
-
-
-def _alike(a: Tensor, b: Tensor) -> Tensor:
-    """Whether covariances (G, Q, Q) agree to rounding, bool (G,)."""
-    std = b.diagonal(dim1=-2, dim2=-1).sqrt()
-    return ((a - b).abs() <= REST * std[:, :, None] * std[:, None, :]).flatten(1).all(-1)
 
 
 def _whitened(gap: Tensor, cov: Tensor) -> Tensor:
