@@ -72,7 +72,9 @@ def on_components(options: dict[str, Any], directions: int) -> float:
 
 
 def mixture(floor: float) -> dict[str, Any]:
-    return {"law": {"family": "mixture", "components": 20, "covariance": "full", "floor": floor}}
+    return {
+        "density": {"family": "mixture", "components": 20, "covariance": "full", "floor": floor}
+    }
 
 
 def floors(directions: int) -> str:
@@ -113,7 +115,7 @@ def halved() -> str:
     line = LogisticRegression(C=0.01, max_iter=5000).fit(x[train], y[train])
     laws = {
         "one covariance": {"kind": "lda"},
-        "8 directions each": {"law": {"family": "pca", "components": 8, "scale": False}},
+        "8 directions each": {"density": {"family": "pca", "components": 8, "scale": False}},
     }
     jitter = x[train] + 0.5 * np.random.default_rng(2).normal(
         size=x[train].shape

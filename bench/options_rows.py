@@ -246,7 +246,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         *_at(
             Setting("unlike classes"),
             (
-                "law",
+                "density",
                 {"family": "mixture", "components": 3},
                 "KL",
                 "more than these Gaussian classes need",

@@ -158,7 +158,7 @@ def _parted(law: Distribution, given: Any) -> tuple[dict[str, Any], Batch | None
     if not isinstance(given, Mapping):
         if law.given_space is None:
             raise Unsupported(
-                "this law was fitted without `given`", do="name columns of x: given={name: value}"
+                "this model was fitted without `given`", do="name columns of x: given={name: value}"
             )
         return {}, as_batch(law.given_space, given)
     x_names = names_of(law.space)

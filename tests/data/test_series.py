@@ -373,7 +373,7 @@ def test_speakers_are_told_apart_by_hidden_markov_models():
         pytest.skip("japanese-vowels is not here")
     data = load("japanese-vowels", given="label")
     law = {"family": "hmm", "states": 3, "covariance": "diagonal", "restarts": 1, "passes": 10}
-    model = lk.fit("discriminant", data, law=law, holdout=0.0, progress=False)
+    model = lk.fit("discriminant", data, density=law, holdout=0.0, progress=False)
     rows = data.test.batch
     told = model.classify(rows.given_as(None)).best
     assert float((told == rows.given.x[:, 0]).double().mean()) > 0.9

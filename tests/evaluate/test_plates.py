@@ -114,7 +114,7 @@ def anything(seed):
     ]
     keys = [n.key for n in nodes]
     pairs = {tuple(sorted(rng.sample(range(12), 2))) for _ in range(rng.randint(0, 20))}
-    ties = ("law", "map", "bijection", "steps", "link")
+    ties = ("depends", "map", "bijection", "steps", "link")
     edges = [Edge(keys[i], keys[j], rng.choice(ties)) for i, j in sorted(pairs)]
     edges += [Edge(keys[j], keys[i], "encoder") for i, j in sorted(pairs) if rng.random() < 0.2]
     rng.shuffle(keys)

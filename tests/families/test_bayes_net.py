@@ -347,7 +347,7 @@ def test_zero_rows_weights_and_certainties_are_legal() -> None:
 def test_what_it_cannot_take_is_said() -> None:
     bits = vector(3, binary(), names=("a", "b", "c"))
     for space, given, options, words in (
-        (bits, label(2), {}, "law=bayes_net"),
+        (bits, label(2), {}, "density=bayes_net"),
         (vector(2, Count()), None, {}, "finitely many states"),
         (vector(2, (Real(), Ordinal(levels=3))), None, {}, "take `mixture`"),
         (sequence(3, 5), None, {}, "take `hmm`"),
@@ -395,7 +395,7 @@ def test_classes_have_a_net_each() -> None:
         space, Batch(torch.tensor(x), given=Batch(torch.tensor(y[:, None]).double())), given
     )
     model = Run(
-        build("discriminant", {"law": {"family": "bayes_net"}}, space, given).double(), data, 5
+        build("discriminant", {"density": {"family": "bayes_net"}}, space, given).double(), data, 5
     ).fit()
     assert (
         float((model.classify(x).best.numpy() == y).mean()) > 0.85

@@ -151,9 +151,11 @@ def test_any_family_may_stand_inside() -> None:
         {"family": "pca", "components": 3},
         {"family": "kde"},
     ):
-        model = fit(x[train], y[train], law=law)
+        model = fit(x[train], y[train], density=law)
         assert float((model.classify(x[test]).best.numpy() == y[test]).mean()) > 0.9
-    nets = fit(x[train][:, :2], y[train] % 2, law={"family": "flow", "layers": 1, "hidden": [16]})
+    nets = fit(
+        x[train][:, :2], y[train] % 2, density={"family": "flow", "layers": 1, "hidden": [16]}
+    )
     assert nets.classify(x[:5, :2]).kind is Kind.EXACT
 
 
@@ -193,7 +195,7 @@ def test_a_class_without_rows_and_data_without_classes_are_named() -> None:
 def test_options_that_would_say_nothing_are_refused() -> None:
     x, y = load_iris(return_X_y=True)
     with pytest.raises(LikenessError, match="leave out kind="):
-        fit(x, y, law={"family": "kde"}, kind="lda")
+        fit(x, y, density={"family": "kde"}, kind="lda")
     with pytest.raises(LikenessError, match="shrinkage is of covariances"):
         fit(x, y, kind="naive", shrinkage=0.1)
 
@@ -209,7 +211,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stop) -> None:
 
     def run(**options) -> Run:
         return Run(
-            build("discriminant", {"law": {"family": "kde"}}, space, given_space).double(),
+            build("discriminant", {"density": {"family": "kde"}}, space, given_space).double(),
             data,
             30,
             1,

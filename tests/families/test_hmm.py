@@ -241,7 +241,7 @@ def test_items_of_no_steps_and_weights_are_legal() -> None:
 def test_what_it_cannot_take_is_said() -> None:
     for space, given, options, words in (
         (vector(3), None, {}, "take `mixture`"),
-        (series(2, 5), label(2), {}, "law=hmm"),
+        (series(2, 5), label(2), {}, "density=hmm"),
         (series(2, 5), None, {"states": 2, "allowed": ((1,),)}, "a row of 2 numbers"),
         (series(2, 5), None, {"states": 2, "allowed": ((0, 0), (1, 1))}, "followed by none"),
         (series(2, 5, Real(lower=0, upper=1)), None, {"covariance": "full"}, ""),
@@ -265,7 +265,7 @@ def test_each_class_has_its_own_chain() -> None:
     batch = as_batch(space, [*quick, *slow])
     y = torch.tensor([0.0] * 80 + [1.0] * 80)[:, None]
     data = Table(space, Batch(batch.x, length=batch.length, given=Batch(y)), given)
-    options = {"law": {"family": "hmm", "states": 2}}
+    options = {"density": {"family": "hmm", "states": 2}}
     model = Run(build("discriminant", options, space, given).double(), data, 60).fit()
     right = model.classify(batch).probabilities.argmax(-1) == y[:, 0]
     assert float(right.double().mean()) > 0.95

@@ -441,7 +441,7 @@ def test_what_it_cannot_take_is_said() -> None:
     for space, given, words in (
         (vector(3), None, "take `pca`"),
         (sequence(3, 5), None, "take `hmm`"),
-        (series(2, 5), label(2), "law=linear_dynamical"),
+        (series(2, 5), label(2), "density=linear_dynamical"),
         (series(2, 5, Real(lower=0, resolution=0.5)), None, ""),
     ):
         answer = family("linear_dynamical").accepts(

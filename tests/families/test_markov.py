@@ -283,7 +283,7 @@ def test_numbers_go_on_to_any_length() -> None:
 def test_what_it_cannot_take_is_said() -> None:
     for space, given, options, words_ in (
         (image(1, 4, 4), None, {}, "up to 64"),
-        (sequence(3, 5), label(2), {}, "law=markov"),
+        (sequence(3, 5), label(2), {}, "density=markov"),
         (sequence(60, 5), None, {"order": 4}, "take a lower order"),
         (
             vector(2, (binary(), Nominal(categories=3))),

@@ -34,7 +34,7 @@ def funnel(z: torch.Tensor) -> torch.Tensor:
 
 
 def student(z: torch.Tensor) -> torch.Tensor:
-    """Student's law with two degrees of freedom."""
+    """Student's t with two degrees of freedom."""
     return torch.distributions.StudentT(torch.tensor(2.0).double()).log_prob(z[:, 0])
 
 

@@ -101,7 +101,9 @@ def lines(rows: int, seed: int) -> tuple[list[str], np.ndarray]:
 def test_texts_are_told_apart_by_a_law_of_letters_for_each_class() -> None:
     (train, own), (test, truth) = lines(400, 0), lines(300, 1)
     law = {"family": "markov", "order": 1}
-    model = lk.fit("discriminant", train, given=[("x", "y", "z")[k] for k in own], law=law, **WHOLE)
+    model = lk.fit(
+        "discriminant", train, given=[("x", "y", "z")[k] for k in own], density=law, **WHOLE
+    )
     right = (model.classify(test).best.numpy() == truth).mean()
     majority = np.bincount(truth).max() / len(truth)
     assert right > majority + 0.2, (right, majority)

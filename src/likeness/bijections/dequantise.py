@@ -28,7 +28,7 @@ class LearnedReals(Reals):
 
     def __init__(self, space: Space, *, hidden: tuple[int, ...] = (128,)) -> None:
         super().__init__(space)
-        self.how = "dequantised by a learned law"
+        self.how = "dequantised by a learned distribution"
         self.net = MLP(space.dims, 2 * self.out.dims, hidden=hidden, zero=True)
         self.base = nn.Parameter(
             torch.tensor(0.53)

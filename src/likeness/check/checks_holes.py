@@ -86,7 +86,7 @@ def survives(cell: Cell) -> Result:
 def conditional(cell: Cell) -> Result:
     """Completions have uniform ranks under the law's own conditional, and a chain that keeps it moves nothing."""
     if not cell.exact:
-        raise Skip("the law's own conditional is not known exactly")
+        raise Skip("the model's own conditional is not known exactly")
     return worst([*_ranks(cell), *_chained(cell)])
 
 

@@ -106,7 +106,7 @@ def shapes(cell: Cell) -> Result:
 
 def _told(what: str, x: Tensor, shape: tuple[int, ...], law: Distribution) -> None:
     demand(tuple(x.shape) == shape, f"{what} has shape {tuple(x.shape)} where {shape} is promised")
-    demand(x.dtype == law.dtype, f"{what} is {x.dtype} where the law computes in {law.dtype}")
+    demand(x.dtype == law.dtype, f"{what} is {x.dtype} where the model computes in {law.dtype}")
     demand(x.device.type == law.device.type, f"{what} lies on {x.device}")
     demand(not bool(x.isnan().any()), f"{what} holds NaN")
 

@@ -186,7 +186,7 @@ def _seen(cell: Cell, where: Tensor) -> Tensor:
     return batch.x[place][batch.present[place]].double()
 
 
-@check(15, "log_prob with holes", of_laws=True)
+@check(15, "log_prob with missing entries", of_laws=True)
 def holes(cell: Cell) -> Result:
     """log p of what is observed is the log of the sum of p over all values of what is not."""
     if not cell.exact:
@@ -205,7 +205,7 @@ def holes(cell: Cell) -> Result:
                 if (r := _against_sum(cell, batch, i, float(given.value[i]), count))
             ]
     if not found:
-        raise Skip("log p with holes is not exact, or has too many values to sum")
+        raise Skip("log p with missing entries is not exact, or has too many values to sum")
     return worst(found)
 
 

@@ -111,9 +111,7 @@ class Asked(Rows, ABC):
     def _needs_condition(self, given: Batch | None) -> None:
         """Refuse a question without a condition to a law that says nothing without one."""
         if self.conditional and given is None:
-            raise Unsupported(
-                "this law says nothing without its condition", do="give it: given=..."
-            )
+            raise Unsupported("this model needs its condition", do="give it: given=...")
 
     def _no_future(self) -> str | None:
         """Why nothing can come behind an item, or None where it can."""
@@ -160,7 +158,7 @@ class Asked(Rows, ABC):
             return None
         if self.given_space is None:
             raise Unsupported(
-                "this law was fitted without `given`", do="fit again with lk.fit(..., given=...)"
+                "this model was fitted without `given`", do="fit again with lk.fit(..., given=...)"
             )
         space = self._roomy(self.given_space, given)
         return self._held_given(as_batch(space, given))

@@ -130,7 +130,7 @@ class Hooks(ABC):
 
     def _marginal(self, batch: Batch) -> str | None:
         """Why `_log_prob` does not answer these holes itself, or None where it does."""
-        return "holes are left to a route"
+        return "missing entries are left to a route"
 
     def _why_not(self, verb: str) -> str | None:
         """A reason of this very law why it has no such verb, or None."""

@@ -12,8 +12,8 @@ from likeness.core.errors import LikenessError, Unsupported
 from likeness.core.space import Space
 
 Kind = Literal["observed", "given", "latent", "parameter"]
-Tie = Literal["law", "map", "bijection", "steps", "link", "encoder"]
-FORWARD = ("law", "map", "bijection", "steps")  # ties that say which variable comes first
+Tie = Literal["depends", "map", "bijection", "steps", "link", "encoder"]
+FORWARD = ("depends", "map", "bijection", "steps")  # ties that say which variable comes first
 MOST_KINDS = 3  # kinds of columns that are named
 
 # The evaluate layer fills this with the function of a Graph that draws it.
@@ -75,7 +75,7 @@ class Edge:
 
     tail: str
     head: str
-    tie: Tie = "law"
+    tie: Tie = "depends"
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def given(model: Learned) -> tuple[Node, ...]:
     )
 
 
-def edges(tails: Sequence[Node], *heads: str, tie: Tie = "law") -> tuple[Edge, ...]:
+def edges(tails: Sequence[Node], *heads: str, tie: Tie = "depends") -> tuple[Edge, ...]:
     """An edge from each of some variables to each of others."""
     return tuple(Edge(n.key, head, tie) for n in tails for head in heads)
 

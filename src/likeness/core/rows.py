@@ -122,9 +122,9 @@ class Rows(Hooks, ABC):
         """log p of each row in data units, by the own hook or, where holes need one, by a route."""
         function: Callable[[Any, Question], Scored] = Rows._score_rows
         if not batch.full and self.filler is None and (why := self._marginal(batch)) is not None:
-            routes = routes_for(self, "log_prob with holes", batch)
+            routes = routes_for(self, "log_prob with missing entries", batch)
             if not routes:
-                raise Unsupported(f"log p of rows with holes: {why}")
+                raise Unsupported(f"log p of rows with missing entries: {why}")
             function = routes[0].function
         cost = effort or self.default_effort
         scored = self._tiled(
@@ -190,7 +190,7 @@ class Rows(Hooks, ABC):
             inside, minus_log_q = self.filler.fill(inside, noise)
             correction = correction + minus_log_q
             kind = Kind.LOWER_BOUND
-            how = f"{how}, holes filled by {self.filler.how}".lstrip(", ")
+            how = f"{how}, missing entries imputed by {self.filler.how}".lstrip(", ")
         return add_correction(self._log_prob(inside, noise, 1, settings), correction, kind, how)
 
     def _complete_rows(self, question: Question) -> Completed:

@@ -107,7 +107,7 @@ COLUMNS = (
         "both",
         "lower",
         "units of the features",
-        "2 E|X-Y| - E|X-X'| - E|Y-Y'| between drawn and held-out items, without bias: 0 for equal laws.",
+        "2 E|X-Y| - E|X-X'| - E|Y-Y'| between drawn and held-out items, without bias: 0 for equal distributions.",
         "0",
     ),
     Column(

@@ -28,8 +28,9 @@ NEAR = 1.0  # a bend so near an end would leave an arrow without direction
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 LEGEND = (
-    "Grey: seen or given. White: latent. Dot: parameters. Double ring: a function of what it follows. Dashed: guessed, "
-    "beside the law. Dotted: several steps. Box: repeated as often as its corner says."
+    "Grey: observed or given. White: latent. Dot: parameters. Double ring: a function of its parents. "
+    "Dashed: approximate inference, no part of the model. Dotted: several steps. "
+    "Box: repeated as often as its corner says."
 )
 NARROW = frozenset("ijltfr.,:;'|!()[]I ")
 WIDE = frozenset("mwMW@%…")

@@ -31,7 +31,7 @@ Named = str | tuple[str, dict[str, Any]]
 class Options(Config):
     """How a comparison scores; none of it changes how a family learns."""
 
-    rows: int = option(10_000, "rows drawn from a world", ge=10)
+    rows: int = option(10_000, "rows drawn from a synthetic distribution", ge=10)
     items: int = option(2000, "held-out items that are scored, evenly spaced", ge=10)
     draws: int = option(
         1000, "items drawn from each model, and as many held-out ones beside them", ge=10
@@ -161,7 +161,7 @@ def entrants(families: Sequence[Named] | Named, split: Split) -> list[Entrant]:
                 "truth",
                 None,
                 {},
-                "The law that the data were drawn from",
+                "The distribution that the data were drawn from",
                 lambda _train: truth,
             )
         )

@@ -451,11 +451,11 @@ def _protocol_lines(p: Facts) -> dict[str, str]:
         "Seeds": f"{', '.join(map(str, p['seeds']))}: of initial weights, row order, training noise, and of draws",
         "Budget": f"{p['budget']} for every fit of every family",
         "Draws": f"{min(s['draws'], d['test']):,} of each row and seed beside as many held-out items, "
-        "under their conditions and with their holes",
+        "under their conditions and with the same entries missing",
         "Distances": f"precision, recall, density, coverage ({s['neighbours']} neighbours), energy and Fréchet "
         f"distance on {p['features']}",
         "Entries": f"the classifier (C2ST: {p['classifier']}, 5 folds) sees {p['entries']}; the audit {p['items']}",
-        "Intervals": f"{100 * s['level']:g} %; log p: items and seeds both random (crossed), Student's law; "
+        "Intervals": f"{100 * s['level']:g} %; log p: items and seeds both random (crossed), Student's t; "
         "draws: the spread between seeds plus their own error; timings: on the log scale",
         "Speed": f"batch 1 and {s['batch']:,}, warmed up, on the machine below",
         "Versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()),

@@ -63,7 +63,7 @@ class AutoregressiveConfig(GradientConfig):
     )
     real: Literal["mixture", "spline", "log"] = option(
         "mixture",
-        "law of a real variable given those before it; spline: with edges and gaps, always so within bounds; "
+        "distribution of a real variable given those before it; spline: with edges and gaps, always so within bounds; "
         "log: a mixture on a logarithmic axis, for values of many orders of magnitude; of rounded ones a mixture",
     )
     bins: int = option(16, "pieces of a spline", ge=2)

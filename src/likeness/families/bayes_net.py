@@ -103,7 +103,7 @@ class BayesNet(Model):
     @classmethod
     def _refuse(cls, config: BayesNetConfig, space: Space, given_space: Space | None) -> str | None:
         if given_space is not None:
-            return "its graph knows of no condition: take `discriminant` with law=bayes_net for classes, or add columns"
+            return "its graph takes no condition: take `discriminant density=bayes_net` for classes, or add columns"
         if space.ragged:
             return "a graph is over a fixed number of variables: take `hmm`, or `autoregressive`"
         if not space.real and not space.discrete:

@@ -112,7 +112,9 @@ class DiffusionSettings(Settings):
         "bent", "where on the path the solver's steps lie"
     )
     guidance: float = option(
-        1.0, "scale of classifier-free guidance; 1 is none, any other samples another law", ge=0
+        1.0,
+        "scale of classifier-free guidance; 1: none; others sample another distribution than log_prob's",
+        ge=0,
     )
     path: bool = option(False, "keep items along the way in Draws.path")
     likelihood: Literal["auto", "ode", "bound"] = option(
@@ -369,7 +371,7 @@ class Diffusion(Model):
         if settings.guidance == 1:
             guided = ""
         else:
-            guided = f", guided by {settings.guidance:g}: not the law of log_prob"
+            guided = f", guided by {settings.guidance:g}: not the distribution of log_prob"
         return self.process.how(settings) + guided
 
 

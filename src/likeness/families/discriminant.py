@@ -1,4 +1,4 @@
-"""Discriminant analysis: a law for each class and a prior; classes by Bayes' rule, missing features integrated out."""
+"""Discriminant analysis: a density for each class, a prior, and Bayes' rule; missing features integrated out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from likeness.registry import Card, FamilyConfig, register
 
 T = TypeVar("T")
 ALL = slice(None)
-FEW = 32  # rows to a class below which every law answers for all rows: products of a few round otherwise
+FEW = 32  # rows to a class below which every model answers for all rows: products of a few round otherwise
 NAMED = {"qda": ("gaussian", {}), "naive": ("independent", {"real": "normal"})}
 
 
@@ -40,8 +40,9 @@ class DiscriminantConfig(Config):
         "lda: Gaussians of one covariance; qda: of one each; naive: independent features; auto: qda, or naive "
         "where a Gaussian has no density",
     )
-    law: FamilyConfig = option(
-        None, "a family whose law each class gets instead, such as law=mixture law.components=5"
+    density: FamilyConfig = option(
+        None,
+        "a family that models each class's density instead, such as density=mixture density.components=5",
     )
     shrinkage: float = option(
         0.0,
@@ -59,7 +60,7 @@ class DiscriminantConfig(Config):
         "classical",
         "Fisher, The use of multiple measurements in taxonomic problems",
         1936,
-        "A classifier that knows what its classes look like: it answers rows with holes, and draws from each class.",
+        "A classifier that models each class's density: it takes missing entries and samples from each class.",
     )
 )
 class Discriminant(Model):
@@ -79,11 +80,11 @@ class Discriminant(Model):
         self.shared = config.kind == "lda"
         count = 1 if self.shared else given_space.label or 1
         condition = given_space if self.shared else None
-        self.laws = nn.ModuleList(
+        self.models = nn.ModuleList(
             registry.build(name, options, space, condition, seed=k) for k in range(count)
         )
-        self.natural_dtype = self._law(0).natural_dtype
-        self.default_effort = self._law(0).default_effort
+        self.natural_dtype = self._model(0).natural_dtype
+        self.default_effort = self._model(0).default_effort
         self.places: list[Tensor] = []  # the rows of each class while it learns
 
     @classmethod
@@ -92,8 +93,8 @@ class Discriminant(Model):
     ) -> str | None:
         if given_space is None or given_space.label is None:
             return "it tells classes apart: give it a label of named categories (given=...)"
-        if config.law is not None and (config.kind != "auto" or config.shrinkage):
-            return "law= says what each class gets: leave out kind= and shrinkage=, or law="
+        if config.density is not None and (config.kind != "auto" or config.shrinkage):
+            return "density= says how each class is modelled: leave out kind= and shrinkage=, or density="
         name, options = _inner(config, space)
         inner = registry.family(name)
         if config.shrinkage and name != "gaussian":
@@ -115,13 +116,13 @@ class Discriminant(Model):
             return {}
         return {"kind": "naive"}
 
-    def _law(self, k: int) -> Model:
+    def _model(self, k: int) -> Model:
         """The model of class k, or the one of all."""
-        return cast(Model, self.laws[0 if self.shared else k])
+        return cast(Model, self.models[0 if self.shared else k])
 
     def graph(self) -> plates.Graph:
-        """The class y, and x under the law of its class."""
-        name = registry.name_of(self._law(0).config)
+        """The class y, and x under the density of its class."""
+        name = registry.name_of(self._model(0).config)
         x = plates.Node(
             "x",
             "observed",
@@ -134,21 +135,21 @@ class Discriminant(Model):
 
     def _prepare(self, source: Source) -> None:
         if self.shared:
-            self._law(0).prepare(source)
+            self._model(0).prepare(source)
             return
         self.places = self._parted(source)
-        for k in range(len(self.laws)):
-            self._law(k).prepare(self._rows_of(k, source))
+        for k in range(len(self.models)):
+            self._model(k).prepare(self._rows_of(k, source))
 
     def learner(self) -> Learner:
         """Each class's own learner on that class's rows, one after the other."""
-        stages = tuple((f"class {k}", self._stage(k)) for k in range(len(self.laws)))
+        stages = tuple((f"class {k}", self._stage(k)) for k in range(len(self.models)))
         return Staged(
             stages, rows=(lambda _stage, source: source) if self.shared else self._rows_of
         )
 
     def _stage(self, k: int) -> Any:
-        inner = self._law(k)
+        inner = self._model(k)
 
         def codes(batch: Batch, noise: Noise) -> Batch:
             return inner.inputs(batch if self.shared else batch.given_as(None), noise)[0]
@@ -167,7 +168,7 @@ class Discriminant(Model):
             if b.given is not None
         ]
         code = torch.cat(labels).long()
-        places = [(code == k).nonzero().flatten() for k in range(len(self.laws))]
+        places = [(code == k).nonzero().flatten() for k in range(len(self.models))]
         empty = [k for k, rows in enumerate(places) if not len(rows)]
         if empty:
             assert self.given_space is not None
@@ -177,18 +178,18 @@ class Discriminant(Model):
         return places
 
     def count(self) -> int:
-        """Those of all classes' laws, and one less than the classes."""
+        """Those of all classes' models, and one less than the classes."""
         classes = len(self.classes)
-        return sum(self._law(k).count() for k in range(len(self.laws))) + (
+        return sum(self._model(k).count() for k in range(len(self.models))) + (
             0 if self.shared else classes - 1
         )
 
-    # ---- hooks: each row asks the law of its class -----------------------------------------------
+    # ---- hooks: each row asks the model of its class -----------------------------------------------
 
     def _why_not(self, verb: str) -> str | None:
         if verb not in {"sample", "log_prob", "complete", "mode"}:
             return None
-        return self._law(0).support(verb).why or None
+        return self._model(0).support(verb).why or None
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -196,37 +197,39 @@ class Discriminant(Model):
     def _each(
         self, batch: Batch, settings: Any, ask: Callable[[Model, Places], T]
     ) -> list[tuple[Tensor, T]]:
-        """What the law of each class that rows are of says of those rows: their places, its answer.
+        """The answer of each class's model about the rows of that class: their places, and the answer.
 
         Where bits shall not depend on the rows beside, or few are asked about, whose products round
-        otherwise, every law answers for all rows of the tile.
+        otherwise, every model answers for all rows of the tile.
         """
         assert batch.given is not None
         everything = torch.arange(len(batch))
         code = batch.given.x.flatten(1)[:, 0].long()
         if self.shared:
-            return [(everything, ask(self._law(0), ALL))]
+            return [(everything, ask(self._model(0), ALL))]
         answers = []
         present = code.unique().tolist()
         if len(present) == 1:
-            return [(everything, ask(self._law(present[0]), ALL))]
+            return [(everything, ask(self._model(present[0]), ALL))]
         for k in present:
             rows = (code == k).nonzero().flatten()
             whole = len(rows) < (len(batch) if settings.strict else min(len(batch), FEW))
             answers.append(
-                (rows, take(ask(self._law(k), ALL), rows) if whole else ask(self._law(k), rows))
+                (rows, take(ask(self._model(k), ALL), rows) if whole else ask(self._model(k), rows))
             )
         return answers
 
     def _own(self, batch: Batch) -> Batch:
-        """The rows as their class's law sees them."""
+        """The rows as their class's model sees them."""
         if self.shared:
             return batch
         return batch.given_as(None)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        def ask(law: Model, rows: Places) -> Scored:
-            return law._score(self._own(batch[rows]), noise[rows], effort, law._settings(settings))
+        def ask(model: Model, rows: Places) -> Scored:
+            return model._score(
+                self._own(batch[rows]), noise[rows], effort, model._settings(settings)
+            )
 
         return _in_order(self._each(batch, settings, ask))
 
@@ -238,32 +241,32 @@ class Discriminant(Model):
             missing(self.space, noise.rows, self._anchor), given=given, index=noise.index
         )
 
-        def ask(law: Model, rows: Places) -> Tensor:
+        def ask(model: Model, rows: Places) -> Tensor:
             own = None if length is None else length[rows]
             condition = given[rows] if self.shared else None
-            return law._outside(
-                law._sample(noise[rows], condition, own, law._settings(settings)), own
+            return model._outside(
+                model._sample(noise[rows], condition, own, model._settings(settings)), own
             )
 
         return _in_order(self._each(batch, settings, ask))
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        def ask(law: Model, rows: Places) -> Filled:
+        def ask(model: Model, rows: Places) -> Filled:
             own = self._own(batch[rows])
-            asked = law._settings(settings)
+            asked = model._settings(settings)
             parts = []
-            for way, some in law._ways("complete", None, own):
+            for way, some in model._ways("complete", None, own):
                 function = Distribution._complete_rows if way is None else way.function
                 parts.append(
-                    (some, function(law, Question(own[some], noise[rows][some], asked, n=n)))
+                    (some, function(model, Question(own[some], noise[rows][some], asked, n=n)))
                 )
             return Filled.of(parts[0][1] if len(parts) == 1 else regrouped(parts))
 
         return _in_order(self._each(batch, settings, ask)).completed
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        def ask(law: Model, rows: Places) -> Mode:
-            return law.mode(self._own(batch[rows]), settings=law._settings(settings))
+        def ask(model: Model, rows: Places) -> Mode:
+            return model.mode(self._own(batch[rows]), settings=model._settings(settings))
 
         found = self._each(batch, settings, ask)
         x = _in_order([(rows, mode.batch.x) for rows, mode in found])
@@ -272,8 +275,8 @@ class Discriminant(Model):
         )
 
     def how(self, verb: str, settings: Any) -> str:
-        """As the classes' laws do."""
-        return self._law(0).how(verb, self._law(0)._settings(settings))
+        """As the classes' models do."""
+        return self._model(0).how(verb, self._model(0)._settings(settings))
 
 
 def _in_order(parts: list[tuple[Tensor, T]]) -> T:
@@ -286,9 +289,9 @@ def _in_order(parts: list[tuple[Tensor, T]]) -> T:
 
 
 def _inner(config: DiscriminantConfig, space: Space) -> tuple[str, Any]:
-    """The family of the classes' laws, and its options."""
-    if config.law is not None:
-        return registry.name_of(config.law), config.law
+    """The family of the classes' models, and its options."""
+    if config.density is not None:
+        return registry.name_of(config.density), config.density
     kind = config.kind
     if kind == "auto":
         if registry.family("gaussian").accepts(registry.family("gaussian").Config(), space):

@@ -45,7 +45,7 @@ class GANConfig(GradientConfig):
         "relativistic", "what critic and generator play for", "objective"
     )
     noise: Literal["normal", "uniform", "discrete"] = option(
-        "normal", "the law of the generator's continuous input"
+        "normal", "the distribution of the generator's continuous input"
     )
     latent: int = option(16, "numbers in the generator's continuous input", ge=1)
     codes: int = option(0, "states of a discrete part of the generator's input, 0 for none", ge=0)

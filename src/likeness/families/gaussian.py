@@ -133,7 +133,7 @@ class Gaussian(Model):
     def _moments(
         self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
     ) -> tuple[Tensor, Tensor]:
-        """Those of every class's rows, holes filled by its own law."""
+        """Those of every class's rows, missing entries imputed by its own law."""
         covs = [now["cov"][min(k, len(self.cov) - 1)] for k in range(len(self.mean))]
         of = [
             gaussian.moments(v, m, c, known, w)

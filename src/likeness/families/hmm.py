@@ -53,13 +53,13 @@ class HMMConfig(Config):
     """Options of `hmm`."""
 
     states: int = option(5, "hidden states", ge=1)
-    components: int = option(1, "components of each state's law: above 1 it is a mixture", ge=1)
+    components: int = option(1, "mixture components of each state's emission distribution", ge=1)
     covariance: Literal["auto", "full", "tied", "diagonal", "spherical"] = option(
         "auto",
         f"of Gaussian states; auto: full up to {FULL} numbers a step, beyond that one for all (tied)",
     )
     count: Literal["poisson", "negative_binomial"] = option(
-        "poisson", "the law of counts in a state"
+        "poisson", "the distribution of counts in a state"
     )
     topology: Literal["full", "left_right", "cycle"] = option(
         "full",
@@ -94,7 +94,7 @@ class HMMConfig(Config):
         "classical",
         "Rabiner, A tutorial on hidden Markov models and selected applications in speech recognition",
         1989,
-        "States behind a series, which follow each other; exact answers at any length and with holes anywhere.",
+        "Hidden states behind a series; exact answers at any length, with any entries missing.",
     )
 )
 class HMM(Model):
@@ -140,7 +140,7 @@ class HMM(Model):
                 "steps with series=..."
             )
         if given_space is not None:
-            return "its states know of no condition: take `discriminant` with law=hmm for classes, or `autoregressive`"
+            return "its states take no condition: take `discriminant density=hmm` for classes, or `autoregressive`"
         if config.allowed is not None and {len(config.allowed), *map(len, config.allowed)} != {
             config.states
         }:

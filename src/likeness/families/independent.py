@@ -33,7 +33,7 @@ class IndependentConfig(Config):
     """Options of `independent`."""
 
     real: Literal["histogram", "mixture", "normal"] = option(
-        "histogram", "the law of a real variable"
+        "histogram", "the distribution of a real variable"
     )
     bins: int = option(64, "most bins of a histogram", ge=2)
     components: int = option(5, "components of a mixture for one real variable", ge=1)
@@ -61,7 +61,7 @@ class IndependentConfig(Config):
         "classical",
         "Lewis, Naive (Bayes) at forty",
         1998,
-        "Every variable has a law of its own: what a model gains over it, it gains by knowing dependence.",
+        "Every variable has a distribution of its own: what a model gains over it, it gains by modelling dependence.",
     )
 )
 class Independent(Model):

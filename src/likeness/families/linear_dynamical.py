@@ -145,7 +145,7 @@ class LinearDynamical(Model):
         if not space.real:
             return "its steps are Gaussian, and these data are no real numbers: take `hmm`"
         if given_space is not None:
-            return "its state knows of no condition: take `discriminant` with law=linear_dynamical for classes"
+            return "its state takes no condition: take `discriminant density=linear_dynamical` for classes"
         return None
 
     @classmethod

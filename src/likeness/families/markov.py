@@ -35,11 +35,11 @@ class MarkovConfig(Config):
     order: int = option(1, "how many steps before one it depends on", ge=1)
     steps: Literal["auto", "tied", "free"] = option(
         "auto",
-        "tied: the same law at every step; free: one for each; auto: tied in time, free over columns",
+        "tied: the same transition at every step; free: one for each; auto: tied in time, free over columns",
     )
     end: bool = option(
         False,
-        "whether the chain may end after any step of a ragged sequence: then lengths have a law",
+        "whether the chain may end after any step of a ragged sequence: then lengths are modelled",
     )
     smoothing: float = option(
         1.0, "weight added to every code behind every window of codes", "objective", ge=0
@@ -57,7 +57,7 @@ class MarkovConfig(Config):
         "classical",
         "Markov, An example of statistical investigation of the text Eugene Onegin",
         1913,
-        "What follows what: counted in one pass, exact with holes, and a baseline for everything that goes in order.",
+        "Transition probabilities, counted in one pass: a baseline for all ordered data, exact with missing entries.",
     )
 )
 class Markov(Model):
@@ -94,7 +94,7 @@ class Markov(Model):
     @classmethod
     def _refuse(cls, config: MarkovConfig, space: Space, given_space: Space | None) -> str | None:
         if given_space is not None:
-            return "its steps know of no condition: take `discriminant` with law=markov, or `autoregressive`"
+            return "its steps take no condition: take `discriminant density=markov`, or `autoregressive`"
         if config.end and (not space.ragged or space.real):
             return "only sequences of codes end of their own: leave out end="
         if space.real:

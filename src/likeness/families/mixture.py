@@ -73,7 +73,7 @@ class MixtureConfig(Config):
         "classical",
         "Dempster, Laird & Rubin, Maximum likelihood from incomplete data via the EM algorithm",
         1977,
-        "Clusters with exact answers to every question, on reals, categories, counts and mixed tables with holes.",
+        "Clusters of reals, categories, counts and mixed tables, with missing entries; every answer is exact.",
     )
 )
 class Mixture(Model):

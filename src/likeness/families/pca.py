@@ -41,7 +41,10 @@ class PCAConfig(Config):
         True, "whether columns are brought to unit variance first, so that units do not matter"
     )
     passes: int = option(
-        500, "most passes of EM, where no closed form is: factor analysis, holes", "optimiser", ge=1
+        500,
+        "most passes of EM, where there is no closed form: factor analysis, missing entries",
+        "optimiser",
+        ge=1,
     )
     tolerance: float = option(
         1e-7, "EM stops where a pass gains less, in nats a row", "optimiser", ge=0

@@ -64,7 +64,7 @@ class VAEConfig(GradientConfig):
     norm: bool = option(False, "whether a conv net normalises within an item (group norm)")
     real: Literal["normal", "shared", "mixture"] = option(
         "normal",
-        "law of a real entry given the code; shared: its deviation is the same for all codes",
+        "distribution of a real entry given the code; shared: its standard deviation is the same for all codes",
     )
     components: int = option(
         3, "components of a mixture for one real or many-levelled variable", ge=1
@@ -86,14 +86,14 @@ class VAEConfig(GradientConfig):
     )
     hide: float = option(
         0.1,
-        "share of training rows that hide some entries, so that codes of rows with holes are learned",
+        "share of training rows that hide some entries, so that codes of rows with missing entries are learned",
         "objective",
         ge=0,
         le=1,
     )
     effort: int = option(64, "draws of the bound where a question names no other number", ge=1)
     prior: FamilyConfig = option(
-        None, "a family whose law over codes, learned second, replaces the standard normal"
+        None, "a family whose distribution over codes, learned second, replaces the standard normal"
     )
     context: int = option(64, "numbers that stand for what is given", ge=1)
     lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
@@ -129,7 +129,7 @@ class Code:
         "latent",
         "Kingma & Welling, Auto-Encoding Variational Bayes",
         2014,
-        "A short code for every row and a law of rows for every code: bounds on log p, any variables, any holes.",
+        "A latent code for every row, a distribution for every code: bounds on log p, any variables, missing entries.",
     )
 )
 class VAE(Model):

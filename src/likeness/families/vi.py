@@ -107,7 +107,7 @@ class VI(Model):
     def _refuse(cls, config: VIConfig, space: Space, given_space: Space | None) -> str | None:
         if config.target is None:
             return (
-                "it learns no law of rows, it approximates a density that you give: name it as "
+                "it models no rows, it approximates a density that you give: name it as "
                 "target=package.module:function, or call likeness.families.vi.fit with a function"
             )
         if given_space is not None:

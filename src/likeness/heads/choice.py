@@ -161,7 +161,8 @@ def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
     """
     kept = [cast(Real, v) for v in space.variables if _bounded(v)]
     if kept and closed:
-        return "its law of a real reaches beyond bounds: take autoregressive or flow, or leave the bounds out"
+        return "its distribution of a real reaches beyond bounds: take autoregressive or flow, or leave the bounds out"
     if any(v.resolution is not None for v in kept):
-        return "its law of a rounded real reaches beyond bounds: take flow, or leave out the bounds or the resolution"
+        why = "its distribution of a rounded real reaches beyond bounds"
+        return f"{why}: take flow, or drop the bounds or the resolution"
     return None

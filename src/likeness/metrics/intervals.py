@@ -41,7 +41,7 @@ class Interval:
 def normal_interval(
     value: float, stderr: float, *, level: float = 0.95, degrees: float = math.inf
 ) -> Interval:
-    """Value -+ t stderr, with t the quantile of Student's law of `degrees` (infinite: the normal law)."""
+    """Value -+ t stderr, with t the quantile of Student's t of `degrees` (infinite: the normal law)."""
     if stderr > 0:
         half = float(stats.t.ppf(0.5 + level / 2, degrees)) * stderr
     else:

@@ -52,7 +52,7 @@ def fit_pareto(x: Tensor) -> tuple[float, float]:
     """
     x, n = x.double().sort().values, len(x)
     if n < LEAST or not bool((x.isfinite() & (x >= 0)).all()) or x[-1] <= 0:
-        raise BadData(f"a Pareto law needs at least {LEAST} finite numbers above 0", do="draw more")
+        raise BadData(f"a Pareto fit needs at least {LEAST} finite numbers above 0", do="draw more")
     grid = torch.arange(1, 31 + math.isqrt(n), dtype=torch.float64)
     quarter = x[max(int(n / 4 + 0.5) - 1, 0)].clamp_min(1e-300)
     theta = 1 / x[-1] + (1 - (len(grid) / (grid - 0.5)).sqrt()) / (3 * quarter)

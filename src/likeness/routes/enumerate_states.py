@@ -58,7 +58,7 @@ def _product(sizes: tuple[int, ...]) -> Tensor:
 
 def _needs_few(law: Distribution) -> str | None:
     if not law.space.discrete:
-        return "holes of uncountably or infinitely many states cannot be summed over"
+        return "missing entries of uncountably or infinitely many states cannot be summed over"
     return None
 
 
@@ -173,6 +173,6 @@ def best(law: Distribution, question: Question) -> Mode:
 
 
 _exact = partial(route, needs=("log_prob",), kind=Kind.EXACT, refuse=_needs_few, suits=few)
-_exact("log_prob with holes", "sum over states")(summed)
+_exact("log_prob with missing entries", "sum over states")(summed)
 _exact("complete", "enumeration")(drawn)
 _exact("mode", "enumeration")(best)

@@ -18,7 +18,7 @@ from likeness.numerics.resampling import effective_size, multinomial
 def _refuse(law: Distribution) -> str | None:
     if law.filler is not None:
         return None
-    return "it has no simple law to propose holes from"
+    return "it has no simple distribution to propose missing entries from"
 
 
 def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Completed:

@@ -215,9 +215,7 @@ class TableChain(Chain):
         """Too many windows."""
         wide = self.windows.count > WIDEST
         if wide:
-            return (
-                f"{self.windows.count:,} windows are too many to sum holes over: take a lower order"
-            )
+            return f"{self.windows.count:,} windows are too many to sum missing entries over: take a lower order"
         return None
 
     def count(self) -> int:

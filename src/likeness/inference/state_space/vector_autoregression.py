@@ -267,7 +267,9 @@ class LagChain(Chain):
         else:
             size = self.steps.split(batch.x)[0].numel()
         if size > WIDEST:
-            return f"{size:,} numbers a row are too many for holes: take `linear_dynamical`"
+            return (
+                f"{size:,} numbers a row are too many for missing entries: take `linear_dynamical`"
+            )
         return None
 
     def count(self) -> int:
