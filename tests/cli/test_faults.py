@@ -14,7 +14,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from likeness.cli import app
-from likeness.registry import store
 
 GOOD = "a,b\n" + "".join(
     f"{(i * 7919 % 101) * 0.11:.3f},{(i * 104729 % 97) * 0.37:.3f}\n" for i in range(60)
@@ -206,7 +205,7 @@ def test_a_disk_that_fills_while_a_model_is_saved(cli, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     said = cli(f"fit {tmp_path / 'good.csv'} gaussian --out {tmp_path / 'model'}")
     refused(said, "no space left on device")
     assert not [p.name for p in (tmp_path / "model").iterdir() if p.name != "metrics.jsonl"]

@@ -19,7 +19,8 @@ from likeness.core.model import Model
 from likeness.core.space import image, label, vector
 from likeness.data.source import Table
 from likeness.learn.budget import Budget
-from likeness.learn.run import CHECKPOINT, Run
+from likeness.learn.place import CHECKPOINT
+from likeness.learn.run import Run
 from likeness.registry import store
 
 

@@ -21,6 +21,7 @@ from likeness.check.contract import STANDARD_ERRORS, Result, Skip, check, demand
 from likeness.check.oracles import ORACLES
 from likeness.check.spaces import cell as world_of
 from likeness.core.batch import Batch
+from likeness.core.files import write_atomic
 from likeness.core.learner import FullBatch, Gradient, Learner, Loss, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -235,7 +236,7 @@ def _worker(rank: int, tasks: list[tuple[str, str, Surroundings]], folder: str) 
         with surroundings():
             state = few_steps(family)
         if rank == 0:
-            store.write_atomic(Path(folder) / f"{i}.safetensors", store.pack(state))
+            write_atomic(Path(folder) / f"{i}.safetensors", store.pack(state))
     dist.barrier()
     dist.destroy_process_group()
 

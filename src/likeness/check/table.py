@@ -14,8 +14,8 @@ from likeness import registry
 from likeness.check.cell import ROWS, cells_of, unfitted
 from likeness.check.spaces import GIVENS, SPACES
 from likeness.check.spaces import cell as world_of
+from likeness.core.files import write_atomic
 from likeness.core.model import Model
-from likeness.registry.store import write_atomic
 
 Cell = tuple[str, str, str]
 SAMPLES = "samples only"

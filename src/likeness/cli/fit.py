@@ -28,6 +28,7 @@ from likeness.cli.spaces import columns, item
 from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
 from likeness.core.errors import BadData, LikenessError
+from likeness.core.lock import claim
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
@@ -115,16 +116,15 @@ def fit(
     data, family = _in_order(data, family)
     chosen, given_options = options.checked(family, family_options or [])
     types = options.pairs(columns, "--columns")
-    asked = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
+    place = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
     options.config(chosen, given_options)
     _check(budget, device)
-    loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
-    loaded = _last_steps(loaded, holdout)
-    _tell(loaded)
-    _no_constants(loaded)
-    place = folder.opened(asked, resume=resume)
-    kept = Kept()
-    try:
+    with claim(place):
+        loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
+        loaded = _last_steps(loaded, holdout)
+        _tell(loaded)
+        _no_constants(loaded)
+        kept = Kept()
         model = _learn(
             chosen,
             loaded,
@@ -140,12 +140,6 @@ def fit(
         score = held_out_score(model, kept.run, loaded.test, seed)
         audit = copies(model, kept.run, seed)
         keep(model, place, score, audit, loaded.notes)
-    except (LikenessError, OSError):
-        if (place / CHECKPOINT).exists():
-            remark(f"what was learned before is kept in {place}")
-        raise
-    finally:
-        folder.close(place)
     tell(model, place, score, audit, data, holes=not loaded.train.batch.full)
 
 
@@ -266,6 +260,10 @@ def _learn(
     except KeyboardInterrupt:
         _stopped(how["out"], kept.run)
         raise typer.Exit(stop.code) from None
+    except (LikenessError, OSError):
+        if kept.run is not None and kept.run.place is not None and kept.run.place.unfinished:
+            remark(f"what was learned before is kept in {how['out']}")
+        raise
 
 
 def _stopped(place: Path, run: Run | None) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from likeness.cli.rows import CHECKPOINT, CONFIG
-from likeness.core.errors import BadConfig, LikenessError
+from likeness.core.errors import BadConfig
 
-METRICS = "metrics.jsonl"
 HOME = Path("runs")
 
 
@@ -75,32 +74,3 @@ def _unfinished(out: Path | None, data: str, family: str) -> Path:
             do = "leave --resume out"
         raise BadConfig(what, where=str(out), do=do)
     return out
-
-
-def opened(folder: Path, *, resume: bool) -> Path:
-    """The folder, made, and without the traces of an earlier fit unless that one goes on.
-
-    Raises:
-        LikenessError: If it cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in () if resume else (CHECKPOINT, METRICS):
-            (folder / name).unlink(missing_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"likeness")
-        probe.unlink()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LikenessError(
-            f"nothing can be written: {reason}",
-            where=str(folder),
-            do="free some room or choose another --out",
-        ) from error
-    return folder
-
-
-def close(folder: Path) -> None:
-    """Remove the folder where nothing came into it."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

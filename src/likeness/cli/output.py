@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from likeness.cli.text import plural, remark
-from likeness.core.errors import BadConfig, LikenessError
+from likeness.core.errors import BadConfig
+from likeness.core.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,34 +45,6 @@ def check(out: Path | None, suffixes: tuple[str, ...] = TABLES, source: str | No
         raise BadConfig(
             "the answer would take the place of the data", where=str(out), do="choose another --out"
         )
-
-
-@contextmanager
-def whole(out: Path) -> Iterator[Path]:
-    """A place to write to, which takes the name `out` when all is written, and vanishes when that fails.
-
-    Raises:
-        LikenessError: If the disk is full or the place cannot be written.
-    """
-    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(out)
-    except LikenessError as error:
-        if str(partial) not in (error.where or ""):
-            raise
-        raise LikenessError(error.what, where=str(out), do=error.do) from error
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise LikenessError(
-            f"nothing was written: {reason}",
-            where=str(out),
-            do="free some room or choose another place",
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def emit(frame: pd.DataFrame, out: Path | None) -> None:

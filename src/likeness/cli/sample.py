@@ -139,8 +139,7 @@ def _writer(model: Fitted, out: Path | None) -> Any:
 
 
 def _save(draws: Draws, out: Path) -> None:
-    with output.whole(out) as partial:
-        draws.save(partial)
+    draws.save(out)
     remark(f"written to {out}")
 
 

@@ -15,6 +15,7 @@ from likeness.cli.errors import spoken
 from likeness.cli.fitted import words
 from likeness.cli.spaces import SHOWN, columns, item
 from likeness.cli.text import plural, say, table
+from likeness.core.files import whole
 from likeness.core.words import copies_in_words
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ def show(
     fitted = rows.open_model(model)
     card = registry.CARDS[registry.name_of(fitted.config)]
     drawn = fitted.graph()
-    if (
-        graph is not None
-    ):  # before any words: whoever reads but the first of them still has the picture
-        with output.whole(graph) as partial:
+    if graph is not None:  # before any words: whoever reads but the first has the picture
+        with whole(graph) as partial:
             partial.write_text(drawn.to_svg(), encoding="utf-8")
     say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
     say(card.summary)

@@ -12,6 +12,7 @@ from likeness.cli import output, rows
 from likeness.cli.arguments import Device, MaxMemory, Model, Out, SettingsWords
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadData, Unsupported
+from likeness.core.files import whole
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
@@ -157,6 +158,6 @@ def _write(text: str, data: Path, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    with output.whole(out) as partial:
+    with whole(out) as partial:
         partial.write_bytes(encode(text, data))
     remark(f"written to {out}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from likeness.core.batch import Batch
 from likeness.core.errors import LikenessError, Unsupported
+from likeness.core.files import whole
 from likeness.core.space import Space
 from likeness.numerics.tree import join, take
 
@@ -309,7 +310,10 @@ class Draws:
         return frame.join(under)
 
     def save(self, path: str | Path) -> Path:
-        """Write the items as the path's suffix says: .csv, .parquet, .npy, .npz, .png, .wav, .txt."""
+        """Write the items, whole or not at all, as the path's suffix says.
+
+        .csv, .parquet, .npy, .npz, .png, .wav, .txt.
+        """
         target = Path(path)
         writer = WRITERS.get(target.suffix.lower())
         if writer is None:
@@ -318,7 +322,8 @@ class Draws:
                 f"no writer for {target.suffix or 'a name without suffix'}",
                 do=f"use one of {known}",
             )
-        writer(self, target)
+        with whole(target) as partial:
+            writer(self, partial)
         return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import singledispatch
@@ -425,7 +424,8 @@ def _npy(draws: Draws, path: Path) -> None:
         steps = torch.arange(x.shape[draws.length.dim()])
         past = steps >= draws.length.cpu()[..., None]
         x = x.masked_fill(past.reshape(*past.shape, *[1] * (x.dim() - past.dim())), torch.nan)
-    _atomic(path, lambda file: np.save(file, x.numpy(), allow_pickle=False))
+    with path.open("wb") as file:
+        np.save(file, x.numpy(), allow_pickle=False)
 
 
 def _npz(draws: Draws, path: Path) -> None:
@@ -437,14 +437,8 @@ def _npz(draws: Draws, path: Path) -> None:
     }
     held |= {} if batch.length is None else {"length": batch.length.cpu().numpy()}
     held |= {} if batch.given is None else {"given": batch.given.x.detach().cpu().numpy()}
-    _atomic(path, lambda file: np.savez(file, seed=np.array(draws.seed), **held))
-
-
-def _atomic(path: Path, write: Any) -> None:
-    """Whole or not at all: the bytes are made before the file is opened."""
-    made = io.BytesIO()
-    write(made)
-    path.write_bytes(made.getvalue())
+    with path.open("wb") as file:
+        np.savez(file, seed=np.array(draws.seed), **held)
 
 
 SAVES: Mapping[str, Any] = {

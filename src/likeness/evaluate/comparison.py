@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from likeness.core.answers import Kind
 from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
+from likeness.core.files import write_atomic
 from likeness.data.limits import bounded
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
@@ -34,7 +35,6 @@ from likeness.learn.budget import Budget
 from likeness.learn.fit import start
 from likeness.learn.run import Run
 from likeness.metrics.intervals import crossed_mean
-from likeness.registry.store import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

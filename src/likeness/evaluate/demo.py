@@ -13,12 +13,12 @@ import torch
 from rich.console import Console
 
 from likeness import routes  # noqa: F401 - registers the ways of answering
+from likeness.core.files import write_atomic
 from likeness.data.load import load
 from likeness.evaluate.comparison import compare
 from likeness.evaluate.figures import sheet
 from likeness.evaluate.report import panels
 from likeness.evaluate.terminal import terminal_table
-from likeness.registry.store import write_atomic
 
 QUICK = {"batch": 128, "ema": 0.99}
 # Nets small enough that every family learns within seconds; `gaussian` and `independent` are always there.

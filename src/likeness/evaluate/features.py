@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from likeness.core.batch import Batch
 from likeness.core.context import Summary
 from likeness.core.errors import BadStore
+from likeness.core.files import write_atomic
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.data.source import Source
@@ -258,9 +259,7 @@ def train_digit_net(x: Tensor, y: Tensor, *, epochs: int = 30, seed: int = 0) ->
 def store_digit_net(net: DigitNet, path: Path) -> str:
     """Write the net; returns the hash that `DIGEST` must hold."""
     state = net.state_dict()
-    store.write_atomic(
-        path, store.pack(state, {"about": "classifier of scikit-learn's 8x8 digits"})
-    )
+    write_atomic(path, store.pack(state, {"about": "classifier of scikit-learn's 8x8 digits"}))
     return store.digest(state)
 
 

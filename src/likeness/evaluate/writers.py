@@ -15,8 +15,8 @@ def register() -> None:
 
 
 def _png(draws: Draws, path: Path) -> None:
+    from likeness.core.files import write_atomic
     from likeness.evaluate.figures import picture  # matplotlib is not needed to register
-    from likeness.registry.store import write_atomic
 
     write_atomic(path, picture(draws.space, draws.batch))
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-import warnings
-from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +13,21 @@ import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
-from likeness.core.errors import BadStore, LikenessError
+from likeness.core.errors import LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
+from likeness.learn import checkpoint
 from likeness.learn.budget import Budget
+from likeness.learn.checkpoint import Best
 from likeness.learn.em import EMExecutor
 from likeness.learn.executor import Event, Executor, Task
 from likeness.learn.full_batch import FullBatchExecutor
 from likeness.learn.gradient import GradientExecutor
+from likeness.learn.place import Place
 from likeness.learn.staged import StagedExecutor
-from likeness.registry import store
 
-CHECKPOINT = "checkpoint.safetensors"
-METRICS = "metrics.jsonl"
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
 CONFORMAL_ROWS = 10_000  # held-out rows scored with and without their condition
@@ -38,7 +35,6 @@ ALONE_ROWS = 1_000
 SCORING = 0.25  # share of a wall budget that scores may cost, rows that tell their cost
 TRIED = 50
 LEAST_SCORED = 200
-OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
     Gradient: GradientExecutor,
@@ -54,16 +50,6 @@ def execute(task: Task, learner: Learner) -> Executor:
     return _EXECUTORS[type(learner)](task, learner)
 
 
-@dataclass
-class Best:
-    """The best validation so far and the state that reached it."""
-
-    value: float = math.inf
-    iteration: int = 0
-    since: int = 0
-    state: dict[str, Tensor] | None = None
-
-
 class Run:
     """Learning in progress.
 
@@ -73,7 +59,8 @@ class Run:
         budget: "2m", "500 steps", "10 epochs" or a Budget.
         seed: Of row order and training noise.
         holdout: The held-out part that validation and p-values use, or None.
-        out: A folder for checkpoints, metrics and the model, or None.
+        out: A folder for checkpoints, metrics and the model, or None; no other fit writes there
+            meanwhile.
         decisions: What the clock decided in an earlier run, once finished, to be replayed.
         resume: Go on from the folder's checkpoint, if it has one; a fit that is finished there is
             not begun again.
@@ -81,6 +68,7 @@ class Run:
     Raises:
         BadStore: If what is in the folder is truncated, or of other data, another seed, family,
             options or budget.
+        LikenessError: If another fit writes there.
     """
 
     def __init__(
@@ -98,34 +86,48 @@ class Run:
         self.model = model
         self.seed = seed
         self.held = holdout if holdout is not None and len(holdout) else None
-        self.out = None if out is None else Path(out)
+        self.place = None if out is None else Place(Path(out))
+        self.finished = resume and self.place is not None and self.place.finished
         model.source = data
-        if self.out is not None:
-            store.sweep(self.out)
-        resuming = resume and self.out is not None and (self.out / CHECKPOINT).exists()
-        self._prepare(
-            data
-        )  # resuming too: what a model keeps of the data outside its state is not in a checkpoint
-        self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
-        self.executor = execute(self.task, model.learner())
-        self.best = Best()
-        self.events = list[Event]()
-        self.saved_at = time.perf_counter()
-        self.finished = (
-            resume and not resuming and self.out is not None and (self.out / store.CONFIG).exists()
-        )
-        if resuming:
-            self._resume()
-        elif self.finished:
-            self._reopen()
-        elif self.out is not None:
-            self._start_anew()
+        with self._released(after_errors_only=True):
+            if self.place is not None and not self.finished:
+                self.place.claim()
+            # Resuming too: what a model keeps of the data outside its state is in no checkpoint.
+            self._prepare(data)
+            self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
+            self.begin()
+            self.best = Best()
+            self.events = list[Event]()
+            self.saved_at = time.perf_counter()
+            if self.place is not None:
+                self._enter(self.place, resume=resume)
 
-    def _start_anew(self) -> None:
-        """Leave nothing of an earlier run that a later one could take for this run's own."""
-        assert self.out is not None
-        (self.out / CHECKPOINT).unlink(missing_ok=True)
-        (self.out / METRICS).unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Carry out the learner from its first step."""
+        self.executor = execute(self.task, self.model.learner())
+
+    @contextmanager
+    def _released(self, *, after_errors_only: bool = False) -> Iterator[None]:
+        """Let others write into the folder afterwards."""
+        done = False
+        try:
+            yield
+            done = after_errors_only
+        finally:
+            if self.place is not None and not done:
+                self.place.release()
+
+    def _enter(self, place: Place, *, resume: bool) -> None:
+        """Go on from what the folder holds, or begin there."""
+        if self.finished:
+            checkpoint.reopen(self, place)
+        elif resume and place.unfinished:
+            checkpoint.resume(self, place)
+            place.enter()
+            place.trim(self.iteration)
+        else:
+            place.enter()
+            place.start()
 
     def _prepare(self, data: Source | None) -> None:
         if data is None:
@@ -156,9 +158,10 @@ class Run:
             event = replace(event, validation=self.validate())
             self._judge(event)
         self.events.append(event)
-        self._log(event)
+        if self.place is not None:
+            self.place.append(event)
         if (
-            self.out is not None
+            self.place is not None
             and time.perf_counter() - self.saved_at > SAVE_EVERY
             and not self.done
         ):
@@ -210,16 +213,22 @@ class Run:
 
     def fit(self, watch: Callable[[Run, Event], None] | None = None) -> Model:
         """Exhaust the budget; leave the best parameters in the model; save it where there is a folder."""
-        try:
-            while not self.done:
-                event = self.step()
-                if watch is not None:
-                    watch(self, event)
-        except (KeyboardInterrupt, LikenessError):
-            if self.out is not None and self.iteration:
+        with self._released():
+            try:
+                while not self.done:
+                    event = self.step()
+                    if watch is not None:
+                        watch(self, event)
+            except (KeyboardInterrupt, LikenessError):
+                self._keep()
+                raise
+            return self.finish()
+
+    def _keep(self) -> None:
+        """Save what was learned, where there is a folder."""
+        if self.place is not None and self.iteration:
+            with suppress(LikenessError):  # what stopped the fit is said, often the same full disk
                 self.save()
-            raise
-        return self.finish()
 
     def finish(self) -> Model:
         """The averaged, best state in the model, with held-out scores for p-values."""
@@ -236,9 +245,8 @@ class Run:
             **self._facts(),
             "remarks": self._remarks(),
         }
-        if self.out is not None:
-            store.save(self.model, self.out)
-            (self.out / CHECKPOINT).unlink(missing_ok=True)
+        if self.place is not None:
+            self.place.finish(self.model)
         return self.model
 
     def _keep_scores(self) -> None:
@@ -299,141 +307,24 @@ class Run:
             "data": {
                 "rows": self.task.rows,
                 "name": getattr(data, "name", ""),
-                "hash": _hash(data),
+                "hash": checkpoint.hash_of(data),
             },
         }
 
     # ---- checkpoints -----------------------------------------------------------------------------
 
     def save(self) -> None:
-        """A checkpoint: model, executor, best state, counters, decisions, in one file written whole."""
-        assert self.out is not None
-        tensors, facts = self.executor.state()
-        kept = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        kept |= {f"executor.{k}": v for k, v in tensors.items()}
-        kept |= {f"best.{k}": v for k, v in (self.best.state or {}).items()}
-        best = {
-            "value": self.best.value if self.best.state else None,
-            "iteration": self.best.iteration,
-            "since": self.best.since,
-        }
-        meta = {
-            "executor": facts,
-            "best": best,
-            "decisions": self.decisions,
-            "seed": self.seed,
-            "budget": str(self.task.budget),
-            "counted": self.task.budget.kind,
-            "data": _hash(self.task.source),
-            "model": type(self.model).__name__,
-            "options": self._options(),
-        }
-        store.write_atomic(self.out / CHECKPOINT, store.pack(kept, meta))
-        self.saved_at = time.perf_counter()
-
-    def _resume(self) -> None:
-        assert self.out is not None
-        tensors, meta = store.unpack(self.out / CHECKPOINT)
-        mine = {
-            "family": type(self.model).__name__,
-            "options": self._options(),
-            "budget": self.task.budget.kind,
-        }
-        theirs = {
-            "family": meta.get("model"),
-            "options": meta.get("options"),
-            "budget": meta.get("counted"),
-        }
-        self._refuse_others(meta["data"], meta["seed"], mine, theirs)
-        store.load_state(self.model, _under(tensors, "model."), str(self.out))
-        self.task.decisions.clear()
-        self.task.decisions.update(meta["decisions"])
-        self.executor = execute(self.task, self.model.learner())
-        self.executor.load(_under(tensors, "executor."), meta["executor"])
-        state = _under(tensors, "best.")
-        best = meta["best"]
-        if state:
-            self.best = Best(best["value"], best["iteration"], best["since"], state)
-        else:
-            self.best = Best()
-        self._trim_log()
-
-    def _options(self) -> Any:
-        """The model's options, as JSON keeps them."""
-        return json.loads(json.dumps(self.model.config.sections()))
-
-    def _refuse_others(
-        self, data: str, seed: int, mine: dict[str, Any], theirs: dict[str, Any]
-    ) -> None:
-        """What is in the folder must be this very fit.
+        """A checkpoint: model, executor, best state, counters, decisions, in one file written whole.
 
         Raises:
-            BadStore: Saying what of it is not.
+            LikenessError: If there is no folder, or it cannot be written to.
         """
-        same = data == _hash(self.task.source) and seed == self.seed
-        unlike = [OTHER[name] for name in mine if mine[name] != theirs[name]]
-        if same and not unlike:
-            return
-        what = unlike[0] if same else "other data or another seed"
-        raise BadStore(
-            f"the fit in this folder is of {what}",
-            where=str(self.out),
-            do="ask for what it was begun with, or choose another folder",
-        )
-
-    def _reopen(self) -> None:
-        """The finished model of this very fit, which needs no more steps."""
-        assert self.out is not None
-        config = store.read_config(self.out)
-        mine = {
-            "family": type(self.model).__name__,
-            "options": self._options(),
-            "budget": str(self.task.budget),
-        }
-        sections = {k: config[k] for k in mine["options"]}
-        model = store.open_model(self.out)
-        theirs = {
-            "family": type(model).__name__,
-            "options": sections,
-            "budget": config.get("budget"),
-        }
-        self._refuse_others(
-            config.get("data", {}).get("hash", ""), config.get("seed", self.seed), mine, theirs
-        )
-        store.load_state(self.model, model.state_dict(), str(self.out))
-        self.model.facts = model.facts
-        self.model.source = None
-        self.executor.iteration = int(config.get("iterations", 0))
-        self.executor.done = True
-        warnings.warn(
-            f"the fit in {self.out} is finished: its model is returned as it is", stacklevel=4
-        )
-
-    def _log(self, event: Event) -> None:
-        if self.out is None:
-            return
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(event)) + "\n")
-
-    def _trim_log(self) -> None:
-        """Drop the events after the checkpoint: they will happen again."""
-        path = (self.out or Path()) / METRICS
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()[: self.iteration]
-            store.write_atomic(path, "".join(f"{line}\n" for line in lines).encode())
+        if self.place is None:
+            raise LikenessError("there is no folder to save in", do="give the run one: out=...")
+        self.place.keep(*checkpoint.of(self))
+        self.saved_at = time.perf_counter()
 
 
 def evenly(rows: int, most: int) -> Tensor:
     """At most so many places, evenly spaced."""
     return torch.linspace(0, rows - 1, min(rows, most)).round().long()
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _hash(data: Any) -> str:
-    if hasattr(data, "hash"):
-        return data.hash()
-    return ""

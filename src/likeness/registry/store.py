@@ -1,12 +1,17 @@
-"""Saved models: a folder of config.json, model.safetensors, card.md; written whole or not at all, never pickled."""
+"""Saved models: a folder of config.json, model.safetensors, card.md; written whole or not at all, never pickled.
+
+A model takes the place of another in one step. Its files are staged beside those of the old one,
+under names that end in what config.json will say of itself; then config.json is replaced, which is
+the step; then they take their names. Whoever reads config.json knows the weights by it, under
+either name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ from torch import Tensor
 
 from likeness import registry
 from likeness.core.errors import BadStore, LikenessError
+from likeness.core.files import patiently, sweep, write_atomic
+from likeness.core.lock import claim
 from likeness.core.model import Model
 from likeness.core.space import Space
 from likeness.core.words import copies_in_words
@@ -26,37 +33,8 @@ FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "card.md"
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or leave what was there.
-
-    Raises:
-        LikenessError: If the disk is full or the place cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise LikenessError(
-            f"nothing was written: {reason.lower()}",
-            where=str(path),
-            do="free some room or choose another place",
-        ) from error
-
-
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed while writing have left half done."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
+STAGED = ".staged"
+COMMIT = 16  # digits of config.json's digest that staged files are named by
 
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> bytes:
@@ -125,16 +103,64 @@ def _config_digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def save(model: Model, path: str | Path, facts: dict[str, Any] | None = None) -> Path:
-    """Save a model as a folder; config.json is written last, so a folder that has one is whole."""
+def save(
+    model: Model,
+    path: str | Path,
+    facts: dict[str, Any] | None = None,
+    *,
+    beside: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Save a model as a folder, with what belongs beside it; one that is there is replaced whole.
+
+    Raises:
+        LikenessError: If another process writes there, or the disk is full: then what was there is
+            untouched.
+    """
     folder = Path(path)
     state = model.state_dict()
     known = {**getattr(model, "facts", {}), **(facts or {}), "weights": digest(state)}
     config = describe(model, known)
-    write_atomic(folder / WEIGHTS, pack(state))
-    write_atomic(folder / CARD, card(model, config).encode())
-    write_atomic(folder / CONFIG, json.dumps(config, indent=2).encode())
+    contents = {WEIGHTS: pack(state), CARD: card(model, config).encode(), **(beside or {})}
+    with claim(folder):
+        settle(folder)
+        try:
+            for name, data in contents.items():
+                write_atomic(_staged(folder / name, config), data)
+            write_atomic(folder / CONFIG, json.dumps(config, indent=2).encode())
+        except LikenessError as error:
+            what = error.what.replace("nothing was written", "the model was not saved")
+            raise LikenessError(what, where=str(folder), do=error.do) from error
+        finally:
+            settle(folder)
     return folder
+
+
+def _staged(path: Path, config: Mapping[str, Any]) -> Path:
+    return path.with_name(f".{path.name}.{config['digest'][:COMMIT]}{STAGED}")
+
+
+def settle(folder: Path) -> None:
+    """Give the files of the model that is saved their names, and remove those of saves that failed or were killed.
+
+    The folder must be claimed. What is in use stays as it is until the next time.
+    """
+    sweep(folder)
+    commit = _commit(folder)
+    for staged in folder.glob(f".*{STAGED}"):
+        name, _, own = staged.name.removesuffix(STAGED)[1:].rpartition(".")
+        with suppress(OSError):
+            if own == commit:
+                staged.replace(folder / name)
+            else:
+                staged.unlink()
+
+
+def _commit(folder: Path) -> str | None:
+    """What the files of the model that is saved are named by while they are staged; None where there is no model."""
+    try:
+        return str(json.loads((folder / CONFIG).read_bytes())["digest"])[:COMMIT]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def open_model(path: str | Path) -> Model:
@@ -145,7 +171,7 @@ def open_model(path: str | Path) -> Model:
             format.
     """
     folder = Path(path)
-    config = read_config(folder)
+    config, state = _whole(folder)
     chosen = registry.family(config["name"])
     parts = {k: config[k] for k in ("family", "objective", "optimiser")}
     given = config["given_space"]
@@ -155,6 +181,38 @@ def open_model(path: str | Path) -> Model:
         Space.model_validate(config["space"]),
         None if given is None else Space.model_validate(given),
     )
+    model = model.to(getattr(torch, config["dtype"]))
+    load_state(model, state, str(folder))
+    model.facts = {k: v for k, v in config.items() if k not in _OWN}
+    return model.eval()
+
+
+def _whole(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A config and its own weights, also while other models take their place."""
+    while True:
+        before = _stamps(folder)
+        try:
+            config = read_config(folder)
+            return config, _weights(folder, config)
+        except BadStore:
+            if _stamps(folder) == before:
+                raise
+
+
+def _stamps(folder: Path) -> list[tuple[int, int, int]]:
+    """What tells whether files were replaced."""
+    stamps = []
+    for name in (CONFIG, WEIGHTS):
+        with suppress(OSError):
+            found = (folder / name).stat()
+            stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
+    return stamps
+
+
+def _weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a config: staged, until they have their name."""
+    with suppress(BadStore):
+        return unpack(_staged(folder / WEIGHTS, config))[0]
     state, _ = unpack(folder / WEIGHTS)
     if digest(state) != config["weights"]:
         raise BadStore(
@@ -162,10 +220,7 @@ def open_model(path: str | Path) -> Model:
             where=str(folder),
             do="save it again",
         )
-    model = model.to(getattr(torch, config["dtype"]))
-    load_state(model, state, str(folder))
-    model.facts = {k: v for k, v in config.items() if k not in _OWN}
-    return model.eval()
+    return state
 
 
 _OWN = {
@@ -184,7 +239,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             do="check the path",
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(patiently(lambda: path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise BadStore(
             "config.json is not JSON", where=str(path), do="save the model again"

@@ -1,0 +1,157 @@
+"""What a checkpoint holds, and how a Run goes on from one, or from the model that it ended in."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from likeness.core.errors import BadStore
+from likeness.learn.place import Place
+from likeness.registry import store
+
+if TYPE_CHECKING:
+    from likeness.learn.run import Run
+
+OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
+
+
+@dataclass
+class Best:
+    """The best validation so far and the state that reached it."""
+
+    value: float = math.inf
+    iteration: int = 0
+    since: int = 0
+    state: dict[str, Tensor] | None = None
+
+
+def of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that a later process needs to go on with the same bits: tensors, and facts as JSON keeps them."""
+    tensors, facts = run.executor.state()
+    kept = {f"model.{k}": v for k, v in run.model.state_dict().items()}
+    kept |= {f"executor.{k}": v for k, v in tensors.items()}
+    kept |= {f"best.{k}": v for k, v in (run.best.state or {}).items()}
+    best = {
+        "value": run.best.value if run.best.state else None,
+        "iteration": run.best.iteration,
+        "since": run.best.since,
+    }
+    meta = {
+        "executor": facts,
+        "best": best,
+        "decisions": run.decisions,
+        "seed": run.seed,
+        "budget": str(run.task.budget),
+        "counted": run.task.budget.kind,
+        "data": hash_of(run.task.source),
+        "model": type(run.model).__name__,
+        "options": _options(run),
+    }
+    return kept, meta
+
+
+def resume(run: Run, place: Place) -> None:
+    """Go on from the checkpoint.
+
+    Raises:
+        BadStore: If it is truncated, or of another fit.
+    """
+    tensors, meta = place.kept()
+    mine = {
+        "family": type(run.model).__name__,
+        "options": _options(run),
+        "budget": run.task.budget.kind,
+    }
+    theirs = {
+        "family": meta.get("model"),
+        "options": meta.get("options"),
+        "budget": meta.get("counted"),
+    }
+    _refuse_others(run, place.folder, (meta["data"], meta["seed"]), mine, theirs)
+    store.load_state(run.model, _under(tensors, "model."), str(place.folder))
+    run.task.decisions.clear()
+    run.task.decisions.update(meta["decisions"])
+    run.begin()
+    run.executor.load(_under(tensors, "executor."), meta["executor"])
+    run.best = Best()
+    # Copies, since a file that is mapped into memory could not be replaced everywhere.
+    state = {k: v.clone() for k, v in _under(tensors, "best.").items()}
+    if state:
+        best = meta["best"]
+        run.best = Best(best["value"], best["iteration"], best["since"], state)
+
+
+def reopen(run: Run, place: Place) -> None:
+    """Take the finished model of this very fit, which needs no more steps.
+
+    Raises:
+        BadStore: If it is of another fit.
+    """
+    config = store.read_config(place.folder)
+    mine = {
+        "family": type(run.model).__name__,
+        "options": _options(run),
+        "budget": str(run.task.budget),
+    }
+    sections = {k: config[k] for k in mine["options"]}
+    model = store.open_model(place.folder)
+    theirs = {
+        "family": type(model).__name__,
+        "options": sections,
+        "budget": config.get("budget"),
+    }
+    source = (config.get("data", {}).get("hash", ""), config.get("seed", run.seed))
+    _refuse_others(run, place.folder, source, mine, theirs)
+    store.load_state(run.model, model.state_dict(), str(place.folder))
+    run.model.facts = model.facts
+    run.model.source = None
+    run.executor.iteration = int(config.get("iterations", 0))
+    run.executor.done = True
+    what = f"the fit in {place.folder} is finished: its model is returned as it is"
+    warnings.warn(what, stacklevel=5)
+
+
+def hash_of(data: Any) -> str:
+    """What tells data from other data; "" where they do not say."""
+    if hasattr(data, "hash"):
+        return data.hash()
+    return ""
+
+
+def _options(run: Run) -> Any:
+    """The model's options, as JSON keeps them."""
+    return json.loads(json.dumps(run.model.config.sections()))
+
+
+def _refuse_others(
+    run: Run,
+    folder: Path,
+    source: tuple[str, int],
+    mine: dict[str, Any],
+    theirs: dict[str, Any],
+) -> None:
+    """What is in the folder must be this very fit.
+
+    Raises:
+        BadStore: Saying what of it is not.
+    """
+    same = source == (hash_of(run.task.source), run.seed)
+    unlike = [OTHER[name] for name in mine if mine[name] != theirs[name]]
+    if same and not unlike:
+        return
+    what = unlike[0] if same else "other data or another seed"
+    raise BadStore(
+        f"the fit in this folder is of {what}",
+        where=str(folder),
+        do="ask for what it was begun with, or choose another folder",
+    )
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
