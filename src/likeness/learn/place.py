@@ -76,6 +76,9 @@ class Place:
     def enter(self) -> None:
         """Write here in place of an earlier fit of this thread, which can do so no more."""
         self.claim()
+        before = _WRITERS.get(self._name)
+        if before is not None and before is not self:
+            before.release()
         _WRITERS[self._name] = self
 
     def release(self) -> None:
@@ -142,11 +145,13 @@ class Place:
         self.release()
 
     def _may_write(self) -> None:
-        self.claim()
         if self.writes and _WRITERS.get(self._name) is not self:
             raise LikenessError(
-                "a later fit of this process writes here", where=str(self.folder), do=OTHERWISE
+                "a later fit of this process writes here",
+                where=str(self.folder),
+                do=OTHERWISE,
             )
+        self.claim()
 
 
 _WRITERS: weakref.WeakValueDictionary[str, Place] = weakref.WeakValueDictionary()
