@@ -7,16 +7,15 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from likeness.core.errors import BadStore
+from likeness.core.model import Model
+from likeness.learn.executor import Executor, Task
 from likeness.learn.place import Place
 from likeness.registry import store
-
-if TYPE_CHECKING:
-    from likeness.learn.run import Run
 
 OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
@@ -31,7 +30,20 @@ class Best:
     state: dict[str, Tensor] | None = None
 
 
-def of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
+class Learning(Protocol):
+    """What a Run is made of, as far as a checkpoint holds it."""
+
+    model: Model
+    seed: int
+    task: Task
+    executor: Executor
+    best: Best
+
+    def begin(self) -> None:
+        """Carry out the learner from its first step."""
+
+
+def of(run: Learning) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All that a later process needs to go on with the same bits: tensors, and facts as JSON keeps them."""
     tensors, facts = run.executor.state()
     kept = {f"model.{k}": v for k, v in run.model.state_dict().items()}
@@ -45,7 +57,7 @@ def of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
     meta = {
         "executor": facts,
         "best": best,
-        "decisions": run.decisions,
+        "decisions": run.task.decisions,
         "seed": run.seed,
         "budget": str(run.task.budget),
         "counted": run.task.budget.kind,
@@ -56,7 +68,7 @@ def of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return kept, meta
 
 
-def resume(run: Run, place: Place) -> None:
+def resume(run: Learning, place: Place) -> None:
     """Go on from the checkpoint.
 
     Raises:
@@ -87,7 +99,7 @@ def resume(run: Run, place: Place) -> None:
         run.best = Best(best["value"], best["iteration"], best["since"], state)
 
 
-def reopen(run: Run, place: Place) -> None:
+def reopen(run: Learning, place: Place) -> None:
     """Take the finished model of this very fit, which needs no more steps.
 
     Raises:
@@ -124,13 +136,13 @@ def hash_of(data: Any) -> str:
     return ""
 
 
-def _options(run: Run) -> Any:
+def _options(run: Learning) -> Any:
     """The model's options, as JSON keeps them."""
     return json.loads(json.dumps(run.model.config.sections()))
 
 
 def _refuse_others(
-    run: Run,
+    run: Learning,
     folder: Path,
     source: tuple[str, int],
     mine: dict[str, Any],
