@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_iris
@@ -235,3 +237,39 @@ def test_a_class_that_no_row_has_gets_the_law_of_all_rows() -> None:
     p = model.classify(x).probabilities
     assert torch.isfinite(p).all()
     assert float((p.argmax(-1).numpy() == y).mean()) > 0.95
+
+
+HALF = np.random.default_rng(1).normal(size=(200, 2))
+HOLED = np.where(np.random.default_rng(2).random((200, 2)) < 0.2, np.nan, HALF)
+
+
+@pytest.mark.parametrize("times", [2, 10])
+@pytest.mark.parametrize("rows", [HALF, HOLED, HALF.round(1)], ids=["plain", "holes", "rounded"])
+def test_a_table_pasted_many_times_has_the_law_of_the_table(rows, times):
+    once = lk.fit("kde", rows, holdout=0.0, progress=False)
+    often = lk.fit("kde", np.tile(rows, (times, 1)), holdout=0.0, progress=False)
+    fresh = np.random.default_rng(3).normal(size=(500, 2))
+    gap = once.log_prob(fresh).value - often.log_prob(fresh).value
+    assert float(gap.abs().mean()) < 0.02
+    assert torch.allclose(once.width, often.width, rtol=0.05)
+
+
+def test_copies_count_as_weight_does():
+    weight = torch.cat([torch.full((100,), 3.0), torch.ones(100)]).double()
+    space = vector(2)
+    weighted = Run(
+        build("kde", {}, space).double(),
+        Table(space, replace(as_batch(space, HALF), weight=weight)),
+        100,
+    ).fit()
+    copied = lk.fit("kde", np.r_[HALF, HALF[:100], HALF[:100]], holdout=0.0, progress=False)
+    fresh = np.random.default_rng(3).normal(size=(500, 2))
+    gap = weighted.log_prob(fresh).value - copied.log_prob(fresh).value
+    assert float(gap.abs().mean()) < 0.02
+
+
+def test_codes_that_repeat_of_themselves_explain_each_other():
+    first = HALF[:, 0] > 0
+    frame = pd.DataFrame({"a": first, "b": first ^ (HALF[:, 1] > 1.6)}).astype(str)
+    model = lk.fit("kde", frame, holdout=0.0, progress=False)
+    assert float(model.blur.max()) < 0.2

@@ -86,6 +86,9 @@ class KDE(Model):
     blur: Tensor
     shift: Tensor
     scale: Tensor
+    alike: Tensor  # the same number for rows that are copies of each other, (M,)
+    searched: Tensor  # the rows that widths are chosen on, one for all its copies, (S,)
+    standing: Tensor  # the weight of each of them and its copies, (S,)
 
     def __init__(self, config: KDEConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -148,7 +151,9 @@ class KDE(Model):
         stride = -(-len(source) // self.config.rows)
         places = torch.arange(0, len(source), stride)
         rows = Inside(self, source).rows(places)
-        rows = rows[rows.ids.argsort()]
+        order = rows.ids.argsort()
+        rows = rows[order]
+        self.alike = _alike(self.space, source.rows(places)[order])
         v, known = self.joined(rows)
         numbers = v[:, self.numbers]
         if self.preprocessor is None and len(self.numbers):
@@ -164,7 +169,21 @@ class KDE(Model):
         self.centres = torch.where(known, self._scaled(v), 0.0).to(self.centres)
         self.known = known.contiguous()
         self.place = rows.ids.clone()
+        self._search(rows)
         self.log_share = share.log_softmax(-1).to(self.log_share).contiguous()
+
+    def _search(self, rows: Batch) -> None:
+        """The rows that widths are chosen on: evenly spaced over those unlike each other."""
+        unlike = int(self.alike.max()) + 1
+        first = torch.full((unlike,), len(rows)).scatter_reduce(
+            0, self.alike, torch.arange(len(rows)), "amin"
+        )
+        of_copies = torch.zeros(unlike, dtype=torch.float64).index_add_(
+            0, self.alike, rows.weights.double()
+        )
+        order = first.argsort()[:: -(-unlike // SEARCHED)]
+        self.searched = self.place[first[order]]
+        self.standing = of_copies[order]
 
     def learner(self) -> EM:
         """EM for the kernels' widths, each row explained by all others: its likelihood is the left-out one's."""
@@ -182,9 +201,9 @@ class KDE(Model):
         )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
-        """Scott's width for a Gaussian of so many numbers and rows, as the data are, in deviations."""
+        """Scott's width for a Gaussian of so many numbers and unlike rows, in deviations."""
         config = self.config
-        n = len(self.centres)
+        n = int(self.alike.max()) + 1
         d = len(self.numbers)
         width = config.width or (4 / ((d + 2) * n)) ** (1 / (d + 4))
         return {
@@ -194,7 +213,7 @@ class KDE(Model):
 
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         """Squares between rows and those that explain them, and how often codes differ."""
-        chosen = torch.isin(batch.ids, self.place[:: -(-len(self.place) // SEARCHED)])
+        chosen = torch.isin(batch.ids, self.searched)
         batch = batch[chosen.nonzero().flatten()]
         v, known = self._read(batch)
         left, right = self._factors(batch, v, known, now)
@@ -206,24 +225,25 @@ class KDE(Model):
             "objective": v.new_zeros(()),
             "weight": v.new_zeros(()),
         }
-        own = torch.searchsorted(self.place, batch.ids)[:, None]
-        rest = torch.log1p(
-            -self.log_share.double()
-            .exp()[self._class_of(batch)]
-            .gather(1, own)
-            .clamp(max=1 - 1e-12)
-        )
+        own = self.alike[torch.searchsorted(self.place, batch.ids)]
+        standing = self.standing[torch.searchsorted(self.searched, batch.ids)]
+        rest = self._left_out(self._class_of(batch), own)
         for rows in _blocks(len(v), ROWS):
-            total, r = _exponentials((left[rows] @ right.T).scatter_(1, own[rows], NEVER))
-            weight = batch.weights[rows].double() * (
-                total > NEVER / 2
-            )  # but for rows alone in their class
+            copies = own[rows, None] == self.alike
+            total, r = _exponentials((left[rows] @ right.T).masked_fill_(copies, NEVER))
+            weight = standing[rows] * (total > NEVER / 2)  # but for rows alone in their class
             totals["weight"] += weight.sum()
-            totals["objective"] += ((total - rest[rows, 0]) * weight).sum()
+            totals["objective"] += ((total - rest[rows]) * weight).sum()
             self._add(
                 totals, v[rows], known[rows], r * (weight / r.double().sum(-1))[:, None].float()
             )
         return totals
+
+    def _left_out(self, classes: Tensor, own: Tensor) -> Tensor:
+        """Log of the weight under each class (B,) of the rows that are no copies of one (B,), (B,)."""
+        share = self.log_share.double().exp()
+        of_copies = torch.zeros_like(share).index_add_(1, self.alike, share)
+        return torch.log1p(-of_copies[classes, own].clamp(max=1 - 1e-12))
 
     def _add(self, totals: Parameters, v: Tensor, known: Tensor, r: Tensor) -> None:
         """Add what rows say of the widths, r (B, M) being how much of each row every centre explains."""
@@ -439,6 +459,25 @@ class KDE(Model):
             fresh = (u / blur * self.states).floor().minimum(self.states.double() - 1)
             drawn[:, self.coded] = torch.where(u < blur, fresh, drawn[:, self.coded])
         return drawn
+
+
+def _alike(space: Space, rows: Batch) -> Tensor:
+    """A number for each row, shared by those that agree in every value and hole, int64 (B,).
+
+    Rows that are copies of each other would else explain each other, and kernels would shrink to nothing. Codes repeat
+    of themselves: rows of which no number is known are each their own.
+    """
+    parts = [rows.x.masked_fill(~rows.present, 0.0), rows.present]
+    if rows.given is not None:
+        given = rows.given
+        parts += [given.x.masked_fill(~given.present, 0.0), given.present]
+    values = torch.cat([part.flatten(1).double() for part in parts], 1)
+    first: Tensor = torch.unique(values, dim=0, return_inverse=True)[1]
+    numeric = torch.tensor([not _coded(v) for v in space.columns], device=rows.x.device)
+    told = (rows.present & numeric).flatten(1).any(-1)
+    own = len(rows) + torch.arange(len(rows), device=rows.x.device)
+    found: Tensor = torch.unique(torch.where(told, first, own), return_inverse=True)[1]
+    return found
 
 
 def _blocks(rows: int, size: int) -> Iterator[slice]:
