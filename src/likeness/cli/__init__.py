@@ -15,6 +15,7 @@ from likeness.cli.errors import DEBUG, guarded
 from likeness.cli.families import families
 from likeness.cli.fit import fit
 from likeness.cli.forecast import forecast
+from likeness.cli.new_family import new_family
 from likeness.cli.sample import sample
 from likeness.cli.score import classify, encode, score
 from likeness.cli.show import show
@@ -32,6 +33,7 @@ VERBS = (
     compare,
     check,
     families,
+    new_family,
     show,
     demo,
 )
@@ -45,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in VERBS:
-    app.command(verb.__name__)(guarded(verb))
+    app.command(verb.__name__.replace("_", "-"))(guarded(verb))
 
 
 def _version(asked: bool) -> None:
