@@ -13,6 +13,7 @@ from likeness.core.asked import Asked
 from likeness.core.batch import Batch
 from likeness.core.errors import Unsupported
 from likeness.core.routes import Route, routes_for
+from likeness.numerics.patterns import patterns_of
 
 HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 
@@ -76,7 +77,7 @@ class Routed(Asked, ABC):
         rows = torch.arange(len(batch))
         if wanted is not None or not len(batch) or len(self.support(verb).routes) == 1:
             return [(self._route(verb, wanted, batch), rows)]
-        patterns, of = batch.holes.flatten(1).unique(dim=0, return_inverse=True)
+        patterns, of = patterns_of(batch.holes.flatten(1))
         first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
         chosen = [self._route(verb, None, batch[i : i + 1]) for i in first]
         labels = [None if c is None else c.name for c in chosen]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.patterns import patterns_of
 
 ROUNDING = 1e-12
 ROOM = 1 << 23  # numbers in a chunk's batched covariances
@@ -83,7 +84,7 @@ def moments(
 
     Rows of one pattern share their regression, so that many rows with few patterns cost little.
     """
-    patterns, of = known.unique(dim=0, return_inverse=True)
+    patterns, of = patterns_of(known)
     groups = of.argsort().split(of.bincount(minlength=len(patterns)).tolist())
     first = x.new_zeros(x.shape[-1])
     second = x.new_zeros(x.shape[-1], x.shape[-1])

@@ -16,6 +16,7 @@ from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 from likeness.numerics.draws import inverse_cdf
+from likeness.numerics.patterns import patterns_of
 
 MOST_STATES = 4096
 
@@ -73,7 +74,7 @@ def _filled(batch: Batch, rows: Tensor, holes: Tensor, states: Tensor) -> Batch:
 def _table(law: Distribution, question: Question) -> list[Pattern]:
     """Rows by their holes, with the score of every state: many rows at once, as many as `settings.rows` allows."""
     holes = question.batch.holes
-    patterns, of = holes.flatten(1).unique(dim=0, return_inverse=True)
+    patterns, of = patterns_of(holes.flatten(1))
     each = [torch.nonzero(of == k).flatten() for k in range(len(patterns))]
     return [
         _scored(law, question, rows, h.reshape(holes.shape[1:]))

@@ -13,8 +13,8 @@ from likeness.core.errors import Unsupported
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.inference.bayes_net.graph import Edges, Net, Parents, order_of
-from likeness.inference.mixture.gaussians import patterns_of
 from likeness.numerics.draws import choose
+from likeness.numerics.patterns import patterns_of
 
 TINY = 1e-300  # the least probability of a code, so that logarithms stay finite
 MOST = 1 << 20  # numbers of one row's largest table

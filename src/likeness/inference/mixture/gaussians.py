@@ -14,12 +14,12 @@ from likeness.core.noise import Noise
 from likeness.inference.mixture.components import ROOM, Drawn, Parameters, Seen, Sight
 from likeness.numerics import gaussian
 from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.patterns import patterns_of
 
 Covariance = Literal["full", "tied", "diagonal", "spherical"]
 
 # Beyond so many entries a component's own products beat one product of quadratic features
 WIDE = 48
-BITS = 62  # entries whose pattern of holes is one whole number
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
 
 
@@ -342,16 +342,6 @@ def _shared_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
 def _own_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
     """The same, entry by entry."""
     return (inverse[which] * gap.transpose(0, 1)[..., None, :]).sum(-1).transpose(0, 1)
-
-
-def patterns_of(known: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct rows of a mask (B, D), bool (P, D), and which of them each row is, int64 (B,)."""
-    if known.shape[-1] > BITS:
-        found: tuple[Tensor, Tensor] = torch.unique(known, dim=0, return_inverse=True)
-        return found
-    place = torch.arange(known.shape[-1], device=known.device)
-    codes, which = torch.unique((known.long() << place).sum(-1), return_inverse=True)
-    return (codes[:, None] >> place & 1).bool(), which
 
 
 def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.gaussian import masked
+from likeness.numerics.patterns import patterns_of
 
 FEW = 8  # rows up to which each is a group of its own, so that its bits do not depend on the rows beside it
 ROOM = 1 << 24  # numbers in the products of loadings of all patterns
-BITS = 62  # numbers of a step whose pattern of holes is one integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +129,7 @@ def patterns(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             steps, rows if rows <= FEW else 1, dtype=torch.int64, device=known.device
         )
         return known.new_ones(1, c), code, group
-    if c <= BITS:
-        place = torch.arange(c, device=known.device)
-        key, code = (known.long() << place).sum(-1).unique(return_inverse=True)
-        mask = (key[:, None] >> place) % 2 == 1
-    else:
-        mask, code = known.flatten(0, 1).unique(dim=0, return_inverse=True)
-        code = code.view(rows, steps)
+    mask, code = patterns_of(known)
     if rows > FEW:
         code, group = code.unique(dim=0, return_inverse=True)
     return mask, code.T.contiguous(), group
