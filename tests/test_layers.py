@@ -38,7 +38,6 @@ FACES = (
     "studio",
 )  # they may use the package's own face, which stands above every other layer
 EXEMPT = ("__init__.py", "__main__.py")
-KNOWN = {("core", "model"): ("registry", "store")}  # `Model.save`
 
 
 def package_of(path: Path, source: Path) -> tuple[str, ...]:
@@ -68,7 +67,7 @@ def fault(home: tuple[str, ...], target: tuple[str, ...]) -> str | None:
         return None
     if wanted not in LAYERS:
         return None if layer in FACES else f"{layer} imports the package's own face"
-    if LAYERS.index(wanted) > LAYERS.index(layer) and KNOWN.get(home) != target:
+    if LAYERS.index(wanted) > LAYERS.index(layer):
         return f"{layer} imports {wanted}, a later layer"
     if (
         layer == wanted == "families"
@@ -115,7 +114,6 @@ def circle(source: Path) -> list[str]:
             target
             for _, name in imports(path, source)
             if (target := module_of(name, source)) not in {None, path}
-            and KNOWN.get(path.relative_to(source).with_suffix("").parts) != name[1:]
         }
         for path in sorted(source.rglob("*.py"))
     }

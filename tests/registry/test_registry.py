@@ -62,3 +62,12 @@ def test_initial_weights_are_a_function_of_the_seed_alone() -> None:
     )
     c = registry.build("flow", {"layers": 1, "hidden": (8,)}, vector(3), seed=6)
     assert any(not torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def test_a_model_that_was_built_by_name_can_be_saved(tmp_path) -> None:
+    code = (
+        "from likeness import registry; from likeness.core.space import vector; import sys; "
+        "registry.build('gaussian', {}, vector(2)).save(sys.argv[1])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], check=True)
+    assert (tmp_path / "m" / "config.json").is_file()

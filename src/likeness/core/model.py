@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,9 @@ from likeness.core.space import Space
 from likeness.numerics.draws import inverse_cdf
 
 CRITERION_DRAWS = 8
+
+# The registry's store fills this with what writes a model as a folder.
+WRITERS: list[Callable[[Model, str | Path], Path]] = []
 
 
 class Model(Distribution, nn.Module):
@@ -242,10 +245,16 @@ class Model(Distribution, nn.Module):
 
     @final
     def save(self, path: str | Path) -> Path:
-        """Save the model as a folder that `likeness.open` reads."""
-        from likeness.registry import store  # which knows models
+        """Save the model as a folder that `likeness.open` reads.
 
-        return store.save(self, path)
+        Raises:
+            Unsupported: Where nothing that writes models is loaded.
+        """
+        if not WRITERS:
+            raise Unsupported(
+                "saving needs likeness.registry.store", do="import likeness.registry.store"
+            )
+        return WRITERS[0](self, path)
 
     def count(self) -> int:
         """The number of free parameters: entries that a mask holds at zero are none.

@@ -108,6 +108,7 @@ def build(
     """
     import torch  # not needed to list families or check their options
 
+    importlib.import_module("likeness.registry.store")  # it registers what writes models
     chosen = family(name)
     if isinstance(options, chosen.Config):
         config = options

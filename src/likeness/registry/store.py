@@ -25,7 +25,7 @@ from likeness import registry
 from likeness.core.errors import BadStore, LikenessError
 from likeness.core.files import patiently, sweep, write_atomic
 from likeness.core.lock import claim
-from likeness.core.model import Model
+from likeness.core.model import WRITERS, Model
 from likeness.core.space import Space
 from likeness.core.words import copies_in_words
 
@@ -133,6 +133,9 @@ def save(
         finally:
             settle(folder)
     return folder
+
+
+WRITERS.append(save)
 
 
 def _staged(path: Path, config: Mapping[str, Any]) -> Path:
