@@ -1,50 +1,55 @@
-"""Ctrl-C saves between two steps, says how to go on, and what goes on ends with the same bits."""
+"""What is stopped saves between two steps, says how to go on, and what goes on ends with the same bits."""
 
 import os
+import pty
 import signal
+import sys
+import time
 
 import pytest
 import torch
 
 import likeness as lk
 from likeness.learn.run import Run
+from likeness.registry.store import unpack
 
 FIT = "flow layers=1 hidden=8 --budget '12 steps' --seed 3"
 
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Send SIGINT to this process in the middle of the fifth step."""
+    """Send this process a signal in the middle of the fifth step."""
     step = Run.step
 
-    def stepped(self, phase=None):
-        if self.iteration == 4:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, phase)
+    def arm(number):
+        def stepped(self, phase=None):
+            if self.iteration == 4:
+                os.kill(os.getpid(), number)
+            return step(self, phase)
 
-    def arm():
         monkeypatch.setattr(Run, "step", stepped)
 
     yield arm
     monkeypatch.undo()
 
 
-def test_ctrl_c_saves_and_what_goes_on_has_the_same_bits(
-    cli, people, tmp_path, interrupted, monkeypatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_stopped_is_saved_and_what_goes_on_has_the_same_bits(
+    cli, people, tmp_path, interrupted, monkeypatch, number
 ):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     line = (
         f"fit {people} {FIT} --columns city=skip --columns smoker=skip --columns signup=skip --out"
     )
     assert cli(f"{line} {straight}").code == 0
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     monkeypatch.setattr("sys.argv", ["likeness", "fit", str(people), "flow", "--out", str(stopped)])
-    interrupted()
+    interrupted(number)
     said = cli(f"{line} {stopped}")
-    assert said.code == 130
+    assert said.code == 128 + number
     assert "stopped after 5 steps" in said.err
     assert f"likeness fit {people} flow --out {stopped} --resume" in said.err
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     assert sorted(p.name for p in stopped.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl"]
 
     monkeypatch.undo()
@@ -78,3 +83,45 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(cli, people, tmp_path, monk
     assert said.code == 130
     assert "nothing was learned" in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+def in_a_terminal(words: list[str]) -> tuple[int, int]:
+    """A session of its own with a terminal of its own: the process, and the terminal."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "likeness", *words])
+    os.set_blocking(terminal, False)
+    return pid, terminal
+
+
+def read(terminal: int) -> None:
+    """Take what was written, so that the process need not wait."""
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        return
+
+
+@pytest.mark.slow
+def test_closing_the_terminal_saves_what_was_learned(cli, people, tmp_path):
+    out = tmp_path / "run"
+    columns = [
+        word for name in ("city", "smoker", "signup") for word in ("--columns", f"{name}=skip")
+    ]
+    words = ["fit", str(people), "flow", "layers=1", "hidden=8", "--budget", "1000000 steps"]
+    pid, terminal = in_a_terminal([*words, *columns, "--out", str(out)])
+    log = out / "metrics.jsonl"
+    until = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 20):
+        assert time.monotonic() < until
+        read(terminal)
+        time.sleep(0.05)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoint.safetensors",
+        "metrics.jsonl",
+    ]
+    assert unpack(out / "checkpoint.safetensors")[1]["executor"]["iteration"] > 20

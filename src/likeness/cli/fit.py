@@ -21,11 +21,10 @@ from likeness.cli.arguments import (
     complete_family,
     complete_option,
 )
-from likeness.cli.errors import spoken
+from likeness.cli.errors import INTERRUPTED, spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
 from likeness.cli.rows import CHECKPOINT, keyed
 from likeness.cli.spaces import columns, item
-from likeness.cli.stop import Stop
 from likeness.cli.text import plural, remark, say, table
 from likeness.core.errors import BadData, LikenessError
 from likeness.core.lock import claim
@@ -251,15 +250,15 @@ def _learn(
 
     def watch(run: Run, _event: object) -> None:
         kept.run = run
-        stop.between_steps()
 
-    stop = Stop()
     try:
-        with stop:
-            return lk.fit(family, loaded, resume=resume, watch=watch, **how, **family_options)
+        return lk.fit(family, loaded, resume=resume, watch=watch, **how, **family_options)
     except KeyboardInterrupt:
         _stopped(how["out"], kept.run)
-        raise typer.Exit(stop.code) from None
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit as stopped:
+        _stopped(how["out"], kept.run)
+        raise typer.Exit(cast("int", stopped.code)) from None
     except (LikenessError, OSError):
         if kept.run is not None and kept.run.place is not None and kept.run.place.unfinished:
             remark(f"what was learned before is kept in {how['out']}")
@@ -267,13 +266,14 @@ def _learn(
 
 
 def _stopped(place: Path, run: Run | None) -> None:
-    if not (place / CHECKPOINT).exists() or run is None:
+    if run is not None and run.done and not (place / CHECKPOINT).exists():
+        remark(f"stopped after the fit had ended; its model is in {place}")
+    elif run is None or not run.saved:
         remark("stopped before the first step: nothing was learned")
-        return
-    remark(
-        f"stopped after {plural(run.iteration, 'step')}; what was learned is in {place}. Go on with"
-    )
-    remark(f"  {_command(place)}")
+    else:
+        steps = plural(run.saved, "step")
+        remark(f"stopped after {steps}; what was learned is in {place}. Go on with")
+        remark(f"  {_command(place)}")
 
 
 def _command(place: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import typer
 
@@ -17,8 +18,9 @@ def say(line: str = "") -> None:
 
 
 def remark(line: str) -> None:
-    """A line about the answer, on stderr, so that stdout can be piped."""
-    typer.echo(line, err=True)
+    """A line about the answer, on stderr, so that stdout can be piped; lost where the terminal has closed."""
+    with suppress(OSError):
+        typer.echo(line, err=True)
 
 
 def aligned(rows: Iterable[Sequence[str]], indent: str = "  ") -> list[str]:

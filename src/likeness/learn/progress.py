@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,15 +33,20 @@ def bar(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=run.executor.total, text="")
-        last = [""]
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task(title, total=run.executor.total, text="")
+    last = [""]
 
-        def tick(r: Run, event: Event) -> None:
-            if event.validation is not None:
-                last[0] = f"held out {event.validation:.4f}"
-            if event.iteration % EVERY == 0 or event.validation is not None:
-                text = f"loss {event.loss:.4f} {last[0]}"
-                progress.update(task, completed=r.iteration, total=r.executor.total, text=text)
+    def tick(r: Run, event: Event) -> None:
+        if event.validation is not None:
+            last[0] = f"held out {event.validation:.4f}"
+        if event.iteration % EVERY == 0 or event.validation is not None:
+            text = f"loss {event.loss:.4f} {last[0]}"
+            progress.update(task, completed=r.iteration, total=r.executor.total, text=text)
 
+    progress.start()
+    try:
         yield tick
+    finally:
+        with suppress(OSError):  # a terminal that has closed
+            progress.stop()

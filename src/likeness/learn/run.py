@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from likeness.learn.full_batch import FullBatchExecutor
 from likeness.learn.gradient import GradientExecutor
 from likeness.learn.place import Place
 from likeness.learn.staged import StagedExecutor
+from likeness.learn.stop import Stop
 
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
@@ -99,6 +100,8 @@ class Run:
             self.best = Best()
             self.events = list[Event]()
             self.saved_at = time.perf_counter()
+            self.saved = 0  # steps in the checkpoint
+            self._whole = True  # no step is in the middle
             if self.place is not None:
                 self._enter(self.place, resume=resume)
 
@@ -123,6 +126,7 @@ class Run:
             checkpoint.reopen(self, place)
         elif resume and place.unfinished:
             checkpoint.resume(self, place)
+            self.saved = self.iteration
             place.enter()
             place.trim(self.iteration)
         else:
@@ -153,6 +157,7 @@ class Run:
 
     def step(self, phase: str | None = None) -> Event:
         """One iteration, or one move of one phase; validated and saved when due."""
+        self._whole = False
         event = self.executor.step(phase)
         if self._due():
             event = replace(event, validation=self.validate())
@@ -160,6 +165,7 @@ class Run:
         self.events.append(event)
         if self.place is not None:
             self.place.append(event)
+        self._whole = True
         if (
             self.place is not None
             and time.perf_counter() - self.saved_at > SAVE_EVERY
@@ -212,21 +218,36 @@ class Run:
         return total / weight
 
     def fit(self, watch: Callable[[Run, Event], None] | None = None) -> Model:
-        """Exhaust the budget; leave the best parameters in the model; save it where there is a folder."""
-        with self._released():
+        """Exhaust the budget; leave the best parameters in the model; save it where there is a folder.
+
+        There, what was learned is saved too when the fit is stopped: by an error, by Ctrl-C, by a
+        termination, or by the closing of the terminal.
+        """
+        with self._released(), self._stopping() as stop:
             try:
                 while not self.done:
                     event = self.step()
                     if watch is not None:
                         watch(self, event)
-            except (KeyboardInterrupt, LikenessError):
-                self._keep()
+                    stop.check()
+            except BaseException as error:
+                self._keep(error)
                 raise
-            return self.finish()
+            model = self.finish()
+            stop.check()
+            return model
 
-    def _keep(self) -> None:
-        """Save what was learned, where there is a folder."""
-        if self.place is not None and self.iteration:
+    def _stopping(self) -> Stop | nullcontext[Stop]:
+        """Where there is a folder, signals wait for the end of a step."""
+        if self.place is None:
+            return nullcontext(Stop())
+        return Stop()
+
+    def _keep(self, error: BaseException) -> None:
+        """Save what was learned, where there is a folder, unless a step was left in the middle."""
+        if self.place is None or not self.iteration:
+            return
+        if self._whole or isinstance(error, LikenessError):
             with suppress(LikenessError):  # what stopped the fit is said, often the same full disk
                 self.save()
 
@@ -322,6 +343,7 @@ class Run:
         if self.place is None:
             raise LikenessError("there is no folder to save in", do="give the run one: out=...")
         self.place.keep(*checkpoint.of(self))
+        self.saved = self.iteration
         self.saved_at = time.perf_counter()
 
 
