@@ -7,8 +7,10 @@ import torch
 
 import likeness as lk
 from likeness.core.batch import Batch
+from likeness.core.model import Model
 from likeness.core.space import vector
 from likeness.data.source import Table
+from likeness.learn import scoring
 from likeness.learn.run import Run
 from likeness.registry import build, load_all
 
@@ -63,15 +65,15 @@ def test_scores_of_a_dear_law_cost_a_share_of_a_wall_budget_and_a_replay_keeps_a
         ),
     )
     train, held = rows.take(torch.arange(1000)), rows.take(torch.arange(1000, 9000))
-    cheap = Run._scores
+    cheap = scoring.scores
     clock = [0.0]
     monkeypatch.setattr("likeness.learn.run.time.perf_counter", lambda: clock[0])
 
-    def dear(self: Run, batch: Batch) -> torch.Tensor:
+    def dear(model: Model, batch: Batch, seed: int) -> torch.Tensor:
         clock[0] += 0.01 * len(batch)
-        return cheap(self, batch)
+        return cheap(model, batch, seed)
 
-    monkeypatch.setattr(Run, "_scores", dear)
+    monkeypatch.setattr(scoring, "scores", dear)
 
     def run(budget: str, **more) -> Run:
         return Run(

@@ -96,7 +96,7 @@ def copies(model: Model, run: Run | None, seed: int) -> Score | None:
 
     from likeness.core.errors import LikenessError
     from likeness.evaluate.scores import copied
-    from likeness.learn.run import evenly
+    from likeness.learn.scoring import evenly
 
     if (
         run is None

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from likeness.core.batch import Batch
 from likeness.core.errors import LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.learn import checkpoint
+from likeness.learn import checkpoint, scoring
 from likeness.learn.budget import Budget
 from likeness.learn.checkpoint import Best
 from likeness.learn.em import EMExecutor
@@ -31,11 +29,6 @@ from likeness.learn.stop import Stop
 
 SAVE_EVERY = 20.0  # seconds
 VALIDATIONS = 20
-CONFORMAL_ROWS = 10_000  # held-out rows scored with and without their condition
-ALONE_ROWS = 1_000
-SCORING = 0.25  # share of a wall budget that scores may cost, rows that tell their cost
-TRIED = 50
-LEAST_SCORED = 200
 
 _EXECUTORS: dict[type[Any], Callable[[Task, Any], Executor]] = {
     Gradient: GradientExecutor,
@@ -260,7 +253,14 @@ class Run:
             self.model.load_state_dict(self.best.state)
         self.model.eval()
         self.model.source = None
-        self._keep_scores()
+        if self.held is not None:
+            scoring.keep_scores(
+                self.model,
+                self.held,
+                seed=self.seed,
+                seconds=self.task.budget.seconds,
+                decisions=self.decisions,
+            )
         self.model.facts = {
             **getattr(self.model, "facts", {}),
             **self._facts(),
@@ -270,51 +270,12 @@ class Run:
             self.place.finish(self.model)
         return self.model
 
-    def _keep_scores(self) -> None:
-        """Held-out anomaly scores, by the default route, for conformal p-values."""
-        if self.held is None or not self.model.support("anomaly_score"):
-            return
-        most = self._most_scored(len(self.held))
-        self.model.held_out = self._scores(self._held_evenly(most))
-        if self.model.given_space is not None and not self.model.conditional:
-            alone = self._held_evenly(min(ALONE_ROWS, most))
-            self.model.held_out_alone = self._scores(replace(alone, given=None))
-
-    def _most_scored(self, rows: int) -> int:
-        """How many held-out rows are scored: as a share of a wall budget allows by the pace of a few, 200 at least."""
-        seconds = self.task.budget.seconds
-        if seconds is None or rows <= LEAST_SCORED:
-            return CONFORMAL_ROWS
-        if "scored" not in self.decisions:
-            begun = time.perf_counter()
-            self._scores(self._held_evenly(TRIED))
-            pace = (time.perf_counter() - begun) / TRIED
-            self.decisions["scored"] = int(
-                min(CONFORMAL_ROWS, max(LEAST_SCORED, SCORING * seconds / pace))
-            )
-        most: int = self.decisions["scored"]
-        return most
-
-    def _held_evenly(self, most: int) -> Batch:
-        """Held-out rows, evenly spaced, since files may be sorted."""
-        assert self.held is not None
-        return self.held.rows(evenly(len(self.held), most))
-
-    def _scores(self, batch: Batch) -> Tensor:
-        return (
-            self.model.anomaly_score(batch, given=batch.given, seed=self.seed)
-            .detach()
-            .double()
-            .sort()
-            .values
-        )
-
     def _remarks(self) -> list[str]:
         """What the model says of itself, looking at held-out rows, or at its own where none are held out."""
         seen = self.task.source if self.held is None else self.held
         if seen is None or len(seen) < 2:
             return []
-        return list(self.model.remarks(seen.rows(evenly(len(seen), ALONE_ROWS))))
+        return list(self.model.remarks(scoring.rows_of(seen, scoring.ALONE_ROWS)))
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source
@@ -345,8 +306,3 @@ class Run:
         self.place.keep(*checkpoint.of(self))
         self.saved = self.iteration
         self.saved_at = time.perf_counter()
-
-
-def evenly(rows: int, most: int) -> Tensor:
-    """At most so many places, evenly spaced."""
-    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
