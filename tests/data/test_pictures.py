@@ -361,6 +361,15 @@ def test_a_damaged_picture_is_named(tmp_path, suffix, how):
     refused_soon(tmp_path, rf"the image cannot be read .*3\.{suffix}")
 
 
+def test_a_jpeg_that_ends_long_before_its_pixels_is_refused(tmp_path):
+    path, _ = damaged(tmp_path, "jpg")
+    whole = bytearray(path.read_bytes())
+    size = whole.index(b"\xff\xc0") + 5
+    whole[size : size + 4] = struct.pack(">HH", 4000, 4000)
+    path.write_bytes(whole)
+    refused_soon(tmp_path, r"the image cannot be read .*3\.jpg", size=8)
+
+
 def test_a_changed_byte_of_a_png_is_found(tmp_path):
     path, harms = damaged(tmp_path, "png")
     path.write_bytes(harms["flipped"])

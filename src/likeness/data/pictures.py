@@ -273,8 +273,16 @@ def _check(picture: Picture, file: Path) -> None:
             where=str(file),
             do="save it with 8 bits, or as .npy",
         )
+    if picture.format == "JPEG" and _too_short(picture, file):
+        raise _unreadable(file)
     if picture.mode not in GREY | COLOURS | CONVERTED:
         raise BadData(f"an image in {picture.mode} colours", where=str(file), do="save it in RGB")
+
+
+def _too_short(picture: Picture, file: Path) -> bool:
+    """Whether a JPEG lacks a bit for each of its blocks of 8 x 8 pixels: a decoder makes them up."""
+    blocks = picture.width * picture.height / 64
+    return blocks > 8 * file.stat().st_size
 
 
 def _verify(file: Path) -> None:
@@ -306,7 +314,7 @@ def _too_large(file: Path, size: str) -> BadData:
     )
 
 
-def _unreadable(file: Path, error: Exception) -> BadData:
+def _unreadable(file: Path, error: Exception | None = None) -> BadData:
     reason = ""
     if isinstance(error, OSError) and error.strerror:
         reason = f": {error.strerror.lower()}"
