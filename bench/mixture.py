@@ -65,7 +65,7 @@ def ours(task: Problem) -> tuple[float, Model]:
     options = {"components": task.components, "covariance": "full", "floor": 1e-12}
     model = registry.build("mixture", options, table.space).to(torch.float64)
     model.prepare(table)
-    start = model.law.blank() | {"x.mean": task.x[task.first]}
+    start = model.joint.init() | {"x.mean": task.x[task.first]}
     learner = replace(model.learner(), start=lambda *_: start, passes=task.passes, tolerance=0.0)
     run = EMExecutor(Task(model, table, Budget.parse(f"{task.passes} steps"), 0, {}), learner)
     begun = time.process_time()

@@ -18,7 +18,7 @@ from likeness.bijections.preprocess import Reals
 from likeness.check import checks_learning
 from likeness.check.cell import fit, fitted
 from likeness.check.contract import Outcome, checks, outcome
-from likeness.core import hooks, law, rows
+from likeness.core import distribution, hooks, rows
 from likeness.core.answers import Kind, Scored
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -508,7 +508,7 @@ def _overclaimed() -> AbstractContextManager[Any]:
 
 @mutant(20, "a bound minus a bound is called a bound", BOUND)
 def _bound_of_bounds() -> AbstractContextManager[Any]:
-    return patch.object(law, "minus", max)
+    return patch.object(distribution, "minus", max)
 
 
 __all__ = ["MUTANTS", "Mutant", "judged", "mutant"]

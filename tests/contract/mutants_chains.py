@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from likeness.inference.mixture.components import Seen, Sight
+from likeness.inference.mixture.components import EStep, EStepFunction
 from likeness.inference.mixture.gaussians import Gaussians
 from likeness.inference.sequence.linear_chain import Paths
 from likeness.inference.sequence.ngrams import Windows
@@ -23,17 +23,17 @@ TABLES = ("markov", "nominal4", "none")
 
 @mutant(15, "a hidden number of a series is taken for a zero", SERIES)
 def _zeros() -> AbstractContextManager[Any]:
-    original = Gaussians.sight
+    original = Gaussians.e_step
 
-    def wrong(self: Gaussians, params: dict[str, Tensor], *, draft: bool = False) -> Sight:
+    def wrong(self: Gaussians, params: dict[str, Tensor], *, draft: bool = False) -> EStepFunction:
         sight = original(self, params, draft=draft)
 
-        def see(v: Tensor, known: Tensor) -> Seen:
+        def see(v: Tensor, known: Tensor) -> EStep:
             return sight(v, torch.ones_like(known))
 
         return see
 
-    return patch.object(Gaussians, "sight", wrong)
+    return patch.object(Gaussians, "e_step", wrong)
 
 
 @mutant(5, "states are drawn without what came before them", SYMBOLS, also=(16,))

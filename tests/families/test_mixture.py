@@ -92,7 +92,7 @@ def test_em_takes_the_same_path_as_scikit_learn(covariance):
     data = table(vector(3), x)
     model = build(vector(3), components=3, covariance=covariance, floor=1e-12)
     model.prepare(data)
-    learner, now = model.learner(), model.law.blank()
+    learner, now = model.learner(), model.joint.init()
     now["x.mean"] = data.batch.x[:3]
     for _ in range(7):
         now = learner.maximise(learner.expect(data.batch, now), now)
@@ -155,7 +155,7 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
     g = torch.Generator().manual_seed(0)
     part = likeness.families.mixture.Gaussians(2, "full", 1e-9)
     v, r = torch.randn(20, width, generator=g).double(), torch.rand(2, 20, generator=g).double()
-    params = part.blank(torch.ones(width).double())
+    params = part.init(torch.ones(width).double())
     root = torch.randn(2, width, width, generator=g).double() / math.sqrt(width)
     params |= {
         "mean": torch.randn(2, width, generator=g).double(),
@@ -163,8 +163,8 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
     }
     some = (torch.rand(20, width, generator=g) < 0.6) | (torch.arange(width) == 0)
     for known in (torch.ones_like(some), some):
-        seen = part.sight(params)(v, known)
-        sums = seen.sums(r)
+        e_step = part.e_step(params)(v, known)
+        sums = e_step.statistics(r)
         for k in range(2):
             m, c, first, second = params["mean"][k], params["cov"][k], 0, 0
             for i in range(20):
@@ -180,7 +180,7 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
                 expected = multivariate_normal(m[o].numpy(), c[o][:, o].numpy()).logpdf(
                     v[i, o].numpy()
                 )
-                assert float(seen.log_p[k, i]) == pytest.approx(float(expected), abs=1e-9)
+                assert float(e_step.log_density[k, i]) == pytest.approx(float(expected), abs=1e-9)
             assert torch.allclose(sums["first"][k], first, rtol=0, atol=1e-9)
             assert torch.allclose(sums["second"][k], second, rtol=0, atol=1e-9)
 
@@ -330,7 +330,7 @@ def test_a_hidden_part_of_a_given_vector_is_integrated_out():
     part = np.array([[0.7, np.nan]])
     line = np.linspace(-9, 12, 4001)
     whole = np.c_[np.full(4001, 0.7), line]
-    joint = model.law.log_joint(  # p(s): what the components say of the condition alone
+    joint = model.joint.log_joint(  # p(s): what the components say of the condition alone
         model._views_of_given(
             model._views(Batch(torch.zeros(4001, 1).double(), given=as_batch(vector(2), whole)))
         ),
@@ -440,8 +440,8 @@ def test_draws_have_the_frequencies_of_log_prob():
         torch.arange(3.0, dtype=torch.float64), torch.arange(2.0, dtype=torch.float64)
     )
     p = model.log_prob(states).value.exp()
-    seen = torch.stack([(drawn == s).all(-1).double().mean() for s in states])
-    assert bool(((seen - p).abs() < 5 * (p * (1 - p) / 30_000).sqrt() + 1e-9).all())
+    e_step = torch.stack([(drawn == s).all(-1).double().mean() for s in states])
+    assert bool(((e_step - p).abs() < 5 * (p * (1 - p) / 30_000).sqrt() + 1e-9).all())
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])

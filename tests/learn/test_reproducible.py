@@ -12,7 +12,8 @@ from likeness.check.cell import Cell, fitted, unfitted
 from likeness.check.checks_items import ITEMS, ROUNDING, _largest, askable, gap
 from likeness.check.spaces import cell as world_of
 from likeness.learn.budget import Budget
-from likeness.learn.run import CHECKPOINT, METRICS, Run
+from likeness.learn.place import CHECKPOINT, METRICS
+from likeness.learn.run import Run
 from tests.contract.families import ANSWERS, FAMILIES
 
 STEPS, STOP, SECONDS, MANY = 12, 5, 0.3, 512

@@ -27,7 +27,7 @@ from likeness.core.space import Nominal, Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns
 from likeness.inference.mixture import kmeans
-from likeness.inference.mixture.components import Drawn, Products
+from likeness.inference.mixture.components import Products, SampledComponent
 from likeness.inference.mixture.em import COARSE, NEVER, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
 from likeness.inference.sequence.hmm_init import followed, in_order, renamed, variances
@@ -156,7 +156,7 @@ class HMM(Model):
         """Options that learn within a second."""
         return {"states": 5, "restarts": 1, "passes": 40}
 
-    def _part(self) -> Drawn:
+    def _part(self) -> SampledComponent:
         """The law of a step in each component of each state, K * M of them, those of a state side by side."""
         config: HMMConfig = self.config
         many = config.states * config.components
@@ -182,7 +182,7 @@ class HMM(Model):
             "log_share": share,
         }
         never = torch.tensor(NEVER, dtype=torch.float64)
-        emission = {f"x.{name}": t for name, t in self.part.blank(variance).items()}
+        emission = {f"x.{name}": t for name, t in self.part.init(variance).items()}
         return made | emission | {"reached": never, "gain": -never}
 
     def graph(self) -> plates.Graph:
@@ -224,7 +224,9 @@ class HMM(Model):
             rows=rows,
         )
 
-    def _seen(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False) -> Sighted:
+    def _seen(
+        self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False
+    ) -> StateEStep:
         """What N steps tell of the states; where a step takes few values each is looked at once."""
         table = None if self.columns is None else self._table
         if table is None or len(v) <= len(table.v):
@@ -233,22 +235,22 @@ class HMM(Model):
         few = self._sight(table.v, table.known, now, draft=draft)
 
         def sums(r: Tensor) -> Parameters:
-            return few.sums(r.new_zeros(len(table.v), r.shape[-1]).index_add_(0, code, r))
+            return few.statistics(r.new_zeros(len(table.v), r.shape[-1]).index_add_(0, code, r))
 
         within = None if few.within is None else few.within[code]
-        return Sighted(few.unary[code], within, sums)
+        return StateEStep(few.unary[code], within, sums)
 
-    def _sight(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool) -> Sighted:
-        part = self.part.sight(under(now, "x"), draft=draft)(v, known)
-        each = part.log_p.T.double().unflatten(-1, now["log_share"].shape)
+    def _sight(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool) -> StateEStep:
+        part = self.part.e_step(under(now, "x"), draft=draft)(v, known)
+        each = part.log_density.T.double().unflatten(-1, now["log_share"].shape)
 
         def sums(r: Tensor) -> Parameters:
-            return part.sums(r.T.contiguous())
+            return part.statistics(r.T.contiguous())
 
         if each.shape[-1] == 1:
-            return Sighted(each[..., 0], None, sums)
+            return StateEStep(each[..., 0], None, sums)
         joint = each + now["log_share"]
-        return Sighted(joint.logsumexp(-1), joint.softmax(-1), sums)
+        return StateEStep(joint.logsumexp(-1), joint.softmax(-1), sums)
 
     @cached_property
     def _table(self) -> Table | None:
@@ -272,7 +274,7 @@ class HMM(Model):
             r = done.gamma * view.each[:, None]
         if seen.within is not None:
             r = (seen.within * r[..., None]).flatten(1)
-        emission = {f"x.{name}": t for name, t in seen.sums(r).items()}
+        emission = {f"x.{name}": t for name, t in seen.statistics(r).items()}
         return emission | {
             "first": done.first,
             "pairs": done.pairs,
@@ -293,7 +295,7 @@ class HMM(Model):
         step = torch.where(self.allowed, step.clamp(min=10 * LEAST).log(), NEVER)
         share = sums["share"] + 1e-12
         reached = sums["objective"] / sums["weight"]
-        part = self.part.maximise(under(sums, "x"), under(before, "x"), least=least)
+        part = self.part.m_step(under(sums, "x"), under(before, "x"), least=least)
         return {
             "log_first": (first / first.sum())
             .clamp(min=1e-300)
@@ -347,7 +349,7 @@ class HMM(Model):
             r = r * view.each[:, None]
         shared = (r[..., None] * parts).flatten(1)
         seen = self._seen(view.v, view.known, blank)
-        sums = {f"x.{name}": t for name, t in seen.sums(shared).items()}
+        sums = {f"x.{name}": t for name, t in seen.statistics(shared).items()}
         first, pairs = followed(r, view.length)
         sums |= {
             "share": shared.sum(0).reshape(k, m),
@@ -393,7 +395,7 @@ class HMM(Model):
             "log_first",
             "log_step",
             "log_share",
-            *(f"x.{n}" for n in self.part.blank(torch.ones(self.dims))),
+            *(f"x.{n}" for n in self.part.init(torch.ones(self.dims))),
         ]
         return {name: getattr(self, name.replace(".", "_")).double() for name in names}
 
@@ -407,7 +409,7 @@ class HMM(Model):
             + int(self.allowed.sum())
             - k
             + k * (m - 1)
-            + self.part.free(under(self.fitted, "x"))
+            + self.part.free_parameters(under(self.fitted, "x"))
         )
 
     log_first: Tensor
@@ -514,18 +516,18 @@ class HMM(Model):
 
 
 @dataclass(frozen=True, eq=False)
-class Sighted:
+class StateEStep:
     """What N steps tell of K states of M components each.
 
     Args:
         unary: Log p of each step in each state, (N, K).
         within: Shares of a state's components, (N, K, M), or None where each has one.
-        sums: Responsibilities (N, K * M) -> additive statistics.
+        statistics: Responsibilities (N, K * M) -> additive statistics.
     """
 
     unary: Tensor
     within: Tensor | None
-    sums: Callable[[Tensor], Parameters]
+    statistics: Callable[[Tensor], Parameters]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,10 +24,15 @@ from likeness.core.space import Space, label
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
 from likeness.inference.mixture import kmeans
-from likeness.inference.mixture.components import Drawn, Multinomials, Part, Products
+from likeness.inference.mixture.components import (
+    Component,
+    Multinomials,
+    Products,
+    SampledComponent,
+)
 from likeness.inference.mixture.em import Joint, View, split, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
-from likeness.inference.mixture.row_gaussian import Component
+from likeness.inference.mixture.row_gaussian import RowGaussian
 from likeness.numerics.draws import choose
 from likeness.registry import Card, register
 from likeness.routes import enumerate_states
@@ -118,8 +123,8 @@ class Mixture(Model):
         self.shared = False
         self.gaussians: Gaussians | None = None
         self.head = self._head()
-        self.law = self._law()
-        for name, value in self.law.blank().items():
+        self.joint = self._joint()
+        for name, value in self.joint.init().items():
             self.register_buffer(_buffer(name), value)
 
     @classmethod
@@ -128,7 +133,7 @@ class Mixture(Model):
             return bounds_refused(space, closed=True)
         return None
 
-    def _head(self) -> Drawn:
+    def _head(self) -> SampledComponent:
         """The law of x, and of the numbers that are given where one Gaussian holds both."""
         config: MixtureConfig = self.config
         if self.columns is not None:
@@ -145,10 +150,10 @@ class Mixture(Model):
         self.gaussians = Gaussians(config.components, covariance, config.floor)
         return self.gaussians
 
-    def _law(self) -> Joint:
+    def _joint(self) -> Joint:
         """The factors of a component's law, with the number of variances of each."""
         config: MixtureConfig = self.config
-        parts = {"x": cast(Part, self.head)}
+        parts = {"x": cast(Component, self.head)}
         sizes = {"x": self.dims}
         k = config.components
         if self.split is not None:
@@ -204,7 +209,7 @@ class Mixture(Model):
         return EM(
             self._start,
             self._expect,
-            self.law.maximise,
+            self.joint.m_step,
             self._assign,
             config.passes,
             config.tolerance,
@@ -217,7 +222,7 @@ class Mixture(Model):
         batch = thinned((b for b, _ in task.everything(CHUNK)), stride)
         shape = (config.restarts, config.components, kmeans.candidates(config.components))
         u = noise[:1].uniform("seeds", *shape)[0]
-        return self.law.start(
+        return self.joint.start(
             self._views(batch), batch.weights, self._features(batch), u, config.trial
         )
 
@@ -244,7 +249,7 @@ class Mixture(Model):
         return torch.cat([*parts, (raw - mean) / scale * mask], -1)
 
     def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
-        return self.law.expect(self._views(batch), batch.weights, parameters)
+        return self.joint.e_step(self._views(batch), batch.weights, parameters)
 
     def _assign(self, parameters: Parameters) -> None:
         for name, value in parameters.items():
@@ -253,15 +258,15 @@ class Mixture(Model):
     @property
     def fitted(self) -> Parameters:
         """The parameters, by the names that EM knows them by."""
-        return {name: getattr(self, _buffer(name)).double() for name in self.law.blank()}
+        return {name: getattr(self, _buffer(name)).double() for name in self.joint.init()}
 
     def count(self) -> int:
         """One less than the weights, and those of the components' parts: O(K D^2) for full Gaussians."""
-        parts = self.law.parts.items()
+        parts = self.joint.parts.items()
         return (
             self.config.components
             - 1
-            + sum(part.free(under(self.fitted, name)) for name, part in parts)
+            + sum(part.free_parameters(under(self.fitted, name)) for name, part in parts)
         )
 
     # ---- what each part sees of a batch ----------------------------------------------------------
@@ -303,7 +308,7 @@ class Mixture(Model):
 
     def _log_share(self, views: dict[str, View], parameters: Parameters, rows: int) -> Tensor:
         """log p(k | views), (B, K)."""
-        return self.law.log_joint(views, parameters).log_softmax(0).T.expand(rows, -1)
+        return self.joint.log_joint(views, parameters).log_softmax(0).T.expand(rows, -1)
 
     # ---- hooks -----------------------------------------------------------------------------------
 
@@ -325,9 +330,9 @@ class Mixture(Model):
         """log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
         views = self._views(batch)
         now = self.fitted
-        value = self.law.log_joint(views, now).logsumexp(0)
+        value = self.joint.log_joint(views, now).logsumexp(0)
         if self.summary is not None:
-            value = value - self.law.log_joint(self._views_of_given(views), now).logsumexp(0)
+            value = value - self.joint.log_joint(self._views_of_given(views), now).logsumexp(0)
         return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
 
     def _encode(
@@ -393,7 +398,7 @@ class Mixture(Model):
         now = self.fitted
         views = self._views(batch)
         v, known = views.pop("x")
-        prior = self.law.log_joint(views, now).T.expand(len(batch), -1)
+        prior = self.joint.log_joint(views, now).T.expand(len(batch), -1)
         if self.columns is not None:
             sought = batch.holes
         else:
@@ -430,7 +435,7 @@ class Mixture(Model):
             kind = Kind.LOWER_BOUND
         else:
             kind = Kind.EXACT
-        return Component(self.space, index, kind, "component", self.preprocessor, loc, factor)
+        return RowGaussian(self.space, index, kind, "component", self.preprocessor, loc, factor)
 
 
 def _of_heads(config: MixtureConfig, space: Space) -> bool:

@@ -20,7 +20,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Correlated, RowDistribution
 from likeness.core.space import Space, vector
-from likeness.inference.mixture.row_gaussian import Component
+from likeness.inference.mixture.row_gaussian import RowGaussian
 from likeness.numerics.constants import LOG_2PI
 from likeness.registry import Card, register
 
@@ -424,7 +424,7 @@ class PCA(Model):
             kind = Kind.LOWER_BOUND
         else:
             kind = Kind.EXACT
-        return Component(self.space, index, kind, "linear", self.preprocessor, loc, factor)
+        return RowGaussian(self.space, index, kind, "linear", self.preprocessor, loc, factor)
 
 
 def _seen(batch: Batch) -> Batch:

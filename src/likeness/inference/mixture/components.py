@@ -1,8 +1,10 @@
-"""The parts that a mixture's components are products of: heads, counts; what EM asks of any part.
+"""Component densities of mixtures, and the interface that EM needs of them.
 
-Legend: B rows, K components, D entries of a part. Log-densities are component-major, (K, B).
-Parameters and additive statistics are dictionaries of tensors; `Seen` is what one batch tells a
-part, kept between the two steps of EM.
+A component density p_k(v) answers for all K components at once. A new one is its equations:
+`init`, `e_step`, `m_step` and `free_parameters`, and `draw` and `peak` where it is of x itself.
+
+Legend: B rows, K components, D entries. Log-densities are component-major, (K, B). Parameters and
+sufficient statistics are dictionaries of tensors; `resp` are responsibilities, (K, B).
 """
 
 from __future__ import annotations
@@ -19,66 +21,70 @@ from likeness.heads.columns import Columns
 
 Parameters = dict[str, Tensor]
 
-ROOM = 1 << 22  # numbers in a chunk
-STEPS = 32  # of an ascent over events
+CHUNK_NUMBERS = 1 << 22  # numbers in a chunk
+ASCENT_STEPS = 32  # of an ascent over events
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What a batch tells a part: log p of each row under each component, and statistics once rows are shared out.
+class EStep:
+    """What the E-step needs of a batch: log-densities, and sufficient statistics given responsibilities.
 
     Args:
-        log_p: (K, B), nats.
-        sums: Responsibilities (K, B) -> additive statistics.
+        log_density: log p_k(v) of each row under each component, (K, B), nats.
+        statistics: Responsibilities (K, B) -> sufficient statistics, summed over the rows.
     """
 
-    log_p: Tensor
-    sums: Callable[[Tensor], Parameters]
+    log_density: Tensor
+    statistics: Callable[[Tensor], Parameters]
 
 
-Sight = Callable[[Tensor, Tensor], Seen]
+EStepFunction = Callable[[Tensor, Tensor], EStep]
 
 
-class Part(ABC):
-    """One factor of every component's law."""
-
-    @abstractmethod
-    def blank(self, variance: Tensor) -> Parameters:
-        """Parameters before any data, given the variance of each entry."""
-
-    additive = True  # whether statistics of some rows add to those of others, so that rows may come in pieces
+class Component(ABC):
+    """A density for each of K components; a mixture's components are products of several of them."""
 
     @abstractmethod
-    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
-        """Rows' values and what of them is known -> what they tell; `draft` allows single precision."""
+    def init(self, variance: Tensor) -> Parameters:
+        """Initial parameters, given the variance of each entry, (D,)."""
+
+    # Whether statistics of chunks of rows add up, so that rows may come in chunks
+    additive = True
 
     @abstractmethod
-    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
-        """The parameters that are best for the statistics; `least` raises the floor of variances."""
+    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+        """The E-step as a closure over the parameters: (values (B, D), observed (B, D)) -> EStep.
+
+        `draft` permits single precision.
+        """
 
     @abstractmethod
-    def free(self, params: Parameters) -> int:
-        """How many of the parameters are free."""
+    def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """The parameters that maximise the expected log-likelihood; `least` raises the floor of variances."""
+
+    @abstractmethod
+    def free_parameters(self, params: Parameters) -> int:
+        """The number of free parameters."""
 
 
-class Drawn(Part):
-    """A part whose values can be drawn, and whose peaks be found."""
+class SampledComponent(Component):
+    """A component density that can be sampled and maximised."""
 
     @abstractmethod
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
-        """Values drawn from component k (B,) of each row where they are not known, shaped as v."""
+        """Missing values drawn from component k (B,) of each row given its observed values, shaped as v."""
 
     @abstractmethod
     def peak(
         self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
     ) -> Tensor:
-        """The values with the best found for those sought, under log-weights prior (B, K), shaped as v."""
+        """The mode over the entries `sought` of the mixture with log-weights `prior` (B, K), shaped as v."""
 
 
-class Multinomials(Part):
-    """Counts of categories, p(c | k) proportional to the product of theta_kj^{c_j}: one group of categories or more.
+class Multinomials(Component):
+    """Multinomial counts, p(c | k) proportional to prod_j theta_kj^c_j, in one group of categories or more.
 
-    A one-hot label is a group counted once, tokens are a group counted as often as they occur.
+    A label is a group with one count; tokens are a group with as many counts as there are tokens.
 
     Args:
         groups: Which group each category belongs to, int64 (D,).
@@ -91,34 +97,35 @@ class Multinomials(Part):
         self.smoothing = smoothing
         self.components = components
 
-    def blank(self, variance: Tensor) -> Parameters:
+    def init(self, variance: Tensor) -> Parameters:
         """Uniform within each group."""
         size = torch.bincount(self.groups)[self.groups].to(variance)
         return {"log_theta": -size.log().expand(self.components, -1).clone()}
 
-    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
+    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """The sum of c_j log theta_kj over known categories."""
 
-        def see(v: Tensor, known: Tensor) -> Seen:
+        def e_step(v: Tensor, known: Tensor) -> EStep:
             counts = v * known
-            return Seen(params["log_theta"] @ counts.T, lambda r: {"count": r.double() @ counts})
+            log_density = params["log_theta"] @ counts.T
+            return EStep(log_density, lambda resp: {"count": resp.double() @ counts})
 
-        return see
+        return e_step
 
-    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
-        """Smoothed shares within each group."""
+    def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Smoothed relative frequencies within each group."""
         count = sums["count"] + self.smoothing + 1e-12
         groups = self.groups.to(count.device)
         total = count.new_zeros(len(count), int(groups.max()) + 1).index_add_(1, groups, count)
         return {"log_theta": count.log() - total[:, groups].log()}
 
-    def free(self, params: Parameters) -> int:
+    def free_parameters(self, params: Parameters) -> int:
         """One less than the categories of each group, for each component."""
         return self.components * (len(self.groups) - len(self.groups.unique()))
 
 
-class Products(Drawn):
-    """Products of heads over an event; the heads are maximised on all rows at once, so their rows come in one batch.
+class Products(SampledComponent):
+    """Products of heads over an event; the M-step of heads needs all rows in one batch.
 
     Args:
         columns: The heads, in closed form.
@@ -133,38 +140,37 @@ class Products(Drawn):
         self.smoothing = smoothing
         self.components = components
 
-    def blank(self, variance: Tensor) -> Parameters:
-        """The marginal law for every component."""
+    def init(self, variance: Tensor) -> Parameters:
+        """The marginal distribution for every component."""
         if self.columns.narrow:
             places = self.columns.space.layout
         else:
             places = self.columns.space.layout[:-1]
         return {"table": self.columns.start().expand(self.components, *places, -1).clone()}
 
-    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
+    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """Sums of the heads' log p over what is known."""
         table = params["table"]
         smoothing = self.smoothing
-        law = self.columns.distribution(table)
+        densities = self.columns.distribution(table)
 
-        def see(v: Tensor, known: Tensor) -> Seen:
-            def sums(r: Tensor) -> Parameters:
-                share = r.T.contiguous()
-                return {
-                    "table": self.columns.estimate(
-                        v, known, share, smoothing=smoothing, previous=table
-                    )
-                }
+        def e_step(v: Tensor, known: Tensor) -> EStep:
+            def statistics(resp: Tensor) -> Parameters:
+                weight = resp.T.contiguous()
+                estimate = self.columns.estimate(
+                    v, known, weight, smoothing=smoothing, previous=table
+                )
+                return {"table": estimate}
 
-            return Seen(law.each(v, known).T, sums)
+            return EStep(densities.each(v, known).T, statistics)
 
-        return see
+        return e_step
 
-    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
-        """What was estimated already."""
+    def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """The estimate that the E-step made, since heads have their own M-steps."""
         return {"table": sums["table"].to(before["table"])}
 
-    def free(self, params: Parameters) -> int:
+    def free_parameters(self, params: Parameters) -> int:
         """Those of the heads, for each component."""
         return self.components * self.columns.free
 
@@ -172,7 +178,7 @@ class Products(Drawn):
         """Events drawn from component k (B,) where they are not known, (B, *E)."""
         table = params["table"]
         u = noise.uniform("x", *table.shape[1:-1], self.columns.uniforms).double()
-        size = max(1, ROOM // table[0].numel())
+        size = max(1, CHUNK_NUMBERS // table[0].numel())
         pairs = zip(k.split(size), u.split(size), strict=True)
         return torch.where(
             known, v, torch.cat([self.columns.distribution(table[j]).draw(w) for j, w in pairs])
@@ -186,20 +192,21 @@ class Products(Drawn):
         Each step puts the candidate of most E[log p_k] under the responsibilities in every entry,
         which raises log p.
         """
-        law = self.columns.distribution(params["table"])
-        modes = law.mode  # (K, *E), the candidates
-        scores = torch.stack([law.log_prob(m.expand_as(modes)) for m in modes], 1).clamp(
-            min=-1e30
-        )  # (K, C, *E)
+        densities = self.columns.distribution(params["table"])
+        # The candidates of every entry are the components' modes, (K, *E)
+        modes = densities.mode
+        # log p_k of every candidate in every entry, (K, K, *E)
+        scores = torch.stack([densities.log_prob(m.expand_as(modes)) for m in modes], 1)
+        scores = scores.clamp(min=-1e30)
         best = v
         height = torch.full_like(prior[:, 0], -torch.inf)
         for start in modes:
             x = torch.where(sought, start, v)
-            for _ in range(STEPS):
-                r = (prior + law.each(x, known | sought)).softmax(-1)
-                pick = torch.tensordot(r, scores, 1).argmax(1)
+            for _ in range(ASCENT_STEPS):
+                resp = (prior + densities.each(x, known | sought)).softmax(-1)
+                pick = torch.tensordot(resp, scores, 1).argmax(1)
                 x = torch.where(sought, modes.gather(0, pick), v)
-            value = (prior + law.each(x, known | sought)).logsumexp(-1)
+            value = (prior + densities.each(x, known | sought)).logsumexp(-1)
             better = value > height
             best = torch.where(better.reshape(-1, *[1] * (v.dim() - 1)), x, best)
             height = torch.maximum(height, value)

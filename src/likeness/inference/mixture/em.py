@@ -1,4 +1,4 @@
-"""Mixtures of products of parts: the steps of EM, and where to begin; pure functions of tensors.
+"""EM for mixtures whose components are products of component densities; pure functions of tensors.
 
 Legend: B rows, K components. A view is a part's values and what of them is known; parameters are
 one flat dictionary, "part.name" -> tensor, besides "log_weight" (K,), the objective "reached" and
@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.inference.mixture import kmeans
-from likeness.inference.mixture.components import Parameters, Part, Seen, Sight
+from likeness.inference.mixture.components import Component, EStep, EStepFunction, Parameters
 
 View = tuple[Tensor, Tensor]
 Views = Mapping[str, View]
@@ -41,16 +41,16 @@ class Joint:
     """
 
     components: int
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Component]
     sizes: Mapping[str, int]
 
-    def blank(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
-        """Parameters before any data: equal weights, every part at its origin."""
+    def init(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
+        """Initial parameters: equal weights, every component density at its own."""
         known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
         made = {
             f"{n}.{key}": t
             for n, part in self.parts.items()
-            for key, t in part.blank(known[n]).items()
+            for key, t in part.init(known[n]).items()
         }
         equal = torch.full((self.components,), -math.log(self.components), dtype=torch.float64)
         never = torch.tensor(NEVER, dtype=torch.float64)
@@ -58,34 +58,34 @@ class Joint:
 
     def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
         """log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
-        return _log_joint(_seen(self._sights(views, parameters), views), parameters["log_weight"])
+        return _log_joint(_seen(self._e_steps(views, parameters), views), parameters["log_weight"])
 
-    def expect(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
-        """Rows of `weight` (B,) shared out among components, and the statistics of their shares.
+    def e_step(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
+        """The E-step: responsibilities of rows with weights (B,), and the sufficient statistics under them.
 
         Single precision serves while passes still gain much; its rounding would hide the small
         gains of the last ones.
         """
-        sights = self._sights(views, parameters, draft=float(parameters["gain"]) > COARSE)
+        e_steps = self._e_steps(views, parameters, draft=float(parameters["gain"]) > COARSE)
         if all(part.additive for part in self.parts.values()):
             rows = ROWS
         else:
             rows = len(weight)
         pieces = [
-            _expected(sights, part, w, parameters["log_weight"])
+            _expected(e_steps, part, w, parameters["log_weight"])
             for part, w in _pieces(views, weight, rows)
         ]
         return {name: torch.stack([p[name] for p in pieces]).sum(0) for name in pieces[0]}
 
-    def _sights(
+    def _e_steps(
         self, views: Views, parameters: Parameters, *, draft: bool = False
-    ) -> dict[str, Sight]:
+    ) -> dict[str, EStepFunction]:
         return {
-            name: self.parts[name].sight(under(parameters, name), draft=draft) for name in views
+            name: self.parts[name].e_step(under(parameters, name), draft=draft) for name in views
         }
 
-    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
-        """Weights and every part's parameters; `least` raises the floor of variances."""
+    def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """The M-step of the weights and of every component density; `least` raises the floor of variances."""
         share = sums["n"].clamp(min=1e-12)
         reached = sums["objective"] / sums["weight"]
         after = {
@@ -94,14 +94,14 @@ class Joint:
             "gain": reached - before["reached"],
         }
         for name, part in self.parts.items():
-            new = part.maximise(under(sums, name), under(before, name), least=least)
+            new = part.m_step(under(sums, name), under(before, name), least=least)
             after |= {f"{name}.{key}": t for key, t in new.items()}
         return after
 
     def start(
         self, views: Views, weight: Tensor, features: Tensor, u: Tensor, passes: int
     ) -> Parameters:
-        """The likeliest, after a few passes of EM on these rows, of what k-means++ and Lloyd's steps lead to.
+        """The best of several starts by k-means++ and Lloyd's steps, judged by a few passes of EM on these rows.
 
         Args:
             views: Of the rows.
@@ -112,7 +112,7 @@ class Joint:
         """
         best = Parameters()
         height = -math.inf
-        blank = self.blank(self._variances(views, weight))
+        blank = self.init(self._variances(views, weight))
         for one in u:
             _, own = kmeans.lloyd(
                 features, kmeans.seeds(features, self.components, one), START_STEPS
@@ -128,17 +128,17 @@ class Joint:
     def _trial(
         self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
     ) -> tuple[Parameters, float]:
-        """Parameters a few passes after rows were shared out as r (K, B), and the last objective a row."""
-        now = self.maximise(self._first(views, r, blank), blank, least=START_FLOOR)
+        """Parameters after a few passes of EM from responsibilities r (K, B), and the last objective a row."""
+        now = self.m_step(self._first(views, r, blank), blank, least=START_FLOOR)
         height = -math.inf
         for _ in range(passes):
-            sums = self.expect(views, weight, now)
-            now = self.maximise(sums, now, least=START_FLOOR)
+            sums = self.e_step(views, weight, now)
+            now = self.m_step(sums, now, least=START_FLOOR)
             height = float(sums["objective"] / sums["weight"])
         return now, height
 
     def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
-        """Each part's entrywise variances over the rows, 1 where nothing varies."""
+        """The variance of each entry over the rows, 1 where nothing varies."""
         flat = {
             n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
             for n, d in self.sizes.items()
@@ -147,16 +147,16 @@ class Joint:
         return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
 
     def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
-        """The statistics of rows that are shared out as r (K, B)."""
-        sums = _sums(_seen(self._sights(views, blank), views), r)
+        """The sufficient statistics under responsibilities r (K, B)."""
+        sums = _sums(_seen(self._e_steps(views, blank), views), r)
         return sums | {"objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}
 
 
 def _expected(
-    sights: Mapping[str, Sight], views: Views, weight: Tensor, log_weight: Tensor
+    e_steps: Mapping[str, EStepFunction], views: Views, weight: Tensor, log_weight: Tensor
 ) -> Parameters:
-    """Some rows' statistics, their responsibilities in as few passes over memory as can be."""
-    seen = _seen(sights, views)
+    """The E-step of a chunk of rows, in as few passes over memory as possible."""
+    seen = _seen(e_steps, views)
     joint = _log_joint(seen, log_weight)
     top = joint.amax(0).clamp(min=NEVER)
     least = math.log(torch.finfo(joint.dtype).tiny) + 8  # denormal numbers are ten times slower
@@ -167,32 +167,34 @@ def _expected(
     return _sums(seen, r.mul_(w / whole)) | {"objective": height, "weight": weight.double().sum()}
 
 
-def _seen(sights: Mapping[str, Sight], views: Views) -> dict[str, Seen]:
-    return {name: sight(*views[name]) for name, sight in sights.items()}
+def _seen(e_steps: Mapping[str, EStepFunction], views: Views) -> dict[str, EStep]:
+    return {name: e_step(*views[name]) for name, e_step in e_steps.items()}
 
 
-def _sums(seen: Mapping[str, Seen], r: Tensor) -> Parameters:
-    sums = {f"{name}.{key}": t for name, one in seen.items() for key, t in one.sums(r).items()}
+def _sums(seen: Mapping[str, EStep], r: Tensor) -> Parameters:
+    sums = {
+        f"{name}.{key}": t for name, one in seen.items() for key, t in one.statistics(r).items()
+    }
     return sums | {"n": r.sum(-1).double()}
 
 
-def _log_joint(seen: Mapping[str, Seen], log_weight: Tensor) -> Tensor:
-    """log w_k + the parts' log p, (K, B)."""
-    terms = [one.log_p for one in seen.values()]
+def _log_joint(seen: Mapping[str, EStep], log_weight: Tensor) -> Tensor:
+    """log w_k + the sum of the log-densities, (K, B)."""
+    terms = [one.log_density for one in seen.values()]
     if terms:
         return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype))
     return log_weight[:, None]
 
 
 def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Tensor]]:
-    """The rows, so many at a time."""
+    """Chunks of at most `rows` rows."""
     for start in range(0, len(weight), max(rows, 1)):
         at = slice(start, start + rows)
         yield {name: (v[at], known[at]) for name, (v, known) in views.items()}, weight[at]
 
 
 def under(parameters: Parameters, name: str) -> Parameters:
-    """One part's own parameters or statistics."""
+    """The parameters or statistics of one component density."""
     return {
         key.removeprefix(f"{name}."): t
         for key, t in parameters.items()

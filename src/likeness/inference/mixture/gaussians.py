@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from likeness.core.noise import Noise
-from likeness.inference.mixture.components import ROOM, Drawn, Parameters, Seen, Sight
+from likeness.inference.mixture.components import (
+    CHUNK_NUMBERS,
+    EStep,
+    EStepFunction,
+    Parameters,
+    SampledComponent,
+)
 from likeness.numerics import gaussian
 from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.patterns import patterns_of
@@ -23,7 +29,7 @@ WIDE = 48
 STEEP = 1000.0  # squared distance of a mean from the origin, in deviations, up to which single precision serves
 
 
-class Gaussians(Drawn):
+class Gaussians(SampledComponent):
     """N(mean_k, cov_k) over D reals, any of them missing.
 
     "mean" is (K, D); "cov" is (K, D, D) where full, (1, D, D) where tied, else variances (K, D).
@@ -42,28 +48,28 @@ class Gaussians(Drawn):
         self.floor = floor
         self.dense = covariance in {"full", "tied"}
 
-    def blank(self, variance: Tensor) -> Parameters:
-        """The origin, and the data's variances."""
+    def init(self, variance: Tensor) -> Parameters:
+        """Means at the origin, and the variances of the data."""
         k = 1 if self.covariance == "tied" else self.components
         cov = torch.diag_embed(variance) if self.dense else variance
         mean = variance.new_zeros(self.components, len(variance))
         return {"mean": mean, "cov": cov.expand(k, *cov.shape).clone(), "variance": variance}
 
-    def sight(self, params: Parameters, *, draft: bool = False) -> Sight:
-        """log N of what is known; by products of features where that is possible, else by patterns of holes."""
+    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+        """log N of the observed entries: products of features for complete rows, else by missingness pattern."""
         if not self.dense:
             return _diagonal(params, draft)
         whole = (_quadratic if params["mean"].shape[-1] <= WIDE else _wide)(params, draft)
 
-        def see(v: Tensor, known: Tensor) -> Seen:
+        def e_step(v: Tensor, known: Tensor) -> EStep:
             if bool(known.all()):
                 return whole(v, known)
-            return _see_holes(v, known, params, draft)
+            return _e_step_missing(v, known, params, draft)
 
-        return see
+        return e_step
 
-    def maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
-        """Weighted moments; a component that no weight falls on stays as it was."""
+    def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+        """Weighted moments; a component without weight keeps its parameters."""
         n = sums["n"]
         variance = before["variance"]
         weight = n if n.dim() == 2 else n[:, None]
@@ -80,8 +86,8 @@ class Gaussians(Drawn):
             some = alive.any()
         return {"mean": mean, "cov": torch.where(some, cov, before["cov"]), "variance": variance}
 
-    def free(self, params: Parameters) -> int:
-        """Means, and as many numbers of covariances as are not copies of others."""
+    def free_parameters(self, params: Parameters) -> int:
+        """Means, and the distinct numbers of the covariances."""
         k, d = params["mean"].shape
         own = {
             "full": k * d * (d + 1) // 2,
@@ -108,14 +114,14 @@ class Gaussians(Drawn):
         return scatter / n.clamp(min=1e-8)
 
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
-        """What is hidden drawn from component k (B,) given what is known, (B, D)."""
+        """Missing entries drawn from component k (B,) given the observed ones, (B, D)."""
         mean = params["mean"][k]
         normal = noise.normal("x", v.shape[-1]).double()
         if not self.dense:
             return torch.where(known, v, mean + params["cov"][k].sqrt() * normal)
         if not bool(known.any()):
             return mean + _times(torch.linalg.cholesky(params["cov"]), self._own(k), normal)
-        rows = max(1, ROOM // v.shape[-1] ** 2)
+        rows = max(1, CHUNK_NUMBERS // v.shape[-1] ** 2)
         parts = zip(*(t.split(rows) for t in (v, mean, self._own(k), known, normal)), strict=True)
         cov = params["cov"]
         return torch.cat([gaussian.conditional_draw(x, m, cov[j], o, e) for x, m, j, o, e in parts])
@@ -123,12 +129,12 @@ class Gaussians(Drawn):
     def peak(
         self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
     ) -> Tensor:
-        """The best peak over the entries sought, the rest of what is unknown integrated out, (B, D)."""
+        """The best mode over the entries `sought`, other missing entries integrated out, (B, D)."""
         if self.dense:
             cov = params["cov"]
         else:
             cov = torch.diag_embed(params["cov"])
-        rows = max(1, ROOM // (self.components * v.shape[-1] ** 2))
+        rows = max(1, CHUNK_NUMBERS // (self.components * v.shape[-1] ** 2))
         found = []
         for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
             patterns, which = patterns_of(o | s)
@@ -153,7 +159,7 @@ class Gaussians(Drawn):
         return loc, torch.linalg.cholesky(cov[:, :size, :size] - gain @ cov[:, :, :size])
 
     def _own(self, k: Tensor) -> Tensor:
-        """Which covariance each component has."""
+        """The number of each component's covariance."""
         if self.covariance == "tied":
             return torch.zeros_like(k)
         return k
@@ -161,7 +167,7 @@ class Gaussians(Drawn):
 
 def _times(factor: Tensor, k: Tensor, normal: Tensor) -> Tensor:
     """factor_k eps of each row, entry by entry so that no row's sum depends on the rows beside it, (B, D)."""
-    size = max(1, ROOM // normal.shape[-1] ** 2)
+    size = max(1, CHUNK_NUMBERS // normal.shape[-1] ** 2)
     pairs = zip(k.split(size), normal.split(size), strict=True)
     return torch.cat([(factor[j] * e[:, None]).sum(-1) for j, e in pairs])
 
@@ -176,20 +182,20 @@ def _type(far: Tensor, draft: bool) -> torch.dtype:
     return torch.float64
 
 
-def _quadratic(params: Parameters, draft: bool) -> Sight:
+def _quadratic(params: Parameters, draft: bool) -> EStepFunction:
     """log N = w_k . (1, x, x_i x_j): one matrix product for all components, and one more for all moments."""
     weights, far = _quadratic_weights(params)
     dtype = _type(far, draft)
     weights = weights.to(dtype)
 
-    def see(v: Tensor, known: Tensor) -> Seen:
+    def e_step(v: Tensor, known: Tensor) -> EStep:
         features = _features(v.to(dtype))
-        return Seen(
+        return EStep(
             weights @ features,
             lambda r: _unfolded((r.to(dtype) @ features.T).double(), v.shape[-1]),
         )
 
-    return see
+    return e_step
 
 
 def _unfolded(total: Tensor, size: int) -> Parameters:
@@ -232,7 +238,7 @@ def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
     return torch.cat([constant[:, None], linear, -doubled * precision[:, rows, columns]], -1), far
 
 
-def _wide(params: Parameters, draft: bool) -> Sight:
+def _wide(params: Parameters, draft: bool) -> EStepFunction:
     """log N by each component's own whitening, and its moments by a product of its own."""
     size = params["mean"].shape[-1]
     tied = len(params["cov"]) == 1
@@ -245,12 +251,12 @@ def _wide(params: Parameters, draft: bool) -> Sight:
     constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * size * LOG_2PI
     pairs = [(constant[0 if tied else k], m, white[0 if tied else k].T) for k, m in enumerate(mean)]
 
-    def see(v: Tensor, known: Tensor) -> Seen:
+    def e_step(v: Tensor, known: Tensor) -> EStep:
         x = v.to(dtype)
         log_p = torch.stack([c - 0.5 * ((x - m) @ w).square().sum(-1) for c, m, w in pairs])
-        return Seen(log_p, lambda r: _wide_sums(x, r.to(dtype), tied))
+        return EStep(log_p, lambda r: _wide_sums(x, r.to(dtype), tied))
 
-    return see
+    return e_step
 
 
 def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
@@ -265,7 +271,7 @@ def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
     }
 
 
-def _diagonal(params: Parameters, draft: bool) -> Sight:
+def _diagonal(params: Parameters, draft: bool) -> EStepFunction:
     """log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
     m = params["mean"]
     precision = 1 / params["cov"]
@@ -274,20 +280,20 @@ def _diagonal(params: Parameters, draft: bool) -> Sight:
     constant = -0.5 * (far - precision.log() + LOG_2PI)
     weights = torch.cat([constant, m * precision, -0.5 * precision], -1).to(dtype)
 
-    def see(v: Tensor, known: Tensor) -> Seen:
+    def e_step(v: Tensor, known: Tensor) -> EStep:
         x = (v * known).to(dtype)
         seen = known.to(dtype)
         features = torch.cat([seen, x, x.square()], -1)
         names = ("n", "first", "second")
-        return Seen(
+        return EStep(
             weights @ features.T,
             lambda r: dict(zip(names, (r.to(dtype) @ features).double().chunk(3, -1), strict=True)),
         )
 
-    return see
+    return e_step
 
 
-def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> Seen:
+def _e_step_missing(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> EStep:
     """log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
 
     The rows of one pattern share a product while learning; rows asked about each have their own, so
@@ -296,22 +302,24 @@ def _see_holes(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> See
     cov = params["cov"]
     mean = params["mean"]
     size = v.shape[-1]
-    rows = max(1, ROOM // (len(mean) * size**2))
+    rows = max(1, CHUNK_NUMBERS // (len(mean) * size**2))
     if draft and len(patterns_of(known)[0]) <= rows:
-        rows = max(rows, ROOM // (len(mean) * size))
+        rows = max(rows, CHUNK_NUMBERS // (len(mean) * size))
     parts = [
-        _see_patterns(x, o, mean, cov, draft)
+        _e_step_patterns(x, o, mean, cov, draft)
         for x, o in zip(v.split(rows), known.split(rows), strict=True)
     ]
 
     def sums(r: Tensor) -> Parameters:
-        each = [part.sums(w) for part, w in zip(parts, r.double().split(rows, -1), strict=True)]
+        each = [
+            part.statistics(w) for part, w in zip(parts, r.double().split(rows, -1), strict=True)
+        ]
         return {name: torch.stack([e[name] for e in each]).sum(0) for name in each[0]}
 
-    return Seen(torch.cat([part.log_p for part in parts], -1), sums)
+    return EStep(torch.cat([part.log_density for part in parts], -1), sums)
 
 
-def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bool) -> Seen:
+def _e_step_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bool) -> EStep:
     """One chunk: g = C_oo^-1 (x_o - m_o) gives the quadratic form and E[x | x_o] = m + C g (Little & Rubin, 11.2)."""
     patterns, which = patterns_of(known)
     inverse, log_det = _inverses(cov, patterns)  # (P, K or 1, D, D), (P, K or 1)
@@ -328,7 +336,7 @@ def _see_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft: bo
         left = n[:, None, None] * cov - cov @ met @ cov
         return {"n": n, "first": weighted.sum(1), "second": weighted.mT @ filled + left}
 
-    return Seen(log_p, sums)
+    return EStep(log_p, sums)
 
 
 def _shared_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from likeness.numerics.constants import LOG_2PI
 
 
 @dataclass(frozen=True, eq=False)
-class Component(RowDistribution):
+class RowGaussian(RowDistribution):
     """One Gaussian for each row, in a preprocessor's model units: what `decode` answers with.
 
     Args:
