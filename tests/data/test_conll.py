@@ -7,7 +7,8 @@ import torch
 
 import likeness as lk
 from likeness.core.errors import BadData
-from likeness.data.conll import encode, sentences, shape, tagged
+from likeness.data.conll import encode, sentences, shape
+from likeness.data.conllfile import parse
 
 TEXT = "The DT B-NP\ndog NN I-NP\nbarks VBZ B-VP\n\n\nIBM-360 NNP B-NP\n. . O\n\n"
 
@@ -73,5 +74,5 @@ def test_only_ends_of_lines_end_lines_and_only_blanks_part_columns(tmp_path):
     path = tmp_path / "odd.conll"
     path.write_text("the\u00a0x DT\r\n\x0cy\u2028z NN\n\nq NN", encoding="utf-8", newline="")
     assert sentences(path) == [[("the\u00a0x", "DT"), ("\x0cy\u2028z", "NN")], [("q", "NN")]]
-    told = tagged(path, [["A"], ["B"], ["C"]], 2)
+    told = parse(path).tagged([["A"], ["B"], ["C"]], 2)
     assert told == "the\u00a0x DT A\r\n\x0cy\u2028z NN B\n\nq NN C"

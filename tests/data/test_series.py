@@ -10,7 +10,7 @@ import torch
 
 import likeness as lk
 from likeness.core.errors import BadConfig, BadData
-from likeness.data import catalog, load
+from likeness.data import catalog, load, tsfile
 from likeness.data.series import of_frame
 from likeness.data.source import Loud, between
 from likeness.data.tsfile import parse
@@ -76,6 +76,28 @@ def test_series_without_classes_have_no_label(tmp_path):
     assert data.space.shape == (None, 1)
 
 
+def test_classes_that_were_never_learned_are_hidden_and_said(tmp_path):
+    data = load(written(tmp_path, HEAD + BODY), given="label", test=0.0)
+    new = HEAD.replace("up down", "left down up") + "1:2:left\n3:4:up\n5:6:down\n7:8:left\n"
+    batch, said = tsfile.of_file(data.space, data.given_space, written(tmp_path, new, "New.ts"))
+    assert batch.given.x.flatten().tolist() == [0, 0, 1, 0]
+    assert batch.given.observed.flatten().tolist() == [False, True, True, False]
+    assert said == ("class 'left' was never learned: that of 2 series is taken as not known",)
+
+
+def test_long_lines_are_cut_piece_by_piece(tmp_path):
+    values = np.random.default_rng(0).normal(size=70_000).round(3)
+    text = "@data\n" + ",".join(map(str, values.tolist())) + "\n"
+    found = parse(written(tmp_path, text))
+    np.testing.assert_array_equal(found.items[0][:, 0], values)
+
+
+def test_series_side_by_side_take_no_more_memory_than_is_allowed(tmp_path):
+    text = "@data\n" + "1," * 5000 + "1\n" + "1\n" * 5000
+    with pytest.raises(BadData, match=r"of memory where .* are allowed"):
+        load(written(tmp_path, text), max_memory="100MB")
+
+
 @pytest.mark.parametrize(
     ("text", "words", "line"),
     [
@@ -100,6 +122,14 @@ def test_series_without_classes_have_no_label(tmp_path):
         (HEAD + "1,inf:3,4:up\n", "inf", 10),
         ("@univariate true\n@data\n1,2:3,4\n", "2 dimensions where 1", 0),
         ("@seriesLength 3\n@data\n1,2\n", "2 steps where @seriesLength says 3", 0),
+        ("@equalLength true\n@data\n1,2\n3\n", "1 steps where the first series has 2", 4),
+        ("@dimensions \u00b2\n@data\n1\n", "whole number", 1),
+        ("@seriesLength 99999999999999999999\n@data\n1\n", "whole number", 1),
+        ("@data\n(0,1),(1,2)\n", "time for each value", 2),
+        ("@data\n1,1_0\n", "'1_0' is not a number", 2),
+        ("@data\n1,\u0663\n", "is not a number", 2),
+        ("@data\n1,1e999\n", "inf is not a finite number", 2),
+        ("@data\n1,2\x0c3\n", "is not a number", 2),
     ],
 )
 def test_broken_files_say_where_and_what_to_do(tmp_path, text, words, line):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,20 +158,29 @@ def _of_file(model: Model, path: Path, kind: str, source: str) -> Rows:
     """The items of a file that is no table, with what is given beside them."""
     from likeness.core.batch import as_batch
     from likeness.data import conll, corpora, tsfile
+    from likeness.data.source import Loud
 
     if kind == "tags":
-        return Rows(conll.of_file(model.space, model.given_space, path), None, source)
+        file, batch = conll.file_for(model.space, model.given_space, path)
+        _say(Loud.among(file.notes))
+        return Rows(batch, None, source)
     if kind == "series":
-        return Rows(tsfile.of_file(model.space, model.given_space, path), None, source)
+        batch, notes = tsfile.of_file(model.space, model.given_space, path)
+        _say(notes)
+        return Rows(batch, None, source)
     if model.space.source == corpora.WORDS and kind in corpora.KINDS:
         return _documents(corpora.of_file(model.space, path, bagged=kind == "bags"), source)
     return _framed(model, as_batch(model.space, path), source)
 
 
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        remark(f"note: {note}")
+
+
 def _documents(found: Documents, source: str) -> Rows:
     """Documents, with the number of unknown words of each where there are any."""
-    for note in found.notes:
-        remark(f"note: {note}")
+    _say(found.notes)
     unknown = found.unknown.numpy()
     return Rows(
         found.batch, None, source, notes={"unknown_words": unknown} if unknown.any() else {}

@@ -17,8 +17,9 @@ from likeness.core.files import whole
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
     from likeness.core.model import Model as Fitted
+    from likeness.data.conllfile import TaggedFile
 
-SUFFIXES = (".conll", ".iob", ".bio", ".txt", ".tsv")
+SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".txt", ".tsv")
 
 
 def tag(
@@ -58,7 +59,7 @@ def tag(
     fitted = rows.open_model(model, device)
     asked = rows.settings(fitted, settings)
     _able(fitted, probabilities)
-    batch = _sentences(fitted, data)
+    file, batch = _read(fitted, data)
     hidden = _hidden(batch, data, beside)
     best = fitted.mode(hidden, given=hidden.given, settings=asked)
     columns = [[label] for label in _words(fitted, best.batch)]
@@ -66,7 +67,7 @@ def tag(
         law = fitted.encode(hidden, given=hidden.given, settings=asked)
         columns = [a + b for a, b in zip(columns, _chances(fitted, law, hidden), strict=True)]
     _tell(batch, hidden, best, data)
-    _write(_text(fitted, data, columns, beside), data, out)
+    _write(_text(fitted, file, columns, beside), data, out)
 
 
 def _bare(path: Path) -> Path:
@@ -88,12 +89,15 @@ def _able(model: Fitted, probabilities: bool) -> None:
             raise Unsupported(able.why)
 
 
-def _sentences(model: Fitted, path: Path) -> Batch:
+def _read(model: Fitted, path: Path) -> tuple[TaggedFile, Batch]:
+    """The file, and what the model reads in it; remarks on what is read as something else."""
     from likeness.data import conll, paths
-    from likeness.data.source import inside
+    from likeness.data.source import Loud
 
-    with inside(paths.exists(path)):
-        return conll.of_file(model.space, model.given_space, path)
+    file, batch = conll.file_for(model.space, model.given_space, paths.exists(path))
+    for note in Loud.among(file.notes):
+        remark(f"note: {note}")
+    return file, batch
 
 
 def _hidden(batch: Batch, path: Path, beside: bool) -> Batch:
@@ -143,12 +147,12 @@ def _tell(batch: Batch, hidden: Batch, best: Any, path: Path) -> None:
         )
 
 
-def _text(model: Fitted, path: Path, columns: Sequence[Sequence[str]], beside: bool) -> str:
+def _text(model: Fitted, file: TaggedFile, columns: Sequence[Sequence[str]], beside: bool) -> str:
     from likeness.data import conll
 
     assert model.given_space is not None
     own = len(model.given_space.variables) - len(conll.SPELT)
-    return conll.tagged(path, columns, own + beside)
+    return file.tagged(columns, own + beside)
 
 
 def _write(text: str, data: Path, out: Path | None) -> None:

@@ -306,6 +306,9 @@ def _as_tensor(data: Any) -> Tensor:
 
 def _from_ragged(space: Space, items: list[Any] | tuple[Any, ...]) -> Batch:
     tensors = [_as_tensor(item) for item in items]
+    odd = next((t for t in tensors if not t.dim() or t.shape[1:] != space.layout[1:]), None)
+    if odd is not None:
+        _refuse_shape(space, odd[None])
     lengths = torch.tensor([t.shape[0] for t in tensors], dtype=torch.int64)
     rows = max(int(lengths.max()) if tensors else 0, space.longest or 0)
     dtype = tensors[0].dtype if tensors else torch.float32

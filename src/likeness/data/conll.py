@@ -10,19 +10,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
-from likeness.data.source import Reading, Table
+from likeness.data.conllfile import UNTOLD, Columns, Sentence, TaggedFile, parse
+from likeness.data.limits import array_memory, check_memory
+from likeness.data.sequences import position
+from likeness.data.source import Reading, Table, inside
 from likeness.data.tables import unknown_label
-from likeness.data.textfile import decode, lines, lines_with_ends
 
-Sentence = list[tuple[str, ...]]
 SPELT = ("lower", "prefix", "suffix", "shape")
-UNTOLD = ("_", "?", "")  # what stands for a label that is not known, unless it was learned as one
-STEPS_MOST = 1000  # a longer sentence is a file without empty lines
 
 
 def sentences(path: Path) -> list[Sentence]:
@@ -31,68 +31,7 @@ def sentences(path: Path) -> list[Sentence]:
     Raises:
         BadData: Naming the line that has other columns than the first, or a sentence without end.
     """
-    found: list[Sentence] = []
-    now: Sentence = []
-    width = 0
-    for number, line in enumerate(lines(decode(path)), 1):
-        fields = _fields(line)
-        if fields is None:
-            found += [now] if now else []
-            now = []
-            continue
-        width = width or len(fields)
-        if len(fields) != width:
-            wanted = f"{width} columns as the first line has"
-            raise BadData(
-                f"{len(fields)} columns where there should be {wanted}",
-                where=f"line {number}",
-                do="mend the line",
-            )
-        now.append(fields)
-        if len(now) > STEPS_MOST:
-            raise BadData(
-                f"a sentence of over {STEPS_MOST:,} words",
-                where=f"line {number}",
-                do="put empty lines between",
-            )
-    if now:
-        found.append(now)
-    if not found:
-        raise BadData(
-            "there are no sentences", do="give lines of a word, its features and its label"
-        )
-    return found
-
-
-def _fields(line: str) -> tuple[str, ...] | None:
-    """The columns of a line, None where it holds no word."""
-    fields = tuple(line.split("\t") if "\t" in line else (word for word in line.split(" ") if word))
-    if not any(f.strip() for f in fields) or fields[0] == "-DOCSTART-":
-        return None
-    return fields
-
-
-def tagged(path: Path, tags: Iterable[Sequence[str]], columns: int) -> str:
-    """The text of a file with more columns behind those that it has, all else as it stands.
-
-    Args:
-        path: The file.
-        tags: What goes behind the line of each word, in order.
-        columns: How many columns of each line stay: a label that follows them gives way.
-    """
-    given = iter(tags)
-    written = []
-    for body, end in lines_with_ends(decode(path)):
-        fields = _fields(body)
-        if fields is None:
-            written.append(body + end)
-        else:
-            mark = "\t" if "\t" in body else " "
-            kept = body if mark == "\t" else body.rstrip(" ")
-            if not len(fields) <= columns:
-                kept = kept[: len(kept) - len(fields[-1])].removesuffix(mark)
-            written.append(mark.join([kept, *next(given)]) + end)
-    return "".join(written)
+    return parse(path).sentences
 
 
 def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = None) -> Reading:
@@ -103,26 +42,19 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
         name: What reports call it.
         names: Names of the columns before the label; word, c1, c2, ... unless told.
     """
-    parts = {part: sentences(path) for part, path in files.items()}
-    everything = [s for part in parts.values() for s in part]
+    parts = _parts(files)
+    found = {part: file.sentences for part, file in parts.items()}
+    everything = [sentence for each in found.values() for sentence in each]
     width = len(everything[0][0]) - 1
-    if width < 1:
-        raise BadData(
-            "1 column where there should be a word and its label at least",
-            where="line 1",
-            do="add labels",
-        )
     named = tuple(names or ("word", *(f"c{i}" for i in range(1, width))))
     if len(named) != width:
         raise BadData(
             f"{len(named)} names for {width} columns before the label", do="name each of them"
         )
     longest = max(map(len, everything))
-    label = _categories(fields[-1] for s in everything for fields in s)
-    columns = [
-        _categories(values)
-        for values in zip(*(_features(f) for s in everything for f in s), strict=True)
-    ]
+    words = {fields for sentence in everything for fields in sentence}
+    label = _labels((fields[-1] for fields in words), next(iter(parts.values())))
+    columns = [_categories(values) for values in zip(*map(_features, words), strict=True)]
     space = Space(axes=("time",), shape=(None,), variables=(label,), longest=longest, source="tags")
     given = Space(
         axes=("time", "column"),
@@ -132,70 +64,137 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
         longest=longest,
         source="tags",
     )
-    tables = {part: Table(space, encode(space, given, s), given, name) for part, s in parts.items()}
-    notes = (
-        f"{len(label.labels or ())} labels of steps, told from {len(columns)} columns given with them",
+    tables = {
+        part: Table(space, encode(space, given, each), given, name) for part, each in found.items()
+    }
+    said = (
+        f"{len(label.labels or ())} labels of steps,"
+        f" told from {len(columns)} columns given with them"
     )
-    return Reading(tables, notes)
+    notes = dict.fromkeys(note for file in parts.values() for note in file.notes)
+    return Reading(tables, (said, *notes))
 
 
-def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
-    """The sentences of a file as a model's Spaces read them, their labels hidden where its lines have none.
+def _parts(files: Mapping[str, Path]) -> dict[str, TaggedFile]:
+    """The files of a set, the others read as the first one is.
+
+    Raises:
+        BadData: If a file has no labels, or other columns than the first.
+    """
+    found = dict[str, TaggedFile]()
+    width = 0
+    labels = set[str]()
+    for part, path in files.items():
+        if found:
+            found[part] = parse(path, width - 1, labels)
+        else:
+            found[part] = parse(path)
+        first = found[part].words[0][0]
+        columns = len(found[part].sentences[0][0])
+        where = f"{path}, line {first.line + 1}"
+        if columns < 2:
+            what = "1 column where there should be a word and its label at least"
+            raise BadData(what, where=where, do="add labels")
+        if columns != (width or columns):
+            what = f"{columns} columns where the other part has {width}"
+            raise BadData(what, where=where, do="give parts of one set")
+        width = columns
+        labels |= {fields[-1] for sentence in found[part].sentences for fields in sentence}
+    return found
+
+
+def _labels(labels: Iterable[str], file: TaggedFile) -> Nominal:
+    """The labels that occur; in CoNLL-U _ is none."""
+    if file.form.label is None:
+        return _categories(labels)
+    known = set(labels) - set(UNTOLD)
+    if not known:
+        raise BadData("no word has a label", do="give a file whose fourth column holds UPOS tags")
+    return _categories(known)
+
+
+def file_for(space: Space, given_space: Space | None, path: Path) -> tuple[TaggedFile, Batch]:
+    """A file of sentences, and what a model's Spaces read in it.
+
+    Labels are hidden where lines have none.
 
     Raises:
         BadData: If the model was not learned from such sentences, or the columns are not those.
     """
-    items = sentences(path)
-    if given_space is None:
-        columns = 0
-    else:
-        columns = len(given_space.variables) - len(SPELT)
     if given_space is None or space.source != "tags" or given_space.source != "tags":
-        raise BadData(
-            "tagged sentences where the model learned other items", do="give items of its kind"
-        )
-    if len(items[0][0]) not in {columns, columns + 1}:
+        what = "tagged sentences where the model learned other items"
+        raise BadData(what, do="give items of its kind")
+    columns = len(given_space.variables) - len(SPELT)
+    found = parse(path, columns, _places(space.variables[0]))
+    width = len(found.sentences[0][0])
+    if width not in {columns, columns + 1}:
         wanted = ", ".join((given_space.names or ())[:columns])
-        raise BadData(
-            f"{len(items[0][0])} columns a word",
-            where="line 1",
-            do=f"give {wanted}, and the label if known",
-        )
-    return encode(space, given_space, items)
+        where = f"{path}, line {found.words[0][0].line + 1}"
+        do = f"give {wanted}, and the label if known"
+        raise BadData(f"{width} columns a word", where=where, do=do)
+    with inside(path):
+        return found, encode(space, given_space, found.sentences)
+
+
+def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
+    """The sentences of a file as a model's Spaces read them.
+
+    Raises:
+        BadData: If the model was not learned from such sentences, or the columns are not those.
+    """
+    return file_for(space, given_space, path)[1]
 
 
 def encode(space: Space, given_space: Space, items: Sequence[Sentence]) -> Batch:
-    """Sentences as codes; a word that is not known is hidden, as is a label that is left out, or _ or ? in its place.
+    """Sentences as codes.
+
+    A word that is not known is hidden, as is a label that is left out, or _ or ? in its place.
 
     Raises:
         BadData: If a label was never learned.
     """
     places = [_places(v) for v in (*given_space.variables, space.variables[0])]
-    longest = max([space.longest or 0, *map(len, items)])
+    length = np.array([len(item) for item in items], dtype=np.int64)
+    longest = max(space.longest or 0, int(length.max(initial=0)))
     width = len(given_space.variables)
-    x = torch.full((len(items), longest, width + 1), -1.0)
-    for row, item in enumerate(items):
-        codes = [_codes(fields, places, width, row, step) for step, fields in enumerate(item)]
-        x[row, : len(item)] = torch.tensor(codes)
-    length = torch.tensor([len(item) for item in items], dtype=torch.int64)
-    known = x >= 0
-    x = x.clamp(min=0)
-    given = Batch(x[..., :width], observed=known[..., :width], length=length)
-    return Batch(x[..., width], observed=known[..., width], length=length, given=given)
+    check_memory(array_memory(len(items) * longest * (width + 1), 4))
+    distinct = dict[Columns, int]()
+    which = [distinct.setdefault(fields, len(distinct)) for item in items for fields in item]
+    for fields, place in distinct.items():
+        if _untold(fields, places, width):
+            row, step = position(length, which.index(place))
+            where = f"row {row}, word {step + 1}"
+            raise unknown_label(fields[-1], tuple(places[-1]), where)
+    codes = np.array([_codes(fields, places, width) for fields in distinct], dtype=np.float32)
+    x = np.full((len(items), longest, width + 1), -1, dtype=np.float32)
+    x[np.arange(longest) < length[:, None]] = codes.reshape(-1, width + 1)[which]
+    return _batch(torch.from_numpy(x), torch.from_numpy(length))
 
 
-def _codes(
-    fields: tuple[str, ...], places: Sequence[Mapping[str, int]], width: int, row: int, step: int
-) -> list[float]:
-    told = len(fields) > width - len(SPELT)
-    seen = [
-        float(place.get(value, -1))
-        for place, value in zip(places, _features(fields, told), strict=False)
-    ]
-    label = places[-1].get(fields[-1], -1) if told else -1
-    if told and label < 0 and fields[-1] not in UNTOLD:
-        raise unknown_label(fields[-1], tuple(places[-1]), f"row {row}, word {step + 1}")
-    return [*seen, float(label)]
+def _batch(codes: torch.Tensor, length: torch.Tensor) -> Batch:
+    """Codes of features and labels (B, L, C + 1), -1 where one is not known."""
+    known = codes >= 0
+    x = codes.clamp(min=0)
+    given = Batch(x[..., :-1], observed=known[..., :-1], length=length)
+    return Batch(x[..., -1], observed=known[..., -1], length=length, given=given)
+
+
+def _has_label(fields: Columns, width: int) -> bool:
+    return len(fields) > width - len(SPELT)
+
+
+def _untold(fields: Columns, places: Sequence[Mapping[str, int]], width: int) -> bool:
+    """Whether a label was never learned."""
+    label = fields[-1]
+    return _has_label(fields, width) and label not in places[-1] and label not in UNTOLD
+
+
+def _codes(fields: Columns, places: Sequence[Mapping[str, int]], width: int) -> list[int]:
+    """The codes of a word's features and of its label, -1 where one is not known."""
+    labelled = _has_label(fields, width)
+    features = _features(fields, labelled)
+    codes = [place.get(value, -1) for place, value in zip(places, features, strict=False)]
+    return [*codes, places[-1].get(fields[-1], -1) if labelled else -1]
 
 
 def _features(fields: tuple[str, ...], told: bool = True) -> tuple[str, ...]:

@@ -108,8 +108,11 @@ def _split(line: str, mark: str) -> list[str]:
 def numbers_only(path: Path) -> bool:
     """Whether the first lines of a text file are numbers and marks between them."""
     lines = [line for line in lines_of(decode(path))[:20] if line.strip()]
-    mark = _delimiter(lines) if lines else ","
-    return bool(lines) and all(is_number(c) for line in lines for c in _split(line, mark))
+    try:
+        mark = _delimiter(lines) if lines else ","
+        return bool(lines) and all(is_number(c) for line in lines for c in _split(line, mark))
+    except csv.Error:  # a return within a line, or a cell without end
+        return False
 
 
 def _line_fault(said: str) -> str:

@@ -21,12 +21,12 @@ ARRAYS = {
     ".npz": "npz",
     ".ts": "series",
     **dict.fromkeys(audio.SUFFIXES, "audio"),
-    **dict.fromkeys((".conll", ".iob", ".bio"), "tags"),
+    **dict.fromkeys((".conll", ".conllu", ".iob", ".bio"), "tags"),
 }
 TEXTS = ("text", WORDS)  # what a Space's `source` says of text
 NAME_MOST = 200  # characters of a path in a sentence
 IDX = re.compile(r"idx\d?-ubyte|\.idx\d?$")
-KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx, .txt, .ldac, .wav, .conll, .ts, or a folder of images or texts"
+KNOWN = ".csv, .tsv, .parquet, .npy, .npz, idx, .txt, .ldac, .wav, .conll, .conllu, .ts, or a folder of images or texts"
 
 
 def kind(path: Path) -> str:

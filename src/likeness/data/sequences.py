@@ -20,6 +20,12 @@ def empty_items(length: NDArray[Any]) -> tuple[str, ...]:
     return (f"{empty:,} of {len(length):,} items are empty: their length is 0",)
 
 
+def position(length: NDArray[Any], place: int) -> tuple[int, int]:
+    """The item, and the place in it, of a place in all items one after the other."""
+    row = int(np.searchsorted(length.cumsum(), place, side="right"))
+    return row, place - int(length[:row].sum())
+
+
 def sequences(codes: NDArray[Any], length: NDArray[Any], longest: int) -> Batch:
     """Codes of all items, one item after the other (N,), as a Batch (B, L) with 0 behind each item's end.
 

@@ -12,7 +12,7 @@ from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Space
 from likeness.data.corpora import WORDS
-from likeness.data.sequences import empty_items, sequences
+from likeness.data.sequences import empty_items, position, sequences
 from likeness.data.source import Loud, Reading, Table
 from likeness.data.tables import unknown_label
 from likeness.data.textfile import lines
@@ -70,15 +70,9 @@ def encode(space: Space, items: Sequence[str]) -> Batch:
     codes = np.fromiter((place.get(c, UNKNOWN) for c in "".join(items)), dtype=np.int64)
     length = np.fromiter(map(len, items), dtype=np.int64, count=len(items))
     if (codes < 0).any():
-        row, at = _place(length, int(np.argmax(codes < 0)))
+        row, at = position(length, int(np.argmax(codes < 0)))
         raise unknown_label(items[row][at], symbols, f"row {row}, character {at}")
     return sequences(codes, length, space.longest or 0)
-
-
-def _place(length: np.ndarray, at: int) -> tuple[int, int]:
-    """The item, and the place in it, of the character at a place in all items one after the other."""
-    row = int(np.searchsorted(length.cumsum(), at, side="right"))
-    return row, at - int(length[:row].sum())
 
 
 def decode(space: Space, batch: Batch) -> list[str]:

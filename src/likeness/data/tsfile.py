@@ -6,7 +6,10 @@ last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +20,17 @@ from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, label, series
 from likeness.data.arrays import Array
+from likeness.data.limits import array_memory, check_memory
 from likeness.data.source import Reading, Table
 from likeness.data.textfile import decode, lines
 
 PARTS = {"train": "_TRAIN", "test": "_TEST"}
 MISSING = "?"
+TIMED = "series with a time for each value are not read"
+QUOTED = 40  # characters of what is quoted
+PIECE = 2**16  # characters of a line that are cut into cells at once
+WHOLE_NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
+ODD = re.compile(r"[^0-9a-zA-Z.+-]")  # float() reads 1_0 and digits of other scripts, too
 FLAGS = ("timestamps", "missing", "univariate", "equallength")
 WHOLE = {"dimensions": "dimensions", "dimension": "dimensions", "serieslength": "steps"}
 
@@ -34,11 +43,13 @@ class Head:
         classes: The names of the classes, or None where the series have none.
         dimensions: Numbers a step.
         steps: Steps of every series.
+        equal: Whether all series have as many steps as the first.
     """
 
     classes: tuple[str, ...] | None = None
     dimensions: int | None = None
     steps: int | None = None
+    equal: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,23 +81,27 @@ def read(path: Path, *, name: str) -> Reading:
                 )
     longest = max(len(item) for f in found.values() for item in f.items)
     space = series(first.items[0].shape[1], longest)
-    if first.head.classes:
-        codes = label(len(first.head.classes), first.head.classes)
-    else:
-        codes = None
-    if codes is None:
-        codes = None
-    else:
-        codes = codes.model_copy(update={"names": ("label",)})
-    tables = {}
-    for part, f in found.items():
-        batch = as_batch(space, f.items)
-        if codes is None:
-            given = None
-        else:
-            given = _codes(f.classes, first.head.classes or ())
-        tables[part] = Table(space, batch.given_as(given), codes, name)
-    return Reading(tables, aside=None if codes is None else "label")
+    batches = {part: _batch(space, f.items, files[part]) for part, f in found.items()}
+    names = first.head.classes
+    if names is None:
+        return Reading({part: Table(space, batch, None, name) for part, batch in batches.items()})
+    codes = label(len(names), names).model_copy(update={"names": ("label",)})
+    tables = {
+        part: Table(space, batch.given_as(_codes(found[part].classes, names)), codes, name)
+        for part, batch in batches.items()
+    }
+    return Reading(tables, aside="label")
+
+
+def _batch(space: Space, items: Sequence[Array], path: Path) -> Batch:
+    """Series side by side.
+
+    Raises:
+        BadData: If that takes more memory than is allowed.
+    """
+    longest = max(space.longest or 0, *map(len, items))
+    check_memory(array_memory(len(items) * longest * items[0].shape[1], 8), path)
+    return as_batch(space, list(items))
 
 
 def _compared(first: Found, other: Found) -> Iterator[tuple[str, object, object]]:
@@ -95,26 +110,32 @@ def _compared(first: Found, other: Found) -> Iterator[tuple[str, object, object]
 
 
 def _codes(classes: Sequence[str | None], names: Sequence[str]) -> Batch:
-    known = torch.tensor([c is not None for c in classes])[:, None]
-    codes = torch.tensor([0 if c is None else names.index(c) for c in classes]).float()[:, None]
-    return Batch(codes, None if bool(known.all()) else known)
+    """The code of each class (B, 1), hidden where it has none."""
+    place: dict[str | None, int] = {name: code for code, name in enumerate(names)}
+    codes = torch.tensor([place.get(name, -1) for name in classes], dtype=torch.float32)[:, None]
+    known = codes >= 0
+    return Batch(codes.clamp(min=0), None if bool(known.all()) else known)
 
 
-def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
-    """The series of one file as a model's Spaces read them, with their classes where these are its condition.
+def of_file(space: Space, given_space: Space | None, path: Path) -> tuple[Batch, tuple[str, ...]]:
+    """The series of one file as a model's Spaces read them, and what users should hear.
+
+    Their classes are the condition where it is one; a class that was never learned is hidden.
 
     Raises:
         BadData: If the file is broken, or its series are not those of the Space.
     """
     found = parse(path)
-    batch = as_batch(space, found.items)
-    if given_space is None:
-        known = None
-    else:
-        known = getattr(given_space.variables[0], "labels", None)
-    if not known or not set(found.head.classes or ()) <= set(known) or not found.head.classes:
-        return batch
-    return batch.given_as(_codes(found.classes, known))
+    batch = _batch(space, found.items, path)
+    known = None if given_space is None else getattr(given_space.variables[0], "labels", None)
+    if not known or not found.head.classes:
+        return batch, ()
+    odd = Counter(name for name in found.classes if name is not None and name not in known)
+    said = tuple(
+        f"class {name!r} was never learned: that of {count:,} series is taken as not known"
+        for name, count in odd.items()
+    )
+    return batch.given_as(_codes(found.classes, known)), said
 
 
 def parts(path: Path) -> Mapping[str, Path]:
@@ -165,6 +186,8 @@ def parse(path: Path) -> Found:
                 begun, head = _headed(line, head)
                 continue
             item, class_ = _series(line, head)
+            if head.equal and items:
+                _check_steps(len(item), len(items[0]))
         except BadData as error:
             raise BadData(error.what, where=f"{path}, line {number}", do=error.do) from error
         head = replace(head, dimensions=item.shape[1])
@@ -179,6 +202,12 @@ def parse(path: Path) -> Found:
     return Found(head, items, classes)
 
 
+def _check_steps(steps: int, first: int) -> None:
+    if steps != first:
+        what = f"{steps} steps where the first series has {first}, and @equalLength is true"
+        raise BadData(what, do="mend the line, or write @equalLength false")
+
+
 def _headed(line: str, head: Head) -> tuple[bool, Head]:
     """Whether the series begin below this line of the head, and what is known with it."""
     if not line.startswith("@"):
@@ -188,23 +217,14 @@ def _headed(line: str, head: Head) -> tuple[bool, Head]:
     if tag in {"data", "problemname"}:
         return tag == "data", head
     if tag in FLAGS:
-        if _flag(tag, said) and tag == "timestamps":
-            raise BadData(
-                "series with a time for each value are not read",
-                do="write values alone, @timeStamps false",
-            )
-        return False, replace(head, dimensions=1) if tag == "univariate" and _flag(
-            tag, said
-        ) else head
+        return False, _flagged(tag, _flag(tag, said), head)
     if tag in WHOLE:
-        if len(said) != 1 or not said[0].isdigit() or not int(said[0]):
-            raise BadData(
-                f"@{word} takes a whole number from 1 on", do="mend the line, or leave it out"
-            )
-        steps = WHOLE[tag] == "steps"
-        return False, replace(head, steps=int(said[0])) if steps else replace(
-            head, dimensions=int(said[0])
-        )
+        if len(said) != 1 or not WHOLE_NUMBER.fullmatch(said[0]):
+            what = f"@{word[:QUOTED]} takes a whole number from 1 on"
+            raise BadData(what, do="mend the line, or leave it out")
+        if WHOLE[tag] == "steps":
+            return False, replace(head, steps=int(said[0]))
+        return False, replace(head, dimensions=int(said[0]))
     if tag == "classlabel":
         return False, replace(head, classes=_classes(said))
     if tag == "targetlabel":
@@ -214,7 +234,20 @@ def _headed(line: str, head: Head) -> tuple[bool, Head]:
                 do="give it as given=, an array",
             )
         return False, head
-    raise BadData(f"nothing is known of @{word}", do="leave the line out, or mend its name")
+    raise BadData(
+        f"nothing is known of @{word[:QUOTED]}", do="leave the line out, or mend its name"
+    )
+
+
+def _flagged(tag: str, value: bool, head: Head) -> Head:
+    """What is known with a line that says true or false."""
+    if tag == "timestamps" and value:
+        raise BadData(TIMED, do="write values alone, @timeStamps false")
+    if tag == "univariate" and value:
+        return replace(head, dimensions=1)
+    if tag == "equallength":
+        return replace(head, equal=value)
+    return head
 
 
 def _flag(tag: str, said: Sequence[str]) -> bool:
@@ -256,32 +289,39 @@ def _series(line: str, head: Head) -> tuple[Array, str | None]:
             do="give one for each step",
         )
     if head.steps not in {None, lengths[0]}:
-        raise BadData(
-            f"{lengths[0]} steps where @seriesLength says {head.steps}",
-            do="mend the line, or leave it out",
-        )
+        what = f"{lengths[0]} steps where @seriesLength says {head.steps}"
+        raise BadData(what, do="mend the line, or leave it out")
     return np.stack(values, -1), None if class_ == MISSING else class_
 
 
 def _values(field: str) -> Array:
     """The values of a dimension (T,), NaN where they are missing."""
-    cells = [cell.strip() for cell in field.split(",")]
-    number: Callable[[str], float] = lambda cell: np.nan if cell == MISSING else float(cell)  # noqa: E731
-    try:
-        values = np.array([number(cell) for cell in cells])
-    except ValueError as error:
-        wrong = next(cell for cell in cells if cell != MISSING and not _is_float(cell))
-        raise BadData(
-            f"{wrong[:40]!r} is not a number", do="mend it, or write ? where it is missing"
-        ) from error
+    values = np.concatenate([_numbers(cells) for cells in _cells(field)])
     if np.isinf(values).any():
         raise BadData("inf is not a finite number", do="mend it, or write ? where it is missing")
     return values
 
 
-def _is_float(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _cells(field: str) -> Iterator[list[str]]:
+    """What stands between commas, some thousands at a time: a list of all takes much memory."""
+    start = 0
+    while (end := field.find(",", start + PIECE)) >= 0:
+        yield field[start:end].split(",")
+        start = end + 1
+    yield field[start:].split(",")
+
+
+def _numbers(cells: Sequence[str]) -> Array:
+    return np.array([_number(cell.strip()) for cell in cells])
+
+
+def _number(cell: str) -> float:
+    if cell == MISSING:
+        return np.nan
+    if ODD.search(cell) is None:
+        with suppress(ValueError):
+            return float(cell)
+    if cell.startswith("("):
+        raise BadData(TIMED, do="write values alone")
+    what = f"{cell[:QUOTED]!r} is not a number"
+    raise BadData(what, do="mend it, or write ? where it is missing")
