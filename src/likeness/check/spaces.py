@@ -236,7 +236,13 @@ def _raster(channels: int, height: int, width: int) -> tuple[int, ...]:
 
     def parent(c: int, i: int, j: int) -> int:
         place = (c * height + i) * width + j
-        return place - (height * width if c else 1 if j else width if i else place + 1)
+        if c:
+            return place - height * width
+        if j:
+            return place - 1
+        if i:
+            return place - width
+        return -1
 
     return tuple(
         parent(c, i, j) for c in range(channels) for i in range(height) for j in range(width)
@@ -274,8 +280,9 @@ def _image_8bit(name: str, told: Condition | None) -> Tree:
         _per_class(told, partial(levels, *p)) for p in ((0.0, 40.0), (0.9, 16.0), (0.95, 8.0))
     )
     parents = _raster(3, 8, 8)
+    within = [along if j < 64 else across for j in range(len(parents))]
     tables = tuple(
-        root if parent < 0 else along if j < 64 else across for j, parent in enumerate(parents)
+        root if parent < 0 else table for parent, table in zip(parents, within, strict=True)
     )
     return Tree(name, SPACES["image_8bit"](), parents, tables, condition=told)
 

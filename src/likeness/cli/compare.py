@@ -66,14 +66,14 @@ def compare(
     output.check(out, (".html",))
     entrants = _entrants(families, family_options or [])
     types = options.pairs(columns, "--columns")
-    condition = list(given) if given and len(given) > 1 else given[0] if given else None
     how = {"device": device, **options.parse(settings or [])}
     import rich
 
     import likeness as lk
     from likeness.cli.fit import wanted
-    from likeness.cli.rows import checked_device, keyed
+    from likeness.cli.rows import checked_device, condition_of, keyed
 
+    condition = condition_of(given or ())
     checked_device(device)
     for name, chosen in entrants:
         options.config(name, chosen)

@@ -23,7 +23,7 @@ from likeness.cli.arguments import (
 )
 from likeness.cli.errors import INTERRUPTED, spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
-from likeness.cli.rows import CHECKPOINT, keyed
+from likeness.cli.rows import CHECKPOINT, condition_of, keyed
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, remark, say, table
 from likeness.core.errors import BadData, LikenessError
@@ -168,7 +168,7 @@ def _load(
 ) -> Data:
     import likeness as lk
 
-    condition = list(given) if len(given) > 1 else given[0] if given else None
+    condition = condition_of(given)
     loaded: Data = lk.load(
         data, given=condition, columns=wanted(types), test=0.0, series=keyed(series), **how
     )

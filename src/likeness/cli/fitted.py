@@ -36,7 +36,8 @@ def held_out_score(model: Model, run: Run | None, test: Table, seed: int) -> Sco
     """
     import torch
 
-    source = test if len(test) else run.held if run is not None else None
+    held = None if run is None else run.held
+    source = test if len(test) else held
     if source is None:
         return None
     batch = source.rows(torch.arange(min(SCORED, len(source))))

@@ -245,12 +245,21 @@ def _numeric(dtype: Any) -> bool:
     return dtype.kind in "iufb"
 
 
+def condition_of(names: Sequence[str]) -> str | list[str] | None:
+    """Names as `load` takes them for `given`: one alone, several as a list, none as None."""
+    if not names:
+        return None
+    if len(names) == 1:
+        return names[0]
+    return list(names)
+
+
 def _named(model: Model, source: str) -> Rows:
     """The test rows of a set with an official split, all rows of another."""
     from likeness.data.load import load
 
-    names = list(model.given_space.names or ()) if model.given_space is not None else []
-    data = load(source, given=(names if len(names) > 1 else names[0]) if names else None, test=0.0)
+    names = () if model.given_space is None else model.given_space.names or ()
+    data = load(source, given=condition_of(names), test=0.0)
     why = model.space.fits(data.space)
     if why is not None:
         raise BadData(why, where=source, do="ask about data like those that were learned")

@@ -21,9 +21,9 @@ def kind_of(variable: Variable) -> str:
 
 
 def _real(v: Any) -> str:
-    words = [
-        "date" if v.unit and v.unit.startswith(DAYS) else f"real{f' ({v.unit})' if v.unit else ''}"
-    ]
+    words = ["real"]
+    if v.unit:
+        words = ["date" if v.unit.startswith(DAYS) else f"real ({v.unit})"]
     words += [f"in steps of {v.resolution:g}"] if v.resolution is not None else []
     bounded = v.lower is not None or v.upper is not None
     words += [f"from {_bound(v.lower, '-')} to {_bound(v.upper, '')}"] if bounded else []

@@ -351,12 +351,21 @@ def _chosen(wanted: Wanted, values: Array, name: str) -> Variable:
     return variable
 
 
+def _pixel_levels(x: Array) -> int:
+    """The levels of pixels: 2 of masks, 256 of bytes, else as many as occur."""
+    top = int(x.max())
+    if top < 2:
+        return 2
+    if x.dtype.itemsize == 1:
+        return 256
+    return top + 1
+
+
 def _common(
     x: Array, axes: tuple[str, ...], rounding: Rounding
 ) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
     if axes[0] == "channel" and x.dtype.kind in "bu":
-        top = int(x.max())
-        return (Ordinal(levels=2 if top < 2 else 256 if x.dtype.itemsize == 1 else top + 1),), ()
+        return (Ordinal(levels=_pixel_levels(x)),), ()
     known = _known(x)
     if known.size and np.isin(known, (0, 1)).all():
         return (Ordinal(levels=2),), ("every entry is 0 or 1: read as binary",)

@@ -205,10 +205,17 @@ def _features(fields: tuple[str, ...], told: bool = True) -> tuple[str, ...]:
 
 def shape(word: str) -> str:
     """Capitals as X, small letters as x, digits as 9; runs of more than two as two."""
-    kinds = (
-        "9" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else c for c in word
-    )
-    return re.sub(r"(.)\1{2,}", r"\1\1", "".join(kinds))
+    return re.sub(r"(.)\1{2,}", r"\1\1", "".join(_kind_of(c) for c in word))
+
+
+def _kind_of(character: str) -> str:
+    if character.isdigit():
+        return "9"
+    if character.isupper():
+        return "X"
+    if character.isalpha():
+        return "x"
+    return character
 
 
 def _categories(values: Iterable[str]) -> Nominal:

@@ -187,7 +187,8 @@ def _samples(raw: bytes, chunk: Chunk, form: Form, order: str) -> tuple[Array, i
         packed = np.frombuffer(raw, "u1", count * 3, start).reshape(count, 3)
         values = _of_24_bits(packed if order == "<" else packed[:, ::-1])
     else:
-        kind = "f" if form.code == FLOAT else "u" if form.sample_bytes == 1 else "i"
+        whole = "u" if form.sample_bytes == 1 else "i"
+        kind = "f" if form.code == FLOAT else whole
         values = np.frombuffer(raw, f"{order}{kind}{form.sample_bytes}", count, start)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = values.astype(np.float32)

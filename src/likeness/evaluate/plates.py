@@ -69,9 +69,16 @@ def drawn(graph: Graph, *, alone: bool = True) -> str:
 
 def wide(words: str, size: float) -> float:
     """How wide words are in sans-serif type, rather too much than too little."""
-    return size * sum(
-        0.34 if c in NARROW else 0.95 if c in WIDE or ord(c) > 0x2E80 else 0.63 for c in words
-    )
+    return size * sum(_width(c) for c in words)
+
+
+def _width(character: str) -> float:
+    """The width of a character in ems; Chinese, Japanese and Korean ones are wide."""
+    if character in NARROW:
+        return 0.34
+    if character in WIDE or ord(character) > 0x2E80:
+        return 0.95
+    return 0.63
 
 
 def _symbolic(node: Node) -> bool:
