@@ -567,3 +567,28 @@ def test_no_rows_give_no_answers():
     none = np.zeros((0, 1))
     assert model.log_prob(none, given=none).value.shape == (0,)
     assert model.sample(3, given=none, seed=0).x.shape == (3, 0, 1)
+
+
+def degenerate(kind: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    return {
+        "one row repeated": np.repeat(x[:1], 60, 0),
+        "collinear": np.c_[x, x[:, 0] + x[:, 1], 2 * x[:, 2]],
+        "constant": np.c_[x, np.full(60, 5.0)],
+        "fewer rows than columns": rng.normal(size=(8, 30)),
+    }[kind]
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+@pytest.mark.parametrize(
+    "kind", ["one row repeated", "collinear", "constant", "fewer rows than columns"]
+)
+def test_covariances_without_full_rank_have_densities(kind, covariance):
+    x = degenerate(kind)
+    space = vector(x.shape[1])
+    options = {"components": 2, "covariance": covariance}
+    model = registry.build("mixture", options, space).double()
+    model = Run(model, Table(space, as_batch(space, x)), "5 steps").fit()
+    assert bool(model.log_prob(x).value.isfinite().all())
+    assert bool(model.sample(5, seed=0).x.isfinite().all())

@@ -132,3 +132,25 @@ def shrunk(cov: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * cov + (shrinkage + 1e-9) * torch.where(
         scale > ROUNDING, scale, torch.ones_like(scale)
     ) * eye
+
+
+def definite(cov: Tensor, share: float) -> Tensor:
+    """The covariances (..., D, D) as they are where they have Cholesky factors, else raised until they do.
+
+    Eigenvalues of the correlations are raised to `share` at least, so that a change of units changes nothing.
+    What they lacked is rounding: a covariance of few rows, or of columns that follow from each other, has
+    eigenvalues of 0, and its sums in single precision are off by more than any floor in double would mend.
+    """
+    failed = torch.linalg.cholesky_ex(cov).info > 0
+    if not bool(failed.any()):
+        return cov
+    std = cov.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(cov.dtype).tiny).sqrt()
+    scale = std[..., :, None] * std[..., None, :]
+    values, vectors = torch.linalg.eigh(cov / scale)
+    raised = (vectors * values.clamp_min(share)[..., None, :]) @ vectors.mT
+    return torch.where(failed[..., None, None], 0.5 * (raised + raised.mT) * scale, cov)
+
+
+def varying(variance: Tensor) -> Tensor:
+    """Variances of standardised numbers, 1 where nothing varies but for rounding."""
+    return torch.where(variance > ROUNDING, variance, torch.ones_like(variance))

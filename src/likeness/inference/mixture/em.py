@@ -19,6 +19,7 @@ from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.components import Component, EStep, EStepFunction, Parameters
+from likeness.numerics import gaussian
 
 View = tuple[Tensor, Tensor]
 Views = Mapping[str, View]
@@ -144,7 +145,10 @@ class Joint:
             for n, d in self.sizes.items()
             for v, o in (views[n],)
         }
-        return {n: standardised(v, o, weight.double())[1].square() for n, (v, o) in flat.items()}
+        return {
+            n: gaussian.varying(standardised(v, o, weight.double())[1].square())
+            for n, (v, o) in flat.items()
+        }
 
     def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
         """The sufficient statistics under responsibilities r (K, B)."""

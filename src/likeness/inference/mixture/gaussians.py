@@ -77,7 +77,10 @@ class Gaussians(SampledComponent):
         mean = torch.where(alive, sums["first"] / weight.clamp(min=1e-8), before["mean"])
         cov = (self._dense if self.dense else self._diagonal)(sums["second"], weight, mean)
         floor = max(self.floor, least) * variance
-        cov = cov + (torch.diag_embed(floor) if self.dense else floor)
+        if self.dense:
+            cov = gaussian.definite(cov + torch.diag_embed(floor), self.floor)
+        else:
+            cov = cov + floor
         if not self.dense:
             some = alive
         elif self.covariance == "full":

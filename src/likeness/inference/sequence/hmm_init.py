@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from likeness.inference.sequence.steps import Packed
+from likeness.numerics import gaussian
 
 
 def variances(view: Packed) -> Tensor:
@@ -19,7 +20,7 @@ def variances(view: Packed) -> Tensor:
     total = weight.sum(0).clamp(min=1e-12)
     mean = (view.v * weight).sum(0) / total
     variance = ((view.v - mean).square() * weight).sum(0) / total
-    return torch.where(variance > 0, variance, 1.0)
+    return gaussian.varying(variance)
 
 
 def in_order(length: Tensor, k: int) -> Tensor:
