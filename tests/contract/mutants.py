@@ -19,7 +19,7 @@ from likeness.check import checks_learning
 from likeness.check.cell import fit, fitted
 from likeness.check.contract import Outcome, checks, outcome
 from likeness.core import distribution, hooks, rows
-from likeness.core.answers import Kind, Scored
+from likeness.core.answers import Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
@@ -369,17 +369,13 @@ def _rounded_off() -> AbstractContextManager[Any]:
 
 @mutant(13, "what is observed comes back from model units", WIDE)
 def _overwritten() -> AbstractContextManager[Any]:
-    original = rows.Rows._mode_rows
+    def again(mode: Mode, law: Distribution, *_: object) -> Mode:
+        inside, _, _ = law._inside(mode.batch, law._noise(0, mode.batch.ids, "mode"))
+        assert law.preprocessor is not None
+        x = law.preprocessor.inverse(inside.x * 1.0000001)
+        return replace(mode, batch=mode.batch.with_x(x))
 
-    def wrong(self: Distribution, question: Any) -> Any:
-        mode = original(self, question)
-        inside, _, _ = self._inside(question.batch, question.noise)
-        assert self.preprocessor is not None
-        return replace(
-            mode, batch=mode.batch.with_x(self.preprocessor.inverse(inside.x * 1.0000001))
-        )
-
-    return patch.object(rows.Rows, "_mode_rows", wrong)
+    return _after(Distribution, "mode", again)
 
 
 # ---- 14: absent verbs ----------------------------------------------------------------------------------------------
