@@ -24,6 +24,17 @@ def test_a_shift_is_told_as_well_as_bayes_allows(classifier):
     assert 0.8 < got.value < 0.8413 + 3 * got.stderr
 
 
+@pytest.mark.parametrize("items", [5, 12, 24])
+@pytest.mark.parametrize("classifier", [two_sample.boosted_trees, two_sample.small_network])
+def test_few_items_of_far_sets_are_told_apart(classifier, items):
+    x = normal(6, items, 4)
+    y = normal(7, items, 4) + 100
+    got = two_sample.c2st(x, y, seed=0, classifier=classifier)
+    assert got.value > 0.95
+    assert got.low > 0.5
+    assert got.high > 0.99
+
+
 def test_c2st_is_a_function_of_its_seed_and_cuts_to_equal_numbers():
     x, y = normal(4, 300, 2), normal(5, 900, 2)
     first = two_sample.c2st(x, y, seed=3)

@@ -17,16 +17,34 @@ from likeness.core.errors import BadData
 from likeness.metrics.distance import aligned, points, squared_blocks
 from likeness.metrics.intervals import Interval, normal_interval, proportion
 
-
-def boosted_trees(seed: int) -> ClassifierMixin:
-    """Histogram gradient boosting: strong on tables and on low-dimensional points."""
-    return HistGradientBoostingClassifier(random_state=seed)
+LEAF = 20  # items of a leaf, where a quarter of the items are as many: no cut could part fewer
+FEW = 100  # items below which none can be spared to stop a network by
 
 
-def small_network(seed: int) -> ClassifierMixin:
-    """Standardised inputs and two hidden layers of 64 units: sees oblique boundaries that trees need many cuts for."""
+def boosted_trees(seed: int, items: int) -> ClassifierMixin:
+    """Histogram gradient boosting: strong on tables and on low-dimensional points.
+
+    Args:
+        seed: Of its randomness.
+        items: The number of items that it learns from.
+    """
+    leaf = min(LEAF, max(1, items // 4))
+    return HistGradientBoostingClassifier(min_samples_leaf=leaf, random_state=seed)
+
+
+def small_network(seed: int, items: int) -> ClassifierMixin:
+    """Standardised inputs and two hidden layers of 64 units: sees oblique boundaries that trees need many cuts for.
+
+    Args:
+        seed: Of its randomness.
+        items: The number of items that it learns from.
+    """
     network = MLPClassifier(
-        (64, 64), learning_rate_init=3e-3, early_stopping=True, max_iter=200, random_state=seed
+        (64, 64),
+        learning_rate_init=3e-3,
+        early_stopping=items >= FEW,
+        max_iter=200,
+        random_state=seed,
     )
     return make_pipeline(StandardScaler(), network)
 
@@ -36,7 +54,7 @@ def c2st(
     y: Tensor,
     *,
     seed: int,
-    classifier: Callable[[int], ClassifierMixin] = boosted_trees,
+    classifier: Callable[[int, int], ClassifierMixin] = boosted_trees,
     folds: int = 5,
     level: float = 0.95,
 ) -> Interval:
@@ -50,7 +68,8 @@ def c2st(
         x: Items, (B, *E).
         y: Items, (M, *E).
         seed: Choice of items, folds and the classifier's own randomness are functions of it alone.
-        classifier: From a seed to an untrained scikit-learn classifier.
+        classifier: From a seed and the number of items to learn from to an untrained scikit-learn
+            classifier.
         folds: Number of folds.
         level: Probability with which the interval covers.
     """
@@ -61,7 +80,7 @@ def c2st(
     rows = [points(part).cpu().numpy()[generator.permutation(len(part))[:n]] for part in (x, y)]
     features = np.concatenate(rows)
     labels = np.repeat([0, 1], n)
-    model = classifier(seed)
+    model = classifier(seed, 2 * n - -(-2 * n // folds))
     right = 0
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
         features, labels
