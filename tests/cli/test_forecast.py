@@ -360,9 +360,10 @@ def test_times_are_written_with_the_offset_that_they_came_with(cli, tmp_path, su
     said = cli(f"forecast {tmp_path}/run {tmp_path}/z.csv --steps 2 -n 20 --out {out}")
     assert said.code == 0, said.err
     found = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    between = "T" if suffix == "csv" else " "
     assert [str(t) for t in found["date"]] == [
-        "2024-03-21 00:00:00+02:00",
-        "2024-03-22 00:00:00+02:00",
+        f"2024-03-21{between}00:00:00+02:00",
+        f"2024-03-22{between}00:00:00+02:00",
     ]
 
 
@@ -377,3 +378,27 @@ def test_a_series_alone_is_ranked_among_none(cli, tmp_path):
     said = cli(f"score {tmp_path}/alone {tmp_path}/alone.csv")
     assert said.code == 0, said.err
     assert "learned from one series: there are none to rank among" in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize(
+    ("months", "following"),
+    [
+        ([f"{1956 + k // 12}-{k % 12 + 1:02}" for k in range(60)], ["1961-01", "1961-02"]),
+        ([f"{1956 + k // 4}Q{k % 4 + 1}" for k in range(60)], ["1971Q1", "1971Q2"]),
+        ([f"Q{k % 4 + 1} {1956 + k // 4}" for k in range(60)], ["Q1 1971", "Q2 1971"]),
+        ([f"{m} {y}" for y in range(1956, 1961) for m in ("Jan", "Feb", "Mar", "Apr", "May", "Jun",
+          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")], ["Jan 1961", "Feb 1961"]),
+        ([f"{d:02}.05.2021" for d in range(1, 31)], ["31.05.2021", "01.06.2021"]),
+    ],
+)  # fmt: skip
+def test_months_and_quarters_go_on_by_the_calendar_as_they_are_written(
+    cli, tmp_path, months, following
+):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"when": months, "litres": rng.normal(100, 5, len(months)).round(2)})
+    frame.to_csv(tmp_path / "beer.csv", index=False)
+    fit = f"fit {tmp_path}/beer.csv linear_dynamical --series all --budget '3 steps'"
+    assert cli(f"{fit} --out {tmp_path}/run").code == 0
+    said = cli(f"forecast {tmp_path}/run {tmp_path}/beer.csv --steps 2 -n 20")
+    assert said.code == 0, said.err
+    assert [line.split(",")[0] for line in said.out.splitlines()] == ["when", *following]

@@ -307,7 +307,7 @@ def test_each_fault_of_a_file_has_its_sentence(tmp_path, content, said):
 def test_marks_and_names_are_found(tmp_path, content, names, x):
     frame = read_csv(write(tmp_path / "x.csv", content))
     assert tuple(frame.columns) == names
-    assert frame.to_numpy().tolist() == x
+    assert frame.astype(float).to_numpy().tolist() == x
 
 
 def test_a_file_of_the_same_columns_is_read_into_the_space(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from likeness.core.answers import Draws
     from likeness.core.model import Model as Fitted
-
-PLAIN = r"[-+]?\d*\.?\d+"  # a number without an exponent
 
 
 def complete(
@@ -66,7 +63,7 @@ def complete(
         parts = _parts(draws)
         how = f"{draws.how}, --seed {draws.seed}"
         kind = draws.kind
-    tables = [_filled(_written(data, found.frame), found, fitted, part) for part in parts]
+    tables = [_filled(found.frame.copy(), found, fitted, part) for part in parts]
     remark(f"{plural(int(found.batch.holes.sum()), 'missing cell')} filled: {how} ({kind})")
     output.emit(tables[0] if len(tables) == 1 else _stacked(tables), out)
 
@@ -78,57 +75,35 @@ def _parts(draws: Draws) -> list[Any]:
     return [Batch(x) for x in draws.x]
 
 
-def _written(source: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The table's cells as they were written, in text where the file is text."""
-    from likeness.data import paths
-    from likeness.data.files import read_csv
-
-    path = Path(source)
-    text = (
-        path.exists()
-        and paths.kind(path) == "table"
-        and path.suffix.lower() not in {".parquet", ".pq"}
-    )
-    if text:
-        return read_csv(path, verbatim=True)
-    return frame.copy()
-
-
-def _filled(written: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -> pd.DataFrame:
-    """The table with its hidden cells filled from one draw."""
+def _filled(table: pd.DataFrame, found: rows.Rows, model: Fitted, part: Any) -> pd.DataFrame:
+    """The table with its hidden cells filled from one draw; in a text file's table as it is written."""
     from likeness.data.frames import to_frame
 
     drawn = output.tidy(to_frame(model.space, part), model.dtype.itemsize < 8)
     forms = model.space.written or (None,) * model.space.width
     hidden = found.batch.holes.cpu().numpy()
-    for place, name in enumerate(model.space.names or written.columns):
-        rows_ = hidden[:, place]
-        if rows_.any():
-            column = drawn.iloc[:, place]
-            text = written[name].dtype.kind == "O" or str(written[name].dtype) in {"str", "string"}
-            if text:
-                filled = _as_written(column, written[name][~rows_], forms[place])
-            else:
-                filled = column
-            written[name] = written[name].where(~rows_, filled)
-    return written
+    for place, name in enumerate(model.space.names or table.columns):
+        holes = hidden[:, place]
+        if holes.any():
+            filled = drawn.iloc[:, place]
+            if table[name].dtype.kind == "O" or str(table[name].dtype) in {"str", "string"}:
+                filled = _as_written(filled, table[name][~holes], forms[place])
+            table[name] = table[name].where(~holes, filled)
+    return table
 
 
 def _as_written(drawn: pd.Series[Any], known: pd.Series[Any], form: str | None) -> pd.Series[Any]:
-    """Drawn cells in the form of the known ones: dates in their order, numbers with their mark and decimals."""
-    if drawn.dtype.kind == "M":
-        own = form is not None and "%" in form
-        return drawn.dt.strftime(form if own else "%Y-%m-%d %H:%M:%S")
-    comma = form is not None and form.startswith("comma")
-    if comma:
-        known = known.str.replace(",", ".")
-    if drawn.dtype.kind != "f" or not bool(known.str.fullmatch(PLAIN).all()):
-        return drawn.astype(str)
-    if len(known):
-        decimals = int(known.str.partition(".")[2].str.len().max())
-    else:
-        decimals = 0
-    return drawn.map(lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else "."))
+    """Drawn cells in the form of the known ones, or where that is none in that of the fit."""
+    import pandas as pd
+
+    from likeness.data import written
+    from likeness.data.cells import cells
+
+    own = cells(known, str(known.name)).written if len(known) else None
+    texts = written.as_texts(drawn, own or form)
+    if texts is None and drawn.dtype.kind == "M":
+        return drawn.dt.strftime("%Y-%m-%d %H:%M:%S")
+    return drawn.astype(str) if texts is None else pd.Series(texts, index=drawn.index)
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -72,7 +72,9 @@ def forecast(
         remark(
             f"from _lower to _upper lie {level:.4g} of the draws, the median in between; p_ is how probable that is"
         )
-    output.emit(_named(head, output.tidy(frame, fitted.dtype.itemsize < 8), found, steps), out)
+    tidy = output.tidy(frame, fitted.dtype.itemsize < 8)
+    table = _named(head, tidy, found, steps, as_text=output.as_text(out))
+    output.emit(table, out, _forms(drawn, frame))
 
 
 Head = dict[str, Any]  # where each row of an answer belongs: row, draw, step
@@ -188,7 +190,18 @@ def _long(draws: Draws, x: Tensor) -> pd.DataFrame:
     return to_frame(draws.space, Batch((x[..., 0] if narrow else x).cpu(), length=length))
 
 
-def _named(head: Head, frame: pd.DataFrame, found: rows.Rows, steps: int) -> pd.DataFrame:
+def _forms(draws: Draws, frame: pd.DataFrame) -> dict[str, str | None]:
+    """How columns are written, their medians and the ends of their intervals."""
+    from likeness.data.frames import forms_of
+
+    forms = forms_of(draws.space, draws.given_space)
+    bounds = {f"{name}{end}": form for name, form in forms.items() for end in ("_lower", "_upper")}
+    return {name: form for name, form in (bounds | forms).items() if name in frame}
+
+
+def _named(
+    head: Head, frame: pd.DataFrame, found: rows.Rows, steps: int, *, as_text: bool
+) -> pd.DataFrame:
     """The frame behind the series' own names and the times that come, where the file tells them, and the steps.
 
     Names of our own give way to those of columns.
@@ -205,6 +218,7 @@ def _named(head: Head, frame: pd.DataFrame, found: rows.Rows, steps: int) -> pd.
     elif len(found.batch) > 1:
         told[free("row", frame)] = row
     if found.clock is not None:
-        told[found.clock.name] = found.clock.ahead(steps)[row, step - 1]
+        times = found.clock.ahead(steps)[row, step - 1]
+        told[found.clock.name] = found.clock.last.texts(times) if as_text else times
     own = {free(name, [*frame, *told]): values for name, values in head.items()}
     return pd.concat([pd.DataFrame({**told, **own}), frame], axis=1)

@@ -47,8 +47,19 @@ def check(out: Path | None, suffixes: tuple[str, ...] = TABLES, source: str | No
         )
 
 
-def emit(frame: pd.DataFrame, out: Path | None) -> None:
-    """A table to its file, or to stdout as CSV."""
+def as_text(out: Path | None) -> bool:
+    """Whether an answer goes out as text, in which values are written as the user writes them."""
+    return out is None or out.suffix.lower() != ".parquet"
+
+
+def emit(
+    frame: pd.DataFrame, out: Path | None, forms: Mapping[str, str | None] | None = None
+) -> None:
+    """A table to its file, or to stdout as CSV; `forms` say how columns are written in text."""
+    from likeness.data import written
+
+    if forms is not None and as_text(out):
+        frame = written.as_written(frame, forms)
     if out is None:
         typer.echo(frame.to_csv(index=False), nl=False)
         return

@@ -122,7 +122,7 @@ def read_rows(
         BadData: If they cannot be read, or are not of the model's Space.
     """
     from likeness.data import paths
-    from likeness.data.source import inside
+    from likeness.data.source import NOTES, Loud, inside
 
     path = Path(source)
     on_disk = bool(source.strip()) and paths.there(path)
@@ -130,7 +130,10 @@ def read_rows(
         if not on_disk:
             found = _named(model, source)
         elif (kind := paths.kind_for(model.space, path)) == "table":
-            found = _table(model, paths.frame(path), source, series)
+            frame = paths.frame(path)
+            for note in Loud.among(frame.attrs.get(NOTES, ())):
+                remark(f"note: {note}")
+            found = _table(model, frame, source, series)
         else:
             found = _of_file(model, path, kind, source)
     if not len(found.batch):
@@ -235,14 +238,12 @@ def _framed(model: Model, batch: Batch, source: str) -> Rows:
 
 def _only(frame: pd.DataFrame, space: Space) -> Any:
     """The frame itself where columns have names; its numbers where an array was learned."""
-    array = space.names is None and len(frame.columns) == space.width
-    if array and all(map(_numeric, frame.dtypes)):
-        return frame.to_numpy()
-    return frame
+    from likeness.data.columns import numbers_of
 
-
-def _numeric(dtype: Any) -> bool:
-    return dtype.kind in "iufb"
+    if space.names is not None or len(frame.columns) != space.width:
+        return frame
+    numbers = numbers_of(frame)
+    return frame if numbers is None else numbers
 
 
 def condition_of(names: Sequence[str]) -> str | list[str] | None:

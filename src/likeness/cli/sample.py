@@ -135,7 +135,7 @@ def _writer(model: Fitted, out: Path | None) -> Any:
             f"{model.space.source or 'arrays'} cannot be shown here", do="add --out samples.png"
         )
     single = model.dtype.itemsize < 8
-    return lambda draws: output.emit(output.tidy(table_of(draws), single), out)
+    return lambda draws: output.emit(output.tidy(table_of(draws), single), out, forms(draws))
 
 
 def _save(draws: Draws, out: Path) -> None:
@@ -148,6 +148,13 @@ def _lines(draws: Draws) -> None:
 
     for line in text.decode(draws.space, draws.batch):
         say(line)
+
+
+def forms(draws: Draws) -> dict[str, str | None]:
+    """How the columns of draws are written."""
+    from likeness.data.frames import forms_of
+
+    return forms_of(draws.space, draws.given_space)
 
 
 def table_of(draws: Draws) -> Any:

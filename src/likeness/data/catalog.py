@@ -19,7 +19,7 @@ from likeness.data import arrays, conll, corpora, series, tables, text, tsfile
 from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
-from likeness.data.source import Reading, Table
+from likeness.data.source import NOTES, Reading, Table
 from likeness.data.textfile import decode
 
 VARIABLE = "LIKENESS_DATA"
@@ -227,17 +227,25 @@ def _csv(file: str) -> Callable[[Asked], Reading]:
 
 
 def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
-    """Frames of one kind, by part, as asked: rows, or steps of series."""
-    if asked.series:
-        return series.read(
-            pd.concat(list(frames.values()), ignore_index=True),
-            name=asked.name,
-            key=series.asked_key(asked.series),
-            given=asked.given,
-            group=asked.group,
-            columns=asked.columns,
-            rounding=asked.rounding or "note",
-        )
+    """Frames of one kind, by part, as asked: rows, or steps of series; with what their files told."""
+    told = dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get(NOTES, ()))
+    reading = _steps(asked, frames) if asked.series else _rows(asked, frames)
+    return replace(reading, notes=(*told, *reading.notes))
+
+
+def _steps(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
+    return series.read(
+        pd.concat(list(frames.values()), ignore_index=True),
+        name=asked.name,
+        key=series.asked_key(asked.series),
+        given=asked.given,
+        group=asked.group,
+        columns=asked.columns,
+        rounding=asked.rounding or "note",
+    )
+
+
+def _rows(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
     return tables.read(
         frames,
         name=asked.name,

@@ -1,25 +1,26 @@
-"""What the cells of a table's column hold: numbers, truth values, dates or words, and which of them are there."""
+"""What the cells of a table's column hold: numbers, truth values, dates or words, and which are there."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from likeness.core.errors import BadData
-from likeness.data import written
+from likeness.data import textcells, written
 from likeness.data.arrays import Array, Wanted
+from likeness.data.datetimes import example, is_format
+from likeness.data.missing import nothing_among_numbers
+from likeness.data.numerals import EXACT, is_amount
+from likeness.data.textcells import Texts, looks_like_a_value
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = frozenset({"", "?", "n/a", "nan", "null", "<na>", "nat", "#n/a"})
-NONE = frozenset({"na", "none"})  # categories among words, gaps among numbers and dates
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|[+-]\d{2}:?\d{2})?")
-NUMBERS_MOSTLY = 0.8
+DAYS = "days since 1970-01-01"
+VALUES_MOSTLY = 0.8  # of the cells: then another is a mistake among them, and no category
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Cells:
         labels: The categories in their own order, where the column states them.
         written: How they are written, as `written` says it.
         said: What was seen while reading them.
+        unit: Of numbers, where they have one.
+        either: Whether marks in numbers could be those of decimals or of thousands.
     """
 
     kind: str
@@ -41,21 +44,38 @@ class Cells:
     labels: tuple[str, ...] | None = None
     written: str | None = None
     said: tuple[str, ...] = ()
+    unit: str | None = None
+    either: bool = False
 
 
-def cells(column: pd.Series[Any], name: str, form: str | None = None) -> Cells:
-    """What a column of a frame holds; `form` is how it is known to be written, "" as plain numbers and ISO dates.
+def cells(
+    column: pd.Series[Any],
+    name: str,
+    form: str | None = None,
+    *,
+    goal: str | None = None,
+    comma: bool | None = None,
+) -> Cells:
+    """What a column of a frame holds.
+
+    Args:
+        column: Of a frame.
+        name: Of the column.
+        form: How it is known to be written, "" as plain numbers and dates of ISO 8601.
+        goal: "number", "date", "flag" or "nominal", where it is known what it is to be.
+        comma: Whether the table's other columns have decimal commas, where that is known.
 
     Raises:
-        BadData: If most cells are numbers and one is text, or a cell is a list.
+        BadData: If most cells are numbers and one is text, a date is none, or a cell is a list.
     """
     import pandas as pd
 
     known = column.notna().to_numpy()
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return Cells(
-            "text", as_texts(column), known, tuple(as_texts(pd.Series(column.cat.categories)))
-        )
+        labels = tuple(as_texts(pd.Series(column.cat.categories)))
+        return Cells("text", as_texts(column), known, labels)
+    if goal == "nominal":
+        return _categories(Texts.of(column))
     if pd.api.types.is_bool_dtype(column.dtype):
         return Cells("flag", _floats(column), known, written=written.FLAG)
     if isinstance(column.dtype, pd.PeriodDtype):
@@ -66,141 +86,123 @@ def cells(column: pd.Series[Any], name: str, form: str | None = None) -> Cells:
         days = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
         return Cells("number", days, known, said=("holds durations: read as numbers of days",))
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return Cells("number", _floats(column), known)
-    return _from_text(column, name, form)
+        return _numbers(column, known, goal)
+    if column.dtype == object:
+        _refuse_lists(column, name)
+    return _from_text(Texts.of(column), name, form, goal, comma)
+
+
+def cells_for(
+    column: pd.Series[Any], name: str, wanted: Wanted | None, comma: bool | None = None
+) -> Cells:
+    """The cells as the wanted type reads them: categories never fail for being numbers in part."""
+    return cells(column, name, goal=_goal(wanted), comma=comma)
+
+
+def _goal(wanted: Wanted | None) -> str | None:
+    if wanted is None or wanted == "skip":
+        return None
+    kind = wanted if isinstance(wanted, str) else wanted.type
+    if kind == "date" or getattr(wanted, "unit", None) == DAYS:
+        return "date"
+    return "nominal" if kind == "nominal" else "number"
+
+
+def as_texts(column: Iterable[Any]) -> Array:
+    """Cells as stripped text, "" where they are missing; whole numbers without a point."""
+    return Texts.of(column).cells()
+
+
+# ---- columns with a type of their own ------------------------------------------------------------
+
+
+def _numbers(column: pd.Series[Any], known: Array, goal: str | None) -> Cells:
+    """Numbers; whole ones of which float64 would lose digits are codes, unless numbers are asked for."""
+    import pandas as pd
+
+    whole = pd.api.types.is_integer_dtype(column.dtype)
+    there = column[known]
+    if goal is None and whole and bool((there > EXACT).any() or (there < -EXACT).any()):
+        return Cells("text", as_texts(column), known, said=(textcells.CODES,))
+    return Cells("number", _floats(column), known)
 
 
 def _moments(column: pd.Series[Any], known: Array) -> Cells:
     """Moments as days; whether they are whole days, and whether a time zone is lost."""
-    days = _days(column)
+    import pandas as pd
+
+    days = written.days_of(pd.to_datetime(column, utc=True))
     zone = getattr(column.dtype, "tz", None)
-    said = (
-        (f"is in the time zone {zone}: kept in UTC",)
-        if zone is not None and str(zone) != "UTC"
-        else ()
-    )
-    return Cells("date", days, known, written=_day_form(days[known]), said=said)
-
-
-def _day_form(days: Array) -> str | None:
-    if len(days) and (days == np.round(days)).all():
-        return written.DAY
-    return None
+    said: tuple[str, ...] = ()
+    if zone is not None and str(zone) != "UTC":
+        said = (f"is in the time zone {zone}: kept in UTC",)
+    return Cells("date", days, known, written=written.day_form(days[known]), said=said)
 
 
 def _floats(column: pd.Series[Any]) -> Array:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _days(column: Any) -> Array:
-    """Days since 1970-01-01, UTC, as float64."""
-    import pandas as pd
-
-    moments = pd.to_datetime(pd.Series(column), utc=True)
-    days = (moments - pd.Timestamp("1970-01-01", tz="UTC")) / pd.Timedelta(days=1)
-    return days.to_numpy(dtype=np.float64, na_value=np.nan)
+# ---- columns of text -----------------------------------------------------------------------------
 
 
-def as_texts(column: Iterable[Any]) -> Array:
-    """Cells as stripped text; whole numbers without a point."""
-    import pandas as pd
-
-    codes, distinct = pd.factorize(pd.Series(column))
-    texts = np.array([*map(as_text, distinct), ""], dtype=object)
-    return texts[codes]  # a missing cell has the code -1
+def _categories(texts: Texts) -> Cells:
+    """Text as it stands, but for words for nothing."""
+    _, _, gone = textcells.sort_out(texts, None, None, None)
+    said = textcells.noted_gaps(texts, gone)
+    return Cells("text", texts.cells(), texts.known(gone), said=said)
 
 
-def stated(column: pd.Series[Any], texts: Array) -> Array:
-    """Which cells hold more than a word for nothing; "none" and "na" are such words among numbers and dates only."""
-    distinct = set(texts)
-    words = [t for t in distinct if t.lower() not in MISSING | NONE]
-    if words and all(is_number(t) or DATE.fullmatch(t) for t in words):
-        none = NONE
-    else:
-        none = frozenset()
-    gone = {text for text in distinct if text.lower() in MISSING | none}
-    return column.notna().to_numpy() & np.array([text not in gone for text in texts], dtype=bool)
-
-
-def as_text(value: Any) -> str:
-    """A cell as stripped text; whole numbers without a point."""
-    whole_number = isinstance(value, float | np.floating) and value.is_integer()
-    if whole_number:
-        return str(int(value))
-    return str(value).strip()
-
-
-def _from_text(column: pd.Series[Any], name: str, form: str | None) -> Cells:
-    if column.dtype == object:
-        _refuse_lists(column, name)
-    texts = as_texts(column)
-    known = stated(column, texts)
-    if not known.any():
-        return Cells("text", texts, known)
-    if all(isinstance(v, bool | np.bool_) for v in column[known]):
-        flags = np.array(
-            [float(bool(v)) if k else np.nan for v, k in zip(column, known, strict=True)]
-        )
-        return Cells("flag", flags, known, written=written.FLAG)
-    return (
-        _dated(texts, known, name, form)
-        or _amounts(texts, known, form)
-        or _words(texts, known, name)
+def _from_text(
+    texts: Texts, name: str, form: str | None, goal: str | None, comma: bool | None
+) -> Cells:
+    found, there, gone = textcells.sort_out(texts, form, goal, comma)
+    known, gaps = texts.known(gone), textcells.noted_gaps(texts, gone)
+    if found is None:
+        _not_mostly_values(texts, there, name)
+        said = (*gaps, *(textcells.noted_words(texts, there) if there else ()))
+        return Cells("text", texts.cells(), known, said=said)
+    said = (*found.notes, *gaps)
+    if found.kind == "code":
+        return Cells("text", texts.cells(), known, said=said)
+    values = texts.spread(there, found.values)
+    if found.kind == "date":
+        _refuse(texts, np.isnan(values) & known, name, "a date", "write it as YYYY-MM-DD")
+    return Cells(
+        found.kind,
+        values,
+        known,
+        written=found.form,
+        said=said,
+        unit=found.unit,
+        either=found.either,
     )
 
 
-def _dated(texts: Array, known: Array, name: str, form: str | None) -> Cells | None:
-    """Dates: of a known format, in ISO's order, or, where nothing is known of them, in the order that they share."""
-    if written.is_format(form) and form != written.DAY:
-        given = form
-    else:
-        given = None
-    if all(DATE.fullmatch(t) for t in texts[known]):
-        days = dates_of(texts, known, name)
-        zoned = any(
-            t.endswith("Z") or re.search(r"[+-]\d{2}:?\d{2}$", t[10:]) for t in texts[known]
-        )
-        said = ("holds time zones: kept in UTC",) if zoned else ()
-        return Cells("date", days, known, written=_day_form(days[known]), said=said)
-    if given is not None or form is None:
-        found = written.dates(texts[known], given)
-    else:
-        found = None
-    if found is None:
-        return None
-    moments, order, sentence = found
-    days = np.full(len(texts), np.nan)
-    days[known] = _days(moments)
-    return Cells("date", days, known, written=order, said=(sentence,) if sentence else ())
+def _not_mostly_values(texts: Texts, there: Sequence[str], name: str) -> None:
+    """Refuse a text among numbers or dates, where most cells are those.
+
+    Raises:
+        BadData: Naming the first.
+    """
+    some = there[: textcells.LOOK]
+    if 2 * sum(map(looks_like_a_value, some)) < len(some):
+        return
+    stated = [text for text in there if not nothing_among_numbers(text)]
+    words = [text for text in stated if not looks_like_a_value(text)]
+    count = dict(zip(texts.distinct, texts.counts.tolist(), strict=True))
+    odd, every = (sum(count[text] for text in group) for group in (words, stated))
+    if words and odd <= (1 - VALUES_MOSTLY) * every:
+        numbers = sum(count[text] for text in stated if is_amount(text))
+        what = "a number" if 2 * numbers >= every else "a date like the others"
+        raise not_of_kind(texts.cells(), texts.codes == texts.distinct.index(words[0]), name, what)
 
 
-def _amounts(texts: Array, known: Array, form: str | None) -> Cells | None:
-    """Numbers: plain ones, or amounts as people write them, where the column is not known to hold plain ones."""
-    import pandas as pd
-
-    mode = written.kind(form)
-    plain = pd.to_numeric(pd.Series(np.where(known, texts, "nan")), errors="coerce").to_numpy(
-        dtype=np.float64
-    )
-    if mode != "comma" and not (np.isnan(plain) & known).any():
-        return Cells("number", plain, known)
-    if form is None or mode is not None:
-        found = written.numbers(texts[known], mode)
-    else:
-        found = None
-    if found is None:
-        return None
-    numbers = np.full(len(texts), np.nan)
-    numbers[known] = found[0]
-    return Cells("number", numbers, known, written=found[1], said=(written.SAID[found[1]],))
-
-
-def _words(texts: Array, known: Array, name: str) -> Cells:
-    """Text, unless most of it is numbers."""
-    wrong = known & ~numeric(texts)
-    if wrong.sum() <= (1 - NUMBERS_MOSTLY) * known.sum():
-        raise not_a_number(texts, wrong, name)
-    return Cells("text", texts, known)
+def _refuse(texts: Texts, wrong: Array, name: str, what: str, do: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        cell = texts.distinct[texts.codes[row]]
+        raise BadData(f"{cell!r} is not {what}", where=f"row {row}, column {name!r}", do=do)
 
 
 def _refuse_lists(column: pd.Series[Any], name: str) -> None:
@@ -216,62 +218,23 @@ def _refuse_lists(column: pd.Series[Any], name: str) -> None:
         )
 
 
-def dates_of(texts: Array, known: Array, name: str) -> Array:
-    """Days since 1970 of text in ISO's order.
-
-    Raises:
-        BadData: Naming the first cell that is no date.
-    """
-    import pandas as pd
-
-    stated = [t if k and DATE.fullmatch(t) else None for t, k in zip(texts, known, strict=True)]
-    moments = pd.to_datetime(
-        pd.Series(stated, dtype=object), format="ISO8601", utc=True, errors="coerce"
-    )
-    wrong = moments.isna().to_numpy() & known
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise BadData(
-            f"{texts[row]!r} is not a date",
-            where=f"row {row}, column {name!r}",
-            do="write it as YYYY-MM-DD",
-        )
-    return _days(moments)
-
-
-def not_a_number(texts: Array, wrong: Array, name: str) -> BadData:
-    """The refusal of text among numbers, which names the first that is wrong."""
+def not_of_kind(cells: Array, wrong: Array, name: str, what: str, do: str | None = None) -> BadData:
+    """The refusal of text among numbers or dates, which names the first that is wrong."""
     row = int(np.flatnonzero(wrong)[0])
-    return BadData(
-        f"{texts[row]!r} is not a number",
-        where=f"row {row}, column {name!r}",
-        do=f"mend it, leave it empty if it is missing, or learn the column as text: columns={{{name!r}: 'nominal'}}",
-    )
+    text = f"or learn the column as text: columns={{{name!r}: 'nominal'}}"
+    mend = do or f"mend it, leave it empty if it is missing, {text}"
+    return BadData(f"{cells[row]!r} is not {what}", where=f"row {row}, column {name!r}", do=mend)
 
 
-def cells_for(column: pd.Series[Any], name: str, wanted: Wanted | None) -> Cells:
-    """The cells as the wanted type reads them: categories never fail for being numbers in part."""
-    if isinstance(wanted, str) or wanted is None:
-        kind = wanted
-    else:
-        kind = wanted.type
-    if kind != "nominal":
-        return cells(column, name)
-    texts = as_texts(column)
-    known = stated(column, texts)
-    return Cells("text", texts, known)
-
-
-def numeric(texts: Array) -> Array:
-    """Which texts are numbers, bool (N,)."""
-    import pandas as pd
-
-    return np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce").notna())
-
-
-def is_number(cell: str) -> bool:
-    """Whether a text is a finite number."""
-    try:
-        return bool(np.isfinite(float(cell)))
-    except ValueError:
-        return False
+def no_value(column: pd.Series[Any], name: str, form: str, goal: str) -> BadData:
+    """The refusal of a column that is not what it is to be, naming the first cell that is not."""
+    texts = Texts.of(column)
+    there = [text for text in texts.distinct if not nothing_among_numbers(text)]
+    alone = (text for text in there if textcells.values_of([text], form, goal, None) is None)
+    first = next(alone, there[0])
+    what = {"date": "a date"}.get(goal, "a number")
+    if is_format(form) and form != written.DAY:
+        what += f" such as {example(form)}"
+    wrong = texts.codes == texts.distinct.index(first)
+    do = "write it as YYYY-MM-DD" if goal == "date" and "such as" not in what else None
+    return not_of_kind(texts.cells(), wrong, name, what, do)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,13 @@ from likeness.data.arrays import (
     sentences,
     whole,
 )
-from likeness.data.cells import Cells, cells_for
-from likeness.data.source import Loud
+from likeness.data.cells import DAYS, Cells, cells_for
+from likeness.data.numerals import NumberForm
+from likeness.data.source import COMMA, Loud
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DAYS = "days since 1970-01-01"
 ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid)$|[a-z](Id|ID)$|^ID$")
 ROW_NAME = re.compile(
     r"unnamed: ?\d+|index|level_\d+|#|n[or]\.?|(row|line|record)([ _.]?(n[or]?|num|number))?",
@@ -68,19 +68,12 @@ def space_of(
         find(name, names)
     found: dict[str, Inferred] = {}
     notes: list[tuple[str, str]] = []
-    for name, column in zip(names, (frame.iloc[:, i] for i in range(len(names))), strict=True):
-        if wanted.get(name) == "skip":
-            continue
-        held = _present(cells_for(column, name, wanted.get(name)), name)
-        if name in wanted or name in keep or len(names) == 1:
-            reason = None
-        else:
-            reason = _identifier(held, name)
+    for name, held in _read(frame, names, wanted).items():
+        alone = name in wanted or name in keep or len(names) == 1
+        reason = None if alone else _identifier(held, name)
         if reason:
-            said = Loud(
-                f"looks like an identifier ({reason}): left out; name it in columns to keep it"
-            )
-            notes.append((repr(name), said))
+            said = f"looks like an identifier ({reason}): left out; name it in columns to keep it"
+            notes.append((repr(name), Loud(said)))
             continue
         found[name] = _infer(held, name, wanted.get(name), rounding)
         notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
@@ -91,6 +84,44 @@ def space_of(
         )
     forms = {name: f.written for name, f in found.items()}
     return table_space({name: f.variable for name, f in found.items()}, forms), sentences(notes)
+
+
+def _read(
+    frame: pd.DataFrame, names: Sequence[str], wanted: Mapping[str, Wanted]
+) -> dict[str, Cells]:
+    """The cells of all columns but those to skip; where 1,234 has a comma, as in the other columns."""
+    columns = {name: frame.iloc[:, i] for i, name in enumerate(names) if wanted.get(name) != "skip"}
+    cells = {name: cells_for(column, name, wanted.get(name)) for name, column in columns.items()}
+    doubtful = [name for name, held in cells.items() if held.either]
+    comma = _decimal_commas(cells.values()) if doubtful else None
+    for name in doubtful:
+        form = NumberForm.parse(cells[name].written)
+        if comma is None and form is not None and form.thousands:
+            comma = frame.attrs.get(COMMA)  # 1.234 is left as programs write it
+        cells[name] = _decided(cells[name], columns[name], name, wanted.get(name), comma)
+    return {name: _present(held, name) for name, held in cells.items()}
+
+
+def _decided(
+    held: Cells, column: pd.Series[Any], name: str, wanted: Wanted | None, comma: bool | None
+) -> Cells:
+    """Numbers whose marks could be either, as the other columns have it, with the doubt that is left."""
+    again = cells_for(column, name, wanted, comma) if comma else held
+    form = NumberForm.parse(again.written)
+    if form is None or form.noted is None:
+        return again  # 1.234 alone is no doubt: programs write numbers so
+    value = "1.234" if form.decimal == "," else "1234"
+    said = f"may hold decimal commas or marks of thousands: 1,234 is read as {value}"
+    return replace(again, said=(*again.said, Loud(said)))
+
+
+def _decimal_commas(cells: Iterable[Cells]) -> bool | None:
+    """Whether numbers have decimal commas, where those that leave no doubt agree."""
+    forms = [NumberForm.parse(held.written) for held in cells if not held.either]
+    marks = {
+        f.decimal for f in forms if f is not None and (f.most != 0 or f.thousands in {".", ","})
+    }
+    return marks == {","} if len(marks) == 1 else None
 
 
 def table_space(
@@ -142,6 +173,14 @@ def differ(names: Sequence[str], among: Container[str] | None = None) -> None:
             raise BadData(
                 f"two columns are called {name!r}", do="give each column a name of its own"
             )
+
+
+def numbers_of(frame: pd.DataFrame) -> Array | None:
+    """A frame of numbers, or of text that says numbers, as an array (N, columns); None for others."""
+    columns = [cells_for(frame.iloc[:, i], str(name), "real") for i, name in enumerate(frame)]
+    if any(held.kind not in {"number", "flag"} for held in columns):
+        return None
+    return np.stack([np.where(held.known, held.values, np.nan) for held in columns], -1)
 
 
 def find(name: str, names: Sequence[str]) -> int:
@@ -219,7 +258,7 @@ def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) ->
     if wanted is not None:
         return _formed(Inferred(wanted), held, rounding)
     if held.kind == "text":
-        return nominal(held)
+        return _formed(nominal(held), held, rounding)
     if held.kind == "flag":
         return _formed(
             Inferred(Ordinal(levels=2), (Loud("is constant"),) if len(set(values)) == 1 else ()),
@@ -230,21 +269,33 @@ def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) ->
         found = real(values, rounding=rounding, unit=DAYS)
         notes = ("holds dates: read as days since 1970-01-01, UTC", *found.notes)
         return _formed(Inferred(found.variable, notes), held, rounding)
+    if held.unit is not None:
+        return _formed(real(values, rounding=rounding, unit=held.unit), held, rounding)
     return _formed((whole if is_whole(values) else real)(values, rounding=rounding), held, rounding)
 
 
 def _formed(found: Inferred, held: Cells, rounding: Rounding) -> Inferred:
-    """With how the column is written, and what was seen of that; draws of rounded numbers have as many decimals."""
+    """With how the column is written, and what was seen of that."""
     form = held.written
-    if held.kind == "number" and found.variable.type == "real" and rounding == "bins":
-        values = held.values[held.known]
-        if len(values) >= ROWS_TO_TELL and not is_whole(values):
-            digits = written.decimals(values)
-        else:
-            digits = None
-        if digits is not None:
-            form = f"{form or 'point'}:{digits}"
+    if held.kind == "number" and found.variable.type != "nominal" and held.unit is None:
+        form = _number_form(found.variable, held, rounding)
     return replace(found, notes=(*held.said, *found.notes), written=form)
+
+
+def _number_form(variable: Variable, held: Cells, rounding: Rounding) -> str | None:
+    """How numbers are written; draws of rounded ones have as many decimals."""
+    form = NumberForm.parse(held.written)
+    if variable.type != "real":
+        return str(form) if form is not None and form.noted else None
+    if rounding == "note":
+        return str(replace(form, least=0, most=None)) if form is not None and form.noted else None
+    values = held.values[held.known]
+    if form is None and (is_whole(values) or len(values) < ROWS_TO_TELL):
+        form = NumberForm(most=0) if is_whole(values) else None
+    elif form is None:
+        digits = written.decimals(values)
+        form = None if digits is None else NumberForm(least=1, most=digits)
+    return None if form is None else str(form)
 
 
 def _by_word(word: str, held: Cells, where: str) -> Variable:

@@ -22,6 +22,7 @@ from likeness.data import (
     arrays,
     audio,
     corpora,
+    datetimes,
     images,
     paths,
     tables,
@@ -29,7 +30,7 @@ from likeness.data import (
     tsfile,
     written,
 )
-from likeness.data.columns import DAYS
+from likeness.data.cells import DAYS
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
 
@@ -364,7 +365,7 @@ def _restored(
     told: arrays.Array,
 ) -> Any:
     """A column in the user's own terms."""
-    if form == written.FLAG and variable.states == 2:
+    if written.flag_words(form) and variable.states == 2:
         flags = np.where(known, values, 0) == 1
         if known.all():
             return flags
@@ -375,9 +376,7 @@ def _restored(
             np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str"
         )
     if variable.type == "real":
-        return _real(
-            variable.unit, variable.resolution, np.where(known, values, np.nan), form, told
-        )
+        return _real(variable.unit, np.where(known, values, np.nan), form, told)
     start = variable.start if variable.type == "ordinal" else 0
     whole = np.where(known, values, 0).astype(np.int64) + start
     if known.all():
@@ -387,30 +386,50 @@ def _restored(
 
 def _real(
     unit: str | None,
-    resolution: float | None,
     values: arrays.Array,
     form: str | None,
     told: arrays.Array,
 ) -> Any:
     if unit == DAYS:
-        if written.timeless(form):
-            days = np.where(told, values, np.round(values))
-        else:
-            days = values
-        return pd.to_datetime(days, unit="D", origin="unix").round("ms")
-    whole = resolution is not None and resolution == round(resolution) and arrays.is_whole(values)
+        return _moments(values, form, told)
     digits = written.digits(form)
     if digits is None:
-        rounded = values
-    else:
-        rounded = np.where(told, values, np.round(values, digits))
-    if whole:
-        return values.astype(np.int64)
-    return rounded
+        return values
+    rounded = np.where(told, values, np.round(values, digits))
+    return _integers(rounded) if digits == 0 else rounded
+
+
+def _integers(values: arrays.Array) -> Any:
+    """Whole numbers as such, if all are, with gaps where they are NaN."""
+    gaps = np.isnan(values)
+    if not arrays.is_whole(values[~gaps]):
+        return values
+    whole = np.where(gaps, 0, values).astype(np.int64)
+    return pd.arrays.IntegerArray(whole, gaps) if gaps.any() else whole
+
+
+def _moments(days: arrays.Array, form: str | None, told: arrays.Array) -> Any:
+    """Dates of the precision that they were written with, but where the user told them."""
+    moments = pd.Series(pd.to_datetime(days, unit="D", origin="unix").round("ms"))
+    free = moments.notna().to_numpy() & ~told
+    if datetimes.is_format(form):
+        snapped = datetimes.snap(moments[free].to_numpy(), form or "")
+        moments[free] = pd.Series(snapped.astype(moments.dtype), index=moments.index[free])
+    return pd.DatetimeIndex(moments)
+
+
+def forms_of(space: Space, given_space: Space | None) -> dict[str, str | None]:
+    """How the columns of a frame of draws are written, by their names in it."""
+    forms: dict[str, str | None] = {}
+    for part in (given_space, space):
+        if part is not None and part.names is not None and part.written is not None:
+            forms |= dict(zip(part.names, part.written, strict=True))
+    return forms
 
 
 def _csv(draws: Draws, path: Path) -> None:
-    draws.to_pandas().to_csv(path, index=False)
+    frame = written.as_written(draws.to_pandas(), forms_of(draws.space, draws.given_space))
+    frame.to_csv(path, index=False)
 
 
 def _parquet(draws: Draws, path: Path) -> None:

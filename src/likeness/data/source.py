@@ -17,6 +17,10 @@ from likeness.core.errors import BadData
 from likeness.core.noise import mix_each
 from likeness.core.space import Space
 
+# What the attrs of a frame hold that was read from a text file: what was seen while it was read, and
+# whether numbers such as 1,234 are likely to hold a decimal comma there.
+NOTES, COMMA = "notes", "decimal comma"
+
 
 class Source(Protocol):
     """Rows by index, which can be split, and of which an epoch may be a draw."""

@@ -17,20 +17,8 @@ from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Space, Variable
 from likeness.data import written
 from likeness.data.arrays import Array, Rounding, Wanted
-from likeness.data.cells import (
-    MISSING,
-    NONE,
-    as_text,
-    as_texts,
-    cells,
-    cells_for,
-    dates_of,
-    is_number,
-    not_a_number,
-    numeric,
-)
+from likeness.data.cells import DAYS, cells, cells_for, no_value
 from likeness.data.columns import (
-    DAYS,
     differ,
     find,
     names_of,
@@ -39,7 +27,10 @@ from likeness.data.columns import (
     table_space,
     types_by_name,
 )
+from likeness.data.missing import nothing, nothing_among_numbers
+from likeness.data.numerals import code_among, is_number
 from likeness.data.source import Reading, Table
+from likeness.data.textcells import Texts, as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +82,11 @@ def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> 
     """A column in data units, float64 with NaN where it is missing."""
     if variable.type == "nominal" and variable.labels is not None:
         return _label_codes(column, name, variable.labels)
-    held = cells(_true_or_false(column, variable), name, form)
-    if held.kind == "text" and variable.type == "real" and variable.unit == DAYS:
-        return dates_of(held.values, held.known, name)
+    goal = _goal(column, variable)
+    held = cells(column, name, form, goal=goal)
     if held.kind == "text":
         if held.known.any():
-            raise not_a_number(held.values, held.known & ~numeric(held.values), name)
+            raise no_value(column, name, form, goal)
         return np.full(len(column), np.nan)
     values = np.where(held.known, held.values, np.nan)
     if variable.type == "ordinal":
@@ -112,11 +102,13 @@ def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> 
     return values
 
 
-def _true_or_false(column: pd.Series[Any], variable: Variable) -> pd.Series[Any]:
-    """The words true and false as 1 and 0 where there are two levels."""
-    if variable.states != 2 or variable.type != "ordinal" or column.dtype.kind in "biuf":
-        return column
-    return column.map(lambda cell: {"true": 1, "false": 0}.get(str(cell).strip().lower(), cell))
+def _goal(column: pd.Series[Any], variable: Variable) -> str:
+    """What a column's text is to be; true and false are 1 and 0 where there are two levels."""
+    if variable.type == "real" and variable.unit == DAYS:
+        return "date"
+    if variable.type == "ordinal" and variable.states == 2 and column.dtype.kind not in "biuf":
+        return "flag"
+    return "number"
 
 
 def _levels(values: Array, name: str, variable: Ordinal) -> Array:
@@ -140,23 +132,27 @@ def _known_or_refuse(wrong: Array, values: Array, name: str, wanted: str) -> Non
 
 
 def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Array:
-    import pandas as pd
-
-    if isinstance(column, pd.Series):
-        values = column
-    else:
-        values = pd.Series(list(column), dtype=object)
+    """The place of each cell's label, NaN where it is missing; 1.0 is the label 1, but 01 is not."""
+    texts = Texts.of(column)
     place = {text: float(i) for i, text in enumerate(known)}
-    texts = as_texts(values)
-    if all(map(is_number, known)):
-        gone = MISSING | NONE
-    else:
-        gone = MISSING
-    strange = {text for text in set(texts) if text not in place and text.lower() not in gone}
-    if strange:
-        row = next(i for i, text in enumerate(texts) if text in strange)
-        raise unknown_label(texts[row], known, f"row {row}, column {name!r}")
-    return np.array([place.get(text, np.nan) for text in texts], dtype=np.float64)
+    numbers = all(map(is_number, known))
+    gone = nothing_among_numbers if numbers else nothing
+    value = {_value(text): code for text, code in place.items()} if numbers else {}
+    codes = []
+    for text in texts.distinct:
+        code = place.get(text, value.get(_value(text)) if value else None)
+        if code is None and not gone(text):
+            row = int(np.argmax(texts.codes == texts.distinct.index(text)))
+            raise unknown_label(text, known, f"row {row}, column {name!r}")
+        codes.append(np.nan if code is None else code)
+    return np.array([*codes, np.nan])[texts.codes]
+
+
+def _value(text: str) -> float | str:
+    """The number that a label is, but for codes."""
+    if not is_number(text) or code_among([text]) is not None:
+        return text
+    return float(text)
 
 
 def unknown_label(text: str, known: tuple[str, ...], where: str) -> BadData:
@@ -304,9 +300,9 @@ def _columns_of(space: Space, at: Sequence[int]) -> Space:
 
 def _two_classes(space: Space) -> Nominal:
     variable = space.variables[0]
-    flag = (space.written or (None,))[0] == written.FLAG
+    words = written.flag_words((space.written or (None,))[0])
     start = variable.start if variable.type == "ordinal" else 0
-    return Nominal(categories=2, labels=("False", "True") if flag else (str(start), str(start + 1)))
+    return Nominal(categories=2, labels=words or (str(start), str(start + 1)))
 
 
 def groups(values: Iterable[Any]) -> Tensor:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from likeness.core.errors import BadData
+from likeness.data import datetimes, written
 from likeness.data.arrays import Array
-from likeness.data.cells import DATE, Cells, as_texts, cells_for
+from likeness.data.cells import Cells, as_texts, cells_for
 from likeness.data.source import Loud
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Times:
         wall: What a clock on the wall shows, datetime64 (N,), or None for numbers.
         zone: The time zone that the column is of, if it says one.
         zoned: Whether the offset from UTC is to be written.
+        form: How they are written, as `written` says it.
     """
 
     name: str
@@ -54,16 +56,25 @@ class Times:
     wall: Array | None = None
     zone: Any = None
     zoned: bool = False
+    form: str | None = None
 
     def at(self, index: Array) -> Times:
         """Some of them."""
-        return Times(
-            self.name,
-            self.values[index],
-            None if self.wall is None else self.wall[index],
-            self.zone,
-            self.zoned,
-        )
+        wall = None if self.wall is None else self.wall[index]
+        return replace(self, values=self.values[index], wall=wall)
+
+    def texts(self, times: Array) -> Array:
+        """Other times of the same clocks as the column writes them; themselves where that is not known."""
+        import pandas as pd
+
+        if not self.zoned:
+            naive = written.as_texts(pd.Series(times), self.form)
+            return times if naive is None else naive
+        if not datetimes.is_format(self.form):
+            return times
+        utc = np.array([time.tz_convert("UTC").to_datetime64() for time in times])
+        ahead = np.array([time.utcoffset() // pd.Timedelta(microseconds=1) for time in times])
+        return np.array(datetimes.write(utc, self.form or "", ahead), dtype=object)
 
     def shown(self, wall: Array) -> Array:
         """Other times of the same clocks, (N,): dates, with the offset where these have one."""
@@ -194,7 +205,7 @@ def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
             )
         if held.kind == "date":
             return _dates(name, frame[name], held)
-        return Times(name, held.values)
+        return Times(name, held.values, form=held.written)
     return None
 
 
@@ -204,28 +215,9 @@ def _dates(name: str, column: pd.Series[Any], held: Cells) -> Times:
     if zone is not None:
         wall = _moments(values).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
         return Times(name, values, wall.astype("datetime64[us]"), zone, zoned=True)
-    if column.dtype.kind == "M":
-        ahead = None
-    else:
-        ahead = _offsets(as_texts(column))
+    ahead = None if column.dtype.kind == "M" else written.offsets(as_texts(column), held.written)
     wall = _moments(values if ahead is None else values + ahead).to_numpy()
-    return Times(name, values, wall, zoned=ahead is not None)
-
-
-def _offsets(texts: Array) -> Array | None:
-    """How far clocks are ahead of UTC, microseconds (N,), as dates say it that end so; None where none does."""
-    found = [DATE.fullmatch(text) for text in texts]
-    ends = [None if match is None else match[4] for match in found]
-    if any(ends):
-        return np.array([_offset(end) for end in ends])
-    return None
-
-
-def _offset(end: str | None) -> float:
-    if end is None or end == "Z":
-        return 0.0
-    minutes = 60 * int(end[1:3]) + int(end[-2:])
-    return (-1 if end[0] == "-" else 1) * minutes * 60e6
+    return Times(name, values, wall, zoned=ahead is not None, form=held.written)
 
 
 def _moments(values: Array) -> pd.DatetimeIndex:

@@ -1,105 +1,101 @@
-"""How people write numbers and dates: decimal commas, thousands marks, currencies, the order of day, month and year.
+"""How columns are written, and values as they write them.
 
-A form is kept with the Space, so that later rows are read as the first ones were: "point" and
-"comma" for numbers (with the decimals that they have, as in "point:2"), a strftime format for
-dates, "flag" for truth values.
+A form is kept with the Space, so that later rows are read as the first ones were and answers look
+like them: a pattern of `numerals` for numbers, a format of `datetimes` for dates and times, "flag"
+for truth values, with their words where these are no True and False.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from likeness.data.source import Loud
+from likeness.data import datetimes
+from likeness.data.numerals import Array, NumberForm
 
-Array = NDArray[Any]
-
-FLAG = "flag"
-DAY = "%Y-%m-%d"
-UNIT = re.compile(r"[$€£¥₹%]|(?:USD|EUR|GBP|CHF|JPY)\b|\b(?:USD|EUR|GBP|CHF|JPY)")
-# A first group of thousands never starts with 0: 0,123 holds a decimal comma.
-POINT = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)")
-COMMA = re.compile(
-    r"[+-]?(?:[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d*)?|\d+(?:,\d*)?|,\d+)"
-)
-PARTS = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[ T](\d{1,2}:\d{2})(:\d{2})?)?")
-DIGITS_MOST = 6
-SAID = {
-    "point": Loud("is written with thousands marks or units: read as numbers such as 1234.5"),
-    "comma": Loud("is written with decimal commas: 1.234,5 is read as 1234.5"),
-}
-
-
-def numbers(texts: Array, form: str | None = None) -> tuple[Array, str] | None:
-    """Amounts such as 1,234.50, 1.234,50 or $19.75 as float64 with their form; None where one is no amount.
-
-    Args:
-        texts: Cells that are there, objects (N,).
-        form: "point" or "comma", or None where it is to be found.
-    """
-    units = {mark for text in texts for mark in UNIT.findall(text)}
-    if len(units) > 1:
-        return None  # amounts in several currencies are no numbers of one kind
-    bare = [UNIT.sub("", text).strip() for text in texts]
-    signed = [re.sub(r"^([+-])\s+", r"\1", text.replace("\u2212", "-")) for text in bare]
-    for name, shape in (("point", POINT), ("comma", COMMA)):
-        if form in {None, name} and all(shape.fullmatch(text) for text in signed):
-            if name == "point":
-                plain = signed
-            else:
-                plain = [re.sub(r"[. '\u2019\u00a0\u202f]", "", t) for t in signed]
-            mark = "" if name == "point" else "."
-            return np.array([float(t.replace(",", mark)) for t in plain], dtype=np.float64), name
-    return None
-
-
-def dates(texts: Array, form: str | None = None) -> tuple[Array, str, str] | None:
-    """Dates of one order as moments in UTC, with their format and a sentence; None where one is no such date."""
+if TYPE_CHECKING:
     import pandas as pd
 
-    found = (form, "") if form is not None else _order(texts)
-    if found is None:
+FLAG, DAY = "flag", "%Y-%m-%d"
+DIGITS_MOST = 6
+ISO = re.compile(
+    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)? ?(Z|[+-]\d{2}:?\d{2})?", re.ASCII
+)
+
+
+# ---- truth values --------------------------------------------------------------------------------
+
+
+def flag(words: Sequence[str]) -> str:
+    """The form of truth values that are written in these words."""
+    yes = next((word for word in words if word.lower() == "true"), "True")
+    no = next((word for word in words if word.lower() == "false"), "False")
+    if yes.isupper() or no.isupper():
+        yes, no = "TRUE", "FALSE"
+    elif yes.islower() or no.islower():
+        yes, no = "true", "false"
+    return FLAG if yes == "True" else f"{FLAG}:{no}|{yes}"
+
+
+def flag_words(form: str | None) -> tuple[str, str] | None:
+    """The words for false and true, or None where the form is not that of truth values."""
+    name, _, words = (form or "").partition(":")
+    if name != FLAG:
+        return None
+    no, _, yes = (words or "False|True").partition("|")
+    return no, yes
+
+
+# ---- dates ---------------------------------------------------------------------------------------
+
+
+def iso_days(texts: Sequence[str]) -> Array | None:
+    """Days since 1970, UTC, of dates of ISO 8601, NaN where there is no such day; None for other texts."""
+    import pandas as pd
+
+    if not all(map(ISO.fullmatch, texts)):
         return None
     moments = pd.to_datetime(
-        pd.Series(texts, dtype=object), format=found[0], errors="coerce", utc=True
+        pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce"
     )
-    if bool(moments.isna().any()):
-        return None
-    return (np.asarray(moments), *found)
+    return days_of(moments)
 
 
-def _order(texts: Array) -> tuple[str, str] | None:
-    """The format that all share. Only a number above 12 tells days from months; 1/2/2020 alone is read as January 2."""
-    cells = [PARTS.fullmatch(text) for text in texts]
-    if not all(cells):
-        return None
-    parts = [cell.groups() for cell in cells if cell is not None]
-    marks = {p[1] for p in parts}
-    clocks = {(p[4] is not None, p[5] is not None) for p in parts}
-    if len(marks) > 1 or len(clocks) > 1:
-        return None
-    mark = marks.pop()
-    (minutes, seconds) = clocks.pop()
-    first, second, last = ([p[i] for p in parts] for i in (0, 2, 3))
-    clock = (" %H:%M" if minutes else "") + (":%S" if seconds else "")
-    if all(len(year) == 4 for year in first):
-        return f"%Y{mark}%m{mark}%d{clock}", "holds dates written year, month, day"
-    if not all(len(year) == 4 for year in last):
-        return None
-    told = max(map(int, first)) > 12 or max(map(int, second)) > 12
-    days_first = max(map(int, first)) > 12 or (not told and mark != "/")
-    order, words = (
-        ("%d{0}%m{0}%Y", "day, month, year") if days_first else ("%m{0}%d{0}%Y", "month, day, year")
-    )
-    if told or mark == ".":
-        doubt = ""
+def offsets(texts: Array, form: str | None) -> Array | None:
+    """Microseconds that clocks are ahead of UTC, as dates say that end so, (N,); None where none does."""
+    iso = [ISO.fullmatch(text) for text in texts]
+    if all(iso):
+        ends = [found[4] if found is not None else None for found in iso]
     else:
-        doubt = " (no day above 12 tells: write YYYY-MM-DD if that is wrong)"
-    said = f"holds dates written {words}{doubt}"
-    return order.format(mark) + clock, Loud(said) if doubt else said
+        shape = datetimes.pattern(form or "")
+        end = datetimes.OFFSET.search(form or "")
+        matches = [shape.fullmatch(text) for text in texts]
+        named = "z" in shape.groupindex and all(matches)
+        fixed = None if end is None else end[1]
+        ends = [m["z"] if named and m is not None else fixed for m in matches]
+    if not any(ends):
+        return None
+    return np.array([0 if text is None else datetimes.offset(text) for text in ends])
+
+
+def days_of(moments: Any) -> Array:
+    """Days since 1970-01-01, UTC, as float64, of moments of pandas."""
+    import pandas as pd
+
+    days = (moments - pd.Timestamp("1970-01-01", tz="UTC")) / pd.Timedelta(days=1)
+    return np.asarray(days.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def day_form(days: Array) -> str | None:
+    """The form of dates without a time, where all are whole days."""
+    return DAY if len(days) and bool((days == np.round(days)).all()) else None
+
+
+# ---- numbers -------------------------------------------------------------------------------------
 
 
 def decimals(values: Array) -> int | None:
@@ -109,25 +105,65 @@ def decimals(values: Array) -> int | None:
 
 def digits(form: str | None) -> int | None:
     """The decimals that a form of numbers states."""
-    _, colon, count = (form or "").partition(":")
-    if colon and count.isdecimal():
-        return int(count)
+    found = NumberForm.parse(form)
+    return None if found is None or found.power else found.most
+
+
+# ---- cells ---------------------------------------------------------------------------------------
+
+
+def as_written(frame: pd.DataFrame, forms: Mapping[str, str | None]) -> pd.DataFrame:
+    """A frame with its columns as text, where these forms say how they are written."""
+    return frame.assign(
+        **{
+            name: texts
+            for name, form in forms.items()
+            if name in frame and (texts := as_texts(frame[name], form)) is not None
+        }
+    )
+
+
+def as_texts(column: pd.Series[Any], form: str | None) -> Array | None:
+    """Numbers, moments or truth values as a column writes them, objects (N,), None where missing.
+
+    None where the form does not go with the column.
+    """
+    known = column.notna().to_numpy()
+    texts = _texts(column[known], form)
+    if texts is None:
+        return None
+    cells = np.full(len(column), None, dtype=object)
+    cells[known] = texts
+    return cells
+
+
+def _texts(column: pd.Series[Any], form: str | None) -> list[str] | None:
+    words, kind = flag_words(form), column.dtype.kind
+    if words is not None and kind == "b":
+        return [words[bool(value)] for value in column]
+    if datetimes.is_clock(form) and kind in "fiu":
+        return datetimes.write_clock(column.to_numpy(dtype=np.float64), form or "")
+    if datetimes.is_format(form) and kind == "M":
+        return _dates(column.to_numpy().astype("datetime64[us]"), form or "")
+    number = NumberForm.parse(form)
+    if number is not None and kind in "fiu":
+        return _numbers(column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None)), number)
     return None
 
 
-def kind(form: str | None) -> str | None:
-    """The form of numbers without its decimals: "point", "comma", or None."""
-    name = (form or "").partition(":")[0]
-    if name in SAID:
-        return name
-    return None
+def _numbers(values: Array, form: NumberForm) -> list[str]:
+    """Numbers in this form; those that it would round have all of their decimals."""
+    if form.most is None or form.power:
+        return [form.write(value) for value in values]
+    free = replace(form, most=None)
+    off = np.abs(np.round(values, form.most) - values)
+    finer = off > np.maximum(10.0 ** -(form.most + 3), 2e-7 * np.abs(values))
+    return [(free if more else form).write(v) for v, more in zip(values, finer, strict=True)]
 
 
-def is_format(form: str | None) -> bool:
-    """Whether a form is that of dates."""
-    return form is not None and "%" in form
-
-
-def timeless(form: str | None) -> bool:
-    """Whether dates are written without a time."""
-    return is_format(form) and "%H" not in (form or "")
+def _dates(moments: Array, form: str) -> list[str]:
+    """Moments in this format; those that it cannot tell are written in full."""
+    finer = datetimes.snap(moments, form) != moments
+    full = datetimes.write(moments, "%Y-%m-%d %H:%M:%S.%f")
+    texts = datetimes.write(moments, form)
+    return [long if more else text for text, long, more in zip(texts, full, finer, strict=True)]
