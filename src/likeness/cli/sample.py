@@ -139,8 +139,15 @@ def _writer(model: Fitted, out: Path | None) -> Any:
 
 
 def _save(draws: Draws, out: Path) -> None:
+    from likeness.core.answers import SEVERAL
+    from likeness.data.audio import targets
+
     draws.save(out)
-    remark(f"written to {out}")
+    if out.suffix.lower() not in SEVERAL or len(draws.batch) == 1:
+        remark(f"written to {out}")
+        return
+    first, *_, last = targets(out, len(draws.batch))
+    remark(f"written to {first} ... {last}")
 
 
 def _lines(draws: Draws) -> None:

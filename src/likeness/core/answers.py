@@ -201,6 +201,7 @@ class LogProb:
 
 # The evaluate layer fills this with writers that draw pictures: suffix -> function of (draws, path).
 WRITERS: dict[str, Callable[[Draws, Path], None]] = {}
+SEVERAL: set[str] = set()  # suffixes whose writers make a file an item, each of them whole
 # The data layer fills this with the way back to frames: a function of (space, batch, what was told or None).
 FRAMES: list[Callable[..., Any]] = []
 
@@ -322,6 +323,9 @@ class Draws:
                 f"no writer for {target.suffix or 'a name without suffix'}",
                 do=f"use one of {known}",
             )
+        if target.suffix.lower() in SEVERAL:
+            writer(self, target)
+            return target
         with whole(target) as partial:
             writer(self, partial)
         return target

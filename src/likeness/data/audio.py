@@ -12,6 +12,7 @@ import torch
 
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
+from likeness.core.files import write_atomic
 from likeness.core.space import Real, Space
 from likeness.data import folders, wav
 from likeness.data.arrangement import Arrangement, arrange
@@ -166,6 +167,13 @@ def _lengths(signals: Mapping[Path, Array]) -> tuple[str, ...]:
 # ---- writing -------------------------------------------------------------------------------------
 
 
+def targets(path: Path, n: int) -> list[Path]:
+    """The files of n sounds: the path itself for one, numbered from 0 for several."""
+    if n == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}-{i:04d}") for i in range(n)]
+
+
 def write(space: Space, batch: Batch, path: Path) -> None:
     """Sounds as WAV files of the rate and depth that were learned.
 
@@ -186,11 +194,10 @@ def write(space: Space, batch: Batch, path: Path) -> None:
         raise BadData("sounds of several channels are not written", do="save them as .npz")
     total = 0
     signals = batch.x.flatten(1).detach().cpu().numpy()
-    for i, signal in enumerate(signals):
+    for i, (signal, target) in enumerate(zip(signals, targets(path, len(batch)), strict=True)):
         count = len(signal) if batch.length is None else int(batch.length[i])
-        target = path if len(batch) == 1 else path.with_stem(f"{path.stem}-{i:04d}")
         made, clipped = wav.encode(signal[:count], rate=round(space.rate), depth=depth)
-        target.write_bytes(made)
+        write_atomic(target, made)
         total += clipped
     if total:
         warnings.warn(

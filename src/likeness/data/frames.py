@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from likeness.core.answers import FRAMES, WRITERS, Draws
+from likeness.core.answers import FRAMES, SEVERAL, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
@@ -42,6 +42,7 @@ def register() -> None:
         BESIDE.append(beside)
         FRAMES.append(to_frame)
         WRITERS.update(SAVES)
+        SEVERAL.add(".wav")
 
 
 def _converter(space: Space, data: Any) -> Batch | None:
