@@ -6,7 +6,6 @@ So no hook need know of batches without rows.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from likeness.core.answers import Draws
 from likeness.core.batch import Batch
+from likeness.core.quiet import filtered
 from likeness.core.space import Space
 from likeness.numerics.tree import take
 
@@ -33,8 +33,7 @@ def answers_no_rows(verb: V) -> V:
         stand_in = full_row(asked.space, asked.dtype)
         if asked.given_space is not None:
             stand_in = replace(stand_in, given=full_row(asked.given_space, asked.dtype))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what becomes of the row in their place
+        with filtered("ignore"):  # of what becomes of the row in their place
             return none_of(verb(asked, stand_in, *parts, **options))
 
     return cast(V, ask)

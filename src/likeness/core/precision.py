@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any
 
 import torch
 
 from likeness.core.errors import Unsupported
+from likeness.core.switch import ONEDNN, PLAIN, under
 
 TRIALS = 3
 WORST_ERROR = 1e-5  # relative; a path named fp32 must be as exact as fp32
@@ -19,19 +19,17 @@ WORST_ERROR = 1e-5  # relative; a path named fp32 must be as exact as fp32
 @contextmanager
 def arithmetic(name: str, device: torch.device) -> Iterator[None]:
     """fp32: torch's default; onednn: oneDNN's fp32 matmul; bf16: autocast."""
-    if name == "bf16":
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            yield
-    else:
-        with products(name):
+    with products(name):
+        if name == "bf16":
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                yield
+        else:
             yield
 
 
-@contextmanager
-def products(name: str) -> Iterator[None]:
-    """What torch reads at every product, of gradients too: oneDNN's switch. Autograd replays autocast by itself."""
-    with _onednn() if name == "onednn" else nullcontext():
-        yield
+def products(name: str) -> AbstractContextManager[None]:
+    """What products are computed in, of gradients too. Autograd replays autocast by itself."""
+    return under(ONEDNN if name == ONEDNN else PLAIN)
 
 
 @contextmanager
@@ -50,25 +48,13 @@ def answering(name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _onednn() -> Iterator[None]:
-    switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = switch.fp32_precision
-    # Despite the name oneDNN computes in fp32 where the CPU has no AMX: see `exact`
-    switch.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        switch.fp32_precision = before
-
-
 @cache
 def exact() -> bool:
     """Whether oneDNN's path keeps fp32 accuracy here: on CPUs with AMX it may really compute in bf16."""
     source = torch.Generator().manual_seed(0)
     a = torch.randn(128, 256, generator=source)
     b = torch.randn(192, 256, generator=source)
-    with _onednn():
+    with under(ONEDNN):
         product = torch.nn.functional.linear(a, b).double()
     truth = a.double() @ b.double().T
     return bool((product - truth).abs().max() / truth.abs().max() < WORST_ERROR)

@@ -47,17 +47,24 @@ class Rows(Hooks, ABC):
         strict tile's rows are of one kind.
         """
         memory.keep()
-        with torch.no_grad(), self.asking(), answering(settings.precision):
+
+        def answer(tile: Places) -> T:
+            with answering(settings.precision):
+                return f(tile)
+
+        with torch.no_grad(), self.asking():
             if not settings.strict or not len(place):
                 size = max(1, settings.rows // cost)
-                return join([f(slice(i, i + size)) for i in range(0, max(1, len(place)), size)])
+                return join(
+                    [answer(slice(i, i + size)) for i in range(0, max(1, len(place)), size)]
+                )
             classes = self.given_space is not None and self.given_space.label is not None
             if alike is None:
                 kinds = None
             else:
                 kinds = alike.kinds(classes=classes).cpu()
             tiles, where = aligned(place.cpu(), STRICT_TILE, kinds)
-            return take(join([f(tile) for tile in tiles]), where)
+            return take(join([answer(tile) for tile in tiles]), where)
 
     def _sample_rows(
         self, noise: Noise, given: Batch | None, settings: Any

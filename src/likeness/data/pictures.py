@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from likeness.core.errors import BadData
+from likeness.core.quiet import filtered
 from likeness.data.arrays import Array
 from likeness.data.folders import counted, listed
 from likeness.data.limits import check_memory
@@ -242,8 +242,7 @@ def _opened(file: Path) -> Iterator[Picture]:
     """A picture whose head is sound; what a decoder raises while it is open becomes a sentence."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a decoder's warnings are for those who write decoders
+    with filtered("ignore"):  # a decoder's warnings are for those who write decoders
         try:
             with Image.open(file, formats=FORMATS) as picture:
                 _check(picture, file)

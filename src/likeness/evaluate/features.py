@@ -17,6 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from likeness.core.ambient import Seeded
 from likeness.core.batch import Batch
 from likeness.core.context import Summary
 from likeness.core.errors import BadStore
@@ -244,15 +245,15 @@ class DigitNet(nn.Module):
 
 def train_digit_net(x: Tensor, y: Tensor, *, epochs: int = 30, seed: int = 0) -> DigitNet:
     """The net fitted to images (N, 1, 8, 8) and classes (N,), a function of the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of the forked state
+    with Seeded(seed):
         net = DigitNet()
-        optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(64):
-                optimiser.zero_grad()
-                nn.functional.cross_entropy(net(x[rows]), y[rows], label_smoothing=0.05).backward()
-                optimiser.step()
+        orders = [torch.randperm(len(x)) for _ in range(epochs)]
+    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
+    for order in orders:
+        for rows in order.split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(x[rows]), y[rows], label_smoothing=0.05).backward()
+            optimiser.step()
     return net.eval()
 
 

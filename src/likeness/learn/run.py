@@ -15,6 +15,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
+from likeness.core.precision import products
 from likeness.core.preprocessor import Source
 from likeness.learn import checkpoint, scoring
 from likeness.learn.budget import Budget
@@ -83,7 +84,7 @@ class Run:
         self.place = None if out is None else Place(Path(out))
         self.finished = resume and self.place is not None and self.place.finished
         model.source = data
-        with self._released(after_errors_only=True):
+        with self._released(after_errors_only=True), products("fp32"):
             if self.place is not None and not self.finished:
                 self.place.claim()
             # Resuming too: what a model keeps of the data outside its state is in no checkpoint.
@@ -151,10 +152,11 @@ class Run:
     def step(self, phase: str | None = None) -> Event:
         """One iteration, or one move of one phase; validated and saved when due."""
         self._whole = False
-        event = self.executor.step(phase)
-        if self._due():
-            event = replace(event, validation=self.validate())
-            self._judge(event)
+        with products("fp32"):
+            event = self.executor.step(phase)
+            if self._due():
+                event = replace(event, validation=self.validate())
+                self._judge(event)
         self.events.append(event)
         if self.place is not None:
             self.place.append(event)
@@ -275,7 +277,8 @@ class Run:
         seen = self.task.source if self.held is None else self.held
         if seen is None or len(seen) < 2:
             return []
-        return list(self.model.remarks(scoring.rows_of(seen, scoring.ALONE_ROWS)))
+        with products("fp32"):
+            return list(self.model.remarks(scoring.rows_of(seen, scoring.ALONE_ROWS)))
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source

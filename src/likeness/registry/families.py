@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -66,6 +67,7 @@ def family(name: str) -> type[Model]:
         BadConfig: If there is none, with the nearest name.
     """
     if name in FAMILIES:
+        _imported(FAMILIES[name].__module__)
         return FAMILIES[name]
     known = read()
     if name in known:
@@ -81,6 +83,12 @@ def family(name: str) -> type[Model]:
         f"there is no family {name!r}",
         do=f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(names)}",
     )
+
+
+def _imported(module: str) -> None:
+    """Wait for another thread that has registered a family and still imports the rest of its file."""
+    if module in sys.modules:
+        importlib.import_module(module)
 
 
 def load_all() -> dict[str, type[Model]]:
@@ -106,7 +114,8 @@ def build(
     Raises:
         BadConfig: If the family does not take the Spaces, with its sentence, or an option is wrong.
     """
-    import torch  # not needed to list families or check their options
+    from likeness.core.ambient import Seeded  # torch is not needed to list families
+    from likeness.core.precision import products
 
     importlib.import_module("likeness.registry.store")  # it registers what writes models
     chosen = family(name)
@@ -117,8 +126,7 @@ def build(
     answer = chosen.accepts(config, space, given_space)
     if not answer:
         raise BadConfig(f"{name} does not take these data: {answer.why}")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with Seeded(seed), products("fp32"):
         return chosen(config, space, given_space)
 
 

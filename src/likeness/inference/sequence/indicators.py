@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from likeness.core.errors import BadConfig
 from likeness.core.space import Space
+from likeness.numerics.sparse import by_rows
 
 FIELD = re.compile(r"^(?P<name>.+)\[(?P<offset>[+-]?\d+)\]$")
 
@@ -136,9 +136,7 @@ def _rows(row: Tensor, column: Tensor, shape: tuple[int, ...], dtype: torch.dtyp
     ends = torch.bincount(row, minlength=shape[0]).cumsum(0)
     starts = torch.cat([ends.new_zeros(1), ends])
     ones = torch.ones(len(row), dtype=dtype, device=row.device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, column, ones, shape, check_invariants=False)
+    return by_rows(starts, column, ones, shape)
 
 
 def names(space: Space) -> tuple[str, ...]:

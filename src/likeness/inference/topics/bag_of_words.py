@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likeness.numerics.draws import inverse_cdf
+from likeness.numerics.sparse import by_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Bags:
 
     def products(self, a: Tensor, b: Tensor) -> Tensor:
         """Sum_k a[document, k] b[word, k] of every pair, (n,), for a (B, K) and b (V, K)."""
-        pattern = _csr(
+        pattern = by_rows(
             self.start,
             self.word,
             torch.zeros_like(self.count, dtype=a.dtype),
@@ -82,12 +82,12 @@ class Bags:
 
     def gathered(self, values: Tensor, b: Tensor) -> Tensor:
         """Sum over a document's words of value times b[word], (B, K), for values (n,) and b (V, K)."""
-        return _csr(self.start, self.word, values, (len(self), self.words)) @ b
+        return by_rows(self.start, self.word, values, (len(self), self.words)) @ b
 
     def scattered(self, values: Tensor, a: Tensor) -> Tensor:
         """Sum over a word's documents of value times a[document], (V, K), for values (n,) and a (B, K)."""
         order, start, row = self._by_word
-        return _csr(start, row, values[order], (self.words, len(self))) @ a
+        return by_rows(start, row, values[order], (self.words, len(self))) @ a
 
     @cached_property
     def _by_word(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,10 +144,3 @@ def _hellinger(bags: Bags, share: Tensor, document: int) -> Tensor:
 def _starts(row: Tensor, rows: int) -> Tensor:
     """Where each row's entries begin, int32 (rows + 1,), from the row of each entry."""
     return torch.nn.functional.pad(torch.bincount(row, minlength=rows).cumsum(0), (1, 0)).int()
-
-
-def _csr(start: Tensor, column: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    """A sparse matrix by rows; torch says once a process that these are young."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")
-        return torch.sparse_csr_tensor(start, column, values, shape, check_invariants=False)
