@@ -14,8 +14,10 @@ from hypothesis.extra.numpy import arrays as np_arrays
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Ordinal, Real
-from likeness.data import arrayfiles, arrays
-from likeness.data.arrays import infer, real, step, whole
+from likeness.data import arrayfiles
+from likeness.data.arrays import real, step, whole
+from likeness.data.labels import labels
+from likeness.data.spaces import infer, ragged
 
 QUICK = settings(max_examples=60, deadline=None)
 IDX = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
@@ -189,7 +191,7 @@ def test_what_the_user_says_wins():
     ("x", "said"),
     [
         (np.zeros((0, 3)), "empty"),
-        (np.array(3.0), "empty"),
+        (np.array(3.0), "a number alone"),
         (np.array([[1.0, np.nan], [2.0, np.nan]]), "nothing but missing values .column 1"),
         (np.array(["a", "b"]), "holds no numbers"),
     ],
@@ -204,7 +206,7 @@ def test_arrays_that_hold_nothing_are_refused(x, said):
     lambda v: len({type(i) for i in v}) == 1
 ))  # fmt: skip
 def test_labels_name_their_codes(values):
-    space, batch = arrays.labels(np.array(values))
+    space, batch = labels(np.array(values))
     names = space.variables[0].labels
     assert [names[int(c)] for c in batch.x[:, 0]] == [str(v) for v in values]
     assert space.label == len(names)
@@ -212,18 +214,18 @@ def test_labels_name_their_codes(values):
 
 def test_too_many_classes_are_no_label():
     with pytest.raises(BadData, match="too many"):
-        arrays.labels(np.arange(1000))
+        labels(np.arange(1000))
 
 
 def test_ragged_items_keep_their_lengths():
-    space, batch = arrays.ragged([[0, 3, 1], [2], [1, 1]])
+    space, batch = ragged([[0, 3, 1], [2], [1, 1]])
     assert (space.longest, space.variables[0]) == (3, Nominal(categories=4))
     assert batch.length.tolist() == [3, 1, 2]
-    space, batch = arrays.ragged([np.ones((2, 3)), np.ones((5, 3))])
+    space, batch = ragged([np.ones((2, 3)), np.ones((5, 3))])
     assert space.shape == (None, 3)
     assert batch.within.sum().item() == 21
     with pytest.raises(BadData, match="item 1"):
-        arrays.ragged([np.ones((2, 3)), np.ones((2, 4))])
+        ragged([np.ones((2, 3)), np.ones((2, 4))])
 
 
 def test_numpy_files(tmp_path):

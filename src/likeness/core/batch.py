@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from likeness.core.errors import BadData
+from likeness.core.layouts import laid_out, laid_out_series, steps_of, with_channel
+from likeness.core.numbers import as_tensor
 from likeness.core.space import Real, Space
 
 Places = Tensor | slice
@@ -261,58 +262,37 @@ def lengths_of(space: Space, data: Any) -> set[int]:
         return set(data.length.tolist())
     if isinstance(data, list | tuple):
         return {len(item) for item in data if hasattr(item, "__len__")}
-    shape: tuple[int, ...] = tuple(getattr(data, "shape", ()))
-    if len(shape) == len(space.shape) + 1:
-        return {shape[1]}
-    return set()
+    steps = steps_of(space, getattr(data, "shape", ()))
+    return set() if steps is None else {steps}
 
 
 def from_array(space: Space, data: Any) -> Batch:
     """A Batch from a tensor, an array, or (ragged spaces) a list of arrays."""
     if space.ragged and isinstance(data, list | tuple):
-        return _from_ragged(space, data)
-    x = _as_tensor(data)
-    if x.dim() == 0:
-        if space.dims == 1:
-            return from_array(space, x[None])
-        return _refuse_shape(space, x[None])
-    if x.dim() == len(space.shape) and not space.ragged and x.shape == space.layout:
-        x = x[None]
-    if x.dim() == 1 and space.dims == 1:
-        x = x[:, None]
-    if space.ragged and x.dim() == len(space.shape) + 1 and x.shape[1] < (space.longest or 0):
+        return _from_ragged(space, [as_tensor(item) for item in data])
+    x = as_tensor(data)
+    if not space.ragged:
+        x = laid_out(space, x)
+        return _holes(space, x if x.dim() else refuse_shape(space, x), None)
+    x = laid_out_series(space, x)
+    if x.dim() == len(space.shape) + 1 and x.shape[1] < (space.longest or 0):
         return _from_ragged(space, list(x))
-    if space.ragged and x.dim() > 1:
-        length = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64)
-    else:
-        length = None
-    return _holes(space, x, length)
+    if x.dim() < 2:
+        refuse_shape(space, x)
+    return _holes(space, x, torch.full((x.shape[0],), x.shape[1], dtype=torch.int64))
 
 
-def _as_tensor(data: Any) -> Tensor:
-    try:
-        if isinstance(data, Tensor):
-            x = data
-        else:
-            x = torch.as_tensor(np.asarray(data))
-    except (TypeError, ValueError) as error:
-        raise BadData(
-            "the data are not an array of numbers", do="give a tensor, an array or a frame"
-        ) from error
-    if x.is_floating_point():
-        return x
-    return x.to(torch.float64 if x.dtype == torch.int64 else torch.float32)
-
-
-def _from_ragged(space: Space, items: list[Any] | tuple[Any, ...]) -> Batch:
-    tensors = [_as_tensor(item) for item in items]
-    odd = next((t for t in tensors if not t.dim() or t.shape[1:] != space.layout[1:]), None)
-    if odd is not None:
-        _refuse_shape(space, odd[None])
+def _from_ragged(space: Space, items: Sequence[Tensor]) -> Batch:
+    tensors = [with_channel(space, item) for item in items]
+    for item, tensor in enumerate(tensors):
+        if tensor.dim() != len(space.shape) or tuple(tensor.shape[1:]) != space.layout[1:]:
+            refuse_shape(space, tensor[None], where=f"item {item}")
     lengths = torch.tensor([t.shape[0] for t in tensors], dtype=torch.int64)
     rows = max(int(lengths.max()) if tensors else 0, space.longest or 0)
-    dtype = tensors[0].dtype if tensors else torch.float32
-    x = torch.zeros((len(tensors), rows, *space.layout[1:]), dtype=dtype)
+    double = any(t.dtype == torch.float64 for t in tensors)
+    x = torch.zeros(
+        (len(tensors), rows, *space.layout[1:]), dtype=torch.float64 if double else torch.float32
+    )
     for i, t in enumerate(tensors):
         x[i, : t.shape[0]] = t
     return _holes(space, x, lengths)
@@ -337,18 +317,20 @@ def check(space: Space, batch: Batch) -> Batch:
     """
     x = batch.x
     if x.dim() != len(space.shape) + 1 or tuple(x.shape[2:]) != space.layout[1:]:
-        _refuse_shape(space, x)
+        refuse_shape(space, x)
     batch = _fit_length(space, batch)
     if tuple(batch.x.shape[1:]) != space.layout:
-        _refuse_shape(space, x)
+        refuse_shape(space, x)
     _check_values(space, batch)
     return batch
 
 
-def _refuse_shape(space: Space, x: Tensor) -> NoReturn:
+def refuse_shape(space: Space, x: Tensor, where: str | None = None) -> NoReturn:
+    """Refuse items (B, ...) of another shape than the Space's, and say which is expected."""
     wanted = " x ".join("any" if s is None else str(s) for s in space.shape)
     raise BadData(
         f"items of shape {' x '.join(map(str, x.shape[1:])) or 'one number'} where {wanted} is expected",
+        where=where,
         do=f"give an array of shape (rows, {wanted.replace(' x ', ', ')})",
     )
 

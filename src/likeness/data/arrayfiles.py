@@ -20,9 +20,11 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Space
-from likeness.data.arrays import Array, Rounding, ragged, read, with_label
+from likeness.data.arrays import Array, Rounding
+from likeness.data.labels import with_label
 from likeness.data.limits import array_memory, check_memory, read_bytes
 from likeness.data.source import Reading, Table
+from likeness.data.spaces import ragged, read
 
 PLAIN = "save plain arrays; items of unlike lengths as x, one behind the other, and their lengths"
 ITEMS = ("x", "X", "data", "images")

@@ -1,4 +1,4 @@
-"""Spaces from arrays of numbers.
+"""Variables from their values.
 
 Rules for whole numbers lo..hi, in this order:
   all 0 or 1                                                        -> binary;
@@ -13,31 +13,22 @@ that a bin's probability and density times width differ by (step/sigma)^2/24 < 1
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import (
     Count,
     Nominal,
     Ordinal,
     Real,
-    Space,
     Variable,
-    label,
-    sequence,
-    series,
 )
-from likeness.data.limits import array_memory, check_memory
-from likeness.data.source import Loud, Reading, Table
+from likeness.data.source import Loud
 
 Rounding = Literal["bins", "note"]
 Array = NDArray[Any]
@@ -46,8 +37,6 @@ Wanted = Variable | str
 ORDINAL_MOST = 32
 COUNT_MOST = 255
 COARSE = 1 / 20
-LABELS_MOST = 256
-CHANNELS = (1, 3, 4)
 UNBOUNDED = "a density is unbounded on repeated values"
 
 
@@ -78,22 +67,6 @@ def _listed(names: list[str]) -> str:
     return f"columns {head}: each"
 
 
-def plain(x: Any) -> Array:
-    """A tensor, an array or a list of numbers as an array on the CPU.
-
-    Raises:
-        BadData: If it is no array at all.
-    """
-    if isinstance(x, Tensor):
-        return x.detach().cpu().numpy()
-    try:
-        return np.asarray(x)
-    except ValueError as error:
-        raise BadData(
-            "the items have unlike shapes", do="give an array, or a list of arrays of one width"
-        ) from error
-
-
 # ---- variables -----------------------------------------------------------------------------------
 
 
@@ -121,11 +94,14 @@ def _decimal(distinct: Array) -> float | None:
 
 
 def _even(distinct: Array) -> float | None:
-    width = float(np.diff(distinct).min())
+    """The width of a grid of at most a million steps, from the least and the whole distance of the values."""
+    span = float(distinct[-1] - distinct[0])
+    steps = span / float(np.diff(distinct).min())
+    if steps >= 1e6:
+        return None
+    width = span / round(steps)
     places = (distinct - distinct[0]) / width
-    if places[-1] < 1e6 and (np.abs(places - np.round(places)) < 1e-3).all():
-        return width
-    return None
+    return width if (np.abs(places - np.round(places)) < 1e-3).all() else None
 
 
 def real(values: Array, *, rounding: Rounding, unit: str | None = None) -> Inferred:
@@ -229,309 +205,3 @@ def named(word: str, values: Array, *, name: str) -> Variable:
         "binary": Ordinal(levels=2),
     }
     return kinds[word]
-
-
-# ---- spaces --------------------------------------------------------------------------------------
-
-
-def infer(
-    x: Array, *, columns: Wanted | Mapping[Any, Wanted] | None = None, rounding: Rounding = "note"
-) -> tuple[Space, Array, tuple[str, ...]]:
-    """The Space of the items along the first axis, the array laid out for it, and what was seen.
-
-    One variable for all entries of an array of codes; reals stay reals, and roundings are noted
-    only, unless asked for "bins". Whole-number arrays of 3 axes are grey images, of 4 axes images
-    with channels first or last; reals of 3 axes are series (time, channel).
-
-    Raises:
-        BadData: If the array is empty, holds no numbers, or holds a column of nothing but gaps.
-    """
-    if x.dtype.kind not in "buif":
-        raise BadData(
-            f"an array of {x.dtype} holds no numbers", do="give a frame: pd.DataFrame(array)"
-        )
-    if x.ndim == 0 or not x.size:
-        raise BadData("the array is empty", do="give rows of numbers")
-    if x.ndim == 1:
-        x = x[:, None]
-    x, axes = _axes(x)
-    _not_all_missing(x)
-    _not_infinite(x)
-    variable, notes = _variables(x, axes, columns, rounding)
-    notes += (
-        ("read as series (time, channel): give images with 4 axes",)
-        if axes == ("time", "channel")
-        else ()
-    )
-    source = "image" if axes[0] == "channel" else None
-    return Space(axes=axes, shape=x.shape[1:], variables=variable, source=source), x, notes
-
-
-def _axes(x: Array) -> tuple[Array, tuple[str, ...]]:
-    if x.ndim == 2:
-        return x, ("column",)
-    if x.ndim == 3 and x.dtype.kind == "f":
-        return x, ("time", "channel")
-    if x.ndim == 3:
-        return x[:, None], ("channel", "height", "width")
-    if x.ndim == 4:
-        last = x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS
-        return np.ascontiguousarray(np.moveaxis(x, -1, 1)) if last else x, (
-            "channel",
-            "height",
-            "width",
-        )
-    return x, tuple(f"axis{i}" for i in range(1, x.ndim))
-
-
-def _not_all_missing(x: Array) -> None:
-    if x.dtype.kind != "f":
-        return
-    gone = np.isnan(x).all(0)
-    if gone.any():
-        entry = tuple(int(i) for i in np.argwhere(gone)[0])
-        if len(entry) == 1:
-            where = f"column {entry[0]}"
-        else:
-            where = f"entry {entry}"
-        raise BadData("nothing but missing values", where=where, do="leave it out")
-
-
-def _not_infinite(x: Array) -> None:
-    if x.dtype.kind == "f":
-        found = np.argwhere(np.isinf(x))
-    else:
-        found = np.empty((0, 1), dtype=np.int64)
-    if len(found):
-        row, *entry = (int(i) for i in found[0])
-        raise BadData(
-            "inf is not a finite number",
-            where=f"row {row}, entry {tuple(entry)}",
-            do="mend it, or put NaN there",
-        )
-
-
-def _variables(
-    x: Array,
-    axes: tuple[str, ...],
-    columns: Wanted | Mapping[Any, Wanted] | None,
-    rounding: Rounding,
-) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
-    if isinstance(columns, Mapping):
-        base, notes = _common(x, axes, rounding)
-        return _changed(x, base * (x.shape[-1] if len(base) == 1 else 1), columns), notes
-    if columns is not None:
-        return (_chosen(columns, _known(x), "the array"),), ()
-    return _common(x, axes, rounding)
-
-
-def _changed(
-    x: Array, base: tuple[Variable, ...], columns: Mapping[Any, Wanted]
-) -> tuple[Variable, ...]:
-    """Some columns as the user wants them, by position."""
-    chosen = list(base)
-    for key, wanted in columns.items():
-        if not str(key).isdigit() or int(key) >= len(chosen):
-            raise BadData(
-                f"no column {key!r}", do=f"name columns 0..{len(chosen) - 1} by their number"
-            )
-        chosen[int(key)] = _chosen(wanted, _known(x[..., int(key)]), f"column {key}")
-    return tuple(chosen)
-
-
-def _chosen(wanted: Wanted, values: Array, name: str) -> Variable:
-    if isinstance(wanted, str):
-        variable = named(wanted, values, name=name)
-    else:
-        variable = wanted
-    # An array holds codes: its levels count from 0, whatever the smallest one that occurs.
-    low = isinstance(wanted, str) and variable.type == "ordinal"
-    if low and values.min() >= 0:
-        return Ordinal(levels=int(values.max()) + 1)
-    return variable
-
-
-def _pixel_levels(x: Array) -> int:
-    """The levels of pixels: 2 of masks, 256 of bytes, else as many as occur."""
-    top = int(x.max())
-    if top < 2:
-        return 2
-    if x.dtype.itemsize == 1:
-        return 256
-    return top + 1
-
-
-def _common(
-    x: Array, axes: tuple[str, ...], rounding: Rounding
-) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
-    if axes[0] == "channel" and x.dtype.kind in "bu":
-        return (Ordinal(levels=_pixel_levels(x)),), ()
-    known = _known(x)
-    if known.size and np.isin(known, (0, 1)).all():
-        return (Ordinal(levels=2),), ("every entry is 0 or 1: read as binary",)
-    if x.dtype.kind == "f":
-        return _reals(x, rounding)
-    if known.min() == -1 < known.max() <= 1:
-        return (Ordinal(levels=3, start=-1),), ()  # spins, votes, differences
-    gaps = (Loud("-1 is read as missing"),) if (x == -1).any() and known.min() >= 0 else ()
-    found = whole(known, rounding="bins", start=0)  # an array holds codes, which count from 0
-    return (found.variable,), gaps + tuple(
-        Loud.as_is(note, f"the array {note}") for note in found.notes
-    )
-
-
-def _known(x: Array) -> Array:
-    """The values that are there: no NaN, and no -1 in codes, where it is a value beside 0 and 1 alone."""
-    values = x.astype(np.float64).ravel()
-    values = values[np.isfinite(values)]
-    codes = x.dtype.kind == "i" and values.size and values.min() == -1 and values.max() > 1
-    if codes:
-        return values[values >= 0]
-    return values
-
-
-def _reals(x: Array, rounding: Rounding) -> tuple[tuple[Variable, ...], tuple[str, ...]]:
-    if x.ndim > 2:
-        return (Real(),), ()
-    found = [real(_known(x[:, i]), rounding=rounding) for i in range(x.shape[1])]
-    same = len({f.variable for f in found}) == 1
-    variables = (found[0].variable,) if same else tuple(f.variable for f in found)
-    return variables, sentences((str(i), note) for i, f in enumerate(found) for note in f.notes)
-
-
-def ragged(items: Sequence[Any]) -> tuple[Space, Batch]:
-    """Items of unlike lengths: whole numbers (T,) are symbols, others (T,) or (T, C) series.
-
-    Raises:
-        BadData: If items have unlike widths or there are none.
-    """
-    arrays = [plain(item) for item in items]
-    if not arrays:
-        raise BadData("there are no items", do="give at least two")
-    if len({a.shape[1:] for a in arrays}) > 1:
-        odd = next(i for i, a in enumerate(arrays) if a.shape[1:] != arrays[0].shape[1:])
-        raise BadData(
-            "items of unlike widths", where=f"item {odd}", do="give arrays (T, C) of one C"
-        )
-    longest = max(len(a) for a in arrays)
-    check_memory(array_memory(len(arrays) * longest * math.prod(arrays[0].shape[1:]), 8))
-    if all(a.dtype.kind in "bui" for a in arrays) and arrays[0].ndim == 1:
-        space = sequence(1 + max((int(a.max()) for a in arrays if a.size), default=0), longest)
-        return space, as_batch(space, arrays)
-    arrays = [a[:, None] if a.ndim == 1 else a for a in arrays]
-    space = series(arrays[0].shape[1], longest)
-    return space, as_batch(space, arrays)
-
-
-def labels(values: Any, name: str = "label") -> tuple[Space, Batch]:
-    """A label for each row from whole numbers or strings, (N,): names sorted, 0..K-1 where the numbers are that.
-
-    None and NaN are missing.
-
-    Raises:
-        BadData: If there are more than 256 classes, or none.
-    """
-    array = plain(values).ravel()
-    known = _stated(array)
-    if not known.any():
-        raise BadData("every label is missing", do="give a label for some rows")
-    if array.dtype.kind != "O":
-        held = array[known]
-    else:
-        held = np.array(array[known].tolist())
-    numbers = held.dtype.kind in "buif"
-    if not numbers:
-        held = np.array([str(v).strip() for v in held])
-    distinct = np.unique(held)
-    if numbers and distinct.min() >= 0 and distinct.max() < LABELS_MOST and is_whole(held):
-        distinct = np.arange(int(distinct.max()) + 1)
-    if len(distinct) > LABELS_MOST:
-        raise BadData(
-            f"{len(distinct)} classes are too many for a label",
-            do="give them as a vector (N, 1) of reals",
-        )
-    names = tuple(str(int(v)) if numbers and float(v).is_integer() else str(v) for v in distinct)
-    codes = np.zeros(len(array), dtype=np.float32)
-    codes[known] = np.searchsorted(distinct, held)
-    space = label(len(distinct), names).model_copy(update={"names": (name,)})
-    if known.all():
-        observed = None
-    else:
-        observed = torch.from_numpy(known)[:, None]
-    return space, Batch(torch.from_numpy(codes)[:, None], observed)
-
-
-def _stated(array: Array) -> Array:
-    """Which entries (N,) are neither None nor NaN."""
-    if array.dtype.kind == "O":
-        return np.array([v is not None and bool(v == v) for v in array], dtype=bool)
-    if array.dtype.kind == "f":
-        return ~np.isnan(array)
-    return np.ones(len(array), dtype=bool)
-
-
-def given(values: Any, name: str = "label") -> tuple[Space, Batch]:
-    """What is given as an array: (N,) of whole numbers, words or truth values is a label, anything else an array.
-
-    Among floating numbers 0 and 1 alone are labels.
-    """
-    array = plain(values)
-    if array.dtype.kind == "U" and isinstance(values, list | tuple):
-        array = np.array(values, dtype=object)
-    if array.ndim == 1 and (array.dtype.kind in "buiU" or _classes(array)):
-        return labels(array, name)
-    if array.dtype.kind == "O":
-        array = array.astype(np.float64)
-    space, array, _ = infer(np.array(array))
-    return space, as_batch(space, array)
-
-
-def _classes(array: Array) -> bool:
-    """Whether floats are 0 and 1, or whole numbers with gaps, or objects are words or whole numbers."""
-    if array.dtype.kind in "fO":
-        stated = _stated(array)
-    else:
-        stated = np.zeros(len(array), dtype=bool)
-    held = array[stated]
-    if not len(held):
-        return False
-    if array.dtype.kind == "O":
-        return not any(isinstance(v, float) and not v.is_integer() for v in held)
-    few = not stated.all() and len(np.unique(held)) <= LABELS_MOST
-    return bool(np.isin(held, (0.0, 1.0)).all()) or (few and is_whole(held))
-
-
-def read(
-    x: Any, *, name: str, columns: Wanted | Mapping[Any, Wanted] | None, rounding: Rounding
-) -> Reading:
-    """An array, a tensor, or a list of arrays of unlike lengths."""
-    if isinstance(x, list) and _unlike(x):
-        space, batch = ragged(x)
-        return Reading({"all": Table(space, batch, name=name)})
-    space, array, notes = infer(plain(x), columns=columns, rounding=rounding)
-    return Reading({"all": Table(space, as_batch(space, array), name=name)}, notes)
-
-
-def _unlike(items: Sequence[Any]) -> bool:
-    """Whether items differ in length, or there is one series (T, C) alone."""
-    shapes = [plain(item).shape for item in items]
-    return len({shape[:1] for shape in shapes}) > 1 or [len(shape) for shape in shapes] == [2]
-
-
-def with_label(reading: Reading, values: Array, name: str, *, where: str) -> Reading:
-    """The rows with a label kept aside.
-
-    Raises:
-        BadData: If the two differ in length.
-    """
-    table = reading.parts["all"]
-    if len(values) != len(table):
-        raise BadData(
-            f"{len(values)} labels for {len(table)} items",
-            where=where,
-            do="give one label for each item",
-        )
-    space, codes = labels(values, name)
-    batch = table.batch.given_as(codes)
-    labelled = Table(table.space, batch, given_space=space, name=table.name)
-    return Reading({"all": labelled}, reading.notes, aside=name)

@@ -15,7 +15,7 @@ import torch
 from likeness.core.batch import Batch
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
-from likeness.data import arrays, conll, corpora, series, tables, text, tsfile
+from likeness.data import conll, corpora, labels, series, spaces, tables, text, tsfile
 from likeness.data.arrayfiles import read_idx
 from likeness.data.arrays import Array, Rounding
 from likeness.data.files import read_csv
@@ -144,7 +144,7 @@ def _digits(asked: Asked) -> Reading:
     found = load_digits()
     x = torch.from_numpy(found.images[:, None]).float()
     table = Table(image(1, 8, 8, levels=17), Batch(x), name=asked.name)
-    return arrays.with_label(Reading({"all": table}), found.target, "label", where=asked.name)
+    return labels.with_label(Reading({"all": table}), found.target, "label", where=asked.name)
 
 
 def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
@@ -162,7 +162,7 @@ def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
             rounding=asked.rounding or "note",
         )
         names = np.array([str(n) for n in found.target_names])
-        return arrays.with_label(reading, names[found.target], label, where=asked.name)
+        return labels.with_label(reading, names[found.target], label, where=asked.name)
 
     return read_one
 
@@ -188,10 +188,10 @@ def read_idx_folder(folder: Path, *, name: str) -> Reading:
     parts = {}
     for part, stem in (("train", "train"), ("test", "t10k")):
         pixels = _digits_of(folder, stem, "images-idx3-ubyte", name)
-        space, x, _ = arrays.infer(pixels)
+        space, x, _ = spaces.infer(pixels)
         reading = Reading({"all": Table(space, Batch(torch.from_numpy(x).float()), name=name)})
         classes = _digits_of(folder, stem, "labels-idx1-ubyte", name).astype(np.int64)
-        parts[part] = arrays.with_label(reading, classes, "label", where=str(folder)).parts["all"]
+        parts[part] = labels.with_label(reading, classes, "label", where=str(folder)).parts["all"]
     return Reading(parts, aside="label")
 
 

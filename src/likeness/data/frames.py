@@ -31,6 +31,8 @@ from likeness.data import (
     written,
 )
 from likeness.data.cells import DAYS
+from likeness.data.containers import native, plain
+from likeness.data.encoding import encode_array, encode_column, encode_list, renamed
 from likeness.data.images import Dynamic
 from likeness.data.source import Table, inside
 
@@ -54,8 +56,11 @@ def _converter(space: Space, data: Any) -> Batch | None:
 
 @singledispatch
 def convert(data: Any, space: Space) -> Batch | None:
-    """The data as a Batch of `space`, or None where they are arrays of numbers, which the core reads itself."""
-    return None
+    """The data as a Batch of `space`, or None where they are nothing that is read here."""
+    found = native(data)
+    if type(found) is not type(data):
+        return convert(found, space)
+    return encode_array(space, plain(data))
 
 
 @convert.register
@@ -75,10 +80,7 @@ def _(data: pd.DataFrame, space: Space) -> Batch:
 
 @convert.register
 def _(data: pd.Series, space: Space) -> Batch:
-    one = space.width == 1
-    return tables.encode(
-        space, data.to_frame((space.names or ("0",))[0]) if one else data.to_frame().T
-    )
+    return encode_column(space, data)
 
 
 @convert.register
@@ -88,45 +90,24 @@ def _(data: dict, space: Space) -> Batch:  # type: ignore[type-arg]
 
 
 @convert.register
-def _(data: list, space: Space) -> Batch | None:  # type: ignore[type-arg]
-    if data and all(isinstance(item, dict) for item in data):
-        return tables.encode(space, pd.DataFrame(data))
-    words = any(isinstance(item, str) for item in data) and all(
-        isinstance(item, str) or item is None for item in data
-    )
-    if words:
-        return _words(data, space)
-    if space.ragged:
-        return None
-    return _own(_mixed(data), space)
+def _(data: list, space: Space) -> Batch:  # type: ignore[type-arg]
+    return encode_list(space, data)
 
 
 @convert.register
-def _(data: tuple, space: Space) -> Batch | None:  # type: ignore[type-arg]
-    return convert(list(data), space)
+def _(data: tuple, space: Space) -> Batch:  # type: ignore[type-arg]
+    return encode_list(space, list(data))
 
 
 @convert.register
-def _(data: np.ndarray, space: Space) -> Batch | None:
-    words = data.dtype.kind in "US" or (
-        data.dtype.kind == "O" and all(isinstance(v, str) for v in data.flat)
-    )
-    if words and (data.ndim == 1 or space.dims == 1):
-        return _words(data.ravel().tolist(), space)
-    return _own(data, space)
+def _(data: np.ndarray, space: Space) -> Batch:
+    return encode_array(space, data)
 
 
 @convert.register
 def _(data: Tensor, space: Space) -> Batch | None:
-    if _renamed(space):
-        return _own(data, space)
-    return None
-
-
-@convert.register
-def _(data: int | float, space: Space) -> Batch | None:
-    if space.dims == 1:
-        return _own(np.array([data]), space)
+    if renamed(space):
+        return encode_array(space, plain(data))
     return None
 
 
@@ -190,25 +171,6 @@ def _series(path: Path) -> list[arrays.Array]:
     return tsfile.parse(path).items
 
 
-def _words(words: list[Any], space: Space) -> Batch:
-    variable = space.variables[0]
-    if variable.type == "nominal" and variable.labels and space.label:
-        return tables.label_batch(space, words)
-    if variable.type == "nominal" and variable.labels and space.ragged:
-        if None in words:
-            where = f"row {words.index(None)}"
-            raise BadData(
-                "None where a text is expected", where=where, do="give '' for an empty one"
-            )
-        if space.source == corpora.WORDS:
-            return corpora.encode(space, words)
-        return text.encode(space, words)
-    raise BadData(
-        "words where numbers are expected",
-        do="give numbers, or a frame with columns of these words",
-    )
-
-
 def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
     """The condition among the columns of a table, where all its names stand there and none is a column of the items."""
     frame = _as_frame(data)
@@ -233,57 +195,6 @@ def _as_frame(data: Any) -> pd.DataFrame | None:
     if isinstance(data, pd.DataFrame):
         return data
     return None
-
-
-def _mixed(data: list[Any]) -> arrays.Array:
-    """Rows of a list, each cell as it is: an array of numbers and words would make words of all."""
-    array = arrays.plain(data)
-    if array.dtype.kind in "buif":
-        return array
-    return np.array(data, dtype=object)
-
-
-def _renamed(space: Space) -> bool:
-    """Whether users know values by other numbers than their codes: levels from a start of their own, named classes."""
-    return any(
-        (v.type == "ordinal" and v.start != 0)
-        or (
-            v.type == "nominal"
-            and v.labels is not None
-            and v.labels != tuple(map(str, range(v.categories)))
-        )
-        for v in space.variables
-    )
-
-
-def _own(data: Any, space: Space) -> Batch | None:
-    """An array of the user's own values, where these are no codes; None leaves it to the core."""
-    if space.ragged or not (
-        _renamed(space) or (isinstance(data, np.ndarray) and data.dtype.kind == "O")
-    ):
-        return None
-    array = arrays.plain(data)
-    if array.shape == space.layout:
-        array = array[None]
-    if array.ndim == 1 and space.dims == 1:
-        array = array[:, None]
-    if array.shape[1:] != space.layout:
-        return None
-    if len(space.shape) == 1:
-        names = space.names or tuple(f"x{i}" for i in range(space.width))
-        frame = pd.DataFrame({i: _flagged(array[:, i], v) for i, v in enumerate(space.columns)})
-        return tables.encode(space, frame.set_axis(list(names), axis=1))
-    start = np.array([v.start if v.type == "ordinal" else 0 for v in space.columns])
-    x = torch.from_numpy(array.astype(np.float64) - start)
-    return Batch(x.nan_to_num(0.0), observed=None if not bool(x.isnan().any()) else ~x.isnan())
-
-
-def _flagged(column: arrays.Array, variable: Variable) -> arrays.Array:
-    """Truth values as the labels say them: "True", or the number 1."""
-    named = variable.type == "nominal" and variable.labels is not None and "True" in variable.labels
-    if column.dtype.kind != "b" or named:
-        return column
-    return column.astype(np.int64)
 
 
 # ---- out -----------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import singledispatch
 from pathlib import Path
@@ -19,15 +18,16 @@ from likeness.core.errors import BadConfig, BadData
 from likeness.core.space import Space
 from likeness.data import (
     arrayfiles,
-    arrays,
     audio,
     catalog,
     conll,
     corpora,
     folders,
     images,
+    labels,
     limits,
     paths,
+    spaces,
     tables,
     text,
     tsfile,
@@ -35,6 +35,7 @@ from likeness.data import (
 from likeness.data.arrays import Rounding, Wanted
 from likeness.data.catalog import Asked
 from likeness.data.columns import space_of
+from likeness.data.containers import frame_of, native, plain
 from likeness.data.parting import Binarize, Data, alone, binarized, cut
 from likeness.data.source import Reading, Source, Table, inside
 from likeness.data.textfile import decode
@@ -229,7 +230,10 @@ def worlds() -> tuple[str, ...]:
 @singledispatch
 def read(what: Any, asked: Asked) -> Reading:
     """A Reading of whatever holds items; third parties register types of their own."""
-    return _array(what, asked)
+    found = native(what)
+    if type(found) is not type(what):
+        return read(found, asked)
+    return _array(found, asked)
 
 
 @read.register
@@ -269,10 +273,10 @@ def _(what: pd.Series, asked: Asked) -> Reading:
 
 @read.register
 def _(what: np.ndarray, asked: Asked) -> Reading:
-    frame = _records(what)
-    if frame is None:
-        return _array(what, asked)
-    return read(frame, asked)
+    found = native(what)
+    if isinstance(found, pd.DataFrame):
+        return read(found, asked)
+    return _array(found, asked)
 
 
 @read.register
@@ -293,7 +297,7 @@ def _(what: list, asked: Asked) -> Reading:  # type: ignore[type-arg]
         return catalog.read_frames(asked, {"all": pd.DataFrame(what)})
     if what and all(isinstance(item, list | tuple) for item in what) and _mixed(what):
         return read(np.array(what, dtype=object), asked)
-    return arrays.read(
+    return spaces.read(
         what, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note"
     )
 
@@ -322,19 +326,6 @@ def _column(series: pd.Series[Any]) -> pd.DataFrame:
     return series.to_frame("x" if series.name is None else str(series.name))
 
 
-def _records(array: np.ndarray[Any, Any]) -> Any:
-    """Records, and rows of unlike things, as a frame; objects that are numbers as numbers; None for other arrays."""
-    if array.dtype.names is not None:
-        return pd.DataFrame(array)
-    if array.dtype.kind not in "OU" or array.ndim != 2:
-        return None
-    numbers = not any(isinstance(cell, str) for cell in array.flat)
-    if array.dtype.kind == "O" and numbers:
-        with suppress(TypeError, ValueError):
-            return torch.from_numpy(array.astype(np.float64))
-    return pd.DataFrame({f"x{i}": array[:, i] for i in range(array.shape[1])}).infer_objects()
-
-
 def _idx(path: Path, asked: Asked) -> Reading:
     """A folder of MNIST's form, or one file with the labels that lie beside it."""
     if path.is_dir():
@@ -343,16 +334,15 @@ def _idx(path: Path, asked: Asked) -> Reading:
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.exists():
         return reading
-    return arrays.with_label(
+    return labels.with_label(
         reading, arrayfiles.read_idx(beside).astype(np.int64), "label", where=str(beside)
     )
 
 
 def _array(x: Any, asked: Asked) -> Reading:
-    if asked.series and arrays.plain(x).ndim in {1, 2}:
-        steps = pd.DataFrame(arrays.plain(x))
-        return catalog.read_frames(asked, {"all": steps.rename(columns="x{}".format)})
-    return arrays.read(x, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
+    if asked.series and plain(x).ndim in {1, 2}:
+        return catalog.read_frames(asked, {"all": frame_of(plain(x))})
+    return spaces.read(x, name=asked.name, columns=asked.columns, rounding=asked.rounding or "note")
 
 
 FILES: Mapping[str, Callable[[Path, Asked], Reading]] = {
@@ -436,7 +426,7 @@ def _condition(given: Any) -> tuple[Space, Batch]:
         plain = given.to_numpy(dtype=object, na_value=None)
     else:
         plain = given
-    return arrays.given(plain, name)
+    return labels.given(plain, name)
 
 
 def _again(data: Data, given: Any) -> Data:
@@ -496,7 +486,7 @@ def _grouped(reading: Reading, group: Any) -> Reading:
     if group is None:
         return reading
     table = reading.parts.get("all")
-    values = arrays.plain(group).ravel()
+    values = plain(group).ravel()
     if table is None or len(values) != len(table):
         raise BadData(
             f"{len(values)} groups do not go with the items", do="give one group for each item"

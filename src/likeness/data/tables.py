@@ -50,7 +50,7 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     if len(space.shape) != 1 or space.ragged:
         raise BadData("a frame where items are no rows of columns", do="give an array")
     names = [str(c) for c in frame.columns]
-    own = space.names or tuple(names[: space.width])
+    own = space.names or _unnamed(names, space.width)
     if len(own) != space.width:
         raise BadData(
             f"{len(names)} columns where {space.width} are expected",
@@ -67,6 +67,12 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
     return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
+
+
+def _unnamed(names: list[str], width: int) -> tuple[str, ...]:
+    """The columns that an array's are: x0, x1, ... where they are called so, else all of them in their order."""
+    usual = tuple(f"x{i}" for i in range(width))
+    return usual if set(usual) <= set(names) else tuple(names)
 
 
 def _one_series(rows: Batch) -> Batch:
