@@ -116,12 +116,35 @@ def start(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> Model:
-    """A new model for a table's Spaces, on its device, in its type."""
+    """A new model for a table's Spaces, on its device, in its type.
+
+    Raises:
+        BadConfig: For an unknown family or option, or data that the family does not take.
+        BadData: For weights that are no weights.
+    """
     _refuse_reserved(options)
+    _check_weights(table)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
     return model.to(
         device=torch.device(device), dtype=dtype or _precise_enough(table, model.natural_dtype)
     )
+
+
+def _check_weights(table: Table) -> None:
+    """Refuse weights of which one is below 0 or no finite number, or all are 0."""
+    weight = table.batch.weight
+    if weight is None:
+        return
+    wrong = ~torch.isfinite(weight) | (weight < 0)
+    if bool(wrong.any()):
+        row = int(torch.nonzero(wrong)[0])
+        raise BadData(
+            f"the weight {float(weight[row]):g} is no finite number from 0 on",
+            where=f"row {row}",
+            do="give weights from 0 on",
+        )
+    if not bool((weight > 0).any()):
+        raise BadData("every weight is 0", do="give weights above 0 to the rows that count")
 
 
 def _precise_enough(table: Table, natural: torch.dtype) -> torch.dtype:
@@ -180,9 +203,12 @@ def parts(table: Table, holdout: float, seed: int) -> tuple[Table, Table]:
     """What is learned from, and what choices and p-values rest on.
 
     Not by the seed's own hash: where that chose a test part, it would find nothing left to hold
-    out.
+    out. Of two rows none is held out, since one alone teaches nothing; series teach by their steps.
     """
-    return table.split(holdout, mix(seed, HELD))
+    train, held = table.split(holdout, mix(seed, HELD))
+    if len(train) < 2 <= len(table) and not table.space.ragged:
+        return table.split(0.0)
+    return train, held
 
 
 def training_table(data: Any, given: Any = None) -> Table:
