@@ -25,7 +25,8 @@ from likeness.core.errors import LikenessError
 T = TypeVar("T")
 # Seconds of the clock for each second of the processor, before an input counts as hanging
 BUSY = 5.0
-FIRST = 20.0  # the first time that an input is slow it may be loading modules: it is run again
+# Times as long as its seconds may be the first run of a slow input, which may be loading modules
+FIRST = 20.0
 STATUS = Path("/proc/self")  # where there is none, memory is not looked at
 GUARD = (
     4 << 30
@@ -63,20 +64,22 @@ def fuzz(
         megabytes: Growth of the resident memory's peak during one input.
     """
     for k in range(first, first + n):
-        fault = _fault(action, make(random.Random(f"{seed}/{k}")), FIRST * seconds, megabytes)
+        fault = _fault(action, make(random.Random(f"{seed}/{k}")), seconds, megabytes, FIRST)
         if fault in {"time", "memory"}:
-            fault = _fault(action, make(random.Random(f"{seed}/{k}")), seconds, megabytes)
+            fault = _fault(action, make(random.Random(f"{seed}/{k}")), seconds, megabytes, 1.0)
         if fault is not None:
             text = repr(make(random.Random(f"{seed}/{k}")))
             shown = text if len(text) <= 600 else f"{text[:600]}... ({len(text)} characters)"
             pytest.fail(f"seed {seed}, input {k}: {fault}\n{shown}", pytrace=False)
 
 
-def _fault(action: Callable[[T], Any], value: T, seconds: float, megabytes: int) -> str | None:
-    """What is wrong with the way in which an action takes a value, or None."""
+def _fault(
+    action: Callable[[T], Any], value: T, seconds: float, megabytes: int, patience: float
+) -> str | None:
+    """What is wrong with the way in which an action takes a value, or None; stopped after so many times the seconds."""
     before, spent = _peak(reset=True), time.process_time()
     try:
-        with _limits(seconds, megabytes):
+        with _limits(patience * seconds, megabytes):
             action(value)
     except LikenessError as error:
         if not str(error).strip() or "\n" in str(error):

@@ -66,6 +66,16 @@ def test_a_slow_input_is_stopped():
         fuzz(slow, number, 1, seconds=0.02)
 
 
+def test_an_input_that_is_slow_every_time_is_found():
+    def busy(_value):
+        end = time.process_time() + 0.1
+        while time.process_time() < end:
+            pass
+
+    with pytest.raises(pytest.fail.Exception, match="seed 0, input 0: time"):
+        fuzz(busy, number, 1, seconds=0.05)
+
+
 def test_waiting_for_ever_is_stopped(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(pytest.fail.Exception, match="seed 0, input 0: time"):
