@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from likeness.learn.fit import fit
     from likeness.learn.run import Run
     from likeness.query import query
-    from likeness.registry.store import open_model as open
+    from likeness.registry.reading import open_model as open
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _WHERE = {
     "compare": ("likeness.evaluate", "compare"),
     "fit": ("likeness.learn.fit", "fit"),
     "load": ("likeness.data.load", "load"),
-    "open": ("likeness.registry.store", "open_model"),
+    "open": ("likeness.registry.reading", "open_model"),
     "query": ("likeness.query", "query"),
     "world": ("likeness.data.synthetic", "world"),
 }

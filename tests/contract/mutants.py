@@ -31,7 +31,7 @@ from likeness.learn import gradient
 from likeness.learn.gradient import GradientExecutor
 from likeness.nets import masked
 from likeness.numerics import gaussian
-from likeness.registry import store
+from likeness.registry import reading
 from likeness.routes import enumerate_states
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -164,7 +164,7 @@ def _ambient() -> AbstractContextManager[Any]:
 
 @mutant(3, "opening forgets the weights", PLANE)
 def _forgotten() -> AbstractContextManager[Any]:
-    return patch.object(store, "load_state", lambda model, state, where: None)
+    return patch.object(reading, "load_state", lambda model, state, where: None)
 
 
 @mutant(3, "resuming forgets the optimiser's moments", FLOW)

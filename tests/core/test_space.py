@@ -1,10 +1,11 @@
 """Spaces: JSON round trips, measures, layouts, refusals."""
 
+import json
 import math
 
 import pytest
-from pydantic import ValidationError
 
+from likeness.core.errors import BadConfig
 from likeness.core.space import (
     Count,
     Nominal,
@@ -47,20 +48,108 @@ def test_layout_and_states() -> None:
     assert vector(2, Nominal(categories=4)).label is None
 
 
+SPACE = {"axes": ("row", "column"), "shape": (2, 3), "variables": (Real(),)}
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("change", "words"),
     [
-        {"axes": ("a",), "shape": (2, 3), "variables": (Real(),)},
-        {"axes": ("a", "b"), "shape": (2, None), "variables": (Real(),)},
-        {"axes": ("a",), "shape": (3,), "variables": (Real(), Real())},
-        {"axes": ("a",), "shape": (2,), "variables": (Real(),), "names": ("x",)},
+        ({"axes": ("column",)}, "1 axes but 2 sizes"),
+        ({"axes": ("column", "column")}, "two axes are called 'column'"),
+        ({"axes": (), "shape": ()}, "axes: value should have at least 1 item"),
+        ({"shape": (2, None)}, "only the first axis may be ragged"),
+        ({"shape": (2, 0)}, "shape.1: input should be greater than or equal to 1"),
+        ({"shape": (-2, 3)}, "shape.0: input should be greater than or equal to 1"),
+        ({"shape": (2, 1.5)}, "shape.1: input should be a valid integer"),
+        ({"variables": (Real(), Real())}, "2 variables for a last axis of 3"),
+        ({"variables": ()}, "0 variables for a last axis of 3"),
+        ({"variables": ("real",)}, "variables.0: input should be a valid dictionary"),
+        ({"names": ("x",)}, "1 names for a last axis of 3"),
+        ({"names": ("x", "y", "x")}, "two columns are called 'x'"),
+        ({"names": ("x", "y", 3)}, "names: 3 is no text"),
+        ({"written": ("point",)}, "1 forms for a last axis of 3"),
+        ({"longest": 0}, "longest: input should be greater than or equal to 1"),
+        ({"rate": math.nan}, "rate: input should be a finite number"),
+        ({"rate": 0}, "rate: input should be greater than 0"),
+        ({"colour": "red"}, "colour: extra inputs are not permitted"),
     ],
 )
-def test_inconsistent_spaces_are_refused(arguments: dict) -> None:
-    with pytest.raises(ValidationError):
-        Space(**arguments)
+def test_an_inconsistent_space_is_refused_in_one_sentence(change, words):
+    with pytest.raises(BadConfig) as refused:
+        Space(**{**SPACE, **change})
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
-def test_labels_must_fit_categories() -> None:
-    with pytest.raises(ValidationError):
-        Nominal(categories=3, labels=("a", "b"))
+@pytest.mark.parametrize(
+    ("make", "arguments", "words"),
+    [
+        (
+            Real,
+            {"lower": 1, "upper": 0},
+            "no number lies between a lower bound of 1 and an upper bound of 0",
+        ),
+        (Real, {"lower": 1, "upper": 1}, "no number lies between"),
+        (Real, {"lower": math.nan}, "a lower bound of nan"),
+        (Real, {"upper": math.nan}, "an upper bound of nan"),
+        (Real, {"lower": math.inf}, "a lower bound of inf"),
+        (Real, {"upper": -math.inf}, "an upper bound of -inf"),
+        (Real, {"resolution": math.nan}, "resolution: input should be a finite number"),
+        (Real, {"resolution": math.inf}, "resolution: input should be a finite number"),
+        (Real, {"resolution": 0}, "resolution: input should be greater than 0"),
+        (Ordinal, {"levels": 0}, "levels: input should be greater than or equal to 1"),
+        (Ordinal, {"levels": -3}, "levels: input should be greater than or equal to 1"),
+        (Nominal, {"categories": 0}, "categories: input should be greater than or equal to 1"),
+        (Nominal, {"categories": 3, "labels": ("a", "b")}, "2 labels for 3 categories"),
+        (
+            Nominal,
+            {"categories": 2, "labels": ("a", "")},
+            "an empty label cannot be told from a missing one",
+        ),
+        (Nominal, {"categories": 3, "labels": ("a", "b", "a")}, "two categories are called 'a'"),
+        (Nominal, {"categories": 2, "labels": ("a", 1)}, "labels: 1 is no text"),
+    ],
+)
+def test_a_variable_without_sense_is_refused_in_one_sentence(make, arguments, words):
+    with pytest.raises(BadConfig) as refused:
+        make(**arguments)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (Ordinal, {"levels": 2, "start": 2**53}),
+        (Ordinal, {"levels": 2**53 + 2}),
+        (Ordinal, {"levels": 3, "start": -(2**53) - 1}),
+        (Nominal, {"categories": 2**53 + 1}),
+    ],
+)
+def test_whole_numbers_that_double_precision_would_change_are_refused(make, arguments):
+    with pytest.raises(BadConfig):
+        make(**arguments)
+
+
+def test_the_last_whole_numbers_that_are_told_apart_are_kept():
+    assert Ordinal(levels=2, start=2**53 - 1).start == 2**53 - 1
+    assert Ordinal(levels=1, start=-(2**53)).start == -(2**53)
+
+
+def test_open_ends_may_be_written_as_infinite():
+    assert Real(lower=-math.inf, upper=3).upper == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", '{"axes": ' + "[" * 100_000, json.dumps({"axes": ["a"]})]
+)
+def test_text_that_is_no_space_is_refused_in_one_sentence(text):
+    with pytest.raises(BadConfig) as refused:
+        Space.from_json(text)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_wide_space_is_described_without_a_variable_for_each_entry():
+    wide = Space(axes=("row", "column"), shape=(10**6, 10**6), variables=(Real(),))
+    assert wide.measure == "lebesgue^1000000000000"
+    assert math.isinf(wide.states)

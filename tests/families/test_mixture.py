@@ -31,7 +31,7 @@ from likeness.core.space import (
 from likeness.data.source import Table
 from likeness.data.synthetic import world
 from likeness.learn.run import Run
-from likeness.registry import store
+from likeness.registry import reading, store
 
 COVARIANCES = ("full", "tied", "diagonal", "spherical")
 
@@ -532,7 +532,7 @@ def test_a_saved_model_gives_the_same_answers(tmp_path):
     x, own = clusters()
     model = fit(vector(3), x, label(3), own[:, None], components=4, passes=10)
     store.save(model, tmp_path / "m")
-    again = store.open_model(tmp_path / "m")
+    again = reading.open_model(tmp_path / "m")
     assert torch.equal(
         again.log_prob(x, given=own[:, None]).value, model.log_prob(x, given=own[:, None]).value
     )

@@ -21,7 +21,7 @@ from likeness.data.synthetic import world
 from likeness.data.synthetic.gaussian import LinearGaussian
 from likeness.families.vae import VAE, Code
 from likeness.learn.run import Run
-from likeness.registry import store
+from likeness.registry import reading, store
 
 LINEAR = {"hidden": (), "real": "shared", "kl_warmup": 0.0, "hide": 0.0}
 
@@ -437,7 +437,7 @@ def test_a_prior_learned_second_raises_the_bound_and_is_saved(prior, tmp_path) -
     assert model.log_prob(x, seed=0).mean().value > plain.log_prob(x, seed=0).mean().value
     found = model.log_prob(x, seed=0)
     torch.testing.assert_close(sum(found.terms.values()), found.value)
-    again = store.open_model(store.save(model, tmp_path / "m"))
+    again = reading.open_model(store.save(model, tmp_path / "m"))
     assert torch.equal(again.sample(5, seed=0).x, model.sample(5, seed=0).x)
     assert model.complete(x[:3].hide(torch.tensor([True, False])), n=2, seed=0).x.shape == (2, 3, 2)
 

@@ -17,7 +17,7 @@ from likeness.data.source import Table
 from likeness.learn import run as running
 from likeness.learn.place import CHECKPOINT, METRICS, NEXT
 from likeness.learn.run import Run
-from likeness.registry import families, store
+from likeness.registry import families, reading
 
 SMALL = {"layers": 2, "hidden": (8,)}
 
@@ -133,7 +133,7 @@ def test_a_fit_does_not_go_on_where_another_wrote_since_it_was_stopped(tmp_path)
     os.waitpid(pid, 0)
     with pytest.raises(LikenessError, match="another fit has written here since"):
         run.fit()
-    assert store.open_model(tmp_path).facts["seed"] == 1
+    assert reading.open_model(tmp_path).facts["seed"] == 1
     assert len(losses(tmp_path / METRICS)) == 3
 
 
@@ -148,7 +148,7 @@ def test_a_fit_that_is_to_take_the_place_of_a_model_leaves_it_whole_until_then(t
     assert again.iteration == 1
     again.fit()
     assert len(losses(tmp_path / METRICS)) == 4
-    assert store.open_model(tmp_path).facts["seed"] == 1
+    assert reading.open_model(tmp_path).facts["seed"] == 1
     assert {p.name for p in tmp_path.iterdir()} == set(before)
 
 

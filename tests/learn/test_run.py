@@ -21,7 +21,7 @@ from likeness.data.source import Table
 from likeness.learn.budget import Budget
 from likeness.learn.place import CHECKPOINT
 from likeness.learn.run import Run
-from likeness.registry import store
+from likeness.registry import reading, store
 
 
 def table(rows: int = 300, seed: int = 0) -> Table:
@@ -196,11 +196,11 @@ def test_a_finished_fit_is_not_begun_again(tmp_path) -> None:
 
 def test_a_tampered_model_is_refused(tmp_path) -> None:
     store.save(Run(model("gaussian"), table(), 1).fit(), tmp_path)
-    assert store.open_model(tmp_path).log_prob([[0.0, 0.0]]).value.isfinite()
+    assert reading.open_model(tmp_path).log_prob([[0.0, 0.0]]).value.isfinite()
     text = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(text.replace('"full"', '"diagonal"'))
     with pytest.raises(BadStore, match="changed after it was saved"):
-        store.open_model(tmp_path)
+        reading.open_model(tmp_path)
 
 
 def test_one_phase_alone_leaves_the_other_player_bit_identical() -> None:

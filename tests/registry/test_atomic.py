@@ -21,7 +21,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.space import vector
 from likeness.data.source import Table
 from likeness.learn.run import Run
-from likeness.registry import families, store
+from likeness.registry import families, reading, store
 
 FILES = {"config.json", "model.safetensors", "card.md"}
 POINT = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
@@ -83,13 +83,13 @@ def killed_at_random(folder: Path, models, kills: int) -> int:
         time.sleep(chance.uniform(0, 4 * lasts))
         kill(pid)
         try:
-            found = answer(store.open_model(folder))
+            found = answer(reading.open_model(folder))
         except LikenessError:
             found = None
         lost += found not in answers
         store.save(models[1], folder)
         assert {path.name for path in folder.iterdir()} == FILES
-        assert answer(store.open_model(folder)) == answers[1]
+        assert answer(reading.open_model(folder)) == answers[1]
     return lost
 
 
@@ -134,14 +134,14 @@ def test_death_between_any_two_changes_of_the_folder_loses_nothing(models, tmp_p
     old, new = (answer(model) for model in models)
     store.save(models[0], tmp_path)
     dies_after(steps, lambda: store.save(models[1], tmp_path))
-    found = answer(store.open_model(tmp_path))
+    found = answer(reading.open_model(tmp_path))
     assert found in (old, new)
     with lock.claim(tmp_path):
         store.settle(tmp_path)
-    assert answer(store.open_model(tmp_path)) == found
+    assert answer(reading.open_model(tmp_path)) == found
     assert {path.name for path in tmp_path.iterdir()} == FILES
-    assert store.read_config(tmp_path)["weights"] == store.digest(
-        store.unpack(tmp_path / "model.safetensors")[0]
+    assert reading.read_config(tmp_path)["weights"] == store.digest(
+        reading.unpack(tmp_path / "model.safetensors")[0]
     )
 
 
@@ -157,7 +157,7 @@ def opened_during_saves(folder: Path, models, opens: int) -> list[str]:
     seen = set()
     for _ in range(opens):
         try:
-            found = answer(store.open_model(folder))
+            found = answer(reading.open_model(folder))
         except Exception as error:
             wrong.append(f"{type(error).__name__}: {error}")
             continue
@@ -232,6 +232,6 @@ def test_a_save_into_a_folder_that_another_process_writes_is_refused(models, tmp
     with pytest.raises(LikenessError, match=f"another process writes here: number {pid} on "):
         store.save(models[1], tmp_path)
     kill(pid)
-    assert answer(store.open_model(tmp_path)) == answer(models[0])
+    assert answer(reading.open_model(tmp_path)) == answer(models[0])
     store.save(models[1], tmp_path)
-    assert answer(store.open_model(tmp_path)) == answer(models[1])
+    assert answer(reading.open_model(tmp_path)) == answer(models[1])

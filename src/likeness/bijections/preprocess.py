@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import cast
@@ -80,7 +81,7 @@ class Reals(Preprocessor):
         )
 
     def _targets(self, columns: list[int]) -> list[int]:
-        starts = [sum(self.widths[:i]) for i in range(len(self.widths))]
+        starts = list(itertools.accumulate(self.widths, initial=0))
         return [starts[i] + k for i in columns for k in range(self.widths[i])]
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from likeness.core.batch import Batch, concat
 from likeness.core.batch import check as checked
 from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
-from likeness.registry import store
+from likeness.registry import reading, store
 
 ROUNDING = 1e-7  # relative: kernels change with the number of rows, solvers amplify it
 ITEMS = 64
@@ -296,7 +296,7 @@ def saved(cell: Cell) -> Result:
     """A model that was saved and opened again answers with the same bits."""
     with tempfile.TemporaryDirectory() as folder:
         store.save(cell.model, folder)
-        other = cell.again(store.open_model(folder))
+        other = cell.again(reading.open_model(folder))
     demand(other.model.space == cell.model.space, "the Space was not kept")
     demand(other.model.given_space == cell.model.given_space, "the Space of `given` was not kept")
     demand(other.model.config == cell.model.config, "the Config was not kept")

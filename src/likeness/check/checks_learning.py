@@ -27,7 +27,7 @@ from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.data.source import Table
 from likeness.learn.run import Run
-from likeness.registry import store
+from likeness.registry import reading, store
 
 Surroundings = Callable[[], AbstractContextManager[Any]]
 
@@ -212,7 +212,7 @@ def two_processes(asked: Sequence[tuple[str, Surroundings]]) -> list[float]:
 
 
 def _apart(alone: dict[str, Tensor], path: Path) -> float:
-    together, _ = store.unpack(path)
+    together, _ = reading.unpack(path)
     gaps = [((a - together[k]).abs() / (1 + a.abs())).max() for k, a in alone.items() if a.numel()]
     return float(torch.stack(gaps).max())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,13 +40,19 @@ class _Closed(BaseModel):
         try:
             return cls.model_validate(options)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"])) or "options"
+            first = error.errors(include_url=False)[0]
+            place, what = fault(error)
             alone = first["type"] == "tuple_type" and isinstance(first["input"], int | float | str)
-            do = f"write {name}=({first['input']!r},)" if alone else None
-            raise BadConfig(
-                f"{name}: {first['msg'].lower()}", where=f"got {first['input']!r}", do=do
-            ) from error
+            do = f"write {place}=({first['input']!r},)" if alone else None
+            shown = reprlib.repr(first["input"])
+            raise BadConfig(f"{place or 'options'}: {what}", where=f"got {shown}", do=do) from error
+
+
+def fault(error: ValidationError) -> tuple[str, str]:
+    """The place of the first of pydantic's errors, and what is wrong there, as part of a sentence."""
+    first = error.errors(include_url=False)[0]
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return ".".join(map(str, first["loc"])), what[:1].lower() + what[1:]
 
 
 class Config(_Closed):

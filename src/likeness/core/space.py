@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from typing import Annotated, Literal
+import reprlib
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
-from likeness.core.errors import BadData
+from likeness.core.config import fault
+from likeness.core.errors import BadConfig, BadData
+
+WHOLE = 1 << 53  # up to here double precision, in which values are held, tells whole numbers apart
+
+
+def _texts(held: Any) -> Any:
+    """Texts as they are, refused at the first that is none: pydantic would make an error of each."""
+    if isinstance(held, list | tuple):
+        for one in held:
+            if not isinstance(one, str | None):
+                raise ValueError(f"{reprlib.repr(one)} is no text")
+    return held
+
+
+Texts = BeforeValidator(_texts)
 
 UNKNOWN = (
     "<unk>"  # the label of whatever has no label of its own: words that are none of a vocabulary
@@ -18,6 +44,27 @@ UNKNOWN = (
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_sentence(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            made = make(values)
+            made._check()
+        except ValidationError as error:
+            place, what = fault(error)
+            name = f"{cls.__name__}.{place}" if place else cls.__name__
+            raise BadConfig(
+                f"{name}: {what}", do=f"describe the data by another {cls.__name__}"
+            ) from error
+        except ValueError as error:
+            raise BadConfig(
+                f"{cls.__name__}: {error}", do=f"describe the data by another {cls.__name__}"
+            ) from error
+        return made
+
+    def _check(self) -> None:
+        """Refuse what makes no sense together, by a ValueError that says why."""
+
 
 class Real(_Frozen):
     """A real number, within bounds if given; with `resolution` it stands for the bin of that width around it."""
@@ -25,8 +72,16 @@ class Real(_Frozen):
     type: Literal["real"] = "real"
     lower: float | None = None
     upper: float | None = None
-    resolution: float | None = Field(default=None, gt=0)
+    resolution: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     unit: str | None = None
+
+    def _check(self) -> None:
+        low = -math.inf if self.lower is None else self.lower
+        high = math.inf if self.upper is None else self.upper
+        if not low < high:  # NaN neither
+            raise ValueError(
+                f"no number lies between a lower bound of {low:g} and an upper bound of {high:g}"
+            )
 
     @property
     def states(self) -> float:
@@ -45,6 +100,13 @@ class Ordinal(_Frozen):
     type: Literal["ordinal"] = "ordinal"
     levels: int = Field(ge=1)
     start: int = 0
+
+    def _check(self) -> None:
+        last = self.start + self.levels - 1
+        if max(abs(self.start), abs(last)) > WHOLE:
+            raise ValueError(
+                f"levels beyond {WHOLE:,} cannot be told apart: count them from another start, or name them"
+            )
 
     @property
     def states(self) -> float:
@@ -65,15 +127,19 @@ class Nominal(_Frozen):
     """
 
     type: Literal["nominal"] = "nominal"
-    categories: int = Field(ge=1)
-    labels: tuple[str, ...] | None = None
-    pooled: int | None = Field(default=None, ge=1)
+    categories: int = Field(ge=1, le=WHOLE)
+    labels: Annotated[tuple[str, ...] | None, Texts] = None
+    pooled: int | None = Field(default=None, ge=1, le=WHOLE)
 
-    @model_validator(mode="after")
-    def _labels_fit(self) -> Nominal:
-        if self.labels is not None and len(self.labels) != self.categories:
+    def _check(self) -> None:
+        if self.labels is None:
+            return
+        if len(self.labels) != self.categories:
             raise ValueError(f"{len(self.labels)} labels for {self.categories} categories")
-        return self
+        if "" in self.labels:
+            raise ValueError("an empty label cannot be told from a missing one")
+        if (twice := _twice(self.labels)) is not None:
+            raise ValueError(f"two categories are called {twice!r}")
 
     @property
     def states(self) -> float:
@@ -130,29 +196,32 @@ class Space(_Frozen):
             models.
     """
 
-    axes: tuple[str, ...]
-    shape: tuple[int | None, ...]
-    variables: tuple[Annotated[Variable, Field(discriminator="type")], ...]
-    names: tuple[str, ...] | None = None
-    longest: int | None = None
-    rate: float | None = None
+    axes: Annotated[tuple[str, ...], Texts, Field(min_length=1)]
+    shape: Annotated[tuple[Annotated[int, Field(ge=1)] | None, ...], FailFast()]
+    variables: Annotated[tuple[Annotated[Variable, Field(discriminator="type")], ...], FailFast()]
+    names: Annotated[tuple[str, ...] | None, Texts] = None
+    longest: int | None = Field(default=None, ge=1)
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     depth: str | None = None
     source: str | None = None
-    written: tuple[str | None, ...] | None = None
+    written: Annotated[tuple[str | None, ...] | None, Texts] = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Space:
+    def _check(self) -> None:
         if len(self.axes) != len(self.shape):
             raise ValueError(f"{len(self.axes)} axes but {len(self.shape)} sizes")
+        if (axis := _twice(self.axes)) is not None:
+            raise ValueError(f"two axes are called {axis!r}")
         if None in self.shape[1:]:
             raise ValueError("only the first axis may be ragged")
-        if len(self.variables) not in {1, self.shape[-1] if self.shape else 1}:
-            raise ValueError(f"{len(self.variables)} variables for a last axis of {self.shape[-1]}")
-        if self.names is not None and len(self.names) != self.shape[-1]:
-            raise ValueError(f"{len(self.names)} names for a last axis of {self.shape[-1]}")
-        if self.written is not None and len(self.written) != self.shape[-1]:
-            raise ValueError(f"{len(self.written)} forms for a last axis of {self.shape[-1]}")
-        return self
+        wide = self.shape[-1]
+        if len(self.variables) not in {1, wide}:
+            raise ValueError(f"{len(self.variables)} variables for a last axis of {wide}")
+        if self.names is not None and len(self.names) != wide:
+            raise ValueError(f"{len(self.names)} names for a last axis of {wide}")
+        if self.names is not None and (name := _twice(self.names)) is not None:
+            raise ValueError(f"two columns are called {name!r}")
+        if self.written is not None and len(self.written) != wide:
+            raise ValueError(f"{len(self.written)} forms for a last axis of {wide}")
 
     @property
     def ragged(self) -> bool:
@@ -219,7 +288,7 @@ class Space(_Frozen):
     @property
     def states(self) -> float:
         """The number of joint states of one laid-out event (infinite where a variable's is)."""
-        logs = sum(math.log(v.states) for v in self.columns) * (self.dims // self.width)
+        logs = sum(math.log(v.states) for v in self.variables) * (self.dims // len(self.variables))
         if logs < 700:
             return math.exp(logs)
         return math.inf
@@ -235,12 +304,9 @@ class Space(_Frozen):
     @property
     def measure(self) -> str:
         """What log p is taken against; equal strings, and only they, may be compared."""
-        counted = sum(v.counted for v in self.columns) * (
-            self.dims // self.width if not self.ragged else 1
-        )
-        rest = sum(not v.counted for v in self.columns) * (
-            self.dims // self.width if not self.ragged else 1
-        )
+        entries = self.width if self.ragged else self.dims
+        counted = sum(v.counted for v in self.variables) * (entries // len(self.variables))
+        rest = entries - counted
         parts = [f"{name}^{n}" for name, n in (("counting", counted), ("lebesgue", rest)) if n]
         widths = sorted(
             {v.resolution for v in self.variables if v.type == "real" and v.resolution is not None}
@@ -254,8 +320,16 @@ class Space(_Frozen):
 
     @classmethod
     def from_json(cls, text: str) -> Space:
-        """The space that `to_json` wrote."""
-        return cls.model_validate_json(text)
+        """The space that `to_json` wrote.
+
+        Raises:
+            BadConfig: If the text is no Space.
+        """
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadConfig("the Space is not JSON", do="write it with Space.to_json") from error
+        return cls.model_validate(said)
 
     def fits(self, other: Space) -> str | None:
         """Why data of `other` cannot be asked of a law over this space, or None where they can."""
@@ -275,6 +349,12 @@ def entry_names(space: Space, prefix: str = "x") -> tuple[str, ...]:
     return tuple(
         "_".join(map(str, place)) for place in itertools.product(*map(range, space.layout))
     )
+
+
+def _twice(names: tuple[str, ...]) -> str | None:
+    """The first name that stands there twice."""
+    seen = set[str]()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def _bare(variable: Variable) -> tuple[object, ...]:

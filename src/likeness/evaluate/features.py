@@ -25,7 +25,7 @@ from likeness.core.files import write_atomic
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.data.source import Source
-from likeness.registry import store
+from likeness.registry import reading, store
 
 STORED = "digits.safetensors"
 DIGEST = "b0035e6b4bd4d00d2a67b91cde28c5450ce4e31cb04e6592d253614569160996"
@@ -272,7 +272,7 @@ def digit_net() -> DigitNet:
         BadStore: If its bits are not those whose hash this file holds.
     """
     with resources.as_file(resources.files("likeness.evaluate").joinpath(STORED)) as path:
-        state, _ = store.unpack(path)
+        state, _ = reading.unpack(path)
     if store.digest(state) != DIGEST:
         raise BadStore(
             "the stored feature net is not the one that reports name",

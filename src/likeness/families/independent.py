@@ -107,7 +107,7 @@ class Independent(Model):
             assert given_space is not None
             self.summary = Summary(given_space)
             self.weight = nn.Parameter(torch.zeros(self.summary.size, start.numel()))
-            self.register_buffer("memory", torch.zeros(1, self.summary.size))
+            self.register_buffer("memory", torch.zeros(0, self.summary.size))
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
@@ -225,9 +225,16 @@ class Independent(Model):
             return torch.zeros(len(batch), dtype=torch.bool)
         return ~(self.summary.mask(batch.given) > 0).any(-1)
 
+    @property
+    def _remembered(self) -> Tensor:
+        """Summaries of conditions, (M, C); before anything is learned the one that is all zeros."""
+        if len(self.memory):
+            return self.memory
+        return self.memory.new_zeros(1, self.memory.shape[1])
+
     def _under_all(self, batch: Batch) -> Tensor:
         """log p of each row under every condition that is remembered, (B, M)."""
-        return self._under(self.memory).each(batch.x, batch.present)
+        return self._under(self._remembered).each(batch.x, batch.present)
 
     def _marginal(self, batch: Batch) -> str | None:
         return None
@@ -237,7 +244,7 @@ class Independent(Model):
         value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
         blank = self._blank(batch)
         if bool(blank.any()):
-            mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self.memory))
+            mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self._remembered))
             value = torch.where(blank, mixed, value)
         return Scored(value, Kind.EXACT, "product of marginals")
 
@@ -257,7 +264,7 @@ class Independent(Model):
         """Parameters with each missing condition drawn from those remembered, given what is observed of the row."""
         cdf = self._under_all(batch).softmax(-1).cumsum(-1)
         pick = inverse_cdf(cdf, noise.uniform("given", 1)[:, 0])
-        drawn = self._linear(self.memory[pick])
+        drawn = self._linear(self._remembered[pick])
         if self.space.ragged:
             drawn = drawn[:, None].expand_as(params)
         return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), drawn, params)

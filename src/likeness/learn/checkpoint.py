@@ -15,7 +15,7 @@ from likeness.core.errors import BadStore
 from likeness.core.model import Model
 from likeness.learn.executor import Executor, Task
 from likeness.learn.place import Place
-from likeness.registry import store
+from likeness.registry import reading, stored
 
 OTHER = {"family": "another family", "options": "other options", "budget": "another budget"}
 
@@ -74,29 +74,35 @@ def resume(run: Learning, place: Place) -> None:
     Raises:
         BadStore: If it is truncated, or of another fit.
     """
-    tensors, meta = place.kept()
+    tensors, facts = place.kept()
+    kept = stored.checkpoint(facts, place.folder)
     mine = {
         "family": type(run.model).__name__,
         "options": _options(run),
         "budget": run.task.budget.kind,
     }
     theirs = {
-        "family": meta.get("model"),
-        "options": meta.get("options"),
-        "budget": meta.get("counted"),
+        "family": kept.model,
+        "options": kept.options,
+        "budget": kept.counted,
     }
-    _refuse_others(run, place.folder, (meta["data"], meta["seed"]), mine, theirs)
-    store.load_state(run.model, _under(tensors, "model."), str(place.folder))
+    _refuse_others(run, place.folder, (kept.data, kept.seed), mine, theirs)
+    reading.load_state(run.model, _under(tensors, "model."), str(place.folder))
     run.task.decisions.clear()
-    run.task.decisions.update(meta["decisions"])
+    run.task.decisions.update(kept.decisions)
     run.begin()
-    run.executor.load(_under(tensors, "executor."), meta["executor"])
+    try:
+        run.executor.load(_under(tensors, "executor."), kept.executor)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise BadStore(
+            "the checkpoint is not of this fit", where=str(place.folder), do="begin it anew"
+        ) from error
     run.best = Best()
     # Copies, since a file that is mapped into memory could not be replaced everywhere.
     state = {k: v.clone() for k, v in _under(tensors, "best.").items()}
-    if state:
-        best = meta["best"]
-        run.best = Best(best["value"], best["iteration"], best["since"], state)
+    best = kept.best
+    if state and best.value is not None:
+        run.best = Best(best.value, best.iteration, best.since, state)
 
 
 def reopen(run: Learning, place: Place) -> None:
@@ -105,14 +111,14 @@ def reopen(run: Learning, place: Place) -> None:
     Raises:
         BadStore: If it is of another fit.
     """
-    config = store.read_config(place.folder)
+    config = reading.read_config(place.folder)
     mine = {
         "family": type(run.model).__name__,
         "options": _options(run),
         "budget": str(run.task.budget),
     }
     sections = {k: config[k] for k in mine["options"]}
-    model = store.open_model(place.folder)
+    model = reading.open_model(place.folder)
     theirs = {
         "family": type(model).__name__,
         "options": sections,
@@ -120,7 +126,7 @@ def reopen(run: Learning, place: Place) -> None:
     }
     source = (config.get("data", {}).get("hash", ""), config.get("seed", run.seed))
     _refuse_others(run, place.folder, source, mine, theirs)
-    store.load_state(run.model, model.state_dict(), str(place.folder))
+    reading.load_state(run.model, model.state_dict(), str(place.folder))
     run.model.facts = model.facts
     run.model.source = None
     run.executor.iteration = int(config.get("iterations", 0))

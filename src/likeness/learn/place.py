@@ -17,7 +17,7 @@ from likeness.core import files, lock
 from likeness.core.errors import LikenessError
 from likeness.core.model import Model
 from likeness.learn.executor import Event
-from likeness.registry import store
+from likeness.registry import reading, store
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
@@ -130,7 +130,7 @@ class Place:
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The checkpoint."""
-        return store.unpack(self.folder / CHECKPOINT)
+        return reading.unpack(self.folder / CHECKPOINT)
 
     def finish(self, model: Model) -> None:
         """Save the model, which takes the place of an earlier one with its log."""

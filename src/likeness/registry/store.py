@@ -18,18 +18,16 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from likeness import registry
-from likeness.core.errors import BadStore, LikenessError
-from likeness.core.files import patiently, sweep, write_atomic
+from likeness.core.errors import LikenessError
+from likeness.core.files import sweep, write_atomic
 from likeness.core.lock import claim
 from likeness.core.model import WRITERS, Model
-from likeness.core.space import Space
 from likeness.core.words import copies_in_words
+from likeness.registry.stored import FORMAT
 
-FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "card.md"
@@ -42,32 +40,6 @@ def pack(tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> byt
     meta = {"facts": json.dumps(facts or {}), "sha256": digest(tensors)}
     own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     return safetensors.torch.save(own, metadata=meta)
-
-
-def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `pack` wrote, checked.
-
-    Raises:
-        BadStore: If the file is missing, truncated or was changed.
-    """
-    if not path.exists():
-        raise BadStore("there is no such file", where=str(path), do="check the path")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise BadStore(
-            "the file is truncated or not a saved model",
-            where=str(path),
-            do="save or train it again",
-        ) from error
-    if meta.get("sha256") != digest(tensors):
-        raise BadStore(
-            "the file was changed after it was saved", where=str(path), do="save or train it again"
-        )
-    facts: dict[str, Any] = json.loads(meta["facts"])
-    return tensors, facts
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
@@ -94,11 +66,12 @@ def describe(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         **facts,
     }
-    config["digest"] = _config_digest(config)
+    config["digest"] = config_digest(config)
     return config
 
 
-def _config_digest(config: dict[str, Any]) -> str:
+def config_digest(config: dict[str, Any]) -> str:
+    """A hash of all that config.json says beside it."""
     kept = {k: v for k, v in config.items() if k != "digest"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -125,7 +98,7 @@ def save(
         settle(folder)
         try:
             for name, data in contents.items():
-                write_atomic(_staged(folder / name, config), data)
+                write_atomic(staged(folder / name, config), data)
             write_atomic(folder / CONFIG, json.dumps(config, indent=2).encode())
         except LikenessError as error:
             what = error.what.replace("nothing was written", "the model was not saved")
@@ -138,7 +111,8 @@ def save(
 WRITERS.append(save)
 
 
-def _staged(path: Path, config: Mapping[str, Any]) -> Path:
+def staged(path: Path, config: Mapping[str, Any]) -> Path:
+    """What a file is called until it may take its name."""
     return path.with_name(f".{path.name}.{config['digest'][:COMMIT]}{STAGED}")
 
 
@@ -149,13 +123,13 @@ def settle(folder: Path) -> None:
     """
     sweep(folder)
     commit = _commit(folder)
-    for staged in folder.glob(f".*{STAGED}"):
-        name, _, own = staged.name.removesuffix(STAGED)[1:].rpartition(".")
+    for waiting in folder.glob(f".*{STAGED}"):
+        name, _, own = waiting.name.removesuffix(STAGED)[1:].rpartition(".")
         with suppress(OSError):
             if own == commit:
-                staged.replace(folder / name)
+                waiting.replace(folder / name)
             else:
-                staged.unlink()
+                waiting.unlink()
 
 
 def _commit(folder: Path) -> str | None:
@@ -164,120 +138,6 @@ def _commit(folder: Path) -> str | None:
         return str(json.loads((folder / CONFIG).read_bytes())["digest"])[:COMMIT]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def open_model(path: str | Path) -> Model:
-    """The model that `save` wrote.
-
-    Raises:
-        BadStore: If the folder is not a saved model, is truncated, tampered with, or of another
-            format.
-    """
-    folder = Path(path)
-    config, state = _whole(folder)
-    chosen = registry.family(config["name"])
-    parts = {k: config[k] for k in ("family", "objective", "optimiser")}
-    given = config["given_space"]
-    model = registry.build(
-        config["name"],
-        chosen.Config.from_sections(parts),
-        Space.model_validate(config["space"]),
-        None if given is None else Space.model_validate(given),
-    )
-    model = model.to(getattr(torch, config["dtype"]))
-    load_state(model, state, str(folder))
-    model.facts = {k: v for k, v in config.items() if k not in _OWN}
-    return model.eval()
-
-
-def _whole(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A config and its own weights, also while other models take their place."""
-    while True:
-        before = _stamps(folder)
-        try:
-            config = read_config(folder)
-            return config, _weights(folder, config)
-        except BadStore:
-            if _stamps(folder) == before:
-                raise
-
-
-def _stamps(folder: Path) -> list[tuple[int, int, int]]:
-    """What tells whether files were replaced."""
-    stamps = []
-    for name in (CONFIG, WEIGHTS):
-        with suppress(OSError):
-            found = (folder / name).stat()
-            stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
-    return stamps
-
-
-def _weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a config: staged, until they have their name."""
-    with suppress(BadStore):
-        return unpack(_staged(folder / WEIGHTS, config))[0]
-    state, _ = unpack(folder / WEIGHTS)
-    if digest(state) != config["weights"]:
-        raise BadStore(
-            "the weights are not those that the config was saved with",
-            where=str(folder),
-            do="save it again",
-        )
-    return state
-
-
-_OWN = {
-    *("format", "name", "family", "objective", "optimiser", "space", "given_space"),
-    *("dtype", "versions", "digest", "weights"),
-}
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, checked against its own digest."""
-    path = folder / CONFIG
-    if not path.exists():
-        raise BadStore(
-            "this is not a saved model: it has no config.json",
-            where=str(folder),
-            do="check the path",
-        )
-    try:
-        found = json.loads(patiently(lambda: path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise BadStore(
-            "config.json is not JSON", where=str(path), do="save the model again"
-        ) from error
-    config: dict[str, Any] = found if isinstance(found, dict) else {}
-    if config.get("format") != FORMAT:
-        raise BadStore(
-            f"format {config.get('format')!r} where {FORMAT} is read",
-            where=str(path),
-            do="use the version that wrote it",
-        )
-    if config.get("digest") != _config_digest(config):
-        raise BadStore(
-            "config.json was changed after it was saved", where=str(path), do="save the model again"
-        )
-    return config
-
-
-def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
-    """Load a state whose tensors may have other sizes than a new model's (held-out scores, histograms, indicators)."""
-    for name, parameter in model.named_parameters():
-        saved = state.get(name)
-        if saved is not None and saved.shape != parameter.shape:
-            parameter.data = torch.empty_like(saved)
-    for name, value in list(model.named_buffers()):
-        saved = state.get(name)
-        if saved is not None and saved.shape != value.shape:
-            owner, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(owner), leaf, torch.empty_like(saved))
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise BadStore(
-            "the weights do not fit the config", where=where, do="save the model again"
-        ) from error
 
 
 def _copies(config: dict[str, Any]) -> list[str]:
