@@ -44,7 +44,7 @@ def test_what_is_amiss_is_said_in_one_sentence(cli, tagged) -> None:
     for line, words in (
         (f"score {tagged}/run {tagged}/bad.conll", "line 2"),
         (f"score {tagged}/run {tagged}/odd.conll", "3 columns a word"),
-        (f"sample {tagged}/run -n 2", "says nothing without its condition"),
+        (f"sample {tagged}/run -n 2", "needs its condition"),
         (f"fit {tagged}/bad.conll crf --out {tagged}/no", "line 2"),
     ):
         said = cli(line)

@@ -229,7 +229,7 @@ def test_what_it_cannot_take_is_said(tagger) -> None:
     shorter = Batch(batch.given.x, batch.given.observed, batch.given.length - 1)
     with pytest.raises(LikenessError, match=r"labels but \d+ steps of features"):
         model.log_prob(Batch(batch.x, length=batch.length), given=shorter)
-    with pytest.raises(LikenessError, match="says nothing without its condition"):
+    with pytest.raises(LikenessError, match="needs its condition"):
         model.log_prob(Batch(batch.x, length=batch.length))
     assert family("crf").accepts(family("crf").Config(), sequence(3, 7), label(2))
     odd = family("crf").Config(templates=("colour[0]",))

@@ -27,7 +27,6 @@ from likeness.cli.rows import CHECKPOINT, condition_of, keyed
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, remark, say, table
 from likeness.core.errors import BadData, LikenessError
-from likeness.core.lock import claim
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
@@ -118,6 +117,8 @@ def fit(
     place = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
     options.config(chosen, given_options)
     _check(budget, device)
+    from likeness.core.lock import claim
+
     with claim(place):
         loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
         loaded = _last_steps(loaded, holdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,7 +37,7 @@ def whole(path: Path, suffix: str | None = None) -> Iterator[Path]:
         LikenessError: If the disk is full or the place cannot be written.
     """
     ending = f"{PARTIAL}{path.suffix}" if suffix is None else suffix
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{ending}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
