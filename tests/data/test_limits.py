@@ -222,9 +222,7 @@ def test_a_line_longer_than_all_others_is_not_laid_out_beyond_the_bound(tmp_path
 def test_a_bag_of_a_billion_words_is_not_laid_out(tmp_path):
     path = tmp_path / "x.ldac"
     path.write_text("1 0:2000000000\n1 1:3\n")
-    with pytest.raises(
-        BadData, match=r"about 48\.0 GB of memory where 1\.0 GB are allowed .*line 1"
-    ):
+    with pytest.raises(BadData, match=r"GB of memory where 1\.0 GB are allowed .*x\.ldac"):
         lk.load(path, max_memory="1GB")
 
 

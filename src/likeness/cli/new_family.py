@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from datetime import date
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Annotated
 
 import typer
@@ -15,6 +12,7 @@ import typer
 from likeness.cli.text import remark
 from likeness.core.errors import BadConfig
 
+TEMPLATE = Path(__file__).parent / "templates" / "family.txt"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -37,7 +35,10 @@ def new_family(
 
 def source(name: str, model: str) -> str:
     """The text of a family's file."""
-    text = resources.files("likeness.cli").joinpath("templates/family.txt").read_text("utf-8")
+    from datetime import date
+    from string import Template
+
+    text = TEMPLATE.read_text(encoding="utf-8")
     title = name.replace("_", " ").capitalize()
     return Template(text).substitute(name=name, model=model, title=title, year=date.today().year)
 

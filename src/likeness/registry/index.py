@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-INDEX = Path(str(resources.files("likeness.families"))) / "index.json"
+INDEX = Path(__file__).parents[1] / "families" / "index.json"
 
 
 def read() -> dict[str, dict[str, Any]]:
