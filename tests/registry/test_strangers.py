@@ -338,3 +338,9 @@ def test_parameters_that_are_no_numbers_are_refused(folder, value):
 def test_held_out_scores_of_any_number_are_kept(folder):
     place = reweighed(folder(), replaced("held_out", lambda t: torch.linspace(0, 1, 7)))
     assert np.allclose(lk.open(place).held_out, np.linspace(0, 1, 7))
+
+
+def test_a_bound_that_is_absent_is_no_spoilt_number(tmp_path):
+    options = {"hidden": (8,), "real": "spline"}
+    folder = store.save(build("autoregressive", options, vector(2)), tmp_path / "model")
+    assert any(value.isnan().any() for value in lk.open(folder).state_dict().values())

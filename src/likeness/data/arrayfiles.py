@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from likeness.core.batch import Batch
-from likeness.core.errors import BadData
+from likeness.core.errors import BadConfig, BadData
 from likeness.core.space import Space
 from likeness.data.arrays import Array, Rounding
 from likeness.data.labels import with_label
@@ -194,7 +194,7 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     aside = next((k for k in LABELS if k in shapes and len(shapes[k]) == 1), None)
     arrays = read_npz(path, {main, *CUTS, *RESTORED, *([] if aside is None else [aside])})
     if "space" in arrays:
-        space = Space.from_json(str(arrays["space"]))
+        space = _space(str(arrays["space"]), path)
         if "length" in arrays:
             length = torch.from_numpy(arrays["length"])
         else:
@@ -210,6 +210,18 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     if aside is None:
         return reading
     return with_label(reading, arrays[aside], aside, where=str(path))
+
+
+def _space(text: str, path: Path) -> Space:
+    """The Space that stands beside the items of a file.
+
+    Raises:
+        BadData: If the text is none.
+    """
+    try:
+        return Space.from_json(text)
+    except BadConfig as error:
+        raise BadData(error.what, where=str(path), do="save the draws again") from error
 
 
 def items_of(path: Path) -> str:

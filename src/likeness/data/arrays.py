@@ -13,7 +13,7 @@ that a bin's probability and density times width differ by (step/sigma)^2/24 < 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -198,10 +198,11 @@ def named(word: str, values: Array, *, name: str) -> Variable:
             "-1 and 1 are not 0 and 1", where=name, do="choose ordinal, or give (x + 1) / 2"
         )
     hi = int(values.max())
-    kinds: dict[str, Variable] = {
-        "ordinal": Ordinal(levels=hi - int(values.min()) + 1, start=int(values.min())),
-        "nominal": Nominal(categories=max(hi, 0) + 1),
-        "count": Count(),
-        "binary": Ordinal(levels=2),
+    lo = int(values.min())
+    kinds: dict[str, Callable[[], Variable]] = {
+        "ordinal": lambda: Ordinal(levels=hi - lo + 1, start=lo),
+        "nominal": lambda: Nominal(categories=max(hi, 0) + 1),
+        "count": Count,
+        "binary": lambda: Ordinal(levels=2),
     }
-    return kinds[word]
+    return kinds[word]()

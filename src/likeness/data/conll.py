@@ -220,6 +220,8 @@ def _kind_of(character: str) -> str:
 
 def _categories(values: Iterable[str]) -> Nominal:
     found = tuple(sorted(set(values)))
+    if "" in found:
+        raise BadData("a column holds empty cells", do="write _ where there is nothing to say")
     return Nominal(categories=len(found), labels=found)
 
 

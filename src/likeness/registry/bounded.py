@@ -40,10 +40,10 @@ class _Bounded(TorchFunctionMode):
         if func.__name__ == "__get__":  # a tensor is asked for its shape, say
             return func(*args, **named)
         leaves = list(_leaves((args, named)))
-        if (
-            _most(func.__name__, leaves) > self.numbers
-            and _asked(func, args, named, leaves) > self.numbers
-        ):
+        excessive = _most(func.__name__, leaves) > self.numbers
+        if excessive and func.__name__ not in _MOST:
+            excessive = _asked(func, args, named, leaves) > self.numbers
+        if excessive:
             raise too_large(self.where)
         made = func(*args, **named)
         self.steps = self.steps - 1
@@ -102,7 +102,31 @@ def _repeated(leaves: Sequence[Any]) -> int:
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if not tensors or tensors[-1].is_floating_point():
         return _sizes(leaves)
-    return int(tensors[-1].sum()) * (tensors[0].numel() if len(tensors) > 1 else 1)
+    times = int(tensors[-1].sum())
+    if len(tensors) == 1:
+        return times
+    return times * (tensors[0].numel() // max(1, len(tensors[-1])))
+
+
+def _unit(leaves: Sequence[Any]) -> int:
+    """A square of a size, or a rectangle of two."""
+    sizes = [leaf for leaf in leaves if isinstance(leaf, int) and not isinstance(leaf, bool)]
+    return math.prod(sizes) if len(sizes) > 1 else math.prod(sizes) ** 2
+
+
+def _filled(leaves: Sequence[Any]) -> int:
+    """All sizes multiplied, but for the number that stands behind them."""
+    numbers = [n for n in leaves if isinstance(n, int | float) and not isinstance(n, bool)]
+    return _sizes(numbers[:-1])
+
+
+def _diagonal(leaves: Sequence[Any]) -> int:
+    """Matrices from the vectors along the last axis; a matrix's own diagonal is no more than it."""
+    return max((leaf.numel() * leaf.shape[-1] for leaf in leaves if _vectors(leaf)), default=0)
+
+
+def _vectors(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 0
 
 
 def _counted(leaves: Sequence[Any]) -> int:
@@ -142,7 +166,7 @@ _ENTRYWISE = (
         "ge",
     ),
 )
-# Operations that may make more than their sizes multiplied, or whose numbers are no sizes.
+# Operations whose numbers are known; those of others are their sizes multiplied at most.
 _MOST: dict[str, Callable[[Sequence[Any]], int]] = {
     "repeat_interleave": _repeated,
     "bincount": _counted,
@@ -150,13 +174,12 @@ _MOST: dict[str, Callable[[Sequence[Any]], int]] = {
     "tensor": len,
     "as_tensor": len,
     **dict.fromkeys(_ENTRYWISE, _broadcast),
-    **dict.fromkeys(
-        ("expand", "expand_as", "broadcast_to", "view"), lambda _leaves: 0
-    ),  # the same memory
-    **dict.fromkeys(
-        ("eye", "diag_embed", "diag", "diagflat", "tril_indices"),
-        lambda leaves: _sizes(leaves) ** 2,
-    ),
+    **dict.fromkeys(("expand", "expand_as", "broadcast_to", "view"), lambda _leaves: 0),
+    **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn", "randperm"), _sizes),
+    "full": _filled,
+    "eye": _unit,
+    "diag_embed": _diagonal,
+    "diag": _diagonal,
 }
 
 
@@ -179,8 +202,7 @@ def _asked(func: Any, args: Any, kwargs: Any, leaves: Sequence[Any]) -> float:
             return _numbers(func(*_weightless(args), **{**_weightless(kwargs), **placed}))
     except (NotImplementedError, RuntimeError, TypeError, OverflowError):
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        by_value = func.__name__ in _MOST or not tensors
-        if by_value:
+        if not tensors:
             return math.inf
         return sum(t.numel() * max(1, t.dim()) for t in tensors)
 

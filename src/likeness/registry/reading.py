@@ -203,12 +203,9 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
     """
     _hold(model, {name: header.Entry(t.dtype, tuple(t.shape)) for name, t in state.items()}, where)
     parameters = dict(model.named_parameters())
+    fresh = model.state_dict()
     for name, saved in state.items():
-        if name not in parameters:
-            wrong = saved.isnan()
-        else:
-            wrong = ~saved.isfinite()
-        if bool(wrong.any()):
+        if _spoilt(saved, fresh[name], parameter=name in parameters):
             raise BadStore(
                 f"the weights hold numbers that are none: {name}",
                 where=where,
@@ -216,6 +213,16 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
             )
         _make_room(model, name, saved)
     model.load_state_dict(state)
+
+
+def _spoilt(saved: Tensor, fresh: Tensor, *, parameter: bool) -> bool:
+    """Whether a parameter is not finite, or a buffer is NaN where the config does not make it so (an absent bound)."""
+    if parameter:
+        return not bool(saved.isfinite().all())
+    wrong = saved.isnan()
+    if saved.shape == fresh.shape:
+        wrong &= ~fresh.isnan().to(wrong.device)
+    return bool(wrong.any())
 
 
 def _make_room(model: Model, name: str, saved: Tensor) -> None:
