@@ -43,6 +43,13 @@ endef
 	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+# The site's tools live apart too: the tests need none of them.
+.venv-docs/.ready: requirements-docs.lock .venv/.ready
+	@rm -f $@
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-docs
+	$(BIN)/uv pip sync --quiet --python .venv-docs/bin/python --require-hashes requirements-docs.lock
+	@touch $@
+
 # The workers share the machine: threads beyond one each would only wait for each other.
 test contract slow oldest: export OMP_NUM_THREADS = 1
 
@@ -52,7 +59,7 @@ help: ## list these targets
 
 .PHONY: demo
 demo: .venv/.ready ## fit the families side by side and print what each can say
-	$(BIN)/likeness demo
+	$(BIN)/likeness demo --out out/demo
 
 .PHONY: test
 test: .venv/.ready ## the tests, within twelve minutes on two cores
@@ -77,6 +84,11 @@ format: .venv/.ready ## mend what the formatter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+.PHONY: docs
+docs: .venv-docs/.ready ## the site in docs/_build/html: a warning or a broken link fails
+	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	.venv-docs/bin/python docs/_ext/links.py docs/_build/html
+
 .PHONY: bench
 bench: .venv-bench/.ready ## time and score this project beside its peers
 	.venv-bench/bin/python -m bench
@@ -95,5 +107,6 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: .venv/.ready ## resolve the newest versions again and write the locks
 	$(COMPILE) --upgrade --extra dev pyproject.toml --output-file requirements.lock
 	printf 'uv\n' | $(COMPILE) --upgrade --no-annotate - --output-file requirements-uv.lock
+	$(COMPILE) --upgrade --extra docs --constraints requirements.lock pyproject.toml --output-file requirements-docs.lock
 	$(COMPILE) --upgrade --extra dev --constraints requirements.lock bench/requirements.in pyproject.toml \
 		--output-file bench/requirements.txt

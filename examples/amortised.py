@@ -1,4 +1,7 @@
-"""Per-point inference against amortised inference: a search for every row, or one net that answers for all.
+"""Per-point inference against amortised inference
+===============================================
+
+A search for every row, or one net that answers for all.
 
 Both maximise the ELBO over q(z | x), an independent Gaussian N(m, s^2). A search costs numbers and hundreds of passes
 for every row; an encoder costs one pass, and what it loses is the amortisation gap, >= 0. An encoder is a q(z | x):

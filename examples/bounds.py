@@ -1,4 +1,7 @@
-"""Evidence, ELBO and the gap between them: log p(x) = ELBO(q) + KL(q || p(z | x)), number by number.
+"""Evidence, ELBO and the gap between them
+=======================================
+
+log p(x) = ELBO(q) + KL(q || p(z | x)), number by number.
 
 z ~ N(0, 1), x | z ~ N(z, 1/4), x = 1.3: the evidence is N(x; 0, 1.25) and the posterior N(1.04, 0.2). The divergence
 from the prior is KL(q || N(0, 1)) = (m^2 + s^2 - 1 - log s^2) / 2 >= 0; with a minus in front, or with s in place of

@@ -1,4 +1,7 @@
-"""Markov chains: a text by what follows its last few letters.
+"""Markov chains
+=============
+
+A text by what follows its last few letters.
 
 A chain of order k is a table of what followed every window of k letters: counting is the fit. Each letter more tells
 more of the next one, until windows are so many that few have been seen: then only what is added to every count, and how

@@ -1,4 +1,7 @@
-"""Change of variables step by step: log p(x) = log N(z; 0, I) + sum over maps of log |det df_k|.
+"""Change of variables step by step
+================================
+
+log p(x) = log N(z; 0, I) + sum over maps of log |det df_k|.
 
 In n dimensions the factor is |det df^-1/dx|, a number that says how a volume grows, and neither the Jacobian nor its
 norm. Each map is differentiated at its own input: log p_k(z_k) = log p_(k-1)(z_(k-1)) - log |det df_k/dz_(k-1)|.

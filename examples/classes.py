@@ -1,4 +1,7 @@
-"""Classes and missing measurements: the same call with and without `given`, and a decision that needs no mended rows.
+"""Classes and missing measurements
+================================
+
+The same call with and without `given`, and a decision that needs no mended rows.
 
 p(y | x) = p(y) p(x | y) / p(x), and where entries are missing p(y | x_v) is in proportion to p(y) times the integral of
 p(x_v, x_m | y) over x_m; the decision is its argmax, not its maximum. A law of all measurements gives it as it stands;

@@ -1,4 +1,7 @@
-"""Codes under the weight of the divergence: nearer to the prior, poorer in detail; and what the prior leaves open.
+"""Codes under the weight of the divergence
+========================================
+
+Nearer to the prior, poorer in detail; and what the prior leaves open.
 
 Loss = reconstruction + beta KL(q(z | x) || N(0, I)). As beta rises, the codes of all rows together come to look like
 N(0, I), and say less about each row. With beta near 0 it is an ordinary autoencoder: draws from N(0, I) decode to

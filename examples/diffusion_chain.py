@@ -1,4 +1,7 @@
-"""The forward chain, the reverse chain and the bound of a diffusion model whose ideal denoiser is known.
+"""The forward chain, the reverse chain and the bound
+==================================================
+
+A diffusion model whose ideal denoiser is known, term by term.
 
 q(x_t | x_(t-1)) = N(sqrt(1 - b_t) x_(t-1), b_t I) destroys; p(x_(0:T)) = p(x_T) times p(x_(t-1) | x_t) creates, and so
 defines p(x_0). -log p(x_0) <= L_T + sum of L_(t-1) + L_0: L_T = KL(q(x_T | x_0) || N(0, I)); each L_(t-1) is the KL

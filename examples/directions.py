@@ -1,4 +1,7 @@
-"""Few directions and noise: probabilistic PCA and factor analysis learn from sixty rows what a full covariance cannot.
+"""Few directions and noise
+========================
+
+Probabilistic PCA and factor analysis learn from sixty rows what a full covariance cannot.
 
 x = mean + W z + e with z ~ N(0, I). Isotropic noise e makes W the principal directions, in closed form; noise of its
 own for each column makes it factor analysis, by EM. Both are a Gaussian with few numbers, so every question has its

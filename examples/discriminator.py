@@ -1,4 +1,7 @@
-"""The optimal discriminator and -log 4: D* = p / (p + q), and V(D*) = -log 4 + 2 JSD(p, q).
+"""The optimal discriminator and -log 4
+====================================
+
+D* = p / (p + q), and V(D*) = -log 4 + 2 JSD(p, q).
 
 The two divergences in V, KL(p || r) + KL(q || r) with r = (p + q) / 2, add up to twice the JSD; the second is averaged
 over x ~ q and holds q, not p: E_q log(q / (p + q)). a log D + b log(1 - D) has its maximum at a / (a + b)

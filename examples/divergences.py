@@ -1,4 +1,7 @@
-"""Divergences: one Gaussian fitted to a mixture of two by KL, reverse KL, JSD and MMD.
+"""Divergences
+===========
+
+One Gaussian fitted to a mixture of two by KL, reverse KL, JSD and MMD.
 
 KL(p || q) = E_p log(p / q) makes q cover all of p; KL(q || p) = E_q log(q / p) makes it pick one mode. The integral of
 p log(p / q) is KL(p || q), with the law that is averaged over in front. In nats; times 1.4427 in bits. The two orders

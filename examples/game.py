@@ -1,4 +1,7 @@
-"""The game of generator and critic: who moves what, which way, from what noise, and how its end is recognised.
+"""The game of generator and critic
+================================
+
+Who moves what, which way, from what noise, and how its end is recognised.
 
 The critic ascends V = E log D(x) + E log(1 - D(G(z))) with the generator still; the generator descends V, or ascends
 E log D(G(z)), with the critic still. z follows any law p(z); p_g is the law of x = G(z), a different thing. At the end

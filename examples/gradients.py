@@ -1,4 +1,7 @@
-"""Gradients through a draw: z = m + s eps (reparameterised) against the score function, one truth and unlike variance.
+"""Gradients through a draw
+========================
+
+z = m + s eps (reparameterised) against the score function, one truth and unlike variance.
 
 d/dm E[z^2] = 2 m and d/ds E[z^2] = 2 s for z ~ N(m, s^2). Reparameterised: 2 z and 2 z eps. Score function:
 z^2 d/dm log N(z; m, s^2) = z^2 eps / s, and z^2 (eps^2 - 1) / s. Both are right on average. A z that is detached, a

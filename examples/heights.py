@@ -1,4 +1,7 @@
-"""Maximum likelihood: the heights of ten people, a coin whose bias is bounded, a die with tied faces.
+"""Maximum likelihood
+==================
+
+The heights of ten people, a coin whose bias is bounded, a die with tied faces.
 
 argmin KL(data || p) = argmax mean log p: the two objectives differ by the data's entropy, so they share the place of
 their optimum and not its value. The maximum-likelihood variance of the heights is 0.002921; 0.0015, which is sometimes

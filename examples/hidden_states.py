@@ -1,4 +1,7 @@
-"""Hidden Markov models: what a step tells of its state, its neighbours tell better.
+"""Hidden Markov models
+====================
+
+What a step tells of its state, its neighbours tell better.
 
 A state that lasts makes a series of noisy numbers readable: forward and backward sums say of each step how likely each
 state is, the best path says what happened as a whole. These are two questions with two answers, and one is often given

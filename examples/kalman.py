@@ -1,4 +1,7 @@
-"""Linear dynamical systems: a state that moves smoothly makes one thing of many noisy numbers.
+"""Linear dynamical systems
+========================
+
+A state that moves smoothly makes one thing of many noisy numbers.
 
 A point turns on a circle, pushed about a little, and is seen in noise. A state of a few numbers that moves by a matrix
 explains all of it: what came before tells where the point is (filtering), what came after tells more (smoothing; the

@@ -1,4 +1,7 @@
-"""Kernel density estimates: every row with a little noise, and how much noise is the whole question.
+"""Kernel density estimates
+========================
+
+Every row with a little noise, and how much noise is the whole question.
 
 p(x) = mean of N(x; row, h^2). With h -> 0 the rows themselves have any likelihood one likes, and unseen ones none; the
 likelihood of each row under all the others has its peak in between, and EM climbs to it. Nothing else is assumed, so

@@ -1,4 +1,7 @@
-"""Mixtures of Gaussians approximate any density: held-out loss over the number of components falls, then rises.
+"""Mixtures of Gaussians approximate any density
+=============================================
+
+Held-out loss over the number of components falls, then rises.
 
 log p(x) = log sum over k of w_k N(x; m_k, S_k) has K terms and is easy; what is hard is a sum over a code of 100 bits,
 which has 2^100. More components always fit the training rows better, so held-out rows choose their number.

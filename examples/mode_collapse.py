@@ -1,4 +1,7 @@
-"""Mode collapse, its cures, and the three-way trade of quality, diversity and speed.
+"""Mode collapse, its cures, and the three-way trade
+=================================================
+
+What quality, diversity and speed cost each other.
 
 A generator that fools its critic from one mode has no reason to visit the others. Its loss does not show it: counting
 modes does. A paired loss with penalties on the critic's gradient brings the modes back; codes in the generator's input,

@@ -1,4 +1,7 @@
-"""Bayesian networks: variables that depend on a few others, so that a joint law needs few numbers and answers exactly.
+"""Bayesian networks
+=================
+
+Variables that depend on a few others, so that a joint law needs few numbers and answers exactly.
 
 The chain rule writes any law of n bits as p(x1) p(x2 | x1) ... with 1 + 2 + 4 + ... + 2^(n-1) = 2^n - 1 numbers; a net
 leaves out the parents that tell nothing more. Two causes of one alarm show what evidence does: apart they know nothing

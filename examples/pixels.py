@@ -1,4 +1,7 @@
-"""Binary images: independent, first-order Markov, logistic and deep autoregressive pixels, and what each one costs.
+"""Binary images
+=============
+
+Independent, first-order Markov, logistic and deep autoregressive pixels, and what each one costs.
 
 A law over n binary pixels has 2^n - 1 free numbers, and so has the chain rule, 2^0 + ... + 2^(n-1). Independent pixels
 need n, a first-order Markov chain 2n - 1, logistic conditionals n(n + 1)/2. A masked net gives all n conditionals in

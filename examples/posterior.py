@@ -1,4 +1,7 @@
-"""Variational inference: a bound on the evidence, and what it hides.
+"""Variational inference
+=====================
+
+A bound on the evidence, and what it hides.
 
 Eight schools (Rubin 1981): an effect of each, a mean and a spread of all, nothing else known. A Gaussian is fitted to
 log p(z, x) by draws of its own; the evidence by quadrature tells how far its bound lies below. In the coordinates of

@@ -1,4 +1,7 @@
-"""Low density is not strangeness: it changes with the units, and in many dimensions the mode is the strangest place.
+"""Low density is not strangeness
+==============================
+
+It changes with the units, and in many dimensions the mode is the strangest place.
 
 y = exp(x) turns the order of two densities round, and no observation became stranger by it. Of N(0, I) in 100
 dimensions the origin has the highest density, and no draw ever comes near: draws lie where -log p is about the

@@ -1,4 +1,7 @@
-"""Conditional random fields: labels are told from all that is given, and from each other.
+"""Conditional random fields
+=========================
+
+Labels are told from all that is given, and from each other.
 
 log p(labels | features) is one sum over all labellings away from a score that is linear in indicators. A classifier of
 each step knows the same features and not its neighbours' labels; a hidden Markov model knows the neighbours and must

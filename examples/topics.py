@@ -1,4 +1,7 @@
-"""Topics: documents are mixtures of topics, which are found from the words alone, and log p is bounded, not known.
+"""Topics
+======
+
+Documents are mixtures of topics, which are found from the words alone, and log p is bounded, not known.
 
 A made-up corpus of documents of a hundred words out of 25, drawn as squares: ten topics lie behind it, the rows and the
 columns (Griffiths & Steyvers 2004). Variational EM finds them. Two things are often taken for what they are not: the

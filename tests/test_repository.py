@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "requirements-uv.lock", "bench/requirements.txt")
+LOCKS = (
+    "requirements.lock",
+    "requirements-uv.lock",
+    "requirements-docs.lock",
+    "bench/requirements.txt",
+)
 
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:work|tmp|home|root|Users|mnt|opt)/" + r"[\w.]")
@@ -148,12 +153,31 @@ def test_every_requirement_is_hashed(lock):
     assert "://" not in (ROOT / lock).read_text(encoding="utf-8")
 
 
-def test_the_lock_holds_what_the_project_asks_for():
+def asked_for(extra: str) -> set[str]:
+    """The names that the project asks for, with one of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = {
-        re.match(r"[\w-]+", r)[0]
-        for r in project["dependencies"] + project["optional-dependencies"]["dev"]
-    }
+    wanted = project["dependencies"] + project["optional-dependencies"][extra]
+    return {re.match(r"[\w-]+", r)[0] for r in wanted}
+
+
+def test_the_lock_of_the_site_holds_what_the_site_asks_for():
+    assert asked_for("docs") - requirements("requirements-docs.lock").keys() == set()
+
+
+def test_the_lock_of_the_site_agrees_with_the_lock_of_the_project():
+    pin = re.compile(r"==([\w.]+)")
+    ours = requirements("requirements.lock")
+    theirs = requirements("requirements-docs.lock")
+    unlike = [
+        name
+        for name in ours.keys() & theirs.keys()
+        if pin.search(ours[name])[1] != pin.search(theirs[name])[1]
+    ]
+    assert unlike == []
+
+
+def test_the_lock_holds_what_the_project_asks_for():
+    asked = asked_for("dev")
     assert asked - requirements("requirements.lock").keys() == set()
     assert {
         "hatchling",
