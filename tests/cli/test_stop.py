@@ -11,7 +11,7 @@ import torch
 
 import likeness as lk
 from likeness.learn.run import Run
-from likeness.registry.store import unpack
+from likeness.registry.reading import unpack
 
 FIT = "flow layers=1 hidden=8 --budget '12 steps' --seed 3"
 
