@@ -273,7 +273,8 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def _weights(path: Path) -> str:
-    from likeness.registry.store import digest, unpack
+    from likeness.registry.reading import unpack
+    from likeness.registry.store import digest
 
     return digest(unpack(path)[0])
 
