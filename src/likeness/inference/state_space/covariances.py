@@ -74,11 +74,17 @@ class Smoothed:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """A step's covariances once its own x is known: cov = root root', and its share of the determinant, (G,)."""
+    """A step's covariances once its own x is known: cov = root root', and what its determinant is made of.
+
+    Args:
+        cov: P, (G, Q, Q).
+        root: A root of it, (G, Q, Q).
+        scale: The diagonal of the Cholesky factor of I + S' Lambda S, (G, Q).
+    """
 
     cov: Tensor
     root: Tensor
-    log_det: Tensor
+    scale: Tensor
 
 
 def filter_covariances(system: System, information: Tensor, code: Tensor) -> Filtered:
@@ -92,11 +98,12 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
     steps = len(code)
     changes = [*((code[1:] != code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), steps]
     ahead = system.first_cov.expand(code.shape[1], -1, -1)
+    eye = torch.eye(ahead.shape[-1]).to(ahead)
     updates = list[Update]()
     since = list[int]()
     t = 0
     while t < steps:
-        update = _updated(ahead, information[code[t]])
+        update = _updated(ahead, information[code[t]], eye)
         updates.append(update)
         since.append(t)
         then = _predicted(system, update.cov)
@@ -116,20 +123,18 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
         since=since,
         cov=cov,
         root=torch.stack([update.root for update in updates]),
-        keep=torch.eye(cov.shape[-1]).to(cov) - cov @ known,
-        log_det=torch.stack([update.log_det for update in updates]),
+        keep=eye - cov @ known,
+        log_det=2 * torch.stack([update.scale for update in updates]).log().sum(-1),
         back=torch.cholesky_solve(system.step @ cov, ahead_root).mT,
     )
 
 
-def _updated(ahead: Tensor, information: Tensor) -> Update:
+def _updated(ahead: Tensor, information: Tensor, eye: Tensor) -> Update:
     """A predicted covariance S S' and what the step tells, by the Cholesky factor of I + S' Lambda S."""
     spread = torch.linalg.cholesky(ahead)
-    eye = torch.eye(ahead.shape[-1]).to(ahead)
     factor = torch.linalg.cholesky(eye + spread.mT @ information @ spread)
     root = torch.linalg.solve_triangular(factor, spread.mT, upper=False).mT
-    log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return Update(root @ root.mT, root, log_det)
+    return Update(root @ root.mT, root, factor.diagonal(dim1=-2, dim2=-1))
 
 
 def _predicted(system: System, cov: Tensor) -> Tensor:
