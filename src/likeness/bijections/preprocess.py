@@ -17,7 +17,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.space import Real, Space, Variable
 from likeness.heads.normal import bin_offset, snap
-from likeness.numerics import gaussian
+from likeness.numerics import gaussian, memory
 from likeness.numerics.constants import HALF_LOG_2PI, LOG_2PI
 
 DOUBTED = 1 / 8  # the share of a filler's draws that are so much wider
@@ -89,7 +89,8 @@ class Reals(Preprocessor):
         """Location and scale of every column in model units, over the training split."""
         total = first = second = torch.zeros(())
         seen = False
-        for batch in source.chunks(65536):
+        rows = memory.cached(self.space.dims) if self.plain else 65536
+        for batch in source.chunks(rows):
             if not seen and not self.plain:
                 self.edges = self._edges(batch).to(self.edges)
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
@@ -98,7 +99,7 @@ class Reals(Preprocessor):
             y = y.double()
             if batch.weight is None and self._affine(batch):
                 w = torch.ones_like(y[:1]).sum(axes) * len(batch)
-                sums = w, y.sum(axes), torch.linalg.vector_norm(y, dim=axes).square()
+                sums = w, y.sum(axes), y.square().sum(axes)
             else:
                 w = present.double() * batch.weights.double().reshape(-1, *[1] * (y.dim() - 1))
                 sums = w.sum(axes), (w * y).sum(axes), (w * y.square()).sum(axes)

@@ -162,14 +162,28 @@ class Joined(nn.Module):
         if not self.per_class:
             return batch.x.new_ones(len(batch), 1)
         given = self.given(batch)
-        code = given.x.flatten(1)[:, 0].long().clamp(0, self.classes - 1)
-        hot = nn.functional.one_hot(code, self.classes).to(batch.x)
+        code = self._codes(given)
+        hot = batch.x.new_zeros(len(code), self.classes).scatter_(1, code[:, None], 1.0)
+        if given.full:
+            return hot
         return torch.where(given.present.flatten(1)[:, :1], hot, prior().to(batch.x))
+
+    def code(self, batch: Batch, prior: Callable[[], Tensor]) -> Tensor:
+        """Which class each row is of, int64 (B,); the likeliest by the prior where its label is missing."""
+        if self.per_class and batch.given is not None and batch.given.full:
+            return self._codes(batch.given)
+        return self.hot(batch, prior).argmax(-1)
+
+    def _codes(self, given: Batch) -> Tensor:
+        return given.x.flatten(1)[:, 0].long().clamp(0, self.classes - 1)
 
     def whole(self, batch: Batch) -> bool:
         """Whether no entry and no class is missing."""
-        classed = not self.per_class or (batch.given is not None and batch.given.full)
-        return classed and bool(self(batch)[1].all())
+        if self.per_class and (batch.given is None or not batch.given.full):
+            return False
+        if self.summary is None and batch.observed is None and batch.length is None:
+            return True
+        return bool(self(batch)[1].all())
 
 
 def _numbers(column: Tensor, variable: Variable) -> Tensor:

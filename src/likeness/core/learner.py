@@ -66,6 +66,8 @@ class EM:
         decay: None for batch EM, else the step size's exponent of stochastic EM (Cappé & Moulines
             2009).
         rows: Rows in a chunk, a bound on memory.
+        known: parameters -> the statistics of all rows, where `start` has summed them already: then
+            no pass is made.
     """
 
     start: Callable[[Any, Noise], Parameters]
@@ -76,6 +78,7 @@ class EM:
     tolerance: float = 1e-6
     decay: float | None = None
     rows: int = 8192
+    known: Callable[[Parameters], Parameters] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.reach import extent
 from likeness.core.space import Space
+from likeness.numerics import memory
 from likeness.numerics.draws import inverse_cdf
 
 CRITERION_DRAWS = 8
@@ -127,7 +128,8 @@ class Model(Distribution, nn.Module):
 
     def _extend(self, source: Source) -> None:
         """The least and the largest values of columns, as far as the model's own type tells them."""
-        self.extent = extent(self.space, source.chunks(65536)).to(self._anchor)
+        rows = memory.cached(self.space.dims)
+        self.extent = extent(self.space, source.chunks(rows)).to(self._anchor)
         if self.given_space is not None:
             conditions = (b.given for b in source.chunks(65536) if b.given is not None)
             self.given_extent = extent(self.given_space, conditions).to(self._anchor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -59,25 +60,34 @@ def extent(space: Space, batches: Iterable[Batch]) -> Tensor:
     Raises:
         BadData: Where a value is so large that its square is none, with its row and column.
     """
-    width, numbers = len(space.columns), _numbers(space)
+    width = len(space.columns)
+    numbers = _numbers(space)
     low = torch.full((width,), torch.inf, dtype=torch.float64)
     high = -low
     for batch in batches:
-        _refuse_huge(space, batch)
-        known, x = batch.present, batch.x
-        least = x.masked_fill(~known, torch.inf).reshape(-1, width).double()
-        most = x.masked_fill(~known, -torch.inf).reshape(-1, width).double()
-        if len(least):
-            low = torch.minimum(low, least.amin(0).cpu())
-            high = torch.maximum(high, most.amax(0).cpu())
+        if not len(batch):
+            continue
+        least, most = _ends(batch, width)
+        if bool((least < -LARGEST).any()) or bool((most > LARGEST).any()):
+            _refuse_huge(space, batch)
+        low = torch.minimum(low, least.double().cpu())
+        high = torch.maximum(high, most.double().cpu())
     there = numbers & (low <= high)
     return torch.where(there, torch.stack([low, high]), 0.0)
 
 
-def _refuse_huge(space: Space, batch: Batch) -> None:
+def _ends(batch: Batch, width: int) -> tuple[Tensor, Tensor]:
+    """The least and the largest known value of each column, (columns,); inf and -inf where none is known."""
+    x = batch.x.reshape(-1, width)
+    if batch.observed is None and batch.length is None:
+        return x.amin(0), x.amax(0)
+    hidden = ~batch.present.reshape(-1, width)
+    return x.masked_fill(hidden, torch.inf).amin(0), x.masked_fill(hidden, -torch.inf).amax(0)
+
+
+def _refuse_huge(space: Space, batch: Batch) -> NoReturn:
+    """Name the first of the values that are too large."""
     huge = (batch.x.abs() > LARGEST) & batch.present
-    if not bool(huge.any()):
-        return
     place = torch.nonzero(huge)[0].tolist()
     value = float(batch.x[tuple(place)])
     raise BadData(

@@ -19,6 +19,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.space import Space
 from likeness.numerics import gaussian
+from likeness.numerics.gram import gram
 from likeness.registry import Card, register
 
 
@@ -147,14 +148,13 @@ class Gaussian(Model):
         first = hot.T @ v
         second = v.new_zeros(len(self.mean), v.shape[1], v.shape[1])
         weight = hot.amax(-1, keepdim=True)
-        code = hot.argmax(-1)
-        weighed = v if bool((weight == 1).all()) else v * weight
+        weighed = v if bool((weight == 1).all()) else v * weight.sqrt()
         if len(self.cov) == 1:
-            second[0] = weighed.T @ v
+            second[0] = gram(weighed)
             return first, second
+        code = hot.argmax(-1)
         for k in code.unique().tolist():
-            rows = (code == k).nonzero().flatten()
-            second[k] = weighed[rows].T @ v[rows]
+            second[k] = gram(weighed[(code == k).nonzero().flatten()])
         return first, second
 
     def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
@@ -207,7 +207,7 @@ class Gaussian(Model):
 
     def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean (B, D + C) and covariance of each row's class."""
-        k = self.joined.hot(batch, self.class_prior).argmax(-1)
+        k = self.joined.code(batch, self.class_prior)
         return self.mean[k], self.cov[0] if len(self.cov) == 1 else self.cov[k]
 
     def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:

@@ -21,7 +21,9 @@ from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Correlated, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.inference.mixture.row_gaussian import RowGaussian
+from likeness.numerics import memory
 from likeness.numerics.constants import LOG_2PI
+from likeness.numerics.gram import gram
 from likeness.registry import Card, register
 
 FLOOR = 1e-9  # least variance of the noise, in units of the data's own
@@ -118,15 +120,15 @@ class PCA(Model):
         """From the covariance alone where rows are whole, which takes one pass; EM over rows where they have holes."""
         config: PCAConfig = self.config
         rows = min(CHUNK, max(64, ROOM // (self.components + self.joined.classes) ** 2))
-        passes = config.passes if self.holes else 1
         return EM(
             self._start,
             self._expect,
             self._maximise,
             self._assign,
-            passes,
-            config.tolerance,
+            passes=config.passes if self.holes else 1,
+            tolerance=config.tolerance,
             rows=rows,
+            known=None if self.holes else self._settled_sums,
         )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
@@ -136,7 +138,7 @@ class PCA(Model):
         """
         total = first = torch.zeros(self.mean.shape, dtype=torch.float64)
         second = torch.zeros(self.mean.shape[1:] * 2, dtype=torch.float64)
-        for batch, _ in task.everything(8192):
+        for batch, _ in task.everything(memory.cached(self.joined.size)):
             v, known = self.joined(batch)
             hot = (
                 self.joined.hot(batch, self.class_prior).double() * batch.weights.double()[:, None]
@@ -144,9 +146,10 @@ class PCA(Model):
             v = v.double() if not self.holes else v.double() * known
             total = total + (hot.T @ known.double() if self.holes else hot.sum(0)[:, None])
             first = first + hot.T @ v
-            second = (
-                second + (v if batch.weight is None else v * batch.weight.double()[:, None]).T @ v
-            )
+            if batch.weight is None:
+                second += gram(v)
+            else:
+                second += gram(v * batch.weight.double().sqrt()[:, None])
         mean = first / total.clamp_min(1e-12)
         cov = (second - (mean * total).T @ mean) / total.sum(0).amax()
         values, vectors = torch.linalg.eigh(cov)
@@ -197,9 +200,15 @@ class PCA(Model):
         return -0.5 * ((cov.diagonal() / now["psi"]).sum() - told + log_det + len(cov) * LOG_2PI)
 
     def _told(self, now: Parameters, cov: Tensor, total: Tensor) -> Parameters:
-        """The same with its mean log p, classes included, which the pass over the rows then need not compute."""
-        share = total[:, 0] / total[:, 0].sum()
-        return now | {"height": self._height(now, cov) + torch.special.xlogy(share, share).sum()}
+        """The same with its mean log p, classes included, and the weight of the rows: no pass over them is left."""
+        weight = total[:, 0].sum()
+        share = total[:, 0] / weight
+        height = self._height(now, cov) + torch.special.xlogy(share, share).sum()
+        return now | {"height": height, "rows": weight}
+
+    def _settled_sums(self, now: Parameters) -> Parameters:
+        """What a pass over whole rows would say, from their covariance alone."""
+        return {"objective": now["height"] * now["rows"], "weight": now["rows"]}
 
     def _alike(self, left: Tensor, seen: Tensor) -> Tensor:
         """Variances of the noise from squares left and how many were seen: one for all of x where it is isotropic."""
@@ -212,8 +221,6 @@ class PCA(Model):
     def _expect(self, batch: Batch, now: Parameters) -> Parameters:
         """For every number of v the sums of h h', h v and v^2 of its regression on h = (z, class)."""
         weight = batch.weights.double()
-        if not self.holes:
-            return {"objective": now["height"] * weight.sum(), "weight": weight.sum()}
         v, known = self.joined(batch)
         shares, value = self._shares(
             v.double(), known, self.joined.hot(batch, self.class_prior).double(), now

@@ -8,6 +8,7 @@ import torch
 
 KEPT = 1 << 20  # numbers of an array that is kept with others of its size, and at most
 MOST = 1 << 24
+CACHED = 1 << 17  # numbers of an array that stays in a core's second cache
 WALK = 256  # rows from which steps taken one after the other cost what their arithmetic costs
 LARGEST = (
     2**25 - 2**16
@@ -24,6 +25,11 @@ def keep() -> None:
     is freed here. Half of a pass of EM went into faults.
     """
     torch.empty(LARGEST, dtype=torch.uint8)
+
+
+def cached(numbers: int) -> int:
+    """Rows of a chunk that several passes of simple arithmetic find in a core's cache, each of so many numbers."""
+    return max(64, CACHED // max(numbers, 1))
 
 
 def rows(numbers: int) -> int:
