@@ -21,6 +21,7 @@ from likeness.core.space import Count, Nominal, Space, binary, sequence, series,
 from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.synthetic import SyntheticDistribution, world
+from likeness.families.vi import register_density
 from likeness.learn.fit import parts, start
 from likeness.learn.run import Run
 from likeness.metrics import quality
@@ -68,6 +69,7 @@ def fitted(
 # ---- densities, for what learns from no data -----------------------------------------------------------------------
 
 
+@register_density
 def correlated(z: Tensor) -> Tensor:
     """A Gaussian of two entries, correlation 0.8, means 3 and -1: its evidence is 1."""
     centred = z - torch.tensor([3.0, -1.0]).to(z)
@@ -75,6 +77,7 @@ def correlated(z: Tensor) -> Tensor:
     return -0.5 * (first.square() + second.square()) - math.log(2 * math.pi * 0.6)
 
 
+@register_density
 def heavy(z: Tensor) -> Tensor:
     """Two independent laws of Student with two degrees of freedom: its evidence is 1."""
     return (-1.5 * (1 + z.square() / 2).log() - math.log(2 * math.sqrt(2))).sum(-1)

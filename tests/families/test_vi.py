@@ -1,6 +1,8 @@
 """Variational inference against posteriors and evidences in closed form, quadrature, and other ways of learning it."""
 
 import math
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ COV = torch.tensor([[1.0, 0.8, 0.3], [0.8, 2.0, -0.4], [0.3, -0.4, 0.5]]).double
 LOG_Z = 4.2
 
 
+@vi.register_density
 def correlated(z: torch.Tensor) -> torch.Tensor:
     """A correlated Gaussian with a constant of its own."""
     return MultivariateNormal(MEAN, COV).log_prob(z) + LOG_Z
@@ -253,10 +256,112 @@ def test_it_is_saved_by_the_name_of_its_density(tmp_path) -> None:
     assert float(again.bound(100, seed=0).value) == float(q.bound(100, seed=0).value)
     by_hand = lk.open(vi.fit(lambda z: correlated(z) + 0, 3, steps=50).save(tmp_path / "nameless"))
     assert torch.equal(by_hand.sample(5, seed=0).x, q.sample(5, seed=0).x)  # q needs no density
-    with pytest.raises(BadConfig, match=r"put the function in model\.density"):
+    with pytest.raises(BadConfig, match=r"register_density.*put the function in model\.density"):
         by_hand.bound(100)
     by_hand.density = correlated
     assert float(by_hand.bound(100, seed=0).value) == float(q.bound(100, seed=0).value)
+
+
+# ---- names: a saved model imports nothing --------------------------------------------------------
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """The name of a density in a module that leaves a file when it is imported, and another one when it is called."""
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    (tmp_path / "planted_density.py").write_text(
+        "from pathlib import Path\n"
+        f"Path({str(traces)!r}, 'imported').touch()\n"
+        "def density(z):\n"
+        f"    Path({str(traces)!r}, 'called').touch()\n"
+        "    return -z.square().sum(-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "planted_density:density", lambda: sorted(p.name for p in traces.iterdir())
+    sys.modules.pop("planted_density", None)
+    vi.DENSITIES.pop("planted_density:density", None)
+
+
+def stranger(name: str, folder) -> vi.VI:
+    """A saved q whose config names a density that nobody here has registered, opened."""
+    return lk.open(build("vi", {"target": name}, vector(2)).double().save(folder))
+
+
+def test_a_saved_q_answers_and_imports_nothing(tmp_path, planted) -> None:
+    name, traces = planted
+    q = stranger(name, tmp_path / "run")
+    drawn = q.sample(5, seed=0)
+    assert torch.isfinite(q.log_prob(drawn).value).all()
+    assert q.mode().x.shape == (1, 2)
+    assert torch.isfinite(q.complete(np.array([[0.5, math.nan]]), n=3, seed=0).x).all()
+    q.graph()
+    assert (traces(), "planted_density" in sys.modules) == ([], False)
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        lambda q: q.bound(10),
+        lambda q: q.evidence(10),
+        lambda q: q.weighted(10),
+        lambda q: q.pareto_k(10),
+        lambda q: q.density,
+        lambda q: Run(q, None, 1, 0).fit(),
+    ],
+)
+def test_what_needs_an_unregistered_density_is_refused_and_imports_nothing(
+    tmp_path, planted, needs
+) -> None:
+    name, traces = planted
+    q = stranger(name, tmp_path / "run")
+    with pytest.raises(BadConfig, match="no density is registered as 'planted_density:density'"):
+        needs(q)
+    assert (traces(), "planted_density" in sys.modules) == ([], False)
+
+
+def test_a_fit_in_python_does_not_import_what_its_options_name(planted) -> None:
+    name, traces = planted
+    with pytest.raises(BadConfig, match="register_density"):
+        lk.fit(
+            "vi",
+            np.random.default_rng(0).normal(size=(20, 2)),
+            target=name,
+            budget=2,
+            holdout=0,
+            progress=False,
+        )
+    assert (traces(), "planted_density" in sys.modules) == ([], False)
+
+
+def test_a_registered_density_is_asked_under_its_name(tmp_path, planted) -> None:
+    name, _ = planted
+    q = stranger(name, tmp_path / "run")
+    assert vi.register_density(leaning, name) is leaning
+    assert torch.equal(q.density(torch.ones(3, 2).double()), leaning(torch.ones(3, 2).double()))
+    assert q.bound(100, seed=0).value.isfinite()
+
+
+def test_a_fit_registers_functions_of_modules_and_nothing_whose_name_could_be_anothers() -> None:
+    before = set(vi.DENSITIES)
+    for function in (lambda z: 2 * leaning(z), partial(leaning), Wrapped()):
+        vi.fit(function, 2, steps=1)
+    assert set(vi.DENSITIES) == before
+    vi.fit(leaning, 2, steps=1)
+    assert vi.DENSITIES[vi.name_of(leaning)] is leaning
+
+
+class Wrapped:
+    """A density with data of its own."""
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        return leaning(z)
+
+
+def test_what_is_no_function_is_not_registered() -> None:
+    with pytest.raises(BadConfig, match="is no function"):
+        vi.register_density(3.0, "three")
+    assert "three" not in vi.DENSITIES
 
 
 def test_runs_and_rows_of_one_seed_agree() -> None:
@@ -296,8 +401,5 @@ def test_spaces_are_refused_with_what_to_do(space, given, words: str) -> None:
 def test_densities_that_are_none_are_told_of() -> None:
     with pytest.raises(BadConfig, match="one log-density a row"):
         vi.fit(lambda z: -z.square(), 2, steps=1)
-    for name in ("nowhere:f", "math:nothing", "math", "math:pi"):
-        with pytest.raises(BadConfig, match="target"):
-            vi.imported(name)
     with pytest.raises(LikenessError, match="phase 'bound'"):
         vi.fit(lambda z: z.sum(-1) * math.nan, 2, steps=1)

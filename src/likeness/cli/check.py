@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from likeness.cli import named
 from likeness.cli.arguments import complete_family
 from likeness.cli.errors import FAILED
 from likeness.cli.text import remark, say
@@ -68,15 +67,7 @@ def _model(what: str) -> type[Model]:
         from likeness import registry
 
         return registry.family(what)
-    module, _, name = what.partition(":")
-    sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise BadConfig(
-            f"{module!r} cannot be imported: {error}", do="write package.module:Class"
-        ) from error
-    return _checked(found, what)
+    return _checked(named.load(what), what)
 
 
 def _checked(found: Any, what: str) -> type[Model]:

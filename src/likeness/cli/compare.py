@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from likeness.cli import options, output
+from likeness.cli import named, options, output
 from likeness.cli.arguments import Device, MaxMemory, Series, SettingsWords, Words
 from likeness.cli.errors import spoken
 from likeness.cli.text import remark, say
@@ -76,7 +76,7 @@ def compare(
     condition = condition_of(given or ())
     checked_device(device)
     for name, chosen in entrants:
-        options.config(name, chosen)
+        options.config(name, chosen).bring(named.load)
     read = lk.load(data, given=condition, columns=wanted(types), series=keyed(series), words=words)
     say(str(read))
     if not families:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from likeness.cli import folder, options
+from likeness.cli import folder, named, options
 from likeness.cli.arguments import (
     Device,
     MaxMemory,
@@ -115,7 +115,7 @@ def fit(
     chosen, given_options = options.checked(family, family_options or [])
     types = options.pairs(columns, "--columns")
     place = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
-    options.config(chosen, given_options)
+    options.config(chosen, given_options).bring(named.load)
     _check(budget, device)
     from likeness.core.lock import claim
 

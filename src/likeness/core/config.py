@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import reprlib
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -70,6 +71,20 @@ class Config(_Closed):
                 section = "family"
             grouped[str(section)][name] = values[name]
         return grouped
+
+    def bring(self, load: Callable[[str], Any]) -> None:
+        """Bring what options name as package.module:name into the process, where a user typed them on a command line.
+
+        Nothing else calls it: a Config that was read from a file brings nothing. `load` imports
+        what stands under a name.
+
+        Raises:
+            BadConfig: For a name that leads to nothing.
+        """
+        for name in type(self).model_fields:
+            held = getattr(self, name)
+            if isinstance(held, Config):
+                held.bring(load)
 
     @classmethod
     def from_sections(cls, sections: dict[str, dict[str, Any]]) -> Self:

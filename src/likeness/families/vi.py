@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ from likeness.numerics import gaussian
 from likeness.registry import Card, build, register
 
 Density = Callable[[Tensor], Tensor]
+Found = TypeVar("Found", bound=Density)
+DENSITIES: dict[str, Density] = {}  # of this process, by the names that Configs give them
 EMA = 0.99
 WARMUP = 20
 SHOWN = 12  # unknowns that a diagram shows one by one
@@ -40,7 +42,7 @@ class VIConfig(Config):
 
     target: str | None = option(
         None,
-        "the log-density to approximate, package.module:function of z (B, Q) with values (B,) in nats",
+        "the log-density to approximate, registered as package.module:function, of z (B, Q) with values (B,) in nats",
     )
     rank: Literal["full", "diagonal"] = option(
         "full", "full: any covariance; diagonal: independent entries"
@@ -55,6 +57,16 @@ class VIConfig(Config):
         1.0, "deviation of every entry to begin with, where bounds are removed", gt=0
     )
     lr: float = option(0.05, "peak learning rate of Adam", "optimiser", gt=0)
+
+    def bring(self, load: Callable[[str], Any]) -> None:
+        """Register the density that the target names.
+
+        Raises:
+            BadConfig: Where the name leads to no function.
+        """
+        if self.target is None or self.target in DENSITIES:
+            return
+        register_density(load(self.target), self.target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +99,8 @@ class VI(Model):
     density holds them. L = diag(exp(log_std)) (I + below), so that `below` has no unit.
 
     Attributes:
-        density: The log-density; that of the Config's name, imported when first asked for, unless
-            one is put here.
+        density: The log-density: the one that this process has registered under the Config's
+            name, unless one is put here. No name is ever imported.
     """
 
     Config = VIConfig
@@ -141,10 +153,10 @@ class VI(Model):
         """log p(z, x) of z (B, Q) in data units, (B,) in nats.
 
         Raises:
-            BadConfig: Where the Config's name leads to no function.
+            BadConfig: Where nothing is registered under the Config's name.
         """
         if self._density is None:
-            self._density = imported(self.config.target)
+            return registered(self.config.target)
         return self._density
 
     @density.setter
@@ -377,9 +389,10 @@ def fit(
         **options: The family's own: rank, gradient, draws, spread, lr.
 
     Returns:
-        The fitted model, which keeps the function's name: saved and opened again it answers for q
-        at once, and for the density where that name can be imported or the function is put in
-        `density`.
+        The fitted model, which keeps the function's name. Saved and opened again it answers for q
+        at once, and for the density in a process that has registered a function under that name,
+        as this call does for every function that a module holds; what a lambda, a closure or a
+        partial is called could be another one's name too.
     """
     if isinstance(latents, int):
         space = vector(latents)
@@ -388,6 +401,8 @@ def fit(
     model = build("vi", {"target": name_of(log_joint), **options}, space, seed=seed).double()
     assert isinstance(model, VI)
     model.density = log_joint
+    if _held(log_joint):
+        register_density(log_joint)
     Run(model, None, steps, seed).fit()
     return model
 
@@ -398,23 +413,46 @@ def name_of(function: Density) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def imported(name: str) -> Density:
-    """The function of that name.
+def register_density(function: Found, name: str | None = None) -> Found:
+    """Let Configs of this process name a density; of two with one name the later one is meant.
+
+    Args:
+        function: Log p(z, x) of z (B, Q), (B,) in nats.
+        name: What Configs call it; package.module:function unless told.
+
+    Returns:
+        The function, so that this may stand above its definition as a decorator.
 
     Raises:
-        BadConfig: Where there is none: what was defined inside a function has to be given by hand.
+        BadConfig: For what is no function.
     """
-    module, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        do = "name it as package.module:function, or put the function in model.density"
-        raise BadConfig(f"there is no density {name!r}", where="target", do=do) from error
-    if not callable(found):
+    if not callable(function):
         raise BadConfig(
-            f"{name!r} is no function", where="target", do="name a function of z (B, Q)"
+            f"{name or function!r} is no function", where="target", do="name a function of z (B, Q)"
         )
-    function: Density = found
+    DENSITIES[name or name_of(function)] = function
     return function
+
+
+def registered(name: str) -> Density:
+    """The density that this process has registered under a name.
+
+    Raises:
+        BadConfig: Where there is none.
+    """
+    if name not in DENSITIES:
+        raise BadConfig(
+            f"no density is registered as {name!r} in this process",
+            where="target",
+            do="call likeness.families.vi.register_density(function, name), or put the function in model.density",
+        )
+    return DENSITIES[name]
+
+
+def _held(function: Density) -> bool:
+    """Whether a function is what its module holds under its name, so that the name means it alone."""
+    module, _, path = name_of(function).partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is function
