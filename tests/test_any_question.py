@@ -21,9 +21,15 @@ ERRORS, BEYOND = (
     0.02,
 )  # the suite's own bound; and the share that may lie beyond 3, where 0.003 is expected
 QUICK = (
-    "gaussian/truth", "mixture5/truth", "bayes_net/truth", "gaussian/gaussian", "mixture5/mixture", "bayes_net/mixture",
-    "bayes_net/autoregressive", "bayes_net/diffusion", "gaussian/gaussian/label",
-)  # fmt: skip
+    "gaussian/truth",
+    "bayes_net/truth",
+    "gaussian/gaussian",
+    "bayes_net/mixture",
+    "bayes_net/autoregressive",
+    "bayes_net/diffusion",
+    "gaussian/gaussian/label",
+)
+ALL_EXACT = ("gaussian/gaussian", "bayes_net/mixture")
 DEAR = tuple(name for name in questions.plan() if name not in QUICK)
 
 
@@ -57,11 +63,15 @@ def judge(case: Case, row: Row) -> None:
     )
 
 
-def dear(name: str):
-    return pytest.param(name, marks=pytest.mark.slow)
+def case_of(name: str):
+    """One that is asked about twice is asked on one worker, which keeps its answers."""
+    marks = [pytest.mark.xdist_group("all exact" if name in ALL_EXACT else name)]
+    if name not in QUICK:
+        marks.append(pytest.mark.slow)
+    return pytest.param(name, marks=marks)
 
 
-@pytest.mark.parametrize("name", [*QUICK, *map(dear, DEAR)])
+@pytest.mark.parametrize("name", [case_of(name) for name in (*QUICK, *DEAR)])
 def test_every_subset_under_every_verb(name):
     case, rows = asked(name)
     for row in rows:
@@ -73,9 +83,10 @@ def test_every_subset_under_every_verb(name):
             assert len(row.asked) == whole, row.verb
 
 
+@pytest.mark.xdist_group("all exact")
 def test_exact_families_call_every_answer_exact():
     """But for the mode of several peaks."""
-    for name in ("gaussian/gaussian", "bayes_net/mixture"):
+    for name in ALL_EXACT:
         _, rows = asked(name)
         assert {k for row in rows for k in row.kinds} == {Kind.EXACT}, name
 

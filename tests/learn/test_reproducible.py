@@ -24,6 +24,10 @@ LONG = {
     ("diffusion", "reals2"),
     ("diffusion", "table"),
     ("autoregressive", "table"),
+    ("autoregressive", "reals2"),
+    ("vae", "table"),
+    ("linear_dynamical", "series"),
+    ("topic", "symbols"),
 }
 USUAL = (("reals2", "label"), ("table", "none"))
 OTHERS = (("series", "none"), ("symbols", "label"), ("symbols", "none"))
