@@ -35,7 +35,7 @@ def drawn(rows: int, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def dense(model, x: np.ndarray) -> torch.Tensor:
     """log p of series (rows, steps, 2) by the joint Gaussian of all their numbers, built and inverted whole."""
-    s, steps = model.fitted, x.shape[1]
+    s, steps = model.system, x.shape[1]
     means, covs = [s.first_mean], [s.first_cov]
     for _ in range(steps - 1):
         means.append(s.step @ means[-1] + s.drift)
@@ -82,7 +82,7 @@ def main(out: Path, *, quick: bool = False) -> dict[str, float]:
     code = model.encode(test)
 
     def seen(z: torch.Tensor) -> np.ndarray:
-        s = model.fitted
+        s = model.system
         return (
             (z @ s.load.T + s.offset) * model.preprocessor.scale + model.preprocessor.shift
         ).numpy()

@@ -23,7 +23,7 @@ TABLES = ("markov", "nominal4", "none")
 
 @mutant(15, "a hidden number of a series is taken for a zero", SERIES)
 def _zeros() -> AbstractContextManager[Any]:
-    original = Gaussians.e_step
+    original = Gaussians.e_step_at
 
     def wrong(self: Gaussians, params: dict[str, Tensor], *, draft: bool = False) -> EStepFunction:
         sight = original(self, params, draft=draft)
@@ -33,7 +33,7 @@ def _zeros() -> AbstractContextManager[Any]:
 
         return see
 
-    return patch.object(Gaussians, "e_step", wrong)
+    return patch.object(Gaussians, "e_step_at", wrong)
 
 
 @mutant(5, "states are drawn without what came before them", SYMBOLS, also=(16,))

@@ -213,7 +213,7 @@ def test_expected_counts_equal_enumeration() -> None:
     model = run_of(x, parents=DAG, passes=3).fit()
     batch, now = as_batch(SPACE, x), model.fitted
     rows, known = model._view(batch)
-    sums = model.net.expect(rows, known, batch.weights.double(), now)
+    sums = model.net.e_step((rows, known), batch.weights.double(), now)
     log_p = model.log_prob(STATES).value
     total = torch.zeros_like(sums["t3"])
     for row, seen in zip(rows, known, strict=True):

@@ -233,7 +233,7 @@ def test_items_of_no_steps_and_weights_are_legal() -> None:
     assert float(model.log_prob(batch).value[1]) == 0.0
     now = model.fitted | {"gain": torch.tensor(0.0)}
     whole, part = (
-        model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
+        model._e_step(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
     )
     assert all(torch.allclose(whole[name], part[name], atol=1e-9) for name in part)
 

@@ -432,7 +432,7 @@ def test_items_of_no_steps_columns_never_seen_and_weights_are_legal() -> None:
         }
         now |= {name: getattr(model, name) for name in ("load", "offset", "noise")}
         whole, part = (
-            model._expect(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
+            model._e_step(model.inputs(b, Noise(0, b.ids))[0], now) for b in (batch, batch[:4])
         )
         assert all(torch.allclose(whole[name], part[name], atol=1e-9) for name in part)
 

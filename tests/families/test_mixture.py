@@ -163,7 +163,7 @@ def test_the_two_products_are_the_sums_they_stand_for(width):
     }
     some = (torch.rand(20, width, generator=g) < 0.6) | (torch.arange(width) == 0)
     for known in (torch.ones_like(some), some):
-        e_step = part.e_step(params)(v, known)
+        e_step = part.e_step_at(params)(v, known)
         sums = e_step.statistics(r)
         for k in range(2):
             m, c, first, second = params["mean"][k], params["cov"][k], 0, 0

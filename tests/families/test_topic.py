@@ -441,7 +441,7 @@ def test_rows_count_by_their_weight() -> None:
             model._bags(batch), torch.ones(40).double(), Noise(0, torch.arange(40)), 0
         )
         now["documents"] = torch.tensor(60.0).double()
-        sums.append(model._expect(bags, data, {k: v for k, v in now.items() if k != "gamma"}))
+        sums.append(model._sums(bags, data, {k: v for k, v in now.items() if k != "gamma"}))
     for name in sums[0]:
         assert torch.allclose(sums[0][name], sums[1][name]), name
 

@@ -11,11 +11,10 @@ from torch import Tensor
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing, thinned
+from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
@@ -25,6 +24,7 @@ from likeness.inference.bayes_net.chow_liu import Trees
 from likeness.inference.bayes_net.graph import Net, looked_up
 from likeness.inference.bayes_net.linear_gaussian import Linear
 from likeness.inference.bayes_net.variable_elimination import Graph
+from likeness.inference.em_model import EMModel
 from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 
@@ -75,7 +75,7 @@ class BayesNetConfig(Config):
         "Variables that depend on a few others: a learned tree, a mixture of trees, or your own graph, all exact.",
     )
 )
-class BayesNet(Model):
+class BayesNet(EMModel):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
     Holes in training: a tree over categories is found from the pairs that are complete, and EM then
@@ -83,7 +83,8 @@ class BayesNet(Model):
     """
 
     Config = BayesNetConfig
-    natural_dtype = torch.float64
+    chunk_rows = ROWS
+    start_chunk = ROWS
 
     def __init__(
         self, config: BayesNetConfig, space: Space, given_space: Space | None = None
@@ -97,8 +98,7 @@ class BayesNet(Model):
         else:
             self.codes = None
         self.net = _net(config, space)
-        for name, value in self.net.blank().items():
-            self.register_buffer(name, value)
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: BayesNetConfig, space: Space, given_space: Space | None) -> str | None:
@@ -139,47 +139,31 @@ class BayesNet(Model):
     def _prepare(self, source: Source) -> None:
         self.net.holes = any(not b.full for b in source.chunks(65536))
 
-    def learner(self) -> EM:
-        """One pass of counts where that is enough, EM for mixtures and where something is missing."""
-        config: BayesNetConfig = self.config
-        if self.net.holes or config.components > 1:
-            passes = config.passes
-        else:
-            passes = 1
-        return EM(
-            self._start,
-            self._expect,
-            self.net.maximise,
-            self._assign,
-            passes,
-            config.tolerance,
-            rows=ROWS,
-        )
+    @property
+    def iterative(self) -> bool:
+        """One pass of counts is enough for one graph where nothing is missing."""
+        return self.net.holes or self.config.components > 1
+
+    def _init(self) -> Parameters:
+        return self.net.init()
+
+    def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
+        return self.net.e_step(self._view(batch), batch.weights.double(), params)
+
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
+        return self.net.m_step(sums, before)
+
+    def _stride(self, rows: int) -> int:
+        return max(1, rows // START_ROWS)
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """As the net begins, from some of the rows."""
+        if not self.iterative:
+            return self._init()
         config: BayesNetConfig = self.config
-        if config.components == 1 and not self.net.holes:
-            return self.net.blank()
-        stride = max(1, task.rows // START_ROWS)
-        batch = thinned((b for b, _ in task.everything(ROWS)), stride)
-        x, known = self._view(batch)
-        return self.net.start(
-            x, known, batch.weights.double(), noise[:1], config.restarts, config.trial
-        )
-
-    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
-        return self.net.expect(*self._view(batch), batch.weights.double(), now)
-
-    def _assign(self, parameters: Parameters) -> None:
-        for name, value in parameters.items():
-            setattr(self, name, value.to(getattr(self, name)))
-
-    @property
-    def fitted(self) -> Parameters:
-        """The parameters, by the names that EM knows them by."""
-        found = {name: getattr(self, name) for name in self.net.blank()}
-        return {name: t.double() if t.is_floating_point() else t for name, t in found.items()}
+        batch = self._some(task)
+        weight = batch.weights.double()
+        return self.net.start(self._view(batch), weight, noise[:1], config.restarts, config.trial)
 
     @property
     def edges(self) -> list[list[tuple[str, str]]]:
@@ -189,7 +173,7 @@ class BayesNet(Model):
 
     def count(self) -> int:
         """The numbers of all tables that may be chosen freely: 2^n - 1 for n bits that all depend on those before."""
-        return self.net.free(self.fitted)
+        return self.net.free_parameters(self.fitted)
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """The edges, where they can be read."""
@@ -206,16 +190,7 @@ class BayesNet(Model):
         return (x.double() if self.space.real else x.long()), batch.present.flatten(1)
 
     def _as_x(self, v: Tensor, *leading: int) -> Tensor:
-        return v.to(self.dtype).reshape(*leading, -1, *self._layout)
-
-    @property
-    def _layout(self) -> tuple[int, ...]:
-        if self.preprocessor is None:
-            return self.space.layout
-        return self.preprocessor.out.layout
-
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
+        return v.to(self.dtype).reshape(*leading, -1, *self.inner_space.layout)
 
     def _why_not(self, verb: str) -> str | None:
         alone = self.config.components == 1
@@ -233,7 +208,7 @@ class BayesNet(Model):
         return "given graph"
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        value = self.net.log_prob(*self._view(batch), self.fitted)
+        value = self.net.log_prob(self._view(batch), self.fitted)
         return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
 
     def _encode(
@@ -241,22 +216,17 @@ class BayesNet(Model):
     ) -> RowDistribution:
         assert self.codes is not None
         assert isinstance(self.net, Trees)
-        logits = self.net.posterior(*self._view(batch), self.fitted).to(self.dtype)
+        logits = self.net.posterior(self._view(batch), self.fitted).to(self.dtype)
         return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        if self.preprocessor is None:
-            space = self.space
-        else:
-            space = self.preprocessor.out
-        return self._as_x(
-            self.net.draw(*self._view(missing(space, noise.rows, self._anchor)), self.fitted, noise)
-        )
+        hidden = missing(self.inner_space, noise.rows, self._anchor)
+        return self._as_x(self.net.draw(self._view(hidden), self.fitted, noise))
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        drawn = self.net.draw(*self._view(batch), self.fitted, noise.draws(n))
+        drawn = self.net.draw(self._view(batch), self.fitted, noise.draws(n))
         return Completed(self._as_x(drawn, n), "exact conditional")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
@@ -265,7 +235,7 @@ class BayesNet(Model):
             noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
             found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
             return found
-        x, sure = self.net.mode(*self._view(batch), self.fitted)
+        x, sure = self.net.mode(self._view(batch), self.fitted)
         kind = Kind.EXACT if sure and self._plain else Kind.ESTIMATE
         return Mode(
             batch.with_x(self._as_x(x)),

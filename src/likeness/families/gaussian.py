@@ -13,11 +13,11 @@ from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.space import Space
+from likeness.inference.em_model import EMModel
 from likeness.numerics import gaussian
 from likeness.numerics.gram import gram
 from likeness.registry import Card, register
@@ -57,14 +57,15 @@ class GaussianConfig(Config):
         "A multivariate normal with exact answers to every question: the baseline that everything must beat.",
     )
 )
-class Gaussian(Model):
+class Gaussian(EMModel):
     """N(mean, cov) over (x, summary of given); a label has a mean of its own, and may have its own covariance.
 
     Ragged rows are laid out to the longest; a shorter one is the marginal of its own entries.
     """
 
     Config = GaussianConfig
-    natural_dtype = torch.float64
+    tolerance = 1e-6
+    preprocessor: Reals
     mean: Tensor
     cov: Tensor
 
@@ -74,10 +75,8 @@ class Gaussian(Model):
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
         self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
-        own = self.joined.classes if config.classes == "own" else 1
-        self.register_buffer("mean", torch.zeros(self.joined.classes, self.joined.size))
-        self.register_buffer("cov", torch.eye(self.joined.size).repeat(own, 1, 1))
         self.holes = False
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: GaussianConfig, space: Space, given_space: Space | None) -> str | None:
@@ -92,35 +91,31 @@ class Gaussian(Model):
         self.joined.fit(source)
         self.holes = any(not self.joined.whole(b) for b in source.chunks(65536))
 
-    def learner(self) -> EM:
-        """One pass of sums where nothing is missing, EM where something is."""
-        config: GaussianConfig = self.config
-        return EM(
-            self._start,
-            self._expect,
-            self._maximise,
-            self._assign,
-            passes=config.passes if self.holes else 1,
-        )
+    def _init(self) -> Parameters:
+        """Unit normals."""
+        size = self.joined.size
+        classes = self.joined.classes
+        mean = torch.zeros(classes, size, dtype=torch.float64)
+        own = classes if self.config.classes == "own" else 1
+        return {"mean": mean, "cov": torch.eye(size, dtype=torch.float64).repeat(own, 1, 1)}
 
-    def _start(self, source: Any, noise: Noise) -> Parameters:
-        return {
-            "mean": self.mean.double() * 0,
-            "cov": torch.ones_like(self.cov).double() * torch.eye(self.cov.shape[-1]),
-        }
+    @property
+    def iterative(self) -> bool:
+        """One pass of sums is enough where nothing is missing."""
+        return self.holes
 
-    def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
+    def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
         """Sums of 1, E[v], E[v v'] over rows, for each class; the last all in the first class where that is enough."""
         v, known = self.joined(batch)
         v = v.double()
         weight = batch.weights.double()
-        hot = self._shares(v, known, batch, parameters) * weight[:, None]
+        hot = self._responsibilities(v, known, batch, params) * weight[:, None]
         if self.holes:
-            sums = self._moments(v, known, hot, parameters)
+            sums = self._moments(v, known, hot, params)
         else:
             sums = self._whole(v, hot)
         if self.holes:
-            objective = (self._log_joint(v, known, batch, parameters) * weight).sum()
+            objective = (self._log_joint(v, known, batch, params) * weight).sum()
         else:
             objective = weight.sum() * 0
         return {
@@ -157,7 +152,7 @@ class Gaussian(Model):
             second[k] = gram(weighed[(code == k).nonzero().flatten()])
         return first, second
 
-    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Means and covariances that maximise the expected log-density, shrunk as asked."""
         config: GaussianConfig = self.config
         n = sums["n"].clamp_min(1e-12)[:, None]
@@ -172,9 +167,6 @@ class Gaussian(Model):
             cov = torch.diag_embed(cov.diagonal(dim1=-2, dim2=-1))
         return {"mean": mean, "cov": gaussian.shrunk(cov, config.shrinkage)}
 
-    def _assign(self, parameters: Parameters) -> None:
-        self.mean, self.cov = parameters["mean"].to(self.mean), parameters["cov"].to(self.cov)
-
     def count(self) -> int:
         """Means, covariances, and one less than the classes."""
         k, d = self.mean.shape
@@ -186,21 +178,23 @@ class Gaussian(Model):
 
     # ---- classes ---------------------------------------------------------------------------------
 
-    def _shares(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
+    def _responsibilities(
+        self, v: Tensor, known: Tensor, batch: Batch, params: Parameters
+    ) -> Tensor:
         """p(class | row) under the parameters where the class is missing, its own class elsewhere, (B, K)."""
         hot = self.joined.hot(batch, self.class_prior).double()
         unknown = (hot.amax(-1) < 1) & (len(self.mean) > 1)
         if bool(unknown.any()):
-            joint = self._log_classes(v[unknown], known[unknown], parameters) + hot[unknown].log()
+            joint = self._log_classes(v[unknown], known[unknown], params) + hot[unknown].log()
             hot[unknown] = joint.softmax(-1)
         return hot
 
-    def _log_classes(self, v: Tensor, known: Tensor, parameters: Parameters) -> Tensor:
+    def _log_classes(self, v: Tensor, known: Tensor, params: Parameters) -> Tensor:
         """log p of each row in every class, (B, K)."""
-        cov = parameters["cov"]
+        cov = params["cov"]
         classes = range(len(self.mean))
         of = [
-            gaussian.log_density(v, parameters["mean"][k], cov[min(k, len(cov) - 1)], known)
+            gaussian.log_density(v, params["mean"][k], cov[min(k, len(cov) - 1)], known)
             for k in classes
         ]
         return torch.stack(of, -1)
@@ -210,14 +204,11 @@ class Gaussian(Model):
         k = self.joined.code(batch, self.class_prior)
         return self.mean[k], self.cov[0] if len(self.cov) == 1 else self.cov[k]
 
-    def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, parameters: Parameters) -> Tensor:
+    def _log_joint(self, v: Tensor, known: Tensor, batch: Batch, params: Parameters) -> Tensor:
         prior = self.joined.hot(batch, self.class_prior).double().clamp_min(1e-300).log()
-        return torch.logsumexp(self._log_classes(v, known, parameters) + prior, -1)
+        return torch.logsumexp(self._log_classes(v, known, params) + prior, -1)
 
     # ---- hooks -----------------------------------------------------------------------------------
-
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """log p(x, s) - log p(s)."""
@@ -232,8 +223,7 @@ class Gaussian(Model):
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        assert self.preprocessor is not None
-        hidden = missing(self.preprocessor.out, noise.rows, self.mean)
+        hidden = missing(self.inner_space, noise.rows, self.mean)
         return self._draw(replace(hidden, given=given, index=noise.index), noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
@@ -251,8 +241,4 @@ class Gaussian(Model):
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         x = gaussian.conditional_mean(v, mean, cov, known)[:, : self.joined.dims]
-        if self.preprocessor is not None and self.preprocessor.stochastic:
-            kind = Kind.ESTIMATE
-        else:
-            kind = Kind.EXACT
-        return Mode(batch.with_x(x.reshape(batch.x.shape)), kind, "conditional mean")
+        return Mode(batch.with_x(x.reshape(batch.x.shape)), self._kind(), "conditional mean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,10 +15,9 @@ from torch.nn.functional import one_hot
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, thinned
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise, generator
 from likeness.core.preprocessor import Source
 from likeness.core.routes import Question
@@ -26,6 +25,7 @@ from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Nominal, Space
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns
+from likeness.inference.em_model import EMModel
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.components import Products, SampledComponent
 from likeness.inference.mixture.em import COARSE, NEVER, under
@@ -45,8 +45,8 @@ START_NUMBERS = 1 << 22  # numbers that distances between steps are taken from
 BLUR = 0.5  # of a start's shares of codes, so that a state may still take to any of them
 LLOYD = 10
 FEW = 4096  # values of a step that are looked at once each, rather than step by step
+ALL_ROWS = 1 << 40
 WIDE = 512  # numbers of a step's features beyond which a start is random
-START_CHUNK = 1 << 14  # items that are looked through at a time for those of a start
 
 
 class HMMConfig(Config):
@@ -97,7 +97,7 @@ class HMMConfig(Config):
         "Hidden states behind a series; exact answers at any length, with any entries missing.",
     )
 )
-class HMM(Model):
+class HMM(EMModel):
     """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
 
     `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the
@@ -105,8 +105,11 @@ class HMM(Model):
     """
 
     Config = HMMConfig
-    natural_dtype = torch.float64
     unbounded = True
+    multimodal = True
+    codes: Space
+    allowed: Tensor
+    log_first: Tensor
 
     def __init__(self, config: HMMConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -127,10 +130,7 @@ class HMM(Model):
             variables=(Nominal(categories=config.states),),
         )
         self.register_buffer("allowed", _allowed(config), persistent=False)
-        for name, value in self._blank(torch.ones(self.dims, dtype=torch.float64)).items():
-            self.register_buffer(name.replace(".", "_"), value)
-
-    allowed: Tensor
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: HMMConfig, space: Space, given_space: Space | None) -> str | None:
@@ -167,7 +167,11 @@ class HMM(Model):
             many, auto if config.covariance == "auto" else config.covariance, config.floor
         )
 
+    def _init(self) -> Parameters:
+        return self._blank(torch.ones(self.dims, dtype=torch.float64))
+
     def _blank(self, variance: Tensor) -> Parameters:
+        """Every step that is allowed alike, and every state alike, given the variance of each entry, (D,)."""
         config: HMMConfig = self.config
         k = config.states
         m = config.components
@@ -187,7 +191,6 @@ class HMM(Model):
 
     def graph(self) -> plates.Graph:
         """A state that follows the one before, and a step of x that is told of it."""
-        assert self.codes is not None
         many = self.config.components
         state = Steps(self.codes).space
         seen = Steps(self.space).space
@@ -206,23 +209,19 @@ class HMM(Model):
             view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each
         )
 
-    def learner(self) -> EM:
-        """Baum-Welch from the best of several starts; heads are maximised on all items at once."""
+    @property
+    def chunk_rows(self) -> int:
+        """All items at once where states are products of heads, whose M-steps need them."""
         config: HMMConfig = self.config
-        numbers = self.steps.longest * config.states * config.components
         if self.columns is not None:
-            rows = 1 << 40
-        else:
-            rows = memory.rows(numbers)
-        return EM(
-            self._start,
-            self._expect,
-            self._maximise,
-            self._assign,
-            config.passes,
-            config.tolerance,
-            rows=rows,
-        )
+            return ALL_ROWS
+        return memory.rows(self.steps.longest * config.states * config.components)
+
+    @property
+    def trial(self) -> int:
+        """Passes that a start is judged by."""
+        passes: int = self.config.trial
+        return passes
 
     def _seen(
         self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False
@@ -241,7 +240,7 @@ class HMM(Model):
         return StateEStep(few.unary[code], within, sums)
 
     def _sight(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool) -> StateEStep:
-        part = self.part.e_step(under(now, "x"), draft=draft)(v, known)
+        part = self.part.e_step_at(under(now, "x"), draft=draft)(v, known)
         each = part.log_density.T.double().unflatten(-1, now["log_share"].shape)
 
         def sums(r: Tensor) -> Parameters:
@@ -262,7 +261,7 @@ class HMM(Model):
         radix = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))]).long()
         return Table(v.clamp(min=0).double(), v >= 0, radix)
 
-    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+    def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
         view = self.steps.packed(batch)
         k = self.config.states
@@ -283,7 +282,7 @@ class HMM(Model):
             "weight": view.weight.sum(),
         }
 
-    def _maximise(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Shares of expected counts, smoothed where a step is allowed at all (Rabiner 1989, eq. 40)."""
         smoothing: float = self.config.smoothing
         first = sums["first"] + smoothing * (before["log_first"] > NEVER / 2)
@@ -307,24 +306,12 @@ class HMM(Model):
             "gain": reached - before["reached"],
         } | {f"x.{name}": t for name, t in part.items()}
 
-    def _start(self, task: Any, noise: Noise) -> Parameters:
-        """The likeliest of several starts after a few passes over some of the items."""
-        config: HMMConfig = self.config
-        stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
-        best = Parameters()
-        height = -math.inf
-        for i in range(config.restarts):
-            now = self._guess(batch, noise[:1], i)
-            reached = -math.inf
-            for _ in range(config.trial):
-                sums = self._expect(batch, now)
-                now = self._maximise(sums, now)
-                reached = float(sums["objective"] / sums["weight"])
-            if not best or reached > height:
-                best = now
-                height = reached
-        return best
+    def _stride(self, rows: int) -> int:
+        return max(1, rows * self.steps.longest // START_STEPS)
+
+    def _starts(self, batch: Batch, noise: Noise) -> Iterator[Parameters]:
+        for i in range(self.config.restarts):
+            yield self._guess(batch, noise[:1], i)
 
     def _guess(self, batch: Batch, noise: Noise, i: int) -> Parameters:
         """States about k-means++ seeds, codes shared out half at random, steps as they then follow each other."""
@@ -358,7 +345,7 @@ class HMM(Model):
             "objective": blank["reached"],
             "weight": torch.ones_like(blank["reached"]),
         }
-        return self._maximise(sums, blank, least=1e-3) | {"gain": blank["gain"]}
+        return self._m_step(sums, blank, least=1e-3) | {"gain": blank["gain"]}
 
     def _clusters(self, view: Packed, noise: Noise, i: int) -> Tensor:
         """The nearest of K k-means++ centres to each step, int64 (N,); whole items in turn where that cannot be."""
@@ -383,22 +370,6 @@ class HMM(Model):
         x = view.v.reshape(-1, *self.steps.space.layout)
         return self.columns.embed(x.to(self.dtype), view.known).flatten(1).double()
 
-    def _assign(self, parameters: Parameters) -> None:
-        for name, value in parameters.items():
-            buffer = name.replace(".", "_")
-            setattr(self, buffer, value.to(getattr(self, buffer)))
-
-    @property
-    def fitted(self) -> Parameters:
-        """The parameters, by the names that EM knows them by."""
-        names = [
-            "log_first",
-            "log_step",
-            "log_share",
-            *(f"x.{n}" for n in self.part.init(torch.ones(self.dims))),
-        ]
-        return {name: getattr(self, name.replace(".", "_")).double() for name in names}
-
     def count(self) -> int:
         """Steps that are allowed, first states and components less one each, and those of the states' laws."""
         k = self.config.states
@@ -411,8 +382,6 @@ class HMM(Model):
             + k * (m - 1)
             + self.part.free_parameters(under(self.fitted, "x"))
         )
-
-    log_first: Tensor
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """How long each state lasts."""
@@ -431,9 +400,6 @@ class HMM(Model):
             now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length
         )
 
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
-
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return Scored(
             self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion"
@@ -442,29 +408,20 @@ class HMM(Model):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert self.codes is not None
         now = self.fitted
-        if self.preprocessor is not None and self.preprocessor.stochastic:
-            exact = Kind.ESTIMATE
-        else:
-            exact = Kind.EXACT
         length = torch.full_like(batch.ids, self.steps.split(batch.x).shape[1])
         if batch.length is not None:
             length = batch.length
         chain = Steering(now["log_first"], now["log_step"])
         unary = self._paths(batch, now).unary
         return StateDistribution(
-            self.codes, batch.ids, exact, "forward and backward", chain, unary, length
+            self.codes, batch.ids, self._kind(), "forward and backward", chain, unary, length
         )
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        if self.preprocessor is None:
-            space = self.space
-        else:
-            space = self.preprocessor.out
-        return self._drawn(unseen(space, noise, length, self.log_first), noise, 1)[0]
+        return self._drawn(unseen(self.inner_space, noise, length, self.log_first), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(
@@ -507,7 +464,7 @@ class HMM(Model):
         path = self._paths(batch, now).best()[0].flatten()
         prior = torch.full((len(path), *now["log_share"].shape), NEVER, dtype=torch.float64)
         prior[torch.arange(len(path)), path] = now["log_share"][path]
-        x = self.part.peak(v.flatten(0, 1), known, ~known, prior.flatten(1), under(now, "x"))
+        x = self.part.mode(v.flatten(0, 1), known, ~known, prior.flatten(1), under(now, "x"))
         return Mode(
             batch.with_x(self._joined(x, *v.shape[:2])),
             Kind.ESTIMATE,

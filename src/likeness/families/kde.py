@@ -16,11 +16,12 @@ from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Inside, Model
+from likeness.core.learner import Parameters
+from likeness.core.model import Inside
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.space import Space
+from likeness.inference.em_model import EMModel
 from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
@@ -69,7 +70,7 @@ class KDEConfig(Config):
         "No shape is assumed and nothing is learned but a width: sharp where rows are many and numbers are few.",
     )
 )
-class KDE(Model):
+class KDE(EMModel):
     """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
 
     A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A
@@ -77,7 +78,7 @@ class KDE(Model):
     """
 
     Config = KDEConfig
-    natural_dtype = torch.float64
+    chunk_rows = 1 << 16
     centres: Tensor
     known: Tensor
     log_share: Tensor
@@ -96,10 +97,7 @@ class KDE(Model):
             self.preprocessor = Reals(space)
         else:
             self.preprocessor = None
-        if self.preprocessor is None:
-            inside = space
-        else:
-            inside = self.preprocessor.out
+        inside = self.inner_space
         self.joined = Joined(inside, given_space, per_class=self._sums_classes())
         states = [_states(v) for v in inside.columns] * (inside.dims // inside.width)
         states += [0] * (self.joined.size - self.joined.dims)
@@ -110,10 +108,9 @@ class KDE(Model):
         self.register_buffer("known", torch.zeros(0, self.joined.size, dtype=torch.bool))
         self.register_buffer("log_share", torch.zeros(self.joined.classes, 0))
         self.register_buffer("place", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("width", torch.ones(len(self.numbers)))
-        self.register_buffer("blur", torch.ones(len(self.coded)))
         self.register_buffer("shift", torch.zeros(len(self.numbers)))
         self.register_buffer("scale", torch.ones(len(self.numbers)))
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: KDEConfig, space: Space, given_space: Space | None) -> str | None:
@@ -185,20 +182,17 @@ class KDE(Model):
         self.searched = self.place[first[order]]
         self.standing = of_copies[order]
 
-    def learner(self) -> EM:
-        """EM for the kernels' widths, each row explained by all others: its likelihood is the left-out one's."""
+    def _init(self) -> Parameters:
+        """Unit widths."""
+        width = torch.ones(len(self.numbers), dtype=torch.float64)
+        return {"width": width, "blur": torch.ones(len(self.coded), dtype=torch.float64)}
+
+    @property
+    def iterative(self) -> bool:
+        """Whether there are widths to find, each row explained by all others: leave-one-out likelihood."""
         config: KDEConfig = self.config
-        fixed = (config.width or not len(self.numbers)) and (config.blur or not len(self.coded))
-        passes = 1 if fixed else config.passes
-        return EM(
-            self._start,
-            self._expect,
-            self._maximise,
-            self._assign,
-            passes,
-            config.tolerance,
-            rows=1 << 16,
-        )
+        widths = len(self.numbers) and not config.width
+        return bool(widths or (len(self.coded) and not config.blur))
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """Scott's width for a Gaussian of so many numbers and unlike rows, in deviations."""
@@ -211,7 +205,7 @@ class KDE(Model):
             "blur": torch.full((len(self.coded),), config.blur or 0.3, dtype=torch.float64),
         }
 
-    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+    def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Squares between rows and those that explain them, and how often codes differ."""
         chosen = torch.isin(batch.ids, self.searched)
         batch = batch[chosen.nonzero().flatten()]
@@ -267,7 +261,7 @@ class KDE(Model):
             totals["other"] += (met - same).sum(0)
             totals["met"] += met.sum(0)
 
-    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """h^2 = the mean square between a row and what explains it; b from the share of codes that differ."""
         config: KDEConfig = self.config
         width = before["width"]
@@ -284,9 +278,6 @@ class KDE(Model):
             blur = sums["other"] / sums["met"].clamp_min(1e-12) * states / (states - 1).clamp_min(1)
             blur = blur.clamp(LEAST_BLUR, 1.0)
         return {"width": width, "blur": blur}
-
-    def _assign(self, parameters: Parameters) -> None:
-        self.width, self.blur = parameters["width"].to(self.width), parameters["blur"].to(self.blur)
 
     def count(self) -> int:
         """The numbers kept and the widths."""
@@ -310,10 +301,6 @@ class KDE(Model):
 
     def _class_of(self, batch: Batch) -> Tensor:
         return self.joined.hot(batch, self.class_prior).argmax(-1)
-
-    @property
-    def _now(self) -> Parameters:
-        return {"width": self.width.double(), "blur": self.blur.double()}
 
     def _factors(
         self, batch: Batch, v: Tensor, known: Tensor, now: Parameters
@@ -386,7 +373,7 @@ class KDE(Model):
 
     def _log_sum(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
         """log sum_m w_m K(v, c_m) over what is known, (B,), block by block within a core's cache."""
-        left, right = self._factors(batch, v, known, self._now)
+        left, right = self._factors(batch, v, known, self.fitted)
         sums = [
             torch.stack(
                 [_exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]
@@ -398,9 +385,6 @@ class KDE(Model):
         return v.new_zeros(0)
 
     # ---- hooks -----------------------------------------------------------------------------------
-
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """log sum_m K(x, s) - log sum_m K(s), in the units that came in."""
@@ -415,11 +399,9 @@ class KDE(Model):
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        if self.preprocessor is None:
-            space = self.space
-        else:
-            space = self.preprocessor.out
-        batch = replace(missing(space, noise.rows, self.centres), given=given, index=noise.index)
+        batch = replace(
+            missing(self.inner_space, noise.rows, self.centres), given=given, index=noise.index
+        )
         return self._drawn(batch, noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
@@ -429,7 +411,7 @@ class KDE(Model):
         """n times a centre for each row given what is known, and what is hidden from its kernel, (n, B, *E)."""
         v, known = self._read(batch)
         u = noise.uniform("centre", 1).double().reshape(n, -1)
-        left, right = self._factors(batch, v, known, self._now)
+        left, right = self._factors(batch, v, known, self.fitted)
         picked = torch.empty(n, len(v), dtype=torch.int64)
         for rows in _blocks(len(v), ROWS):
             log_k = left[rows] @ right.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,13 +12,13 @@ from torch import Tensor
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, thinned
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise, generator
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space
+from likeness.inference.em_model import EMModel
 from likeness.inference.sequence.steps import StepNoise, Steps, timed, unseen
 from likeness.inference.state_space.kalman import Track
 from likeness.inference.state_space.moments import (
@@ -38,11 +39,9 @@ from likeness.registry import Card, register
 START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
-TRIAL = 20  # passes of EM that a start is judged by
 LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
 HALVINGS = 12  # of a step of EM that would leave the stable systems
 NAMES = ("first_mean", "first_cov", "step", "drift", "step_cov", "load", "offset", "noise")
-START_CHUNK = 1 << 14  # items that are looked through at a time for those of a start
 
 
 class LinearDynamicalConfig(Config):
@@ -82,7 +81,7 @@ class LinearDynamicalConfig(Config):
         "A state that moves smoothly behind a series; exact tracking, gaps and forecasts with intervals.",
     )
 )
-class LinearDynamical(Model):
+class LinearDynamical(EMModel):
     """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
 
     `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean
@@ -90,7 +89,10 @@ class LinearDynamical(Model):
     """
 
     Config = LinearDynamicalConfig
-    natural_dtype = torch.float64
+    multimodal = True
+    trial = 20
+    codes: Space
+    preprocessor: Reals
     unbounded = True
     first_mean: Tensor
     first_cov: Tensor
@@ -116,22 +118,7 @@ class LinearDynamical(Model):
             variables=(Real(),),
             longest=space.longest,
         )
-        if config.noise == "diagonal":
-            noise = torch.ones(self.dims)
-        else:
-            noise = torch.eye(self.dims)
-        blank = (
-            torch.zeros(q),
-            torch.eye(q),
-            torch.zeros(q, q),
-            torch.zeros(q),
-            torch.eye(q),
-            torch.zeros(self.dims, q),
-            torch.zeros(self.dims),
-            noise,
-        )
-        for name, value in zip(NAMES, blank, strict=True):
-            self.register_buffer(name, value)
+        self._declare()
 
     @classmethod
     def _refuse(
@@ -155,26 +142,33 @@ class LinearDynamical(Model):
 
     def graph(self) -> plates.Graph:
         """A state that follows the one before, and a step of x that is told of it."""
-        assert self.codes is not None
         state = Steps(self.codes).space
         seen = Steps(self.space).space
         return plates.hidden_chain(self, state, seen)
 
     # ---- learning --------------------------------------------------------------------------------
 
-    def learner(self) -> EM:
-        """EM over smoothed states (Shumway & Stoffer 1982; Ghahramani & Hinton 1996)."""
-        config: LinearDynamicalConfig = self.config
-        rows = memory.rows(self.steps.longest * ((config.latents + 1) ** 2 + self.dims))
-        return EM(
-            self._start,
-            self._expect,
-            self._maximise,
-            self._assign,
-            config.passes,
-            config.tolerance,
-            rows=rows,
+    def _init(self) -> Parameters:
+        """Unit noise, and states that x knows nothing of."""
+        q: int = self.config.latents
+        noise = torch.ones(self.dims)
+        blank = System(
+            first_mean=torch.zeros(q),
+            first_cov=torch.eye(q),
+            step=torch.zeros(q, q),
+            drift=torch.zeros(q),
+            step_cov=torch.eye(q),
+            load=torch.zeros(self.dims, q),
+            offset=torch.zeros(self.dims),
+            noise=noise if self.config.noise == "diagonal" else noise.diag(),
         )
+        return {name: getattr(blank, name).double() for name in NAMES}
+
+    @property
+    def chunk_rows(self) -> int:
+        """As many as the second moments of their paths have room for."""
+        numbers = (self.config.latents + 1) ** 2 + self.dims
+        return memory.rows(self.steps.longest * numbers)
 
     def _view(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Steps (B, L, C), which of their entries are known, and the weight of each step, 0 past the end, (B, L)."""
@@ -184,8 +178,11 @@ class LinearDynamical(Model):
         weight = batch.weights.double()[:, None].expand(v.shape[:2])
         return v, known, weight if there is None else weight * there
 
-    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
-        """Sums of second moments of states, of states and those before, and of x and states."""
+    def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
+        """Second moments of smoothed states, of states and those before, and of x and states.
+
+        Shumway & Stoffer 1982; Ghahramani & Hinton 1996.
+        """
         v, known, weight = self._view(batch)
         track = Track(_system(now), v, known)
         moments = Moments(track, weight)
@@ -197,7 +194,7 @@ class LinearDynamical(Model):
             | {"objective": track.log_z @ own, "weight": own.sum()}
         )
 
-    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions of states on those before, and of x on states (Ghahramani & Hinton 1996, eq. 14 to 24)."""
         config: LinearDynamicalConfig = self.config
         moved = self._moved(sums, before)
@@ -259,31 +256,19 @@ class LinearDynamical(Model):
                 return step
         return before["step"]
 
-    def _assign(self, parameters: Parameters) -> None:
-        """The same law with states of zero mean and unit covariance, the best told first, loadings mostly positive."""
-        system = turned(_system(parameters), parameters["middle"], parameters["spread"])
-        for name in NAMES:
-            setattr(self, name, getattr(system, name).to(getattr(self, name)).contiguous())
+    def _canonical(self, params: Parameters) -> Parameters:
+        """States of zero mean and unit covariance, those that x tells most of first, loadings mostly positive."""
+        system = turned(_system(params), params["middle"], params["spread"])
+        return {name: getattr(system, name) for name in NAMES}
 
     # ---- starts ----------------------------------------------------------------------------------
 
-    def _start(self, task: Any, noise: Noise) -> Parameters:
-        """The likeliest of few starts after some passes over some of the items."""
-        stride = max(1, task.rows * self.steps.longest // START_STEPS)
-        batch = thinned((b for b, _ in task.everything(START_CHUNK)), stride)
-        best = Parameters()
-        height = -torch.inf
+    def _stride(self, rows: int) -> int:
+        return max(1, rows * self.steps.longest // START_STEPS)
+
+    def _starts(self, batch: Batch, noise: Noise) -> Iterator[Parameters]:
         for span in self._spans():
-            now = self._guess(batch, noise, span)
-            reached = -torch.inf
-            for _ in range(TRIAL):
-                sums = self._expect(batch, now)
-                now = self._maximise(sums, now)
-                reached = float(sums["objective"] / sums["weight"])
-            if not best or reached > height:
-                best = now
-                height = reached
-        return best
+            yield self._guess(batch, noise, span)
 
     def _spans(self) -> list[int]:
         most = min(max(1, START_WIDTH // self.dims), 2 * self.steps.longest - 1)
@@ -325,9 +310,9 @@ class LinearDynamical(Model):
     # ---- hooks -----------------------------------------------------------------------------------
 
     @property
-    def fitted(self) -> System:
+    def system(self) -> System:
         """The parameters."""
-        return System(*(getattr(self, name).double() for name in NAMES))
+        return _system(self.fitted)
 
     def count(self) -> int:
         """Free numbers, less those of a change of the states' coordinates, which changes nothing."""
@@ -341,18 +326,15 @@ class LinearDynamical(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """How fast the directions of the state fade, and in how many steps they turn."""
-        return (_told(self.fitted.step),)
+        return (_fading(self.fitted["step"]),)
 
     def _track(self, batch: Batch) -> Track:
         return Track(
-            self.fitted,
+            self.system,
             self.steps.split(batch.x).double(),
             self.steps.split(batch.present),
             batch.length,
         )
-
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return Scored(self._track(batch).log_z.to(self.dtype), Kind.EXACT, "Kalman filter")
@@ -360,24 +342,17 @@ class LinearDynamical(Model):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert self.codes is not None
-        assert self.preprocessor is not None
-        if self.preprocessor.stochastic:
-            kind = Kind.ESTIMATE
-        else:
-            kind = Kind.EXACT
         v, known, _ = self._view(batch)
         if batch.length is None:
             length = torch.full_like(batch.ids, v.shape[1])
         else:
             length = batch.length
-        return track_law(self.codes, batch.ids, kind, self.fitted, (v, known, length))
+        return track_law(self.codes, batch.ids, self._kind(), self.system, (v, known, length))
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        assert self.preprocessor is not None
-        return self._drawn(unseen(self.preprocessor.out, noise, length, self.step), noise, 1)[0]
+        return self._drawn(unseen(self.inner_space, noise, length, self.step), noise, 1)[0]
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         return Completed(
@@ -402,7 +377,6 @@ class LinearDynamical(Model):
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak where data units are those of the model up to a scale."""
-        assert isinstance(self.preprocessor, Reals)
         track = self._track(batch)
         kind = Kind.EXACT if self.preprocessor.plain else Kind.ESTIMATE
         return Mode(batch.with_x(self._joined(track.filled(track.mean))), kind, "conditional mean")
@@ -426,7 +400,7 @@ def _bridged(x: Tensor, known: Tensor) -> Tensor:
     return torch.where(none, 0.0, a + (b - a) * share)
 
 
-def _told(step: Tensor) -> str:
+def _fading(step: Tensor) -> str:
     values = torch.linalg.eigvals(step)
     values = values[values.imag >= 0]
     parts = []

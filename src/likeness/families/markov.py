@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
@@ -13,10 +12,10 @@ from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.errors import BadData
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.space import Real, Space
+from likeness.inference.em_model import EMModel
 from likeness.inference.sequence.chain import Chain
 from likeness.inference.sequence.steps import Steps, timed
 from likeness.inference.sequence.tables import TableChain
@@ -60,7 +59,7 @@ class MarkovConfig(Config):
         "Transition probabilities, counted in one pass: a baseline for all ordered data, exact with missing entries.",
     )
 )
-class Markov(Model):
+class Markov(EMModel):
     """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or of numbers a regression with a Gaussian rest.
 
     What is missing is summed over: codes forward and backward through the windows of the last k,
@@ -69,7 +68,6 @@ class Markov(Model):
     """
 
     Config = MarkovConfig
-    natural_dtype = torch.float64
 
     def __init__(
         self, config: MarkovConfig, space: Space, given_space: Space | None = None
@@ -87,9 +85,8 @@ class Markov(Model):
             self.chain = self.tables = TableChain(
                 space, config.order, config.smoothing, free=free, ends=self.ends
             )
-        for name, value in self.chain.blank().items():
-            self.register_buffer(name, value)
         self.holes = False
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: MarkovConfig, space: Space, given_space: Space | None) -> str | None:
@@ -137,39 +134,29 @@ class Markov(Model):
                 raise BadData(wide)
             self.holes = self.holes or not batch.full
 
-    def learner(self) -> EM:
-        """One pass, of counts or squares; EM where values are missing."""
-        config: MarkovConfig = self.config
-        rows = max(
-            1, ROOM // (self.space.dims * (8 if self.tables is None else self.tables.windows.count))
-        )
-        passes = config.passes if self.holes else 1
-        chain = self.chain
-        return EM(
-            self._start,
-            chain.expect,
-            chain.maximise,
-            self._assign,
-            passes,
-            config.tolerance,
-            rows=rows,
-        )
+    def _init(self) -> Parameters:
+        return self.chain.init()
 
-    def _start(self, task: Any, noise: Noise) -> Parameters:
-        return self.chain.blank()
+    def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
+        return self.chain.e_step(batch, batch.weights.double(), params)
 
-    def _assign(self, parameters: Parameters) -> None:
-        for name, value in parameters.items():
-            setattr(self, name, value.to(getattr(self, name)))
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
+        return self.chain.m_step(sums, before)
 
     @property
-    def fitted(self) -> Parameters:
-        """The parameters, by the names that EM knows them by."""
-        return {name: getattr(self, name).double() for name in self.chain.blank()}
+    def iterative(self) -> bool:
+        """One pass of counts or squares is enough where no value is missing."""
+        return self.holes
+
+    @property
+    def chunk_rows(self) -> int:
+        """As many as their windows have room for."""
+        windows = 8 if self.tables is None else self.tables.windows.count
+        return max(1, ROOM // (self.space.dims * windows))
 
     def count(self) -> int:
         """Those of the tables or regressions."""
-        return self.chain.count()
+        return self.chain.free_parameters(self.fitted)
 
     # ---- hooks -----------------------------------------------------------------------------------
 
@@ -211,13 +198,13 @@ class Markov(Model):
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         self._bear(batch)
-        x = self.chain.draw(batch, noise.draws(n), n, self.fitted)
+        x = self.chain.draw(batch, self.fitted, noise.draws(n))
         return Completed(x.to(self.dtype), "exact conditional of a chain")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The best path of codes (Viterbi 1967), or the mean of numbers, which is no mode where bounds bend them."""
         self._bear(batch)
-        x = self.chain.mode(batch, self.fitted).to(self.dtype)
+        x = self.chain.mode(batch, self.fitted)[0].to(self.dtype)
         plain = self.tables is not None or all(
             v == Real(unit=getattr(v, "unit", None)) for v in self.space.variables
         )

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing, thinned
+from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Summary
-from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.routes import Question
@@ -23,14 +22,16 @@ from likeness.core.row_distribution import Categorical, RowDistribution
 from likeness.core.space import Space, label
 from likeness.heads.choice import bounds_refused
 from likeness.heads.columns import Columns, rows
+from likeness.inference.em_model import EMModel
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.components import (
-    Component,
+    MixtureComponent,
     Multinomials,
     Products,
     SampledComponent,
+    View,
 )
-from likeness.inference.mixture.em import Joint, View, split, under
+from likeness.inference.mixture.em import Joint, split, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
 from likeness.inference.mixture.row_gaussian import RowGaussian
 from likeness.numerics.draws import choose
@@ -41,7 +42,7 @@ FULL = 50  # numbers up to which "auto" lets every component have its own covari
 GIVEN_FLOOR = 0.05  # pixels, levels and lengths that are given repeat: a narrower Gaussian would stand on one value
 START_ROWS = 20_000  # rows that restarts are tried on
 CHUNK = 16_384
-ALL = 1 << 40
+ALL_ROWS = 1 << 40
 
 
 class MixtureConfig(Config):
@@ -81,7 +82,7 @@ class MixtureConfig(Config):
         "Clusters of reals, categories, counts and mixed tables, with missing entries; every answer is exact.",
     )
 )
-class Mixture(Model):
+class Mixture(EMModel):
     """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
 
     A real x is Gaussian in model units, jointly with a vector that is given; any other x is a
@@ -90,7 +91,7 @@ class Mixture(Model):
     """
 
     Config = MixtureConfig
-    natural_dtype = torch.float64
+    codes: Space
     log_weight: Tensor
     codes_log_theta: Tensor
 
@@ -104,28 +105,15 @@ class Mixture(Model):
             self.preprocessor = None
         else:
             self.preprocessor = Reals(space)
-        if self.preprocessor is not None and self.preprocessor.stochastic:
-            self.default_effort = 8
-        else:
-            self.default_effort = 1
-        if given_space is None:
-            self.summary = None
-        else:
-            self.summary = Summary(given_space)
-        if given_space is None:
-            self.split = None
-        else:
-            self.split = split(given_space, FULL)
-        if self.preprocessor is None:
-            self.dims = 0
-        else:
-            self.dims = self.preprocessor.out.dims
+        self.default_effort = 1 if self._kind() is Kind.EXACT else 8
+        self.summary = None if given_space is None else Summary(given_space)
+        self.split = None if given_space is None else split(given_space, FULL)
+        self.dims = 0 if self.preprocessor is None else self.inner_space.dims
         self.shared = False
         self.gaussians: Gaussians | None = None
         self.head = self._head()
         self.joint = self._joint()
-        for name, value in self.joint.init().items():
-            self.register_buffer(_buffer(name), value)
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
@@ -153,7 +141,7 @@ class Mixture(Model):
     def _joint(self) -> Joint:
         """The factors of a component's law, with the number of variances of each."""
         config: MixtureConfig = self.config
-        parts = {"x": cast(Component, self.head)}
+        parts = {"x": cast(MixtureComponent, self.head)}
         sizes = {"x": self.dims}
         k = config.components
         if self.split is not None:
@@ -202,24 +190,20 @@ class Mixture(Model):
         if self.summary is not None:
             self.summary.fit(source)
 
-    def learner(self) -> EM:
-        """EM from the best of several starts; heads are maximised on all rows at once."""
-        config: MixtureConfig = self.config
-        rows = CHUNK if self.columns is None else ALL
-        return EM(
-            self._start,
-            self._expect,
-            self.joint.m_step,
-            self._assign,
-            config.passes,
-            config.tolerance,
-            rows=rows,
-        )
+    @property
+    def chunk_rows(self) -> int:
+        """All rows at once where components are products of heads, whose M-steps need them."""
+        return CHUNK if self.columns is None else ALL_ROWS
+
+    def _init(self) -> Parameters:
+        return self.joint.init()
+
+    def _stride(self, rows: int) -> int:
+        return max(1, rows // START_ROWS)
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         config: MixtureConfig = self.config
-        stride = max(1, task.rows // START_ROWS)
-        batch = thinned((b for b, _ in task.everything(CHUNK)), stride)
+        batch = self._some(task)
         shape = (config.restarts, config.components, kmeans.candidates(config.components))
         u = noise[:1].uniform("seeds", *shape)[0]
         return self.joint.start(
@@ -248,26 +232,15 @@ class Mixture(Model):
         scale = torch.ones_like(std).index_copy(0, numbers, std[numbers])
         return torch.cat([*parts, (raw - mean) / scale * mask], -1)
 
-    def _expect(self, batch: Batch, parameters: Parameters) -> Parameters:
-        return self.joint.e_step(self._views(batch), batch.weights, parameters)
+    def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
+        return self.joint.e_step(self._views(batch), batch.weights, params)
 
-    def _assign(self, parameters: Parameters) -> None:
-        for name, value in parameters.items():
-            setattr(self, _buffer(name), value.to(getattr(self, _buffer(name))))
-
-    @property
-    def fitted(self) -> Parameters:
-        """The parameters, by the names that EM knows them by."""
-        return {name: getattr(self, _buffer(name)).double() for name in self.joint.init()}
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
+        return self.joint.m_step(sums, before)
 
     def count(self) -> int:
         """One less than the weights, and those of the components' parts: O(K D^2) for full Gaussians."""
-        parts = self.joint.parts.items()
-        return (
-            self.config.components
-            - 1
-            + sum(part.free_parameters(under(self.fitted, name)) for name, part in parts)
-        )
+        return self.joint.free_parameters(self.fitted)
 
     # ---- what each part sees of a batch ----------------------------------------------------------
 
@@ -319,9 +292,6 @@ class Mixture(Model):
         joint = self.log_weight[:, None] + self.codes_log_theta
         return joint.logsumexp(0).softmax(-1).to(self.dtype)
 
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
-
     def how(self, verb: str, settings: Any) -> str:
         """The number of components."""
         return f"mixture of {self.config.components}"
@@ -338,25 +308,14 @@ class Mixture(Model):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert self.codes is not None
         logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
-        exact = self.preprocessor is None or not self.preprocessor.stochastic
-        return Categorical(
-            self.codes,
-            batch.ids,
-            Kind.EXACT if exact else Kind.ESTIMATE,
-            "responsibilities",
-            logits,
-        )
+        return Categorical(self.codes, batch.ids, self._kind(), "responsibilities", logits)
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        if self.preprocessor is None:
-            space = self.space
-        else:
-            space = self.preprocessor.out
-        batch = replace(missing(space, noise.rows, self.log_weight), given=given, index=noise.index)
+        hidden = missing(self.inner_space, noise.rows, self.log_weight)
+        batch = replace(hidden, given=given, index=noise.index)
         now = self.fitted
         views = self._views(batch)
         return self._drawn(
@@ -403,7 +362,7 @@ class Mixture(Model):
             sought = batch.holes
         else:
             sought = _padded(batch.holes.flatten(1), v.shape[-1])
-        x = self._as_x(self.head.peak(v, known, sought, prior, under(now, "x")), batch)
+        x = self._as_x(self.head.mode(v, known, sought, prior, under(now, "x")), batch)
         exact = alone and self._plain
         return Mode(
             batch.with_x(x), Kind.EXACT if exact else Kind.ESTIMATE, "ascent from every component"
@@ -431,10 +390,7 @@ class Mixture(Model):
         loc, factor = self.gaussians.conditional(
             *self._views(batch)["x"], k, under(now, "x"), self.dims
         )
-        if self.preprocessor.stochastic:
-            kind = Kind.LOWER_BOUND
-        else:
-            kind = Kind.EXACT
+        kind = self._kind(Kind.LOWER_BOUND)
         return RowGaussian(self.space, index, kind, "component", self.preprocessor, loc, factor)
 
 
@@ -443,11 +399,6 @@ def _of_heads(config: MixtureConfig, space: Space) -> bool:
     return not space.real or (
         config.covariance == "diagonal" and any(v.counted for v in space.variables)
     )
-
-
-def _buffer(name: str) -> str:
-    """The buffer that keeps a parameter: names of buffers hold no dots."""
-    return name.replace(".", "_")
 
 
 def _padded(mask: Tensor, size: int) -> Tensor:

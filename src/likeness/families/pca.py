@@ -15,11 +15,11 @@ from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
 from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Correlated, RowDistribution
 from likeness.core.space import Space, vector
+from likeness.inference.em_model import EMModel
 from likeness.inference.mixture.row_gaussian import RowGaussian
 from likeness.numerics import memory
 from likeness.numerics.constants import LOG_2PI
@@ -63,14 +63,15 @@ class PCAConfig(Config):
         "The few directions in which data vary, with exact answers to every question.",
     )
 )
-class PCA(Model):
+class PCA(EMModel):
     """v = mean + W z + e with z ~ N(0, I) and e ~ N(0, psi), of v = (x, summary of given); a label has its own mean.
 
     W is the data's leading directions: columns orthogonal in units of the noise, the largest first.
     """
 
     Config = PCAConfig
-    natural_dtype = torch.float64
+    codes: Space
+    preprocessor: Reals
     mean: Tensor
     weight: Tensor
     psi: Tensor
@@ -81,10 +82,8 @@ class PCA(Model):
         self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
         self.components = min(config.components, self.joined.dims - 1)
         self.codes = vector(self.components)
-        self.register_buffer("mean", torch.zeros(self.joined.classes, self.joined.size))
-        self.register_buffer("weight", torch.zeros(self.joined.size, self.components))
-        self.register_buffer("psi", torch.ones(self.joined.size))
         self.holes = False
+        self._declare()
 
     @classmethod
     def _refuse(cls, config: PCAConfig, space: Space, given_space: Space | None) -> str | None:
@@ -110,26 +109,31 @@ class PCA(Model):
     # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
-        assert isinstance(self.preprocessor, Reals)
         if not self.config.scale:
             self.preprocessor.scale.fill_(float(self.preprocessor.scale.square().mean().sqrt()))
         self.joined.fit(source)
         self.holes = any(not self.joined.whole(b) for b in source.chunks(65536))
 
+    def _init(self) -> Parameters:
+        """Unit normals, without directions."""
+        size = self.joined.size
+        mean = torch.zeros(self.joined.classes, size, dtype=torch.float64)
+        weight = torch.zeros(size, self.components, dtype=torch.float64)
+        return {"mean": mean, "weight": weight, "psi": torch.ones(size, dtype=torch.float64)}
+
+    @property
+    def iterative(self) -> bool:
+        """The covariance alone is enough where rows are whole; EM goes over rows with missing entries."""
+        return self.holes
+
+    @property
+    def chunk_rows(self) -> int:
+        """As many as the second moments of their codes have room for."""
+        return min(CHUNK, max(64, ROOM // (self.components + self.joined.classes) ** 2))
+
     def learner(self) -> EM:
-        """From the covariance alone where rows are whole, which takes one pass; EM over rows where they have holes."""
-        config: PCAConfig = self.config
-        rows = min(CHUNK, max(64, ROOM // (self.components + self.joined.classes) ** 2))
-        return EM(
-            self._start,
-            self._expect,
-            self._maximise,
-            self._assign,
-            passes=config.passes if self.holes else 1,
-            tolerance=config.tolerance,
-            rows=rows,
-            known=None if self.holes else self._settled_sums,
-        )
+        """EM; where rows are whole their covariance says what a pass would."""
+        return replace(super().learner(), known=None if self.holes else self._settled_sums)
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """W = U (L - s^2)^1/2 of the leading eigenvalues, s^2 the mean of the others (Tipping & Bishop, eq. 7 and 8).
@@ -218,7 +222,7 @@ class PCA(Model):
             psi = torch.cat([(left[:own].sum() / seen[:own].sum()).expand(own), psi[own:]])
         return psi.clamp_min(FLOOR)
 
-    def _expect(self, batch: Batch, now: Parameters) -> Parameters:
+    def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """For every number of v the sums of h h', h v and v^2 of its regression on h = (z, class)."""
         weight = batch.weights.double()
         v, known = self.joined(batch)
@@ -253,7 +257,7 @@ class PCA(Model):
         outer = (seen.T @ second.flatten(1)).unflatten(-1, h.shape[-1:] * 2)
         return outer, (v * share[:, None]).T @ h, (v.square() * share[:, None]).sum(0)
 
-    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Each number's regression on codes and class, and what it leaves (Rubin & Thayer 1982, eq. 6 and 7)."""
         if not self.holes:
             return before
@@ -268,17 +272,13 @@ class PCA(Model):
             "psi": psi,
         }
 
-    def _assign(self, parameters: Parameters) -> None:
-        """The same law with its directions turned to be the principal ones, the largest loading of each positive."""
-        root = parameters["psi"].sqrt()[:, None]
-        u, s, _ = torch.linalg.svd(parameters["weight"] / root, full_matrices=False)
+    def _canonical(self, params: Parameters) -> Parameters:
+        """The directions turned to be the principal ones, the largest loading of each positive."""
+        root = params["psi"].sqrt()[:, None]
+        u, s, _ = torch.linalg.svd(params["weight"] / root, full_matrices=False)
         turned = root * u * s
-        turned = turned * turned.gather(0, turned.abs().argmax(0, keepdim=True)).sign()
-        self.mean, self.weight = (
-            parameters["mean"].to(self.mean).contiguous(),
-            turned.to(self.weight).contiguous(),
-        )
-        self.psi = parameters["psi"].to(self.psi)
+        sign = turned.gather(0, turned.abs().argmax(0, keepdim=True)).sign()
+        return params | {"weight": turned * sign}
 
     def count(self) -> int:
         """Means, noise, and the directions less their rotations."""
@@ -291,14 +291,6 @@ class PCA(Model):
         return k * d + d * q - q * (q - 1) // 2 + noise + k - 1
 
     # ---- codes -----------------------------------------------------------------------------------
-
-    @property
-    def _now(self) -> Parameters:
-        return {
-            "mean": self.mean.double(),
-            "weight": self.weight.double(),
-            "psi": self.psi.double(),
-        }
 
     def _precision(self, known: Tensor, now: Parameters) -> Tensor:
         """Cholesky factors of M = I + W' psi^-1 W over what is known, (B, Q, Q), or (1, Q, Q) where all is."""
@@ -344,8 +336,8 @@ class PCA(Model):
         """The mean of each row's class, or of its likeliest one, (B, D)."""
         hot = self.joined.hot(batch, self.class_prior)
         if len(self.mean) > 1 and bool((hot.amax(-1) < 1).any()):
-            hot = self._shares(v, known, hot.double(), self._now)[0]
-        return self._now["mean"][hot.argmax(-1)]
+            hot = self._shares(v, known, hot.double(), self.fitted)[0]
+        return self.fitted["mean"][hot.argmax(-1)]
 
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """v less its mean, what of it is known, the mean."""
@@ -356,22 +348,18 @@ class PCA(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
-
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """log p(x, s) - log p(s)."""
         gap, known, _ = self._read(batch)
-        value = self._log_density(gap, known, self._now)
+        value = self._log_density(gap, known, self.fitted)
         if self.joined.summary is not None:
-            value = value - self._log_density(gap, self.joined.alone(known), self._now)
+            value = value - self._log_density(gap, self.joined.alone(known), self.fitted)
         return Scored(value.to(self.dtype), Kind.EXACT, "closed form")
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        assert self.preprocessor is not None
-        hidden = missing(self.preprocessor.out, noise.rows, self.mean)
+        hidden = missing(self.inner_space, noise.rows, self.mean)
         return self._draw(replace(hidden, given=given, index=noise.index), noise)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
@@ -381,10 +369,10 @@ class PCA(Model):
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         """A code given what is known, then what is hidden given the code."""
         gap, known, mean = self._read(batch)
-        loc, factor = self._posterior(gap, known, self._now)
+        loc, factor = self._posterior(gap, known, self.fitted)
         z = loc + (factor * noise.normal("z", self.components).double()[:, None]).sum(-1)
         eps = noise.normal("x", self.joined.size).double()
-        drawn = mean + z @ self._now["weight"].T + self._now["psi"].sqrt() * eps
+        drawn = mean + z @ self.fitted["weight"].T + self.fitted["psi"].sqrt() * eps
         return self._as_x(torch.where(known, gap + mean, drawn), batch)
 
     def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
@@ -393,28 +381,22 @@ class PCA(Model):
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak."""
         gap, known, mean = self._read(batch)
-        filled = mean + self._posterior(gap, known, self._now)[0] @ self._now["weight"].T
-        if self.preprocessor is not None and self.preprocessor.stochastic:
-            kind = Kind.ESTIMATE
-        else:
-            kind = Kind.EXACT
+        filled = mean + self._posterior(gap, known, self.fitted)[0] @ self.fitted["weight"].T
         x = self._as_x(torch.where(known, gap + mean, filled), batch)
-        return Mode(batch.with_x(x), kind, "conditional mean")
+        return Mode(batch.with_x(x), self._kind(), "conditional mean")
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
         """The posterior of z given what is known: N(M^-1 W' psi^-1 (v - mean), M^-1)."""
-        assert self.codes is not None
         gap, known, _ = self._read(batch)
-        loc, factor = self._posterior(gap, known, self._now)
-        drawn = self.preprocessor is not None and self.preprocessor.stochastic
-        exact = not drawn and (not self.joined.per_class or self.joined.whole(_seen(batch)))
+        loc, factor = self._posterior(gap, known, self.fitted)
+        classed = not self.joined.per_class or self.joined.whole(_x_complete(batch))
         lower = torch.linalg.cholesky(factor @ factor.mT)
         return Correlated(
             self.codes,
             batch.ids,
-            Kind.EXACT if exact else Kind.ESTIMATE,
+            self._kind() if classed else Kind.ESTIMATE,
             "posterior",
             loc.to(self.dtype),
             lower.to(self.dtype),
@@ -422,18 +404,14 @@ class PCA(Model):
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """N(mean + W z, psi), in data units."""
-        assert self.preprocessor is not None
-        batch = replace(missing(self.preprocessor.out, len(z), self.mean), given=given, index=index)
+        batch = replace(missing(self.inner_space, len(z), self.mean), given=given, index=index)
         mean = self._mean_of(batch, *self.joined(batch))
-        loc = (mean + z.double() @ self._now["weight"].T)[:, : self.joined.dims].to(self.dtype)
+        loc = (mean + z.double() @ self.fitted["weight"].T)[:, : self.joined.dims].to(self.dtype)
         factor = torch.diag_embed(self.psi[: self.joined.dims].sqrt().expand_as(loc)).to(self.dtype)
-        if self.preprocessor.stochastic:
-            kind = Kind.LOWER_BOUND
-        else:
-            kind = Kind.EXACT
+        kind = self._kind(Kind.LOWER_BOUND)
         return RowGaussian(self.space, index, kind, "linear", self.preprocessor, loc, factor)
 
 
-def _seen(batch: Batch) -> Batch:
-    """The row as if nothing of x were hidden: what is asked is whether its class is known."""
+def _x_complete(batch: Batch) -> Batch:
+    """The row as if x were complete: what matters is whether its class is known."""
     return replace(batch, observed=None)

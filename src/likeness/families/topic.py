@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,16 +14,17 @@ from torch import Tensor
 
 from likeness.core import plates
 from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
-from likeness.core.batch import Batch, concat
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
-from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space, label, vector
 from likeness.heads.poisson import Poisson
+from likeness.inference.em_model import EMModel
 from likeness.inference.sequence.steps import StepNoise
+from likeness.inference.starts import best_start
 from likeness.inference.topics.bag_of_words import Bags, seeds
 from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.inference.topics.lda import Topics, settled, sight, weighed
@@ -99,7 +101,7 @@ class TopicConfig(Config):
         "Topics behind documents: bounds on the evidence, proportions of topics, words that go together.",
     )
 )
-class Topic(Model):
+class Topic(EMModel):
     """p(w) = integral of Dirichlet(theta; alpha) prod_n sum_k theta_k p(w_n | k), bounded by a Dirichlet q(theta).
 
     Vectors of counts have a Poisson total, so that each count is Poisson given theta: log p is of
@@ -108,7 +110,8 @@ class Topic(Model):
     """
 
     Config = TopicConfig
-    natural_dtype = torch.float64
+    codes: Space
+    start_chunk = ALL
     weights: Tensor
     alpha: Tensor
     rate: Tensor
@@ -126,8 +129,7 @@ class Topic(Model):
         self.codes = vector(
             config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics))
         )
-        for name, value in self._blank().items():
-            self.register_buffer(name, value)
+        self._declare()
         self.register_buffer("p_unknown", torch.zeros((), dtype=torch.float64))
 
     @classmethod
@@ -145,7 +147,7 @@ class Topic(Model):
         """Options that learn within a second."""
         return {"topics": 4, "passes": 40}
 
-    def _blank(self) -> Parameters:
+    def _init(self) -> Parameters:
         config: TopicConfig = self.config
         flat = torch.full((self.words, config.topics), 1.0 / self.words, dtype=torch.float64)
         begin = config.alpha or (1 / config.topics if config.proportions == "fixed" else 1.0)
@@ -211,19 +213,22 @@ class Topic(Model):
 
     def learner(self) -> EM:
         """Variational EM on all documents at once, or in steps of some of them."""
-        config: TopicConfig = self.config
-        known = Known(self._bags)
-        whole = config.decay is None
-        return EM(
-            lambda task, noise: self._start(task, noise, known),
-            lambda batch, now: self._expect(known(batch), batch, now),
-            self._maximise,
-            self._assign,
-            config.passes,
-            config.tolerance,
-            config.decay,
-            ALL if whole else config.batch,
+        bags = Known(self._bags)
+        return replace(
+            super().learner(),
+            start=partial(self._best_start, bags),
+            expect=lambda batch, params: self._sums(bags(batch), batch, params),
+            decay=self.config.decay,
         )
+
+    @property
+    def chunk_rows(self) -> int:
+        """All documents, or those of a step of stochastic EM."""
+        config: TopicConfig = self.config
+        return ALL if config.decay is None else config.batch
+
+    def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
+        return self._sums(self._bags(batch), batch, params)
 
     def _learning(self, now: Parameters) -> tuple[Topics, Tensor]:
         """What words are worth while topics have laws of their own, and what those laws add to the bound."""
@@ -242,7 +247,7 @@ class Topic(Model):
         )
         return Topics(log_table.exp().T.contiguous(), now["alpha"], rate), bound
 
-    def _expect(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
+    def _sums(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
         """Words that each topic is expected to have put (Blei, Ng & Jordan 2003, eq. 9), and what alpha needs."""
         topics, bound = self._learning(now)
         weight = batch.weights.double()
@@ -280,7 +285,7 @@ class Topic(Model):
             return settled(bags, topics, cold, COLD, COARSE)
         return settled(bags, topics, now["gamma"], self.config.updates, SETTLED)
 
-    def _maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
         config: TopicConfig = self.config
         alpha = before["alpha"]
@@ -300,33 +305,28 @@ class Topic(Model):
         gamma = {"gamma": sums["gamma"]} if "gamma" in sums else {}
         return before | after | gamma | {"made": made, "reached": reached}
 
-    def _start(self, task: Any, noise: Noise, known: Known) -> Parameters:
-        """The best of several starts after a few passes."""
+    def _best_start(self, known: Known, task: Any, noise: Noise) -> Parameters:
+        """The best of several starts after a few passes over all documents."""
         config: TopicConfig = self.config
-        batch = concat([b for b, _ in task.everything(ALL)])
+        batch = self._some(task)
         bags = known(batch)
-        best = Parameters()
-        height = -math.inf
-        for i in range(config.restarts):
-            now = self._guess(bags, batch.weights.double(), noise, i)
-            reached = -math.inf
-            for _ in range(config.trial if config.restarts > 1 else 0):
-                sums = self._expect(bags, batch, now)
-                now = self._maximise(sums, now)
-                reached = float(sums["objective"])
-            if not best or reached > height:
-                best = now
-                height = reached
+        starts = self._guesses(bags, batch.weights.double(), noise)
+        trial = config.trial if config.restarts > 1 else 0
+        best = best_start(starts, partial(self._sums, bags, batch), self._m_step, trial)
         if config.decay is None:
             return best
         return {k: v for k, v in best.items() if k != "gamma"}
+
+    def _guesses(self, bags: Bags, weight: Tensor, noise: Noise) -> Iterator[Parameters]:
+        for i in range(self.config.restarts):
+            yield self._guess(bags, weight, noise, i)
 
     def _guess(self, bags: Bags, weight: Tensor, noise: Noise, i: int) -> Parameters:
         """Topics begun by documents far from each other, each half its words and half those of all."""
         config: TopicConfig = self.config
         some = bags.take(torch.arange(0, len(bags), max(1, len(bags) // START)))
         some = some.take(some.total.nonzero().flatten())
-        now = self._blank()
+        now = self._init()
         even = torch.ones(len(bags), 1, dtype=torch.float64)
         own = now["weights"]
         if len(some):
@@ -346,10 +346,6 @@ class Topic(Model):
             "made": weight.new_zeros(()),
             "reached": weight.new_tensor(-torch.inf),
         }
-
-    def _assign(self, parameters: Parameters) -> None:
-        for name in self._blank():
-            setattr(self, name, parameters[name].to(getattr(self, name)))
 
     def count(self) -> int:
         """One less than the words of each topic, alpha where it is learned, and the mean number of counts."""
@@ -404,9 +400,6 @@ class Topic(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _marginal(self, batch: Batch) -> str | None:
-        return None
-
     def how(self, verb: str, settings: Any) -> str:
         """The number of topics."""
         return f"{self.config.topics} topics"
@@ -432,7 +425,6 @@ class Topic(Model):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert self.codes is not None
         weights = self._posterior(self._bags(batch)).to(self.dtype)
         return Dirichlet(self.codes, batch.ids, Kind.ESTIMATE, "variational posterior", weights)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
-from likeness.inference.bayes_net.graph import Edges, Net, levels, spanning
+from likeness.inference.bayes_net.graph import Edges, Net, View, levels, spanning
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.em import NEVER
+from likeness.inference.starts import best_start
 from likeness.numerics.draws import choose
 
 TINY = 1e-300  # the least probability of a code, so that logarithms stay finite
@@ -49,7 +51,7 @@ class Trees(Net):
         self.legal = torch.arange(self.k) < self.sizes[:, None]
         self.variable, self.code = (self.legal & (torch.arange(self.k) > 0)).nonzero(as_tuple=True)
 
-    def blank(self) -> Parameters:
+    def init(self, variance: Tensor | None = None) -> Parameters:
         """Even tables."""
         if self.told is None:
             parent = torch.full((self.m, self.d), -1)
@@ -119,15 +121,20 @@ class Trees(Net):
     # ---- learning --------------------------------------------------------------------------------
 
     def start(
-        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+        self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
         """One tree of all pairs that are complete, or the likeliest of several mixtures after a few passes."""
+        x, known = rows
         if self.m == 1:
-            return self.maximise(
-                self._sums(x, known, weight[:, None], weight.sum() * 0, weight), self.blank()
-            )
-        best = self.blank()
-        height = -torch.inf
+            sums = self._sums(x, known, weight[:, None], weight.sum() * 0, weight)
+            return self.m_step(sums, self.init())
+        starts = self._starts(x, known, weight, noise, restarts)
+        return best_start(starts, partial(self._complete, x, known, weight), self.m_step, trial)
+
+    def _starts(
+        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int
+    ) -> Iterator[Parameters]:
+        """Components of rows whose codes are alike, or in turn whose neighbours' codes agree alike."""
         for i in range(restarts):
             u = noise.uniform(f"seeds {i}", self.m, kmeans.candidates(self.m)).double()[0]
             if i % 2 == 0:
@@ -138,16 +145,7 @@ class Trees(Net):
             own = kmeans.lloyd(features, centres, LLOYD)[1]
             r = (1 - BLUR) * torch.nn.functional.one_hot(own, self.m).double() + BLUR / self.m
             sums = self._sums(x, known, r * weight[:, None], weight.sum() * 0, weight)
-            now = self.maximise(sums, self.blank())
-            reached = -torch.inf
-            for _ in range(trial):
-                sums = self._told(x, known, weight, now)
-                now = self.maximise(sums, now)
-                reached = float(sums["objective"])
-            if reached > height or i == 0:
-                best = now
-                height = reached
-        return best
+            yield self.m_step(sums, self.init())
 
     def _features(self, x: Tensor, known: Tensor) -> Tensor:
         """Codes as bits, a half where hidden, (N, F)."""
@@ -167,13 +165,13 @@ class Trees(Net):
             known[:, order] & known[:, after], x[:, order] == x[:, after], 0.5
         ).double()
 
-    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+    def e_step(self, rows: View, weight: Tensor, now: Parameters) -> Parameters:
         """Counts of pairs where rows are whole, of parents and children under the trees as they are where not."""
         if self.holes:
-            return self._hidden(x, known, weight, now)
-        return self._told(x, known, weight, now)
+            return self._hidden(*rows, weight, now)
+        return self._complete(*rows, weight, now)
 
-    def _told(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+    def _complete(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         size = max(1, ROOM // (self.m * self.d * (self.k if self.holes else 1)))
         joint = torch.cat(
             [
@@ -233,7 +231,7 @@ class Trees(Net):
             "weight": weight.sum(),
         }
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Trees of greatest mutual information where pairs are known (Chow & Liu 1968), tables, shares."""
         share = (sums["share"] + 1e-9).log().log_softmax(0)
         if "counts" in sums:
@@ -289,45 +287,46 @@ class Trees(Net):
     def _chunks(self, x: Tensor, wide: int = 1) -> list[Tensor]:
         return list(torch.arange(len(x)).split(max(8, ROOM // (self.m * self.d * self.k * wide))))
 
-    def posterior(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+    def posterior(self, rows: View, now: Parameters) -> Tensor:
         """log p(m | what is known), (N, M)."""
-        parts = [self.log_joint(x[rows], known[rows], now) for rows in self._chunks(x)]
+        x, known = rows
+        parts = [self.log_joint(x[at], known[at], now) for at in self._chunks(x)]
         return torch.cat(parts, 1).log_softmax(0).T
 
-    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+    def log_prob(self, rows: View, now: Parameters) -> Tensor:
         """The log-sum over components."""
-        return torch.cat(
-            [self.log_joint(x[rows], known[rows], now).logsumexp(0) for rows in self._chunks(x)]
-        )
+        x, known = rows
+        parts = [self.log_joint(x[at], known[at], now).logsumexp(0) for at in self._chunks(x)]
+        return torch.cat(parts)
 
-    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+    def draw(self, rows: View, now: Parameters, noise: Noise) -> Tensor:
         """A component from its posterior, then codes from the root down."""
-        share = self.posterior(x, known, now)
+        x, known = rows
+        share = self.posterior(rows, now)
         u = noise.uniform("x", self.d).double()
         n = noise.rows // len(x)
         component = choose(share.repeat(n, 1), noise.uniform("component", 1)[:, 0].double())
         drawn = torch.empty(n, len(x), self.d, dtype=torch.int64)
-        for rows in self._chunks(x):
-            belief = self.upward(x[rows], known[rows], now, _sum)[1]
-            many = (torch.arange(n)[:, None] * len(x) + rows).flatten()
+        for at in self._chunks(x):
+            belief = self.upward(x[at], known[at], now, _sum)[1]
+            many = (torch.arange(n)[:, None] * len(x) + at).flatten()
 
             def pick(logits: Tensor, nodes: Tensor, own: Tensor, many: Tensor = many) -> Tensor:
                 return choose(logits.log_softmax(-1), u[many[own]][:, nodes].T)
 
-            some = torch.arange(len(rows)).repeat(n)
-            drawn[:, rows] = self.downward(belief, now, component[many], some, pick).unflatten(
-                0, (n, -1)
-            )
+            some = torch.arange(len(at)).repeat(n)
+            codes = self.downward(belief, now, component[many], some, pick)
+            drawn[:, at] = codes.unflatten(0, (n, -1))
         return drawn.flatten(0, 1)
 
-    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+    def mode(self, rows: View, now: Parameters) -> tuple[Tensor, bool]:
         """The likeliest codes of each tree, and of these the likeliest under all: certain where there is one tree."""
-        found = torch.cat(
-            [self._peaks(x[rows], known[rows], now) for rows in self._chunks(x, self.k)], 1
-        )
+        x, known = rows
+        found = torch.cat([self._peaks(x[at], known[at], now) for at in self._chunks(x, self.k)], 1)
         if self.m == 1:
             return found[0], True
-        height = torch.stack([self.log_prob(one, torch.ones_like(known), now) for one in found])
+        everything = torch.ones_like(known)
+        height = torch.stack([self.log_prob((one, everything), now) for one in found])
         return found[height.argmax(0), torch.arange(len(x))], False
 
     def _peaks(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
@@ -338,7 +337,7 @@ class Trees(Net):
         best = self.downward(belief, now, every, row, lambda logits, nodes, own: logits.argmax(-1))
         return best.unflatten(0, (self.m, len(x)))
 
-    def free(self, now: Parameters) -> int:
+    def free_parameters(self, now: Parameters) -> int:
         """(K_j - 1) K_parent for each node, K_j - 1 for a root, and the shares."""
         above = torch.where(now["parent"] < 0, 1, self.sizes[now["parent"].clamp(min=0)])
         return int((above * (self.sizes - 1)).sum()) + self.m - 1

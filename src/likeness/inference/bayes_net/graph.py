@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +14,15 @@ from torch import Tensor
 from likeness.core.errors import BadConfig
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
+from likeness.inference.component import Density
 
 Edges = list[tuple[int, int]]
 Parents = tuple[tuple[int, ...], ...]
+View = tuple[Tensor, Tensor]  # values, and which of them are observed
 
 
-class Net(ABC):
-    """The law of D variables along directed edges; x (N, D) and what of it is known, bool (N, D), go in.
+class Net(Density[View]):
+    """The distribution of D variables along directed edges; rows are x (N, D) and which of it is observed.
 
     Attributes:
         holes: Whether some of the training rows have holes; set before anything is learned.
@@ -29,38 +31,10 @@ class Net(ABC):
     holes: bool = False
 
     @abstractmethod
-    def blank(self) -> Parameters:
-        """Parameters that know of nothing."""
-
-    @abstractmethod
     def start(
-        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+        self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
         """Parameters to begin with, of some of the rows; the best of several starts where there is a choice."""
-
-    @abstractmethod
-    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
-        """Additive statistics of weighted rows, "objective" and "weight" among them."""
-
-    @abstractmethod
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
-        """The parameters that are best for them."""
-
-    @abstractmethod
-    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
-        """log p of what is known, exact, (N,)."""
-
-    @abstractmethod
-    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
-        """Rows whose hidden entries are drawn given the others, (R, D); noise has R = n * N rows, draw-major."""
-
-    @abstractmethod
-    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
-        """Rows with their likeliest hidden entries, (N, D), and whether these surely are."""
-
-    @abstractmethod
-    def free(self, now: Parameters) -> int:
-        """How many numbers may be chosen freely."""
 
     @abstractmethod
     def edges(self, now: Parameters) -> list[Edges]:

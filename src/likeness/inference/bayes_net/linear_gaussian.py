@@ -7,7 +7,7 @@ from torch import Tensor
 
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
-from likeness.inference.bayes_net.graph import Edges, Net, Parents, spanning
+from likeness.inference.bayes_net.graph import Edges, Net, Parents, View, spanning
 from likeness.numerics import gaussian
 
 
@@ -23,7 +23,7 @@ class Linear(Net):
         self.size = size
         self.parents = parents
 
-    def blank(self) -> Parameters:
+    def init(self, variance: Tensor | None = None) -> Parameters:
         """Independent unit normals."""
         d = self.size
         adjacent = torch.zeros(d, d, dtype=torch.bool)
@@ -32,31 +32,33 @@ class Linear(Net):
         return {"mean": torch.zeros(d).double(), "cov": torch.eye(d).double(), "adjacent": adjacent}
 
     def start(
-        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+        self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
         """From all pairs that are complete where rows have holes, standardised by their own columns."""
         if not self.holes:
-            return self.blank()
+            return self.init()
+        x, known = rows
         w = weight[:, None] * known
         v = x * known
         mean = (w * v).sum(0) / w.sum(0).clamp(min=1e-12)
         v = (v - mean) * known
         both = w.T @ known.double()
         cov = (v * weight[:, None]).T @ v / both.clamp(min=1e-12)
-        return self._fitted(mean, cov, self.blank()["adjacent"])
+        return self._fitted(mean, cov, self.init()["adjacent"])
 
-    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+    def e_step(self, rows: View, weight: Tensor, now: Parameters) -> Parameters:
         """Sums of E[x] and E[x x'] given what is known."""
+        x, known = rows
         if self.holes:
             first, second = gaussian.moments(x, now["mean"], now["cov"], known, weight)
-            objective = self.log_prob(x, known, now) @ weight
+            objective = self.log_prob(rows, now) @ weight
         else:
             first = weight @ x
             second = (x * weight[:, None]).T @ x
             objective = weight.sum() * 0
         return {"first": first, "second": second, "weight": weight.sum(), "objective": objective}
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions on parents; the tree of greatest mutual information -log(1 - rho^2) / 2 where none is given.
 
         Expected moments hold every pair, so that the tree too is the best for them (structural EM;
@@ -78,25 +80,28 @@ class Linear(Net):
 
     # ---- answers ---------------------------------------------------------------------------------
 
-    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+    def log_prob(self, rows: View, now: Parameters) -> Tensor:
         """Of the joint Gaussian."""
+        x, known = rows
         return gaussian.log_density(
             x, now["mean"], now["cov"], None if bool(known.all()) else known
         )
 
-    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+    def draw(self, rows: View, now: Parameters, noise: Noise) -> Tensor:
         """From the joint Gaussian's conditional."""
+        x, known = rows
         n = noise.rows // len(x)
         normal = noise.normal("x", self.size).double()
         return gaussian.conditional_draw(
             x.repeat(n, 1), now["mean"], now["cov"], known.repeat(n, 1), normal
         )
 
-    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+    def mode(self, rows: View, now: Parameters) -> tuple[Tensor, bool]:
         """The conditional mean, which is the peak."""
+        x, known = rows
         return gaussian.conditional_mean(x, now["mean"], now["cov"], known), True
 
-    def free(self, now: Parameters) -> int:
+    def free_parameters(self, now: Parameters) -> int:
         """A mean and a variance each, and a slope for each edge."""
         return 2 * self.size + int(now["adjacent"].sum())
 

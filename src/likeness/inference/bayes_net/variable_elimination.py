@@ -12,7 +12,7 @@ from torch import Tensor
 from likeness.core.errors import Unsupported
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
-from likeness.inference.bayes_net.graph import Edges, Net, Parents, order_of
+from likeness.inference.bayes_net.graph import Edges, Net, Parents, View, order_of
 from likeness.numerics.draws import choose
 from likeness.numerics.patterns import patterns_of
 
@@ -61,7 +61,7 @@ class Graph(Net):
         self.scopes = [(*above, j) for j, above in enumerate(parents)]
         self.order = order_of(parents)
 
-    def blank(self) -> Parameters:
+    def init(self, variance: Tensor | None = None) -> Parameters:
         """Even tables, the variable's own axis last."""
         return {
             f"t{j}": self._logs(torch.zeros(self._shape(j), dtype=torch.float64))
@@ -78,28 +78,29 @@ class Graph(Net):
         return p.clamp(min=TINY).log()
 
     def start(
-        self, x: Tensor, known: Tensor, weight: Tensor, noise: Noise, restarts: int, trial: int
+        self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
         """Even tables: with whole rows one pass finds their best."""
-        return self.blank()
+        return self.init()
 
     # ---- learning --------------------------------------------------------------------------------
 
-    def expect(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+    def e_step(self, rows: View, weight: Tensor, now: Parameters) -> Parameters:
         """Counts of each variable with its parents, expected ones where entries are hidden.
 
         Where nothing known lies below a variable a row knows nothing of its table, and is not
         counted.
         """
+        x, known = rows
         sums = {"weight": weight.sum()}
         if bool(known.all()):
             counts = {f"t{j}": self._counted(x, weight, j) for j in range(len(self.sizes))}
-            return counts | sums | {"objective": self.log_prob(x, known, now) @ weight}
+            return counts | sums | {"objective": self.log_prob(rows, now) @ weight}
         with (
             torch.enable_grad()
         ):  # the derivative by a logarithm is the expected count (Darwiche 2003, section 4)
             tables = {name: t.detach().requires_grad_() for name, t in now.items()}
-            objective = self.log_prob(x, known, tables) @ weight
+            objective = self.log_prob(rows, tables) @ weight
             slopes = torch.autograd.grad(objective, list(tables.values()), allow_unused=True)
         found = {
             n: torch.zeros_like(now[n]) if c is None else c
@@ -114,7 +115,7 @@ class Graph(Net):
             place = place * size + x[:, i]
         return torch.bincount(place, weight.double(), math.prod(shape)).reshape(shape)
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Shares of smoothed counts."""
         return {name: self._logs(sums[name]) for name in before}
 
@@ -212,34 +213,39 @@ class Graph(Net):
 
     # ---- answers ---------------------------------------------------------------------------------
 
-    def log_prob(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+    def log_prob(self, rows: View, now: Parameters) -> Tensor:
         """Summed over what is hidden."""
+        x, known = rows
         parts = list(self._parts(known))
         values = [self._eliminate(part, x, now, _sum)[0] for part in parts]
         return torch.cat(values)[torch.cat([part.rows for part in parts]).argsort()]
 
-    def draw(self, x: Tensor, known: Tensor, now: Parameters, noise: Noise) -> Tensor:
+    def draw(self, rows: View, now: Parameters, noise: Noise) -> Tensor:
         """In the order back from elimination, then what nothing known lies below, from parents to children."""
+        x, known = rows
         n = noise.rows // len(x)
         u = noise.uniform("x", len(self.sizes)).double()
         drawn = x.repeat(n, 1)
 
-        def pick(rows: Tensor, v: int, logits: Tensor) -> Tensor:
-            return choose(logits.log_softmax(-1), u[rows, v])
+        def pick(at: Tensor, v: int, logits: Tensor) -> Tensor:
+            return choose(logits.log_softmax(-1), u[at, v])
 
         for part in self._parts(known):
-            rows = (torch.arange(n)[:, None] * len(x) + part.rows).flatten()
+            places = (torch.arange(n)[:, None] * len(x) + part.rows).flatten()
             steps = self._eliminate(part, x, now, _sum)[1]
-            self._back(drawn, rows, torch.arange(len(part.rows)).repeat(n), steps, pick)
+            self._back(drawn, places, torch.arange(len(part.rows)).repeat(n), steps, pick)
             for j in (j for j in self.order if j in part.without):
-                at = tuple(drawn[rows, i] for i in self.parents[j])
-                drawn[rows, j] = pick(
-                    rows, j, now[f"t{j}"][at] if at else now[f"t{j}"].expand(len(rows), -1)
+                above = tuple(drawn[places, i] for i in self.parents[j])
+                drawn[places, j] = pick(
+                    places,
+                    j,
+                    now[f"t{j}"][above] if above else now[f"t{j}"].expand(len(places), -1),
                 )
         return drawn
 
-    def mode(self, x: Tensor, known: Tensor, now: Parameters) -> tuple[Tensor, bool]:
+    def mode(self, rows: View, now: Parameters) -> tuple[Tensor, bool]:
         """The greatest in place of sums."""
+        x, known = rows
         best = x.clone()
         for part in self._parts(known, every=True):
             steps = self._eliminate(part, x, now, _best)[1]
@@ -255,7 +261,7 @@ class Graph(Net):
             others = tuple(x[rows, i] for i in product.scope if i != v)
             x[rows, v] = pick(rows, v, value[(row if len(value) > 1 else row * 0, *others)])
 
-    def free(self, now: Parameters) -> int:
+    def free_parameters(self, now: Parameters) -> int:
         """(K_j - 1) times the states of its parents, for each variable."""
         return sum(math.prod(self._shape(j)[:-1]) * (size - 1) for j, size in enumerate(self.sizes))
 

@@ -1,7 +1,7 @@
-"""Component densities of mixtures, and the interface that EM needs of them.
+"""Component densities of mixtures.
 
 A component density p_k(v) answers for all K components at once. A new one is its equations:
-`init`, `e_step`, `m_step` and `free_parameters`, and `draw` and `peak` where it is of x itself.
+`init`, `e_step_at`, `m_step` and `free_parameters`, and `draw` and `mode` where it is of x itself.
 
 Legend: B rows, K components, D entries. Log-densities are component-major, (K, B). Parameters and
 sufficient statistics are dictionaries of tensors; `resp` are responsibilities, (K, B).
@@ -9,17 +9,20 @@ sufficient statistics are dictionaries of tensors; `resp` are responsibilities, 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.heads.columns import Columns
+from likeness.inference.component import Component
 
-Parameters = dict[str, Tensor]
+View = tuple[Tensor, Tensor]  # values, and which of them are observed
 
 CHUNK_NUMBERS = 1 << 22  # numbers in a chunk
 ASCENT_STEPS = 32  # of an ascent over events
@@ -41,33 +44,35 @@ class EStep:
 EStepFunction = Callable[[Tensor, Tensor], EStep]
 
 
-class Component(ABC):
+class MixtureComponent(Component[View]):
     """A density for each of K components; a mixture's components are products of several of them."""
-
-    @abstractmethod
-    def init(self, variance: Tensor) -> Parameters:
-        """Initial parameters, given the variance of each entry, (D,)."""
 
     # Whether statistics of chunks of rows add up, so that rows may come in chunks
     additive = True
 
     @abstractmethod
-    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+    def e_step_at(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """The E-step as a closure over the parameters: (values (B, D), observed (B, D)) -> EStep.
 
         `draft` permits single precision.
         """
 
+    @final
+    def e_step(self, rows: View, weight: Tensor, params: Parameters) -> Parameters:
+        """Sufficient statistics under responsibilities (K, B)."""
+        return self.e_step_at(params)(*rows).statistics(weight)
+
+    @final
+    def log_prob(self, rows: View, params: Parameters) -> Tensor:
+        """log p_k of each row, (K, B)."""
+        return self.e_step_at(params)(*rows).log_density
+
     @abstractmethod
     def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """The parameters that maximise the expected log-likelihood; `least` raises the floor of variances."""
 
-    @abstractmethod
-    def free_parameters(self, params: Parameters) -> int:
-        """The number of free parameters."""
 
-
-class SampledComponent(Component):
+class SampledComponent(MixtureComponent):
     """A component density that can be sampled and maximised."""
 
     @abstractmethod
@@ -75,13 +80,13 @@ class SampledComponent(Component):
         """Missing values drawn from component k (B,) of each row given its observed values, shaped as v."""
 
     @abstractmethod
-    def peak(
+    def mode(
         self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
     ) -> Tensor:
         """The mode over the entries `sought` of the mixture with log-weights `prior` (B, K), shaped as v."""
 
 
-class Multinomials(Component):
+class Multinomials(MixtureComponent):
     """Multinomial counts, p(c | k) proportional to prod_j theta_kj^c_j, in one group of categories or more.
 
     A label is a group with one count; tokens are a group with as many counts as there are tokens.
@@ -102,7 +107,7 @@ class Multinomials(Component):
         size = torch.bincount(self.groups)[self.groups].to(variance)
         return {"log_theta": -size.log().expand(self.components, -1).clone()}
 
-    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+    def e_step_at(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """The sum of c_j log theta_kj over known categories."""
 
         def e_step(v: Tensor, known: Tensor) -> EStep:
@@ -148,7 +153,7 @@ class Products(SampledComponent):
             places = self.columns.space.layout[:-1]
         return {"table": self.columns.start().expand(self.components, *places, -1).clone()}
 
-    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+    def e_step_at(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """Sums of the heads' log p over what is known."""
         table = params["table"]
         smoothing = self.smoothing
@@ -184,7 +189,7 @@ class Products(SampledComponent):
             known, v, torch.cat([self.columns.distribution(table[j]).draw(w) for j, w in pairs])
         )
 
-    def peak(
+    def mode(
         self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
     ) -> Tensor:
         """The best event that ascents from every component's own mode reach, entries being modes of components.

@@ -10,18 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from likeness.core.learner import Parameters
 from likeness.core.preprocessor import standardised
 from likeness.core.space import Space
 from likeness.inference.mixture import kmeans
-from likeness.inference.mixture.components import Component, EStep, EStepFunction, Parameters
+from likeness.inference.mixture.components import (
+    EStep,
+    EStepFunction,
+    MixtureComponent,
+    View,
+)
+from likeness.inference.starts import best_start
 from likeness.numerics import gaussian
 
-View = tuple[Tensor, Tensor]
 Views = Mapping[str, View]
 
 START_FLOOR = 1e-3  # a start's variances are kept this wide, so that few rows do not make a spike
@@ -42,7 +49,7 @@ class Joint:
     """
 
     components: int
-    parts: Mapping[str, Component]
+    parts: Mapping[str, MixtureComponent]
     sizes: Mapping[str, int]
 
     def init(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
@@ -82,7 +89,7 @@ class Joint:
         self, views: Views, parameters: Parameters, *, draft: bool = False
     ) -> dict[str, EStepFunction]:
         return {
-            name: self.parts[name].e_step(under(parameters, name), draft=draft) for name in views
+            name: self.parts[name].e_step_at(under(parameters, name), draft=draft) for name in views
         }
 
     def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
@@ -111,32 +118,25 @@ class Joint:
             u: Uniform numbers (restarts, K, candidates).
             passes: Passes by which a start is judged; with none the first start is taken.
         """
-        best = Parameters()
-        height = -math.inf
+        m_step = partial(self.m_step, least=START_FLOOR)
+        starts = self._starts(views, weight, features, u)
+        return best_start(starts, partial(self.e_step, views, weight), m_step, passes)
+
+    def _starts(
+        self, views: Views, weight: Tensor, features: Tensor, u: Tensor
+    ) -> Iterator[Parameters]:
+        """Each row in the cluster of its nearest centre."""
         blank = self.init(self._variances(views, weight))
         for one in u:
-            _, own = kmeans.lloyd(
-                features, kmeans.seeds(features, self.components, one), START_STEPS
-            )
-            now, reached = self._trial(
-                views, weight, one_hot(own, self.components).T * weight.double(), blank, passes
-            )
-            if not best or reached > height:
-                best = now
-                height = reached
-        return best
+            centres = kmeans.seeds(features, self.components, one)
+            _, own = kmeans.lloyd(features, centres, START_STEPS)
+            resp = one_hot(own, self.components).T * weight.double()
+            yield self.m_step(self._first(views, resp, blank), blank, least=START_FLOOR)
 
-    def _trial(
-        self, views: Views, weight: Tensor, r: Tensor, blank: Parameters, passes: int
-    ) -> tuple[Parameters, float]:
-        """Parameters after a few passes of EM from responsibilities r (K, B), and the last objective a row."""
-        now = self.m_step(self._first(views, r, blank), blank, least=START_FLOOR)
-        height = -math.inf
-        for _ in range(passes):
-            sums = self.e_step(views, weight, now)
-            now = self.m_step(sums, now, least=START_FLOOR)
-            height = float(sums["objective"] / sums["weight"])
-        return now, height
+    def free_parameters(self, params: Parameters) -> int:
+        """One less than the weights, and those of the components: O(K D^2) for full Gaussians."""
+        own = [part.free_parameters(under(params, name)) for name, part in self.parts.items()]
+        return self.components - 1 + sum(own)
 
     def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
         """The variance of each entry over the rows, 1 where nothing varies."""

@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.inference.mixture.components import (
     CHUNK_NUMBERS,
     EStep,
     EStepFunction,
-    Parameters,
     SampledComponent,
 )
 from likeness.numerics import gaussian
@@ -55,7 +55,7 @@ class Gaussians(SampledComponent):
         mean = variance.new_zeros(self.components, len(variance))
         return {"mean": mean, "cov": cov.expand(k, *cov.shape).clone(), "variance": variance}
 
-    def e_step(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
+    def e_step_at(self, params: Parameters, *, draft: bool = False) -> EStepFunction:
         """log N of the observed entries: products of features for complete rows, else by missingness pattern."""
         if not self.dense:
             return _diagonal(params, draft)
@@ -129,7 +129,7 @@ class Gaussians(SampledComponent):
         cov = params["cov"]
         return torch.cat([gaussian.conditional_draw(x, m, cov[j], o, e) for x, m, j, o, e in parts])
 
-    def peak(
+    def mode(
         self, v: Tensor, known: Tensor, sought: Tensor, prior: Tensor, params: Parameters
     ) -> Tensor:
         """The best mode over the entries `sought`, other missing entries integrated out, (B, D)."""

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.space import Space
-from likeness.inference.sequence.chain import Chain, Parameters
+from likeness.inference.sequence.chain import Chain
 from likeness.inference.sequence.linear_chain import NEVER, Paths
 from likeness.inference.sequence.ngrams import Windows
 from likeness.inference.sequence.steps import StepNoise
@@ -45,7 +46,7 @@ class TableChain(Chain):
         self.windows = Windows(self.s, order)
         self.shape = (space.dims if free else 1, self.windows.count, self.s + int(ends))
 
-    def blank(self) -> Parameters:
+    def init(self, variance: Tensor | None = None) -> Parameters:
         """Even chances."""
         table = torch.zeros(self.shape, dtype=torch.float64)
         return {
@@ -58,11 +59,10 @@ class TableChain(Chain):
         code = torch.arange(outcomes)
         return (code < sizes) | (code == self.s)
 
-    def expect(self, batch: Batch, now: Parameters) -> Parameters:
+    def e_step(self, batch: Batch, weight: Tensor, now: Parameters) -> Parameters:
         """How often each outcome followed each window, in rows without holes and as expected in the others."""
         whole = None if batch.full else ~batch.holes.flatten(1).any(-1)
         counts = self._counts(batch if whole is None else batch[whole])
-        weight = batch.weights.double()
         value = (counts * now["log_p"]).sum()
         if whole is not None:
             rest = batch[~whole]
@@ -124,7 +124,7 @@ class TableChain(Chain):
             counts[0, 0, self.s] += weight[batch.length == 0].sum()
         return counts
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Smoothed shares."""
         possible = self._possible(*self.shape[::2])
         counts = sums["counts"] + self.smoothing * possible
@@ -194,10 +194,11 @@ class TableChain(Chain):
             window = self.windows.next(window, code.clamp(max=self.s - 1))
         return torch.stack(found, -1).double()
 
-    def draw(self, batch: Batch, noise: Noise, n: int, now: Parameters) -> Tensor:
+    def draw(self, batch: Batch, now: Parameters, noise: Noise) -> Tensor:
         """Codes drawn from the last to the first."""
         paths = self._paths(batch, now["log_p"])
         steps = paths.unary.shape[1]
+        n = noise.rows // len(batch)
         u = StepNoise.of(noise, steps).uniform("code").double().reshape(n, len(batch), steps)
         return (
             self.windows.last(u.device)[paths.draw(u)]
@@ -206,10 +207,11 @@ class TableChain(Chain):
             .reshape(n, *batch.x.shape)
         )
 
-    def mode(self, batch: Batch, now: Parameters) -> Tensor:
+    def mode(self, batch: Batch, now: Parameters) -> tuple[Tensor, bool]:
         """The best path of windows that agree with what is known (Viterbi 1967)."""
         path, _ = self._paths(batch, now["log_p"]).best()
-        return self.windows.last(path.device)[path].clamp(min=0).double().reshape(batch.x.shape)
+        codes = self.windows.last(path.device)[path].clamp(min=0)
+        return codes.double().reshape(batch.x.shape), True
 
     def too_wide(self, batch: Batch | None) -> str | None:
         """Too many windows."""
@@ -218,7 +220,7 @@ class TableChain(Chain):
             return f"{self.windows.count:,} windows are too many to sum missing entries over: take a lower order"
         return None
 
-    def count(self) -> int:
+    def free_parameters(self, params: Parameters) -> int:
         """One less than the outcomes behind every window that can be, at every place."""
         if not self.free:
             return sum(self.s**k for k in range(self.order + 1)) * (self.s + int(self.ends) - 1)

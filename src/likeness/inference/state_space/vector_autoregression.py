@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
+from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
-from likeness.inference.sequence.chain import Chain, Parameters
+from likeness.inference.sequence.chain import Chain
 from likeness.inference.sequence.steps import StepNoise, Steps
 from likeness.numerics import gaussian
 from likeness.numerics.constants import LOG_2PI
@@ -38,7 +39,7 @@ class Lags:
         self.places = places
         self.size = 1 + order * channels
 
-    def blank(self) -> Parameters:
+    def init(self) -> Parameters:
         """Standard normal steps."""
         coef = torch.zeros(self.places, self.size, self.channels, dtype=torch.float64)
         return {
@@ -102,7 +103,7 @@ class Lags:
             n[place] += weight
         return {"outer": outer, "n": n}
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions, and the covariance of what they leave."""
         f = self.size
         n = sums["n"].clamp(min=1e-12)[:, None, None]
@@ -179,9 +180,9 @@ class LagChain(Chain):
             places = min(order + 1, steps.longest)
         self.lags = Lags(order, steps.space.dims, places)
 
-    def blank(self) -> Parameters:
+    def init(self, variance: Tensor | None = None) -> Parameters:
         """Standard normal steps."""
-        return self.lags.blank()
+        return self.lags.init()
 
     def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Values (B, L, C), which are known, and which steps are there (B, L)."""
@@ -190,11 +191,10 @@ class LagChain(Chain):
         there = self.steps.there(batch)
         return x, known, x.new_ones(x.shape[:2]) if there is None else there.to(x)
 
-    def expect(self, batch: Batch, now: Parameters) -> Parameters:
+    def e_step(self, batch: Batch, weight: Tensor, now: Parameters) -> Parameters:
         """Sums over rows without holes, and as expected in the others."""
         whole = ~batch.holes.flatten(1).any(-1)
         x, known, there = self._seen(batch)
-        weight = batch.weights.double()
         sums = self.lags.sums(x[whole], there[whole], weight[whole])
         value = self.lags.density(x[whole], there[whole], now) @ weight[whole]
         if not bool(whole.all()):
@@ -208,9 +208,9 @@ class LagChain(Chain):
             sums = {name: sums[name] + more[name] for name in sums}
         return sums | {"objective": value, "weight": weight.sum()}
 
-    def maximise(self, sums: Parameters, before: Parameters) -> Parameters:
+    def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions of every place."""
-        return self.lags.maximise(sums, before)
+        return self.lags.m_step(sums, before)
 
     def log_prob(self, batch: Batch, now: Parameters) -> Tensor:
         """Step by step, or by the joint Gaussian where numbers are missing."""
@@ -227,8 +227,9 @@ class LagChain(Chain):
         nothing = torch.zeros(eps.shape[:2], dtype=torch.bool)
         return self.steps.join(self.lags.walk(torch.zeros_like(eps), nothing, eps, now))
 
-    def draw(self, batch: Batch, noise: Noise, n: int, now: Parameters) -> Tensor:
+    def draw(self, batch: Batch, now: Parameters, noise: Noise) -> Tensor:
         """On behind the last known step where nothing else is hidden, else from the conditional Gaussian."""
+        n = noise.rows // len(batch)
         x, known, _ = (t.repeat(n, *[1] * (t.dim() - 1)) for t in self._seen(batch))
         eps = (
             StepNoise.of(noise, x.shape[1])
@@ -245,13 +246,12 @@ class LagChain(Chain):
             )
         return self.steps.join(drawn.reshape(x.shape)).reshape(n, *batch.x.shape)
 
-    def mode(self, batch: Batch, now: Parameters) -> Tensor:
+    def mode(self, batch: Batch, now: Parameters) -> tuple[Tensor, bool]:
         """The mean of what is hidden given the rest."""
         x, known, _ = self._seen(batch)
         mean, cov = self.lags.joint(x.shape[1], now)
-        return self.steps.join(
-            gaussian.conditional_mean(x.flatten(1), mean, cov, known.flatten(1)).reshape(x.shape)
-        )
+        best = gaussian.conditional_mean(x.flatten(1), mean, cov, known.flatten(1))
+        return self.steps.join(best.reshape(x.shape)), True
 
     def _behind(self, batch: Batch) -> bool:
         """Whether what is hidden are whole steps with nothing known behind them."""
@@ -272,6 +272,6 @@ class LagChain(Chain):
             )
         return None
 
-    def count(self) -> int:
+    def free_parameters(self, params: Parameters) -> int:
         """Regressions and covariances."""
         return self.lags.free(self.steps.longest)
