@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import singledispatch
+from functools import cached_property, singledispatch
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from likeness.core.noise import Noise
 from likeness.core.space import Space
 
 Codes = Callable[[Batch, Noise], Batch]
+GATHERED = 1 << 24  # numbers of chosen items that are brought together
 
 
 class Mapped:
@@ -68,9 +69,16 @@ class Chosen:
         self.index = index
         self.space = source.space
         self.given_space = source.given_space
+        self.small = len(index) * source.space.dims <= GATHERED
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @cached_property
+    def gathered(self) -> Batch:
+        """All items, brought together once."""
+        batch: Batch = self.source.rows(self.index)
+        return batch
 
     def rows(self, index: Tensor) -> Batch:
         """Some items."""
@@ -82,7 +90,10 @@ class Chosen:
         return Chosen(self.source.epoch(k), self.index)
 
     def chunks(self, size: int) -> Iterator[Batch]:
-        """All items."""
+        """All items; few are brought together once, since learners pass over them several times."""
+        if self.small:
+            yield from self.gathered.chunks(size)
+            return
         for part in self.index.split(size):
             yield self.source.rows(part)
 
