@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(pycon|console)\n(.*?)^```", re.M | re.S)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.M)
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-TUTORIALS = sorted(p for p in (ROOT / "docs" / "tutorials").glob("*.py"))
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
+QUICK = ("4_text",)  # within ten seconds; the others are slow tests
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,12 @@ def test_what_a_page_shows_is_what_comes_out(page, tmp_path, monkeypatch):
     assert failures(page) == []
 
 
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda p: p.stem)
+def marked(tutorial: Path) -> object:
+    marks = () if tutorial.stem in QUICK else (pytest.mark.slow,)
+    return pytest.param(tutorial, id=tutorial.stem, marks=marks)
+
+
+@pytest.mark.parametrize("tutorial", map(marked, TUTORIALS))
 def test_a_tutorial_runs_and_its_claims_hold(tutorial, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
