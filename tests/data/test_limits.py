@@ -221,8 +221,11 @@ def test_a_line_longer_than_all_others_is_not_laid_out_beyond_the_bound(tmp_path
 
 def test_a_bag_of_a_billion_words_is_not_laid_out(tmp_path):
     path = tmp_path / "x.ldac"
-    path.write_text("1 0:2000000000\n1 1:3\n")
-    with pytest.raises(BadData, match=r"GB of memory where 1\.0 GB are allowed .*x\.ldac"):
+    path.write_text("1 1:3\n1 0:2000000000\n")
+    places = 2 * 2_000_000_000  # both documents as long as the longer one
+    taken = places * (4 + 2 * 8)  # single precision, and the two copies that reading counts on
+    words = rf"about {taken / 1e9:.1f} GB of memory where 1\.0 GB are allowed .*x\.ldac, line 2\)"
+    with pytest.raises(BadData, match=words):
         lk.load(path, max_memory="1GB")
 
 

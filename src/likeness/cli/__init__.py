@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -11,7 +13,7 @@ from likeness.cli.check import check
 from likeness.cli.compare import compare
 from likeness.cli.complete import complete
 from likeness.cli.demo import demo
-from likeness.cli.errors import DEBUG, guarded
+from likeness.cli.errors import DEBUG, FAILED, guarded
 from likeness.cli.families import families
 from likeness.cli.fit import fit
 from likeness.cli.forecast import forecast
@@ -20,6 +22,7 @@ from likeness.cli.sample import sample
 from likeness.cli.score import classify, encode, score
 from likeness.cli.show import show
 from likeness.cli.tag import tag
+from likeness.cli.text import lossless, remark
 
 VERBS = (
     fit,
@@ -71,6 +74,7 @@ def everywhere(
 
 def main() -> None:
     """Run the command line; --debug may stand anywhere."""
+    lossless()
     words = sys.argv[1:]
     if (
         words[:1] == ["families"]
@@ -78,7 +82,29 @@ def main() -> None:
         and not any(word.startswith("-") for word in words)
     ):
         sys.exit(_quick(*words[1:]))
-    app(sorted(words, key=lambda word: word != "--debug"), prog_name="likeness")
+    sys.exit(_run(sorted(words, key=lambda word: word != "--debug")))
+
+
+# What the parser of commands raises: its own name for it has moved between versions.
+_WRONG = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _run(words: list[str]) -> int | None:
+    """A command and its exit code; what the parser and --debug say is cleaned as every other line is."""
+    try:
+        code: int | None = app(words, prog_name="likeness", standalone_mode=False)
+    except typer.Abort:
+        remark("Aborted!")
+        return FAILED
+    except _WRONG as error:
+        said = io.StringIO()
+        error.show(said)  # type: ignore[attr-defined]
+        remark(said.getvalue().rstrip())
+        return error.exit_code  # type: ignore[attr-defined,no-any-return]
+    except Exception:
+        remark(traceback.format_exc().rstrip())
+        return FAILED
+    return code
 
 
 def _quick(name: str | None = None) -> int:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from likeness.cli.text import plural, remark
+from likeness.cli.text import give, plural, remark
 from likeness.core.errors import BadConfig
 from likeness.core.files import whole
 
@@ -61,7 +59,7 @@ def emit(
     if forms is not None and as_text(out):
         frame = written.as_written(frame, forms)
     if out is None:
-        typer.echo(frame.to_csv(index=False), nl=False)
+        give(frame.to_csv(index=False))
         return
     with whole(out) as partial:
         _TABLES[out.suffix.lower()](frame, partial)

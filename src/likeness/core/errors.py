@@ -1,5 +1,9 @@
 """The one family of exceptions: what was wrong, where it was, and what to do about it."""
 
+from __future__ import annotations
+
+from likeness.core.plain import plain
+
 
 class LikenessError(Exception):
     """Something a user can mend.
@@ -16,7 +20,7 @@ class LikenessError(Exception):
         self.do = do
         place = f" ({where})" if where else ""
         remedy = f"; {do}" if do else ""
-        super().__init__(f"{what}{place}{remedy}")
+        super().__init__(plain(f"{what}{place}{remedy}"))  # a traceback shows it on a terminal
 
 
 class Unsupported(LikenessError):

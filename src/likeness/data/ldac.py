@@ -58,18 +58,21 @@ def parse(path: Path) -> Counts:
     """The documents of a file.
 
     Raises:
-        BadData: Naming the file and line at fault; if laying the documents out takes more memory
-            than is allowed.
+        BadData: Naming the file and line at fault; if laying the documents out to the longest
+            takes more memory than is allowed, the longest one's line.
     """
     flat = list[int]()
     sizes = list[int]()
-    longest = 0
+    lengths = list[int]()
     for number, line in enumerate(lines(decode(path)), 1):
         pairs = _pairs(line.split(), f"{path}, line {number}")
-        longest = max(longest, sum(pairs[1::2]))
+        lengths.append(sum(pairs[1::2]))
         flat += pairs
         sizes.append(len(pairs) // 2)
-    check_memory(array_memory(len(sizes) * longest, 4), path)
+    longest = max(lengths, default=0)
+    if longest:
+        where = f"{path}, line {lengths.index(longest) + 1}"
+        check_memory(array_memory(len(lengths) * longest, 4), where)
     document = np.repeat(np.arange(len(sizes)), np.array(sizes, dtype=np.int64))
     numbers = np.array(flat, dtype=np.int64)
     return Counts(document, numbers[::2], numbers[1::2], len(sizes))

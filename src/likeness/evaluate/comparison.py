@@ -13,6 +13,7 @@ from likeness.core.answers import Kind
 from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
 from likeness.core.files import write_atomic
+from likeness.core.plain import plain
 from likeness.data.limits import bounded
 from likeness.evaluate import protocol
 from likeness.evaluate.audit import Verdict, verdict
@@ -267,7 +268,7 @@ def _teller(progress: Progress) -> Callable[[str], None]:
         return progress
     show = sys.stderr.isatty() if progress is None else progress
     if show:
-        return lambda line: print(line, file=sys.stderr, flush=True)
+        return lambda line: print(plain(line), file=sys.stderr, flush=True)
     return lambda _line: None
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from likeness import routes  # noqa: F401 - registers the ways of answering
 from likeness.core.files import write_atomic
+from likeness.core.plain import plain
 from likeness.data.load import load
 from likeness.evaluate.comparison import compare
 from likeness.evaluate.figures import sheet
@@ -117,8 +118,11 @@ def show(
         console.print()
         console.print(terminal_table(facts))
         for sentence in facts["sentences"]:
-            console.print(f"- {sentence}", highlight=False)
+            console.print(plain(f"- {sentence}"), highlight=False, markup=False)
     console.print(
-        f"\nDone in {seconds:.0f} s. Open {out / 'report.html'} (digits) and {out / 'moons.html'};"
+        plain(
+            f"\nDone in {seconds:.0f} s. Open {out / 'report.html'} (digits) and {out / 'moons.html'};"
+        ),
+        markup=False,
     )
-    console.print(f"draws of every row are in {out / 'samples.png'}.")
+    console.print(plain(f"draws of every row are in {out / 'samples.png'}."), markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from likeness.core.plain import plain
 from likeness.evaluate.markup import NONE, Facts, decimals, fixed, shown
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ def terminal_table(facts: Facts) -> Table:
     """The main columns, a line a row; why a row failed is among the comparison's sentences."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     p = facts["protocol"]
     words = f"{seeds(p)}, {p['budget']} each; ± is one standard error; log p in nats an item"
     made = Table(
-        title=p["data"]["name"],
+        title=Text(plain(p["data"]["name"]), style="table.title"),
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -40,7 +42,8 @@ def terminal_table(facts: Facts) -> Table:
     made.add_column("kind", no_wrap=True)
     made.add_column("copies", no_wrap=True)
     for row in facts["rows"]:
-        made.add_row(*_terminal_row(row), style="dim" if row["role"] != "family" else None)
+        cells = [Text(plain(cell)) for cell in _terminal_row(row)]  # no cell is markup
+        made.add_row(*cells, style="dim" if row["role"] != "family" else None)
     return made
 
 
