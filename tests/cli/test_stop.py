@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import likeness as lk
+from likeness.core.lock import LOCK
 from likeness.learn.run import Run
 from likeness.registry.reading import unpack
 
@@ -83,6 +85,43 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(cli, people, tmp_path, monk
     assert said.code == 130
     assert "nothing was learned" in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_stopped_while_data_are_read_leaves_nothing(people, tmp_path, number):
+    out = tmp_path / "runs" / "new"
+    words = ["fit", str(people), "mixture", "--budget", "1 steps", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "likeness", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    until = time.monotonic() + 60
+    while not (out / LOCK).exists():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert not out.exists()
+
+
+READING = """
+import importlib, os, signal, sys
+from likeness.cli import main
+fit = importlib.import_module("likeness.cli.fit")
+fit._load = lambda *_args, **_kwargs: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+
+
+def test_what_is_stopped_while_data_are_read_leaves_an_older_folder_as_it_was(people, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.txt").write_text("kept")
+    words = ["fit", str(people), "mixture", "--out", str(tmp_path / "old")]
+    done = subprocess.run(
+        [sys.executable, "-c", READING, *words], capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["mine.txt"]
 
 
 def in_a_terminal(words: list[str]) -> tuple[int, int]:

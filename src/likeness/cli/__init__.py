@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 # What the parser of commands raises: its own name for it has moved between versions.
-_WRONG = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_WRONG: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def _run(words: list[str]) -> int | None:
@@ -98,9 +98,9 @@ def _run(words: list[str]) -> int | None:
         return FAILED
     except _WRONG as error:
         said = io.StringIO()
-        error.show(said)  # type: ignore[attr-defined]
+        error.show(said)
         remark(said.getvalue().rstrip())
-        return error.exit_code  # type: ignore[attr-defined,no-any-return]
+        return int(error.exit_code)
     except Exception:
         remark(traceback.format_exc().rstrip())
         return FAILED

@@ -118,8 +118,9 @@ def fit(
     options.config(chosen, given_options).bring(named.load)
     _check(budget, device)
     from likeness.core.lock import claim
+    from likeness.learn.stop import leaving
 
-    with claim(place):
+    with leaving(), claim(place):
         loaded = _load(data, given or [], types, series=series, words=words, vocabulary=vocabulary)
         loaded = _last_steps(loaded, holdout)
         _tell(loaded)

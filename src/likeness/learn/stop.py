@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -16,7 +17,28 @@ NAMES = (
     "SIGBREAK",
 )  # of which Windows lacks the third, others the last
 SIGNALS = tuple(signal.Signals[name] for name in NAMES if hasattr(signal, name))
-OURS = (signal.SIG_DFL, signal.default_int_handler)  # what a program that handles none has
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+OURS = (signal.SIG_DFL, signal.default_int_handler, _leave)  # what a program that handles none has
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Inside, a termination leaves by an exception, as Ctrl-C does, so that locks and new folders go with it."""
+    aside = [n for n in SIGNALS if n != signal.SIGINT and signal.getsignal(n) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        aside = []
+    for number in aside:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in aside:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Stop:
