@@ -18,7 +18,7 @@ from likeness.registry import store
 COLUMN = "\x1b[31mred[bold]"
 OTHER = "\u202eeulb\x9b2J"
 GROUP = "[red]group\x07"
-LINK = "\x1b]8;;http://example.org\x07link\x1b]8;;\x07"
+LINK = "\x1b]8;;x://y\x07link\x1b]8;;\x07"
 KINDS = (LINK, "[bold]b[/bold]", "c\u2066d", "[/]")
 ROWS = 120
 

@@ -29,7 +29,7 @@ def test_what_a_terminal_obeys_is_escaped_and_nothing_else() -> None:
     [
         ("\x1b[31mred", r"\x1b[31mred"),
         ("\x9b2J", r"\x9b2J"),
-        ("\x1b]8;;http://a\x07b", r"\x1b]8;;http://a\x07b"),
+        ("\x1b]8;;x://a\x07b", r"\x1b]8;;x://a\x07b"),
         ("\u202egnp.exe", r"\u202egnp.exe"),
         ("a\rb", r"a\rb"),
         ("caf\udce9", r"caf\udce9"),

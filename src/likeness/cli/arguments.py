@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from likeness.core.formulas import defused
+
 
 def complete_family(incomplete: str) -> list[tuple[str, str]]:
     """Names of families, each with its title."""
@@ -84,6 +86,21 @@ def _bounded(ctx: typer.Context, size: str | None) -> str | None:
     return size
 
 
+def _defused(ctx: typer.Context, safe: bool) -> bool:
+    """Write no cell that a spreadsheet would run, until the command ends."""
+    ctx.with_resource(defused(safe))
+    return safe
+
+
+SafeCsv = Annotated[
+    bool,
+    typer.Option(
+        "--safe-csv",
+        callback=_defused,
+        help="Put an apostrophe before text that a spreadsheet would run as a formula: what begins with = + - @, "
+        "a tab or a return. Numbers stay. Off unless asked for: such cells are read again with the apostrophe.",
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, MaxMemory, Model, Out, Route, Rows, Seed, SettingsWords
+from likeness.cli.arguments import (
+    Device,
+    MaxMemory,
+    Model,
+    Out,
+    Route,
+    Rows,
+    SafeCsv,
+    Seed,
+    SettingsWords,
+)
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadConfig
 
@@ -30,6 +40,7 @@ def complete(
     seed: Seed = None,
     settings: SettingsWords = None,
     max_memory: MaxMemory = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Fill in the missing cells of a table.

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import output, rows
-from likeness.cli.arguments import Device, MaxMemory, Model, Out, Rows, Seed, Series, SettingsWords
+from likeness.cli.arguments import (
+    Device,
+    MaxMemory,
+    Model,
+    Out,
+    Rows,
+    SafeCsv,
+    Seed,
+    Series,
+    SettingsWords,
+)
 from likeness.cli.text import plural, remark
 from likeness.core.errors import BadConfig, Unsupported
 
@@ -41,6 +51,7 @@ def forecast(
     seed: Seed = None,
     settings: SettingsWords = None,
     max_memory: MaxMemory = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Say what comes next after each series.

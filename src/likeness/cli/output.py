@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from likeness.cli.text import give, plural, remark
+from likeness.core import formulas
 from likeness.core.errors import BadConfig
 from likeness.core.files import whole
 
@@ -56,8 +57,10 @@ def emit(
     """A table to its file, or to stdout as CSV; `forms` say how columns are written in text."""
     from likeness.data import written
 
+    if as_text(out):
+        frame = formulas.checked(frame)
     if forms is not None and as_text(out):
-        frame = written.as_written(frame, forms)
+        frame = written.as_written(frame, {formulas.safe(n): form for n, form in forms.items()})
     if out is None:
         give(frame.to_csv(index=False))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likeness.cli import options, output, rows
-from likeness.cli.arguments import Device, Model, Out, Seed, SettingsWords
+from likeness.cli.arguments import Device, Model, Out, SafeCsv, Seed, SettingsWords
 from likeness.cli.text import plural, remark, say
 from likeness.core.errors import BadConfig
 from likeness.core.words import copies_in_words
@@ -43,6 +43,7 @@ def sample(
     ] = 0,
     seed: Seed = None,
     settings: SettingsWords = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Draw new items.

@@ -15,6 +15,7 @@ from likeness.cli.arguments import (
     Out,
     Route,
     Rows,
+    SafeCsv,
     Seed,
     Series,
     SettingsWords,
@@ -42,6 +43,7 @@ def score(
     settings: SettingsWords = None,
     keep: Keep = False,
     max_memory: MaxMemory = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Say how likely and how strange each row is.
@@ -121,6 +123,7 @@ def encode(
     settings: SettingsWords = None,
     keep: Keep = False,
     max_memory: MaxMemory = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Say what each row is made of.
@@ -200,6 +203,7 @@ def classify(
     settings: SettingsWords = None,
     keep: Keep = False,
     max_memory: MaxMemory = None,
+    safe_csv: SafeCsv = False,
     device: Device = "cpu",
 ) -> None:
     """Say which class each row is of.

@@ -16,6 +16,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import LikenessError, Unsupported
 from likeness.core.files import whole
+from likeness.core.formulas import defused
 from likeness.core.space import Space
 from likeness.numerics.tree import join, take
 
@@ -310,10 +311,15 @@ class Draws:
             under = under.iloc[frame.iloc[:, 0] - int(batch.ids[0])].reset_index(drop=True)
         return frame.join(under)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, safe: bool = False) -> Path:
         """Write the items, whole or not at all, as the path's suffix says.
 
         .csv, .parquet, .npy, .npz, .png, .wav, .txt.
+
+        Args:
+            path: The file.
+            safe: In a .csv, put an apostrophe before text that a spreadsheet would run as a
+                formula; such cells are read again with it.
         """
         target = Path(path)
         writer = WRITERS.get(target.suffix.lower())
@@ -326,7 +332,7 @@ class Draws:
         if target.suffix.lower() in SEVERAL:
             writer(self, target)
             return target
-        with whole(target) as partial:
+        with whole(target) as partial, defused(safe):
             writer(self, partial)
         return target
 

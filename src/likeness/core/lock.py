@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,18 +73,19 @@ class _Hold:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.pid, self.thread = folder, os.getpid(), threading.get_ident()
-        made = not folder.exists()
-        try:
-            self.descriptor = _locked(folder / LOCK)
-        except OSError as error:
-            if made:
-                _remove_empty(folder)
-            raise LikenessError(
-                f"nothing can be written: {files.reason(error)}",
-                where=str(folder),
-                do="free some room or choose another place",
-            ) from error
-        self._end = weakref.finalize(self, _unlock, self.descriptor, folder, made=made)
+        with _undisturbed():
+            made = not folder.exists()
+            try:
+                self.descriptor = _locked(folder / LOCK)
+            except OSError as error:
+                if made:
+                    _remove_empty(folder)
+                raise LikenessError(
+                    f"nothing can be written: {files.reason(error)}",
+                    where=str(folder),
+                    do="free some room or choose another place",
+                ) from error
+            self._end = weakref.finalize(self, _unlock, self.descriptor, folder, made=made)
 
     def enter(self) -> None:
         """Go on in this thread, where no other that lives has the lock.
@@ -181,9 +184,24 @@ def _taken(path: Path) -> LikenessError:
 
 def _unlock(descriptor: int, folder: Path, *, made: bool) -> None:
     """Give the lock back, and remove the folder where it was made and nothing came into it."""
-    _drop(descriptor, folder / LOCK)
-    if made:
-        _remove_empty(folder)
+    with _undisturbed():
+        _drop(descriptor, folder / LOCK)
+        if made:
+            _remove_empty(folder)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Inside, what would end the process waits: no file is made without being noted, nor removed by halves."""
+    if sys.platform == "win32":
+        yield
+        return
+    ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _drop(descriptor: int, path: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from likeness.core import formulas
 from likeness.core.answers import FRAMES, SEVERAL, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
 from likeness.core.errors import BadData
@@ -340,8 +341,10 @@ def forms_of(space: Space, given_space: Space | None) -> dict[str, str | None]:
 
 
 def _csv(draws: Draws, path: Path) -> None:
-    frame = written.as_written(draws.to_pandas(), forms_of(draws.space, draws.given_space))
-    frame.to_csv(path, index=False)
+    forms = forms_of(draws.space, draws.given_space)
+    frame = formulas.checked(draws.to_pandas())
+    named = {formulas.safe(name): form for name, form in forms.items()}
+    written.as_written(frame, named).to_csv(path, index=False)
 
 
 def _parquet(draws: Draws, path: Path) -> None:
