@@ -131,7 +131,7 @@ def _resolved(
     if given is None:
         condition = _told(law, evidence)
     batch = _rows(law.space, evidence, own)
-    named = _positions(law.space, (hidden,) if isinstance(hidden, str) else tuple(hidden or ()))
+    named = _positions(law.space, _listed(hidden))
     _no_overlap(law.space, evidence, own, named)
     if named:
         batch = batch.hide(_mask(law.space, named))
@@ -139,6 +139,20 @@ def _resolved(
     fixed = _mask(law.space, _positions(law.space, tuple(own)))
     blank = not bool(batch.present.any())
     return Asked(law, batch, fixed, named, told, blank, n, seed, effort, settings)
+
+
+def _listed(hidden: Names | None) -> tuple[str, ...]:
+    """The names of columns to hide."""
+    if hidden is None:
+        return ()
+    if isinstance(hidden, str):
+        return (hidden,)
+    try:
+        return tuple(hidden)
+    except TypeError as error:
+        raise BadConfig(
+            f"missing={hidden!r} names no columns", do="write missing='age' or missing=['age']"
+        ) from error
 
 
 def _told(law: Distribution, evidence: Any) -> Batch | None:

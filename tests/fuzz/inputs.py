@@ -44,6 +44,7 @@ ODD = (
     ),
 )
 NUMBERS = (0, -1, 1, 2, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63) - 1, 10**400)
+MOST_EXACT = 2**53
 FLOATS = (0.5, -0.0, 1e-320, 1e308, float("inf"), float("-inf"), float("nan"))
 
 
@@ -87,9 +88,8 @@ def changed(rng: random.Random, good: Any) -> Any:
         middle = rng.choice(([], [good[place]] * 2, [changed(rng, good[place])]))
         return good[:place] + middle + good[place + 1 :]
     if isinstance(good, int | float) and not isinstance(good, bool) and rng.random() < 0.6:
-        return rng.choice(
-            (-good, good + 1, good * 10**6, float(good), str(good), *NUMBERS, *FLOATS)
-        )
+        others = (-good, good + 1, good * 10**6, str(good), *NUMBERS, *FLOATS)
+        return rng.choice(others if abs(good) > MOST_EXACT else (*others, float(good)))
     return rng.choice((value(rng), [good], {"x": good}))
 
 

@@ -34,6 +34,10 @@ class Asked(Rows, ABC):
             chosen = settings
         return self.Settings.parse(chosen or {})
 
+    def _effort(self, effort: int | None) -> int | None:
+        """Monte-Carlo draws of each row, None for the law's own number."""
+        return None if effort is None else whole(effort, "effort", least=1)
+
     def _seed(self, seed: int | None) -> int:
         if seed is None:
             return fresh_seed()

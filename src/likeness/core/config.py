@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,22 +24,27 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def parse(cls, options: dict[str, Any]) -> Self:
+    def parse(cls, options: Mapping[str, Any]) -> Self:
         """An instance from options as a user typed them.
 
         Raises:
             BadConfig: Naming the option, the nearest valid name, and what was expected.
         """
+        if not isinstance(options, Mapping):
+            raise BadConfig(
+                f"options are given by their names, not as {reprlib.repr(options)}",
+                do=f"write {{{next(iter(cls.model_fields), 'name')!r}: ...}}",
+            )
         for name in options:
             if name not in cls.model_fields:
-                near = difflib.get_close_matches(name, list(cls.model_fields), n=1)
+                near = difflib.get_close_matches(str(name), list(cls.model_fields), n=1)
                 if near:
                     hint = f"did you mean {near[0]!r}?"
                 else:
                     hint = f"the options are {', '.join(cls.model_fields)}"
                 raise BadConfig(f"there is no option {name!r}", do=hint)
         try:
-            return cls.model_validate(options)
+            return cls.model_validate(dict(options))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place, what = fault(error)

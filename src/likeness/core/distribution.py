@@ -136,11 +136,12 @@ class Distribution(Routed):
         rows = self._reached(x, given)
         batch = rows.batch
         noise = self._noise(chosen, batch.ids, "log_prob")
-        scored = self._score(batch, noise, effort, asked)
+        draws = self._effort(effort)
+        scored = self._score(batch, noise, draws, asked)
         known = batch.present
         if evidence is not None:
             mask = self._evidence(evidence, batch)
-            base = self._score(batch.hide(~mask), noise, effort, asked)
+            base = self._score(batch.hide(~mask), noise, draws, asked)
             scored = _ratio(scored, base)
             known = known & ~mask
         if rows.far:
@@ -326,12 +327,13 @@ class Distribution(Routed):
         """The law of the code of each row: responsibilities, a posterior, a latent point."""
         self._need("encode")
         asked = self._settings(settings)
+        draws = self._effort(effort)
         batch = self._batch(x, given)
         noise = self._noise(self._seed(seed), batch.ids, "encode")
 
         def f(rows: Places) -> RowDistribution:
             inside, _, _ = self._inside(batch[rows], noise[rows])
-            return self._encode(inside, noise[rows], effort, asked)
+            return self._encode(inside, noise[rows], draws, asked)
 
         law: RowDistribution = self._tiled(batch.ids, asked, f, alike=batch)
         refuse_nans("the code", law, batch.ids)
@@ -379,7 +381,8 @@ class Distribution(Routed):
             weights = self.class_prior()
         else:
             weights = self._prior(prior)
-        asking = Question(batch, noise, asked, effort=effort, prior=weights / weights.sum())
+        draws = self._effort(effort)
+        asking = Question(batch, noise, asked, effort=draws, prior=weights / weights.sum())
         with torch.no_grad(), self.asking():
             posterior: Posterior = answer.function(self, asking)
         refuse_nan("p(y | x)", posterior.logits, batch.ids)

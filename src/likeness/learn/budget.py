@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from dataclasses import dataclass
 
 from likeness.core.errors import BadConfig
 
+LARGEST = 1e15  # steps, epochs or units of time: more than any machine takes
+_FORM = re.compile(
+    r"\s*(\d{1,40}(?:\.\d{1,40})?(?:e[+-]?\d{1,3})?)\s*(s|m|h|steps?|epochs?)?\s*", re.ASCII
+)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -28,12 +33,12 @@ class Budget:
         """
         if isinstance(text, Budget):
             return text
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps?|epochs?)?\s*", str(text))
-        if match is None or float(match[1]) <= 0:
+        match = _FORM.fullmatch(text) if isinstance(text, str) else _of_number(text)
+        number = float(match[1]) if match else 0.0
+        if match is None or not 0 < number <= LARGEST:
             raise BadConfig(
-                f"{text!r} is no budget", do="write 2m, 90s, '500 steps' or '10 epochs'"
+                f"{reprlib.repr(text)} is no budget", do="write 2m, 90s, '500 steps' or '10 epochs'"
             )
-        number = float(match[1])
         unit = match[2] or "steps"
         if unit in _UNITS:
             return cls(seconds=number * _UNITS[unit])
@@ -69,5 +74,16 @@ class Budget:
         if self.steps is not None:
             return f"{self.steps} steps"
         if self.epochs is not None:
-            return f"{self.epochs:g} epochs"
-        return f"{self.seconds:g}s"
+            return f"{_shown(self.epochs)} epochs"
+        return f"{_shown(self.seconds or 0.0)}s"
+
+
+def _of_number(number: object) -> re.Match[str] | None:
+    """A number of steps as it would be typed."""
+    whole = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= LARGEST
+    return _FORM.fullmatch(str(number)) if whole or isinstance(number, float) else None
+
+
+def _shown(number: float) -> str:
+    """A number that is read again as itself."""
+    return str(int(number)) if number.is_integer() else repr(number)

@@ -140,6 +140,8 @@ def _parse_nested(value: Any) -> Any:
             raise ValueError("a nested family needs the key 'family', as in prior=flow")
         rest = {k: v for k, v in value.items() if k != "family"}
         return family(value["family"]).Config.parse(rest)
+    if not isinstance(value, Config):
+        raise ValueError("a nested family is a name, such as prior=flow, or none")
     return value
 
 
