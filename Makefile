@@ -89,6 +89,10 @@ docs: .venv-docs/.ready ## the site in docs/_build/html: a warning or a broken l
 	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	.venv-docs/bin/python docs/_ext/links.py docs/_build/html
 
+.PHONY: figures
+figures: .venv/.ready ## draw the picture of the README again
+	OMP_NUM_THREADS=1 $(BIN)/python docs/images/front.py docs/images/front.png
+
 .PHONY: bench
 bench: .venv-bench/.ready ## time and score this project beside its peers
 	.venv-bench/bin/python -m bench

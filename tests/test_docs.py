@@ -64,7 +64,7 @@ def is_there(page: Path, link: str) -> bool:
 
 def prose() -> str:
     """What people read first: the README and the pages of the site that people write."""
-    names = ["README.md", "docs/start.md", "docs/choosing.md"]
+    names = ["README.md", "docs/start.md", "docs/choosing.md", "docs/recipes.md"]
     return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
 
 
@@ -98,6 +98,13 @@ def test_every_command_is_mentioned():
 def test_every_question_is_mentioned():
     text = prose()
     assert [name for name in QUESTIONS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_the_readme_begins_with_a_small_picture():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:20]
+    pictures = [m[1] for line in first if (m := re.match(r"!\[.+\]\((.+\.png)\)", line))]
+    assert pictures
+    assert (ROOT / pictures[0]).stat().st_size < 150_000
 
 
 def checker() -> ModuleType:

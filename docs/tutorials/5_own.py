@@ -32,8 +32,8 @@ from likeness.registry import Card, register
 # %%
 # A family
 # --------
-# Independent entries with Laplace's density, log p(x) = sum of -|x - m| / s - log 2 s, learned by
-# gradients. ``likeness new-family NAME`` writes such a file to begin from. ``Reals`` brings
+# Independent entries with Laplace's density, ``log p(x) = sum of -|x - m| / s - log 2 s``,
+# learned by gradients. ``likeness new-family NAME`` writes such a file to begin from. ``Reals`` brings
 # columns of any range to the reals, with its log-determinant; ``batch.present`` says which
 # entries were observed.
 

@@ -95,7 +95,7 @@ def marked(tutorial: Path) -> object:
     return pytest.param(tutorial, id=tutorial.stem, marks=marks)
 
 
-@pytest.mark.parametrize("tutorial", map(marked, TUTORIALS))
+@pytest.mark.parametrize("tutorial", [marked(t) for t in TUTORIALS])
 def test_a_tutorial_runs_and_its_claims_hold(tutorial, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
