@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
-from likeness.core.asked import whole
 from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.face import callable_module
+from likeness.core.inputs import whole
 from likeness.core.noise import fresh_seed
 from likeness.core.space import Space, Variable, vector
 from likeness.core.space import entry_names as names_of

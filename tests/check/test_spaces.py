@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from likeness.check.spaces import CLASSES, GIVENS, HIDDEN, MEANS, SIGMAS, SPACES, cell
+from likeness.core import inputs
 from likeness.core.batch import Batch, check, missing
 from likeness.core.errors import BadConfig
 from likeness.data.synthetic.conditions import CONDITIONS
@@ -61,7 +62,7 @@ def test_a_missing_condition_is_the_mixture_of_classes(space, given):
     told = CONDITIONS[given](CLASSES)
     each = []
     for y in range(CLASSES):
-        noise = law._noise(1, batch.ids, "test")
+        noise = inputs.noise_of(law, 1, batch.ids, "test")
         under = told.draw(noise, torch.full((300,), y))
         each.append(law.log_prob(batch, given=under).value - math.log(CLASSES))
     nothing = batch.given_as(missing(law.given_space, 300, batch.x))
@@ -76,7 +77,7 @@ def test_a_missing_condition_is_the_mixture_of_classes(space, given):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_condition_tells_its_class(given, classes):
     told = CONDITIONS[given](classes)
-    noise = cell("reals2")._noise(3, torch.arange(2000), "test")
+    noise = inputs.noise_of(cell("reals2"), 3, torch.arange(2000), "test")
     y = torch.arange(2000) % classes
     drawn = told.draw(noise, y)
     check(told.space, drawn)
@@ -90,7 +91,7 @@ def test_part_of_a_condition_is_weighed_by_bayes(given):
     """Calibration: of conditions seen in part, those believed to be class 0 with probability p are so p of the time."""
     told = CONDITIONS[given](CLASSES)
     n = 40_000
-    noise = cell("reals2")._noise(4, torch.arange(n), "test")
+    noise = inputs.noise_of(cell("reals2"), 4, torch.arange(n), "test")
     y = torch.arange(n) % CLASSES
     drawn = told.draw(noise, y)
     partly = drawn.hide(bits(*drawn.x.shape, seed=5, rate=0.8))

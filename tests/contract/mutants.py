@@ -18,7 +18,7 @@ from likeness.bijections.preprocess import Reals
 from likeness.check import checks_learning
 from likeness.check.cell import fit, fitted
 from likeness.check.contract import Outcome, checks, outcome
-from likeness.core import distribution, hooks, rows
+from likeness.core import distribution, hooks, inputs, routes, scoring
 from likeness.core.answers import Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -370,7 +370,9 @@ def _rounded_off() -> AbstractContextManager[Any]:
 @mutant(13, "what is observed comes back from model units", WIDE)
 def _overwritten() -> AbstractContextManager[Any]:
     def again(mode: Mode, law: Distribution, *_: object) -> Mode:
-        inside, _, _ = law._inside(mode.batch, law._noise(0, mode.batch.ids, "mode"))
+        inside, _, _ = scoring.to_model_units(
+            law, mode.batch, inputs.noise_of(law, 0, mode.batch.ids, "mode")
+        )
         assert law.preprocessor is not None
         x = law.preprocessor.inverse(inside.x * 1.0000001)
         return replace(mode, batch=mode.batch.with_x(x))
@@ -449,17 +451,17 @@ def _evenly() -> AbstractContextManager[Any]:
 
 @mutant(17, "classes are summed without their prior", LABELLED, also=(4,))
 def _no_prior() -> AbstractContextManager[Any]:
-    original = rows._summed
+    original = scoring._summed
 
     def wrong(parts: list[Scored], log_prior: Tensor, given: Batch) -> Scored:
         return original(parts, torch.zeros_like(log_prior), given)
 
-    return patch.object(rows, "_summed", wrong)
+    return patch.object(scoring, "_summed", wrong)
 
 
 @mutant(17, "a missing label is taken for the first", LABELLED, also=(5,))
 def _guessed() -> AbstractContextManager[Any]:
-    return patch.object(rows, "_summed", lambda parts, log_prior, given: parts[0])
+    return patch.object(scoring, "_summed", lambda parts, log_prior, given: parts[0])
 
 
 # ---- 18: order of rows ---------------------------------------------------------------------------------------------
@@ -476,9 +478,9 @@ def _centred() -> AbstractContextManager[Any]:
 @mutant(18, "the row with most holes chooses the route of all", BITS)
 def _one_route() -> AbstractContextManager[Any]:
     def wrong(self: Distribution, verb: str, wanted: str | None, batch: Batch) -> list[Any]:
-        return [(self._route(verb, wanted, batch), torch.arange(len(batch)))]
+        return [(routes.route_of(self, verb, wanted, batch), torch.arange(len(batch)))]
 
-    return patch.object(Distribution, "_ways", wrong)
+    return patch.object(routes, "ways", wrong)
 
 
 # ---- 19: two processes ---------------------------------------------------------------------------------------------

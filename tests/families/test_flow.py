@@ -7,6 +7,7 @@ import torch
 
 import likeness.routes  # noqa: F401 - registers them
 from likeness import registry
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.noise import Noise
@@ -57,8 +58,8 @@ def test_log_p_is_the_autograd_log_determinant() -> None:
     for row in banana().batch.x[:5]:
 
         def code(x):
-            inside, _, _ = model._inside(
-                Batch(x[None]), Noise(0, torch.zeros(1, dtype=torch.int64))
+            inside, _, _ = scoring.to_model_units(
+                model, Batch(x[None]), Noise(0, torch.zeros(1, dtype=torch.int64))
             )
             return model._through(inside)[0][0]
 

@@ -10,6 +10,7 @@ from torch.nn.functional import logsigmoid
 import likeness.routes  # noqa: F401 - registers them
 from likeness import registry
 from likeness.bijections.preprocess import Reals
+from likeness.core import inputs
 from likeness.core.batch import Batch
 from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
@@ -266,7 +267,7 @@ def test_the_critic_moves_k_times_for_each_move_of_the_generator() -> None:
 def test_a_grid_of_inputs_becomes_the_items_that_sampling_makes_of_them(codes) -> None:
     """x is a function of z alone, and it is the one that `sample` applies."""
     model = fit(codes=codes, latent=2).fit()
-    noise = model._noise(0, torch.arange(6), "sample")
+    noise = inputs.noise_of(model, 0, torch.arange(6), "sample")
     z = noise.normal("z", 2)
     z = torch.cat([z, model._code(noise)[:, None].to(z)], -1) if codes else z
     torch.testing.assert_close(model.decode(z).mode, model.sample(6, seed=0).x)

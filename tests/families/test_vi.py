@@ -12,6 +12,7 @@ from torch.distributions import Beta, Binomial, Gamma, MultivariateNormal, Norma
 
 import likeness as lk
 from likeness.check.spaces import SPACES
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.errors import BadConfig, LikenessError
 from likeness.core.noise import Noise
@@ -224,7 +225,7 @@ def test_q_is_a_density_in_the_users_units() -> None:
     grid = torch.linspace(0, 2, 20_001).double()[1:-1, None]
     assert float(one.log_prob(grid).value.exp().sum()) * 1e-4 == pytest.approx(1, abs=1e-6)
     drawn = q.sample(500, seed=3)
-    u = q._inside(drawn.batch, Noise(0, torch.arange(500)))[0].x
+    u = scoring.to_model_units(q, drawn.batch, Noise(0, torch.arange(500)))[0].x
     joint = q.log_joint(u).detach() - MultivariateNormal(q.mean.detach(), covariance(q)).log_prob(u)
     direct = bounded(drawn.x) - q.log_prob(drawn).value
     assert torch.allclose(joint, direct, atol=1e-8)

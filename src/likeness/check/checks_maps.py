@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from likeness.bijections.base import Bijection
 from likeness.check.cell import Cell
 from likeness.check.contract import Result, check, demand, judge, worst
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
-from likeness.core.distribution import Distribution
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Preprocessor
 from likeness.core.routes import Question
@@ -228,7 +228,7 @@ def _finite(cell: Cell) -> Result:
     noise = Noise(cell.seed, batch.ids, scope="log_prob", dtype=cell.law.dtype)
     question = Question(replace(batch, x=leaf), noise, cell.law.Settings(), effort=2)
     with torch.enable_grad(), cell.law.asking():
-        value = Distribution._score_rows(cell.law, question).value
+        value = scoring.score_rows(cell.law, question).value
         demand(bool(torch.isfinite(value).all()), f"log p 40 sigma out is {value.tolist()}")
         if value.requires_grad:
             (slope,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)

@@ -17,7 +17,9 @@ from typing import Any, TypeVar, final
 import torch
 from torch import Tensor
 
+from likeness.core import inputs, routes, scoring
 from likeness.core.answers import (
+    Answer,
     Completed,
     Draws,
     Filled,
@@ -25,15 +27,13 @@ from likeness.core.answers import (
     LogProb,
     Mode,
     Posterior,
-    Scored,
-    minus,
     regrouped,
 )
-from likeness.core.asked import whole
 from likeness.core.batch import Batch, Places, after
 from likeness.core.empty import answers_no_rows, full_row, no_draws, none_of
+from likeness.core.hooks import Hooks
+from likeness.core.inputs import whole
 from likeness.core.reach import at_the_edge, refuse_nan, refuse_nans
-from likeness.core.routed import Routed
 from likeness.core.routes import Question
 from likeness.core.row_distribution import RowDistribution
 
@@ -42,10 +42,20 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Distribution(Routed):
+class Distribution(Hooks):
     """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
 
     # ---- public verbs ----------------------------------------------------------------------------
+
+    @final
+    def support(self, verb: str) -> Answer:
+        """Whether and by which routes the verb can be answered, best first; else why not."""
+        return routes.support(self, verb)
+
+    @final
+    def held(self, batch: Batch) -> Batch:
+        """Checked rows and their condition within reach, in the distribution's type."""
+        return inputs.held(self, batch)
 
     @final
     def sample(
@@ -65,47 +75,47 @@ class Distribution(Routed):
         Raises:
             Unsupported: Where the law cannot sample, with the reason.
         """
-        self._need("sample")
-        chosen = self._seed(seed)
-        asked = self._settings(settings)
+        routes.need(self, "sample")
+        chosen = inputs.seed_of(seed)
+        asked = inputs.settings_of(self, settings)
         n = whole(n, "n")
         first = whole(first, "first")
         if not n:
             one = self.sample(given=given, seed=chosen, first=first, settings=asked)
             return no_draws(one)
         if given is None:
-            self._needs_condition(None)
-            noise = self._noise(chosen, torch.arange(first, first + n), "sample")
-            x, length, path = self._tiled(
-                noise.place, asked, lambda rows: self._sample_rows(noise[rows], None, asked)
+            inputs.need_condition(self, None)
+            noise = inputs.noise_of(self, chosen, torch.arange(first, first + n), "sample")
+            x, length, path = scoring.tiled(
+                self,
+                noise.place,
+                asked,
+                lambda rows: scoring.sample_rows(self, noise[rows], None, asked),
             )
-            if self._sums_classes():
-                told = self._drawn_given(noise, None)
+            if self.sums_classes():
+                told = scoring.drawn_given(self, noise, None)
             else:
                 told = None
             return self._draws(x, length, path, chosen, first, told, asked)
-        batch = self._given(given)
+        batch = inputs.given_of(self, given)
         assert batch is not None
         if not len(batch) and self.given_space is not None:
             stand_in = full_row(self.given_space, self.dtype)
             return none_of(self.sample(n, given=stand_in, seed=chosen, first=first, settings=asked))
         flat = batch.repeat(n)
-        noise = replace(self._noise(chosen, batch.ids, "sample"), draw=first).draws(n)
-        drawn = self._tiled(
+        noise = replace(inputs.noise_of(self, chosen, batch.ids, "sample"), draw=first).draws(n)
+        drawn = scoring.tiled(
+            self,
             noise.place,
             asked,
-            lambda rows: self._sample_rows(noise[rows], flat[rows], asked),
+            lambda rows: scoring.sample_rows(self, noise[rows], flat[rows], asked),
             alike=flat,
         )
         x, length, path = drawn
         x = x.reshape(n, len(batch), *x.shape[1:])
-        if length is None:
-            length = None
-        else:
+        if length is not None:
             length = length.reshape(n, len(batch))
-        if path is None:
-            path = None
-        else:
+        if path is not None:
             path = path.unflatten(0, (n, len(batch)))
         return self._draws(x, length, path, chosen, first, batch, asked)
 
@@ -130,19 +140,19 @@ class Distribution(Routed):
             Unsupported: Where the law has no log p, with the reason.
             BadData: If a hidden entry is named as evidence.
         """
-        self._need("log_prob")
-        chosen = self._seed(seed)
-        asked = self._settings(settings)
-        rows = self._reached(x, given)
+        routes.need(self, "log_prob")
+        chosen = inputs.seed_of(seed)
+        asked = inputs.settings_of(self, settings)
+        rows = inputs.rows_of(self, x, given)
         batch = rows.batch
-        noise = self._noise(chosen, batch.ids, "log_prob")
-        draws = self._effort(effort)
-        scored = self._score(batch, noise, draws, asked)
+        noise = inputs.noise_of(self, chosen, batch.ids, "log_prob")
+        draws = inputs.effort_of(effort)
+        scored = scoring.score(self, batch, noise, draws, asked)
         known = batch.present
         if evidence is not None:
-            mask = self._evidence(evidence, batch)
-            base = self._score(batch.hide(~mask), noise, draws, asked)
-            scored = _ratio(scored, base)
+            mask = inputs.evidence_mask(self, evidence, batch)
+            base = scoring.score(self, batch.hide(~mask), noise, draws, asked)
+            scored = scoring.ratio(scored, base)
             known = known & ~mask
         if rows.far:
             scored = at_the_edge(scored)
@@ -152,7 +162,7 @@ class Distribution(Routed):
         else:
             drew = None
         dims = known.flatten(1).sum(-1)
-        own = self._roomy(self.space, batch)
+        own = inputs.roomy(self, self.space, batch)
         if own.ragged == self.space.ragged:
             measure = self.measure
         else:
@@ -188,16 +198,16 @@ class Distribution(Routed):
         Raises:
             Unsupported: Where no route leads there, with the reasons.
         """
-        chosen = self._seed(seed)
-        asked = self._settings(settings)
-        rows = self._reached(x, given)
+        chosen = inputs.seed_of(seed)
+        asked = inputs.settings_of(self, settings)
+        rows = inputs.rows_of(self, x, given)
         batch = rows.batch
         n = whole(n, "n", least=1)
         first = whole(first, "first")
-        noise = replace(self._noise(chosen, batch.ids, "complete"), draw=first)
+        noise = replace(inputs.noise_of(self, chosen, batch.ids, "complete"), draw=first)
         parts = []
-        for way, some in self._ways("complete", route, batch):
-            function = Distribution._complete_rows if way is None else way.function
+        for way, some in routes.ways(self, "complete", route, batch):
+            function = scoring.complete_rows if way is None else way.function
             parts.append(
                 (some, self._completed(function, Question(batch[some], noise[some], asked, n=n)))
             )
@@ -206,19 +216,17 @@ class Distribution(Routed):
         refuse_nan("what is hidden", drawn, batch.ids, axis=1)
         if batch.within is not None:
             drawn = drawn.masked_fill(~batch.within[None], 0.0)
+        size = torch.full((len(batch),), float(n), dtype=self.dtype)
         if done.ess is not None:
             _warn_if_few(done.ess, done.kind)
-        if done.ess is not None:
             size = done.ess
-        else:
-            size = torch.full((len(batch),), float(n), dtype=self.dtype)
         if batch.length is None:
             length = None
         else:
             length = batch.length.expand(n, -1)
         return Draws(
             drawn,
-            self._roomy(self.space, batch),
+            inputs.roomy(self, self.space, batch),
             done.how,
             chosen,
             first,
@@ -255,8 +263,8 @@ class Distribution(Routed):
             BadData: Where the law knows no items as long as that.
         """
         steps = whole(steps, "steps", least=1)
-        self._need("forecast")
-        batch = self._batch(x, given)
+        routes.need(self, "forecast")
+        batch = inputs.batch_of(self, x, given)
         if batch.length is None:
             length = torch.full_like(batch.ids, batch.x.shape[1])
         else:
@@ -284,7 +292,8 @@ class Distribution(Routed):
         self, function: Callable[[Distribution, Question], Completed], asked: Question
     ) -> Completed:
         """One way of completing, in tiles of rows."""
-        return self._tiled(
+        return scoring.tiled(
+            self,
             asked.batch.ids,
             asked.settings,
             lambda rows: Filled.of(
@@ -297,13 +306,14 @@ class Distribution(Routed):
     @answers_no_rows
     def mode(self, x: Any = None, *, given: Any = None, settings: Any = None) -> Mode:
         """The most probable values of what is hidden (all, where x is None), given the rest."""
-        asked = self._settings(settings)
-        rows = self._reached(x, given)
+        asked = inputs.settings_of(self, settings)
+        rows = inputs.rows_of(self, x, given)
         batch = rows.batch
-        answer = self._route("mode", None, batch)
-        noise = self._noise(0, batch.ids, "mode")
-        function = Distribution._mode_rows if answer is None else answer.function
-        found: Mode = self._tiled(
+        answer = routes.route_of(self, "mode", None, batch)
+        noise = inputs.noise_of(self, 0, batch.ids, "mode")
+        function = scoring.mode_rows if answer is None else answer.function
+        found: Mode = scoring.tiled(
+            self,
             batch.ids,
             asked,
             lambda some: function(self, Question(batch[some], noise[some], asked)),
@@ -325,27 +335,27 @@ class Distribution(Routed):
         settings: Any = None,
     ) -> RowDistribution:
         """The law of the code of each row: responsibilities, a posterior, a latent point."""
-        self._need("encode")
-        asked = self._settings(settings)
-        draws = self._effort(effort)
-        batch = self._batch(x, given)
-        noise = self._noise(self._seed(seed), batch.ids, "encode")
+        routes.need(self, "encode")
+        asked = inputs.settings_of(self, settings)
+        batch = inputs.batch_of(self, x, given)
+        draws = inputs.effort_of(effort)
+        noise = inputs.noise_of(self, inputs.seed_of(seed), batch.ids, "encode")
 
         def f(rows: Places) -> RowDistribution:
-            inside, _, _ = self._inside(batch[rows], noise[rows])
+            inside, _, _ = scoring.to_model_units(self, batch[rows], noise[rows])
             return self._encode(inside, noise[rows], draws, asked)
 
-        law: RowDistribution = self._tiled(batch.ids, asked, f, alike=batch)
+        law: RowDistribution = scoring.tiled(self, batch.ids, asked, f, alike=batch)
         refuse_nans("the code", law, batch.ids)
         return law
 
     @final
     def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowDistribution:
         """The law of x for each code z (B, *codes); a point where the map is deterministic."""
-        self._need("decode")
+        routes.need(self, "decode")
         codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
-        batch = self._given(given)
-        asked = self._settings(settings)
+        batch = inputs.given_of(self, given)
+        asked = inputs.settings_of(self, settings)
         index = torch.arange(len(codes))
         if not len(codes):
             one = codes.new_zeros(1, *codes.shape[1:])
@@ -354,7 +364,7 @@ class Distribution(Routed):
         def f(rows: Places) -> RowDistribution:
             return self._decode(codes[rows], None if batch is None else batch[rows], index[rows])
 
-        law: RowDistribution = self._tiled(index, asked, f)
+        law: RowDistribution = scoring.tiled(self, index, asked, f)
         refuse_nans("what the code stands for", law, index)
         return law
 
@@ -371,17 +381,17 @@ class Distribution(Routed):
         settings: Any = None,
     ) -> Posterior:
         """p(y | x) for a nominal `given`, under the learned class prior or another one (K,)."""
-        chosen = self._seed(seed)
-        asked = self._settings(settings)
-        batch = self._batch(x, None)
-        answer = self._route("classify", route, batch)
+        chosen = inputs.seed_of(seed)
+        asked = inputs.settings_of(self, settings)
+        batch = inputs.batch_of(self, x, None)
+        answer = routes.route_of(self, "classify", route, batch)
         assert answer is not None
-        noise = self._noise(chosen, batch.ids, "classify")
+        noise = inputs.noise_of(self, chosen, batch.ids, "classify")
         if prior is None:
             weights = self.class_prior()
         else:
-            weights = self._prior(prior)
-        draws = self._effort(effort)
+            weights = inputs.class_weights(self, prior)
+        draws = inputs.effort_of(effort)
         asking = Question(batch, noise, asked, effort=draws, prior=weights / weights.sum())
         with torch.no_grad(), self.asking():
             posterior: Posterior = answer.function(self, asking)
@@ -435,11 +445,11 @@ class Distribution(Routed):
         seed: int | None,
         settings: Any,
     ) -> Tensor:
-        asked = self._settings(settings)
-        batch = self._batch(x, given)
-        route = self._route(verb, wanted, batch)
+        asked = inputs.settings_of(self, settings)
+        batch = inputs.batch_of(self, x, given)
+        route = routes.route_of(self, verb, wanted, batch)
         assert route is not None
-        noise = self._noise(self._seed(seed), batch.ids, verb)
+        noise = inputs.noise_of(self, inputs.seed_of(seed), batch.ids, verb)
         with torch.no_grad(), self.asking():
             out: Tensor = route.function(self, Question(batch, noise, asked))
         refuse_nan(verb.replace("_", " "), out, batch.ids)
@@ -458,9 +468,7 @@ class Distribution(Routed):
         refuse_nan("what was drawn", x.flatten(1), torch.arange(first, first + len(x)))
         how = self.how("sample", settings)
         calls = self.evaluations(settings)
-        if path is None:
-            path = None
-        else:
+        if path is not None:
             path = path.movedim(x.dim() - len(self.space.shape), 0)
         return Draws(
             x,
@@ -487,15 +495,3 @@ def _warn_if_few(ess: Tensor, kind: Kind) -> None:
             f"(least {float(ess.min()):.1f}); raise settings particles=...",
             stacklevel=3,
         )
-
-
-def _ratio(whole: Scored, part: Scored) -> Scored:
-    """log p(a, b) - log p(b), the errors of the two added in squares."""
-    errors = [s.stderr for s in (whole, part) if s.stderr is not None]
-    if errors:
-        stderr = torch.stack([e.square() for e in errors]).sum(0).sqrt()
-    else:
-        stderr = None
-    return Scored(
-        whole.value - part.value, minus(whole.kind, part.kind), f"{whole.how}, ratio", stderr
-    )

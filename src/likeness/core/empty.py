@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from likeness.core import inputs
 from likeness.core.answers import Draws
 from likeness.core.batch import Batch
 from likeness.core.quiet import filtered
@@ -28,7 +29,7 @@ def answers_no_rows(verb: V) -> V:
 
     @functools.wraps(verb)
     def ask(asked: Any, x: Any = None, *parts: Any, given: Any = None, **options: Any) -> Any:
-        if not no_rows(x) or len(asked._batch(x, given)):
+        if not no_rows(x) or len(inputs.batch_of(asked, x, given)):
             return verb(asked, x, *parts, **_with(options, given))
         stand_in = full_row(asked.space, asked.dtype)
         if asked.given_space is not None:

@@ -1,4 +1,4 @@
-"""What a law may override, and what it is over: the hooks see one checked batch in model units."""
+"""What a distribution may override, and what it is over: the hooks see one checked batch in model units."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from likeness.core.preprocessor import Filler, Preprocessor
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
 
+CLASSES_SUMMED = 64
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -171,6 +172,12 @@ class Hooks(ABC):
     def asking(self) -> AbstractContextManager[Any]:
         """What surrounds every answer: a model stops its dropout."""
         return nullcontext()
+
+    @final
+    def sums_classes(self) -> bool:
+        """Whether a missing `given` is a label that is summed over: one of few enough classes."""
+        classes = self.given_space.label if self.given_space else None
+        return classes is not None and classes <= CLASSES_SUMMED
 
     @final
     def has(self, hook: str) -> bool:

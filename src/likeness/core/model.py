@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from likeness.core import plates
+from likeness.core import plates, scoring
 from likeness.core.answers import YES, Answer, Kind, no
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config
@@ -135,7 +135,7 @@ class Model(Distribution, nn.Module):
             self.given_extent = extent(self.given_space, conditions).to(self._anchor)
 
     def _count(self, source: Source) -> None:
-        if not self.space.ragged and not self._sums_classes():
+        if not self.space.ragged and not self.sums_classes():
             return
         for batch in source.chunks(65536):
             weights = batch.weights.double()
@@ -143,7 +143,7 @@ class Model(Distribution, nn.Module):
                 self.lengths.index_add_(
                     0, batch.length.to(self.lengths.device), weights.to(self.lengths)
                 )
-            if self._sums_classes() and batch.given is not None:
+            if self.sums_classes() and batch.given is not None:
                 known = batch.given.present.flatten(1).all(-1)
                 self.classes.index_add_(
                     0, batch.given.x.flatten(1)[:, 0].long()[known], weights[known].to(self.classes)
@@ -208,7 +208,7 @@ class Model(Distribution, nn.Module):
             else:
                 given = missing(self.given_space, len(batch), batch.x)
             batch = replace(batch, given=_dropped(given, noise, drop))
-        inside, correction, _ = self._inside(batch, noise)
+        inside, correction, _ = scoring.to_model_units(self, batch, noise)
         if self.fill_holes(inside):
             assert self.filler is not None
             inside, minus_log_q = self.filler.fill(inside, noise)
@@ -223,8 +223,8 @@ class Model(Distribution, nn.Module):
         """
         settings = self.Settings()
         if self.support("log_prob"):
-            return -self._score(
-                batch.to(dtype=self.dtype, device=self.device), noise, None, settings
+            return -scoring.score(
+                self, batch.to(dtype=self.dtype, device=self.device), noise, None, settings
             ).value
         if not self.support("sample"):
             raise Unsupported(
@@ -235,10 +235,11 @@ class Model(Distribution, nn.Module):
             given = None
         else:
             given = batch.given.repeat(CRITERION_DRAWS)
-        y, *_ = self._tiled(
+        y, *_ = scoring.tiled(
+            self,
             many.place,
             settings,
-            lambda rows: self._sample_rows(many[rows], _rows(given, rows), settings),
+            lambda rows: scoring.sample_rows(self, many[rows], _rows(given, rows), settings),
         )
         y = y.reshape(CRITERION_DRAWS, len(batch), -1) * batch.present.flatten(1)
         near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
@@ -310,7 +311,7 @@ class Inside:
     def _through(self, batch: Batch) -> Batch:
         batch = batch.to(dtype=self.model.dtype, device=self.model.device)
         noise = Noise(0, batch.ids, scope="inside", dtype=self.model.dtype)
-        return self.model._inside(batch, noise)[0]
+        return scoring.to_model_units(self.model, batch, noise)[0]
 
 
 def _rows(given: Batch | None, rows: Places) -> Batch | None:

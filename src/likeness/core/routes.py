@@ -1,4 +1,8 @@
-"""Routes: ways of answering one verb from others, registered functions with a name and requirements."""
+"""Routes: ways of answering one verb from others, registered functions with a name and requirements.
+
+Which of them a distribution has for a verb (`support`), and which of them rows take (`route_of`,
+`ways`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from likeness.core.answers import Answer, Kind
+from likeness.core import inputs
+from likeness.core.answers import Answer, Kind, no
 from likeness.core.batch import Batch
 from likeness.core.config import Settings
+from likeness.core.errors import Unsupported
+from likeness.core.hooks import Hooks
 from likeness.core.noise import Noise
+from likeness.numerics.patterns import patterns_of
 
 
 class Answering(Protocol):
@@ -75,7 +84,8 @@ class Route:
         return self.refuse(law)
 
 
-ROUTES: list[Route] = []
+ROUTES: list[Route] = []  # grows as the layers above register theirs
+HOOKS = ("sample", "log_prob", "complete", "mode", "encode", "decode")
 
 
 def route(
@@ -116,3 +126,78 @@ def routes_for(law: Any, verb: str, batch: Batch | None = None) -> list[Route]:
     if batch is None:
         return open_
     return [r for r in open_ if r.suits(law, batch)]
+
+
+def support(dist: Hooks, verb: str) -> Answer:
+    """Whether and by which routes the verb can be answered, best first; else why not."""
+    own = verb in HOOKS and dist.has(f"_{verb}")
+    if verb == "forecast":
+        if (why := inputs.why_no_future(dist)) is None:
+            return support(dist, "complete")
+        return no(why)
+    reason = dist._why_not(verb)
+    if reason is not None:
+        return no(reason)
+    open_ = routes_for(dist, verb)
+    names = (("own hook",) if own else ()) + tuple(r.name for r in open_)
+    if names:
+        return Answer(ok=True, routes=names, kinds=tuple(r.kind for r in open_))
+    return no(f"{type(dist).__name__} has no {verb}" + _reasons(dist, verb))
+
+
+def _reasons(dist: Hooks, verb: str) -> str:
+    """Why each route to the verb is closed, in brackets; nothing where there is none."""
+    own: Any = dist
+    reasons = [why for r in ROUTES if r.verb == verb and (why := r.why_not(own))]
+    if reasons:
+        return f" ({'; '.join(reasons)})"
+    return ""
+
+
+def need(dist: Hooks, verb: str) -> None:
+    """Refuse a verb that cannot be answered.
+
+    Raises:
+        Unsupported: With the reason.
+    """
+    answer = support(dist, verb)
+    if not answer:
+        raise Unsupported(answer.why)
+
+
+def route_of(dist: Hooks, verb: str, wanted: str | None, batch: Batch) -> Route | None:
+    """The route to take for `verb` on these rows, None for the own hook."""
+    need(dist, verb)
+    open_ = {r.name: r for r in routes_for(dist, verb, batch)}
+    own = ("own hook",) if "own hook" in support(dist, verb).routes else ()
+    names = (*own, *open_)
+    if not names:
+        raise Unsupported(
+            f"{verb} has no route for these rows",
+            do=f"routes for others: {', '.join(support(dist, verb).routes)}",
+        )
+    if wanted is not None and wanted not in names:
+        raise Unsupported(
+            f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}"
+        )
+    return open_.get(wanted or names[0])
+
+
+def ways(
+    dist: Hooks, verb: str, wanted: str | None, batch: Batch
+) -> list[tuple[Route | None, Tensor]]:
+    """The route of each row, which knows of no other row: (route, rows) for each route that is taken."""
+    need(dist, verb)
+    rows = torch.arange(len(batch))
+    if wanted is not None or not len(batch) or len(support(dist, verb).routes) == 1:
+        return [(route_of(dist, verb, wanted, batch), rows)]
+    patterns, of = patterns_of(batch.holes.flatten(1))
+    first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
+    chosen = [route_of(dist, verb, None, batch[i : i + 1]) for i in first]
+    labels = [None if c is None else c.name for c in chosen]
+    names = dict(zip(labels, chosen, strict=True))
+    each = [labels[k] for k in of.tolist()]
+    return [
+        (route, torch.tensor([i for i in rows.tolist() if each[i] == name]))
+        for name, route in names.items()
+    ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import GaussianFiller, Reals
-from likeness.core import plates
+from likeness.core import plates, scoring
 from likeness.core.answers import Completed, Kind, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, Settings, option
@@ -259,8 +259,8 @@ class Diffusion(Model):
     def criterion(self, batch: Batch, noise: Noise) -> Tensor:
         """Minus the bound on log p, (B,), of a few draws."""
         settings = self.Settings(likelihood="bound")
-        return -self._score(
-            batch.to(dtype=self.dtype, device=self.device), noise, CRITERION_DRAWS, settings
+        return -scoring.score(
+            self, batch.to(dtype=self.dtype, device=self.device), noise, CRITERION_DRAWS, settings
         ).value
 
     # ---- hooks -----------------------------------------------------------------------------------

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from likeness import registry
-from likeness.core import plates
+from likeness.core import inputs, plates, routes, scoring
 from likeness.core.answers import Completed, Filled, Mode, Scored, regrouped, ways, weakest
 from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config, option
-from likeness.core.distribution import Distribution
 from likeness.core.errors import BadData
 from likeness.core.learner import Learner, Staged
 from likeness.core.model import Model
@@ -227,8 +226,12 @@ class Discriminant(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         def ask(model: Model, rows: Places) -> Scored:
-            return model._score(
-                self._own(batch[rows]), noise[rows], effort, model._settings(settings)
+            return scoring.score(
+                model,
+                self._own(batch[rows]),
+                noise[rows],
+                effort,
+                inputs.settings_of(model, settings),
             )
 
         return _in_order(self._each(batch, settings, ask))
@@ -244,8 +247,10 @@ class Discriminant(Model):
         def ask(model: Model, rows: Places) -> Tensor:
             own = None if length is None else length[rows]
             condition = given[rows] if self.shared else None
-            return model._outside(
-                model._sample(noise[rows], condition, own, model._settings(settings)), own
+            return scoring.to_data_units(
+                model,
+                model._sample(noise[rows], condition, own, inputs.settings_of(model, settings)),
+                own,
             )
 
         return _in_order(self._each(batch, settings, ask))
@@ -253,10 +258,10 @@ class Discriminant(Model):
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         def ask(model: Model, rows: Places) -> Filled:
             own = self._own(batch[rows])
-            asked = model._settings(settings)
+            asked = inputs.settings_of(model, settings)
             parts = []
-            for way, some in model._ways("complete", None, own):
-                function = Distribution._complete_rows if way is None else way.function
+            for way, some in routes.ways(model, "complete", None, own):
+                function = scoring.complete_rows if way is None else way.function
                 parts.append(
                     (some, function(model, Question(own[some], noise[rows][some], asked, n=n)))
                 )
@@ -266,7 +271,7 @@ class Discriminant(Model):
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         def ask(model: Model, rows: Places) -> Mode:
-            return model.mode(self._own(batch[rows]), settings=model._settings(settings))
+            return model.mode(self._own(batch[rows]), settings=inputs.settings_of(model, settings))
 
         found = self._each(batch, settings, ask)
         x = _in_order([(rows, mode.batch.x) for rows, mode in found])
@@ -276,7 +281,7 @@ class Discriminant(Model):
 
     def how(self, verb: str, settings: Any) -> str:
         """As the classes' models do."""
-        return self._model(0).how(verb, self._model(0)._settings(settings))
+        return self._model(0).how(verb, inputs.settings_of(self._model(0), settings))
 
 
 def _in_order(parts: list[tuple[Tensor, T]]) -> T:

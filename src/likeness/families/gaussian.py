@@ -74,7 +74,7 @@ class Gaussian(EMModel):
     ) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
-        self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
+        self.joined = Joined(self.preprocessor.out, given_space, per_class=self.sums_classes())
         self.holes = False
         self._declare()
 

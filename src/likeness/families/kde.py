@@ -98,7 +98,7 @@ class KDE(EMModel):
         else:
             self.preprocessor = None
         inside = self.inner_space
-        self.joined = Joined(inside, given_space, per_class=self._sums_classes())
+        self.joined = Joined(inside, given_space, per_class=self.sums_classes())
         states = [_states(v) for v in inside.columns] * (inside.dims // inside.width)
         states += [0] * (self.joined.size - self.joined.dims)
         self.numbers = torch.tensor([i for i, s in enumerate(states) if not s], dtype=torch.int64)

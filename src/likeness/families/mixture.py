@@ -287,7 +287,7 @@ class Mixture(EMModel):
 
     def class_prior(self) -> Tensor:
         """p(y) = sum_k w_k p_k(y), which rows without a label have their say in, (C,)."""
-        if not self._sums_classes():
+        if not self.sums_classes():
             return super().class_prior()
         joint = self.log_weight[:, None] + self.codes_log_theta
         return joint.logsumexp(0).softmax(-1).to(self.dtype)

@@ -79,7 +79,7 @@ class PCA(EMModel):
     def __init__(self, config: PCAConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space)
-        self.joined = Joined(self.preprocessor.out, given_space, per_class=self._sums_classes())
+        self.joined = Joined(self.preprocessor.out, given_space, per_class=self.sums_classes())
         self.components = min(config.components, self.joined.dims - 1)
         self.codes = vector(self.components)
         self.holes = False

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from likeness.core import plates
+from likeness.core import plates, scoring
 from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
@@ -387,7 +387,7 @@ class Topic(EMModel):
             words += float(self.unknown.count(batch).sum())
         words = max(words, 1.0)
         value = sight(bags, topics, weights).value - topics.constant(bags)
-        value = value + self._log_unknown(batch) - self._log_pooled(batch)
+        value = value + self._log_unknown(batch) - scoring.log_pooled(self, batch)
         nats = -float(value.sum()) / words
         learned = (self.weights.double() - self.config.smoothing).clamp(min=0).sum(0)
         share = learned / learned.sum().clamp(min=1e-300)

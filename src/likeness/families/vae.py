@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from likeness import registry
-from likeness.core import plates
+from likeness.core import inputs, plates, scoring
 from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
 from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, option
@@ -240,7 +240,7 @@ class VAE(Model):
     def _coded(self, batch: Batch, noise: Noise) -> Batch:
         """The rows as draws of their codes."""
         code = self._posterior(
-            self._inside(batch.to(dtype=self.dtype, device=self.device), noise)[0]
+            scoring.to_model_units(self, batch.to(dtype=self.dtype, device=self.device), noise)[0]
         )
         return Batch(
             code.at(self._eps(noise, 1))[0], weight=batch.weight, given=code.given, index=batch.ids
@@ -276,7 +276,7 @@ class VAE(Model):
         """Minus the bound with few draws, (B,): what learning raises, at a cost that validation can bear."""
         there = batch.to(dtype=self.dtype, device=self.device)
         k = max(VALIDATED, self.config.draws)
-        return -self._score(there, noise, k, self.Settings()).value
+        return -scoring.score(self, there, noise, k, self.Settings()).value
 
     # ---- encoder and decoder ---------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class VAE(Model):
         )
         asked = Question(batch, noise.within("prior").draws(k), self.prior.Settings())
         normal = -(0.5 * z.square() + HALF_LOG_2PI).sum(-1)
-        return self.prior._score_rows(asked).value.reshape(k, rows) - normal
+        return scoring.score_rows(self.prior, asked).value.reshape(k, rows) - normal
 
     def _eps(self, noise: Noise, k: int) -> Tensor:
         """Standard normal numbers for k codes a row, (k, B, L)."""
@@ -362,7 +362,9 @@ class VAE(Model):
     ) -> Tensor:
         z = noise.normal("z", self.config.latent)
         if self.prior is not None:
-            z = self.prior._sample_rows(noise.within("prior"), given, self.prior.Settings())[0]
+            z = scoring.sample_rows(
+                self.prior, noise.within("prior"), given, self.prior.Settings()
+            )[0]
         return self._drawn(self._params(z, length, self._context(given, noise.rows)), noise)
 
     def _drawn(self, params: Tensor, noise: Noise) -> Tensor:
@@ -483,8 +485,10 @@ class VAE(Model):
         The difference between q refined and q amortised is the amortisation gap (Cremer et al.
         2018, arXiv:1801.03558).
         """
-        batch = self._batch(x, given)
-        inside, _, _ = self._inside(batch, noise := self._noise(seed, batch.ids, "elbo"))
+        batch = inputs.batch_of(self, x, given)
+        inside, _, _ = scoring.to_model_units(
+            self, batch, noise := inputs.noise_of(self, seed, batch.ids, "elbo")
+        )
         with self.asking():
             code = Code(
                 codes.loc, codes.std.log(), inside.given, self._context(inside.given, len(batch))

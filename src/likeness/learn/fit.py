@@ -10,9 +10,9 @@ from typing import Any, cast
 import torch
 
 from likeness import registry
-from likeness.core.asked import whole
 from likeness.core.config import Settings
 from likeness.core.errors import BadConfig, BadData
+from likeness.core.inputs import whole
 from likeness.core.model import Model
 from likeness.core.noise import fresh_seed, mix
 from likeness.data.limits import bounded

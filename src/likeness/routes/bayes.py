@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from likeness.core import scoring
 from likeness.core.answers import Kind, Posterior
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -38,7 +39,7 @@ def bayes_rule(law: Distribution, question: Question) -> Posterior:
     for y in range(classes):
         given = Batch(batch.x.new_full((len(batch), 1), float(y)), index=batch.ids)
         under = replace(batch, given=given)
-        scores.append(law._score(under, question.noise, question.effort, question.settings))
+        scores.append(scoring.score(law, under, question.noise, question.effort, question.settings))
     prior = question.prior.log()
     joint = torch.stack([s.value for s in scores], -1) + prior
     joint = torch.where(joint.isneginf().all(-1, keepdim=True), prior, joint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.batch import Places
 from likeness.core.distribution import Distribution
@@ -29,8 +30,8 @@ def critic_score(law: Distribution, question: Question) -> Tensor:
 
     def scored(rows: Places) -> Tensor:
         batch, noise = question.batch[rows], question.noise[rows]
-        near = law._inside(nearest(law.space, batch, law.extent), noise)[0]
-        away = (law._inside(batch, noise)[0].x - near.x).flatten(1).norm(dim=-1)
+        near = scoring.to_model_units(law, nearest(law.space, batch, law.extent), noise)[0]
+        away = (scoring.to_model_units(law, batch, noise)[0].x - near.x).flatten(1).norm(dim=-1)
         return law._critic_score(near, noise) + away
 
-    return law._tiled(question.batch.ids, question.settings, scored, alike=question.batch)
+    return scoring.tiled(law, question.batch.ids, question.settings, scored, alike=question.batch)

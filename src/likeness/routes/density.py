@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
@@ -13,7 +14,9 @@ from likeness.core.routes import Question, route
 @route("anomaly_score", "-log p", needs=("log_prob",), kind=Kind.EXACT)
 def improbability(law: Distribution, question: Question) -> Tensor:
     """-log p(x), in nats: unsafe alone in many dimensions (Nalisnick et al. 2019), so reports show every route."""
-    return -law._score(question.batch, question.noise, question.effort, question.settings).value
+    return -scoring.score(
+        law, question.batch, question.noise, question.effort, question.settings
+    ).value
 
 
 @route(
@@ -27,14 +30,14 @@ def conditional_improbability(law: Distribution, question: Question) -> Tensor:
     """-log p(x_i | x_-i) = log p(x_-i) - log p(x) for every entry, (B, *E); 0 where hidden."""
     batch = question.batch
     asked = (question.noise, question.effort, question.settings)
-    whole = law._score(batch, *asked).value
+    whole = scoring.score(law, batch, *asked).value
     flat = batch.x.flatten(1)
     present = batch.present.flatten(1)
     columns = []
     for i in range(flat.shape[1]):
         hidden = torch.zeros_like(present)
         hidden[:, i] = True
-        rest = law._score(batch.hide(hidden.reshape(batch.x.shape)), *asked).value
+        rest = scoring.score(law, batch.hide(hidden.reshape(batch.x.shape)), *asked).value
         without = torch.where(
             rest.isneginf(), torch.inf, rest - whole
         )  # not this entry alone makes the row impossible

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from likeness.core import scoring
 from likeness.core.answers import Completed, Kind, Mode, Scored, weakest
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -95,7 +96,7 @@ def _scored(law: Distribution, question: Question, rows: Tensor, holes: Tensor) 
 
     def score(part: Tensor, of: Tensor) -> Scored:
         full = _filled(question.batch, part, holes, of)
-        return law._score(full, noise[part.repeat_interleave(len(of))], effort, settings)
+        return scoring.score(law, full, noise[part.repeat_interleave(len(of))], effort, settings)
 
     if (
         effort is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from likeness.core import scoring
 from likeness.core.answers import Completed, Kind
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -46,7 +47,7 @@ def particles(law: Distribution, question: Question) -> Completed:
     count = question.settings.particles
     many = question.batch.repeat(count)
     noise = cloud(question.noise, count)
-    inside, correction, _ = law._inside(many, noise)
+    inside, correction, _ = scoring.to_model_units(law, many, noise)
     filled, minus_log_q = law.filler.fill(inside, noise)
     scored = law._log_prob(_given(filled, inside), noise, 1, question.settings)
     weight = (scored.value + minus_log_q + correction).reshape(count, -1)

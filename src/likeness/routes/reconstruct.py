@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from likeness.core import scoring
 from likeness.core.answers import Kind
 from likeness.core.batch import Places
 from likeness.core.distribution import Distribution
@@ -14,12 +15,12 @@ def _error(law: Distribution, question: Question) -> Tensor:
     def error(rows: Places) -> Tensor:
         batch = question.batch[rows]
         noise = question.noise[rows]
-        inside, _, _ = law._inside(batch, noise)
+        inside, _, _ = scoring.to_model_units(law, batch, noise)
         code = law._encode(inside, noise, question.effort, question.settings)
         back = law._decode(code.mode, inside.given, batch.ids).mean
         return (back - batch.x).square() * batch.present
 
-    return law._tiled(question.batch.ids, question.settings, error, alike=question.batch)
+    return scoring.tiled(law, question.batch.ids, question.settings, error, alike=question.batch)
 
 
 @route(

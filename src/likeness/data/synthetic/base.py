@@ -11,6 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from likeness.core import inputs
 from likeness.core.answers import Completed, Posterior, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.distribution import Distribution
@@ -92,7 +93,7 @@ class SyntheticDistribution(Distribution):
         """
         if not self.space.real or self.space.counted:
             raise Unsupported(f"{self.name} has no score: its entries are not all real")
-        batch = self._batch(x, given)
+        batch = inputs.batch_of(self, x, given)
         with torch.enable_grad():
             leaf = batch.x.detach().clone().requires_grad_()
             value = self._density(replace(batch, x=leaf))
@@ -229,7 +230,7 @@ class SyntheticClasses(SyntheticDistribution):
     @final
     def class_posterior(self, x: Any, *, given: Any = None) -> Posterior:
         """p(y | x, what is known of given) by Bayes' rule in closed form."""
-        batch = self._batch(x, given)
+        batch = inputs.batch_of(self, x, given)
         with torch.no_grad():
             logits = self._class_given_all(batch).log_softmax(-1)
         return Posterior(logits, Scored(logits).kind, self.how("classify", None))
