@@ -4,8 +4,8 @@
 A text by what follows its last few letters.
 
 A chain of order k is a table of what followed every window of k letters: counting is the fit. Each letter more tells
-more of the next one, until windows are so many that few have been seen: then only what is added to every count, and how
-much, keeps the held-out text from costing more again. A chain that may end has a law of lengths.
+more of the next one, until windows are so many that few have been seen: then only what is added to every count, and
+how much, keeps the held-out text from costing more again. A chain that may end has a distribution of lengths.
 """
 
 from pathlib import Path

@@ -3,10 +3,11 @@
 
 The same call with and without `given`, and a decision that needs no mended rows.
 
-p(y | x) = p(y) p(x | y) / p(x), and where entries are missing p(y | x_v) is in proportion to p(y) times the integral of
-p(x_v, x_m | y) over x_m; the decision is its argmax, not its maximum. A law of all measurements gives it as it stands;
-a classifier that was only ever told p(y | x) needs the holes filled, and means fill them badly. A law costs more
-numbers, for covariances grow as the square of the measurements: photographs are left to the classifier.
+p(y | x) = p(y) p(x | y) / p(x), and where entries are missing p(y | x_v) is in proportion to p(y) times the integral
+of p(x_v, x_m | y) over x_m; the decision is its argmax, not its maximum. A distribution of all measurements gives it
+as it stands; a classifier that was only ever told p(y | x) needs the missing entries filled, and means fill them
+badly. A distribution costs more numbers, for covariances grow as the square of the measurements: photographs are left
+to the classifier.
 """
 
 import math

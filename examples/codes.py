@@ -5,8 +5,9 @@ Nearer to the prior, poorer in detail; and what the prior leaves open.
 
 Loss = reconstruction + beta KL(q(z | x) || N(0, I)). As beta rises, the codes of all rows together come to look like
 N(0, I), and say less about each row. With beta near 0 it is an ordinary autoencoder: draws from N(0, I) decode to
-nonsense, but draws from a law that was fitted to the codes do not, so autoencoders can generate. N(0, I) looks the same
-from every side: turned codes with a turned decoder are the same law of x, so the prior alone finds no true factors.
+nonsense, but draws from a distribution that was fitted to the codes do not, so autoencoders can generate. N(0, I)
+looks the same from every side: turned codes with a turned decoder are the same distribution of x, so the prior alone
+finds no true factors.
 """
 
 import itertools

@@ -6,7 +6,7 @@ Probabilistic PCA and factor analysis learn from sixty rows what a full covarian
 x = mean + W z + e with z ~ N(0, I). Isotropic noise e makes W the principal directions, in closed form; noise of its
 own for each column makes it factor analysis, by EM. Both are a Gaussian with few numbers, so every question has its
 exact answer: density, the directions of a row (with their error), and what a hidden entry is. Principal components
-alone, as a projection, have no density and no answer for a row with holes.
+alone, as a projection, have no density and no answer for a row with missing entries.
 """
 
 from pathlib import Path

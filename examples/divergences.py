@@ -3,9 +3,9 @@
 
 One Gaussian fitted to a mixture of two by KL, reverse KL, JSD and MMD.
 
-KL(p || q) = E_p log(p / q) makes q cover all of p; KL(q || p) = E_q log(q / p) makes it pick one mode. The integral of
-p log(p / q) is KL(p || q), with the law that is averaged over in front. In nats; times 1.4427 in bits. The two orders
-differ in general and agree for Gaussians of equal variance.
+KL(p || q) = E_p log(p / q) makes q cover all of p; KL(q || p) = E_q log(q / p) makes it pick one mode. The integral
+of p log(p / q) is KL(p || q), with the distribution that is averaged over in front. In nats; times 1.4427 in bits.
+The two orders differ in general and agree for Gaussians of equal variance.
 """
 
 import math

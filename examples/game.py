@@ -4,10 +4,10 @@
 Who moves what, which way, from what noise, and how its end is recognised.
 
 The critic ascends V = E log D(x) + E log(1 - D(G(z))) with the generator still; the generator descends V, or ascends
-E log D(G(z)), with the critic still. z follows any law p(z); p_g is the law of x = G(z), a different thing. At the end
-neither player can gain by moving alone: p_g = p_data, V = -log 4, D = 1/2 where there are data, and a judge trained
-from scratch on the frozen generator does no better than a coin. That D is 1/2 and stands still proves nothing by
-itself: a critic too blunt to tell the two laws apart says so too.
+E log D(G(z)), with the critic still. z follows any distribution p(z); p_g is the distribution of x = G(z), a
+different thing. At the end neither player can gain by moving alone: p_g = p_data, V = -log 4, D = 1/2 where there are
+data, and a judge trained from scratch on the frozen generator does no better than a coin. That D is 1/2 and stands
+still proves nothing by itself: a critic too blunt to tell the two distributions apart says so too.
 """
 
 import math

@@ -1,12 +1,13 @@
 """Bayesian networks
 =================
 
-Variables that depend on a few others, so that a joint law needs few numbers and answers exactly.
+Variables that depend on a few others, so that a joint distribution needs few numbers and answers exactly.
 
-The chain rule writes any law of n bits as p(x1) p(x2 | x1) ... with 1 + 2 + 4 + ... + 2^(n-1) = 2^n - 1 numbers; a net
-leaves out the parents that tell nothing more. Two causes of one alarm show what evidence does: apart they know nothing
-of each other, and once the alarm rings, one explains the other away. A tree can also be learned. Its edges are the
-strongest dependences, not causes: turned round, they say the same law, and one intervention tells them apart.
+The chain rule writes any distribution of n bits as p(x1) p(x2 | x1) ... with 1 + 2 + 4 + ... + 2^(n-1) = 2^n - 1
+numbers; a net leaves out the parents that tell nothing more. Two causes of one alarm show what evidence does: apart
+they know nothing of each other, and once the alarm rings, one explains the other away. A tree can also be learned.
+Its edges are the strongest dependences, not causes: turned round, they say the same distribution, and one
+intervention tells them apart.
 """
 
 import itertools

@@ -3,9 +3,10 @@
 
 Independent, first-order Markov, logistic and deep autoregressive pixels, and what each one costs.
 
-A law over n binary pixels has 2^n - 1 free numbers, and so has the chain rule, 2^0 + ... + 2^(n-1). Independent pixels
-need n, a first-order Markov chain 2n - 1, logistic conditionals n(n + 1)/2. A masked net gives all n conditionals in
-one pass, so densities are parallel; only drawing goes pixel by pixel. Classes 1, 2, 3 are categorical, not Bernoulli.
+A distribution over n binary pixels has 2^n - 1 free numbers, and so has the chain rule, 2^0 + ... + 2^(n-1).
+Independent pixels need n, a first-order Markov chain 2n - 1, logistic conditionals n(n + 1)/2. A masked net gives all
+n conditionals in one pass, so densities are parallel; only drawing goes pixel by pixel. Classes 1, 2, 3 are
+categorical, not Bernoulli.
 """
 
 import itertools

@@ -183,3 +183,18 @@ def test_the_lock_holds_what_the_project_asks_for():
         "hatchling",
         "editables",
     } <= asked  # without them the editable install would fetch unhashed builders
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["out/demo/report.html", "demo/report.html", "runs/iris/config.json", "docs/_build/html"],
+)
+def test_what_commands_write_is_ignored_by_git(path):
+    tracked()
+    answer = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
+    assert answer.returncode == 0
+
+
+def test_the_demo_of_make_writes_where_git_ignores_it():
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "likeness demo --out out/demo" in recipe
