@@ -15,6 +15,7 @@ from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.precision import exact
 from likeness.core.space import binary, label, vector
 from likeness.data.synthetic import world
+from likeness.query import query
 
 
 class Standard(Distribution):
@@ -180,3 +181,23 @@ def test_onednn_answers_what_torch_does_and_leaves_its_switch_as_it_was(family):
         model.log_prob(x, seed=0, settings={"precision": "onednn"}).value, plain, rtol=0, atol=1e-4
     )
     assert switch.fp32_precision == before
+
+
+@pytest.mark.parametrize("n", [2**40, 10**30])
+def test_more_draws_than_the_machine_can_hold_are_refused(n: int) -> None:
+    truth = lk.world("moons")
+    with pytest.raises(BadConfig, match="draw fewer at once"):
+        truth.sample(n, seed=0)
+    with pytest.raises(BadConfig, match="draw fewer at once"):
+        query(truth, "complete", n=n, seed=0)
+
+
+@pytest.mark.parametrize("effort", [1.5, [1, 2], "2"])
+def test_an_effort_that_is_no_number_is_refused(effort: object) -> None:
+    with pytest.raises(BadConfig, match=r"effort=.* is not a whole number"):
+        lk.world("moons").log_prob([[0.0, 0.0]], effort=effort)
+
+
+def test_what_names_no_columns_is_refused() -> None:
+    with pytest.raises(BadConfig, match="missing=3 names no columns"):
+        query(lk.world("moons"), "sample", missing=3)

@@ -78,7 +78,7 @@ class Distribution(Hooks):
         routes.need(self, "sample")
         chosen = inputs.seed_of(seed)
         asked = inputs.settings_of(self, settings)
-        n = whole(n, "n")
+        n = inputs.number_of(self, n, 1, least=0)
         first = whole(first, "first")
         if not n:
             one = self.sample(given=given, seed=chosen, first=first, settings=asked)
@@ -202,7 +202,7 @@ class Distribution(Hooks):
         asked = inputs.settings_of(self, settings)
         rows = inputs.rows_of(self, x, given)
         batch = rows.batch
-        n = whole(n, "n", least=1)
+        n = inputs.number_of(self, n, len(batch), least=1)
         first = whole(first, "first")
         noise = replace(inputs.noise_of(self, chosen, batch.ids, "complete"), draw=first)
         parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,10 @@ from likeness.core.hooks import Hooks
 from likeness.core.noise import Noise, fresh_seed
 from likeness.core.reach import Reached, reached
 from likeness.core.space import Space, entry_names
+from likeness.numerics import machine
+
+
+BYTES = 8  # of a number that is drawn, at least: its noise and itself
 
 
 def settings_of(dist: Hooks, settings: Any) -> Any:
@@ -29,6 +34,20 @@ def settings_of(dist: Hooks, settings: Any) -> Any:
     else:
         chosen = settings
     return dist.Settings.parse(chosen or {})
+
+
+def number_of(dist: Hooks, n: int, rows: int, *, least: int) -> int:
+    """How many draws of each row, which the machine must be able to hold.
+
+    Raises:
+        BadConfig: If it is no number from the least on, or more than there is memory for.
+    """
+    n = whole(n, "n", least=least)
+    taken = n * max(rows, 1) * math.prod(dist.space.layout) * BYTES
+    if taken > (machine.memory() or math.inf):
+        do = "draw fewer at once, and go on with first="
+        raise BadConfig(f"n={n:,} draws take more memory than the machine has", do=do)
+    return n
 
 
 def effort_of(effort: int | None) -> int | None:

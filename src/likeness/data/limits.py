@@ -11,7 +11,6 @@ import bz2
 import gzip
 import lzma
 import math
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from likeness.core.errors import BadConfig, BadData
+from likeness.numerics import machine
 
 SHARE = 0.25  # of the machine's memory, unless the user says more
 UNKNOWN_MACHINE = 8 * 2**30  # bytes, where the system does not say
@@ -80,15 +80,8 @@ def bound() -> float:
 
 def machine_memory() -> float:
     """The memory of the machine in bytes, or of the container that the process runs in."""
-    sizes = [_physical(), *(_limit_of(file) for file in CGROUPS)]
+    sizes = [machine.memory(), *(_limit_of(file) for file in CGROUPS)]
     return min((size for size in sizes if size is not None), default=float(UNKNOWN_MACHINE))
-
-
-def _physical() -> float | None:
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def _limit_of(file: Path) -> float | None:

@@ -86,4 +86,4 @@ def _of_number(number: object) -> re.Match[str] | None:
 
 def _shown(number: float) -> str:
     """A number that is read again as itself."""
-    return str(int(number)) if number.is_integer() else repr(number)
+    return str(int(number)) if int(number) == number else repr(number)
