@@ -188,6 +188,21 @@ def test_a_traceback_that_was_asked_for_is_escaped(monkeypatch, capsys) -> None:
     assert clean(said.err)
 
 
+def test_a_file_whose_name_is_no_text_is_fitted_and_compared(cli, place, tmp_path) -> None:
+    name = "caf\udce9.csv"  # as Python holds the bytes of a name that is no UTF-8
+    table().to_csv(tmp_path / name, index=False)
+    for line in (
+        f"fit '{tmp_path}/{name}' mixture components=2 {given()} --out '{tmp_path}/m\udce9'",
+        f"show '{tmp_path}/m\udce9'",
+        f"score '{tmp_path}/m\udce9' '{tmp_path}/{name}' --out {tmp_path}/scores.csv",
+        f"compare '{tmp_path}/{name}' --families gaussian --given '{GROUP}' --budget '2 steps'"
+        f" --seeds 1 --out {tmp_path}/report.html",
+    ):
+        code, said = run(cli, place, line.replace("{", "{{").replace("}", "}}"))
+        assert code == 0, said
+        assert clean(said)
+
+
 # ---- encodings -----------------------------------------------------------------------------------
 
 CHILD = """

@@ -153,3 +153,17 @@ def test_a_wide_space_is_described_without_a_variable_for_each_entry():
     wide = Space(axes=("row", "column"), shape=(10**6, 10**6), variables=(Real(),))
     assert wide.measure == "lebesgue^1000000000000"
     assert math.isinf(wide.states)
+
+
+@pytest.mark.parametrize("change", [{"source": "\ud800"}, {"names": ("a", "b\udfff")}])
+def test_names_that_no_file_can_hold_are_refused(change: dict) -> None:
+    said = {**json.loads(vector(2).to_json()), **change}
+    with pytest.raises(BadConfig, match="is no character"):
+        Space.from_json(json.dumps(said))
+
+
+def test_a_refusal_is_one_line_whatever_the_space_says() -> None:
+    said = {**json.loads(vector(2).to_json()), "variables": [{"type": "a\nb"}], "c\nd": 1}
+    with pytest.raises(BadConfig) as error:
+        Space.from_json(json.dumps(said))
+    assert "\n" not in str(error.value)

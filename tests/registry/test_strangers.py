@@ -275,6 +275,8 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
         header_of({"a": entry(offsets=(0, 4))}, 4),
         header_of({"a": entry(shape=(10**9, 10**9), offsets=(0, 4 * 10**18))}, 8),
         header_of({"a": entry(shape=(2**32, 2**32), offsets=(0, 0))}, 0),
+        header_of({"a": entry(shape=(2**63, 0), offsets=(0, 0))}, 0),
+        header_of({"a": entry(shape=(2**40, 2**40, 0), offsets=(0, 0))}, 0),
         header_of({"a": entry(shape=(-2, -1))}, 8),
         header_of({"a": entry(shape=(2.0,))}, 8),
         header_of({"a": entry(shape=(True, 2))}, 8),

@@ -57,8 +57,9 @@ class _Closed(BaseModel):
 def fault(error: ValidationError) -> tuple[str, str]:
     """The place of the first of pydantic's errors, and what is wrong there, as part of a sentence."""
     first = error.errors(include_url=False)[0]
-    what = str(first["msg"]).removeprefix("Value error, ")
-    return ".".join(map(str, first["loc"])), what[:1].lower() + what[1:]
+    what = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
+    place = " ".join(".".join(map(str, first["loc"])).split())
+    return place, what[:1].lower() + what[1:]
 
 
 class Config(_Closed):

@@ -49,6 +49,7 @@ class _Frozen(BaseModel):
     def _in_one_sentence(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             made = make(values)
+            made._refuse_no_text()
             made._check()
         except ValidationError as error:
             place, what = fault(error)
@@ -61,6 +62,16 @@ class _Frozen(BaseModel):
                 f"{cls.__name__}: {error}", do=f"describe the data by another {cls.__name__}"
             ) from error
         return made
+
+    def _refuse_no_text(self) -> None:
+        """Refuse names and labels that no file can hold: halves of surrogate pairs."""
+        for held in vars(self).values():
+            texts = held if isinstance(held, tuple) else (held,)
+            said = "".join(text for text in texts if isinstance(text, str))
+            try:
+                said.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{said[error.start]!r} is no character") from error
 
     def _check(self) -> None:
         """Refuse what makes no sense together, by a ValueError that says why."""

@@ -173,13 +173,13 @@ class Comparison:
         from likeness.evaluate.report import page
 
         target = Path(path)
-        write_atomic(target, page(self.exhibits()).encode())
+        write_atomic(target, page(self.exhibits()).encode(errors="backslashreplace"))
         return target
 
     def save(self, path: str | Path) -> Path:
         """The page, and the JSON file beside it."""
         target = self.to_html(path)
-        write_atomic(target.with_suffix(".json"), self.to_json().encode())
+        write_atomic(target.with_suffix(".json"), self.to_json().encode(errors="backslashreplace"))
         return target
 
     def table(self) -> RichTable:

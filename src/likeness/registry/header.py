@@ -16,6 +16,7 @@ from likeness.core.errors import BadStore
 from likeness.registry import foreign
 
 MOST_HEADER = 1 << 24  # bytes
+MOST_NUMBERS = (1 << 63) - 1
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -129,7 +130,7 @@ def _entries(found: dict[str, Any], room: int, path: Path) -> dict[str, Entry]:
 
 
 def _whole(said: Any) -> tuple[int, ...]:
-    """Whole numbers from 0 on.
+    """Whole numbers from 0 on, whose product 64 bits can hold even where one of them is 0.
 
     Raises:
         ValueError: If these are others.
@@ -137,6 +138,8 @@ def _whole(said: Any) -> tuple[int, ...]:
     if not isinstance(said, list) or not all(
         type(number) is int and number >= 0 for number in said
     ):
+        raise ValueError(said)
+    if math.prod(max(number, 1) for number in said) > MOST_NUMBERS:
         raise ValueError(said)
     return tuple(said)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -37,8 +38,7 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     said = header.read(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in said.entries}
+        tensors = _tensors(path, said)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise BadStore(
             "the file is truncated or not a saved model",
@@ -50,6 +50,16 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "the file was changed after it was saved", where=str(path), do="save or train it again"
         )
     return tensors, said.facts(path)
+
+
+def _tensors(path: Path, said: header.Header) -> dict[str, Tensor]:
+    """The tensors that a head names; safetensors opens no path that is no UTF-8, but reads its bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return safetensors.torch.load(path.read_bytes())
+    with safe_open(str(path), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in said.entries}
 
 
 def open_model(path: str | Path) -> Model:

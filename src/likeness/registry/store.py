@@ -25,6 +25,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.files import sweep, write_atomic
 from likeness.core.lock import claim
 from likeness.core.model import WRITERS, Model
+from likeness.core.plain import plain
 from likeness.core.words import copies_in_words
 from likeness.registry.stored import FORMAT
 
@@ -181,4 +182,4 @@ def card(model: Model, config: dict[str, Any]) -> str:
         "",
         *[part(model, config) for part in CARD_PARTS],
     ]
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines) + "\n")
