@@ -12,11 +12,12 @@ import likeness as lk
 from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, BadData, Unsupported
-from likeness.core.space import Nominal, Ordinal, Real, vector
+from likeness.core.space import Nominal, Ordinal, Real, label, vector
 from likeness.data.synthetic import world
 from likeness.data.synthetic.discrete import Joint
 from likeness.data.synthetic.gaussian import GaussianMixture
 from likeness.query import names_of, query
+from likeness.registry import build
 
 NAMES = ("a", "b", "c", "d", "e")
 SUBSETS = [s for r in range(1, 6) for s in itertools.combinations(range(5), r)]
@@ -255,3 +256,17 @@ def test_the_states_of_a_column_are_asked_about_in_parts_with_one_answer(monkeyp
         query(model, "classify", evidence={"b": [0, 1, 1]}, missing="a").probabilities, whole
     )
     assert query(model, "classify", evidence={"b": []}, missing="a").probabilities.shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [10**400, [10**400], "\ud800", 2**64 + 1])
+def test_values_that_no_column_can_hold_are_refused(value: object) -> None:
+    given = label(2, ("a", "b"))
+    model = build("gaussian", {}, vector(2), given)
+    with pytest.raises(BadData, match=r"more digits than numbers keep|is no character"):
+        query(model, "sample", given=value)
+
+
+@pytest.mark.parametrize("asked", [{"n": 10**5000}, {"seed": -(10**5000)}], ids=["n", "seed"])
+def test_numbers_of_thousands_of_digits_are_refused(asked: dict) -> None:
+    with pytest.raises(BadConfig, match="is a number of more than 100 digits"):
+        query(world("moons"), "sample", **asked)

@@ -21,7 +21,7 @@ from likeness.core.reach import Reached, reached
 from likeness.core.space import Space, entry_names
 from likeness.numerics import machine
 
-
+LARGEST = 10**100
 BYTES = 8  # of a number that is drawn, at least: its noise and itself
 
 
@@ -272,6 +272,8 @@ def whole(value: Any, name: str, least: int | None = 0) -> int:
         raise BadConfig(
             f"{name}={value!r} is not a whole number", do=f"write {name}=5, say"
         ) from None
+    if abs(number) > LARGEST:
+        raise BadConfig(f"{name} is a number of more than 100 digits", do=f"write {name}=5, say")
     if least is not None and number < least:
         raise BadConfig(f"{name}={number} is below {least}", do=f"choose {name} >= {least}")
     return number

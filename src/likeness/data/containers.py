@@ -42,6 +42,9 @@ def native(data: Any) -> Any:
     return data
 
 
+MOST_DIGITS = 60  # of a number that is written out in a sentence
+
+
 def plain(data: Any) -> Array:
     """An array of numbers from whatever holds them, masked where some are missing from whole ones.
 
@@ -116,13 +119,27 @@ def _whole_type(known: Array) -> np.dtype[Any]:
         return np.dtype(np.int64)
     if low >= 0 and high < 2**64:
         return np.dtype(np.uint64)
-    odd = next((value for value in known if int(float(value)) != value), None)
+    odd = next((value for value in known if not _kept(value)), None)
     if odd is not None:
         raise BadData(
-            f"{odd} has more digits than numbers keep",
+            f"{_shown(odd)} has more digits than numbers keep",
             do="give floats if the last ones may go, or words",
         )
     return np.dtype(np.float64)
+
+
+def _kept(value: Any) -> bool:
+    """Whether double precision holds a whole number with all its digits."""
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _shown(number: int) -> str:
+    """A whole number for a sentence; Python writes none of thousands of digits."""
+    digits = int(abs(int(number)).bit_length() * math.log10(2)) + 1
+    return str(number) if digits < MOST_DIGITS else f"a number of about {digits:,} digits"
 
 
 def _filled(matrix: Any) -> Array:

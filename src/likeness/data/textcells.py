@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from likeness.core.errors import BadData
 from likeness.data import dateforms, datetimes, missing, numerals, written
 from likeness.data.arrays import Array
 from likeness.data.numerals import NumberForm
@@ -40,7 +41,13 @@ class Texts:
         """The texts of a column; whole numbers are without a point."""
         import pandas as pd
 
-        cells = pd.Series(column)
+        try:
+            cells = pd.Series(column)
+        except UnicodeEncodeError as error:
+            raise BadData(
+                f"{error.object[error.start : error.end]!r} is no character",
+                do="give texts of whole characters",
+            ) from error
         if len(cells) <= FEW:
             return cls._few(cells.tolist())
         codes, values = pd.factorize(cells)
