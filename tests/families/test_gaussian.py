@@ -187,3 +187,15 @@ def test_many_numbers_are_drawn_by_one_product() -> None:
     x = model.sample(4000, seed=0).x
     expected = model.preprocessor.scale[0] ** 2 * model.cov[0, 0, 0]
     assert float(x[:, 0].var()) == pytest.approx(float(expected), rel=0.15)
+
+
+def test_a_bound_asked_twice_is_the_same_and_new_draws_are_new():
+    """Rounded values are scored within their cells by draws: those of seed 0 where none is named."""
+    rows = np.random.default_rng(0).integers(0, 40, size=(300, 2))
+    model = lk.fit("gaussian", rows, holdout=0.0, progress=False)
+    first, again, other = (model.log_prob(rows[:9], seed=seed) for seed in (None, None, 1))
+    assert first.kind is Kind.LOWER_BOUND
+    assert torch.equal(first.value, again.value)
+    assert first.seed == 0
+    assert not torch.equal(first.value, other.value)
+    assert not torch.equal(model.sample(9).x, model.sample(9).x)

@@ -26,7 +26,7 @@ from likeness.cli.fitted import copies, held_out_score, keep, tell
 from likeness.cli.rows import CHECKPOINT, condition_of, keyed
 from likeness.cli.spaces import columns, item
 from likeness.cli.text import plural, remark, say, table
-from likeness.core.errors import BadData, LikenessError
+from likeness.core.errors import BadConfig, BadData, LikenessError
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from likeness.learn.run import Run
 
 SHOWN = 40  # columns
+AUTO = "auto"  # learn/auto chooses
 
 
 @dataclass
@@ -54,9 +55,11 @@ def fit(
     family: Annotated[
         str,
         typer.Argument(
-            metavar="FAMILY", help="`likeness families` lists them.", autocompletion=complete_family
+            metavar="[FAMILY]",
+            help="`likeness families` lists them; without one, one that suits the data is taken.",
+            autocompletion=complete_family,
         ),
-    ],
+    ] = AUTO,
     family_options: Annotated[
         list[str] | None,
         typer.Argument(
@@ -109,13 +112,15 @@ def fit(
 ) -> None:
     """Fit a family to data and save the model.
 
+    likeness fit data.csv
     likeness fit data.csv flow layers=6 --budget 2m --seed 0 --out runs/flow
     """
     data, family = _in_order(data, family)
-    chosen, given_options = options.checked(family, family_options or [])
+    chosen, given_options = _options_of(family, family_options or [])
     types = options.pairs(columns, "--columns")
     place = folder.place(out, data, chosen, resume=resume, overwrite=overwrite)
-    options.config(chosen, given_options).bring(named.load)
+    if chosen != AUTO:
+        options.config(chosen, given_options).bring(named.load)
     _check(budget, device)
     from likeness.core.lock import claim
     from likeness.learn.stop import leaving
@@ -125,6 +130,8 @@ def fit(
         loaded = _last_steps(loaded, holdout)
         _tell(loaded)
         _no_constants(loaded)
+        if chosen == AUTO:
+            chosen, loaded = _suited(loaded)
         kept = Kept()
         model = _learn(
             chosen,
@@ -153,8 +160,39 @@ def _in_order(data: str, family: str) -> tuple[str, str]:
 
     families = read()
     if data in families and family not in families and not Path(data).exists():
+        if family == AUTO:
+            raise BadConfig(
+                f"{data} is a family, and there are no data", do="name a file, or a set"
+            )
         return (family, data)
     return (data, family)
+
+
+def _options_of(family: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The family and its options, as far as they can be checked before data are read.
+
+    Raises:
+        BadConfig: For what is none, and for options without a family.
+    """
+    if family != AUTO and "=" not in family:
+        return options.checked(family, words)
+    if family != AUTO or words:
+        option = family if family != AUTO else words[0]
+        raise BadConfig(
+            f"{option!r} is an option of some family, and none is named",
+            do="name it before its options: `likeness families` lists them",
+        )
+    return AUTO, {}
+
+
+def _suited(loaded: Data) -> tuple[str, Data]:
+    """The family that suits the data, and the data with a note that says why."""
+    from likeness.learn.auto import choose
+
+    train = cast("Table", loaded.train)
+    choice = choose(train.space, train.given_space, len(train))
+    say(choice.note)
+    return choice.family, replace(loaded, notes=(*loaded.notes, choice.note))
 
 
 def _check(budget: str, device: str) -> None:

@@ -141,7 +141,7 @@ class Distribution(Hooks):
             BadData: If a hidden entry is named as evidence.
         """
         routes.need(self, "log_prob")
-        chosen = inputs.seed_of(seed)
+        chosen = inputs.scoring_seed(seed)
         asked = inputs.settings_of(self, settings)
         rows = inputs.rows_of(self, x, given)
         batch = rows.batch
@@ -339,7 +339,7 @@ class Distribution(Hooks):
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, given)
         draws = inputs.effort_of(effort)
-        noise = inputs.noise_of(self, inputs.seed_of(seed), batch.ids, "encode")
+        noise = inputs.noise_of(self, inputs.scoring_seed(seed), batch.ids, "encode")
 
         def f(rows: Places) -> RowDistribution:
             inside, _, _ = scoring.to_model_units(self, batch[rows], noise[rows])
@@ -381,7 +381,7 @@ class Distribution(Hooks):
         settings: Any = None,
     ) -> Posterior:
         """p(y | x) for a nominal `given`, under the learned class prior or another one (K,)."""
-        chosen = inputs.seed_of(seed)
+        chosen = inputs.scoring_seed(seed)
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, None)
         answer = routes.route_of(self, "classify", route, batch)
@@ -449,7 +449,7 @@ class Distribution(Hooks):
         batch = inputs.batch_of(self, x, given)
         route = routes.route_of(self, verb, wanted, batch)
         assert route is not None
-        noise = inputs.noise_of(self, inputs.seed_of(seed), batch.ids, verb)
+        noise = inputs.noise_of(self, inputs.scoring_seed(seed), batch.ids, verb)
         with torch.no_grad(), self.asking():
             out: Tensor = route.function(self, Question(batch, noise, asked))
         refuse_nan(verb.replace("_", " "), out, batch.ids)

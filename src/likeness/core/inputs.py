@@ -57,6 +57,11 @@ def effort_of(effort: int | None) -> int | None:
     return whole(effort, "effort", least=1)
 
 
+def scoring_seed(seed: int | None) -> int:
+    """The seed that was given, or 0: asked twice about the same rows, a verb that draws nothing answers the same."""
+    return seed_of(0 if seed is None else seed)
+
+
 def seed_of(seed: int | None) -> int:
     """The seed that was given, or a fresh one."""
     if seed is None:

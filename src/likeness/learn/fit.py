@@ -19,10 +19,12 @@ from likeness.data.limits import bounded
 from likeness.data.load import load
 from likeness.data.parting import Data
 from likeness.data.source import Loud, Table
+from likeness.learn import auto
 from likeness.learn.budget import Budget
 from likeness.learn.executor import Event
 from likeness.learn.progress import bar
 from likeness.learn.run import Run
+from likeness.registry import index
 
 COARSE = 1e-3  # of a column's deviation: what single precision may round its values by
 ROOT = 1 / 3  # of a type's largest number: squares of numbers below it have room
@@ -31,8 +33,8 @@ HELD = 0x5A17  # sets the hash that holds rows out apart from that of a test par
 
 
 def fit(
-    family: str,
-    data: Any,
+    family: Any,
+    data: Any = None,
     *,
     budget: str | int | Budget = "1m",
     seed: int | None = 0,
@@ -48,10 +50,11 @@ def fit(
     max_memory: int | str | None = None,
     **options: Any,
 ) -> Model:
-    """Fit a model of `family` to data.
+    """Fit a model of `family` to data: `fit("flow", table)`, or `fit(table)` for a family that suits the data.
 
     Args:
-        family: A family's name, such as "flow"; `likeness families` lists them.
+        family: A family's name, such as "flow": `likeness families` lists them. "auto" takes one
+            that suits the data and notes which and why (`learn/auto.py`); so do data alone.
         data: What `lk.load` takes, or what it returned: then its training part is used.
         budget: "2m", "90s", "500 steps", "10 epochs", or a number of steps.
         seed: Of the split, the initial weights, the row order and the training noise; None takes
@@ -83,6 +86,7 @@ def fit(
         chosen = fresh_seed()
     else:
         chosen = whole(seed, "seed", least=None)
+    family, data = _family_and_data(family, data)
     with bounded(max_memory):
         table, valid, notes = _read(data, given)
     if names := constant_columns(table):
@@ -98,6 +102,9 @@ def fit(
         held = valid
     else:
         train, held = parts(table, HELD_SHARE if holdout is None else holdout, chosen)
+    if family == auto.AUTO:
+        family, note = _chosen(table, options)
+        notes = (*notes, note)
     model = start(family, options, table, seed=chosen, device=device, dtype=dtype)
     model.facts = {**getattr(model, "facts", {}), "notes": list(notes)}
     run = Run(
@@ -105,6 +112,42 @@ def fit(
     )
     with bar(run, family, show=progress) as tick:
         return run.fit(lambda r, e: _watch(r, e, tick, watch))
+
+
+def _family_and_data(family: Any, data: Any) -> tuple[str, Any]:
+    """A family's name and data, where data may stand alone.
+
+    Raises:
+        BadConfig: If there are no data, or no name.
+    """
+    named = isinstance(family, str) and (
+        family == auto.AUTO or family in {*index.read(), *registry.FAMILIES}
+    )
+    if data is None and named:
+        raise BadConfig("there are no data to fit to", do=f"give them: lk.fit({family!r}, data)")
+    if data is None:
+        return auto.AUTO, family
+    if not isinstance(family, str):
+        raise BadConfig(
+            f"a family is named by a word, and this is of type {type(family).__name__}",
+            do='give the name first and data second: lk.fit("flow", data)',
+        )
+    return family, data
+
+
+def _chosen(table: Table, options: dict[str, Any]) -> tuple[str, str]:
+    """The family that suits the data, and the note that says why.
+
+    Raises:
+        BadConfig: If options were given, which belong to one family.
+    """
+    if options:
+        raise BadConfig(
+            f"{next(iter(options))!r} is an option of some family, and none is named",
+            do='name it: lk.fit("flow", data, ...)',
+        )
+    choice = auto.choose(table.space, table.given_space, len(table))
+    return choice.family, choice.note
 
 
 def start(
