@@ -43,6 +43,9 @@ class _Closed(BaseModel):
                 else:
                     hint = f"the options are {', '.join(cls.model_fields)}"
                 raise BadConfig(f"there is no option {name!r}", do=hint)
+        for name, value in options.items():
+            if isinstance(value, str) and not value.isprintable() and _halved(value):
+                raise BadConfig(f"{name}={value!r} holds halves of characters", do="write it anew")
         try:
             return cls.model_validate(dict(options))
         except ValidationError as error:
@@ -52,6 +55,15 @@ class _Closed(BaseModel):
             do = f"write {place}=({first['input']!r},)" if alone else None
             shown = reprlib.repr(first["input"])
             raise BadConfig(f"{place or 'options'}: {what}", where=f"got {shown}", do=do) from error
+
+
+def _halved(text: str) -> bool:
+    """Whether a text holds halves of surrogate pairs, which no file can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def fault(error: ValidationError) -> tuple[str, str]:
