@@ -86,6 +86,7 @@ format: .venv/.ready ## mend what the formatter can mend
 
 .PHONY: docs
 docs: .venv-docs/.ready ## the site in docs/_build/html: a warning or a broken link fails
+	@rm -rf docs/_build
 	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	.venv-docs/bin/python docs/_ext/links.py docs/_build/html
 
