@@ -356,3 +356,17 @@ def test_the_time_for_names_grows_with_the_columns_and_not_with_their_square():
     start = time.process_time()
     assert names_of(frame) == names
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [np.array([1 + 1j, 2, 3, 4]), np.array([1.0, 2 + 0j, None, 3.0], dtype=object)],
+    ids=["complex", "objects"],
+)
+def test_complex_columns_are_refused_at_fit_and_when_asked(column):
+    frame = pd.DataFrame({"x": column, "y": [0.5, 1.5, 2.5, 4.0]})
+    with pytest.raises(BadData, match=r"column 'x'.*complex numbers|complex numbers.*column 'x'"):
+        load(frame)
+    plain = load(frame.assign(x=[1.0, 2.5, 3.0, 4.0]), test=0.0)
+    with pytest.raises(BadData, match="complex"):
+        as_batch(plain.space, frame)

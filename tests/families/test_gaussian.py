@@ -199,3 +199,13 @@ def test_a_bound_asked_twice_is_the_same_and_new_draws_are_new():
     assert first.seed == 0
     assert not torch.equal(first.value, other.value)
     assert not torch.equal(model.sample(9).x, model.sample(9).x)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "mixture", "kde", "pca"])
+@pytest.mark.parametrize("factor", [1e-150, 1e-60, 1e-6, 1e60])
+def test_other_units_move_log_p_by_their_logarithm(family, factor):
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    how = {"budget": "5 steps", "progress": False}
+    base = float(lk.fit(family, x, **how).log_prob(x).value.mean())
+    moved = float(lk.fit(family, x * factor, **how).log_prob(x * factor).value.mean())
+    assert moved + 2 * math.log(factor) == pytest.approx(base, abs=1e-6)

@@ -5,11 +5,13 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
+import likeness as lk
 import likeness.families.mixture
 import likeness.routes
 from likeness import registry
@@ -592,3 +594,20 @@ def test_covariances_without_full_rank_have_densities(kind, covariance):
     model = Run(model, Table(space, as_batch(space, x)), "5 steps").fit()
     assert bool(model.log_prob(x).value.isfinite().all())
     assert bool(model.sample(5, seed=0).x.isfinite().all())
+
+
+def test_thousands_of_categories_are_clustered_by_a_sketch_of_their_codes():
+    """Two clusters, each with a thousand categories and numbers of its own, are found; no one-hot code is laid out."""
+    rng = np.random.default_rng(0)
+    side = rng.integers(0, 2, 4000)
+    frame = pd.DataFrame(
+        {
+            "k": [f"c{v}" for v in rng.integers(0, 1000, 4000) + 1000 * side],
+            "x": rng.normal(size=4000) + 6 * side,
+        }
+    )
+    model = lk.fit("mixture", frame, components=2, budget="20 steps", progress=False)
+    own = model.encode(frame).mode.flatten().long().numpy()
+    assert max(np.mean(own == side), np.mean(own != side)) > 0.99
+    batch = as_batch(model.space, frame)
+    assert model._features(batch).shape == (4000, likeness.families.mixture.SKETCH + 1)

@@ -112,7 +112,7 @@ class Reals(Preprocessor):
         total = total.clamp_min(1e-12)
         mean = first / total
         std = (second / total - mean.square()).clamp_min(0).sqrt()
-        std = torch.where(std > 1e-12 * mean.abs().clamp_min(1e-30), std, torch.ones_like(std))
+        std = torch.where(std > 1e-12 * mean.abs(), std, torch.ones_like(std))
         self.shift = mean.reshape(self.shift.shape).to(self.shift)
         self.scale = std.reshape(self.scale.shape).to(self.scale)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from likeness.core.errors import BadData
+from likeness.core.numbers import complex_numbers
 from likeness.data import textcells, written
 from likeness.data.arrays import Array, Wanted
 from likeness.data.datetimes import example, is_format
@@ -68,6 +69,7 @@ def cells(
     Raises:
         BadData: If most cells are numbers and one is text, a date is none, or a cell is a list.
     """
+    _refuse_complex(column, name)
     import pandas as pd
 
     known = column.notna().to_numpy()
@@ -90,6 +92,19 @@ def cells(
     if column.dtype == object:
         _refuse_lists(column, name)
     return _from_text(Texts.of(column), name, form, goal, comma)
+
+
+def _refuse_complex(column: pd.Series[Any], name: str) -> None:
+    """Refuse complex numbers, of their own type or among objects.
+
+    Raises:
+        BadData: Naming the column.
+    """
+    objects = column.dtype == object
+    if column.dtype.kind == "c" or (
+        objects and any(isinstance(v, complex | np.complexfloating) for v in column)
+    ):
+        raise complex_numbers(f"column {name!r}")
 
 
 def cells_for(

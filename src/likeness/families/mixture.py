@@ -43,6 +43,8 @@ GIVEN_FLOOR = 0.05  # pixels, levels and lengths that are given repeat: a narrow
 START_ROWS = 20_000  # rows that restarts are tried on
 CHUNK = 16_384
 ALL_ROWS = 1 << 40
+WIDE = 256  # categories from which distances are taken of a sketch of their one-hot codes
+SKETCH = 64  # numbers of a sketch
 
 
 class MixtureConfig(Config):
@@ -223,6 +225,8 @@ class Mixture(EMModel):
             return torch.cat(
                 [*parts, self.columns.embed(batch.x, batch.present).flatten(1).double()], -1
             )
+        if any(v.type == "nominal" and v.categories > WIDE for v in self.space.variables):
+            return torch.cat([*parts, _sketched(self.space, batch)], -1)
         plain = Summary(self.space)
         weight = batch.weights.double()
         raw = plain.raw(batch).double()
@@ -399,6 +403,30 @@ def _of_heads(config: MixtureConfig, space: Space) -> bool:
     return not space.real or (
         config.covariance == "diagonal" and any(v.counted for v in space.variables)
     )
+
+
+def _sketched(space: Space, batch: Batch) -> Tensor:
+    """Standardised numbers and sketches of codes, 0 where hidden, (B, F).
+
+    A sketch is a row of random signs of length 1, so that two categories lie near sqrt(2) apart as
+    their one-hot codes do (Johnson & Lindenstrauss 1984); thousands of those would take gigabytes.
+    """
+    x = batch.x.reshape(len(batch), -1, space.width).double()
+    known = batch.present.reshape(len(batch), -1, space.width).double()
+    weight = batch.weights.double()
+    signs = torch.Generator().manual_seed(0)
+    parts = []
+    for i, variable in enumerate(space.columns):
+        column = x[..., i]  # (B, places)
+        if variable.type == "nominal":
+            size = min(variable.categories, SKETCH)
+            table = torch.randint(0, 2, (variable.categories, size), generator=signs).double()
+            code = (2 * table - 1)[column.long()] / size**0.5  # (B, places, size)
+            parts.append((code * known[..., i, None]).flatten(1))
+            continue
+        mean, std = standardised(column, known[..., i], weight)
+        parts.append((column - mean) / std * known[..., i])
+    return torch.cat(parts, -1)
 
 
 def _padded(mask: Tensor, size: int) -> Tensor:
