@@ -153,6 +153,24 @@ def _two_chains(rows: int) -> Data:
     return Data(words, lambda seed: Table(vector(8, binary()), draw(rows, seed)), draw(FRESH, 1000))
 
 
+def _visits(rows: int) -> Data:
+    """Counts of four things in each of two groups, each of which is not counted at all in two rows of five."""
+
+    def draw(count: int, seed: int) -> Batch:
+        noise = Noise(seed, torch.arange(count), scope="visits")
+        u = noise.uniform("u", 9)
+        rate = torch.tensor([[2.0, 2.0, 9.0, 9.0], [9.0, 9.0, 2.0, 2.0]])[(u[:, 0] < 0.5).long()]
+        counts = torch.distributions.Poisson(rate)
+        levels = counts.log_prob(torch.arange(40.0)[:, None, None]).exp().cumsum(0)
+        x = (levels < u[:, 1:5]).sum(0).double()
+        return Batch(torch.where(u[:, 5:] < 0.4, 0.0, x))
+
+    words = (
+        f"{rows:,} rows of four counts, Poisson in each of two groups, with two more zeros in five"
+    )
+    return Data(words, lambda seed: Table(vector(4, Count()), draw(rows, seed)), draw(FRESH, 1000))
+
+
 def _regimes(
     rows: int,
     topology: str = "full",
@@ -302,6 +320,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "chain": lambda: _of("chain", 2000),
     "chain of 300": lambda: _of("chain", 300),
     "two chains": lambda: _two_chains(1000),
+    "visits": lambda: _visits(1000),
     "chain of 40": lambda: _of("chain", 40),
     "digits": _digits,
     "100 digits": lambda: _digits(100),

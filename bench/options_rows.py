@@ -447,6 +447,11 @@ ROWS: dict[str, tuple[Row, ...]] = {
             ("smoothing", 3.0, "nats", "too much makes components alike"),
         ),
         *_at(
+            Setting("visits", {"components": 2}, 200, 5),
+            ("count", "zero_inflated", "nats", "says the zeros apart from the counts"),
+            ("count", "poisson", "nats", "has no way to say so many zeros"),
+        ),
+        *_at(
             Setting("ring of 100", {"components": 20}, 200, 5),
             ("floor", 0.01, "KL", "keeps components from standing on single rows"),
         ),

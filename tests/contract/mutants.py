@@ -276,7 +276,7 @@ def _neighbour() -> AbstractContextManager[Any]:
 
 @mutant(8, "the divergence from the prior lacks its half", LATENT)
 def _half() -> AbstractContextManager[Any]:
-    from likeness.families.vae import Code
+    from likeness.inference.amortised import Code
 
     whole = property(
         lambda code: code.loc.square() + (2 * code.log_std).exp() - 1 - 2 * code.log_std

@@ -16,7 +16,8 @@ from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
 from likeness.core.space import vector
 from likeness.data.source import Table
-from likeness.families.gan import CRITICS, FALLING, GENERATORS
+from likeness.families.gan import FALLING
+from likeness.learn.adversarial import CRITICS, GENERATORS
 from likeness.learn.run import Run
 
 

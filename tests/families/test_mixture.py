@@ -611,3 +611,18 @@ def test_thousands_of_categories_are_clustered_by_a_sketch_of_their_codes():
     assert max(np.mean(own == side), np.mean(own != side)) > 0.99
     batch = as_batch(model.space, frame)
     assert model._features(batch).shape == (4000, likeness.families.mixture.SKETCH + 1)
+
+
+def test_zeros_beyond_poisson_are_told_from_counts_and_their_share_is_found():
+    """Two groups of Poisson counts, two of five of which are not counted at all."""
+    g = torch.Generator().manual_seed(3)
+    group = torch.rand(4000, generator=g) < 0.5
+    rate = torch.where(group[:, None], torch.tensor([2.0, 9.0]), torch.tensor([9.0, 2.0]))
+    x = torch.poisson(rate, generator=g) * (torch.rand(4000, 2, generator=g) < 0.6)
+    model = fit(vector(2, Count()), x.double(), components=2, count="zero_inflated")
+    heads = model.columns.distribution(model.fitted["x.table"]).parts[0]
+    zeros = heads.dispersion / (1 + heads.dispersion)
+    assert zeros.flatten().tolist() == pytest.approx([0.4] * 4, abs=0.05)
+    assert sorted(heads.counts.mean.flatten().tolist()) == pytest.approx([2, 2, 9, 9], rel=0.06)
+    plain = fit(vector(2, Count()), x.double(), components=2, count="poisson")
+    assert float(model.log_prob(x).value.mean()) > float(plain.log_prob(x).value.mean()) + 0.3

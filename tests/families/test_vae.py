@@ -19,7 +19,8 @@ from likeness.core.space import vector
 from likeness.data.source import Table
 from likeness.data.synthetic import world
 from likeness.data.synthetic.gaussian import LinearGaussian
-from likeness.families.vae import VAE, Code
+from likeness.families.vae import VAE
+from likeness.inference.amortised import Code
 from likeness.learn.run import Run
 from likeness.registry import reading, store
 

@@ -16,6 +16,7 @@ from likeness.heads import (
     NormalMixture,
     Poisson,
     Spline,
+    ZeroInflatedPoisson,
 )
 
 
@@ -93,6 +94,12 @@ def negative_binomial():
     return Case(head, torch.stack([normals(2, 3), -1 + normals(2, 3, seed=1)], -1), codes(20000, 3))
 
 
+def zero_inflated():
+    x = (uniforms(50, 3) * 20).floor() * (uniforms(50, 3, seed=1) < 0.6)
+    params = torch.stack([normals(2, 3), -1 + normals(2, 3, seed=1)], -1)
+    return Case(fitted(ZeroInflatedPoisson(3), x), params, codes(4000, 3))
+
+
 def normal():
     return Case(fitted(NormalMixture(3, components=1), reals()), 0.5 * normals(2, 3, 2), None)
 
@@ -160,6 +167,7 @@ CASES = {
     f.__name__: f
     for f in (
         *(bernoulli, categorical, wide_categorical, logistic, poisson, negative_binomial),
+        zero_inflated,
         *(normal, mixture, rounded, histogram, rounded_histogram, spline, bounded, magnitude),
     )
 }

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import special, stats
+from scipy import optimize, special, stats
 from torch import distributions as D
 
 from likeness.core.errors import Unsupported
@@ -19,6 +19,7 @@ from likeness.heads import (
     NormalMixture,
     Poisson,
     Spline,
+    ZeroInflatedPoisson,
 )
 from likeness.heads.normal import truncated_moments
 from likeness.numerics.draws import soft_choice
@@ -76,6 +77,58 @@ def test_negative_binomial_agrees_with_scipy(mean, log_alpha):
     same(law.cdf(k), stats.nbinom.cdf(k.numpy(), r, p), atol=1e-9, rtol=0)
     u = uniforms(60, 1)
     same(law.quantile(u), stats.nbinom.ppf(u.numpy(), r, p))
+
+
+@pytest.mark.parametrize("zeros", (1e-6, 0.3, 0.95))
+@pytest.mark.parametrize("rate", (0.02, 4.0, 300.0))
+def test_zero_inflated_poisson_agrees_with_scipy(rate, zeros):
+    """In value, CDF and quantile, its mean and its dispersion by sums over all counts."""
+    odds = zeros / (1 - zeros)
+    mean = rate * (1 - zeros)
+    law = ZeroInflatedPoisson(1).distribution(
+        torch.tensor([[math.log(mean), math.log(odds)]], dtype=torch.float64)
+    )
+    k = torch.arange(0.0, 600, dtype=torch.float64).unsqueeze(-1)
+    mass = (1 - zeros) * stats.poisson.pmf(k.numpy(), rate) + zeros * (k.numpy() == 0)
+    likely = mass > 1e-290
+    same(law.log_prob(k)[torch.as_tensor(likely)], np.log(mass[likely]), atol=1e-9, rtol=1e-9)
+    below = zeros + (1 - zeros) * stats.poisson.cdf(k.numpy(), rate)
+    same(law.cdf(k), below, atol=1e-9, rtol=0)
+    assert float(law.cdf(torch.tensor([[-1.0]]))) == 0.0
+    u = uniforms(300, 1)
+    rest = np.clip((u.numpy() - zeros) / (1 - zeros), 0, None)
+    same(law.quantile(u), np.maximum(stats.poisson.ppf(rest, rate), 0))
+    same(law.mean, (mass * k.numpy()).sum(0), atol=1e-9, rtol=1e-9)
+    variance = (mass * (k.numpy() - mean) ** 2).sum(0)
+    same(law.mean + law.dispersion * law.mean**2, variance, atol=1e-9, rtol=1e-8)
+    assert float(mass[int(law.mode)]) >= float(mass.max()) * (1 - 1e-9)
+
+
+def test_zero_inflated_poisson_estimates_are_the_greatest_likelihood_that_a_search_finds():
+    g = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((400, 1), 3.0), generator=g).double()
+    x = x * (torch.rand(400, 1, generator=g) < 0.7)
+    weight = 0.5 + uniforms(400, 1)
+    head = fitted(ZeroInflatedPoisson(1), x)
+    found = head.estimate(x, torch.ones_like(x).bool(), weight)[0]
+
+    def cost(params):
+        law = head.distribution(torch.as_tensor(params).reshape(1, 2))
+        return -float((law.log_prob(x) * weight).sum())
+
+    search = optimize.minimize(cost, [0.0, 0.0], method="Nelder-Mead", tol=1e-10)
+    assert cost(found.flatten()) <= search.fun + 1e-9
+    same(found.flatten(), search.x, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("x", ([0, 1, 1, 0, 1], [4, 5, 4, 5, 5], [0, 0, 0, 0, 0]))
+def test_counts_without_more_zeros_than_a_poisson_distribution_has_are_poisson(x):
+    x = torch.tensor(x, dtype=torch.float64)[:, None]
+    head, one = fitted(ZeroInflatedPoisson(1), x), torch.ones(len(x), 1, dtype=torch.float64)
+    law = head.distribution(head.estimate(x, one.bool(), one))
+    plain = fitted(Poisson(1), x)
+    poisson = plain.distribution(plain.estimate(x, one.bool(), one))
+    same(law.log_prob(x), poisson.log_prob(x), atol=1e-5, rtol=0)
 
 
 def test_negative_binomial_contains_poisson():

@@ -26,6 +26,7 @@ from likeness.heads.ends import log_end, stop_logits
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.conditioner import Conditioner
 from likeness.registry import Card, register
+from likeness.routes.by_rows import answered
 from likeness.routes.enumerate_states import best, drawn, states_of, summed
 from likeness.routes.particles import cloud, resampled
 
@@ -361,7 +362,7 @@ class Autoregressive(Model):
             (few, partial(summed, self)),
             (~late & ~few, self._particles),
         ]
-        return rescored(_answered(ways, Question(batch, noise, settings, effort=effort)))
+        return rescored(answered(ways, Question(batch, noise, settings, effort=effort)))
 
     def _by_chain(self, batch: Batch) -> Scored:
         """Log p of rows whose holes end the order."""
@@ -393,7 +394,7 @@ class Autoregressive(Model):
             (few, partial(drawn, self)),
             (~late & ~few, self._resampled),
         ]
-        return regrouped(_answered(ways, Question(batch, noise, settings, n=n)))
+        return regrouped(answered(ways, Question(batch, noise, settings, n=n)))
 
     def _few(self, batch: Batch) -> Tensor:
         """Whether a row's holes have at most 4,096 joint states, (B,)."""
@@ -443,8 +444,7 @@ def _kind(c: AutoregressiveConfig, space: Space) -> str:
     """The kind of net that the Config names, or that the size calls for."""
     if c.net != "auto":
         return c.net
-    image = len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE
-    if image:
+    if len(space.shape) == 3 and space.homogeneous and space.dims >= LARGE:
         return "pixel"
     if space.ragged and space.dims >= LARGE:
         return "sequence"
@@ -472,11 +472,8 @@ def _net(
         return Steps(places, space.width, inputs[0], outputs[0] + int(ends), **sizes)
     outputs = [outputs[0] + int(ends), *outputs[1:]]
     natural = list(range(space.dims))
-    order = (
-        {"natural": natural, "reverse": natural[::-1]}.get(c.order)
-        if isinstance(c.order, str)
-        else c.order
-    )
+    named = {"natural": natural, "reverse": natural[::-1]}
+    order = named.get(c.order) if isinstance(c.order, str) else c.order
     return Masked(
         inputs * places, outputs * places, order or natural, c.hidden, context=side, window=c.window
     )
@@ -485,15 +482,3 @@ def _net(
 def _by_variable(owner: Tensor) -> Tensor:
     """Which number of a head-grouped layout stands at each place of a variable-by-variable one."""
     return owner.argsort(stable=True)
-
-
-def _answered(
-    ways: list[tuple[Tensor, Callable[[Question], T]]], question: Question
-) -> list[tuple[Tensor, T]]:
-    """Each way's answer to the rows (B,) that take it, beside the places of these rows."""
-    places = [(torch.nonzero(rows).flatten(), way) for rows, way in ways]
-    taken = [(rows, way) for rows, way in places if len(rows)] or places[:1]
-    return [
-        (rows, way(replace(question, batch=question.batch[rows], noise=question.noise[rows])))
-        for rows, way in taken
-    ]

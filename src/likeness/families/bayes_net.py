@@ -10,21 +10,20 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.answers import Kind, Mode
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.errors import BadConfig
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
-from likeness.core.routes import Question
 from likeness.core.row_distribution import Categorical, RowDistribution
 from likeness.core.space import Space, entry_names, label, vector
 from likeness.inference.bayes_net.chow_liu import Trees
 from likeness.inference.bayes_net.graph import Net, looked_up
 from likeness.inference.bayes_net.linear_gaussian import Linear
 from likeness.inference.bayes_net.variable_elimination import Graph
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.registry import Card, register
 from likeness.routes import enumerate_states
 
@@ -75,7 +74,7 @@ class BayesNetConfig(Config):
         "Variables that depend on a few others: a learned tree, a mixture of trees, or your own graph, all exact.",
     )
 )
-class BayesNet(EMModel):
+class BayesNet(ExactEMModel):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
     Holes in training: a tree over categories is found from the pairs that are complete, and EM then
@@ -189,8 +188,8 @@ class BayesNet(EMModel):
         x = batch.x.flatten(1)
         return (x.double() if self.space.real else x.long()), batch.present.flatten(1)
 
-    def _as_x(self, v: Tensor, *leading: int) -> Tensor:
-        return v.to(self.dtype).reshape(*leading, -1, *self.inner_space.layout)
+    def _as_x(self, v: Tensor) -> Tensor:
+        return v.to(self.dtype).reshape(-1, *self.inner_space.layout)
 
     def _why_not(self, verb: str) -> str | None:
         alone = self.config.components == 1
@@ -200,6 +199,11 @@ class BayesNet(EMModel):
 
     def how(self, verb: str, settings: Any) -> str:
         """What kind of net."""
+        return self.scored_how
+
+    @property
+    def scored_how(self) -> str:
+        """What kind of net."""
         m = self.config.components
         if m > 1:
             return f"mixture of {m} trees"
@@ -207,9 +211,8 @@ class BayesNet(EMModel):
             return "tree"
         return "given graph"
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        value = self.net.log_prob(self._view(batch), self.fitted)
-        return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
+    def _log_density(self, batch: Batch) -> Tensor:
+        return self.net.log_prob(self._view(batch), self.fitted)
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
@@ -219,22 +222,13 @@ class BayesNet(EMModel):
         logits = self.net.posterior(self._view(batch), self.fitted).to(self.dtype)
         return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
 
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        hidden = missing(self.inner_space, noise.rows, self._anchor)
-        return self._as_x(self.net.draw(self._view(hidden), self.fitted, noise))
-
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        drawn = self.net.draw(self._view(batch), self.fitted, noise.draws(n))
-        return Completed(self._as_x(drawn, n), "exact conditional")
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        return self._as_x(self.net.draw(self._view(batch), self.fitted, noise))
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The greatest in place of sums; for a mixture every state where they are few, else the best tree's."""
         if self.config.components > 1 and enumerate_states.few(self, batch):
-            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
-            found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
-            return found
+            return enumerate_states.best_of(self, batch, settings)
         x, sure = self.net.mode(self._view(batch), self.fitted)
         kind = Kind.EXACT if sure and self._plain else Kind.ESTIMATE
         return Mode(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, relu, softplus
-from torch.nn.utils import parametrizations
+from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
@@ -24,14 +22,13 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Delta, RowDistribution
 from likeness.core.space import Space, vector
+from likeness.learn.adversarial import CRITICS, GENERATORS, constrain, squared_slope
 from likeness.nets.conditioner import Conditioner
 from likeness.nets.conv import Decoder, Encoder
 from likeness.nets.embed import Activation, Fourier
 from likeness.nets.mlp import MLP
 from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
-
-Pair = tuple[Tensor, Tensor]
 
 FALLING = 0.65  # share of the steps in which instance noise and penalties fall
 CODE_EVERY = 3  # codes' log-odds move less often than the generator, but so much faster
@@ -123,46 +120,11 @@ def modes() -> dict[str, Any]:
     }
 
 
-def _minimax(real: Tensor, fake: Tensor) -> Pair:
-    """log(1 - D(G(z))) itself: its gradient vanishes where the critic wins (Goodfellow et al. 2014, eq. 1)."""
-    return torch.zeros_like(real), -softplus(fake)
-
-
-def _non_saturating(real: Tensor, fake: Tensor) -> Pair:
-    """-log D(G(z)) (Goodfellow et al. 2014, section 3)."""
-    return torch.zeros_like(real), softplus(-fake)
-
-
-def _relativistic(real: Tensor, fake: Tensor) -> Pair:
-    """f(D(G(z)) - D(x)), rows paired (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2)."""
-    return torch.zeros_like(real), softplus(real - fake)
-
-
-def _raise(real: Tensor, fake: Tensor) -> Pair:
-    """-D(G(z)): hinge and Wasserstein games."""
-    return torch.zeros_like(real), -fake
-
-
 ADDED = (
     "last.bias",
     "last.linear.bias",
     "last.side.weight",
 )  # the parts of a critic that only shift its score
-# What the critic minimises, term by term (real, fake), and what the generator does.
-CRITICS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
-    "minimax": lambda real, fake: (softplus(-real), softplus(fake)),
-    "non_saturating": lambda real, fake: (softplus(-real), softplus(fake)),
-    "relativistic": lambda real, fake: (softplus(fake - real), torch.zeros_like(fake)),
-    "hinge": lambda real, fake: (relu(1 - real), relu(1 + fake)),
-    "wasserstein": lambda real, fake: (-real, fake),
-}
-GENERATORS: dict[str, Callable[[Tensor, Tensor], Pair]] = {
-    "minimax": _minimax,
-    "non_saturating": _non_saturating,
-    "relativistic": _relativistic,
-    "hinge": _raise,
-    "wasserstein": _raise,
-}
 
 
 @register(
@@ -223,7 +185,7 @@ class GAN(Model):
             self.features = Fourier(config.fourier, low=0.25, high=config.fourier_high)
         self._still()
         if config.spectral:
-            _constrain(self.critic)
+            constrain(self.critic)
         self.code_logits = nn.Parameter(torch.zeros(config.codes)) if config.codes else None
 
     def _still(self) -> None:
@@ -333,7 +295,7 @@ class GAN(Model):
         if both.requires_grad:
             weight = 0.5 * self._fade()
             for name, gamma, slope in zip(
-                ("r1", "r2"), (c.r1, c.r2), _slope(scores, both).chunk(2), strict=True
+                ("r1", "r2"), (c.r1, c.r2), squared_slope(scores, both).chunk(2), strict=True
             ):
                 terms |= {name: gamma * weight * slope} if gamma > 0 else {}
         if c.gradient_penalty > 0:
@@ -354,7 +316,7 @@ class GAN(Model):
         )  # one place for each pack
         real, fake = both.chunk(2)
         mixed = torch.lerp(real, fake, u).requires_grad_()
-        norm = (_slope(self._judge(mixed, mask, context), mixed) + 1e-12).sqrt()
+        norm = (squared_slope(self._judge(mixed, mask, context), mixed) + 1e-12).sqrt()
         return (norm - 1).square()
 
     def _cost(self, batch: Batch, fake: Tensor, noise: Noise) -> Tensor:
@@ -500,16 +462,3 @@ class GAN(Model):
         packs = replace(many, index=many.ids)[rows]
         mask = self._mask(packs)
         return -self._judge(packs.x * mask, mask, self._packed_context(packs))
-
-
-def _slope(score: Tensor, x: Tensor) -> Tensor:
-    """The squared norm of each score's gradient in the rows that it judges, as many as there are scores."""
-    (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-    return gradient.square().reshape(len(score), -1).sum(-1)
-
-
-def _constrain(net: nn.Module) -> None:
-    """Spectral normalisation of every linear and convolutional layer (Miyato et al. 2018, arXiv:1802.05957)."""
-    for module in net.modules():
-        if type(module) in {nn.Linear, nn.Conv1d, nn.Conv2d}:
-            parametrizations.spectral_norm(module)

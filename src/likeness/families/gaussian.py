@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
-from likeness.core.answers import Completed, Kind, Mode, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.answers import Mode
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.space import Space
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.numerics import gaussian
 from likeness.numerics.gram import gram
 from likeness.registry import Card, register
@@ -57,7 +56,7 @@ class GaussianConfig(Config):
         "A multivariate normal with exact answers to every question: the baseline that everything must beat.",
     )
 )
-class Gaussian(EMModel):
+class Gaussian(ExactEMModel):
     """N(mean, cov) over (x, summary of given); a label has a mean of its own, and may have its own covariance.
 
     Ragged rows are laid out to the longest; a shorter one is the marginal of its own entries.
@@ -210,7 +209,7 @@ class Gaussian(EMModel):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+    def _log_density(self, batch: Batch) -> Tensor:
         """log p(x, s) - log p(s)."""
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
@@ -218,19 +217,10 @@ class Gaussian(EMModel):
         value = gaussian.log_density(v, mean, cov, None if everything else known)
         if self.joined.summary is not None:
             value = value - gaussian.log_density(v, mean, cov, self.joined.alone(known))
-        return Scored(value, Kind.EXACT, "closed form")
-
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        hidden = missing(self.inner_space, noise.rows, self.mean)
-        return self._draw(replace(hidden, given=given, index=noise.index), noise)
-
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        x = self._draw(batch.repeat(n), noise.draws(n))
-        return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
+        return value
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        batch = batch.repeat(noise.rows // len(batch))
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
         drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -14,22 +12,22 @@ from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Kind, Mode
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise, generator
 from likeness.core.preprocessor import Source
-from likeness.core.routes import Question
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Nominal, Space
-from likeness.heads.choice import bounds_refused
+from likeness.heads.choice import CountName, bounds_refused
 from likeness.heads.columns import Columns
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.components import Products, SampledComponent
 from likeness.inference.mixture.em import COARSE, NEVER, under
 from likeness.inference.mixture.gaussians import Covariance, Gaussians
+from likeness.inference.sequence.emissions import Emissions, StateEStep
 from likeness.inference.sequence.hmm_init import followed, in_order, renamed, variances
 from likeness.inference.sequence.linear_chain import LEAST, Paths, smoothed
 from likeness.inference.sequence.posterior import StateDistribution, Steering
@@ -44,7 +42,6 @@ START_STEPS = 50_000  # steps that starts are tried on
 START_NUMBERS = 1 << 22  # numbers that distances between steps are taken from
 BLUR = 0.5  # of a start's shares of codes, so that a state may still take to any of them
 LLOYD = 10
-FEW = 4096  # values of a step that are looked at once each, rather than step by step
 ALL_ROWS = 1 << 40
 WIDE = 512  # numbers of a step's features beyond which a start is random
 
@@ -58,9 +55,7 @@ class HMMConfig(Config):
         "auto",
         f"of Gaussian states; auto: full up to {FULL} numbers a step, beyond that one for all (tied)",
     )
-    count: Literal["poisson", "negative_binomial"] = option(
-        "poisson", "the distribution of counts in a state"
-    )
+    count: CountName = option("poisson", "the distribution of counts in a state")
     topology: Literal["full", "left_right", "cycle"] = option(
         "full",
         "which states follow which; left_right: itself or the next, from the first on; cycle: the same, round",
@@ -97,7 +92,7 @@ class HMMConfig(Config):
         "Hidden states behind a series; exact answers at any length, with any entries missing.",
     )
 )
-class HMM(EMModel):
+class HMM(ExactEMModel):
     """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
 
     `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the
@@ -105,6 +100,8 @@ class HMM(EMModel):
     """
 
     Config = HMMConfig
+    scored_how = "forward recursion"
+    drawn_how = "states drawn backwards, then each step given its own"
     unbounded = True
     multimodal = True
     codes: Space
@@ -123,6 +120,8 @@ class HMM(EMModel):
             self.steps = Steps(self.preprocessor.out)
         self.dims = self.steps.space.dims
         self.part = self._part()
+        steps = None if self.columns is None else self.steps.space
+        self.emissions = Emissions(self.part, steps)
         self.codes = Space(
             axes=("time",),
             shape=(None if space.ragged else self.steps.longest,),
@@ -223,49 +222,17 @@ class HMM(EMModel):
         passes: int = self.config.trial
         return passes
 
-    def _seen(
+    def _steps_e_step(
         self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False
     ) -> StateEStep:
-        """What N steps tell of the states; where a step takes few values each is looked at once."""
-        table = None if self.columns is None else self._table
-        if table is None or len(v) <= len(table.v):
-            return self._sight(v, known, now, draft=draft)
-        code = (((v.long() + 1) * known) * table.radix).sum(-1)
-        few = self._sight(table.v, table.known, now, draft=draft)
-
-        def sums(r: Tensor) -> Parameters:
-            return few.statistics(r.new_zeros(len(table.v), r.shape[-1]).index_add_(0, code, r))
-
-        within = None if few.within is None else few.within[code]
-        return StateEStep(few.unary[code], within, sums)
-
-    def _sight(self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool) -> StateEStep:
-        part = self.part.e_step_at(under(now, "x"), draft=draft)(v, known)
-        each = part.log_density.T.double().unflatten(-1, now["log_share"].shape)
-
-        def sums(r: Tensor) -> Parameters:
-            return part.statistics(r.T.contiguous())
-
-        if each.shape[-1] == 1:
-            return StateEStep(each[..., 0], None, sums)
-        joint = each + now["log_share"]
-        return StateEStep(joint.logsumexp(-1), joint.softmax(-1), sums)
-
-    @cached_property
-    def _table(self) -> Table | None:
-        """Every value that a step may take, hidden entries too, or None where they are many."""
-        sizes = [v.states + 1 for v in self.steps.space.columns]
-        if math.prod(sizes) > FEW:
-            return None
-        v = torch.cartesian_prod(*[torch.arange(int(s)) for s in sizes]).reshape(-1, len(sizes)) - 1
-        radix = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))]).long()
-        return Table(v.clamp(min=0).double(), v >= 0, radix)
+        """What N steps say of the states."""
+        return self.emissions.e_step(v, known, under(now, "x"), now["log_share"], draft=draft)
 
     def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
         view = self.steps.packed(batch)
         k = self.config.states
-        seen = self._seen(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
+        seen = self._steps_e_step(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
         done = smoothed(now["log_first"], now["log_step"], seen.unary, view.length, view.weight)
         if view.each is None:
             r = done.gamma
@@ -335,7 +302,7 @@ class HMM(EMModel):
         if view.each is not None:
             r = r * view.each[:, None]
         shared = (r[..., None] * parts).flatten(1)
-        seen = self._seen(view.v, view.known, blank)
+        seen = self._steps_e_step(view.v, view.known, blank)
         sums = {f"x.{name}": t for name, t in seen.statistics(shared).items()}
         first, pairs = followed(r, view.length)
         sums |= {
@@ -395,15 +362,13 @@ class HMM(EMModel):
         """The law of the states of each row."""
         v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present)
-        unary = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).unary
+        unary = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now).unary
         return Paths(
             now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length
         )
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        return Scored(
-            self._paths(batch, self.fitted).log_z.to(self.dtype), Kind.EXACT, "forward recursion"
-        )
+    def _log_density(self, batch: Batch) -> Tensor:
+        return self._paths(batch, self.fitted).log_z
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
@@ -418,19 +383,12 @@ class HMM(EMModel):
             self.codes, batch.ids, self._kind(), "forward and backward", chain, unary, length
         )
 
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        return self._drawn(unseen(self.inner_space, noise, length, self.log_first), noise, 1)[0]
+    def _unknown(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Batch:
+        return unseen(self.inner_space, noise, length, self._anchor)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(
-            self._drawn(batch, noise.draws(n), n),
-            "states drawn backwards, then each step given its own",
-        )
-
-    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """n times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        """The states of each row given what is known, and what is hidden from them."""
+        n = noise.rows // len(batch)
         now = self.fitted
         v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present)
@@ -439,7 +397,7 @@ class HMM(EMModel):
         u = many.uniform("state").double().reshape(n, rows, length)
         state = self._paths(batch, now).draw(u).flatten()
         if self.config.components > 1:
-            within = self._seen(v.flatten(0, 1), known.flatten(0, 1), now).within
+            within = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now).within
             assert within is not None
             share = within.repeat(n, 1, 1)[torch.arange(len(state)), state].clamp(min=1e-300).log()
             state = state * self.config.components + choose(
@@ -447,7 +405,7 @@ class HMM(EMModel):
             )
         values, seen = (t.flatten(0, 1).repeat(n, 1) for t in (v, known))
         x = self.part.draw(values, seen, state, under(now, "x"), many)
-        return self._joined(x, rows * n, length).reshape(n, *batch.x.shape)
+        return self._joined(x, rows * n, length).reshape(-1, *batch.x.shape[1:])
 
     def _joined(self, x: Tensor, rows: int, length: int) -> Tensor:
         return self.steps.join(x.reshape(rows, length, -1)).to(self.dtype)
@@ -455,9 +413,7 @@ class HMM(EMModel):
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The sum over what is hidden where its states are few, else each step's peak along the likeliest path."""
         if self.space.discrete and enumerate_states.few(self, batch):
-            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
-            found: Mode = enumerate_states.best(self, Question(batch, noise, settings))
-            return found
+            return enumerate_states.best_of(self, batch, settings)
         now = self.fitted
         v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present).flatten(0, 1)
@@ -470,30 +426,6 @@ class HMM(EMModel):
             Kind.ESTIMATE,
             "peaks along the likeliest path",
         )
-
-
-@dataclass(frozen=True, eq=False)
-class StateEStep:
-    """What N steps tell of K states of M components each.
-
-    Args:
-        unary: Log p of each step in each state, (N, K).
-        within: Shares of a state's components, (N, K, M), or None where each has one.
-        statistics: Responsibilities (N, K * M) -> additive statistics.
-    """
-
-    unary: Tensor
-    within: Tensor | None
-    statistics: Callable[[Tensor], Parameters]
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Every value of a step, (S, C), what of it is known, and what a unit of each entry counts in the value's place."""
-
-    v: Tensor
-    known: Tensor
-    radix: Tensor
 
 
 def _of_heads(config: HMMConfig, space: Space) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -12,8 +11,7 @@ from torch.nn.functional import one_hot
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Scored
-from likeness.core.batch import Batch, missing
+from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
 from likeness.core.learner import Parameters
@@ -21,7 +19,7 @@ from likeness.core.model import Inside
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
 from likeness.core.space import Space
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.draws import inverse_cdf
 from likeness.registry import Card, register
@@ -70,7 +68,7 @@ class KDEConfig(Config):
         "No shape is assumed and nothing is learned but a width: sharp where rows are many and numbers are few.",
     )
 )
-class KDE(EMModel):
+class KDE(ExactEMModel):
     """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
 
     A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A
@@ -78,6 +76,7 @@ class KDE(EMModel):
     """
 
     Config = KDEConfig
+    drawn_how = "exact conditional of the kernels"
     chunk_rows = 1 << 16
     centres: Tensor
     known: Tensor
@@ -386,29 +385,23 @@ class KDE(EMModel):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+    @property
+    def scored_how(self) -> str:
+        """The number of kernels."""
+        return f"{len(self.centres):,} kernels"
+
+    def _log_density(self, batch: Batch) -> Tensor:
         """log sum_m K(x, s) - log sum_m K(s), in the units that came in."""
         v, known = self._read(batch)
         value = self._log_sum(batch, v, known)
         if self.joined.summary is not None:
             value = value - self._log_sum(batch, v, self.joined.alone(known))
         own = known[:, self.numbers] & (self.numbers < self.joined.dims)
-        value = value - own.double() @ self.scale.double().log()
-        return Scored(value.to(self.dtype), Kind.EXACT, f"{len(self.centres):,} kernels")
+        return value - own.double() @ self.scale.double().log()
 
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        batch = replace(
-            missing(self.inner_space, noise.rows, self.centres), given=given, index=noise.index
-        )
-        return self._drawn(batch, noise, 1)[0]
-
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(self._drawn(batch, noise.draws(n), n), "exact conditional of the kernels")
-
-    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """n times a centre for each row given what is known, and what is hidden from its kernel, (n, B, *E)."""
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        """A centre for each row given what is known, and what is hidden from its kernel."""
+        n = noise.rows // len(batch)
         v, known = self._read(batch)
         u = noise.uniform("centre", 1).double().reshape(n, -1)
         left, right = self._factors(batch, v, known, self.fitted)
@@ -424,7 +417,7 @@ class KDE(EMModel):
             filled[:, self.numbers] * self.scale.double() + self.shift.double()
         )
         x = filled[:, : self.joined.dims].to(self.dtype)
-        return x.reshape(n, *batch.x.shape)
+        return x.reshape(-1, *batch.x.shape[1:])
 
     def _about(self, m: Tensor, noise: Noise) -> Tensor:
         """A draw from the kernel about each chosen centre, (B, size)."""

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Kind, Mode
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise, generator
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Real, Space
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.inference.sequence.steps import StepNoise, Steps, timed, unseen
 from likeness.inference.state_space.kalman import Track
 from likeness.inference.state_space.moments import (
@@ -81,7 +81,7 @@ class LinearDynamicalConfig(Config):
         "A state that moves smoothly behind a series; exact tracking, gaps and forecasts with intervals.",
     )
 )
-class LinearDynamical(EMModel):
+class LinearDynamical(ExactEMModel):
     """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
 
     `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean
@@ -89,6 +89,8 @@ class LinearDynamical(EMModel):
     """
 
     Config = LinearDynamicalConfig
+    scored_how = "Kalman filter"
+    drawn_how = "states drawn backwards, then each step given its own"
     multimodal = True
     trial = 20
     codes: Space
@@ -336,8 +338,8 @@ class LinearDynamical(EMModel):
             batch.length,
         )
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        return Scored(self._track(batch).log_z.to(self.dtype), Kind.EXACT, "Kalman filter")
+    def _log_density(self, batch: Batch) -> Tensor:
+        return self._track(batch).log_z
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
@@ -349,28 +351,20 @@ class LinearDynamical(EMModel):
             length = batch.length
         return track_law(self.codes, batch.ids, self._kind(), self.system, (v, known, length))
 
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        return self._drawn(unseen(self.inner_space, noise, length, self.step), noise, 1)[0]
+    def _unknown(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Batch:
+        return unseen(self.inner_space, noise, length, self._anchor)
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        return Completed(
-            self._drawn(batch, noise.draws(n), n),
-            "states drawn backwards, then each step given its own",
-        )
-
-    def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """n times the states of each row from their law, and what is hidden from them, (n, B, *E)."""
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        """The states of each row given what is known, and what is hidden from them."""
+        n = noise.rows // len(batch)
         track = self._track(batch)
         many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps, track.since)
         eps, own = (
             many.normal(use, size).reshape(n, track.rows, track.steps - track.since, size)
             for use, size in (("state", self.load.shape[1]), ("x", self.dims))
         )
-        return self._joined(track.filled(track.draw(eps), own).flatten(0, 1)).reshape(
-            n, *batch.x.shape
-        )
+        x = self._joined(track.filled(track.draw(eps), own).flatten(0, 1))
+        return x.reshape(-1, *batch.x.shape[1:])
 
     def _joined(self, x: Tensor) -> Tensor:
         return self.steps.join(x).to(self.dtype)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Kind, Mode
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.errors import BadData
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.space import Real, Space
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.inference.sequence.chain import Chain
 from likeness.inference.sequence.steps import Steps, timed
 from likeness.inference.sequence.tables import TableChain
@@ -59,7 +59,7 @@ class MarkovConfig(Config):
         "Transition probabilities, counted in one pass: a baseline for all ordered data, exact with missing entries.",
     )
 )
-class Markov(EMModel):
+class Markov(ExactEMModel):
     """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or of numbers a regression with a Gaussian rest.
 
     What is missing is summed over: codes forward and backward through the windows of the last k,
@@ -68,6 +68,8 @@ class Markov(EMModel):
     """
 
     Config = MarkovConfig
+    scored_how = "chain"
+    drawn_how = "exact conditional of a chain"
 
     def __init__(
         self, config: MarkovConfig, space: Space, given_space: Space | None = None
@@ -175,8 +177,8 @@ class Markov(EMModel):
             return super().measure.replace("given length", "and length")
         return super().measure
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        return Scored(self.chain.log_prob(batch, self.fitted).to(self.dtype), Kind.EXACT, "chain")
+    def _log_density(self, batch: Batch) -> Tensor:
+        return self.chain.log_prob(batch, self.fitted)
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
@@ -196,10 +198,10 @@ class Markov(EMModel):
         x, length = self.tables.ended(noise, self.fitted)
         return x.to(self.dtype), length
 
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         self._bear(batch)
-        x = self.chain.draw(batch, self.fitted, noise.draws(n))
-        return Completed(x.to(self.dtype), "exact conditional of a chain")
+        x = self.chain.draw(batch, self.fitted, noise).to(self.dtype)
+        return x.reshape(-1, *batch.x.shape[1:])
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The best path of codes (Viterbi 1967), or the mean of numbers, which is no mode where bounds bend them."""

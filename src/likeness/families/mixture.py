@@ -10,19 +10,18 @@ from torch import Tensor, nn
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Kind, Mode
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Summary
 from likeness.core.learner import Parameters
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source, standardised
-from likeness.core.routes import Question
 from likeness.core.row_distribution import Categorical, RowDistribution
 from likeness.core.space import Space, label
-from likeness.heads.choice import bounds_refused
+from likeness.heads.choice import CountName, bounds_refused
 from likeness.heads.columns import Columns, rows
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.inference.mixture import kmeans
 from likeness.inference.mixture.components import (
     MixtureComponent,
@@ -55,6 +54,10 @@ class MixtureConfig(Config):
         "auto",
         f"of Gaussian components; auto: full up to {FULL} numbers, beyond that one for all components (tied)",
     )
+    count: CountName = option(
+        "negative_binomial",
+        "the distribution of counts in a component; zero_inflated: Poisson with more zeros",
+    )
     smoothing: float = option(
         0.3, "weight added to every category of every component", "objective", ge=0
     )
@@ -84,7 +87,7 @@ class MixtureConfig(Config):
         "Clusters of reals, categories, counts and mixed tables, with missing entries; every answer is exact.",
     )
 )
-class Mixture(EMModel):
+class Mixture(ExactEMModel):
     """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
 
     A real x is Gaussian in model units, jointly with a vector that is given; any other x is a
@@ -93,6 +96,7 @@ class Mixture(EMModel):
     """
 
     Config = MixtureConfig
+    drawn_how = "exact conditional of a mixture"
     codes: Space
     log_weight: Tensor
     codes_log_theta: Tensor
@@ -102,7 +106,9 @@ class Mixture(EMModel):
     ) -> None:
         super().__init__(config, space, given_space)
         self.codes = label(config.components)
-        self.columns = Columns(space, kind="closed") if _of_heads(config, space) else None
+        self.columns = (
+            Columns(space, kind="closed", count=config.count) if _of_heads(config, space) else None
+        )
         if self.columns is not None:
             self.preprocessor = None
         else:
@@ -298,16 +304,21 @@ class Mixture(EMModel):
 
     def how(self, verb: str, settings: Any) -> str:
         """The number of components."""
+        return self.scored_how
+
+    @property
+    def scored_how(self) -> str:
+        """The number of components."""
         return f"mixture of {self.config.components}"
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+    def _log_density(self, batch: Batch) -> Tensor:
         """log sum_k w_k p_k(x, s) - log sum_k w_k p_k(s)."""
         views = self._views(batch)
         now = self.fitted
         value = self.joint.log_joint(views, now).logsumexp(0)
         if self.summary is not None:
             value = value - self.joint.log_joint(self._views_of_given(views), now).logsumexp(0)
-        return Scored(value.to(self.dtype), Kind.EXACT, self.how("log_prob", settings))
+        return value
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
@@ -315,30 +326,18 @@ class Mixture(EMModel):
         logits = self._log_share(self._views(batch), self.fitted, len(batch)).to(self.dtype)
         return Categorical(self.codes, batch.ids, self._kind(), "responsibilities", logits)
 
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        hidden = missing(self.inner_space, noise.rows, self.log_weight)
-        batch = replace(hidden, given=given, index=noise.index)
-        now = self.fitted
-        views = self._views(batch)
-        return self._drawn(
-            batch, self._log_share(self._views_of_given(views), now, len(batch)), noise, now
-        )
-
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        now = self.fitted
-        views = self._views(batch)
-        share = self._log_share(views, now, len(batch)).repeat(n, 1)
-        x = self._drawn(batch.repeat(n), share, noise.draws(n), now)
-        return Completed(x.reshape(n, *batch.x.shape), "exact conditional of a mixture")
-
-    def _drawn(self, batch: Batch, log_share: Tensor, noise: Noise, now: Parameters) -> Tensor:
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         """A component from its posterior, and what is hidden from that component given what is known."""
-        k = choose(log_share, noise.uniform("component", 1)[:, 0].double())
-        return self._as_x(
-            self.head.draw(*self._views(batch)["x"], k, under(now, "x"), noise), batch
-        )
+        n = noise.rows // len(batch)
+        params = self.fitted
+        views = self._views(batch)
+        if not bool(batch.present.any()):
+            views = self._views_of_given(views)
+        log_resp = self._log_share(views, params, len(batch)).repeat(n, 1)
+        k = choose(log_resp, noise.uniform("component", 1)[:, 0].double())
+        batch = batch.repeat(n)
+        drawn = self.head.draw(*self._views(batch)["x"], k, under(params, "x"), noise)
+        return self._as_x(drawn, batch)
 
     def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
         """A part's values as model units of x."""
@@ -355,9 +354,7 @@ class Mixture(EMModel):
             and self.space.discrete
             and enumerate_states.few(self, batch)
         ):
-            noise = Noise(0, batch.ids, scope="mode", dtype=self.dtype)
-            best: Mode = enumerate_states.best(self, Question(batch, noise, settings))
-            return best
+            return enumerate_states.best_of(self, batch, settings)
         now = self.fitted
         views = self._views(batch)
         v, known = views.pop("x")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored
+from likeness.core.answers import Kind, Mode
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, option
 from likeness.core.context import Joined
@@ -19,7 +19,7 @@ from likeness.core.noise import Noise
 from likeness.core.preprocessor import Source
 from likeness.core.row_distribution import Correlated, RowDistribution
 from likeness.core.space import Space, vector
-from likeness.inference.em_model import EMModel
+from likeness.inference.em_model import ExactEMModel
 from likeness.inference.mixture.row_gaussian import RowGaussian
 from likeness.numerics import memory
 from likeness.numerics.constants import LOG_2PI
@@ -63,7 +63,7 @@ class PCAConfig(Config):
         "The few directions in which data vary, with exact answers to every question.",
     )
 )
-class PCA(EMModel):
+class PCA(ExactEMModel):
     """v = mean + W z + e with z ~ N(0, I) and e ~ N(0, psi), of v = (x, summary of given); a label has its own mean.
 
     W is the data's leading directions: columns orthogonal in units of the noise, the largest first.
@@ -311,7 +311,7 @@ class PCA(EMModel):
         eye = torch.eye(self.components).to(factor).expand_as(factor)
         return loc, torch.linalg.solve_triangular(factor, eye, upper=False).mT
 
-    def _log_density(self, gap: Tensor, known: Tensor, now: Parameters) -> Tensor:
+    def _log_gaussian(self, gap: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """log N(v; mean, W W' + psi) of what is known, by Woodbury's identity: O(D Q^2) a row."""
         factor = self._precision(known, now)
         psi = now["psi"]
@@ -328,7 +328,7 @@ class PCA(EMModel):
         self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
     ) -> tuple[Tensor, Tensor]:
         """p(class | row), its own where it is known, (B, K), and log p of the row, (B,)."""
-        of = [self._log_density(v - mean, known, now) for mean in now["mean"]]
+        of = [self._log_gaussian(v - mean, known, now) for mean in now["mean"]]
         joint = torch.stack(of, -1) + hot.clamp_min(1e-300).log()
         return joint.softmax(-1), joint.logsumexp(-1)
 
@@ -348,26 +348,17 @@ class PCA(EMModel):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+    def _log_density(self, batch: Batch) -> Tensor:
         """log p(x, s) - log p(s)."""
         gap, known, _ = self._read(batch)
-        value = self._log_density(gap, known, self.fitted)
+        value = self._log_gaussian(gap, known, self.fitted)
         if self.joined.summary is not None:
-            value = value - self._log_density(gap, self.joined.alone(known), self.fitted)
-        return Scored(value.to(self.dtype), Kind.EXACT, "closed form")
-
-    def _sample(
-        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
-    ) -> Tensor:
-        hidden = missing(self.inner_space, noise.rows, self.mean)
-        return self._draw(replace(hidden, given=given, index=noise.index), noise)
-
-    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        x = self._draw(batch.repeat(n), noise.draws(n))
-        return Completed(x.reshape(n, *batch.x.shape), "exact conditional")
+            value = value - self._log_gaussian(gap, self.joined.alone(known), self.fitted)
+        return value
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         """A code given what is known, then what is hidden given the code."""
+        batch = batch.repeat(noise.rows // len(batch))
         gap, known, mean = self._read(batch)
         loc, factor = self._posterior(gap, known, self.fitted)
         z = loc + (factor * noise.normal("z", self.components).double()[:, None]).sum(-1)

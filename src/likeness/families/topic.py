@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from likeness.heads.poisson import Poisson
 from likeness.inference.em_model import EMModel
 from likeness.inference.sequence.steps import StepNoise
 from likeness.inference.starts import best_start
-from likeness.inference.topics.bag_of_words import Bags, seeds
+from likeness.inference.topics.bag_of_words import Bags, LastBags, seeds
 from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
 from likeness.inference.topics.lda import Topics, settled, sight, weighed
 from likeness.inference.topics.unknown import UnknownWords
@@ -122,10 +122,8 @@ class Topic(EMModel):
         self.counted = space.variables[0].type == "count"
         self.unbounded = space.ragged
         self.pooled = getattr(space.variables[0], "pooled", None)
-        if self.counted:
-            self.words = space.width
-        else:
-            self.words = int(space.variables[0].states) - (self.pooled is not None)
+        states = int(space.variables[0].states) if not self.counted else space.width
+        self.words = states - (self.pooled is not None)
         self.codes = vector(
             config.topics, Real(lower=0, upper=1), tuple(f"topic {k}" for k in range(config.topics))
         )
@@ -213,7 +211,7 @@ class Topic(EMModel):
 
     def learner(self) -> EM:
         """Variational EM on all documents at once, or in steps of some of them."""
-        bags = Known(self._bags)
+        bags = LastBags(self._bags)
         return replace(
             super().learner(),
             start=partial(self._best_start, bags),
@@ -267,9 +265,7 @@ class Topic(EMModel):
             + bound * weight.sum() / now["documents"],
             "weight": weight.sum(),
         }
-        if "gamma" in now:
-            return sums | {"gamma": found.weights}
-        return sums
+        return sums | ({"gamma": found.weights} if "gamma" in now else {})
 
     def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
         """Weights of each document's topics, from the last pass's on, and at first now and then from an even start.
@@ -291,9 +287,8 @@ class Topic(EMModel):
         alpha = before["alpha"]
         made = before["made"] + 1
         reached = sums["objective"] / sums["weight"]
-        formed = (
-            float(made) > FORMING or abs(float(reached - before["reached"])) < 10 * config.tolerance
-        )
+        gain = abs(float(reached - before["reached"]))
+        formed = float(made) > FORMING or gain < 10 * config.tolerance
         if formed and config.proportions != "fixed":
             mean = sums["log_theta"] / sums["weight"]
             alpha = fitted(alpha, mean, symmetric=config.proportions == "symmetric")
@@ -305,7 +300,7 @@ class Topic(EMModel):
         gamma = {"gamma": sums["gamma"]} if "gamma" in sums else {}
         return before | after | gamma | {"made": made, "reached": reached}
 
-    def _best_start(self, known: Known, task: Any, noise: Noise) -> Parameters:
+    def _best_start(self, known: LastBags, task: Any, noise: Noise) -> Parameters:
         """The best of several starts after a few passes over all documents."""
         config: TopicConfig = self.config
         batch = self._some(task)
@@ -478,10 +473,7 @@ class Topic(EMModel):
         """The likeliest word, or count, where topics have their mean proportions."""
         weights = self._posterior(self._bags(batch))
         mean = weights / weights.sum(-1, keepdim=True) @ self.table.T
-        if self.counted:
-            best = (self.rate.double() * mean).floor()
-        else:
-            best = self._likeliest(mean)
+        best = (self.rate.double() * mean).floor() if self.counted else self._likeliest(mean)
         x = torch.where(batch.holes, best.to(self.dtype), batch.x)
         return Mode(batch.with_x(x), Kind.ESTIMATE, "mean proportions of topics")
 
@@ -492,28 +484,3 @@ class Topic(EMModel):
             return best
         rare = self.unknown.p > (1 - self.unknown.p) * p
         return torch.where(rare, self.unknown.code, best)
-
-
-class Known:
-    """The bags of the batch that was last seen: a pass over all documents sees the same one again.
-
-    Args:
-        bags: Makes them.
-    """
-
-    def __init__(self, bags: Callable[[Batch], Bags]) -> None:
-        self.make = bags
-        self.last = None
-
-    last: tuple[Batch, Bags] | None
-
-    def __call__(self, batch: Batch) -> Bags:
-        """Those of this batch."""
-        if self.last is None or not _same(self.last[0], batch):
-            self.last = batch, self.make(batch)
-        return self.last[1]
-
-
-def _same(a: Batch, b: Batch) -> bool:
-    """Whether two batches hold the same words."""
-    return a.x.shape == b.x.shape and torch.equal(a.x, b.x) and torch.equal(a.present, b.present)

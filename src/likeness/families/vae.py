@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -24,19 +24,23 @@ from likeness.core.routes import Question
 from likeness.core.row_distribution import Normal, RowDistribution
 from likeness.core.space import Space, vector
 from likeness.heads.choice import bounds_refused
-from likeness.heads.columns import Columns, rows
-from likeness.nets.codec import Codec, Flat, Grid, Steps
+from likeness.heads.columns import Columns, deviation_gate, rows
+from likeness.inference.amortised import (
+    LEAST_LOG_STD,
+    MOST_LOG_STD,
+    PRIOR_SHARE,
+    Code,
+    refined,
+)
+from likeness.nets.codec import Codec, Flat, Grid, Steps, codec_kind, gridded
 from likeness.nets.conditioner import Conditioner
 from likeness.nets.embed import Activation
 from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.registry import Card, FamilyConfig, register
 from likeness.routes.particles import cloud, resampled
 
-LEAST = -9.0  # log deviations of a code: only to keep exp finite, edges that no fit comes near
-MOST = 4.0
-DOUBTED = 8  # one particle in so many comes from the prior, so that no weight is unbounded
-PAIRS = 4  # antithetic pairs of a step of refinement, and its first step in deviations of the code
-PACE = 0.15
+FROM_PRIOR = round(1 / PRIOR_SHARE)  # one particle in so many comes from the prior
+PAIRS = 4  # antithetic pairs of a step of refinement
 ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
 BINS = 16  # pieces of the law of a real within bounds
 TOGETHER = 512  # codes decoded at once where many are asked for: more would leave the cache, at half the speed
@@ -99,29 +103,6 @@ class VAEConfig(GradientConfig):
     lr: float = option(2e-3, "peak learning rate of Adam", "optimiser", gt=0)
 
 
-@dataclass(frozen=True, eq=False)
-class Code:
-    """N(loc, exp(log_std)^2) for each row, both (B, L); what is given, and what it says to the nets, (B, C)."""
-
-    loc: Tensor
-    log_std: Tensor
-    given: Batch | None
-    context: Tensor | None
-
-    @property
-    def kl(self) -> Tensor:
-        """KL(q || N(0, 1)) of each number, nats, (B, L): Kingma & Welling 2014, arXiv:1312.6114, appendix B."""
-        return 0.5 * (self.loc.square() + (2 * self.log_std).exp() - 1) - self.log_std
-
-    def at(self, eps: Tensor) -> Tensor:
-        """z = loc + std eps, eps (k, B, L)."""
-        return self.loc + self.log_std.exp() * eps
-
-    def log_ratio(self, eps: Tensor) -> Tensor:
-        """log q(z) - log N(z; 0, I) at z = loc + std eps, (k, B)."""
-        return (0.5 * (self.at(eps).square() - eps.square()) - self.log_std).sum(-1)
-
-
 @register(
     Card(
         "vae",
@@ -141,12 +122,13 @@ class VAE(Model):
     """
 
     Config = VAEConfig
+    codes: Space
+    gate: Tensor | None
 
     def __init__(self, config: VAEConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
-        numbers = any(
-            v.type != "nominal" and v.states > 2 for v in space.variables
-        )  # the others are 0 where absent
+        # Categories and bits are 0 where absent, and need no bit of presence
+        numbers = any(v.type != "nominal" and v.states > 2 for v in space.variables)
         real: Literal["mixture", "normal"] = "mixture" if config.real == "mixture" else "normal"
         self.default_effort = config.effort
         self.columns = Columns(
@@ -157,7 +139,9 @@ class VAE(Model):
         self.codec = _codec(config, space, self.columns, self.conditioner.size)
         self.bias = nn.Parameter(torch.zeros(self.columns.size))
         self.register_buffer(
-            "gate", _gate(self.columns) if config.real == "shared" else None, persistent=False
+            "gate",
+            deviation_gate(self.columns) if config.real == "shared" else None,
+            persistent=False,
         )
         self.codes = vector(config.latent)
         if config.prior is None:
@@ -167,11 +151,9 @@ class VAE(Model):
                 registry.name_of(config.prior), config.prior, self.codes, given_space
             )
 
-    gate: Tensor | None
-
     @classmethod
     def _refuse(cls, config: Any, space: Space, given_space: Space | None) -> str | None:
-        if config.net == "conv" and not _gridded(space):
+        if config.net == "conv" and not gridded(space):
             return (
                 "a conv net takes images (C, H, W) or signals (C, T) of one variable: take net=mlp"
             )
@@ -187,12 +169,9 @@ class VAE(Model):
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
         """A quick model for checks: convolutions on images of two levels only."""
-        if _gridded(space) and space.variables[0].states > 2:
-            net = "mlp"
-        else:
-            net = "auto"
+        levels = gridded(space) and space.variables[0].states > 2
         small = {
-            "net": net,
+            "net": "mlp" if levels else "auto",
             "latent": min(8, space.dims),
             "hidden": (48,),
             "width": 8,
@@ -203,10 +182,8 @@ class VAE(Model):
 
     def graph(self) -> plates.Graph:
         """A code z and x under it; the encoder guesses back."""
-        if self.config.prior is None:
-            prior = ""
-        else:
-            prior = f"law: {registry.name_of(self.config.prior)}"
+        own = self.config.prior
+        prior = "" if own is None else f"law: {registry.name_of(own)}"
         z = plates.Node("z", "latent", self.codes, note=prior)
         ties = (plates.Edge("z", "x"), plates.Edge("x", "z", "encoder"))
         moved = ("z", "x") if prior else ("x",)
@@ -230,7 +207,6 @@ class VAE(Model):
     def _second(self) -> Learner:
         prior = self.prior
         assert prior is not None
-        assert self.codes is not None
         prior.prepare(Mapped(self.source, self._coded, self.codes))
         return through(
             prior, lambda batch, noise: prior.inputs(self._coded(batch, noise), noise)[0]
@@ -290,7 +266,7 @@ class VAE(Model):
         context = self._context(batch.given, len(batch))
         out = self.codec.encode(self.columns.embed(batch.x, _seen(batch)), batch.length, context)
         loc, log_std = out.to(self.dtype).chunk(2, -1)
-        return Code(loc, log_std.clamp(LEAST, MOST), batch.given, context)
+        return Code(loc, log_std.clamp(LEAST_LOG_STD, MOST_LOG_STD), batch.given, context)
 
     def _params(self, z: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Parameters (B, *places, S) of the law of x for codes (B, L)."""
@@ -301,10 +277,7 @@ class VAE(Model):
         """log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
         k = len(z)
         seen = _seen(batch)
-        if batch.length is None:
-            length = None
-        else:
-            length = batch.length.repeat(k)
+        length = None if batch.length is None else batch.length.repeat(k)
         context = None if code.context is None else code.context.repeat(k, 1)
         params = self._params(z.flatten(0, 1), length, context).unflatten(0, (k, len(batch)))
         present = None if seen is None else seen.expand(k, *seen.shape)
@@ -380,48 +353,25 @@ class VAE(Model):
         code = self._posterior(batch)
         how = "amortised posterior"
         if effort:
-            code = self._refined(batch, code, noise, effort)
+            code = refined(code, partial(self._slopes, batch, noise), effort)
             how = f"{how}, refined by {effort} steps"
-        assert self.codes is not None
         return Normal(self.codes, batch.ids, Kind.ESTIMATE, how, code.loc, code.log_std.exp())
 
-    def _refined(self, batch: Batch, code: Code, noise: Noise, steps: int) -> Code:
-        """Adam on (mean, log std) of each row, its steps measured in the code's own deviations and fading to 0."""
-        moved = [code.loc, code.log_std]
-        first = [torch.zeros_like(m) for m in moved]
-        second = [torch.zeros_like(m) for m in moved]
-        for t in range(steps):
-            half = self._eps(replace(noise, step=t + 1), PAIRS)
-            slopes = self._slopes(
-                batch, replace(code, loc=moved[0], log_std=moved[1]), torch.cat([half, -half])
-            )
-            pace = PACE * 0.5 * (1 + math.cos(math.pi * t / steps))
-            for i, (g, unit) in enumerate(
-                zip(slopes, (moved[1].exp(), torch.ones_like(moved[1])), strict=True)
-            ):
-                g = g * unit
-                first[i] = first[i].lerp(g, 0.1)
-                second[i] = second[i].lerp(g.square(), 0.05)
-                rise = (
-                    first[i]
-                    / (1 - 0.9 ** (t + 1))
-                    / ((second[i] / (1 - 0.95 ** (t + 1))).sqrt() + 1e-8)
-                )
-                moved[i] = moved[i] + pace * unit * rise
-        return replace(code, loc=moved[0], log_std=moved[1].clamp(LEAST, MOST))
-
-    def _slopes(self, batch: Batch, code: Code, eps: Tensor) -> tuple[Tensor, ...]:
+    def _slopes(self, batch: Batch, noise: Noise, code: Code, step: int) -> tuple[Tensor, Tensor]:
         """Gradients of each row's bound, under the standard normal, in its own mean and log std.
 
         By the path alone: they vanish draw by draw where q is the posterior (Roeder et al. 2017,
             arXiv:1703.09194).
         """
+        half = self._eps(replace(noise, step=step + 1), PAIRS)
+        eps = torch.cat([half, -half])
         with torch.enable_grad():
             loc, log_std = (t.detach().requires_grad_() for t in (code.loc, code.log_std))
             z = replace(code, loc=loc, log_std=log_std).at(eps)
             u = (z - code.loc) * (-code.log_std).exp()
             bound = self._likelihood(batch, code, z) + 0.5 * (u.square() - z.square()).sum(-1)
-            return torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
+            slopes = torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
+        return slopes[0], slopes[1]
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         return rows(
@@ -438,22 +388,14 @@ class VAE(Model):
         code = self._posterior(batch)
         eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))
         z = code.at(eps)
-        z[::DOUBTED] = eps[::DOUBTED]
+        z[::FROM_PRIOR] = eps[::FROM_PRIOR]
         log_p = self._likelihoods(batch, code, z, min(settings.rows, TOGETHER))
-        log_w = log_p + self._log_prior(z, code.given, noise) - self._log_mix(code, z)
+        log_w = log_p + self._log_prior(z, code.given, noise) - code.log_mixed_ratio(z)
         done = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
         wide = batch.repeat(n)
         context = None if code.context is None else code.context.repeat(n, 1)
         x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, context), noise.draws(n))
         return replace(done, x=x.unflatten(0, (n, len(batch))), evaluations=count + 1)
-
-    def _log_mix(self, code: Code, z: Tensor) -> Tensor:
-        """Log of the proposals' density over the prior's, (K, B)."""
-        u = (z - code.loc) * (-code.log_std).exp()
-        ratio = (0.5 * (z.square() - u.square()) - code.log_std).sum(-1)
-        return torch.logaddexp(
-            ratio + math.log1p(-1 / DOUBTED), torch.full_like(ratio, -math.log(DOUBTED))
-        )
 
     # ---- beyond the verbs ------------------------------------------------------------------------
 
@@ -470,11 +412,9 @@ class VAE(Model):
         """How much of the code is in use."""
         used = int(self.active(batch, given=batch.given).sum())
         n = self.config.latent
-        if used:
-            collapsed = ""
-        else:
-            collapsed = ": it has collapsed onto the prior and rows are told apart by nothing"
-        return (f"{used} of {n} numbers of the code in use{collapsed}",)
+        if not used:
+            return (f"0 of {n} numbers of the code in use: it has collapsed onto the prior",)
+        return (f"{used} of {n} numbers of the code in use",)
 
     @torch.no_grad()
     def elbo(
@@ -496,10 +436,7 @@ class VAE(Model):
             z = code.at(self._eps(noise, effort))
             log_p = self._likelihood(inside, code, z)
             gain = self._log_prior(z, code.given, noise)
-        if effort > 1:
-            stderr = (log_p + gain).std(0) / math.sqrt(effort)
-        else:
-            stderr = None
+        stderr = (log_p + gain).std(0) / math.sqrt(effort) if effort > 1 else None
         terms = {
             "reconstruction": log_p.mean(0),
             "kl": (log_p + gain).mean(0) - log_p.mean(0) - code.kl.sum(-1),
@@ -523,29 +460,9 @@ def _seen(batch: Batch) -> Tensor | None:
     return batch.present
 
 
-def _gridded(space: Space) -> bool:
-    return not space.ragged and len(space.shape) in (2, 3) and space.homogeneous
-
-
-def _gate(columns: Columns) -> Tensor:
-    """0 at the log deviations of real entries, which codes shall not move, 1 elsewhere, (S,)."""
-    gate = torch.ones(columns.size)
-    for group, head in zip(columns.groups, columns.parts, strict=True):
-        if (
-            columns.space.columns[group.entries[0]].type == "real" and head.size == 2
-        ):  # a normal law
-            gate[group.params][1::2] = 0
-    return gate
-
-
 def _codec(c: VAEConfig, space: Space, columns: Columns, context: int) -> Codec:
     """The nets that the Config names, or that the shape of the data calls for."""
-    kind = c.net
-    if kind == "auto":
-        if space.ragged:
-            kind = "sequence"
-        else:
-            kind = "conv" if _gridded(space) else "mlp"
+    kind = codec_kind(space) if c.net == "auto" else c.net
     net = {"outputs": 2 * c.latent, "inputs": c.latent, "context": context}
     if kind == "conv":
         per = (columns.features // space.width, columns.size // space.width)

@@ -10,6 +10,7 @@ from likeness.heads.magnitude import Magnitude
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
 from likeness.heads.spline import Spline
+from likeness.heads.zero_inflated import ZeroInflatedPoisson
 
 __all__ = [
     "Bernoulli",
@@ -27,5 +28,6 @@ __all__ = [
     "NormalMixture",
     "Poisson",
     "Spline",
+    "ZeroInflatedPoisson",
     "rows",
 ]

@@ -16,9 +16,10 @@ from likeness.heads.magnitude import Magnitude
 from likeness.heads.normal import NormalMixture
 from likeness.heads.poisson import NegativeBinomial, Poisson
 from likeness.heads.spline import Spline
+from likeness.heads.zero_inflated import ZeroInflatedPoisson
 
 RealDistribution = Literal["mixture", "normal", "histogram", "spline", "log"]
-CountName = Literal["negative_binomial", "poisson"]
+CountName = Literal["negative_binomial", "poisson", "zero_inflated"]
 
 _FEW = 16  # ordinal variables of at most so many levels are categorical for nets, too
 
@@ -134,6 +135,7 @@ MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
     "magnitude": lambda v, c: Magnitude(len(v), components=c.components, presence=c.presence),
     "negative_binomial": lambda v, c: NegativeBinomial(len(v), presence=c.presence),
     "poisson": lambda v, c: Poisson(len(v), presence=c.presence),
+    "zero_inflated": lambda v, c: ZeroInflatedPoisson(len(v), presence=c.presence),
 }
 
 

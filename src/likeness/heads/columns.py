@@ -441,3 +441,13 @@ def _thinned(batches: Iterable[Batch], most: int) -> tuple[Tensor, Tensor, Tenso
             stride = 2 * stride
     x, present, weight = (torch.cat(parts) for parts in zip(*kept, strict=True))
     return x, present, weight
+
+
+def deviation_gate(columns: Columns) -> Tensor:
+    """0 at the log deviations of real entries under a normal distribution, 1 elsewhere, (S,)."""
+    gate = torch.ones(columns.size)
+    for group, head in zip(columns.groups, columns.parts, strict=True):
+        real = columns.space.columns[group.entries[0]].type == "real"
+        if real and head.size == 2:
+            gate[group.params][1::2] = 0
+    return gate

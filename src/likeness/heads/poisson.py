@@ -17,7 +17,7 @@ from likeness.numerics.weighted import moments, spread, sums, tabulate
 _STEPS = 512  # how far counts are walked up from 0 before a search by halves takes over
 _LARGE = 256.0  # means above it are not walked to at all: the probability of 0 would be too small to start from
 _LOG_MEAN = 30.0  # |log mean|: only to keep exp finite
-_LOG_DISPERSION = (-16.0, 8.0)
+LOG_DISPERSION = (-16.0, 8.0)
 _STIRLING = 16.0  # from here on the series for log Gamma below is good to 1e-13
 
 
@@ -92,7 +92,7 @@ class NegativeBinomialDistribution(CountDistribution):
     @cached_property
     def dispersion(self) -> Tensor:
         """The dispersion alpha = 1 / r."""
-        return self.params[..., 1].clamp(*_LOG_DISPERSION).exp()
+        return self.params[..., 1].clamp(*LOG_DISPERSION).exp()
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Written in k log mu and log(1 + alpha mu), so that nothing cancels as alpha goes to 0."""
@@ -293,17 +293,17 @@ class NegativeBinomial(CountHead):
         total, ratio = self._mean(x, present, weight, smoothing)
         values, table = tabulate(x.flatten(1).double(), present.flatten(1), weight.double())
         log_mean = (ratio.log() + self.location.log()).double().flatten(1)
-        log_alpha = _top_of(
+        log_alpha = top_of(
             lambda a: _profile_slope(values, table, log_mean, a), torch.zeros_like(log_mean)
         )
         params = torch.stack([ratio.log(), log_alpha.reshape(ratio.shape).to(ratio.dtype)], -1)
         return keep_known(params, total, self.start())
 
 
-def _top_of(slope: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+def top_of(slope: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """Where a slope goes from + to - within the range of log dispersions, by bisection."""
-    low = torch.full_like(like, _LOG_DISPERSION[0])
-    high = torch.full_like(like, _LOG_DISPERSION[1])
+    low = torch.full_like(like, LOG_DISPERSION[0])
+    high = torch.full_like(like, LOG_DISPERSION[1])
     for _ in range(45):
         middle = 0.5 * (low + high)
         up = slope(middle) > 0

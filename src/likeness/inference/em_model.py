@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from likeness.core.answers import Kind
-from likeness.core.batch import Batch, thinned
+from likeness.core.answers import Completed, Kind, Scored
+from likeness.core.batch import Batch, missing, thinned
 from likeness.core.learner import EM, Parameters
 from likeness.core.model import Model
 from likeness.core.noise import Noise
@@ -148,6 +149,50 @@ class EMModel(Model):
         if self.preprocessor is not None and self.preprocessor.stochastic:
             return otherwise
         return Kind.EXACT
+
+
+class ExactEMModel(EMModel):
+    """An EMModel whose log-densities and conditional draws are exact, whichever entries are missing.
+
+    A family writes `_log_density` and `_draw` besides what EM needs.
+
+    Attributes:
+        drawn_how: A few words on how missing entries are drawn.
+    """
+
+    drawn_how: str = "exact conditional"
+
+    @abstractmethod
+    def _log_density(self, batch: Batch) -> Tensor:
+        """log p of the observed entries of each row given its condition, nats, (B,)."""
+
+    @abstractmethod
+    def _draw(self, batch: Batch, noise: Noise) -> Tensor:
+        """n times each row with its missing entries drawn, (n * B, *E), draw-major as the rows of noise are."""
+
+    @property
+    def scored_how(self) -> str:
+        """A few words on how log p is computed."""
+        return "closed form"
+
+    @final
+    def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
+        value = self._log_density(batch).to(self.dtype)
+        return Scored(value, Kind.EXACT, self.scored_how)
+
+    def _sample(
+        self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
+    ) -> Tensor:
+        return self._draw(self._unknown(noise, given, length), noise)
+
+    def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        x = self._draw(batch, noise.draws(n))
+        return Completed(x.reshape(n, *batch.x.shape), self.drawn_how)
+
+    def _unknown(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Batch:
+        """Rows of which only the condition is known, one for each row of noise."""
+        rows = missing(self.inner_space, noise.rows, self._anchor)
+        return replace(rows, given=given, index=noise.index)
 
 
 def _buffer(name: str) -> str:

@@ -15,10 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from likeness.core.space import Space
 from likeness.nets.conv import Decoder, Encoder
 from likeness.nets.embed import Activation
 from likeness.nets.mlp import MLP
 from likeness.nets.sequence import Sequence
+
+
+def gridded(space: Space) -> bool:
+    """Whether events are images (C, H, W) or signals (C, T) of one variable."""
+    return not space.ragged and len(space.shape) in (2, 3) and space.homogeneous
+
+
+def codec_kind(space: Space) -> str:
+    """The nets that the shape of the data calls for."""
+    if space.ragged:
+        return "sequence"
+    return "conv" if gridded(space) else "mlp"
 
 
 class Codec(nn.Module, ABC):

@@ -7,6 +7,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from likeness.core import scoring
 from likeness.core.answers import Completed, Kind, Mode, Scored, weakest
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
+from likeness.core.noise import Noise
 from likeness.core.routes import Question, route
 from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.patterns import patterns_of
@@ -172,6 +174,12 @@ def best(law: Distribution, question: Question) -> Mode:
     else:
         kind = Kind.ESTIMATE
     return Mode(question.batch.with_x(x), kind, "enumerated")
+
+
+def best_of(law: Distribution, batch: Batch, settings: Any) -> Mode:
+    """The most probable state of the missing entries, of a batch in model units."""
+    noise = Noise(0, batch.ids, scope="mode", dtype=law.dtype)
+    return best(law, Question(batch, noise, settings))
 
 
 _exact = partial(route, needs=("log_prob",), kind=Kind.EXACT, refuse=_needs_few, suits=few)

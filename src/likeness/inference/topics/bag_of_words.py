@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from likeness.core.batch import Batch
 from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.sparse import by_rows
 
@@ -144,3 +146,26 @@ def _hellinger(bags: Bags, share: Tensor, document: int) -> Tensor:
 def _starts(row: Tensor, rows: int) -> Tensor:
     """Where each row's entries begin, int32 (rows + 1,), from the row of each entry."""
     return torch.nn.functional.pad(torch.bincount(row, minlength=rows).cumsum(0), (1, 0)).int()
+
+
+class LastBags:
+    """The bags of the batch that was read last: a pass over all documents reads the same one again.
+
+    Args:
+        make: Makes the bags of a batch.
+    """
+
+    def __init__(self, make: Callable[[Batch], Bags]) -> None:
+        self.make = make
+        self.last: tuple[Batch, Bags] | None = None
+
+    def __call__(self, batch: Batch) -> Bags:
+        """Those of this batch."""
+        if self.last is None or not _same(self.last[0], batch):
+            self.last = batch, self.make(batch)
+        return self.last[1]
+
+
+def _same(a: Batch, b: Batch) -> bool:
+    """Whether two batches hold the same words."""
+    return a.x.shape == b.x.shape and torch.equal(a.x, b.x) and torch.equal(a.present, b.present)
