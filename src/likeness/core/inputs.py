@@ -188,12 +188,15 @@ def _own_condition(dist: Hooks, x: Any, batch: Batch) -> Batch | None:
     """The condition that rows bring along: a Batch's own, or a table's columns of its names."""
     if dist.given_space is None:
         return batch.given
-    told = batch.given
-    if told is None:
-        told = beside(dist.space, dist.given_space, x)
-    if told is None:
+    space = dist.given_space
+    if batch.given is not None:
+        space = roomy(dist, space, batch.given)
+    condition = beside(dist.space, space, x)
+    if condition is None:
+        condition = batch.given
+    if condition is None:
         return None
-    return _held_given(dist, told)
+    return _held_given(dist, condition)
 
 
 def given_of(dist: Hooks, given: Any) -> Batch | None:

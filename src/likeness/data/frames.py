@@ -35,6 +35,7 @@ from likeness.data.cells import DAYS
 from likeness.data.containers import native, plain
 from likeness.data.encoding import encode_array, encode_column, encode_list, renamed
 from likeness.data.images import Dynamic
+from likeness.data.recoding import recoded
 from likeness.data.source import Table, inside
 
 
@@ -66,7 +67,7 @@ def convert(data: Any, space: Space) -> Batch | None:
 
 @convert.register
 def _(data: Table, space: Space) -> Batch:
-    return data.batch
+    return recoded(data.batch, data.space, space)
 
 
 @convert.register
@@ -173,7 +174,14 @@ def _series(path: Path) -> list[arrays.Array]:
 
 
 def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
-    """The condition among the columns of a table, where all its names stand there and none is a column of the items."""
+    """The condition that a source holds, or that stands among the columns of a table.
+
+    There all its names must stand, and none may be a column of the items.
+    """
+    if isinstance(data, Table):
+        if data.given_space is None or data.batch.given is None:
+            return None
+        return recoded(data.batch.given, data.given_space, given_space, hide=given_space.ragged)
     frame = _as_frame(data)
     names = given_space.names or ()
     if (
