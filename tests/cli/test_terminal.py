@@ -123,10 +123,12 @@ def test_a_command_that_is_refused_shows_escapes(cli, place, line: str) -> None:
     assert "unforeseen" not in said
 
 
-def test_files_keep_names_as_they_are(place) -> None:
+def test_files_keep_names_as_they_are(cli, place) -> None:
+    code, said = run(cli, place, f"sample {{model}} -n 9 --seed 0 --out {place / 'kept.csv'}")
+    assert code == 0, said
     config = json.loads((place / "model\x1b[7m" / "config.json").read_text(encoding="utf-8"))
     assert config["space"]["names"] == [COLUMN, OTHER]
-    drawn = pd.read_csv(place / "drawn.csv")
+    drawn = pd.read_csv(place / "kept.csv")
     assert {COLUMN, OTHER} <= set(drawn.columns)
     assert set(drawn[OTHER]) <= set(KINDS)
 
