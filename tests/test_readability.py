@@ -14,10 +14,10 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "likeness"
 WIDTH = 100
-LONGEST_FILE = 570
-NODES_PER_STATEMENT = 12
+LONGEST_FILE = 487
+NODES_PER_STATEMENT = 11
 COMMENTS = 0.004
-NARROWING_ASSERTIONS = 103
+NARROWING_ASSERTIONS = 89
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -483,16 +483,3 @@ def add_correction(scored: Scored, correction: Tensor, kind: Kind, how: str) -> 
         how=joined,
         terms=terms,
     )
-
-
-def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Log of the mean of exp over axis 0, and its delta-method standard error (None for one draw).
-
-    stderr = std(w) / (sqrt(K) mean(w)) with w = exp(values).
-    """
-    k = values.shape[0]
-    value = torch.logsumexp(values, 0) - math.log(k)
-    if k < 2:
-        return value, None
-    w = (values - value).masked_fill(value.isneginf(), 0.0).exp()
-    return value, (w - 1).square().sum(0).div(k * (k - 1)).sqrt()

@@ -9,7 +9,6 @@ see one checked batch in model units.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, final
@@ -37,7 +36,6 @@ from likeness.core.reach import at_the_edge, refuse_nan, refuse_nans
 from likeness.core.routes import Question
 from likeness.core.row_distribution import RowDistribution
 
-FEW = 50
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -218,7 +216,7 @@ class Distribution(Hooks):
             drawn = drawn.masked_fill(~batch.within[None], 0.0)
         size = torch.full((len(batch),), float(n), dtype=self.dtype)
         if done.ess is not None:
-            _warn_if_few(done.ess, done.kind)
+            scoring.warn_if_few(done.ess, done.kind)
             size = done.ess
         if batch.length is None:
             length = None
@@ -481,17 +479,4 @@ class Distribution(Hooks):
             calls,
             path=path,
             given_space=self.given_space,
-        )
-
-
-def _warn_if_few(ess: Tensor, kind: Kind) -> None:
-    if kind is not Kind.EXACT:
-        poor = ess < FEW
-    else:
-        poor = torch.zeros_like(ess, dtype=torch.bool)
-    if bool(poor.any()):
-        warnings.warn(
-            f"{int(poor.sum())} of {len(ess)} rows rest on fewer than {FEW} effective particles "
-            f"(least {float(ess.min()):.1f}); raise settings particles=...",
-            stacklevel=3,
         )

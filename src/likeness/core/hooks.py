@@ -10,13 +10,14 @@ from typing import Any, ClassVar, TypeVar, final
 import torch
 from torch import Tensor
 
-from likeness.core.answers import Completed, Mode, Scored, log_mean_exp
+from likeness.core.answers import Completed, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Settings as Asked
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
+from likeness.numerics.stable import log_mean_exp
 
 CLASSES_SUMMED = 64
 F = TypeVar("F", bound=Callable[..., Any])

@@ -6,6 +6,7 @@ What the verbs of `Distribution` rest on: rows in tiles, without gradients.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.tree import aligned, join, take
 
 STRICT_TILE = 8
+FEW_PARTICLES = 50
 T = TypeVar("T")
 
 
@@ -298,3 +300,17 @@ def ratio(whole: Scored, part: Scored) -> Scored:
     return Scored(
         whole.value - part.value, minus(whole.kind, part.kind), f"{whole.how}, ratio", stderr
     )
+
+
+def warn_if_few(ess: Tensor, kind: Kind) -> None:
+    """Warn of rows that rest on few effective particles."""
+    if kind is not Kind.EXACT:
+        poor = ess < FEW_PARTICLES
+    else:
+        poor = torch.zeros_like(ess, dtype=torch.bool)
+    if bool(poor.any()):
+        warnings.warn(
+            f"{int(poor.sum())} of {len(ess)} rows rest on fewer than {FEW_PARTICLES} effective particles "
+            f"(least {float(ess.min()):.1f}); raise settings particles=...",
+            stacklevel=3,
+        )

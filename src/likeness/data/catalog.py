@@ -38,6 +38,13 @@ ADULT = (
 )
 
 
+def square(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """The size of pictures, of which one number is both sides."""
+    if isinstance(size, int):
+        return (size, size)
+    return size
+
+
 @dataclass(frozen=True)
 class Asked:
     """How a set is to be read: what of `load`'s options a reader may want."""

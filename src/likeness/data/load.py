@@ -33,7 +33,7 @@ from likeness.data import (
     tsfile,
 )
 from likeness.data.arrays import Rounding, Wanted
-from likeness.data.catalog import Asked
+from likeness.data.catalog import Asked, square
 from likeness.data.columns import space_of
 from likeness.data.containers import frame_of, native, plain
 from likeness.data.parting import Binarize, Data, alone, binarized, cut
@@ -118,7 +118,7 @@ def load(
             columns=columns,
             rounding=rounding,
             group=group if isinstance(group, str) else None,
-            size=_size(size),
+            size=square(size),
             channels=channels,
             key=key,
             width=width,
@@ -198,12 +198,6 @@ def _refuse_unused(asked: Asked, space: Space) -> None:
             "text has its own words, bags of words are cut already",
             do="leave words= or vocabulary= out",
         )
-
-
-def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if isinstance(size, int):
-        return (size, size)
-    return size
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -466,12 +460,10 @@ def _parted(data: Data, parts: Mapping[str, Table]) -> Data:
 def _labelled(source: Source, codes: Tensor, space: Space) -> Table:
     table = _whole(source)
     known = (codes >= 0)[:, None]
-    told = Batch(
-        codes.clamp_min(0)[:, None].double(),
-        None if bool(known.all()) else known,
-        index=table.batch.ids,
-    )
-    return replace(table, batch=table.batch.given_as(told), given_space=space)
+    observed = None if bool(known.all()) else known
+    x = codes.clamp_min(0)[:, None].double()
+    given = Batch(x, observed, index=table.batch.ids)
+    return replace(table, batch=table.batch.given_as(given), given_space=space)
 
 
 def _whole(source: Source) -> Table:

@@ -16,14 +16,12 @@ from likeness.core.files import write_atomic
 from likeness.core.plain import plain
 from likeness.data.limits import bounded
 from likeness.evaluate import protocol
-from likeness.evaluate.audit import Verdict, verdict
+from likeness.evaluate.cells import audit_of, likelihood_cells, sample_cells, speed_cells
 from likeness.evaluate.columns import (
     COLUMNS,
     Cell,
     absent,
     counted,
-    measured,
-    over_seeds,
     stacked,
     typical,
 )
@@ -35,7 +33,6 @@ from likeness.evaluate.scores import Absent, Scores, classifier_in_words, score,
 from likeness.learn.budget import Budget
 from likeness.learn.fit import start
 from likeness.learn.run import Run
-from likeness.metrics.intervals import crossed_mean
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -343,7 +340,7 @@ class Race:
         scores = [r.scores for r in runs]
         first = scores[0].likelihood
         level = self.options.level
-        audited = _audited(scores, level)
+        audited = audit_of(scores, level)
         copies, worst = (
             (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
         )
@@ -352,9 +349,9 @@ class Race:
         how = first.why if isinstance(first, Absent) else first.how
         cells = {c.key: absent("not measured") for c in COLUMNS}
         cells |= (
-            _likelihood(scores, level)
-            | _samples(scores, level)
-            | _speed(scores, level)
+            likelihood_cells(scores, level)
+            | sample_cells(scores, level)
+            | speed_cells(scores, level)
             | _cost(runs, level)
         )
         cells |= (
@@ -424,82 +421,11 @@ def _curve(run: Run, seed: int) -> dict[str, Any]:
 # ---- seeds to cells ------------------------------------------------------------------------------
 
 
-def _gone(parts: Sequence[Any]) -> Cell | None:
-    """The sentence of the first seed that has no number, if any."""
-    return next((absent(p.why) for p in parts if isinstance(p, Absent)), None)
-
-
-def _likelihood(scores: list[Scores], level: float) -> dict[str, Cell]:
-    parts = [s.likelihood for s in scores]
-    gone = _gone(parts)
-    if gone is not None:
-        return {"log_prob": gone, "bits_per_dim": gone}
-    values = stacked([p.value for p in parts if not isinstance(p, Absent)])
-    impossible = int((values == -float("inf")).any(0).sum())
-    if impossible:
-        why = absent(
-            f"{impossible} of {values.shape[1]} held-out items have probability 0, so the mean is -infinity"
-        )
-        return {"log_prob": why, "bits_per_dim": why}
-    found = {"log_prob": measured(crossed_mean(values, level=level))}
-    try:
-        bits = stacked([p.bits_per_dim for p in parts if not isinstance(p, Absent)])
-    except LikenessError as error:
-        return found | {"bits_per_dim": absent(str(error))}
-    return found | {"bits_per_dim": measured(crossed_mean(bits, level=level))}
-
-
-def _samples(scores: list[Scores], level: float) -> dict[str, Cell]:
-    found: dict[str, Cell] = {}
-    gone = _gone(
-        [s.coverage for s in scores]
-    )  # a cell without a number is false: `or` would pass it over
-    for key in ("precision", "density", "recall", "coverage"):
-        top = None if key == "density" else (0.0, 1.0)
-        if gone is None:
-            values = [getattr(s.coverage, key) for s in scores]
-        else:
-            values = []
-        if gone is None:
-            found[key] = over_seeds(values, level, within=top)
-        else:
-            found[key] = gone
-    for key, within in (("c2st", (0.0, 1.0)), ("energy", None), ("frechet", None)):
-        parts = [getattr(s, key) for s in scores]
-        without = _gone(parts)
-        if without is None:
-            found[key] = over_seeds(parts, level, within=within)
-        else:
-            found[key] = without
-    return found
-
-
-def _speed(scores: list[Scores], level: float) -> dict[str, Cell]:
-    found: dict[str, Cell] = {}
-    for i, key in enumerate(("rate_1", "rate_many")):
-        parts = [s.rates[i] for s in scores]
-        rates = [r for part in parts if not isinstance(part, Absent) for r in part]
-        gone = _gone(parts)
-        found[key] = typical(rates, level) if gone is None else gone
-    first = scores[0].evaluations
-    if isinstance(first, Absent):
-        found["evaluations"] = absent(first.why)
-    else:
-        found["evaluations"] = counted(first)
-    return found
-
-
 def _cost(runs: list[Once], level: float) -> dict[str, Cell]:
     seconds = [r.seconds for r in runs if r.seconds is not None]
     if not seconds:
         return {"seconds": absent("nothing is learned"), "parameters": absent("nothing is learned")}
     return {"seconds": typical(seconds, level), "parameters": counted(size(runs[0].law))}
-
-
-def _audited(scores: list[Scores], level: float) -> Verdict | Absent:
-    audits = [s.audit for s in scores]
-    gone = next((a for a in audits if isinstance(a, Absent)), None)
-    return gone or verdict([a for a in audits if not isinstance(a, Absent)], level)
 
 
 __all__ = ["Comparison", "Row", "compare"]

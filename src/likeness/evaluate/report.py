@@ -155,9 +155,8 @@ def _in_short(facts: Facts) -> str:
 def _tone(sentence: str) -> str:
     if " failed: " in sentence or "copied by" in sentence or "tells nothing" in sentence:
         return "bad"
-    if sentence.startswith("Best by") and "log p" in sentence:
-        return "best"
-    return ""
+    best = sentence.startswith("Best by") and "log p" in sentence
+    return "best" if best else ""
 
 
 # ---- likelihood ----------------------------------------------------------------------------------

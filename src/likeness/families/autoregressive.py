@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from likeness.core import plates
-from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp, regrouped, rescored
+from likeness.core.answers import Completed, Kind, Mode, Scored, regrouped, rescored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import FullBatch, Gradient, Learner, Phase
@@ -25,6 +25,7 @@ from likeness.heads.columns import Column, Columns
 from likeness.heads.ends import log_end, stop_logits
 from likeness.nets.causal import AnyOrder, CausalNet, Masked, Passes, Pixel, Steps
 from likeness.nets.conditioner import Conditioner
+from likeness.numerics.stable import log_mean_exp
 from likeness.registry import Card, register
 from likeness.routes.by_rows import answered
 from likeness.routes.enumerate_states import best, drawn, states_of, summed

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from likeness.core import plates, scoring
-from likeness.core.answers import Completed, Kind, Mode, Scored, log_mean_exp
+from likeness.core.answers import Completed, Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Config, option
 from likeness.core.learner import EM, Parameters
@@ -30,6 +30,7 @@ from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log
 from likeness.inference.topics.lda import Topics, settled, sight, weighed
 from likeness.inference.topics.unknown import UnknownWords
 from likeness.numerics.draws import from_staircase, inverse_cdf, staircase
+from likeness.numerics.stable import log_mean_exp
 from likeness.registry import Card, register
 
 CHUNK = 65536

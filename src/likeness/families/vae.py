@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from likeness import registry
 from likeness.core import inputs, plates, scoring
-from likeness.core.answers import Completed, Kind, LogProb, Scored, log_mean_exp
+from likeness.core.answers import Completed, Kind, LogProb, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import GradientConfig, option
 from likeness.core.learner import Gradient, Learner, Phase, Staged
@@ -36,6 +36,7 @@ from likeness.nets.codec import Codec, Flat, Grid, Steps, codec_kind, gridded
 from likeness.nets.conditioner import Conditioner
 from likeness.nets.embed import Activation
 from likeness.numerics.constants import HALF_LOG_2PI
+from likeness.numerics.stable import log_mean_exp
 from likeness.registry import Card, FamilyConfig, register
 from likeness.routes.particles import cloud, resampled
 

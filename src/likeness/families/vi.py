@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored, log_mean_exp
+from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, GradientConfig, option
 from likeness.core.errors import BadConfig
@@ -27,6 +27,7 @@ from likeness.core.space import Real, Space, entry_names, vector
 from likeness.learn.run import Run
 from likeness.metrics.pareto import Smoothed, pareto_smoothed
 from likeness.numerics import gaussian
+from likeness.numerics.stable import log_mean_exp
 from likeness.registry import Card, build, register
 
 Density = Callable[[Tensor], Tensor]

@@ -77,3 +77,16 @@ def product(x: Tensor, w: Tensor) -> Tensor:
     if side_by_side:
         return (w.T.contiguous() @ x.T).T
     return x @ w
+
+
+def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Log of the mean of exp over axis 0, and its delta-method standard error (None for one draw).
+
+    stderr = std(w) / (sqrt(K) mean(w)) with w = exp(values).
+    """
+    k = values.shape[0]
+    value = torch.logsumexp(values, 0) - math.log(k)
+    if k < 2:
+        return value, None
+    w = (values - value).masked_fill(value.isneginf(), 0.0).exp()
+    return value, (w - 1).square().sum(0).div(k * (k - 1)).sqrt()
