@@ -5,6 +5,7 @@ import torch
 
 from likeness.core.errors import LikenessError
 from likeness.dynamics.grid import (
+    bent_grid,
     karras_grid,
     log_normal_times,
     log_snr_grid,
@@ -154,6 +155,12 @@ def test_grids_fall_from_noise_to_data(path, make, stop):
     assert (grid.diff() < 0).all()
     assert float(grid[0]) == pytest.approx(path.t_max)
     assert float(grid[-1]) == pytest.approx(stop or 0)
+
+
+@pytest.mark.parametrize("make", [uniform_grid, karras_grid, log_snr_grid, bent_grid])
+@each_path
+def test_one_step_leads_from_noise_to_data(path, make):
+    assert make(path, 1).tolist() == pytest.approx([path.t_max, 0.0])
 
 
 def test_karras_grid_is_equation_5():

@@ -6,10 +6,15 @@ import torch
 import likeness.routes  # noqa: F401 - registers them
 from likeness import registry
 from likeness.core.answers import Kind
+from likeness.core.batch import Batch
 from likeness.core.noise import Noise
+from likeness.core.space import image
+from likeness.data.source import Table
 from likeness.data.synthetic import world
 from likeness.dynamics.path import DDPM
+from likeness.learn import gradient
 from likeness.learn.run import Run
+from likeness.numerics import memory
 from tests.dynamics.oracles import GaussianDistribution
 
 STEPS = 900
@@ -74,3 +79,37 @@ def test_every_solver_draws_the_gaussian(chain, solver):
     error = (COV.diagonal() / n).sqrt()
     assert bool(((x.mean(0) - MEAN).abs() < 5 * error + 0.05 * COV.diagonal().sqrt()).all())
     torch.testing.assert_close(torch.cov(x.T), COV, rtol=0, atol=0.15 * float(COV.diagonal().max()))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_step_in_pieces_has_the_gradient_of_the_whole(monkeypatch, weighted):
+    """A batch whose rows keep more for their gradients than is allowed goes piece by piece, and learns the same."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (64, 1, 8, 8), generator=g).double()
+    weight = torch.rand(64, generator=g) if weighted else None
+    table = Table(image(1, 8, 8), Batch(x, weight=weight))
+    learned = []
+    for bound in (gradient.PIECE, 1 << 16):
+        monkeypatch.setattr(gradient, "PIECE", bound)
+        model = registry.build("diffusion", {"width": 8, "batch": 48}, table.space, seed=0)
+        run = Run(model.double(), table, 3, 0)
+        run.step()
+        sizes = run.executor._pieces
+        learned.append((dict(model.named_parameters()), next(iter(sizes.values()))))
+    (whole, all_rows), (pieces, few) = learned
+    assert few < 48 <= all_rows
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_what_is_kept_for_gradients_is_counted_once():
+    x = torch.ones(1000, dtype=torch.float64, requires_grad=True)
+
+    def one() -> torch.Tensor:
+        return (x * 2).exp().sum()
+
+    def twice() -> torch.Tensor:
+        return (x * x + x.square()).sum()
+
+    assert memory.kept_for_gradients(one) == 8000
+    assert memory.kept_for_gradients(twice) == 8000

@@ -30,6 +30,8 @@ class Phase:
             before the others.
         betas: Adam's decay rates.
         after: Called when it has moved (unrolling, clipping, codebooks).
+        row_bytes: (a few rows, noise) -> what a row's loss keeps in memory for its gradient, where
+            that is much: then gradients of a step are summed over pieces of its rows.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Phase:
     settling: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     after: Callable[[int], None] | None = None
+    row_bytes: Callable[[Batch, Noise], int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,7 +120,9 @@ def _loss(loss: Loss, codes: Codes) -> Loss:
 @_fed.register
 def _(learner: Gradient, codes: Codes, config: Any) -> Learner:
     def phase(p: Phase) -> Phase:
-        return replace(p, loss=_loss(p.loss, codes))
+        size = p.row_bytes
+        of_codes = None if size is None else lambda batch, noise: size(codes(batch, noise), noise)
+        return replace(p, loss=_loss(p.loss, codes), row_bytes=of_codes)
 
     return Gradient(tuple(phase(p) for p in learner.phases), config=learner.config or config)
 

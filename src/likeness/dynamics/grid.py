@@ -37,8 +37,9 @@ def _ends(path: Path, stop: float | None) -> tuple[float, float]:
 
 def _ended(path: Path, times: Tensor, stop: float | None) -> Tensor:
     """Put both ends of a grid exactly where they belong; without `stop` a last step leads to t = 0."""
-    times[0] = path.t_max
+    # The start goes last: of one step to t = 0 it is the only time that is left.
     times[-1] = path.t_min if stop is None else stop
+    times[0] = path.t_max
     if stop is None:
         return torch.cat([times, times.new_zeros(1)])
     return times

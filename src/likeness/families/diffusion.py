@@ -32,6 +32,7 @@ from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path
 from likeness.dynamics.process import Process
 from likeness.nets.conditioner import Conditioner
 from likeness.nets.timed import Body, Timed, Told
+from likeness.numerics import memory
 from likeness.registry import Card, register
 from likeness.routes.enumerate_states import drawn
 
@@ -248,9 +249,19 @@ class Diffusion(Model):
 
     def learner(self) -> Gradient:
         """Denoising, or revealing."""
-        return Gradient(
-            (Phase("denoise", partial(self.__call__, phase="denoise"), list(self.parameters())),)
+        loss = partial(self.__call__, phase="denoise")
+        phase = Phase("denoise", loss, list(self.parameters()), row_bytes=self._row_bytes)
+        return Gradient((phase,))
+
+    def _row_bytes(self, batch: Batch, noise: Noise) -> int:
+        """What a row's loss keeps for its gradient: what several keep beyond one alone, the weights being the same."""
+        if len(batch) < 2:
+            return 0
+        many, one = (
+            memory.kept_for_gradients(partial(self, batch[rows], noise[rows], "denoise"))
+            for rows in (slice(None), slice(0, 1))
         )
+        return (many - one) // (len(batch) - 1)
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The process' loss, (B,)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,8 @@ from likeness.learn.executor import Event, Executor, Task, terms_of
 from likeness.learn.optimisers import optimisers
 
 ORDER = zlib.crc32(b"row order")
+PIECE = 1 << 28  # bytes that rows keep for their gradients, beyond which a step goes piece by piece
+FEW = 4  # rows that tell what each keeps
 CALIBRATE = 0.04  # share of a wall budget spent before the number of steps is decided
 SLOW = 3  # first steps, which pay for allocations and are not those that the rest will cost
 VALIDATING = 0.1  # share of a wall budget that validation may cost
@@ -51,6 +53,7 @@ class GradientExecutor(Executor):
         self.spent = self.warm = 0.0
         self.mark = (0.0, 0)  # seconds spent and steps done when the pace was last looked at
         self._orders: dict[int, Tensor] = {}
+        self._pieces: dict[str, int] = {}
         inputs = task.model.preprocessor
         self.learned_inputs = inputs is not None and any(
             p.requires_grad for p in inputs.parameters()
@@ -88,7 +91,9 @@ class GradientExecutor(Executor):
 
         def trial() -> None:
             torch.autograd.grad(
-                self._loss(phase, batch, noise)[0], list(phase.parameters), allow_unused=True
+                self._loss(phase, batch, noise, len(batch))[0],
+                list(phase.parameters),
+                allow_unused=True,
             )
 
         return fastest(trial, self.task.model.device)
@@ -122,21 +127,53 @@ class GradientExecutor(Executor):
         model = self.task.model
         if not model.training:
             model.train()
-        with arithmetic(self.task.decisions["precision"], model.device):
-            loss, terms = self._loss(phase, batch, noise)
-        value = float(loss.detach())
+        value, gradients, terms = self._summed(phase, batch, noise)
         if not math.isfinite(value):
             raise LikenessError(
                 f"the loss of phase {phase.name!r} is {value}",
                 where=f"iteration {self.iteration + 1}",
                 do="lower lr, or look at the data for extreme values; the last good state is kept",
             )
-        facts = {"lr": self._lr(), **self._descend(phase, loss)}
+        facts = {"lr": self._lr(), **self._descend(phase, gradients)}
         if phase.after is not None:
             phase.after(move)
         return Event(self.iteration + 1, phase.name, value, terms_of(terms, batch.weight), facts)
 
-    def _loss(self, phase: Phase, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+    def _summed(
+        self, phase: Phase, batch: Batch, noise: Noise
+    ) -> tuple[float, list[Tensor | None], dict[str, Tensor]]:
+        """The loss, its gradients and its terms (B,), summed over as many rows at a time as memory allows."""
+        size = self._piece(phase, batch, noise)
+        whole = _everywhere(batch)
+        value = 0.0
+        total: list[Tensor | None] = []
+        terms: list[dict[str, Tensor]] = []
+        for start in range(0, len(batch), size):
+            rows = slice(start, start + size) if size < len(batch) else slice(None)
+            with arithmetic(self.task.decisions["precision"], self.task.model.device):
+                loss, part = self._loss(phase, batch[rows], noise[rows], whole)
+            with products(self.task.decisions["precision"]):
+                gradients = torch.autograd.grad(loss, list(phase.parameters), allow_unused=True)
+            value += float(loss.detach())
+            total = _plus(total, gradients)
+            terms.append(part)
+        return value, total, {name: torch.cat([p[name] for p in terms]) for name in terms[0]}
+
+    def _piece(self, phase: Phase, batch: Batch, noise: Noise) -> int:
+        """Rows whose loss is computed at once: those that keep `PIECE` bytes, all where a phase says nothing."""
+        if phase.row_bytes is None:
+            return max(1, len(batch))
+        if phase.name not in self._pieces:
+            few = slice(0, FEW)
+            with torch.no_grad():
+                inside, _ = self.task.model.inputs(batch[few], noise[few], self.config.drop_given)
+            each = phase.row_bytes(inside, noise[few])
+            self._pieces[phase.name] = max(1, PIECE // max(each, 1))
+        return self._pieces[phase.name]
+
+    def _loss(
+        self, phase: Phase, batch: Batch, noise: Noise, whole: Tensor | int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.set_grad_enabled(self.learned_inputs):
             inside, correction = self.task.model.inputs(batch, noise, self.config.drop_given)
         terms = phase.loss(inside, noise)
@@ -145,12 +182,10 @@ class GradientExecutor(Executor):
         total = torch.stack(list(terms.values())).sum(0)
         if inside.weight is not None:
             total = total * inside.weight.to(total)
-        return total.sum() / _everywhere(inside), terms
+        return total.sum() / whole, terms
 
-    def _descend(self, phase: Phase, loss: Tensor) -> dict[str, float]:
+    def _descend(self, phase: Phase, gradients: Sequence[Tensor | None]) -> dict[str, float]:
         parameters = list(phase.parameters)
-        with products(self.task.decisions["precision"]):
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
         _sum_over_processes(parameters)
@@ -348,6 +383,19 @@ def _laid_as(parameter: Tensor, gradient: Tensor) -> Tensor:
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
+
+
+def _plus(total: list[Tensor | None], more: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Gradients summed over pieces; None where no piece has any."""
+    if not total:
+        return list(more)
+    return [_sum_of(a, b) for a, b in zip(total, more, strict=True)]
+
+
+def _sum_of(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
 
 
 def _everywhere(batch: Batch) -> Tensor | int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -25,6 +26,22 @@ def keep() -> None:
     is freed here. Half of a pass of EM went into faults.
     """
     torch.empty(LARGEST, dtype=torch.uint8)
+
+
+def kept_for_gradients(work: Callable[[], object]) -> int:
+    """Bytes of the tensors that a computation keeps for its gradient, each counted once."""
+    sizes: dict[int, int] = {}
+
+    def keep_track(t: torch.Tensor) -> torch.Tensor:
+        storage = t.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    # What the computation made is held until it has ended, so that no address is given twice.
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep_track, lambda t: t):
+        made = work()
+    del made
+    return sum(sizes.values())
 
 
 def cached(numbers: int) -> int:
