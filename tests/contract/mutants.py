@@ -18,7 +18,7 @@ from likeness.bijections.preprocess import Reals
 from likeness.check import checks_learning
 from likeness.check.cell import fit, fitted
 from likeness.check.contract import Outcome, checks, outcome
-from likeness.core import distribution, hooks, inputs, routes, scoring
+from likeness.core import hooks, inputs, routes, scoring
 from likeness.core.answers import Kind, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
@@ -385,7 +385,7 @@ def _overwritten() -> AbstractContextManager[Any]:
 
 @mutant(14, "absent verbs are not refused", PLANE)
 def _unrefused() -> AbstractContextManager[Any]:
-    return patch.object(Distribution, "_need", lambda self, verb: None)
+    return patch.object(routes, "need", lambda dist, verb: None)
 
 
 @mutant(14, "refusals keep the reason to themselves", PLANE)
@@ -394,7 +394,7 @@ def _mute() -> AbstractContextManager[Any]:
         if not self.support(verb):
             raise Unsupported("not supported")
 
-    return patch.object(Distribution, "_need", wrong)
+    return patch.object(routes, "need", wrong)
 
 
 # ---- 15: holes -----------------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def _overclaimed() -> AbstractContextManager[Any]:
 
 @mutant(20, "a bound minus a bound is called a bound", BOUND)
 def _bound_of_bounds() -> AbstractContextManager[Any]:
-    return patch.object(distribution, "minus", max)
+    return patch.object(scoring, "minus", max)
 
 
 __all__ = ["MUTANTS", "Mutant", "judged", "mutant"]
