@@ -19,9 +19,10 @@ from _page import BLUE, GREEN, GREY, ORANGE, RED, command, mark, page, write
 from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
-from likeness.core.answers import Kind, log_mean_exp
+from likeness.core.answers import Kind
 from likeness.core.space import vector
 from likeness.data.synthetic.gaussian import Correlated, LinearGaussian
+from likeness.numerics.stable import log_mean_exp
 
 X = torch.tensor([[1.3]], dtype=torch.float64)
 WORLD = LinearGaussian(torch.ones(1, 1), sigma=0.5)

@@ -8,13 +8,14 @@ import torch
 
 import likeness as lk
 import likeness.routes
-from likeness.core.answers import Kind, Scored, log_mean_exp, minus, plus
+from likeness.core.answers import Kind, Scored, minus, plus
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.precision import exact
 from likeness.core.space import binary, label, vector
 from likeness.data.synthetic import world
+from likeness.numerics.stable import log_mean_exp
 from likeness.query import query
 
 
