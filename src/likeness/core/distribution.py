@@ -336,7 +336,7 @@ class Distribution(Hooks):
         routes.need(self, "encode")
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, given)
-        draws = inputs.effort_of(effort)
+        draws = inputs.effort_of(effort, least=0)
         noise = inputs.noise_of(self, inputs.scoring_seed(seed), batch.ids, "encode")
 
         def f(rows: Places) -> RowDistribution:

@@ -50,11 +50,11 @@ def number_of(dist: Hooks, n: int, rows: int, *, least: int) -> int:
     return n
 
 
-def effort_of(effort: int | None) -> int | None:
-    """Monte-Carlo draws of each row, None for the distribution's own number."""
+def effort_of(effort: int | None, *, least: int = 1) -> int | None:
+    """Monte-Carlo draws of each row, or steps that refine a code; None for the distribution's own number."""
     if effort is None:
         return None
-    return whole(effort, "effort", least=1)
+    return whole(effort, "effort", least=least)
 
 
 def scoring_seed(seed: int | None) -> int:
