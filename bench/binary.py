@@ -19,9 +19,9 @@ import torch
 import likeness.families.mixture
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.arguments import assignment
+from likeness.api import load
 from likeness.core.batch import Batch
 from likeness.core.model import Model
-from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.learn.fit import start
 from likeness.learn.run import Run

@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import likeness as lk
-from likeness.data.load import load
+from likeness.api import load
 
 VALID, FLOORS = 10_000, (1e-6, 0.003, 0.01, 0.03, 0.1, 0.3)
 

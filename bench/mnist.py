@@ -21,10 +21,10 @@ import torch
 
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.arguments import assignment
+from likeness.api import load
 from likeness.core.answers import LogProb
 from likeness.core.batch import Batch
 from likeness.core.model import Model
-from likeness.data.load import load
 from likeness.learn.executor import Event
 from likeness.learn.fit import start
 from likeness.learn.run import Run

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from likeness import registry
+from likeness.api import load
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.core.space import Count, Nominal, Space, binary, sequence, series, vector
-from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.data.synthetic import SyntheticDistribution, world
 from likeness.families.vi import register_density

@@ -20,10 +20,11 @@ from scipy.stats import norm
 from torch import Tensor
 
 import likeness as lk
+from likeness.api import training_table
 from likeness.core.model import Model
 from likeness.core.noise import Noise
 from likeness.data.source import Table
-from likeness.learn.fit import start, training_table
+from likeness.learn.fit import start
 from likeness.metrics.intervals import Interval
 from likeness.metrics.two_sample import c2st
 

@@ -28,6 +28,7 @@ LAYERS = (
         "query",
         "check",
         "evaluate",
+        "api",
         "adapters",
         "cli",
         "studio",

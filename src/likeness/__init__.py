@@ -9,14 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likeness.api import compare, fit, load
     from likeness.check import check
     from likeness.core.batch import Batch
     from likeness.core.errors import LikenessError
     from likeness.core.space import Count, Nominal, Ordinal, Real, Space
-    from likeness.data.load import load
     from likeness.data.synthetic import world
-    from likeness.evaluate import compare
-    from likeness.learn.fit import fit
     from likeness.learn.run import Run
     from likeness.query import query
     from likeness.registry.reading import open_model as open
@@ -33,9 +31,9 @@ _WHERE = {
     "Run": ("likeness.learn.run", "Run"),
     "Space": ("likeness.core.space", "Space"),
     "check": ("likeness.check", "check"),
-    "compare": ("likeness.evaluate", "compare"),
-    "fit": ("likeness.learn.fit", "fit"),
-    "load": ("likeness.data.load", "load"),
+    "compare": ("likeness.api", "compare"),
+    "fit": ("likeness.api", "fit"),
+    "load": ("likeness.api", "load"),
     "open": ("likeness.registry.reading", "open_model"),
     "query": ("likeness.query", "query"),
     "world": ("likeness.data.synthetic", "world"),

@@ -9,9 +9,10 @@ import pytest
 import sklearn.datasets
 import torch
 
+from likeness.api import load
 from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, image, vector
-from likeness.data import catalog, load
+from likeness.data import catalog
 
 LENT = os.environ.get(catalog.VARIABLE)
 

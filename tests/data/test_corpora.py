@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import likeness as lk
+from likeness.api import load
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
-from likeness.data import catalog, corpora, load, text
+from likeness.data import catalog, corpora, text
 
 LENT = os.environ.get(catalog.VARIABLE)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from likeness.api import load
 from likeness.core.errors import BadData
-from likeness.data import load
 from likeness.data.folders import walk
 from likeness.data.source import Loud
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from likeness.api import load
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.space import Ordinal, image
-from likeness.data import load
 from likeness.data.images import Dynamic, read_folder, threshold, uniforms
 from likeness.data.source import Table
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import likeness as lk
+from likeness.api import load
 from likeness.core.answers import Draws
 from likeness.core.batch import Batch, as_batch
 from likeness.core.errors import BadConfig, BadData, LikenessError
@@ -25,7 +26,6 @@ from likeness.core.space import (
     series,
     vector,
 )
-from likeness.data import load
 from likeness.data.source import Table
 from likeness.data.synthetic import SYNTHETIC, world
 from likeness.data.tables import groups

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from likeness.api import load
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import image
-from likeness.data import load
 from likeness.data.images import read_folder
 from likeness.data.pictures import PIXELS_MOST, SUFFIXES, head, pixels
 from likeness.data.source import Loud

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import likeness as lk
+from likeness.api import load
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.data import conll
-from likeness.data.load import load
 
 TRAIN = pd.DataFrame({"k": list("aabbccab") * 20, "x": np.arange(160) * 0.25})
 OTHER = pd.DataFrame({"x": [3.25, 0.5, 9.0], "k": ["c", "b", "c"]})

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import likeness as lk
+from likeness.api import load
 from likeness.core.errors import BadConfig, BadData
-from likeness.data import catalog, load, tsfile
+from likeness.data import catalog, tsfile
 from likeness.data.series import of_frame
 from likeness.data.source import Loud, between
 from likeness.data.tsfile import parse

@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from likeness.api import load
 from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Count, Nominal, Ordinal, Real
-from likeness.data import load
 from likeness.data.columns import DAYS, names_of, space_of
 from likeness.data.files import read_csv, read_parquet
 from likeness.data.frames import to_frame

@@ -4,10 +4,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from likeness.api import load
 from likeness.core.batch import Batch
 from likeness.core.errors import BadStore
 from likeness.core.space import Nominal, Real, sequence, vector
-from likeness.data.load import load
 from likeness.data.source import Table
 from likeness.evaluate import features
 from likeness.evaluate.features import DigitNet, digit_net, store_digit_net, train_digit_net, view

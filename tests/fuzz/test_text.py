@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from likeness.api import load
 from likeness.core.errors import BadData
-from likeness.data import conll, corpora, load, tsfile
+from likeness.data import conll, corpora, tsfile
 from likeness.data.conllfile import parse
 from likeness.data.textfile import decode, lines_with_ends
 from tests.fuzz import inputs

@@ -382,7 +382,7 @@ def test_weight_is_as_if_rows_were_repeated() -> None:
 
 
 def test_what_choices_rest_on_is_its_share_although_the_same_seed_chose_a_test_part():
-    from likeness.data.load import load
+    from likeness.api import load
     from likeness.learn.fit import parts
 
     data = load(torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)), seed=0)

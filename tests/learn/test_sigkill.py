@@ -66,7 +66,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int, str]] = {
     ),
 }
 IMPORTED = (
-    "likeness.learn.fit",
+    "likeness.api",
     "torch._dynamo",
     "rich.progress",
 )  # what a first fit, and a first step, import
@@ -132,8 +132,8 @@ def _live(order: Attempt) -> None:
 
 
 def _fit(order: Attempt) -> None:
+    from likeness.api import fit
     from likeness.learn import run
-    from likeness.learn.fit import fit
 
     torch.set_num_threads(1)
     run.SAVE_EVERY = -1.0 if order.saving else 1e9

@@ -217,7 +217,7 @@ def _load(
 
 def _last_steps(loaded: Data, holdout: float | None) -> Data:
     """With the last steps of a series alone held out: no other series could be."""
-    from likeness.data.parting import TEST
+    from likeness.data.options import TEST
 
     share = TEST if holdout is None else holdout
     train = cast("Table", loaded.train)

@@ -257,10 +257,10 @@ def condition_of(names: Sequence[str]) -> str | list[str] | None:
 
 def _named(model: Model, source: str) -> Rows:
     """The test rows of a set with an official split, all rows of another."""
-    from likeness.data.load import load
+    import likeness as lk
 
     names = () if model.given_space is None else model.given_space.names or ()
-    data = load(source, given=condition_of(names), test=0.0)
+    data = lk.load(source, given=condition_of(names), test=0.0)
     why = model.space.fits(data.space)
     if why is not None:
         raise BadData(why, where=source, do="ask about data like those that were learned")

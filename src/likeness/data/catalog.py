@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,9 @@ from likeness.core.errors import BadData
 from likeness.core.space import Ordinal, Space, image, vector
 from likeness.data import conll, corpora, labels, series, spaces, tables, text, tsfile
 from likeness.data.arrayfiles import read_idx
-from likeness.data.arrays import Array, Rounding
+from likeness.data.arrays import Array
 from likeness.data.files import read_csv
+from likeness.data.options import Request
 from likeness.data.source import NOTES, Reading, Table
 from likeness.data.textfile import decode
 
@@ -38,31 +38,6 @@ ADULT = (
 )
 
 
-def square(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """The size of pictures, of which one number is both sides."""
-    if isinstance(size, int):
-        return (size, size)
-    return size
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a set is to be read: what of `load`'s options a reader may want."""
-
-    name: str
-    given: tuple[str, ...] = ()
-    columns: Any = None
-    rounding: Rounding | None = None
-    group: str | None = None
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    key: str | None = None
-    width: int | None = None
-    words: int | None = None
-    vocabulary: Path | None = None
-    series: bool | str | None = None
-
-
 @dataclass(frozen=True)
 class Entry:
     """A named set.
@@ -77,7 +52,7 @@ class Entry:
     """
 
     title: str
-    read: Callable[[Asked], Reading]
+    read: Callable[[Request], Reading]
     get: str = ""
     table: bool = False
     places: tuple[str, ...] = ()
@@ -103,13 +78,13 @@ def available(name: str) -> bool:
     return True
 
 
-def read(asked: Asked) -> Reading:
+def read(request: Request) -> Reading:
     """A named set.
 
     Raises:
         BadData: If its files are absent: how to get them.
     """
-    return SETS[asked.name].read(asked)
+    return SETS[request.name].read(request)
 
 
 def _folder(name: str) -> Path:
@@ -145,31 +120,31 @@ def _file(name: str, *tried: str) -> Path:
 # ---- bundled -------------------------------------------------------------------------------------
 
 
-def _digits(asked: Asked) -> Reading:
+def _digits(request: Request) -> Reading:
     from sklearn.datasets import load_digits
 
     found = load_digits()
     x = torch.from_numpy(found.images[:, None]).float()
-    table = Table(image(1, 8, 8, levels=17), Batch(x), name=asked.name)
-    return labels.with_label(Reading({"all": table}), found.target, "label", where=asked.name)
+    table = Table(image(1, 8, 8, levels=17), Batch(x), name=request.name)
+    return labels.with_label(Reading({"all": table}), found.target, "label", where=request.name)
 
 
-def _bundled(loader: str, label: str) -> Callable[[Asked], Reading]:
+def _bundled(loader: str, label: str) -> Callable[[Request], Reading]:
     """A table of reals with a class; roundings are noted only, as densities are what others report of these sets."""
 
-    def read_one(asked: Asked) -> Reading:
+    def read_one(request: Request) -> Reading:
         import sklearn.datasets
 
         found = getattr(sklearn.datasets, loader)()
         frame = pd.DataFrame(found.data, columns=list(found.feature_names))
         reading = tables.read(
             {"all": frame},
-            name=asked.name,
-            columns=asked.columns,
-            rounding=asked.rounding or "note",
+            name=request.name,
+            columns=request.options.columns,
+            rounding=request.noted_rounding,
         )
         names = np.array([str(n) for n in found.target_names])
-        return labels.with_label(reading, names[found.target], label, where=asked.name)
+        return labels.with_label(reading, names[found.target], label, where=request.name)
 
     return read_one
 
@@ -202,93 +177,93 @@ def read_idx_folder(folder: Path, *, name: str) -> Reading:
     return Reading(parts, aside="label")
 
 
-def _mnist(asked: Asked) -> Reading:
-    return read_idx_folder(_folder(asked.name), name=asked.name)
+def _mnist(request: Request) -> Reading:
+    return read_idx_folder(_folder(request.name), name=request.name)
 
 
-def _binary(asked: Asked) -> Reading:
+def _binary(request: Request) -> Reading:
     """Three files of zeros and ones between commas."""
     parts = {}
     for part in ("train", "valid", "test"):
-        file = _file(asked.name, f"{asked.name}.{part}.data", f"{asked.name}.{part}.csv")
+        file = _file(request.name, f"{request.name}.{part}.data", f"{request.name}.{part}.csv")
         x = pd.read_csv(file, header=None, dtype=np.uint8).to_numpy()
         space: Space = vector(x.shape[1], Ordinal(levels=2))
-        parts[part] = Table(space, Batch(torch.from_numpy(x).float()), name=asked.name)
+        parts[part] = Table(space, Batch(torch.from_numpy(x).float()), name=request.name)
     return Reading(parts)
 
 
-def _adult(asked: Asked) -> Reading:
+def _adult(request: Request) -> Reading:
     """The census table; the test file's first line is a comment and its classes end in a point."""
     frames = {
         part: pd.read_csv(
-            _file(asked.name, file), names=list(ADULT), skipinitialspace=True, comment="|"
+            _file(request.name, file), names=list(ADULT), skipinitialspace=True, comment="|"
         )
         for part, file in (("train", "adult.data"), ("test", "adult.test"))
     }
     clean = {part: f.assign(income=f["income"].str.rstrip(".")) for part, f in frames.items()}
-    return read_frames(asked, clean)
+    return read_frames(request, clean)
 
 
-def _csv(file: str) -> Callable[[Asked], Reading]:
-    return lambda asked: read_frames(asked, {"all": read_csv(_file(asked.name, file))})
+def _csv(file: str) -> Callable[[Request], Reading]:
+    return lambda request: read_frames(request, {"all": read_csv(_file(request.name, file))})
 
 
-def read_frames(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
+def read_frames(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:
     """Frames of one kind, by part, as asked: rows, or steps of series; with what their files told."""
     told = dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get(NOTES, ()))
-    reading = _steps(asked, frames) if asked.series else _rows(asked, frames)
+    reading = _steps(request, frames) if request.options.series else _rows(request, frames)
     return replace(reading, notes=(*told, *reading.notes))
 
 
-def _steps(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
+def _steps(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:
     return series.read(
         pd.concat(list(frames.values()), ignore_index=True),
-        name=asked.name,
-        key=series.asked_key(asked.series),
-        given=asked.given,
-        group=asked.group,
-        columns=asked.columns,
-        rounding=asked.rounding or "note",
+        name=request.name,
+        key=series.asked_key(request.options.series),
+        given=request.given,
+        group=request.group,
+        columns=request.options.columns,
+        rounding=request.noted_rounding,
     )
 
 
-def _rows(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> Reading:
+def _rows(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:
     return tables.read(
         frames,
-        name=asked.name,
-        given=asked.given,
-        group=asked.group,
-        columns=asked.columns,
-        rounding=asked.rounding or "bins",
+        name=request.name,
+        given=request.given,
+        group=request.group,
+        columns=request.options.columns,
+        rounding=request.options.rounding or "bins",
     )
 
 
-def _shakespeare(asked: Asked) -> Reading:
-    written = decode(_file(asked.name, "input.txt"))
-    return text.read(text.pieces(written, asked.width), name=asked.name)
+def _shakespeare(request: Request) -> Reading:
+    written = decode(_file(request.name, "input.txt"))
+    return text.read(text.pieces(written, request.options.width), name=request.name)
 
 
-def _chunks(asked: Asked) -> Reading:
+def _chunks(request: Request) -> Reading:
     """Words, their parts of speech, and the phrases that they begin, go on with or stand outside of."""
-    files = {part: _file(asked.name, f"{part}.txt") for part in ("train", "test")}
-    return conll.read(files, name=asked.name, names=("word", "pos"))
+    files = {part: _file(request.name, f"{part}.txt") for part in ("train", "test")}
+    return conll.read(files, name=request.name, names=("word", "pos"))
 
 
-def _entities(asked: Asked) -> Reading:
+def _entities(request: Request) -> Reading:
     names = {
         "train": "wnut17train.conll",
         "valid": "emerging.dev.conll",
         "test": "emerging.test.annotated",
     }
     return conll.read(
-        {part: _file(asked.name, file) for part, file in names.items()}, name=asked.name
+        {part: _file(request.name, file) for part, file in names.items()}, name=request.name
     )
 
 
-def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
-    def read_one(asked: Asked) -> Reading:
-        words = _file(asked.name, vocabulary)
-        return corpora.read_bags(_file(asked.name, file), name=asked.name, vocabulary=words)
+def _bags(file: str, vocabulary: str) -> Callable[[Request], Reading]:
+    def read_one(request: Request) -> Reading:
+        words = _file(request.name, vocabulary)
+        return corpora.read_bags(_file(request.name, file), name=request.name, vocabulary=words)
 
     return read_one
 
@@ -296,16 +271,16 @@ def _bags(file: str, vocabulary: str) -> Callable[[Asked], Reading]:
 def _archive(folder: str, title: str) -> Entry:
     get = f"{folder}_TRAIN.ts and {folder}_TEST.ts of the UCR and UEA archives"
 
-    def read_one(asked: Asked) -> Reading:
-        return tsfile.read(_file(asked.name, f"{folder}_TRAIN.ts"), name=asked.name)
+    def read_one(request: Request) -> Reading:
+        return tsfile.read(_file(request.name, f"{folder}_TRAIN.ts"), name=request.name)
 
     return Entry(title, read_one, get, places=(folder, f"ucr/{folder}"))
 
 
-def _long(*files: str) -> Callable[[Asked], Reading]:
+def _long(*files: str) -> Callable[[Request], Reading]:
     """One long series, a step a line."""
-    return lambda asked: read_frames(
-        replace(asked, series=True), {"all": read_csv(_file(asked.name, *files))}
+    return lambda request: read_frames(
+        request.as_steps(), {"all": read_csv(_file(request.name, *files))}
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
@@ -14,10 +15,8 @@ from likeness.core.noise import mix
 from likeness.core.space import Space
 from likeness.data import images
 from likeness.data.images import Dynamic
+from likeness.data.options import TEST, Binarize
 from likeness.data.source import Reading, Source, Table
-
-TEST = 0.1
-Binarize = Literal["dynamic", "threshold"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +76,12 @@ class Data:
 def _aside(space: Space) -> str:
     name = (space.names or ("label",))[0]
     return f"the label {name!r} of {space.label} classes is kept aside: given={name!r} conditions on it"
+
+
+def undivided(table: Table) -> Data:
+    """All rows of a table to learn from, and none held out."""
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return Data(table.name, table, table.take(nothing))
 
 
 def alone(reading: Reading) -> bool:

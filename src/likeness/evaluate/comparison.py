@@ -14,7 +14,7 @@ from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
 from likeness.core.files import write_atomic
 from likeness.core.plain import plain
-from likeness.data.limits import bounded
+from likeness.data.parting import Data
 from likeness.evaluate import protocol
 from likeness.evaluate.cells import audit_of, likelihood_cells, sample_cells, speed_cells
 from likeness.evaluate.columns import (
@@ -190,58 +190,32 @@ class Comparison:
 
 
 def compare(
-    data: Any,
+    data: Data,
     families: Sequence[Named] | Named,
     *,
     budget: str | int | Budget,
     seeds: int | Sequence[int] = 3,
     report: str | Path | None = None,
-    given: Any = None,
     holdout: float = 0.1,
     progress: Progress = None,
-    options: Options | dict[str, Any] | None = None,
-    max_memory: int | str | None = None,
+    options: Options,
 ) -> Comparison:
-    """Fit families to one split with the same seeds and budget, and score all of them alike.
-
-    Beside what was asked for stand always one Gaussian, independent variables, the training rows
-    handed out again, and the truth where the data are a world. A row that fails at any seed is a
-    failed row, with its sentence.
-
-    Args:
-        data: What `lk.load` takes or returned, or a world.
-        families: Names, or pairs (name, options).
-        budget: Of every fit: "2m", "500 steps", "10 epochs", or a number of steps.
-        seeds: How many, or which: of initial weights, row order, training noise, and of what is
-            drawn.
-        report: Where to write the page (.html), with a .json file beside it.
-        given: What to condition on, as `lk.load` takes it.
-        holdout: The share of the training part on which choices rest while learning (early
-            stopping, best state).
-        progress: True prints a line a fit, a function is called with it; None prints in a terminal.
-        options: How to score.
-        max_memory: What reading the data may take, as `lk.load` takes it.
+    """Fit families to one split with the same seeds and budget, and score all alike: what `lk.compare` does.
 
     Raises:
         BadConfig: For an unknown family or option, before anything is fitted.
-        BadData: For data that cannot be read.
     """
-    if isinstance(options, Options):
-        asked = options
-    else:
-        asked = Options.parse(options or {})
     chosen = protocol.seeds_of(seeds)
-    with bounded(max_memory):
-        split = protocol.split_of(data, given, holdout, chosen[0], asked)
-    race = Race(split, view(split.train), chosen, budget, asked, _teller(progress))
+    split = protocol.split_of(data, holdout, chosen[0], options)
+    race = Race(split, view(split.train), chosen, budget, options, _teller(progress))
     found = [race.row(entrant) for entrant in protocol.entrants(families, split)]
     rows = tuple(row for row, _ in found)
-    facts = protocol.facts(split, chosen, budget, asked) | _how_scored(race)
+    facts = protocol.facts(split, chosen, budget, options) | _how_scored(race)
     extras = {row.name: extra for row, extra in found if extra is not None}
     result = Comparison(
         facts,
         rows,
-        rank(rows, asked.level),
+        rank(rows, options.level),
         {k: e[0] for k, e in extras.items()},
         {k: e[1] for k, e in extras.items() if e[1] is not None},
         split,

@@ -15,9 +15,11 @@ from rich.console import Console
 from likeness import routes  # noqa: F401 - registers the ways of answering
 from likeness.core.files import write_atomic
 from likeness.core.plain import plain
-from likeness.data.load import load
+from likeness.data.load import load_data
+from likeness.data.options import LoadOptions
 from likeness.evaluate.comparison import compare
 from likeness.evaluate.figures import sheet
+from likeness.evaluate.protocol import Options
 from likeness.evaluate.report import panels
 from likeness.evaluate.terminal import terminal_table
 
@@ -59,7 +61,7 @@ class Task:
     """One comparison: data, how it is split, families, steps, seeds, and where its page goes."""
 
     data: str
-    reading: dict[str, Any]
+    reading: LoadOptions
     families: tuple[tuple[str, dict[str, Any]], ...]
     steps: int
     seeds: int
@@ -77,8 +79,10 @@ def demonstrate(out: Path, *, scale: float = 1.0, seeds: int = 3) -> None:
     """
     start = time.perf_counter()
     tasks = [
-        Task("moons", {"n": 4000}, MOONS, round(900 * scale), seeds, out / "moons.html"),
-        Task("digits", {"test": 0.3}, DIGITS, round(350 * scale), seeds, out / "report.html"),
+        Task("moons", LoadOptions(n=4000), MOONS, round(900 * scale), seeds, out / "moons.html"),
+        Task(
+            "digits", LoadOptions(test=0.3), DIGITS, round(350 * scale), seeds, out / "report.html"
+        ),
     ]
     with ProcessPoolExecutor(len(tasks), mp_context=multiprocessing.get_context("spawn")) as pool:
         found = list(pool.map(compared, tasks))
@@ -93,9 +97,9 @@ def compared(task: Task) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     def tell(line: str) -> None:
         print(f"{time.perf_counter() - start:5.0f} s  {task.data:6}  {line}", flush=True)
 
-    data = load(task.data, **task.reading)
+    data = load_data(task.data, options=task.reading)
     tell(f"{len(data.train):,} items to learn from, {task.steps} steps a fit, {task.seeds} seeds")
-    asked = {"draws": 400, "items": 1000}
+    scoring = Options(draws=400, items=1000)
     found = compare(
         data,
         list(task.families),
@@ -103,7 +107,7 @@ def compared(task: Task) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
         seeds=task.seeds,
         report=task.page,
         progress=tell,
-        options=asked,
+        options=scoring,
     )
     return found.facts(), [(name, png) for name, png, _ in panels(found.exhibits())]
 

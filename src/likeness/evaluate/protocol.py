@@ -17,10 +17,8 @@ from likeness.core.config import Config, option
 from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig
 from likeness.core.noise import fresh_seed, mix
-from likeness.data.load import load
-from likeness.data.parting import TEST, Data
-from likeness.data.source import Source, Table
-from likeness.data.synthetic import SyntheticDistribution
+from likeness.data.parting import Data
+from likeness.data.source import Source
 from likeness.learn.budget import Budget
 from likeness.learn.fit import HELD
 
@@ -89,36 +87,20 @@ class Entrant:
     law: Callable[[Source], Distribution] | None = None
 
 
-def split_of(data: Any, given: Any, holdout: float, seed: int, options: Options) -> Split:
+def split_of(data: Data, holdout: float, seed: int, options: Options) -> Split:
     """One split for all: the data's own test part, and `holdout` of the rest for choices."""
-    read = _read(data, given, seed, options)
-    train, valid = (
-        (read.train, read.valid) if read.valid is not None else _halves(read.train, holdout, seed)
-    )
-    test = read.test.batch
+    train, valid = _halves(data, holdout, seed)
+    test = data.test.batch
     places = torch.linspace(0, len(test) - 1, min(len(test), options.items)).round().long()
-    return Split(read.name, train, valid, test[places], read.truth, read.notes)
+    return Split(data.name, train, valid, test[places], data.truth, data.notes)
 
 
-def _halves(train: Source, holdout: float, seed: int) -> tuple[Source, Source | None]:
+def _halves(data: Data, holdout: float, seed: int) -> tuple[Source, Source | None]:
+    if data.valid is not None:
+        return data.train, data.valid
     if holdout == 0:
-        return train, None
-    return train.split(holdout, mix(seed, HELD))
-
-
-def _read(data: Any, given: Any, seed: int, options: Options) -> Data:
-    if isinstance(data, SyntheticDistribution):
-        train, test = data.source(options.rows, seed).split(TEST, seed)
-        return Data(data.name, train, test, truth=data)
-    if isinstance(data, Data):
-        if given is not None:
-            raise BadConfig("the data are loaded already", do="give `given` to lk.load instead")
-        return data
-    if isinstance(data, Table):
-        return load(data, given=given)
-    if isinstance(data, str):
-        return load(data, given=given, n=options.rows)
-    return load(data, given=given)
+        return data.train, None
+    return data.train.split(holdout, mix(seed, HELD))
 
 
 def seeds_of(seeds: int | Sequence[int] | None) -> tuple[int, ...]:
