@@ -1,5 +1,12 @@
-"""One thread a worker: several workers share the machine, and a second thread each would only wait."""
+"""What holds in every test: one thread a worker, and a terminal that can hang up."""
+
+import signal
 
 import torch
 
+# Several workers share the machine, and a second thread each would only wait
 torch.set_num_threads(1)
+
+# A suite that was started to outlive its terminal ignores its hanging up, and so would every process of its tests
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -198,3 +198,10 @@ def test_what_commands_write_is_ignored_by_git(path):
 def test_the_demo_of_make_writes_where_git_ignores_it():
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "likeness demo --out out/demo" in recipe
+
+
+@pytest.mark.xdist_group("sentinel")
+def test_tests_of_one_group_stay_on_one_worker(request):
+    """What a group shares is made once: where groups are asked for, a test's name says its own."""
+    if getattr(request.config.option, "loadgroup", False):
+        assert request.node.nodeid.endswith("@sentinel")

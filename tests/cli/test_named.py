@@ -36,7 +36,7 @@ def test_a_density_that_is_typed_is_imported_and_one_that_is_read_is_not(cli, pl
     assert (place / "imported").exists()
     (place / "imported").unlink()
     del sys.modules["typed_density"]
-    vi.DENSITIES.clear()
+    vi.DENSITIES.pop("typed_density:density")
     for line in ("show run", "sample run -n 5 --seed 0", "score run rows.csv --out scores.csv"):
         assert cli(line).code == 0, line
     assert not (place / "imported").exists()
