@@ -299,9 +299,9 @@ def of_orders(law: Any) -> Joint:
                 visible = torch.tensor([i in seen for i in range(D)]).expand(x.shape)
                 t = torch.full((len(x),), 1 - len(seen) / D, dtype=x.dtype)
                 shown = torch.where(visible, x, 0).long()
-                logits = law.process(shown, visible, t, law._told(None, None, len(x))).log_softmax(
-                    -1
-                )
+                logits = law.process(
+                    shown, visible, t, law._conditioning(None, None, len(x))
+                ).log_softmax(-1)
             each = logits.gather(-1, x.long()[..., None])[..., 0]
             for i in set(range(D)) - seen:
                 more = seen | {i}

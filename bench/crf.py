@@ -70,7 +70,7 @@ def learned(train: Table) -> Table:
 def attributes(model: Any, batch: Batch) -> list[list[list[str]]]:
     """The same indicators as words, for CRFsuite."""
     view = model._view(batch)
-    codes = model.indicators.codes(view.features, view.told, view.length).tolist()
+    codes = model.indicators.codes(view.features, view.observed, view.length).tolist()
     words, start = [["bias", *(str(c) for c in row if c >= 0)] for row in codes], 0
     items = []
     for n in view.length.tolist():

@@ -186,7 +186,7 @@ def smooth(repeats: int) -> str:
     view = ours.model.steps.packed(ours.batch)
     for _ in range(repeats):
         before = time.perf_counter()
-        unary = ours.model._seen(view.v, view.known, ours.begin).unary
+        unary = ours.model._steps_e_step(view.v, view.known, ours.begin).unary
         smoothed(ours.begin["log_first"], ours.begin["log_step"], unary, view.length, view.weight)
         best.append(time.perf_counter() - before)
     return (

@@ -16,8 +16,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "likeness"
 WIDTH = 100
 LONGEST_FILE = 487
 NODES_PER_STATEMENT = 11
-COMMENTS = 0.004
-NARROWING_ASSERTIONS = 89
+COMMENTS = 0.0155
+NARROWING_ASSERTIONS = 53
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -76,7 +76,7 @@ def paths_of(model, batch: Batch, row: int) -> tuple[torch.Tensor, torch.Tensor]
     keys, step = model.indicators.keys.tolist(), (model.step * model.linked).tolist()
     every = list(itertools.product(range(TAGS), repeat=n))
     view = model._view(batch[row : row + 1])
-    read = model.indicators.codes(view.features, view.told, view.length).tolist()
+    read = model.indicators.codes(view.features, view.observed, view.length).tolist()
     size = (given[:n, 1] - model.mean[0]) / model.std[0]
     padded, there = (
         torch.nn.functional.pad(v, (1, 1)) for v in (size, torch.ones(n, dtype=torch.float64))

@@ -49,7 +49,7 @@ def test_a_trained_net_finds_the_reverse_means_of_a_gaussian(chain, step):
     t, s = (torch.tensor(k / 1000, dtype=torch.float64) for k in (step, step - 1))
     x_t = path.marginal(x_0, t, noise.normal(f"eps {step}", 2))
     with torch.no_grad():
-        found = chain.process.denoiser(x_t, t.expand(n), chain._told(None, None, n))
+        found = chain.process.denoiser(x_t, t.expand(n), chain._conditioning(None, None, n))
         ideal = law.denoiser(path)(x_t, t.expand(n))
     mine, exact = (path.posterior(x_t, hat, s, t)[0] for hat in (found, ideal))
     assert float((mine - exact).norm()) < 0.02 * float(exact.norm())

@@ -16,7 +16,7 @@ from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
 from likeness.core.space import vector
 from likeness.data.source import Table
-from likeness.families.gan import FALLING
+from likeness.families.gan import FALLING, _code
 from likeness.learn.adversarial import CRITICS, GENERATORS
 from likeness.learn.run import Run
 
@@ -173,9 +173,11 @@ def test_codes_probabilities_follow_the_gradient_of_the_expected_cost() -> None:
     model.code_logits.data = torch.tensor([0.0, 1.0, -0.5], dtype=torch.float64)
     cost, n = torch.tensor([0.3, 1.0, -2.0], dtype=torch.float64), 200_000
     noise = Noise(0, torch.arange(n), dtype=torch.float64)
-    drawn = model._weighed(cost[model._code(noise)], noise).mean()
+    drawn = model._weighed(model.code_logits, cost[_code(model.code_logits, noise)], noise).mean()
     (found,) = torch.autograd.grad(drawn, model.code_logits)
-    (exact,) = torch.autograd.grad((model._code_log_p().exp() * cost).sum(), model.code_logits)
+    (exact,) = torch.autograd.grad(
+        (model.code_logits.log_softmax(0).exp() * cost).sum(), model.code_logits
+    )
     assert torch.allclose(found, exact, atol=5 * 1.5 / math.sqrt(n))
 
 
@@ -270,7 +272,7 @@ def test_a_grid_of_inputs_becomes_the_items_that_sampling_makes_of_them(codes) -
     model = fit(codes=codes, latent=2).fit()
     noise = inputs.noise_of(model, 0, torch.arange(6), "sample")
     z = noise.normal("z", 2)
-    z = torch.cat([z, model._code(noise)[:, None].to(z)], -1) if codes else z
+    z = torch.cat([z, _code(model.code_logits, noise)[:, None].to(z)], -1) if codes else z
     torch.testing.assert_close(model.decode(z).mode, model.sample(6, seed=0).x)
     if not codes:
         line = torch.linspace(-2, 2, 5)

@@ -178,4 +178,4 @@ def test_unknowns_of_a_density_are_latent_by_their_names():
 
 def test_a_law_within_a_law_is_named():
     flow = registry.build("vae", {"prior": "flow"}, vector(3)).graph()
-    assert [n.note for n in flow.of("latent")] == ["law: flow"]
+    assert [n.note for n in flow.of("latent")] == ["distribution: flow"]

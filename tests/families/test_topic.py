@@ -17,6 +17,7 @@ from likeness.data.source import Table
 from likeness.families.topic import EVEN, EXPLORED
 from likeness.inference.topics.bag_of_words import Bags, seeds
 from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
+from likeness.inference.topics.lda import expected
 from likeness.learn.run import Run
 from likeness.registry import build, family, load_all
 
@@ -368,8 +369,7 @@ def test_laws_of_topics_cost_what_the_divergence_from_their_prior_says() -> None
     run = run_of(items, sequence(25, 30), 1, topics=3, proportions="fixed", smoothing=0.4)
     run.step()
     now = run.executor.parameters
-    model = run.model
-    topics, bound = model._learning(now)
+    topics, bound = expected(now["weights"].T, 0.4, now["alpha"], None)
     eta = torch.full((25,), 0.4, dtype=torch.float64)
     q, p = (
         torch.distributions.Dirichlet(now["weights"].T),

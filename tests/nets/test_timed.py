@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from likeness.nets.timed import HALF_NOISE, Timed, Told
+from likeness.nets.timed import HALF_NOISE, Conditioning, Timed
 from tests.nets.helpers import build, influence, normal
 
 # name, shape of an event, body, numbers an entry, ragged
@@ -34,42 +34,51 @@ def asked(case, rows=4):
         steps = torch.arange(5) < length[:, None]
         within = steps.reshape(rows, 5, *[1] * (len(shape) - 1)).expand(rows, *shape)
     x = normal(1, rows, *shape, *([per] if per > 1 else []))
-    return x, normal(2, rows), Told(normal(3, rows, 3), length, within)
+    return x, normal(2, rows), Conditioning(normal(3, rows, 3), length, within)
 
 
 @each_case
 def test_there_are_as_many_numbers_as_came_in_and_each_item_is_alone(case):
-    net, (x, level, told) = made(case), asked(case)
-    y = net(x, level, told)
+    net, (x, level, conditioning) = made(case), asked(case)
+    y = net(x, level, conditioning)
     assert y.shape == x.shape
     for i in range(len(x)):
         row = torch.tensor([i])
         torch.testing.assert_close(
-            net(x[row], level[row], told.rows(row))[0], y[i], rtol=0, atol=1e-12
+            net(x[row], level[row], conditioning.rows(row))[0], y[i], rtol=0, atol=1e-12
         )
 
 
 @each_case
 def test_level_and_context_reach_the_output_and_every_parameter_learns(case):
-    net, (x, level, told) = made(case), asked(case)
-    assert influence(lambda u: net(x, u, told)[0], level)[..., 0].max() > 1e-6
+    net, (x, level, conditioning) = made(case), asked(case)
+    assert influence(lambda u: net(x, u, conditioning)[0], level)[..., 0].max() > 1e-6
     assert (
-        influence(lambda c: net(x, level, told._replace(vector=c))[0], told.vector)[..., 0, :].max()
+        influence(lambda c: net(x, level, conditioning._replace(vector=c))[0], conditioning.vector)[
+            ..., 0, :
+        ].max()
         > 1e-6
     )
-    net(x, level, told).square().sum().backward()
+    net(x, level, conditioning).square().sum().backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
 
 
 @pytest.mark.parametrize("case", ["series", "series at once", "symbols"])
 def test_what_lies_past_an_items_end_influences_nothing(case):
-    net, (x, level, told) = made(case), asked(case)
-    assert told.present is not None
-    mask = told.present if x.dim() == told.present.dim() else told.present.unsqueeze(-1)
+    net, (x, level, conditioning) = made(case), asked(case)
+    assert conditioning.present is not None
+    mask = (
+        conditioning.present
+        if x.dim() == conditioning.present.dim()
+        else conditioning.present.unsqueeze(-1)
+    )
     littered = torch.where(mask, x, 7.0)
     torch.testing.assert_close(
-        net(littered, level, told) * mask, net(x, level, told) * mask, rtol=0, atol=1e-12
+        net(littered, level, conditioning) * mask,
+        net(x, level, conditioning) * mask,
+        rtol=0,
+        atol=1e-12,
     )
 
 
@@ -77,17 +86,21 @@ def test_what_lies_past_an_items_end_influences_nothing(case):
 def test_a_new_net_says_nothing(case):
     shape, body, per, ragged = CASES[case]
     net = Timed(shape, body, per=per, width=16, depth=1, context=3, ragged=ragged)
-    x, level, told = asked(case)
-    y = net(x.float(), level.float(), Told(told.vector.float(), told.length, told.present))
+    x, level, conditioning = asked(case)
+    y = net(
+        x.float(),
+        level.float(),
+        Conditioning(conditioning.vector.float(), conditioning.length, conditioning.present),
+    )
     assert float(y.detach().std()) < 0.1  # a constant at most
 
 
 def test_the_output_fades_in_proportion_to_little_noise():
     plain, fading = made("vector"), made("vector", fade=True)
     fading.load_state_dict(plain.state_dict())
-    x, _, told = asked("vector")
+    x, _, conditioning = asked("vector")
     for noise in (1e-6, HALF_NOISE, 50.0):
         level = torch.full((4,), math.log(noise) / 4, dtype=torch.float64)
-        ratio = fading(x, level, told) / plain(x, level, told)
+        ratio = fading(x, level, conditioning) / plain(x, level, conditioning)
         wanted = noise / math.hypot(noise, HALF_NOISE)
         assert torch.allclose(ratio, torch.full_like(ratio, wanted), rtol=1e-9)

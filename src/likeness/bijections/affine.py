@@ -74,6 +74,7 @@ class Affine(Bijection):
     @torch.no_grad()
     def settle(self, x: Tensor) -> None:
         """Centre and scale the columns of x (N, D), as ActNorm does from a first batch (Kingma & Dhariwal 2018)."""
+        # y = (x - mean) / scale.
         scale = x.std(0, correction=0).clamp(min=1e-6)
         self.log_scale.copy_(-scale.log())
         self.shift.copy_(-x.mean(0) / scale)

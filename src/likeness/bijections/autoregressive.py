@@ -47,10 +47,11 @@ class Autoregressive(Bijection):
         """The image y (B, D) and log|det dy/dx| (B,), in one pass."""
         columns = self._columns(x)
         here = None if present is None else self._columns(present)
+        # One pass gives the parameters of all positions, for the inputs are all known.
         params = self._params(columns, context, here)
         with precise(x):
-            moved, ladj = self.step(columns, params)
-        y, ladj = keep_absent(moved, ladj, columns, here)
+            y_present, ladj = self.step(columns, params)
+        y, ladj = keep_absent(y_present, ladj, columns, here)
         return self._rows(y), ladj.sum(0)
 
     def inverse(
@@ -72,10 +73,11 @@ class Autoregressive(Bijection):
         x = torch.zeros_like(y)
         ladj = torch.zeros_like(y)
         at = torch.arange(len(y), device=y.device)[:, None]
+        # After pass i positions 0..i are right: those before i + 1 no longer change.
         for i in range(len(y)):
-            moved, ladj = self.step.inverse(y, self._params(x, context, present))
-            moved, ladj = keep_absent(moved, ladj, y, present)
-            x = torch.where(at <= i, moved, 0.0)
+            step_x, ladj = self.step.inverse(y, self._params(x, context, present))
+            step_x, ladj = keep_absent(step_x, ladj, y, present)
+            x = torch.where(at <= i, step_x, 0.0)
         return x, ladj.sum(0)
 
     def _walks(
@@ -83,13 +85,13 @@ class Autoregressive(Bijection):
     ) -> tuple[Tensor, Tensor]:
         """The source x (D, B) and the log-determinant, by one walk for each block of rows."""
         size = _ROWS if y.device.type == "cpu" else max(y.shape[1], 1)
-        walked = []
+        parts = []
         for first in range(0, max(y.shape[1], 1), size):
             rows = slice(first, first + size)
             given = None if context is None else context[rows]
             here = None if present is None else present[:, rows]
-            walked.append(self._walk(y[:, rows], given, here))
-        x, ladj = zip(*walked, strict=True)
+            parts.append(self._walk(y[:, rows], given, here))
+        x, ladj = zip(*parts, strict=True)
         return torch.cat(x, 1), torch.cat(ladj, 1).sum(0)
 
     @torch.no_grad()
@@ -98,12 +100,13 @@ class Autoregressive(Bijection):
     ) -> tuple[Tensor, Tensor]:
         """The source x and the log-derivatives (D, R) for y (D, R), one position at a time."""
         stepper = self.net.stepper(y.shape[1], context)
-        moved = []
+        solutions = []
         for i, target in enumerate(y.unbind()):
+            # Position i from the parameters that follow from the positions before it.
             x, change = self.step.inverse(target, stepper.ask())
             stepper.tell(seen(x, None if present is None else present[i])[None])
-            moved.append((x, change))
-        x, ladj = map(torch.stack, zip(*moved, strict=True))
+            solutions.append((x, change))
+        x, ladj = map(torch.stack, zip(*solutions, strict=True))
         return keep_absent(x, ladj, y, present)
 
     def _params(self, columns: Tensor, context: Tensor | None, present: Tensor | None) -> Tensor:

@@ -88,12 +88,12 @@ class Chain(Bijection):
 
 
 def keep_absent(
-    moved: Tensor, ladj: Tensor, kept: Tensor, present: Tensor | None
+    image: Tensor, ladj: Tensor, unchanged: Tensor, present: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """An elementwise result where entries are present; where not, what was there and a log-derivative of 0."""
     if present is None:
-        return moved, ladj
-    return torch.where(present, moved, kept), torch.where(present, ladj, 0.0)
+        return image, ladj
+    return torch.where(present, image, unchanged), torch.where(present, ladj, 0.0)
 
 
 def refuse_absent(present: Tensor | None, name: str) -> None:
@@ -116,6 +116,7 @@ def seen(x: Tensor, present: Tensor | None) -> Tensor:
     A net that extrapolates to 40 standard deviations asks for maps too steep to be inverted in
     single precision.
     """
+    # hardtanh caps what the net sees; the variable itself is transformed without a cap.
     near = hardtanh(x, -_FAR, _FAR)
     if present is None:
         return near

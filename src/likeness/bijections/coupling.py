@@ -50,8 +50,8 @@ class Coupling(Bijection):
         """The image y (B, D) and log|det dy/dx| (B,)."""
         columns, params, here = self._conditioned(x, context, present)
         with precise(x):
-            moved, ladj = self.step(columns, params)
-        return self._joined(x, *keep_absent(moved, ladj, columns, here))
+            image, ladj = self.step(columns, params)
+        return self._joined(x, *keep_absent(image, ladj, columns, here))
 
     def inverse(
         self, y: Tensor, context: Tensor | None = None, present: Tensor | None = None
@@ -59,18 +59,20 @@ class Coupling(Bijection):
         """The source x (B, D) and log|det dx/dy| (B,)."""
         columns, params, here = self._conditioned(y, context, present)
         with precise(y):
-            moved, ladj = self.step.inverse(columns, params)
-        return self._joined(y, *keep_absent(moved, ladj, columns, here))
+            image, ladj = self.step.inverse(columns, params)
+        return self._joined(y, *keep_absent(image, ladj, columns, here))
 
     def _conditioned(
         self, x: Tensor, context: Tensor | None, present: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The moved variables (n, B), their parameters (n, size, B), and which of them are present."""
+        # The kept variables, through the net, give the parameters of the others: (B, kept) -> (n,
+        # size, B).
         rest = seen(x[:, self.kept], None if present is None else present[:, self.kept])
         params = (
             self.net(rest, context).to(x.dtype).t().contiguous().unflatten(0, (-1, self.step.size))
         )
         return x.t()[self.moved], params, None if present is None else present.t()[self.moved]
 
-    def _joined(self, x: Tensor, moved: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([x.t()[self.kept], moved])[self.back].t(), ladj.sum(0)
+    def _joined(self, x: Tensor, image: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([x.t()[self.kept], image])[self.back].t(), ladj.sum(0)

@@ -75,6 +75,7 @@ class LU(Bijection):
         lower, upper = self._factors()
         with precise(x):
             y = self.first(x)[0] @ (lower @ upper).t() + self.shift
+        # log |det L U P| = sum of the logs of U's diagonal.
         return y, self.log_diagonal.sum().expand(len(x))
 
     def inverse(

@@ -33,7 +33,7 @@ class Reals(Preprocessor):
     count: dequantisation and log. A nominal of K categories: K reals of which it is the argmax
     (Hoogeboom et al. 2021, arXiv:2102.05379, eq. 7).
 
-    Holes and absent tails stay so, contribute nothing, and are 0 in model units.
+    Missing entries and absent tails stay so, contribute nothing, and are 0 in model units.
 
     Args:
         space: What comes in.
@@ -88,10 +88,10 @@ class Reals(Preprocessor):
     def fit(self, source: Source) -> None:
         """Location and scale of every column in model units, over the training split."""
         total = first = second = torch.zeros(())
-        seen = False
+        later = False
         rows = memory.cached(self.space.dims) if self.plain else 65536
         for batch in source.chunks(rows):
-            if not seen and not self.plain:
+            if not later and not self.plain:
                 self.edges = self._edges(batch).to(self.edges)
             noise = Noise(0, batch.ids, scope="fit", dtype=batch.x.dtype)
             y, _, present = self._steps(batch, noise)
@@ -106,9 +106,10 @@ class Reals(Preprocessor):
             total = total + sums[0]
             first = first + sums[1]
             second = second + sums[2]
-            if not seen and not self.plain:
+            if not later and not self.plain:
                 self.offset = self._offset(batch)
-            seen = True
+            later = True
+        # Location and scale from the sums of 1, y and y^2.
         total = total.clamp_min(1e-12)
         mean = first / total
         std = (second / total - mean.square()).clamp_min(0).sqrt()
@@ -139,8 +140,8 @@ class Reals(Preprocessor):
         rounded = torch.tensor(
             [v.type == "real" and v.resolution is not None for v in self.columns]
         )
-        found = bin_offset(x, known, weight, self.cells.to(x.device))
-        return torch.where(rounded.to(x.device), found, torch.zeros_like(found))
+        offset = bin_offset(x, known, weight, self.cells.to(x.device))
+        return torch.where(rounded.to(x.device), offset, torch.zeros_like(offset))
 
     def forward(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor, Kind]:
         """The batch in model units, log|dy/dx| - log q (B,), and its kind."""
@@ -148,6 +149,7 @@ class Reals(Preprocessor):
             y = (self._columns(batch.x) - self.shift).div_(self.scale)
             shrinks = -self.scale.log().expand(self.out.layout).sum()
             return replace(batch, x=y, observed=None), shrinks.expand(len(batch)), Kind.EXACT
+        # Each column's own step, then one affine map for all: y = (step(x) - shift) / scale.
         y, ladj, present = self._steps(batch, noise)
         y = ((y - self.shift) / self.scale) * present
         scaling = (self.scale.log() * present).flatten(1).sum(-1)
@@ -206,12 +208,10 @@ class Reals(Preprocessor):
         ladj = (minus_log_q * present).flatten(1).sum(-1)
         parts = []
         for v, step, columns, targets in self.groups:
-            if v.counted:
-                u = cells[..., targets].unflatten(-1, (len(columns), _width(v)))
-            else:
-                u = None
-            within = None if u is None else u.clamp(EDGE, 1 - EDGE)
-            value, change = step.forward(x[..., columns], within, self.edges[:, columns])
+            # (rows, ..., columns of the group, numbers of one)
+            u = cells[..., targets].unflatten(-1, (len(columns), _width(v)))
+            u = u.clamp(EDGE, 1 - EDGE)
+            value, change = step.forward(x[..., columns], u, self.edges[:, columns])
             parts.append(value.flatten(-2))
             ladj = ladj + (change * known[..., columns]).flatten(1).sum(-1)
         y = torch.cat(parts, -1)[..., self.back]
@@ -226,14 +226,14 @@ class Reals(Preprocessor):
 class Step:
     """One variable's map x (..., n) <-> y (..., n, width), with log|dy/dx| - log q entrywise (..., n).
 
-    `u` are places within cells, where there are any; `edges` how near values come to the bounds,
+    `u` are places within cells, of no meaning to variables without; `edges` how near values come to the bounds,
     (2, n).
     """
 
     def __init__(self, variable: Variable) -> None:
         self.variable = variable
 
-    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """y and its share of log p."""
         raise NotImplementedError
 
@@ -245,10 +245,10 @@ class Step:
 class _Real(Step):
     """A real, by log or logit where bounded; rounded ones are spread over their bin first."""
 
-    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, u: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         v = cast("Real", self.variable)
         extra = torch.zeros_like(x)
-        if u is not None and v.resolution is not None:
+        if v.resolution is not None:
             x = x + v.resolution * (u.squeeze(-1) - 0.5)
             extra = extra + math.log(v.resolution)
         y, ladj = _unbound(x, v.lower, v.upper, edges)
@@ -260,12 +260,11 @@ class _Real(Step):
 
 
 class _Ordinal(Step):
-    """v = (code + u) / levels in (0, 1), then logit unless told otherwise."""
+    """v = (code + u) / levels in (0, 1), then logit if `squash`."""
 
     squash = True
 
-    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
-        assert u is not None
+    def forward(self, x: Tensor, u: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         levels = self.variable.states
         within = u.squeeze(-1)
         size = torch.full_like(x, -math.log(levels))
@@ -289,8 +288,7 @@ class _Linear(_Ordinal):
 class _Count(Step):
     """v = count + u > 0, then log."""
 
-    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
-        assert u is not None
+    def forward(self, x: Tensor, u: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         y = (x + u.squeeze(-1)).log()
         return y[..., None], -y
 
@@ -301,8 +299,8 @@ class _Count(Step):
 class _Nominal(Step):
     """K reals with the code as their argmax: the winner T ~ N(0,1), the others T - softplus(T - e)."""
 
-    def forward(self, x: Tensor, u: Tensor | None, edges: Tensor) -> tuple[Tensor, Tensor]:
-        assert u is not None
+    def forward(self, x: Tensor, u: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        # Gaussian noise of every code; the winner's stays, the others are pushed below it.
         e = torch.special.ndtri(u)
         code = x.long()[..., None]
         winner = e.gather(-1, code)
@@ -353,24 +351,17 @@ def _unbound(
     x: Tensor, lower: float | None, upper: float | None, edges: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A bounded real to the line, and log|dy/dx|; nearer to a bound than `edges` it counts as there."""
-    if lower is None:
-        above = None
-    else:
-        above = torch.maximum(x - lower, edges[0]).log()
-    if upper is None:
-        below = None
-    else:
-        below = torch.maximum(upper - x, edges[1]).log()
-    if above is not None and below is not None:
-        assert lower is not None
-        assert upper is not None
-        y = above - below
+    # Between two bounds the logit of the place between them, beside one the log of the distance.
+    if lower is not None and upper is not None:
+        y = torch.maximum(x - lower, edges[0]).log() - torch.maximum(upper - x, edges[1]).log()
         return y, -logsigmoid(y) - logsigmoid(-y) - math.log(upper - lower)
-    if above is not None:
+    if lower is not None:
+        above = torch.maximum(x - lower, edges[0]).log()
         return above, -above
-    if below is None:
-        return (x, torch.zeros_like(x))
-    return (below, -below)
+    if upper is not None:
+        below = torch.maximum(upper - x, edges[1]).log()
+        return below, -below
+    return x, torch.zeros_like(x)
 
 
 def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
@@ -384,7 +375,7 @@ def _bound(y: Tensor, lower: float | None, upper: float | None) -> Tensor:
 
 
 class GaussianFiller(Filler):
-    """q(holes | observed) = 7/8 N(m, C) + 1/8 N(m, 4 C), from a Gaussian fitted by EM to the training rows.
+    """q(missing entries | observed) = 7/8 N(m, C) + 1/8 N(m, 4 C), from a Gaussian fitted by EM to the training rows.
 
     In model units; diagonal where rows are long. The wider part keeps weights p / q from being
     ruled by a few draws where p has the heavier tails (a defensive mixture: Hesterberg 1995). Of
@@ -410,7 +401,7 @@ class GaussianFiller(Filler):
         self.register_buffer("cov", torch.eye(space.dims) if self.full else torch.ones(space.dims))
 
     def fit(self, source: Source) -> None:
-        """EM over rows with holes; the tails of ragged rows count as holes."""
+        """EM over rows with missing entries; the tails of ragged rows count as missing entries."""
         full = all(bool(batch.present.all()) for batch in source.chunks(8192))
         for _ in range(1 if full else self.passes):
             weight = 0.0
@@ -436,26 +427,27 @@ class GaussianFiller(Filler):
         cov = self.cov.double()
         if self.full:
             return gaussian.moments(x, mean, cov, known, weight)
-        filled = torch.where(known, x, mean)
+        expected = torch.where(known, x, mean)
         spread = torch.where(known, torch.zeros_like(x), cov)
-        return (weight[:, None] * filled).sum(0), (
-            weight[:, None] * (filled.square() + spread)
+        return (weight[:, None] * expected).sum(0), (
+            weight[:, None] * (expected.square() + spread)
         ).sum(0)
 
     def fill(self, batch: Batch, noise: Noise) -> tuple[Batch, Tensor]:
-        """The batch with its holes drawn, and -log q of what was drawn, (B,)."""
+        """The batch with its missing entries drawn, and -log q of what was drawn, (B,)."""
         x = batch.x.flatten(1)
         known = batch.present.flatten(1)
         holes = batch.holes.flatten(1)
+        # A draw from the wide part or the narrow one; log q is the density of their mixture.
         eps = noise.normal("fill", x.shape[-1])
         wide = _in_turn(noise)
         mean = self._draw(x, known, torch.zeros_like(eps))
-        drawn = mean + torch.where(wide, WIDER, 1.0) * (self._draw(x, known, eps) - mean)
-        top, here = (self._log_q(torch.where(known, x, h), known, holes) for h in (mean, drawn))
+        draw = mean + torch.where(wide, WIDER, 1.0) * (self._draw(x, known, eps) - mean)
+        top, here = (self._log_q(torch.where(known, x, h), known, holes) for h in (mean, draw))
         wider = top + (here - top) / WIDER**2 - holes.sum(-1) * math.log(WIDER)
         log_q = torch.logaddexp(here + math.log(1 - DOUBTED), wider + math.log(DOUBTED))
-        filled = torch.where(holes, drawn, x).reshape(batch.x.shape)
-        return Batch(filled, None, batch.length, batch.weight, batch.given, batch.index), -log_q
+        x_complete = torch.where(holes, draw, x).reshape(batch.x.shape)
+        return Batch(x_complete, None, batch.length, batch.weight, batch.given, batch.index), -log_q
 
     def _draw(self, x: Tensor, known: Tensor, eps: Tensor) -> Tensor:
         if self.full:
@@ -463,7 +455,7 @@ class GaussianFiller(Filler):
         return self.mean + self.cov.sqrt() * eps
 
     def _log_q(self, x: Tensor, known: Tensor, holes: Tensor) -> Tensor:
-        """log q(holes | known) = log q(known and holes) - log q(known)."""
+        """log q(missing entries | known) = log q(known and missing entries) - log q(known)."""
         if not self.full:
             u = (x - self.mean).square() / self.cov
             return (-0.5 * (u + self.cov.log() + LOG_2PI) * holes).sum(-1)

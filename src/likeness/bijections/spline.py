@@ -54,7 +54,9 @@ class SplineStep(Step):
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The image y and log dy/dx."""
+        # Clamp to the interval: outside of it the map is the identity.
         near = F.hardtanh(x, -self.bound, self.bound)  # no gradient is lost or infinite far out
+        # Place within the bin, through the rational quadratic (eq. 4), and its slope (eq. 5).
         x0, per_width, y0, h, d0, d1 = self._bin(near, params, 0)
         s = h * per_width
         rise, ladj = rational_quadratic((near - x0) * per_width, s, d0, d1, (d0 - s) + (d1 - s))
@@ -64,6 +66,7 @@ class SplineStep(Step):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """The source x and log dx/dy."""
         near = F.hardtanh(y, -self.bound, self.bound)
+        # Root of the quadratic (eqs. 6 to 8); the slope of the inverse is the reciprocal.
         y0, per_height, x0, w, d0, d1 = self._bin(near, params, 1)
         v = (near - y0) * per_height
         s = (w * per_height).reciprocal()
@@ -80,21 +83,25 @@ class SplineStep(Step):
         its size there; and the slopes at its ends.
         """
         logits, raw = params.split([2 * self.bins, self.bins - 1], -2)
+        # Knots of widths and heights together, still unnormalised; K bins of both sides.
         e = F.hardtanh(logits.unflatten(-2, (2, self.bins)), -_HUGE, _HUGE).exp()
         knots = self.knots @ e  # (*S, 2, K + 1, B), from 0 to sum(e)
         unit = 2 * self.bound / knots[..., -1:, :]
+        # The number's bin, found by comparing with the inner knots.
         with torch.no_grad():
             place = (near + self.bound).unsqueeze(-2) / unit[..., side, :, :]
             at = (knots[..., side, 1:-1, :] <= place).sum(-2)
             both = torch.stack([at, at + 1], -2)
             inner = (both - 1).clamp(0, self.bins - 2)
             ends = (both == 0) | (both == self.bins)
+        # Only the knots at the bin's two ends are normalised.
         edges = knots.gather(-2, both.unsqueeze(-3).expand(*both.shape[:-2], 2, 2, both.shape[-1]))
         low, high = (edges * unit - self.bound).unbind(
             -2
         )  # differences from the knots are what must be precise
         begin = low.unbind(-2)
         size = (high - low).unbind(-2)
+        # Slopes at the two ends; at the ends of the interval they are 1, as outside.
         slopes = self.least + F.softplus(raw.gather(-2, inner) + self._unit_slope)
         d0, d1 = slopes.masked_fill(ends, 1).unbind(-2)
         return begin[side], size[side].reciprocal(), begin[1 - side], size[1 - side], d0, d1

@@ -52,6 +52,26 @@ class Batch:
         return self.index
 
     @property
+    def lengths(self) -> Tensor:
+        """The length of each item, that of the layout where the Space is not ragged, int64 (B,)."""
+        if self.length is not None:
+            return self.length
+        return torch.full_like(self.ids, self.x.shape[1])
+
+    @property
+    def condition(self) -> Batch:
+        """What the rows are conditioned on.
+
+        Raises:
+            BadData: If nothing is given.
+        """
+        if self.given is None:
+            raise BadData(
+                "these rows come without a condition", do="say what is given, with given=..."
+            )
+        return self.given
+
+    @property
     def weights(self) -> Tensor:
         """The weight of each row, ones where none was given, (B,)."""
         if self.weight is not None:
@@ -63,7 +83,12 @@ class Batch:
         """Which entries lie within their item's length, bool (B, *E), or None where all do."""
         if self.length is None:
             return None
-        inside = torch.arange(self.x.shape[1], device=self.x.device) < self.length[:, None]
+        return self.inside
+
+    @property
+    def inside(self) -> Tensor:
+        """The same of all rows, ragged or not, bool (B, *E)."""
+        inside = torch.arange(self.x.shape[1], device=self.x.device) < self.lengths[:, None]
         return inside.reshape(*inside.shape, *[1] * (self.x.dim() - 2)).expand(self.x.shape)
 
     @property

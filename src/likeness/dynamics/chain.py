@@ -79,6 +79,7 @@ def pick(log_probs: Tensor, x: Tensor) -> Tensor:
 
 def ranks(uniforms: Tensor, among: Tensor) -> Tensor:
     """Each entry's place, from 0, in a random order of the entries of `among`; the others come last; int64 (B, *E)."""
+    # Entries outside of `among` get the key infinity; ranks are the order of the order.
     keys = uniforms.masked_fill(~among, torch.inf).flatten(1)
     return keys.argsort(1).argsort(1).view_as(uniforms)
 
@@ -136,8 +137,9 @@ class Masked:
         Returns log of the first, shape of t, and of the others, (B, *E, K). Sahoo et al. 2024, eq.
         6.
         """
-        shown = torch.log1p(-s / t)
-        return torch.log(s / t), log_probs + expand(shown, log_probs)
+        # (B, *E, K): the entry stays hidden, or is shown as each code.
+        log_reveal = torch.log1p(-s / t)
+        return torch.log(s / t), log_probs + expand(log_reveal, log_probs)
 
     def hide(
         self,
@@ -172,6 +174,7 @@ class Masked:
         log-probability of these. Its mean is that of log p over all orders. Hoogeboom et al. 2022,
         arXiv:2110.02037, eq. 6. To train, take minus one draw's value as the loss.
         """
+        # A uniform number of hidden entries m, then a random set of that size.
         exists, free = _either(present, evidence, x)
         size = free.flatten(1).sum(1)
 
@@ -182,15 +185,17 @@ class Masked:
             visible = self.hide(
                 count, noise.uniform(f"order-{i}", *x.shape[1:]), present=present, evidence=evidence
             )
+            # The net sees the visible entries and the fraction that is hidden.
             hidden = exists & ~visible
-            shown = torch.where(visible, x, 0)
+            visible_x = torch.where(visible, x, 0)
             logits = denoiser(
-                shown,
+                visible_x,
                 visible,
                 _fraction(hidden, exists).to(noise.dtype),
                 context,
                 noise.within(f"bound-{i}"),
             )
+            # D / m log p(hidden | visible) is unbiased for the mean over orders of log p.
             return size / count * self.score(logits, x, hidden)
 
         values = torch.stack([drawn(i) for i in range(draws)])
@@ -205,12 +210,13 @@ class Masked:
         sets S, each of which the net is asked about once; `repeat` gives the context of that many
         copies of the rows.
         """
+        # Sets as bit masks of the D entries; the net is asked about every proper subset.
         rows = len(x)
         size = math.prod(x.shape[1:])
         sets = torch.arange(2**size - 1, device=x.device)  # of all entries nothing is asked
         within = (sets[:, None] >> torch.arange(size, device=x.device) & 1).bool()
 
-        def asked(part: Tensor) -> Tensor:
+        def conditionals(part: Tensor) -> Tensor:
             """log p of every entry given those of each set, (sets, B, D)."""
             visible = part.repeat_interleave(rows, 0).reshape(-1, *x.shape[1:])
             many = x.repeat(len(part), *[1] * (x.dim() - 1))
@@ -224,13 +230,17 @@ class Masked:
             )
             return pick(self.categories.log_probs(logits), many).reshape(len(part), rows, size)
 
-        log_p = torch.cat([asked(part) for part in within.split(max(1, TOGETHER // max(rows, 1)))])
-        found = [x.new_zeros(rows, dtype=log_p.dtype)]
+        # log p(x_i | set) of each set, row and entry, (2^D - 1, B, D)
+        log_p = torch.cat(
+            [conditionals(part) for part in within.split(max(1, TOGETHER // max(rows, 1)))]
+        )
+        log_f = [x.new_zeros(rows, dtype=log_p.dtype)]
+        # From smaller sets to larger: f(S) averages over which member came last.
         for s in range(1, 2**size):
             members = [i for i in range(size) if s >> i & 1]
-            ways = torch.stack([found[s - (1 << i)] + log_p[s - (1 << i), :, i] for i in members])
-            found.append(ways.logsumexp(0) - math.log(len(members)))
-        return found[-1]
+            ways = torch.stack([log_f[s - (1 << i)] + log_p[s - (1 << i), :, i] for i in members])
+            log_f.append(ways.logsumexp(0) - math.log(len(members)))
+        return log_f[-1]
 
     def unmask(
         self,
@@ -255,10 +265,13 @@ class Masked:
         visible = exists & ~free
         shape = x.shape[1:]
         x = torch.where(visible, x, 0)
+        # Ranks in a random order as places in 0..steps - 1: an equal share of entries each step.
         uniforms = noise.uniform("code", *shape)
         place = ranks(noise.uniform("order", *shape), free) + 0.5
         reveal = (place / expand(free.flatten(1).sum(1).clamp(min=1), place) * steps).floor()
         for i in range(steps):
+            # Draw this step's entries from their conditionals, all given what was visible before
+            # it.
             now = free & (reveal == i)
             t = _fraction(exists & ~visible, exists).to(noise.dtype)
             logits = denoiser(x, visible, t, context, noise.within(f"step-{i}"))
@@ -288,6 +301,7 @@ class Multinomial:
 
     def corrupt(self, x: Tensor, t: Tensor, uniforms: Tensor) -> Tensor:
         """A draw of q(x_t | x_0 = x), (B, *E), from uniforms (B, *E)."""
+        # Below the level u / level is uniform again and picks the category.
         level = expand(t, uniforms)
         other = torch.minimum(
             (uniforms / level * self.categories.sizes).long(), self.categories.sizes - 1
@@ -302,15 +316,17 @@ class Multinomial:
         """
         level_s = expand(s, log_probs)
         level_t = expand(t, log_probs)
+        # q(x_t | x_s): the entry is replaced with probability `jump` between s and t.
         jump = (level_t - level_s) / (1 - level_s)
         sizes = self.categories.sizes[..., None]
         here = functional.one_hot(x_t, log_probs.shape[-1])
+        # Bayes: q(x_s | x_t) ~ q(x_t | x_s) sum over x_0 of q(x_s | x_0) p(x_0) / q(x_t | x_0).
         weights = log_probs.exp() / ((1 - level_t) * here + level_t / sizes)
         forward = (1 - jump) * here + jump / sizes
-        mixed = (1 - level_s) * weights + level_s * weights.sum(-1, keepdim=True) / sizes
+        prior = (1 - level_s) * weights + level_s * weights.sum(-1, keepdim=True) / sizes
         # Impossible codes get the smallest number there is: log 0 has no gradient.
         return self.categories.log_probs(
-            (forward * mixed).clamp(min=torch.finfo(mixed.dtype).tiny).log()
+            (forward * prior).clamp(min=torch.finfo(prior.dtype).tiny).log()
         )
 
     def bound(
@@ -361,6 +377,7 @@ class Multinomial:
             torch.arange(self.steps, -1, -1, dtype=noise.dtype, device=noise.index.device)
             / self.steps
         )
+        # From codes drawn uniformly, step by step through the posteriors of the predicted x_0.
         x = (noise.uniform("start", *shape) * self.categories.sizes).long()
         for i, (t, s) in enumerate(pairwise(times)):
             at = t.expand(len(x))

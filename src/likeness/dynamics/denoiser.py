@@ -20,7 +20,7 @@ from likeness.dynamics.path import Path, expand
 LOG_NOISE_LIMIT = 12.0
 
 
-Given = Any  # what a net is told besides x and t: the layers above settle it
+Given = Any  # conditioning of a net besides x and t: the layers above settle its type
 
 
 class Denoiser(Protocol):
@@ -126,14 +126,15 @@ class Preconditioned(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
         """x_hat, (B, *E)."""
+        # c_noise, c_in, c_skip and c_out of table 1, with alpha beside sigma.
         alpha = self.path.alpha(t)
         sigma = self.path.sigma(t)
         level = (sigma.log() - alpha.log()).clamp(-LOG_NOISE_LIMIT, LOG_NOISE_LIMIT) / 4
         alpha = expand(alpha, x)
         sigma = expand(sigma, x)
         std = torch.hypot(alpha * self.data_std, sigma)
-        kept = alpha * (self.data_std / std).square() * x
-        return kept + sigma * self.data_std / std * self.net(x / std, level, context)
+        skip = alpha * (self.data_std / std).square() * x
+        return skip + sigma * self.data_std / std * self.net(x / std, level, context)
 
     def weight(self, x: Tensor, t: Tensor) -> Tensor:
         """1 / c_out^2, to broadcast with x: the weight under which the net's own loss has weight 1 at every t."""
@@ -146,7 +147,7 @@ class Preconditioned(nn.Module):
 class Guided:
     """Classifier-free guidance: x_hat(null) + scale (x_hat(context) - x_hat(null)).
 
-    Scale 1 is the denoiser itself, 0 the one without context; the law it samples is another law
+    Scale 1 is the denoiser itself, 0 the one without context; it samples another distribution
     than the model's. Ho & Salimans 2022, arXiv:2207.12598, eq. 6, with scale = 1 + w.
 
     Args:
@@ -161,6 +162,7 @@ class Guided:
 
     def __call__(self, x: Tensor, t: Tensor, context: Given, noise: Noise | None = None) -> Tensor:
         """x_hat, (B, *E)."""
+        # Two passes of the net: without the condition, and with it.
         free = self.denoiser(x, t, self.null, noise)
         return free + self.scale * (self.denoiser(x, t, context, noise) - free)
 

@@ -64,6 +64,7 @@ def karras_grid(
     0. With `bend` it is r / (1 + r / bend) that takes the place of r: where the path ends in noise
     alone, at a finite time, the stretch on which nothing of the data is left takes few steps.
     """
+    # Equal steps in the rho-th root of the (bent) noise ratio r, then back to times.
     ratios = (math.exp(-end / 2) for end in _ends(path, stop))
     noisy, clean = ((r / (1 + r / bend)) ** (1 / rho) for r in ratios)
     bent = torch.linspace(noisy, clean, steps + (stop is not None), dtype=torch.float64) ** rho

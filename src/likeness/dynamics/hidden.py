@@ -15,7 +15,7 @@ from likeness.core.noise import Noise
 from likeness.core.space import Space
 from likeness.dynamics.chain import Categories, Masked
 from likeness.dynamics.process import DRAWN, Process, Watch, many
-from likeness.nets.timed import Timed, Told
+from likeness.nets.timed import Conditioning, Timed
 
 MOST_SUMS = 4096  # joint states times sets of entries up to which log p is summed over all orders
 MOST_STEPS = 64  # steps in which codes are revealed where nobody asks for another number
@@ -27,10 +27,10 @@ def most_states(space: Space) -> int:
 
 
 class Hidden(Process):
-    """Items are drawn from the mean over orders of the net's any-order law.
+    """Items are drawn from the mean over orders of the net's any-order distribution.
 
-    Few entries of few states: log p is that law's, by the sum over all sets of entries, EXACT. Else
-    it is the mean over orders of the log, a LOWER_BOUND; where rows have holes these come last in
+    Few entries of few states: log p is that distribution's, by the sum over all sets of entries, EXACT. Else
+    it is the mean over orders of the log, a LOWER_BOUND; missing entries come last in
     every order: an ESTIMATE.
 
     Args:
@@ -49,6 +49,7 @@ class Hidden(Process):
         self.register_buffer(
             "sizes", (states[0] if space.width == 1 else states).expand(space.layout).clone()
         )
+        # The sum over orders takes every subset of entries and every code of each.
         sums = math.prod(2 * n for n in self.sizes.flatten().tolist())
         self.summed = not space.ragged and sums <= MOST_SUMS
         self.holes = not self.summed
@@ -59,51 +60,66 @@ class Hidden(Process):
         return Masked(Categories(self.sizes))
 
     def forward(
-        self, x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None
+        self,
+        x: Tensor,
+        visible: Tensor,
+        t: Tensor,
+        conditioning: Conditioning,
+        noise: Noise | None = None,
     ) -> Tensor:
         """Logits (B, *E, K) of each entry, from those that are visible."""
         features = nn.functional.one_hot(x, self.states).to(t) * visible.unsqueeze(-1)
-        logits: Tensor = self.net(features, t, told)
+        logits: Tensor = self.net(features, t, conditioning)
         return logits
 
-    def guided(self, told: Told, settings: Any) -> Callable[..., Tensor]:
-        """The net, or its log-probabilities extrapolated away from those that are told nothing."""
+    def guided(self, conditioning: Conditioning, settings: Any) -> Callable[..., Tensor]:
+        """The net, or its log-probabilities extrapolated away from those without a condition."""
 
         def both(
-            x: Tensor, visible: Tensor, t: Tensor, told: Told, noise: Noise | None = None
+            x: Tensor,
+            visible: Tensor,
+            t: Tensor,
+            conditioning: Conditioning,
+            noise: Noise | None = None,
         ) -> Tensor:
-            free = self(x, visible, t, told.alone()).log_softmax(-1)
+            # Extrapolation of log-probabilities: null + scale (conditional - null).
+            free = self(x, visible, t, conditioning.alone()).log_softmax(-1)
             logits: Tensor = free + settings.guidance * (
-                self(x, visible, t, told).log_softmax(-1) - free
+                self(x, visible, t, conditioning).log_softmax(-1) - free
             )
             return logits
 
-        if told.null is None:
+        if conditioning.null is None:
             return self
         return both
 
-    def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, noise: Noise, conditioning: Conditioning) -> dict[str, Tensor]:
         """Minus the bound, of what is observed."""
         return {
             "nll": -self.masked.bound(
-                self, batch.x.long(), told, noise=noise, present=batch.present
+                self, batch.x.long(), conditioning, noise=noise, present=batch.present
             ).value
         }
 
     def score(
-        self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
+        self,
+        batch: Batch,
+        noise: Noise,
+        conditioning: Conditioning,
+        effort: int | None,
+        settings: Any,
     ) -> Scored:
-        """The sum over orders where it is short; else the bound, with holes the same of what is observed."""
+        """The sum over orders where it is short; else the bound, with missing entries the same of what is observed."""
         if self.summed:
-            value = self.masked.mixture(self, batch.x.long(), told.repeat, noise)
+            value = self.masked.mixture(self, batch.x.long(), conditioning.repeat, noise)
             return Scored(value, Kind.EXACT, "mean over all orders")
         draws = effort or DRAWN
-        found = self.masked.bound(
-            self, batch.x.long(), told, noise=noise, draws=draws, present=batch.present
+        bound = self.masked.bound(
+            self, batch.x.long(), conditioning, noise=noise, draws=draws, present=batch.present
         )
         kind, last = (Kind.LOWER_BOUND, "") if batch.full else (Kind.ESTIMATE, ", holes last")
         return Scored(
-            found.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", found.stderr
+            bound.value, kind, f"bound over orders, {many(draws, 'draw')}{last}", bound.stderr
         )
 
     def effort(self, settings: Any) -> int:
@@ -129,46 +145,58 @@ class Hidden(Process):
             exact = ", several codes in one"
         return f"unmasked in {steps} steps{exact}"
 
-    def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
+    def walk(
+        self, noise: Noise, conditioning: Conditioning, settings: Any, watch: Watch | None = None
+    ) -> Tensor:
         """All codes revealed in random order; along the way -1 stands for those that are not."""
         empty = Batch(noise.index.new_zeros(noise.rows, *self.shape)).hide(
             torch.ones((), dtype=torch.bool)
         )
-        seen = (
+        report = (
             None
             if watch is None
             else lambda _i, visible, x: watch(torch.where(visible, x, -1).to(noise.dtype))
         )
-        return self._unmask(empty, noise, told, settings, seen)
+        return self._unmask(empty, noise, conditioning, settings, report)
 
     def complete(
-        self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
+        self,
+        batch: Batch,
+        noise: Noise,
+        conditioning: Conditioning,
+        n: int,
+        settings: Any,
+        cov: Tensor | None,
     ) -> Completed:
         """What is hidden revealed in random order, given what is observed."""
-        x = self._unmask(batch.repeat(n), noise.draws(n), told.repeat(n), settings, None)
+        x = self._unmask(batch.repeat(n), noise.draws(n), conditioning.repeat(n), settings, None)
         how = f"{self.how(settings)}, any-order conditionals"
         calls = self.steps(settings)
         return Completed(x.reshape(n, *batch.x.shape), how, kind=Kind.ESTIMATE, evaluations=calls)
 
-    def _unmask(self, batch: Batch, noise: Noise, told: Told, settings: Any, watch: Any) -> Tensor:
+    def _unmask(
+        self, batch: Batch, noise: Noise, conditioning: Conditioning, settings: Any, watch: Any
+    ) -> Tensor:
+        # Observed entries are evidence; steps are of no use beyond the most hidden entries of a
+        # row.
         if batch.observed is None:
             known = torch.zeros_like(batch.x, dtype=torch.bool)
         else:
             known = batch.present
-        if told.present is None:
+        if conditioning.present is None:
             within = torch.ones_like(known)
         else:
-            within = told.present
+            within = conditioning.present
         longest = int(
             (within & ~known).flatten(1).sum(1).amax()
         )  # steps beyond reveal nothing, and change nothing
         x = self.masked.unmask(
-            self.guided(told, settings),
+            self.guided(conditioning, settings),
             batch.x.long(),
-            told,
+            conditioning,
             steps=min(self.steps(settings), max(longest, 1)),
             noise=noise,
-            present=told.present,
+            present=conditioning.present,
             evidence=known,
             watch=watch,
         )

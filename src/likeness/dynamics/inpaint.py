@@ -90,10 +90,12 @@ class _Twist:
         """x_hat, x_hat moved by sigma^2 / alpha times the gradient of log p(y | x), and log p(y | x), (K * B,)."""
         alpha = self.path.alpha(t)
         var = self.path.sigma(t).square()
+        # cov[x_0 | x_t] of Gaussian data on each axis: s sigma^2 / (alpha^2 s + sigma^2).
         s = self.spread.values
         precision = self.spread.precision(
             s * var / (alpha.square() * s + var), self.known.flatten(1)
         )
+        # log p(y | x_t) and its gradient through the denoiser, over the observed entries.
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             x_hat = self.denoiser(x, t.to(x).expand(len(x)), self.context)
@@ -101,10 +103,10 @@ class _Twist:
                 self.count, len(self.y), -1
             )
             if precision.dim() == 2:
-                weighed = error * precision
+                whitened = error * precision
             else:
-                weighed = (precision @ error.movedim(0, -1)).movedim(-1, 0)
-            value = -(weighed * error).sum(-1).flatten() / 2
+                whitened = (precision @ error.movedim(0, -1)).movedim(-1, 0)
+            value = -(whitened * error).sum(-1).flatten() / 2
             push = torch.autograd.grad(value.sum(), x)[0]
         x_hat = x_hat.detach()
         return x_hat, x_hat + var / alpha * push, value.detach()
@@ -154,35 +156,41 @@ def twisted(
             std * noise.normal(use, *event).to(y).flatten(1), y.new_empty(count * rows, *event)
         )
 
+    # Particles start at the marginal of x_T of Gaussian data.
     x = drawn(
         "start",
         torch.sqrt(path.alpha(times[0]).square() * spread.values + path.sigma(times[0]).square()),
     )
-    x_hat, pushed, value = twist(x, times[0])
+    x_hat, goal, value = twist(x, times[0])
     log_weight = value.view(count, rows)
     least = y.new_full((rows,), float(count))
     for i, (t, s) in enumerate(pairwise(times)):
+        # Resample the rows whose effective number of particles has fallen too low.
         size = effective_size(log_weight)
         least = torch.minimum(least, size)
         poor = size < RESAMPLE * count
-        taken = systematic(log_weight, noise.uniform(f"resample-{i}")[:rows].to(y))
-        taken = torch.where(poor, taken, torch.arange(count, device=y.device)[:, None])
-        x, x_hat, pushed, value = (_taken(v, taken, column) for v in (x, x_hat, pushed, value))
+        picks = systematic(log_weight, noise.uniform(f"resample-{i}")[:rows].to(y))
+        picks = torch.where(poor, picks, torch.arange(count, device=y.device)[:, None])
+        x, x_hat, goal, value = (_taken(v, picks, column) for v in (x, x_hat, goal, value))
+        # Propose from the step with x_hat pushed towards y, weigh by the ratio of both steps'
+        # densities.
         std = path.reverse_std(s, t, spread.values.sqrt())
-        own, proposed = (path.posterior(x, end, s, t)[0] for end in (x_hat, pushed))
-        x = proposed + drawn(f"step-{i}", std)
-        off, on = (spread.turned(x - mean).div(std).square().sum(1) for mean in (own, proposed))
+        # (K B, D): squared whitened distances from the proposal's mean and from the chain's own.
+        own, centre = (path.posterior(x, end, s, t)[0] for end in (x_hat, goal))
+        x = centre + drawn(f"step-{i}", std)
+        off, on = (spread.turned(x - mean).div(std).square().sum(1) for mean in (own, centre))
         before = value
-        x_hat, pushed, value = twist(x, s)
+        x_hat, goal, value = twist(x, s)
         change = ((on - off) / 2 + value - before).view(count, rows)
+        # Rows that were resampled begin with even weights.
         log_weight = torch.where(poor, change, log_weight + change)
     x = torch.where(known, y, x_hat.view(count, *y.shape))
     return Cloud(x, log_weight, torch.minimum(least, effective_size(log_weight)))
 
 
-def _taken(v: Tensor, taken: Tensor, column: Tensor) -> Tensor:
+def _taken(v: Tensor, picks: Tensor, column: Tensor) -> Tensor:
     """Each row's particles in another choice."""
-    return v.view(*taken.shape, *v.shape[1:])[taken, column].flatten(0, 1)
+    return v.view(*picks.shape, *v.shape[1:])[picks, column].flatten(0, 1)
 
 
 def replaced(
@@ -206,9 +214,10 @@ def replaced(
     x = torch.hypot(data_std * path.alpha(times[0]), path.sigma(times[0])) * noise.normal(
         "start", *y.shape[1:]
     ).to(y)
+    # Observed entries at the noise level of time t, hidden ones from the chain.
     for i, (t, s) in enumerate(pairwise(times)):
-        seen = path.marginal(y, t, noise.normal(f"seen-{i}", *y.shape[1:]).to(y))
-        x = torch.where(known, seen, x)
+        y_t = path.marginal(y, t, noise.normal(f"y_t-{i}", *y.shape[1:]).to(y))
+        x = torch.where(known, y_t, x)
         x_hat = denoiser(x, t.to(x).expand(len(x)), context)
         x = path.posterior(x, x_hat, s, t)[0]
         if s > 0:

@@ -71,6 +71,7 @@ def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
     independent ones would: see `without_return`. Other signs at each step let the errors of many
     steps cancel (with the same ones they add up).
     """
+    # Rows of a Hadamard matrix in random order, as many rounds as n needs: (n, B, *E).
     size = x[0].numel()
     order = _order(size)
     blocks = [
@@ -79,6 +80,7 @@ def rademacher(noise: Noise, n: int, x: Tensor) -> Probes:
     ]
     rows = torch.cat(blocks).to(x).unflatten(-1, x.shape[1:])
 
+    # Signs flip the rows of each item, anew at each step.
     def at(step: int) -> Tensor:
         return rows * (1 - 2 * (noise.uniform(f"probe-signs-{step}", *x.shape[1:]) < 0.5).to(x))
 
@@ -99,11 +101,12 @@ def without_return(n: int, size: int) -> float:
 
 def _block(noise: Noise, number: int, n: int, order: int, size: int) -> Tensor:
     """The first n rows of one round of a Hadamard matrix's (n, B, size); H_ij is -1 to the bits that i and j share."""
+    # H_ij = (-1)^(bits that i and j share): fold the shared bits to their parity.
     rows = noise.uniform(f"probe-row-{number}", order).argsort(-1).t()[:n]
-    shared = rows[..., None] & torch.arange(size, device=rows.device)
+    bits = rows[..., None] & torch.arange(size, device=rows.device)
     for half in (32, 16, 8, 4, 2, 1):
-        shared = shared ^ (shared >> half)  # the last bit becomes the parity of all
-    return 1 - 2 * (shared & 1)
+        bits = bits ^ (bits >> half)  # the last bit becomes the parity of all
+    return 1 - 2 * (bits & 1)
 
 
 def _axes(x: Tensor) -> Tensor:
@@ -116,10 +119,19 @@ def _axes(x: Tensor) -> Tensor:
     )
 
 
+def _directions(x: Tensor, probes: Probes | None, mask: Tensor) -> Probes:
+    """Directions (n, B, *E) of each step's trace: all unit vectors, or the probes' where entries exist."""
+    if probes is None:
+        axes = _axes(x)
+        return lambda _step: axes
+    return lambda step: probes(step) * mask
+
+
 def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask: Tensor) -> Slope:
     """The velocity (B, *E) and probe . (d velocity / dx) probe of each probe, (n, B), by products with the Jacobian."""
 
     def slope(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        # v(x, t), and probe' (dv/dx) probe by one vector-Jacobian product for each probe.
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             velocity = path.velocity(x, denoiser(x, t.to(x).expand(len(x)), context), t) * mask
@@ -188,28 +200,29 @@ def ode_log_prob(
     """
     mask = torch.ones_like(x) if present is None else present.to(x)
     times = grid.detach().double().cpu().unbind()
-    axes = _axes(x) if probes is None else None
+    directions = _directions(x, probes, mask)
     scale = path.alpha(times[0])
-    grown = torch.zeros((), dtype=x.dtype, device=x.device)
+    growth = torch.zeros((), dtype=x.dtype, device=x.device)
     x = x * scale
     for step, (t, s) in enumerate(pairwise(times)):
-        directions = axes if probes is None else probes(step) * mask
-        assert directions is not None
-        x, divergence = _runge_kutta(_slope(denoiser, path, context, directions, mask), x, t, s)
-        grown = grown + divergence
+        slope = _slope(denoiser, path, context, directions(step), mask)
+        x, divergence = _runge_kutta(slope, x, t, s)
+        growth = growth + divergence
     if prior:
         end = prior(x)
     else:
         end = total(gaussian(x, 0, path.prior_std), present)
     values = (
-        end + total(mask * scale.log()) + (grown.sum(0, keepdim=True) if probes is None else grown)
+        end
+        + total(mask * scale.log())
+        + (growth.sum(0, keepdim=True) if probes is None else growth)
     )
     return Estimate(values.mean(0), standard_error(values))
 
 
 @dataclass(frozen=True, eq=False)
 class _Reverse:
-    """What the two bounds share: the terms of one item's negative bound, each (B,), for any way of drawing times.
+    """The terms that the two bounds share, each (B,) and of the negative bound, for any way of drawing times.
 
     Every term between prior and data is an expectation of |eps - eps_hat|^2. From each draw that of
     the ideal denoiser of N(0, data_std^2) is subtracted, and its expectation, known in closed form,
@@ -282,7 +295,7 @@ def variational_bound(
     """A LOWER_BOUND of log p(x_0) under the discrete chain: -(L_T + sum of L_t + L_0), the terms of Ho et al. 2020.
 
     L_T = KL(q(x_T | x_0) || prior), L_t = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), L_0 = -log
-    p(x_0 | x_1). arXiv:2006.11239, eq. 5. The law is the one that `ancestral` draws from, whose
+    p(x_0 | x_1). arXiv:2006.11239, eq. 5. The distribution is the one that `ancestral` draws from, whose
     steps have r_t times the posterior's variance (`Path.reverse_std`): L_t = (1 / r_t - 1 + log
     r_t) / 2 per entry + w_t |eps - eps_hat|^2, w_t = (SNR(t-1) / SNR(t) - 1) / (2 r_t). Times are
     drawn in proportion to w_t.
@@ -353,7 +366,7 @@ def continuous_bound(
 
     The middle term is -1/2 integral SNR'(t) E|x_0 - x_hat|^2 dt, with times drawn uniformly in
     log-SNR, where it is half the range times E|eps - eps_hat|^2. Kingma et al. 2021,
-    arXiv:2107.00630, eq. 17 and section 5.1. The generative law runs over the path's
+    arXiv:2107.00630, eq. 17 and section 5.1. The generative distribution runs over the path's
     `log_snr_range`, starting from N(0, prior_std^2 I).
 
     Args:
@@ -374,10 +387,10 @@ def continuous_bound(
     width = float(ends[1] - ends[0]) / 2
     shape = x_0.shape[1:]
     # The integral over log-SNR of (R^2 s^4 + R x_0^2) / (R s^2 + 1)^2, where R = SNR and s = data_std.
-    grown = (ends.exp() * data_std**2).log1p()
+    growth = (ends.exp() * data_std**2).log1p()
     known = reverse.known(
-        -(-grown).exp().diff()[0] / data_std**2 / 2,
-        (grown.diff()[0] + (-grown).exp().diff()[0]) / 2,
+        -(-growth).exp().diff()[0] / data_std**2 / 2,
+        (growth.diff()[0] + (-growth).exp().diff()[0]) / 2,
     )
 
     def drawn(i: int) -> Tensor:

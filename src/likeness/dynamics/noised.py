@@ -19,7 +19,7 @@ from likeness.dynamics import inpaint, likelihood, solvers
 from likeness.dynamics.denoiser import Denoiser, Guided, Preconditioned, denoising_loss
 from likeness.dynamics.path import DDPM, Path, expand
 from likeness.dynamics.process import DRAWN, Process, Watch, many
-from likeness.nets.timed import Timed, Told
+from likeness.nets.timed import Conditioning, Timed
 from likeness.numerics.resampling import multinomial
 from likeness.numerics.tree import join
 
@@ -84,33 +84,39 @@ class Noised(Process):
         self.weight = weight
         self.steps = steps
 
-    def loss(self, batch: Batch, noise: Noise, told: Told) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, noise: Noise, conditioning: Conditioning) -> dict[str, Tensor]:
         """The weighted squared error of x_hat at a random time (Karras et al. 2022, eq. 8)."""
         t = self.times(self.path, noise).to(batch.x)
+        # Weights are 0 at missing entries: nothing is learned from how they are filled.
         weight = self.weight(self.denoiser, batch.x, t) * batch.present
         eps = noise.normal("eps", *self.shape).to(batch.x)
         return {
             "denoising": denoising_loss(
-                self.denoiser, self.path, batch.x, t, eps, told, weight=weight
+                self.denoiser, self.path, batch.x, t, eps, conditioning, weight=weight
             )
         }
 
-    def guided(self, told: Told, settings: Any) -> Denoiser:
-        """The denoiser, or its extrapolation away from the one that is told nothing."""
-        if told.null is None:
+    def guided(self, conditioning: Conditioning, settings: Any) -> Denoiser:
+        """The denoiser, or its extrapolation away from the one without a condition."""
+        if conditioning.null is None:
             return self.denoiser
-        return Guided(self.denoiser, settings.guidance, told.alone())
+        return Guided(self.denoiser, settings.guidance, conditioning.alone())
 
-    def walk(self, noise: Noise, told: Told, settings: Any, watch: Watch | None = None) -> Tensor:
+    def walk(
+        self, noise: Noise, conditioning: Conditioning, settings: Any, watch: Watch | None = None
+    ) -> Tensor:
         """From N(0, prior_std^2) to data, by the solver that Settings name."""
+        # The grid of times and one step's method; ddim has an option of its own.
         grid = GRIDS[settings.grid](self.path, settings.steps or self.steps)
         step = STEPS[settings.solver]
         if settings.solver == "ddim":
             step = partial(step, eta=settings.eta)
-        seen = None if watch is None else lambda _i, _t, x: watch(x)
+        report = None if watch is None else lambda _i, _t, x: watch(x)
         start = self.path.prior_std * noise.normal("x", *self.shape)
-        denoiser = self.guided(told, settings)
-        return solvers.solve(step, denoiser, self.path, grid, start, told, noise=noise, watch=seen)
+        denoiser = self.guided(conditioning, settings)
+        return solvers.solve(
+            step, denoiser, self.path, grid, start, conditioning, noise=noise, watch=report
+        )
 
     def evaluations(self, settings: Any) -> int:
         """One a step; two for Heun's method, but for the last step."""
@@ -137,78 +143,117 @@ class Noised(Process):
         return DRAWN
 
     def score(
-        self, batch: Batch, noise: Noise, told: Told, effort: int | None, settings: Any
+        self,
+        batch: Batch,
+        noise: Noise,
+        conditioning: Conditioning,
+        effort: int | None,
+        settings: Any,
     ) -> Scored:
         """By the ODE, or by the bound: of the chain where there is one, else of continuous time."""
         if self.by_ode(settings):
-            return self._ode(batch, noise, told, effort or 1, settings)
+            return self._ode(batch, noise, conditioning, effort or 1, settings)
+        # The discrete chain of DDPM has a bound of its own; other paths one in continuous time.
         chain = self.path if isinstance(self.path, DDPM) else None
         draws = effort or DRAWN
         bound: Any = likelihood.variational_bound if chain else likelihood.continuous_bound
-        found = bound(
-            self.denoiser, self.path, batch.x, told, noise=noise, draws=draws, present=told.present
+        bound_value = bound(
+            self.denoiser,
+            self.path,
+            batch.x,
+            conditioning,
+            noise=noise,
+            draws=draws,
+            present=conditioning.present,
         )
         how = (
             f"variational bound{f' of {chain.steps} steps' if chain else ''}, {many(draws, 'draw')}"
         )
-        return Scored(found.value, Kind.LOWER_BOUND, how, found.stderr, found.terms)
+        return Scored(
+            bound_value.value, Kind.LOWER_BOUND, how, bound_value.stderr, bound_value.terms
+        )
 
-    def _ode(self, batch: Batch, noise: Noise, told: Told, probes: int, settings: Any) -> Scored:
+    def _ode(
+        self, batch: Batch, noise: Noise, conditioning: Conditioning, probes: int, settings: Any
+    ) -> Scored:
+        # Up to as many probes as entries the exact trace costs the same.
         exact = self.dims <= max(settings.exact_trace, probes)
         steps = settings.steps or self.steps
-        found = likelihood.ode_log_prob(
+        estimate = likelihood.ode_log_prob(
             self.denoiser,
             self.path,
             batch.x,
-            told,
+            conditioning,
             grid=likelihood.likelihood_grid(self.path, steps),
-            present=told.present,
+            present=conditioning.present,
             probes=None if exact else likelihood.rademacher(noise, probes, batch.x),
         )
         trace = "exact trace" if exact else many(probes, "probe")
         how = f"probability-flow ODE, {steps} steps, {trace}"
-        if found.stderr is None:
+        if estimate.stderr is None:
             error = None
         else:
-            error = found.stderr * likelihood.without_return(probes, self.dims)
-        return Scored(found.value, Kind.ESTIMATE, how, error)
+            # Probes are rows of one orthogonal matrix without return: their mean errs less.
+            error = estimate.stderr * likelihood.without_return(probes, self.dims)
+        return Scored(estimate.value, Kind.ESTIMATE, how, error)
 
-    def flow(self, x: Tensor, told: Told, *, back: bool) -> Tensor:
-        """Data to noise of standard deviation 1 along the ODE, or back, by as many steps as log p takes."""
+    def flow(self, x: Tensor, conditioning: Conditioning, *, back: bool) -> Tensor:
+        """Data to noise of standard deviation 1 along the ODE, or back, by as many steps as log p takes.
+
+        Entries may come flat, (B, D), and are returned laid out, (B, *E).
+        """
+        x = x.reshape(len(x), *self.shape)
         grid = likelihood.likelihood_grid(self.path, self.steps)
         first = self.path.alpha(grid[0])
         prior_std = self.path.prior_std
         step = solvers.runge_kutta
+        # x at the grid's first time is alpha x_0; at its last one noise of deviation prior_std.
         if back:
-            ends = solvers.solve(step, self.denoiser, self.path, grid.flip(0), prior_std * x, told)
+            ends = solvers.solve(
+                step, self.denoiser, self.path, grid.flip(0), prior_std * x, conditioning
+            )
             return ends / first
-        return solvers.solve(step, self.denoiser, self.path, grid, first * x, told) / prior_std
+        return (
+            solvers.solve(step, self.denoiser, self.path, grid, first * x, conditioning) / prior_std
+        )
 
     # ---- completion ------------------------------------------------------------------------------
 
     def complete(
-        self, batch: Batch, noise: Noise, told: Told, n: int, settings: Any, cov: Tensor | None
+        self,
+        batch: Batch,
+        noise: Noise,
+        conditioning: Conditioning,
+        n: int,
+        settings: Any,
+        cov: Tensor | None,
     ) -> Completed:
-        """Twisted particles; with corrected=False replacement, which draws from another law."""
+        """Twisted particles; with corrected=False replacement, which draws from another distribution."""
         steps = settings.steps or SLOWER * self.steps
         grid = self.path.time(torch.linspace(NOISIEST, CLEANEST, steps, dtype=torch.float64))
         if not settings.corrected:
-            return self._replaced(batch, noise, told, n, grid, settings)
+            return self._replaced(batch, noise, conditioning, n, grid, settings)
         spread = inpaint.Spread.of(batch.x.new_ones(self.dims) if cov is None else cov)
-        return self._twisted(batch, noise, told, n, grid, settings, spread)
+        return self._twisted(batch, noise, conditioning, n, grid, settings, spread)
 
     def _replaced(
-        self, batch: Batch, noise: Noise, told: Told, n: int, grid: Tensor, settings: Any
+        self,
+        batch: Batch,
+        noise: Noise,
+        conditioning: Conditioning,
+        n: int,
+        grid: Tensor,
+        settings: Any,
     ) -> Completed:
         wide = batch.repeat(n)
-        told = told.repeat(n)
+        conditioning = conditioning.repeat(n)
         x = inpaint.replaced(
-            self.guided(told, settings),
+            self.guided(conditioning, settings),
             self.path,
             torch.cat([grid, grid.new_zeros(1)]),
             wide.x,
             wide.present,
-            told,
+            conditioning,
             noise=noise.draws(n),
         )
         how = f"replacement, {len(grid)} steps, uncorrected"
@@ -220,7 +265,7 @@ class Noised(Process):
         self,
         batch: Batch,
         noise: Noise,
-        told: Told,
+        conditioning: Conditioning,
         n: int,
         grid: Tensor,
         settings: Any,
@@ -230,8 +275,9 @@ class Noised(Process):
         size = max(8, 4 * settings.rows // count // 8 * 8)  # whole strict tiles
 
         def some(rows: Tensor) -> tuple[Tensor, Tensor]:
-            wide = told.rows(rows).repeat(count)
-            found = inpaint.twisted(
+            # A tile of rows, each `count` times, draw-major.
+            wide = conditioning.rows(rows).repeat(count)
+            cloud = inpaint.twisted(
                 self.guided(wide, settings),
                 self.path,
                 grid,
@@ -242,11 +288,12 @@ class Noised(Process):
                 count=count,
                 spread=spread,
             )
+            # n particles of each row by their weights; all draws share the cloud.
             u = noise[rows].draws(n).uniform("pick", 1).reshape(n, len(rows))
-            taken = multinomial(found.log_weight, u)
-            return found.x[taken, torch.arange(len(rows), device=u.device)].transpose(
+            picks = multinomial(cloud.log_weight, u)
+            return cloud.x[picks, torch.arange(len(rows), device=u.device)].transpose(
                 0, 1
-            ), found.least
+            ), cloud.least
 
         x, least = join([some(rows) for rows in torch.arange(len(batch)).split(size)])
         how = f"twisted particles, {count} of them, {len(grid)} steps"
@@ -259,6 +306,7 @@ def _cloud(noise: Noise, count: int) -> Noise:
 
     Rows that are draws themselves (of other labels, say) have particles of their own.
     """
+    # Particle i of row b has index i and a draw of its own, numbered by the row.
     particle = torch.arange(count, device=noise.index.device).repeat_interleave(noise.rows)
     if isinstance(noise.draw, Tensor):
         own = noise.draw

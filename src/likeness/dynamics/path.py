@@ -26,7 +26,7 @@ def expand(coefficient: Tensor, x: Tensor) -> Tensor:
 
 
 class Path(ABC):
-    """The family of laws q(x_t | x_0) = N(alpha(t) x_0, sigma(t)^2 I), Markov in t.
+    """The family of distributions q(x_t | x_0) = N(alpha(t) x_0, sigma(t)^2 I), Markov in t.
 
     Every method takes times of shape () or (B,) and events of shape (B, *E).
     """
@@ -44,7 +44,7 @@ class Path(ABC):
     @property
     @abstractmethod
     def prior_std(self) -> float:
-        """The standard deviation of the law that sampling starts from, N(0, prior_std^2 I)."""
+        """The standard deviation of the distribution that sampling starts from, N(0, prior_std^2 I)."""
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -85,6 +85,8 @@ class Path(ABC):
         std^2 = sigma_s^2 (1 - SNR_t / SNR_s). Ho et al. 2020, arXiv:2006.11239, eq. 7, for any
         path.
         """
+        # Gaussian conditioning of x_s on x_t and x_0; expm1 of the log-SNRs keeps close times
+        # apart.
         alpha_s = self.alpha(s)
         noise_kept = (self.sigma(s) / self.sigma(t)).square()
         data = -alpha_s * torch.expm1(self.log_snr(t) - self.log_snr(s))
@@ -242,8 +244,8 @@ class Cosine(Path):
 
     def sigma(self, t: Tensor) -> Tensor:
         """sqrt(1 - alpha^2) as sqrt(sin(phi - phi_0) sin(phi + phi_0)) / cos(phi_0), which does not cancel at 0."""
-        turned = self._rate * t
-        return torch.sqrt(torch.sin(turned) * torch.sin(2 * self._start + turned)) / math.cos(
+        angle = self._rate * t
+        return torch.sqrt(torch.sin(angle) * torch.sin(2 * self._start + angle)) / math.cos(
             self._start
         )
 
@@ -317,6 +319,7 @@ class DDPM(Path):
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         """Half the sum over j < i of f(j) = log(1 - beta_1 - slope j), as integral - f/2 + f'/12, in float64."""
+        # Euler-Maclaurin: sum = integral - (f(end) - f(start)) / 2 + (f'(end) - f'(start)) / 12.
         beta = self.beta_min + self._slope * self.steps * t.double()
         first = self.beta_min
 
@@ -355,10 +358,11 @@ class DDPM(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """By Newton's method in float64, from the root of log alpha-bar = -(beta_1 i + slope i^2 / 2)."""
-        wanted = -functional.softplus(-log_snr.double())  # log alpha-bar
+        target = -functional.softplus(-log_snr.double())  # log alpha-bar
+        # The start: the root of the leading terms of log alpha-bar, a quadratic in t.
         per_step = self.beta_min / self._slope
-        t = (torch.sqrt(per_step**2 - 2 * wanted / self._slope) - per_step) / self.steps
+        t = (torch.sqrt(per_step**2 - 2 * target / self._slope) - per_step) / self.steps
         for _ in range(5):
             t = t.clamp(0, 1)
-            t = t - (2 * self._log_alpha(t) - wanted) / (2 * self._log_alpha_rate(t))
+            t = t - (2 * self._log_alpha(t) - target) / (2 * self._log_alpha_rate(t))
         return t.clamp(0, 1).to(log_snr)

@@ -23,7 +23,7 @@ Watch = Callable[[int, Tensor, Tensor], None]
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What the denoiser held x_0 to be at a time.
+    """The denoiser's estimate of x_0 at a time.
 
     Args:
         t: The time, a float64 number.
@@ -36,7 +36,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where a walk stands before a step.
+    """The state of a solver before a step.
 
     Args:
         x: x_t, (B, *E).
@@ -44,7 +44,7 @@ class Point:
         before: The estimate of the step before, None at the first.
         denoiser: What sees x_0 in x_t.
         path: How data turn into noise.
-        context: What the denoiser is told besides.
+        context: Conditioning of the denoiser.
         noise: What steps draw from, or None.
         use: The name of the step's randomness.
     """
@@ -65,7 +65,7 @@ class Point:
 
     @property
     def x_hat(self) -> Tensor:
-        """The data that are seen in x."""
+        """The denoiser's estimate of x_0."""
         return self.now.x_hat
 
     @property
@@ -114,7 +114,7 @@ def solve(
         path: How data turn into noise.
         grid: Times, in float64 and on the CPU within: see `path`.
         x: x at the first of them.
-        context: What the denoiser is told besides.
+        context: Conditioning of the denoiser.
         noise: What steps draw from, for methods and denoisers that draw.
         watch: Called with (i, t, x) at the start, i = 0, and after every step.
     """
@@ -122,6 +122,7 @@ def solve(
     before: Estimate | None = None
     if watch:
         watch(0, times[0], x)
+    # One evaluation at the step's beginning; methods of higher order make more within it.
     for i, (t, s) in enumerate(pairwise(times)):
         use = f"step-{i}"
         now = Estimate(t, _denoised(denoiser, x, t, context, noise, use))
@@ -145,7 +146,7 @@ def ancestral(point: Point, s: Tensor, *, data_std: float = 1.0) -> Tensor:
     """Draw x_s from N(mean of q(x_s | x_t, x_0 = x_hat), reverse_std^2); a step to 0 returns x_hat.
 
     Ho et al. 2020, arXiv:2006.11239, algorithm 2. With `data_std` 0 the variance is that of q(x_s |
-    x_t, x_0) itself, which suits few steps; `variational_bound` speaks of the law drawn with the
+    x_t, x_0) itself, which suits few steps; `variational_bound` speaks of the distribution drawn with the
     same `data_std`. See `Path.reverse_std`.
     """
     mean, _ = point.path.posterior(point.x, point.x_hat, s, point.t)
@@ -162,9 +163,9 @@ def ddim(point: Point, s: Tensor, *, eta: float = 0.0) -> Tensor:
     """
     path = point.path
     std = eta * path.posterior_std(s, point.t) if eta else torch.zeros_like(s)
-    kept = torch.sqrt(path.sigma(s).square() - std.square())
+    noise = torch.sqrt(path.sigma(s).square() - std.square())
     eps_hat = eps_from_data(path, point.x, point.x_hat, point.t)
-    mean = path.alpha(s) * point.x_hat + kept * eps_hat
+    mean = path.alpha(s) * point.x_hat + noise * eps_hat
     if std == 0:
         return mean
     return mean + std * point.normal()
@@ -212,13 +213,14 @@ def multistep(point: Point, s: Tensor) -> Tensor:
     """
     path = point.path
     t = point.t
-    kept = path.sigma(s) / path.sigma(t)
-    return kept * point.x + (path.alpha(s) - path.alpha(t) * kept) * _extrapolated(point, s)
+    ratio = path.sigma(s) / path.sigma(t)
+    return ratio * point.x + (path.alpha(s) - path.alpha(t) * ratio) * _extrapolated(point, s)
 
 
 def _extrapolated(point: Point, s: Tensor) -> Tensor:
     """x_hat half way to s, on the line through the last two estimates in log-SNR, (B, *E)."""
     path = point.path
+    # Linear extrapolation in log-SNR; the first step has no second point.
     width = path.log_snr(s) - path.log_snr(point.t)
     if point.before is None or not bool(width.isfinite()):
         return point.x_hat

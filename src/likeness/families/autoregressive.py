@@ -92,9 +92,9 @@ class AutoregressiveConfig(GradientConfig):
 class Autoregressive(Model):
     """log p(x) = sum over i of log p(x_i | x_<i), each from a head whose parameters a causal net puts out.
 
-    With holes: exact where they end the order or have at most 4,096 joint states, else sequential
-    importance sampling, whose mean is p: a LOWER_BOUND on log p. A net of any order is the law of
-    its declared order; its other conditionals are what holes are proposed from.
+    With missing entries: exact where they end the order or have at most 4,096 joint states, else sequential
+    importance sampling, whose mean is p: a LOWER_BOUND on log p. A net of any order has the distribution
+    of its declared order; its other conditionals propose the missing entries.
     """
 
     Config = AutoregressiveConfig
@@ -123,9 +123,11 @@ class Autoregressive(Model):
         self.register_buffer("start", torch.zeros(self.columns.size))
         if self.ends:
             self.register_buffer("stopping", torch.zeros(space.layout[0]))
-        into = _by_variable(self.columns.feature_owner)
+        # From numbers laid out by head to the layout by variable, and back.
+        into = self.columns.feature_owner.argsort(stable=True)
         self.register_buffer("into", into, persistent=False)
-        self.register_buffer("out_of", _by_variable(self.columns.owner).argsort(), persistent=False)
+        out_of = self.columns.owner.argsort(stable=True).argsort()
+        self.register_buffer("out_of", out_of, persistent=False)
 
     @property
     def heads(self) -> list[Column]:
@@ -152,7 +154,7 @@ class Autoregressive(Model):
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
-        """A quick model for checks: few steps must teach it the law without a condition too."""
+        """A quick model for checks: few steps must teach it the distribution without a condition too."""
         sizes = {"hidden": (48,), "components": 4, "context": 16}
         return {**sizes, "drop_given": 0.5, "batch": 128, "lr": 1e-2, "ema": 0.99}
 
@@ -216,38 +218,38 @@ class Autoregressive(Model):
         entries = self._entries(batch, batch.present & ~hidden)
         return -(entries * hidden).flatten(1).sum(-1) * (n / (n - k))
 
-    def _entries(self, batch: Batch, shown: Tensor) -> Tensor:
+    def _entries(self, batch: Batch, visible: Tensor) -> Tensor:
         """log p of every entry given those shown, (B, *E): of any order."""
-        features = self.columns.embed(batch.x, shown)[..., self.into].flatten(1)
+        features = self.columns.embed(batch.x, visible)[..., self.into].flatten(1)
         out = self.net(features, self._context(batch))
         params = (
-            out.reshape(*self.columns.split(shown).shape[:-1], -1)[..., self.out_of] + self.start
+            out.reshape(*self.columns.split(visible).shape[:-1], -1)[..., self.out_of] + self.start
         )
         return self.columns.distribution(params).log_prob(batch.x)
 
-    def _agnostic_chain(self, batch: Batch, seen: Tensor) -> Tensor:
+    def _agnostic_chain(self, batch: Batch, counted: Tensor) -> Tensor:
         """Sum of log p of the entries seen, each given those before it, (B,): D passes."""
-        flat = seen.flatten(1)
+        flat = counted.flatten(1)
         total = batch.x.new_zeros(len(batch))
         place = torch.arange(self.space.dims)
         for i in range(self.space.dims):
-            shown = (flat & (place < i)).reshape(seen.shape)
+            visible = (flat & (place < i)).reshape(counted.shape)
             total = total + torch.where(
-                flat[:, i], self._entries(batch, shown).flatten(1)[:, i], 0.0
+                flat[:, i], self._entries(batch, visible).flatten(1)[:, i], 0.0
             )
         return total
 
-    def _chain(self, batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _chain(self, batch: Batch, observed: Tensor) -> tuple[Tensor, Tensor | None]:
         """log p of the entries seen, each given those before it, and of the end, (B,)."""
         if self.agnostic:
-            return self._agnostic_chain(batch, seen), None
-        features = self.columns.embed(batch.x, seen)[..., self.into].flatten(1)
+            return self._agnostic_chain(batch, observed), None
+        features = self.columns.embed(batch.x, observed)[..., self.into].flatten(1)
         out = self.net(features, self._context(batch), None if self.ends else batch.length)
         out, stop = self._parted(out)
         params = (
-            out.reshape(*self.columns.split(seen).shape[:-1], -1)[..., self.out_of] + self.start
+            out.reshape(*self.columns.split(observed).shape[:-1], -1)[..., self.out_of] + self.start
         )
-        value = self.columns.distribution(params).total(batch.x, seen)
+        value = self.columns.distribution(params).total(batch.x, observed)
         if stop is None or batch.length is None:
             return value, None
         return value, log_end(stop, batch.length)
@@ -291,26 +293,30 @@ class Autoregressive(Model):
                 self.columns.embed(batch.x, batch.present)[..., self.into].flatten(1)
             )
         with torch.no_grad():
+            # Ancestral: one entry after the other, each given those before.
             for v in self.net.order:
                 column = heads[v % self.space.width]
                 params = stepper.params()
                 step = v // self.space.width
+                # The first number of a step's output is the logit of ending here.
                 if self.ends and v % self.space.width == 0:
                     stop = (params[:, -1] + self.stopping[step]).sigmoid()
                     params = params[:, :-1]
                     ended = (stops[:, step] < stop) & (length > step)
                     length = torch.where(ended, torch.full_like(length, step), length)
-                law = column.head.distribution((params + self.start[column.params])[:, None])
+                head = column.head.distribution((params + self.start[column.params])[:, None])
                 here = known[:, v]
+                # A missing entry takes its draw, an observed one stays.
                 if not all_[v]:
                     if greedy:
-                        value = law.mode
+                        value = head.mode
                     else:
-                        value = law.draw(u[:, v, None, : column.head.uniforms])
+                        value = head.draw(u[:, v, None, : column.head.uniforms])
                     x[:, v] = torch.where(here, x[:, v], value[:, 0])
+                # p of observed entries, or of drawn ones for a net of any order.
                 if some[v]:
                     weight = weight + torch.where(
-                        counted[:, v], law.log_prob(x[:, v, None])[:, 0], 0.0
+                        counted[:, v], head.log_prob(x[:, v, None])[:, 0], 0.0
                     )
                 there = None if within is None else within[:, v, None]
                 stepper.push(column.head.embed(x[:, v, None], there).flatten(1))
@@ -344,7 +350,7 @@ class Autoregressive(Model):
 
     @property
     def measure(self) -> str:
-        """With an end of its own the length is part of what log p speaks of."""
+        """If the model draws the end itself, log p is of the length too."""
         if self.ends:
             return super().measure.replace("given length", "and length")
         return super().measure
@@ -353,7 +359,7 @@ class Autoregressive(Model):
         return None
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        """One pass where holes end the order, sums where they have few states, particles elsewhere."""
+        """One pass where missing entries end the order, sums where they have few states, particles elsewhere."""
         late = self._suffix(batch)
         if bool(late.all()):
             return self._by_chain(batch)
@@ -366,18 +372,18 @@ class Autoregressive(Model):
         return rescored(answered(ways, Question(batch, noise, settings, effort=effort)))
 
     def _by_chain(self, batch: Batch) -> Scored:
-        """Log p of rows whose holes end the order."""
+        """Log p of rows whose missing entries end the order."""
         value, end = self._chain(batch, batch.present)
         return Scored(value if end is None else value + end, Kind.EXACT, "chain rule")
 
     def _suffix(self, batch: Batch) -> Tensor:
-        """Whether nothing is observed behind a row's first hole, along the order, (B,)."""
+        """Whether nothing is observed behind a row's first missing entry, along the order, (B,)."""
         holes = batch.holes.flatten(1)[:, list(self.net.order)]
         known = batch.present.flatten(1)[:, list(self.net.order)]
         return ~((holes.cumsum(-1) > 0) & known).any(-1)
 
     def _particles(self, question: Question) -> Scored:
-        """The log of the mean, over walks that draw the holes, of p(known | drawn)."""
+        """The log of the mean, over walks that draw the missing entries, of p(known | drawn)."""
         k = question.effort or (WALKS if self.agnostic else question.settings.particles)
         noise = question.noise.within("holes").draws(k)
         weight = self._weighed(question.batch.repeat(k), noise)[1].reshape(k, -1)
@@ -387,7 +393,7 @@ class Autoregressive(Model):
         )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        """Each row by its own holes: ancestral where they end the order, enumerated where few, resampled elsewhere."""
+        """Each row by its own gaps: ancestral at the end of the order, enumerated if few states, else resampled."""
         late = self._suffix(batch)
         few = self._few(batch) & ~late
         ways: list[tuple[Tensor, Callable[[Question], Completed]]] = [
@@ -398,7 +404,7 @@ class Autoregressive(Model):
         return regrouped(answered(ways, Question(batch, noise, settings, n=n)))
 
     def _few(self, batch: Batch) -> Tensor:
-        """Whether a row's holes have at most 4,096 joint states, (B,)."""
+        """Whether a row's missing entries have at most 4,096 joint states, (B,)."""
         return torch.tensor([states_of(self, h) is not None for h in batch.holes])
 
     def _ancestral(self, question: Question) -> Completed:
@@ -478,8 +484,3 @@ def _net(
     return Masked(
         inputs * places, outputs * places, order or natural, c.hidden, context=side, window=c.window
     )
-
-
-def _by_variable(owner: Tensor) -> Tensor:
-    """Which number of a head-grouped layout stands at each place of a variable-by-variable one."""
-    return owner.argsort(stable=True)

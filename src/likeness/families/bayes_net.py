@@ -77,8 +77,8 @@ class BayesNetConfig(Config):
 class BayesNet(ExactEMModel):
     """p(x) = prod_j p(x_j | parents of x_j): tables over categories, linear regressions over reals.
 
-    Holes in training: a tree over categories is found from the pairs that are complete, and EM then
-    finds its tables; over reals EM finds the tree as well.
+    With missing entries in training, a tree over categories is learned from the complete pairs, and EM then
+    finds its tables; over reals EM finds the tree too.
     """
 
     Config = BayesNetConfig
@@ -217,10 +217,10 @@ class BayesNet(ExactEMModel):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert self.codes is not None
         assert isinstance(self.net, Trees)
         logits = self.net.posterior(self._view(batch), self.fitted).to(self.dtype)
-        return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
+        codes = label(self.config.components)
+        return Categorical(codes, batch.ids, Kind.EXACT, "responsibilities", logits)
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
         return self._as_x(self.net.draw(self._view(batch), self.fitted, noise))
@@ -252,20 +252,21 @@ def _sizes(space: Space) -> list[int]:
 
 
 def _net(config: BayesNetConfig, space: Space) -> Net:
-    """The law that the options and the Space ask for."""
+    """The network for these options and this Space."""
     if config.parents is None:
-        found = None
+        parents = None
     else:
-        found = looked_up(entry_names(space), config.parents)
+        parents = looked_up(entry_names(space), config.parents)
     if space.real:
-        return Linear(space.dims, found)
-    if found is None or max(map(len, found)) <= 1:
-        if found is None:
-            parent = None
+        return Linear(space.dims, parents)
+    # At most one parent each makes a forest, which messages answer; other graphs are eliminated.
+    if parents is None or max(map(len, parents)) <= 1:
+        if parents is None:
+            tree = None
         else:
-            parent = torch.tensor([above[0] if above else -1 for above in found])
-        return Trees(_sizes(space), config.components, config.smoothing, parent)
-    return Graph(_sizes(space), found, config.smoothing)
+            tree = torch.tensor([above[0] if above else -1 for above in parents])
+        return Trees(_sizes(space), config.components, config.smoothing, tree)
+    return Graph(_sizes(space), parents, config.smoothing)
 
 
 def _refused_graph(config: BayesNetConfig, space: Space) -> str | None:
@@ -289,14 +290,15 @@ def _refused_size(config: BayesNetConfig, space: Space) -> str | None:
         return None
     sizes = _sizes(space)
     if config.parents is None:
-        found = None
+        parents = None
     else:
-        found = looked_up(entry_names(space), config.parents)
-    if found is not None and max(map(len, found)) > 1:
-        wide = max(math.prod(sizes[i] for i in (*above, j)) for j, above in enumerate(found))
+        parents = looked_up(entry_names(space), config.parents)
+    if parents is not None and max(map(len, parents)) > 1:
+        wide = max(math.prod(sizes[i] for i in (*above, j)) for j, above in enumerate(parents))
         if wide <= WIDE:
             return None
         return f"a table of {wide:.3g} numbers is too large: give fewer parents"
+    # Counts of all pairs of codes, for every component.
     total = config.components * (len(sizes) * max(sizes)) ** 2
     if total <= MOST:
         return None

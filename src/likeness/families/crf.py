@@ -1,4 +1,4 @@
-"""Linear-chain conditional random fields: labels of steps told from their features, and from each other."""
+"""Linear-chain conditional random fields: sequence labelling with transition and feature potentials."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class CRF(Model):
     """p(y | g) in proportion to exp(sum_t w[y_t] . f(g, t) + step[y_t-1, y_t]): labels y of steps, features f of steps.
 
     It is discriminative: it says nothing of the features. Without them (no `given`, or a label
-    alone) it is a chain of labels under weights. `encode` is the law of the labels that are hidden,
-    its `mean` what each of them may be.
+    alone) it is a chain of labels under weights. `encode` is the distribution of the hidden labels,
+    its `mean` the marginal of each.
     """
 
     Config = CRFConfig
@@ -100,6 +100,7 @@ class CRF(Model):
                 i for i, v in enumerate(given_space.columns) if v.type in {"real", "count"}
             ]
         shifts = 2 * config.window + 1
+        # Dense features: each number at every offset with its mask, or a label's indicators.
         if self.stepwise:
             wide = 2 * shifts * len(self.numbers)
         else:
@@ -113,7 +114,7 @@ class CRF(Model):
         self.register_buffer("mean", torch.zeros(len(self.numbers)))
         self.register_buffer("std", torch.ones(len(self.numbers)))
         self.items = 1.0
-        self.kept: dict[tuple[int, int, int], Sparse] = {}
+        self.cache: dict[tuple[int, int, int], Sparse] = {}
 
     @classmethod
     def _refuse(cls, config: CRFConfig, space: Space, given_space: Space | None) -> str | None:
@@ -135,10 +136,10 @@ class CRF(Model):
         return {"iterations": 60}
 
     def graph(self) -> plates.Graph:
-        """Labels, each tied to the one before, under what is given step by step."""
+        """Labels, each tied to the one before, under the features of their step."""
         one = plates.entry(self.space)
         y, before = (plates.Node("y", "observed", one, index) for index in ("t", "t-1"))
-        nodes = (before, *self._told(), y)
+        nodes = (before, *self._features(), y)
         theta = plates.theta(self)
         ties = (plates.Edge(before.key, y.key, "link"), *plates.edges(nodes[1:-1], y.key))
         stepwise = nodes[1:] if self.stepwise else nodes[-1:]
@@ -146,8 +147,8 @@ class CRF(Model):
         every = (plates.plate_of_rows(self, nodes), inner)
         return plates.Graph((*nodes, *theta), (*ties, *plates.edges(theta, y.key)), every)
 
-    def _told(self) -> tuple[plates.Node, ...]:
-        """What is given, for each step or for all."""
+    def _features(self) -> tuple[plates.Node, ...]:
+        """The features, for each step or for all."""
         if self.given_space is None:
             return ()
         space = self.given_space
@@ -160,7 +161,7 @@ class CRF(Model):
     # ---- learning --------------------------------------------------------------------------------
 
     def _prepare(self, source: Source) -> None:
-        """Which indicators there are, which label each was seen with, and which label follows which."""
+        """Which indicators there are, which labels each occurs with, and which label follows which."""
         self.items = 0.0
         codes = []
         labels = []
@@ -171,44 +172,48 @@ class CRF(Model):
             linked += _followed(view, self.k)
             labels.append(torch.where(view.known, view.y, -1))
             if self.indicators is not None:
-                codes.append(self.indicators.codes(view.features, view.told, view.length))
+                codes.append(self.indicators.codes(view.features, view.observed, view.length))
+        # Transitions never seen in training get no weight, unless pairs=all.
         everything = self.config.pairs == "all"
         if everything:
             self.linked = torch.ones_like(self.linked)
         else:
             self.linked = (linked > 0).to(self.linked)
+        # Only indicators, and pairs of indicator and label, that occur often enough get a weight.
         if self.indicators is not None:
             self.indicators.fit(codes, self.config.least)
-            self.seen = self._pairs(codes, labels)
+            self.seen = self._pairs(self.indicators, codes, labels)
             self.weight.data = torch.zeros(len(self.seen), dtype=self.dtype)
         if self.numbers:
             self._scale(source)
 
-    def _pairs(self, codes: list[Tensor], labels: list[Tensor]) -> Tensor:
+    def _pairs(self, indicators: Indicators, codes: list[Tensor], labels: list[Tensor]) -> Tensor:
         """Indicator * K + label of every pair that has a weight, in order."""
-        assert self.indicators is not None
         if self.config.pairs == "all":
-            return torch.arange(self.indicators.size * self.k)
-        found = []
+            return torch.arange(indicators.size * self.k)
+        pairs = []
         for code, label in zip(codes, labels, strict=True):
-            step, indicator = self.indicators.place(code)
+            # (step, indicator) entries of the training items, with the label of each step.
+            step, indicator = indicators.place(code)
             pair = indicator * self.k + label[step]
-            found.append(pair[label[step] >= 0].unique())
-        return torch.cat(found).unique()
+            pairs.append(pair[label[step] >= 0].unique())
+        return torch.cat(pairs).unique()
 
     def _scale(self, source: Source) -> None:
         """Location and scale of the numbers among the features."""
         views = [self._view(batch.to(dtype=self.dtype)) for batch in source.chunks(CHUNK)]
         x, known = (
             torch.cat([getattr(v, name)[:, self.numbers] for v in views])
-            for name in ("features", "told")
+            for name in ("features", "observed")
         )
         mean, std = standardised(x, known.to(x), x.new_ones(len(x)))
         self.mean, self.std = mean.to(self.mean), std.to(self.std)
 
     def learner(self) -> FullBatch:
-        """L-BFGS on all items; penalties are counted as CRFsuite counts them, on the sum over items."""
+        """L-BFGS on all items; penalties are on the sum over items, as in CRFsuite."""
         config: CRFConfig = self.config
+        # FullBatch minimises a mean over items, so penalties on the sum are divided by their
+        # number.
         return FullBatch(
             partial(self.__call__, phase="full"),
             [self.weight, self.slope, self.step],
@@ -222,21 +227,23 @@ class CRF(Model):
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p(labels that are known | features) of each item, (B,)."""
+        # -log p(y | g) = log Z(all labels) - score(y), with a second log-sum where labels are
+        # missing.
         view = self._view(batch)
         unary = self._unary(view, batch)
         step = self._steps
         first = self.step.new_zeros(self.k)
-        whole = log_sums(first, step, unary, view.length)
+        log_z = log_sums(first, step, unary, view.length)
         if bool(view.known.all()):
-            return {"nll": whole - _score(unary, step, view)}
+            return {"nll": log_z - _score(unary, step, view)}
         return {
-            "nll": whole - log_sums(first, step, self._held(unary, view.y, view.known), view.length)
+            "nll": log_z - log_sums(first, step, self._held(unary, view.y, view.known), view.length)
         }
 
     def train(self, mode: bool = True) -> CRF:
-        """Learning keeps the indicators of its rows; asking lets go of them."""
+        """In training the indicators of rows are kept between passes; evaluation drops them."""
         if not mode:
-            self.kept = {}
+            self.cache = {}
         super().train(mode)
         return self
 
@@ -258,16 +265,16 @@ class CRF(Model):
         Raises:
             BadData: If an item has not as many labels as steps of features.
         """
-        assert batch.length is not None
-        inside = batch.within
-        assert inside is not None
-        features = batch.x.new_zeros(int(batch.length.sum()), 0)
-        told = None
+        inside = batch.inside
+        length = batch.lengths
+        features = batch.x.new_zeros(int(length.sum()), 0)
+        observed = torch.ones_like(features, dtype=torch.bool)
         if self.stepwise and batch.given is not None and batch.given.length is not None:
-            odd = (batch.given.length != batch.length).nonzero().flatten().tolist()
+            # A condition that goes step by step has to have the labels' lengths.
+            odd = (batch.given.length != length).nonzero().flatten().tolist()
             if odd:
                 steps = int(batch.given.length[odd[0]])
-                labels = int(batch.length[odd[0]])
+                labels = int(length[odd[0]])
                 if steps:
                     do = "give as many of both"
                 else:
@@ -276,25 +283,23 @@ class CRF(Model):
                     f"{labels} labels but {steps} steps of features", where=f"row {odd[0]}", do=do
                 )
             given = batch.given
-            within = given.within
+            within = given.inside
             flat = given.x if given.x.dim() > 2 else given.x[..., None]
-            assert within is not None
             rows = within if within.dim() == 2 else within[..., 0]
             if given.x.dim() > 2:
-                seen = given.present
+                present = given.present
             else:
-                seen = given.present[..., None]
+                present = given.present[..., None]
             features = flat[rows]
-            told = seen[rows]
-        if told is None:
-            told = torch.ones_like(features, dtype=torch.bool)
-        return View(batch.x[inside].long(), batch.present[inside], batch.length, features, told)
+            observed = present[rows]
+        return View(batch.x[inside].long(), batch.present[inside], length, features, observed)
 
     def _dense(self, view: View, batch: Batch) -> Tensor:
         """A one, and the numbers of the features at every offset with what of them is known, or the label's own."""
         one = view.features.new_ones(len(view.y), 1)
+        # Standardised numbers and their masks at each offset of the window, (N, 2 C * offsets).
         if self.stepwise and self.numbers:
-            known = view.told[:, self.numbers].to(one)
+            known = view.observed[:, self.numbers].to(one)
             x = torch.cat(
                 [(view.features[:, self.numbers] - self.mean) / self.std * known, known], -1
             )
@@ -305,58 +310,57 @@ class CRF(Model):
         return torch.cat([one, hot.to(one).repeat_interleave(view.length, 0)], -1)
 
     def _unary(self, view: View, batch: Batch) -> Tensor:
-        """What the features are worth to each label of each step, (N, K)."""
+        """The feature potentials of each label at each step, (N, K)."""
         unary = self._dense(view, batch) @ self.slope
         if self.indicators is None or not len(self.seen):
             return unary
+        # Weights of the pairs that occur, laid out over all pairs: (A, K).
         table = self.weight.new_zeros(self.indicators.size * self.k).index_copy(
             0, self.seen, self.weight
         )
         product: Tensor = SparseProduct.apply(
-            table.unflatten(0, (-1, self.k)), self._sparse(view, batch)
+            table.unflatten(0, (-1, self.k)), self._sparse(self.indicators, view, batch)
         )
         return unary + product
 
-    def _sparse(self, view: View, batch: Batch) -> Sparse:
-        """Indicators of the steps; those of rows to learn from are kept from one iteration to the next."""
-        assert self.indicators is not None
+    def _sparse(self, indicators: Indicators, view: View, batch: Batch) -> Sparse:
+        """Indicators of the steps; those of training rows are kept from one iteration to the next."""
         ids = batch.ids
         if self.training and len(ids):
             name = (int(ids[0]), int(ids[-1]), len(ids))
         else:
             name = None
-        if name is not None and name in self.kept:
-            return self.kept[name]
-        found = self.indicators.sparse(
-            self.indicators.codes(view.features, view.told, view.length), self.dtype
-        )
+        if name is not None and name in self.cache:
+            return self.cache[name]
+        codes = indicators.codes(view.features, view.observed, view.length)
+        sparse = indicators.sparse(codes, self.dtype)
         if name is not None:
-            self.kept[name] = found
-        return found
+            self.cache[name] = sparse
+        return sparse
 
     @property
     def _steps(self) -> Tensor:
-        """What each step from label to label is worth, (K, K)."""
+        """The transition potentials, (K, K)."""
         return self.step * self.linked
 
     def _held(self, unary: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        """The same with known labels alone allowed where they are known, (..., K)."""
+        """The same with all labels but the observed one ruled out where one is observed, (..., K)."""
         other = torch.arange(self.k, device=y.device) != y[..., None]
         return unary.masked_fill(known[..., None] & other, NEVER)
 
     # ---- hooks -----------------------------------------------------------------------------------
 
     def _paths(self, batch: Batch) -> tuple[Paths, Paths]:
-        """The law of each row's labels given its features, and given the labels that are known too."""
+        """The distribution of each row's labels given its features, and given the observed labels too."""
         view = self._view(batch)
-        inside = batch.within
-        assert inside is not None
+        inside = batch.inside
+        # (N, K) of steps one after the other -> (rows, steps, K)
         unary = view.features.new_zeros(*batch.x.shape, self.k)
         unary[inside] = self._unary(view, batch)
         first = self.step.new_zeros(self.k)
-        held = self._held(unary, batch.x.long(), batch.present)
+        limited = self._held(unary, batch.x.long(), batch.present)
         return Paths(first, self._steps, unary, batch.length), Paths(
-            first, self._steps, held, batch.length
+            first, self._steps, limited, batch.length
         )
 
     def _marginal(self, batch: Batch) -> str | None:
@@ -369,24 +373,24 @@ class CRF(Model):
         return super().draw_length(noise, given)
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
-        whole, held = self._paths(batch)
+        free, held = self._paths(batch)
+        # log p(observed labels | g): paths through them over all paths.
         top = held.score(batch.x.long()) if batch.full else held.log_z
-        return Scored(top - whole.log_z, Kind.EXACT, "forward recursion")
+        return Scored(top - free.log_z, Kind.EXACT, "forward recursion")
 
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        assert batch.length is not None
-        held = self._paths(batch)[1]
-        chain = Steering(held.log_first, held.log_step)
+        paths = self._paths(batch)[1]
+        chain = Steering(paths.log_first, paths.log_step)
         return StateDistribution(
             self.space,
             batch.ids,
             Kind.EXACT,
             "forward and backward",
             chain,
-            held.unary,
-            batch.length,
+            paths.unary,
+            batch.lengths,
         )
 
     def _sample(
@@ -400,7 +404,7 @@ class CRF(Model):
         return Completed(self._drawn(batch, noise.draws(n), n), "labels drawn backwards")
 
     def _drawn(self, batch: Batch, noise: Noise, n: int) -> Tensor:
-        """n times the labels of each row from their law, (n, B, L)."""
+        """n times the labels of each row from their distribution, (n, B, L)."""
         u = StepNoise.of(noise, batch.x.shape[1]).uniform("label").reshape(n, *batch.x.shape)
         return self._paths(batch)[1].draw(u.to(self.step)).to(self.dtype)
 
@@ -420,14 +424,14 @@ class View:
         known: Which of them are known, bool (N,).
         length: Steps of each item, int64 (B,).
         features: (N, C).
-        told: Which of them are known, bool (N, C).
+        observed: Which of them are known, bool (N, C).
     """
 
     y: Tensor
     known: Tensor
     length: Tensor
     features: Tensor
-    told: Tensor
+    observed: Tensor
 
     @property
     def item(self) -> Tensor:
@@ -435,7 +439,8 @@ class View:
         return torch.arange(len(self.length), device=self.y.device).repeat_interleave(self.length)
 
     def shifted(self, x: Tensor, offset: int) -> Tensor:
-        """What stands so many steps on in the same item, 0 outside, (N, C)."""
+        """The entries of the step `offset` later in the same item, 0 outside, (N, C)."""
+        # Neither before the first step, nor across the border between two items.
         there = torch.arange(len(x), device=x.device) + offset
         inside = (there >= 0) & (there < len(x))
         there = there.clamp(0, max(len(x) - 1, 0))
@@ -450,15 +455,15 @@ class View:
 
 
 def _score(unary: Tensor, step: Tensor, view: View) -> Tensor:
-    """What each item's own labels are worth, (B,)."""
+    """The score of each item's own labels, (B,)."""
     each = unary.gather(-1, view.y[:, None])[:, 0]
-    moved = step[view.y[:-1], view.y[1:]] * view.inner
+    moves = step[view.y[:-1], view.y[1:]] * view.inner
     total = unary.new_zeros(len(view.length)).index_add(0, view.item, each)
-    return total.index_add(0, view.item[1:], moved)
+    return total.index_add(0, view.item[1:], moves)
 
 
 def _followed(view: View, k: int) -> Tensor:
     """How often each label follows each, (K, K)."""
-    both = view.inner & view.known[:-1] & view.known[1:]
-    pair = (view.y[:-1] * k + view.y[1:])[both]
+    inside = view.inner & view.known[:-1] & view.known[1:]
+    pair = (view.y[:-1] * k + view.y[1:])[inside]
     return torch.bincount(pair, minlength=k * k).reshape(k, k).double()

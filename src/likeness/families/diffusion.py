@@ -1,4 +1,4 @@
-"""Diffusion: a net that takes noise from reals, or reveals hidden codes, step by step."""
+"""Diffusion: a net that removes noise from reals, or reveals hidden codes, step by step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from likeness.dynamics.noised import WEIGHTS, Noised
 from likeness.dynamics.path import DDPM, EDM, Cosine, FlowMatching, Path
 from likeness.dynamics.process import Process
 from likeness.nets.conditioner import Conditioner
-from likeness.nets.timed import Body, Timed, Told
+from likeness.nets.timed import Body, Conditioning, Timed
 from likeness.numerics import memory
 from likeness.registry import Card, register
 from likeness.routes.enumerate_states import drawn
@@ -146,10 +146,9 @@ class DiffusionSettings(Settings):
 class Diffusion(Model):
     """A denoiser x_hat = E[x_0 | x_t] on a path from data to noise, or any-order conditionals of hidden codes.
 
-    log p of reals: along the probability-flow ODE, an ESTIMATE (finite steps, and the net's field
-        is what is scored),
+    log p of reals: along the probability-flow ODE, an ESTIMATE (finite steps, and the net's field is what is scored),
     or a variational LOWER_BOUND; rounded and counted values are dequantised, codes are bounded as
-    codes. Holes of reals are filled by a Gaussian, codes that are hidden stay so.
+    codes. Missing entries of reals are filled by a Gaussian, missing codes stay hidden.
     """
 
     Config = DiffusionConfig
@@ -162,6 +161,7 @@ class Diffusion(Model):
         super().__init__(config, space, given_space)
         # Denoisers take lengths themselves
         self.conditioner = Conditioner(space, given_space, config.context, by_length=False)
+        # Codes are hidden and revealed; anything else is dequantised to reals and noised.
         if _coded(config, space):
             self.process = Hidden(self._net(space, most_states(space)), space)
         else:
@@ -182,7 +182,7 @@ class Diffusion(Model):
         self.default_effort = max(self.process.effort(self.Settings()), 1)
 
     def _net(self, space: Space, states: int | None = None) -> Timed:
-        """A net of reals, or of codes with so many states."""
+        """A net over reals, or over codes if `states` says how many."""
         c: DiffusionConfig = self.config
         return Timed(
             space.layout,
@@ -254,7 +254,7 @@ class Diffusion(Model):
         return Gradient((phase,))
 
     def _row_bytes(self, batch: Batch, noise: Noise) -> int:
-        """What a row's loss keeps for its gradient: what several keep beyond one alone, the weights being the same."""
+        """Bytes that a row's loss keeps for its gradient: what several rows keep beyond one, shared by the others."""
         if len(batch) < 2:
             return 0
         many, one = (
@@ -265,7 +265,9 @@ class Diffusion(Model):
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The process' loss, (B,)."""
-        return self.process.loss(batch, noise, self._told(batch.given, batch.length, len(batch)))
+        return self.process.loss(
+            batch, noise, self._conditioning(batch.given, batch.length, len(batch))
+        )
 
     def criterion(self, batch: Batch, noise: Noise) -> Tensor:
         """Minus the bound on log p, (B,), of a few draws."""
@@ -276,26 +278,29 @@ class Diffusion(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _told(
+    def _conditioning(
         self, given: Batch | None, length: Tensor | None, rows: int, settings: Any = None
-    ) -> Told:
-        """What the net is told beside values and time; with guidance also the context that says nothing."""
+    ) -> Conditioning:
+        """Conditioning of the net beside values and time; with guidance also the null context."""
         guided = settings is not None and settings.guidance != 1
         if guided and self.given_space is None:
             raise BadConfig(
                 "guidance needs something that is given",
                 do="fit with given=..., or leave guidance at 1",
             )
+        # Classifier-free guidance needs the net's answer without a condition too (Ho & Salimans
+        # 2022).
         context = self.conditioner(given, None, rows)
         null = self.conditioner(None, None, rows) if guided else None
-        told = Told(context, length, null=null)
+        conditioning = Conditioning(context, length, null=null)
         if length is None or not self.space.ragged:
-            return told._replace(length=None)
+            return conditioning._replace(length=None)
         if self.preprocessor is None:
             shape = self.space.layout
         else:
             shape = self.preprocessor.out.layout
-        return told._replace(
+        return conditioning._replace(
+            # Past a row's length there is neither noise nor data.
             present=Batch(self._anchor.expand(rows, *shape), length=length).present
         )
 
@@ -312,34 +317,41 @@ class Diffusion(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         return self.process.score(
-            batch, noise, self._told(batch.given, batch.length, len(batch)), effort, settings
+            batch,
+            noise,
+            self._conditioning(batch.given, batch.length, len(batch)),
+            effort,
+            settings,
         )
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        return self.process.walk(noise, self._told(given, length, noise.rows, settings), settings)
+        return self.process.walk(
+            noise, self._conditioning(given, length, noise.rows, settings), settings
+        )
 
     def _trajectory(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor | None:
         if not settings.path:
             return None
-        seen: list[Tensor] = []
+        items: list[Tensor] = []
         self.process.walk(
-            noise, self._told(given, length, noise.rows, settings), settings, seen.append
+            noise, self._conditioning(given, length, noise.rows, settings), settings, items.append
         )
-        return torch.stack(seen, 1)
+        return torch.stack(items, 1)
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
+        # Few joint states of the missing codes: enumerate them.
         if self.process.summed and settings.corrected and settings.guidance == 1:
             return drawn(self, Question(batch, noise, settings, n=n))
         if isinstance(self.filler, GaussianFiller):
             cov = self.filler.cov
         else:
             cov = None
-        told = self._told(batch.given, batch.length, len(batch), settings)
-        return self.process.complete(batch, noise, told, n, settings, cov)
+        conditioning = self._conditioning(batch.given, batch.length, len(batch), settings)
+        return self.process.complete(batch, noise, conditioning, n, settings, cov)
 
     def _why_not(self, verb: str) -> str | None:
         without = self.codes is None and verb in {"encode", "decode"}
@@ -351,25 +363,23 @@ class Diffusion(Model):
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
         assert self.codes is not None and self.filler is not None
+        # The ODE runs over complete rows: missing entries are drawn from the filler first.
         if batch.full:
             whole = batch
         else:
             whole = self.filler.fill(batch, noise)[0]
         z = self.process.flow(
-            whole.x, self._told(batch.given, batch.length, len(batch)), back=False
+            whole.x, self._conditioning(batch.given, batch.length, len(batch)), back=False
         )
         if whole.within is not None:
             z = z * whole.within
         return Delta(self.codes, batch.ids, Kind.ESTIMATE, "probability-flow ODE", z.flatten(1))
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
-        assert self.preprocessor is not None
         length = torch.full((len(z),), self.space.layout[0], device=z.device)
-        told = self._told(given, length, len(z))
-        x = self.process.flow(z.reshape(len(z), *self.preprocessor.out.layout), told, back=True)
-        return Delta(
-            self.space, index, Kind.ESTIMATE, "probability-flow ODE", self.preprocessor.inverse(x)
-        )
+        conditioning = self._conditioning(given, length, len(z))
+        x = scoring.to_data_units(self, self.process.flow(z, conditioning, back=True), None)
+        return Delta(self.space, index, Kind.ESTIMATE, "probability-flow ODE", x)
 
     def evaluations(self, settings: Any) -> int:
         """Passes of the net for one item; twice as many where it is guided."""
@@ -415,9 +425,10 @@ def _path(c: DiffusionConfig) -> Path:
     ddpm = DDPM(
         c.chain, BETAS[0] / c.chain, BETAS[1] / c.chain
     )  # a shorter chain takes larger steps to the same noise
-    made: dict[str, Any] = {"flow_matching": FlowMatching(), "cosine": Cosine(), "ddpm": ddpm}
-    start = made[c.path].time(torch.tensor(-2 * math.log(c.noise_min), dtype=torch.float64))
-    path: Path = replace(made[c.path], t_min=float(start))
+    paths: dict[str, Any] = {"flow_matching": FlowMatching(), "cosine": Cosine(), "ddpm": ddpm}
+    # The time at which log SNR is -2 log noise_min: finer noise is never reached.
+    start = paths[c.path].time(torch.tensor(-2 * math.log(c.noise_min), dtype=torch.float64))
+    path: Path = replace(paths[c.path], t_min=float(start))
     return path
 
 

@@ -65,20 +65,20 @@ class DiscriminantConfig(Config):
 class Discriminant(Model):
     """p(x | y) = p_y(x) of a family's models, one for each class: p(y | x) is in proportion to p(y) p_y(x).
 
-    Rows without a label teach the prior and the classes nothing.
+    Rows without a label change neither the prior nor the classes.
     """
 
     Config = DiscriminantConfig
+    given_space: Space
 
     def __init__(
         self, config: DiscriminantConfig, space: Space, given_space: Space | None = None
     ) -> None:
         super().__init__(config, space, given_space)
-        assert given_space is not None
         name, options = _inner(config, space)
         self.shared = config.kind == "lda"
-        count = 1 if self.shared else given_space.label or 1
-        condition = given_space if self.shared else None
+        count = 1 if self.shared else self.given_space.label or 1
+        condition = self.given_space if self.shared else None
         self.models = nn.ModuleList(
             registry.build(name, options, space, condition, seed=k) for k in range(count)
         )
@@ -101,12 +101,10 @@ class Discriminant(Model):
                 "shrinkage is of covariances, which independent features have none of: leave it out"
             )
         if isinstance(options, Config):
-            chosen = options
+            own = options
         else:
-            chosen = inner.Config.parse(options)
-        return (
-            inner.accepts(chosen, space, given_space if config.kind == "lda" else None).why or None
-        )
+            own = inner.Config.parse(options)
+        return inner.accepts(own, space, given_space if config.kind == "lda" else None).why or None
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -170,10 +168,9 @@ class Discriminant(Model):
         places = [(code == k).nonzero().flatten() for k in range(len(self.models))]
         empty = [k for k, rows in enumerate(places) if not len(rows)]
         if empty:
-            assert self.given_space is not None
             names = getattr(self.given_space.variables[0], "labels", None)
-            said = names[empty[0]] if names else repr(empty[0])
-            raise BadData(f"class {said} has no rows to learn from", do="leave the class out")
+            name = names[empty[0]] if names else repr(empty[0])
+            raise BadData(f"class {name} has no rows to learn from", do="leave the class out")
         return places
 
     def count(self) -> int:
@@ -198,12 +195,11 @@ class Discriminant(Model):
     ) -> list[tuple[Tensor, T]]:
         """The answer of each class's model about the rows of that class: their places, and the answer.
 
-        Where bits shall not depend on the rows beside, or few are asked about, whose products round
-        otherwise, every model answers for all rows of the tile.
+        In strict mode, and for few rows, every model answers for all rows of the tile, so that its
+        products round as they do for any other mix of classes.
         """
-        assert batch.given is not None
         everything = torch.arange(len(batch))
-        code = batch.given.x.flatten(1)[:, 0].long()
+        code = batch.condition.x.flatten(1)[:, 0].long()
         if self.shared:
             return [(everything, ask(self._model(0), ALL))]
         answers = []
@@ -239,14 +235,13 @@ class Discriminant(Model):
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
-        assert given is not None
         batch = replace(
             missing(self.space, noise.rows, self._anchor), given=given, index=noise.index
         )
 
         def ask(model: Model, rows: Places) -> Tensor:
             own = None if length is None else length[rows]
-            condition = given[rows] if self.shared else None
+            condition = batch.condition[rows] if self.shared else None
             return scoring.to_data_units(
                 model,
                 model._sample(noise[rows], condition, own, inputs.settings_of(model, settings)),
@@ -258,12 +253,15 @@ class Discriminant(Model):
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         def ask(model: Model, rows: Places) -> Filled:
             own = self._own(batch[rows])
-            asked = inputs.settings_of(model, settings)
+            own_settings = inputs.settings_of(model, settings)
             parts = []
             for way, some in routes.ways(model, "complete", None, own):
                 function = scoring.complete_rows if way is None else way.function
                 parts.append(
-                    (some, function(model, Question(own[some], noise[rows][some], asked, n=n)))
+                    (
+                        some,
+                        function(model, Question(own[some], noise[rows][some], own_settings, n=n)),
+                    )
                 )
             return Filled.of(parts[0][1] if len(parts) == 1 else regrouped(parts))
 
@@ -273,11 +271,10 @@ class Discriminant(Model):
         def ask(model: Model, rows: Places) -> Mode:
             return model.mode(self._own(batch[rows]), settings=inputs.settings_of(model, settings))
 
-        found = self._each(batch, settings, ask)
-        x = _in_order([(rows, mode.batch.x) for rows, mode in found])
-        return Mode(
-            batch.with_x(x), weakest([mode for _, mode in found]), ways([mode for _, mode in found])
-        )
+        answers = self._each(batch, settings, ask)
+        modes = [mode for _, mode in answers]
+        x = _in_order([(rows, mode.batch.x) for rows, mode in answers])
+        return Mode(batch.with_x(x), weakest(modes), ways(modes))
 
     def how(self, verb: str, settings: Any) -> str:
         """As the classes' models do."""

@@ -74,11 +74,13 @@ class Flow(Model):
     """log p(x) = log N(f(x); 0, I) + sum over layers of log|det df_k| (Rezende & Mohamed 2015, eq. 7).
 
     Discrete and rounded values are dequantised: a LOWER_BOUND. Ragged rows: absent tails pass
-    through unchanged, so the density is that of the present entries given the length. Holes are
+    through unchanged, so the density is that of the present entries given the length. Missing entries are
     filled by a Gaussian: a LOWER_BOUND.
     """
 
     Config = FlowConfig
+    preprocessor: Reals
+    codes: Space
 
     def __init__(self, config: FlowConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
@@ -100,7 +102,7 @@ class Flow(Model):
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
-        """A quick flow for checks: few steps must teach it the law without a condition too."""
+        """A quick flow for checks: few steps must teach it the distribution without a condition too."""
         small = {
             "layers": 2,
             "hidden": (32,),
@@ -120,8 +122,10 @@ class Flow(Model):
         if self.dims == 1:
             return [self._conditioned(k)]
         forward = list(range(self.dims))
+        # Order is the mixing of ragged rows, whose absent tails must stay where they are.
         if self.space.ragged or c.mixing == "none":
             return [self._conditioned(k, forward if k % 2 == 0 else forward[::-1])]
+        # Elsewhere a random order for each layer; LU learns a linear map on top of it.
         if k == 0:
             order = forward
         elif self.dims > 2:
@@ -137,14 +141,16 @@ class Flow(Model):
         c: FlowConfig = self.config
         step: Step = SplineStep(c.bins, c.bound) if c.transform == "spline" else AffineStep()
         if self.net == "autoregressive" or self.dims == 1:
+            # Autoregressive: the parameters of entry i follow from the entries before it.
             ins = [1] * self.dims
             outs = [step.size] * self.dims
             return Autoregressive(
                 MaskedNet(ins, outs, order=order, hidden=c.hidden, context=self.conditioner.size),
                 step,
             )
-        moved = [(i + k) % 2 == 0 for i in range(self.dims)]
-        count = sum(moved)
+        # Coupling: every second entry changes, by parameters that follow from the others (NICE).
+        changes = [(i + k) % 2 == 0 for i in range(self.dims)]
+        count = sum(changes)
         net = MLP(
             self.dims - count,
             count * step.size,
@@ -152,11 +158,10 @@ class Flow(Model):
             context=self.conditioner.size,
             zero=True,
         )
-        return Coupling(net, moved, step)
+        return Coupling(net, changes, step)
 
     def graph(self) -> plates.Graph:
         """Noise z that is x by an invertible map; where x is rounded or a code, the way back is drawn."""
-        assert self.preprocessor is not None
         z = plates.Node("z", "latent", self.codes)
         both = plates.Edge("z", "x", "bijection")
         rounded = (plates.Edge("z", "x", "map"), plates.Edge("x", "z", "encoder"))
@@ -188,7 +193,6 @@ class Flow(Model):
 
     def _present(self, length: Tensor | None, rows: int) -> Tensor | None:
         """Which entries lie within their row's length, (B, D); None where all rows are of one size."""
-        assert self.preprocessor is not None
         if not self.space.ragged:
             return None
         empty = Batch(self._anchor.new_zeros((rows, *self.preprocessor.out.layout)), length=length)
@@ -200,17 +204,20 @@ class Flow(Model):
         context = self.conditioner(batch.given, batch.length, len(batch))
         present = self._present(batch.length, len(batch))
         ladjs = []
+        # z = f_K(... f_1(x)), log p(x) = log N(z) + sum_k log|det df_k|: data to noise, layer by
+        # layer.
         for part in self.maps.parts:
             z, ladj = part(z, context, present)
             ladjs.append(ladj)
+        # Entries past a row's length do not count.
         entry = -0.5 * (z.square() + LOG_2PI)
         return z, (entry if present is None else entry * present).sum(-1), ladjs
 
     def _back(self, z: Tensor, given: Batch | None, length: Tensor | None) -> Tensor:
         """Codes (B, D) to model units (B, *F)."""
-        assert self.preprocessor is not None
         context = self.conditioner(given, length, len(z))
         present = self._present(length, len(z))
+        # Noise to data: the inverses in reverse order.
         for part in reversed(self.maps.parts):
             z, _ = part.inverse(z, context, present)
         return z.reshape(len(z), *self.preprocessor.out.layout)
@@ -233,11 +240,9 @@ class Flow(Model):
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
         z, _, _ = self._through(batch)
-        assert self.codes is not None
         return Delta(self.codes, batch.ids, Kind.EXACT, "the flow's own map", z)
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
-        assert self.preprocessor is not None
         if self.space.ragged:
             length = torch.full((len(z),), self.space.layout[0])
         else:

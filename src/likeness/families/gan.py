@@ -140,25 +140,29 @@ ADDED = (
 class GAN(Model):
     """x = G(z), trained against a critic that tells data from samples.
 
-    Discrete and counted values are relaxed to reals with an even spread within their cell (nominal
-    ones to K reals of which they are the argmax), for data and samples alike. Where a row has holes
+    Discrete and counted values are relaxed to reals, uniform within their cell (nominal
+    ones to K reals of which they are the argmax), for data and samples alike. Where a row has missing entries
     the critic sees (x times mask, mask) of it and of a sample. Its score is offered as what it is:
     a score, not a log-probability.
     """
 
     Config = GANConfig
+    preprocessor: Reals
 
     def __init__(self, config: GANConfig, space: Space, given_space: Space | None = None) -> None:
         super().__init__(config, space, given_space)
         self.preprocessor = Reals(space, squash=False)
         self.out = self.preprocessor.out
         self.codes = vector(config.latent + (config.codes > 0))
+        # One conditioner for each player: sharing would let each train the other's view.
         self.conditioner = Conditioner(space, given_space, config.context)
         self.critic_conditioner = Conditioner(space, given_space, config.context)
         context = self.conditioner.size
         entry = config.latent + config.codes
         grid = not space.ragged and len(self.out.layout) in {2, 3}
         if grid:
+            # The critic of images and audio sees (x times mask, mask) along the channels, rows
+            # packed.
             shape = (2 * config.packing * self.out.layout[0], *self.out.layout[1:])
             self.generator: nn.Module = Decoder(
                 entry, self.out.layout, width=config.width, context=context
@@ -171,6 +175,8 @@ class GAN(Model):
             self.generator = MLP(
                 entry, self.out.dims, hidden=hidden, activation="silu", context=context
             )
+            # That of vectors sees each entry, its mask and, where asked for, its Fourier
+            # features.
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(
                 per * config.packing,
@@ -189,7 +195,7 @@ class GAN(Model):
         self.code_logits = nn.Parameter(torch.zeros(config.codes)) if config.codes else None
 
     def _still(self) -> None:
-        """Keep what only shifts the critic's score as it is, where the game takes differences of scores."""
+        """Freeze what only shifts the critic's score as it is, where the game takes differences of scores."""
         if self.config.loss in {"relativistic", "wasserstein"}:
             for name, p in self.critic.named_parameters():
                 p.requires_grad_(name not in ADDED)
@@ -231,6 +237,7 @@ class GAN(Model):
     def learner(self) -> Gradient:
         """Critic and generator in turn, and now and then the codes' probabilities."""
         c: GANConfig = self.config
+        # Each player moves its own parameters and sees the other's as constants.
         critic = [
             *self._judging().values(),
             *self.critic_conditioner.parameters(),
@@ -256,6 +263,7 @@ class GAN(Model):
         )
         if self.code_logits is None:
             return Gradient(phases)
+        # The codes' log-odds by REINFORCE, less often than the generator and faster.
         rate = CODE_RATE * c.pace
         rest = c.settling
         codes = Phase(
@@ -264,22 +272,24 @@ class GAN(Model):
         return Gradient((*phases, codes))
 
     def _judging(self) -> dict[str, nn.Parameter]:
-        """The critic's parameters; where only differences of scores count, what shifts them all stays as it is."""
+        """The critic's parameters; without those that only shift all scores, where differences count."""
         return {name: p for name, p in self.critic.named_parameters() if p.requires_grad}
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """The critic's terms (real, fake, penalty), or the generator's or the codes' one, each (B,)."""
+        # Only the generator's phase needs the gradient through the samples.
         with torch.set_grad_enabled(phase == "generator"):
             fake = self._generate(noise, batch.given, batch.length)
         if phase == "critic":
             return self._critic_terms(batch, fake, noise)
         cost = self._cost(batch, fake, noise)
-        if phase == "generator":
+        if phase == "generator" or self.code_logits is None:
             return {"fake": cost}
-        return {"codes": self._weighed(cost.detach(), noise)}
+        return {"codes": self._weighed(self.code_logits, cost.detach(), noise)}
 
     def _critic_terms(self, batch: Batch, fake: Tensor, noise: Noise) -> dict[str, Tensor]:
         c: GANConfig = self.config
+        # (2 B, ...): data and samples go through the critic together.
         both = torch.cat(
             [self._shown(batch, batch.x, noise, "real"), self._shown(batch, fake, noise, "fake")]
         )
@@ -291,6 +301,8 @@ class GAN(Model):
             torch.cat([mask, mask]),
             None if context is None else torch.cat([context, context]),
         )
+        # The loss's two terms; r1 and r2 are gradient penalties at data and at samples (Mescheder
+        # et al. 2018).
         terms = dict(zip(("real", "fake"), CRITICS[c.loss](*scores.chunk(2)), strict=True))
         if both.requires_grad:
             weight = 0.5 * self._fade()
@@ -302,6 +314,7 @@ class GAN(Model):
             terms["penalty"] = c.gradient_penalty * self._steepness(
                 both.detach(), mask, context, noise
             )
+        # One value for each pack; rows of a pack share it.
         return {k: v.repeat_interleave(c.packing) for k, v in terms.items()}
 
     def _steepness(
@@ -315,27 +328,30 @@ class GAN(Model):
             u[:, :1].expand(-1, self.config.packing, *u.shape[2:]).flatten(0, 1)
         )  # one place for each pack
         real, fake = both.chunk(2)
-        mixed = torch.lerp(real, fake, u).requires_grad_()
-        norm = (squared_slope(self._judge(mixed, mask, context), mixed) + 1e-12).sqrt()
+        # A random point on the line between each pack of data and of samples.
+        between = torch.lerp(real, fake, u).requires_grad_()
+        norm = (squared_slope(self._judge(between, mask, context), between) + 1e-12).sqrt()
         return (norm - 1).square()
 
     def _cost(self, batch: Batch, fake: Tensor, noise: Noise) -> Tensor:
         """What samples cost the generator, (B,)."""
         c: GANConfig = self.config
+        # Differences of scores need those of data too; else it is the samples' score alone.
         x = self._shown(batch, batch.x, noise, "real")
         y = self._shown(batch, fake, noise, "fake")
         mask = self._mask(batch)
         context = self._packed_context(batch)
         ahead = self._unrolled(x, y, mask, context) if c.unroll else None
+        # Data carry no gradient to the generator except through the unrolled critic.
         with torch.set_grad_enabled(c.unroll > 0):
             real = self._judge(x, mask, context, ahead)
         return GENERATORS[c.loss](real, self._judge(y, mask, context, ahead))[1].repeat_interleave(
             c.packing
         )
 
-    def _weighed(self, cost: Tensor, noise: Noise) -> Tensor:
+    def _weighed(self, logits: Tensor, cost: Tensor, noise: Noise) -> Tensor:
         """0, with the gradient of the expected cost in the codes' probabilities (Williams 1992, eq. 3), (B,)."""
-        log_p = self._code_log_p()[self._code(noise)]
+        log_p = logits.log_softmax(0)[_code(logits, noise)]
         return (log_p - log_p.detach()) * (cost - cost.mean())
 
     def _unrolled(
@@ -344,6 +360,7 @@ class GAN(Model):
         """The critic after a few steps of descent, which the generator sees through (Metz et al. 2017, eq. 8)."""
         c: GANConfig = self.config
         weights: dict[str, Tensor] = dict(self._judging())
+        # Each look-ahead step is a step of descent on the critic's loss, kept differentiable.
         for _ in range(c.unroll):
             first, second = CRITICS[c.loss](
                 self._judge(x, mask, context, weights), self._judge(y, mask, context, weights)
@@ -357,7 +374,7 @@ class GAN(Model):
         return weights
 
     def _shown(self, batch: Batch, x: Tensor, noise: Noise, who: str) -> Tensor:
-        """What the critic is shown of x: with fading noise, 0 in holes. Penalties are on its gradient in this."""
+        """What the critic sees of x: with fading noise, and 0 where missing. Penalties are on its gradient in this."""
         size = self.config.instance_noise * self._fade()
         if size > 0:
             x = x + size * noise.normal(f"instance {who}", *x.shape[1:])
@@ -368,16 +385,17 @@ class GAN(Model):
 
     def _judge(
         self,
-        shown: Tensor,
+        seen_x: Tensor,
         mask: Tensor,
         context: Tensor | None,
         weights: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """One score for each pack of rows, (B / packing,), from (x times mask, mask) and Fourier features of x."""
+        # (rows, 2 C, ...) of grids, (rows, D (2 + F)) of vectors
         if self.grid:
-            rows = torch.cat([shown, mask], 1)
+            rows = torch.cat([seen_x, mask], 1)
         else:
-            x = shown.flatten(1)
+            x = seen_x.flatten(1)
             m = mask.flatten(1)
             if self.features is None:
                 waves = []
@@ -401,7 +419,7 @@ class GAN(Model):
         return self._packed(context)
 
     def _fade(self) -> float:
-        """What is left of noise and penalties: they fall geometrically, and rest once FALLING of the steps are done."""
+        """The factor of noise and penalties: it falls geometrically for a share FALLING of the steps, then rests."""
         return self.config.fall ** -min(1.0, self.progress / FALLING)
 
     # ---- the generator ---------------------------------------------------------------------------
@@ -413,7 +431,6 @@ class GAN(Model):
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
         """The item that the generator makes of the numbers z (B, latent) and, behind them, the code's number if any."""
-        assert self.preprocessor is not None
         numbers = z[:, : self.config.latent]
         context = self.conditioner(given, None, len(z))
         if self.code_logits is None:
@@ -429,8 +446,9 @@ class GAN(Model):
         return torch.cat([z, math.sqrt(many) * one_hot(code, many).to(z)], -1)
 
     def _entry(self, noise: Noise) -> Tensor:
-        """The generator's input: continuous numbers and, if asked, a one-hot code."""
+        """The generator's input: continuous numbers and, with codes, a one-hot code."""
         c: GANConfig = self.config
+        # Unit variance of whatever distribution, so that options compare.
         if c.noise == "normal":
             z = noise.normal("z", c.latent)
         else:
@@ -438,17 +456,7 @@ class GAN(Model):
             z = z.sign() if c.noise == "discrete" else z * math.sqrt(3.0)
         if self.code_logits is None:
             return z
-        return self._beside(z, self._code(noise))
-
-    def _code(self, noise: Noise) -> Tensor:
-        """Each row's code, int64 (B,)."""
-        cdf = self._code_log_p().detach().exp().cumsum(0)
-        return inverse_cdf(cdf, noise.uniform("code"))
-
-    def _code_log_p(self) -> Tensor:
-        """Log-probabilities of the codes, (codes,)."""
-        assert self.code_logits is not None
-        return self.code_logits.log_softmax(0)
+        return self._beside(z, _code(self.code_logits, noise))
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
@@ -462,3 +470,9 @@ class GAN(Model):
         packs = replace(many, index=many.ids)[rows]
         mask = self._mask(packs)
         return -self._judge(packs.x * mask, mask, self._packed_context(packs))
+
+
+def _code(logits: Tensor, noise: Noise) -> Tensor:
+    """Each row's code, drawn from log-odds (codes,), int64 (B,)."""
+    cdf = logits.log_softmax(0).detach().exp().cumsum(0)
+    return inverse_cdf(cdf, noise.uniform("code"))

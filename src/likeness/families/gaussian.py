@@ -104,11 +104,14 @@ class Gaussian(ExactEMModel):
         return self.holes
 
     def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
-        """Sums of 1, E[v], E[v v'] over rows, for each class; the last all in the first class where that is enough."""
+        """Sums of 1, E[v], E[v v'] over rows, for each class; E[v v'] pooled in the first where that is enough."""
         v, known = self.joined(batch)
         v = v.double()
         weight = batch.weights.double()
+        # Responsibilities of the classes: one-hot where the label is known.
         hot = self._responsibilities(v, known, batch, params) * weight[:, None]
+        # Missing entries need E[v] and E[v v'] given the rest, and the log-likelihood tells when
+        # EM is done.
         if self.holes:
             sums = self._moments(v, known, hot, params)
         else:
@@ -128,39 +131,43 @@ class Gaussian(ExactEMModel):
     def _moments(
         self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
     ) -> tuple[Tensor, Tensor]:
-        """Those of every class's rows, missing entries imputed by its own law."""
+        """Those of every class's rows, missing entries imputed by its own Gaussian."""
         covs = [now["cov"][min(k, len(self.cov) - 1)] for k in range(len(self.mean))]
-        of = [
+        moments = [
             gaussian.moments(v, m, c, known, w)
             for m, c, w in zip(now["mean"], covs, hot.T, strict=True)
         ]
-        first, second = zip(*of, strict=True)
+        first, second = zip(*moments, strict=True)
         return torch.stack(first), torch.stack(second)
 
     def _whole(self, v: Tensor, hot: Tensor) -> tuple[Tensor, Tensor]:
         """Those of whole rows, each row in the one product of its class or in the one of all."""
         first = hot.T @ v
         second = v.new_zeros(len(self.mean), v.shape[1], v.shape[1])
+        # One class has all of a row's weight; its root on either side of v v'.
         weight = hot.amax(-1, keepdim=True)
-        weighed = v if bool((weight == 1).all()) else v * weight.sqrt()
+        rows = v if bool((weight == 1).all()) else v * weight.sqrt()
         if len(self.cov) == 1:
-            second[0] = gram(weighed)
+            second[0] = gram(rows)
             return first, second
+        # One product for each class, over its own rows.
         code = hot.argmax(-1)
         for k in code.unique().tolist():
-            second[k] = gram(weighed[(code == k).nonzero().flatten()])
+            second[k] = gram(rows[(code == k).nonzero().flatten()])
         return first, second
 
     def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
-        """Means and covariances that maximise the expected log-density, shrunk as asked."""
+        """Means and covariances that maximise the expected log-density, shrunk by `shrinkage`."""
         config: GaussianConfig = self.config
         n = sums["n"].clamp_min(1e-12)[:, None]
+        # cov = sum (v - m)(v - m)' / n, by class or pooled over them.
         mean = sums["first"] / n
         scatter = sums["second"] - n[:, :, None] * mean[:, :, None] * mean[:, None, :]
         pooled = scatter.sum(0, keepdim=True) / sums["n"].sum()
         if config.classes == "shared":
             cov = pooled
         else:
+            # A class of a single row has no covariance of its own.
             cov = torch.where(n[:, :, None] > 1, scatter / n[:, :, None], pooled)
         if config.covariance != "full":
             cov = torch.diag_embed(cov.diagonal(dim1=-2, dim2=-1))
@@ -183,20 +190,21 @@ class Gaussian(ExactEMModel):
         """p(class | row) under the parameters where the class is missing, its own class elsewhere, (B, K)."""
         hot = self.joined.hot(batch, self.class_prior).double()
         unknown = (hot.amax(-1) < 1) & (len(self.mean) > 1)
+        # Bayes' rule among the classes for rows without a label.
         if bool(unknown.any()):
             joint = self._log_classes(v[unknown], known[unknown], params) + hot[unknown].log()
             hot[unknown] = joint.softmax(-1)
         return hot
 
     def _log_classes(self, v: Tensor, known: Tensor, params: Parameters) -> Tensor:
-        """log p of each row in every class, (B, K)."""
+        """log p log_p each row in every class, (B, K)."""
         cov = params["cov"]
         classes = range(len(self.mean))
-        of = [
+        log_p = [
             gaussian.log_density(v, params["mean"][k], cov[min(k, len(cov) - 1)], known)
             for k in classes
         ]
-        return torch.stack(of, -1)
+        return torch.stack(log_p, -1)
 
     def _parameters_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean (B, D + C) and covariance of each row's class."""
@@ -223,8 +231,8 @@ class Gaussian(ExactEMModel):
         batch = batch.repeat(noise.rows // len(batch))
         v, known = self.joined(batch)
         mean, cov = self._parameters_of(batch)
-        drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))
-        return drawn[:, : self.joined.dims].reshape(batch.x.shape)
+        v_drawn = gaussian.conditional_draw(v, mean, cov, known, noise.normal("x", v.shape[-1]))
+        return v_drawn[:, : self.joined.dims].reshape(batch.x.shape)
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak."""

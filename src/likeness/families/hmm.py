@@ -1,4 +1,4 @@
-"""Hidden Markov models: states that follow each other, each with a law of its own, exact and fitted by EM."""
+"""Hidden Markov models: states that follow each other, each with a distribution of its own, exact and fitted by EM."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class HMMConfig(Config):
 class HMM(ExactEMModel):
     """p(x) = sum_z first[z_1] prod_t step[z_t-1, z_t] prod_t p_{z_t}(x_t); a state is a Gaussian, heads, or a mixture.
 
-    `encode` is the law of the states, its `mean` what smoothing says of each step, its `mode` the
+    `encode` is the posterior of the states, its `mean` the smoothed marginals, its `mode` the
     likeliest path.
     """
 
@@ -156,7 +156,7 @@ class HMM(ExactEMModel):
         return {"states": 5, "restarts": 1, "passes": 40}
 
     def _part(self) -> SampledComponent:
-        """The law of a step in each component of each state, K * M of them, those of a state side by side."""
+        """The distribution of a step in each component of each state, K * M of them, those of a state side by side."""
         config: HMMConfig = self.config
         many = config.states * config.components
         if self.columns is not None:
@@ -170,7 +170,7 @@ class HMM(ExactEMModel):
         return self._blank(torch.ones(self.dims, dtype=torch.float64))
 
     def _blank(self, variance: Tensor) -> Parameters:
-        """Every step that is allowed alike, and every state alike, given the variance of each entry, (D,)."""
+        """Even transitions among those allowed, and all states alike, given the variance of each entry, (D,)."""
         config: HMMConfig = self.config
         k = config.states
         m = config.components
@@ -179,21 +179,22 @@ class HMM(ExactEMModel):
             first[1:] = NEVER
         step = torch.where(_allowed(config), 0.0, NEVER).double().log_softmax(-1)
         share = torch.full((k, m), -math.log(m), dtype=torch.float64)
-        made = {
+        chain = {
             "log_first": first.log_softmax(-1),
+            # Transitions that are ruled out keep a finite logarithm (see NEVER).
             "log_step": step.clamp(min=NEVER),
             "log_share": share,
         }
         never = torch.tensor(NEVER, dtype=torch.float64)
         emission = {f"x.{name}": t for name, t in self.part.init(variance).items()}
-        return made | emission | {"reached": never, "gain": -never}
+        return chain | emission | {"reached": never, "gain": -never}
 
     def graph(self) -> plates.Graph:
-        """A state that follows the one before, and a step of x that is told of it."""
+        """A state that follows the one before, and a step of x that depends on it."""
         many = self.config.components
         state = Steps(self.codes).space
-        seen = Steps(self.space).space
-        return plates.hidden_chain(self, state, seen, note=f"mixture of {many}" if many > 1 else "")
+        step = Steps(self.space).space
+        return plates.hidden_chain(self, state, step, note=f"mixture of {many}" if many > 1 else "")
 
     # ---- learning --------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class HMM(ExactEMModel):
             self.columns.fit(self._flat(b.to(dtype=self.dtype)) for b in source.chunks(65536))
 
     def _flat(self, batch: Batch) -> Batch:
-        """The steps of all items as items of their own."""
+        """The steps of all items as one batch of items."""
         view = self.steps.packed(batch)
         return Batch(
             view.v.reshape(-1, self.dims), view.known.reshape(-1, self.dims), weight=view.each
@@ -225,42 +226,51 @@ class HMM(ExactEMModel):
     def _steps_e_step(
         self, v: Tensor, known: Tensor, now: Parameters, *, draft: bool = False
     ) -> StateEStep:
-        """What N steps say of the states."""
+        """The emission part of the E-step of N steps."""
         return self.emissions.e_step(v, known, under(now, "x"), now["log_share"], draft=draft)
 
     def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
         view = self.steps.packed(batch)
+        # Emission densities of all steps, then forward-backward over the items: gamma (N, K) and
+        # xi.
         k = self.config.states
-        seen = self._steps_e_step(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
-        done = smoothed(now["log_first"], now["log_step"], seen.unary, view.length, view.weight)
+        e_step = self._steps_e_step(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
+        posterior = smoothed(
+            now["log_first"], now["log_step"], e_step.unary, view.length, view.weight
+        )
+        # Weighted responsibilities, split among the mixture components of each state, (N, K * M).
         if view.each is None:
-            r = done.gamma
+            r = posterior.gamma
         else:
-            r = done.gamma * view.each[:, None]
-        if seen.within is not None:
-            r = (seen.within * r[..., None]).flatten(1)
-        emission = {f"x.{name}": t for name, t in seen.statistics(r).items()}
+            r = posterior.gamma * view.each[:, None]
+        if e_step.within is not None:
+            r = (e_step.within * r[..., None]).flatten(1)
+        emission = {f"x.{name}": t for name, t in e_step.statistics(r).items()}
         return emission | {
-            "first": done.first,
-            "pairs": done.pairs,
+            "first": posterior.first,
+            "pairs": posterior.pairs,
             "share": r.sum(0).reshape(k, -1),
-            "objective": done.log_z @ view.weight,
+            "objective": posterior.log_z @ view.weight,
             "weight": view.weight.sum(),
         }
 
     def _m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Shares of expected counts, smoothed where a step is allowed at all (Rabiner 1989, eq. 40)."""
+        # pi_i and A_ij from expected counts, each with its smoothing weight where it is possible
+        # at all.
         smoothing: float = self.config.smoothing
         first = sums["first"] + smoothing * (before["log_first"] > NEVER / 2)
         pairs = sums["pairs"] + smoothing * self.allowed
+        # A state that nothing ever left keeps its transitions.
         stuck = pairs.sum(-1, keepdim=True) <= 0
         step = torch.where(
             stuck, before["log_step"].exp(), pairs / pairs.sum(-1, keepdim=True).clamp(min=1e-300)
         )
+        # Scaled recursions need ratios of LEAST or more between transitions (see Paths).
         step = torch.where(self.allowed, step.clamp(min=10 * LEAST).log(), NEVER)
         share = sums["share"] + 1e-12
-        reached = sums["objective"] / sums["weight"]
+        objective = sums["objective"] / sums["weight"]
         part = self.part.m_step(under(sums, "x"), under(before, "x"), least=least)
         return {
             "log_first": (first / first.sum())
@@ -269,8 +279,8 @@ class HMM(ExactEMModel):
             .where(before["log_first"] > NEVER / 2, NEVER),
             "log_step": step,
             "log_share": (share / share.sum(-1, keepdim=True)).log(),
-            "reached": reached,
-            "gain": reached - before["reached"],
+            "reached": objective,
+            "gain": objective - before["reached"],
         } | {f"x.{name}": t for name, t in part.items()}
 
     def _stride(self, rows: int) -> int:
@@ -281,18 +291,21 @@ class HMM(ExactEMModel):
             yield self._guess(batch, noise[:1], i)
 
     def _guess(self, batch: Batch, noise: Noise, i: int) -> Parameters:
-        """States about k-means++ seeds, codes shared out half at random, steps as they then follow each other."""
+        """Initial states from k-means++ clusters (half random for codes), and the transitions that these make."""
         config: HMMConfig = self.config
         view = self.steps.packed(batch)
         k = config.states
         m = config.components
         blank = self._blank(variances(view))
+        # A hard state for each step: in order of time, or by clustering.
         if config.topology == "left_right":
             own = in_order(view.length, k)
         else:
             own = self._clusters(view, noise, i)
+        # Cluster numbers are arbitrary: renumber them so that the transitions are allowed ones.
         if not bool(self.allowed.all()):
             own = renamed(followed(one_hot(own, k).double(), view.length)[1], self.allowed)[own]
+        # Soft shares: states of heads are blurred, components within a state are random.
         r = one_hot(own, k).double()
         random = torch.empty(len(r), k * m, dtype=torch.float64)
         random.exponential_(generator=generator(noise.seed, i))
@@ -301,12 +314,13 @@ class HMM(ExactEMModel):
         parts = random.unflatten(-1, (k, m)) / random.unflatten(-1, (k, m)).sum(-1, keepdim=True)
         if view.each is not None:
             r = r * view.each[:, None]
-        shared = (r[..., None] * parts).flatten(1)
-        seen = self._steps_e_step(view.v, view.known, blank)
-        sums = {f"x.{name}": t for name, t in seen.statistics(shared).items()}
+        parts_resp = (r[..., None] * parts).flatten(1)
+        # One M-step from these shares and from the transitions that the hard states make.
+        e_step = self._steps_e_step(view.v, view.known, blank)
+        sums = {f"x.{name}": t for name, t in e_step.statistics(parts_resp).items()}
         first, pairs = followed(r, view.length)
         sums |= {
-            "share": shared.sum(0).reshape(k, m),
+            "share": parts_resp.sum(0).reshape(k, m),
             "first": first + 1,
             "pairs": (pairs + 1) * self.allowed,
             "objective": blank["reached"],
@@ -317,6 +331,7 @@ class HMM(ExactEMModel):
     def _clusters(self, view: Packed, noise: Noise, i: int) -> Tensor:
         """The nearest of K k-means++ centres to each step, int64 (N,); whole items in turn where that cannot be."""
         k = self.config.states
+        # Features too wide for distances: whole items in turn.
         if self.columns is not None and self.columns.features > WIDE:
             return (
                 torch.arange(len(view.length), device=view.v.device).repeat_interleave(view.length)
@@ -338,7 +353,7 @@ class HMM(ExactEMModel):
         return self.columns.embed(x.to(self.dtype), view.known).flatten(1).double()
 
     def count(self) -> int:
-        """Steps that are allowed, first states and components less one each, and those of the states' laws."""
+        """Steps that are allowed, first states and components less one each, and those of the states' distributions."""
         k = self.config.states
         m = self.config.components
         firsts = int((self.log_first > NEVER / 2).sum()) - 1
@@ -359,13 +374,15 @@ class HMM(ExactEMModel):
     # ---- hooks -----------------------------------------------------------------------------------
 
     def _paths(self, batch: Batch, now: Parameters) -> Paths:
-        """The law of the states of each row."""
+        """The distribution of the states of each row."""
         v = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present)
-        unary = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now).unary
-        return Paths(
-            now["log_first"], now["log_step"], unary.unflatten(0, v.shape[:2]), batch.length
-        )
+        e_step = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now)
+        return self._chain(e_step.unary.unflatten(0, v.shape[:2]), batch.length, now)
+
+    def _chain(self, unary: Tensor, length: Tensor | None, now: Parameters) -> Paths:
+        """Paths of states under emissions (B, L, K) and the chain's own transitions."""
+        return Paths(now["log_first"], now["log_step"], unary, length)
 
     def _log_density(self, batch: Batch) -> Tensor:
         return self._paths(batch, self.fitted).log_z
@@ -374,9 +391,7 @@ class HMM(ExactEMModel):
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
         now = self.fitted
-        length = torch.full_like(batch.ids, self.steps.split(batch.x).shape[1])
-        if batch.length is not None:
-            length = batch.length
+        length = self.steps.lengths(batch)
         chain = Steering(now["log_first"], now["log_step"])
         unary = self._paths(batch, now).unary
         return StateDistribution(
@@ -387,7 +402,7 @@ class HMM(ExactEMModel):
         return unseen(self.inner_space, noise, length, self._anchor)
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
-        """The states of each row given what is known, and what is hidden from them."""
+        """The states of each row given what is known, then the hidden entries given the states."""
         n = noise.rows // len(batch)
         now = self.fitted
         v = self.steps.split(batch.x).double()
@@ -395,16 +410,18 @@ class HMM(ExactEMModel):
         (rows, length) = v.shape[:2]
         many = StepNoise.of(noise, length)
         u = many.uniform("state").double().reshape(n, rows, length)
-        state = self._paths(batch, now).draw(u).flatten()
-        if self.config.components > 1:
-            within = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now).within
-            assert within is not None
-            share = within.repeat(n, 1, 1)[torch.arange(len(state)), state].clamp(min=1e-300).log()
+        e_step = self._steps_e_step(v.flatten(0, 1), known.flatten(0, 1), now)
+        paths = self._chain(e_step.unary.unflatten(0, v.shape[:2]), batch.length, now)
+        state = paths.draw(u).flatten()
+        # A component of the state, by its share at that step.
+        if e_step.within is not None:
+            within = e_step.within.repeat(n, 1, 1)[torch.arange(len(state)), state]
+            share = within.clamp(min=1e-300).log()
             state = state * self.config.components + choose(
                 share, many.uniform("component").double()
             )
-        values, seen = (t.flatten(0, 1).repeat(n, 1) for t in (v, known))
-        x = self.part.draw(values, seen, state, under(now, "x"), many)
+        values, mask = (t.flatten(0, 1).repeat(n, 1) for t in (v, known))
+        x = self.part.draw(values, mask, state, under(now, "x"), many)
         return self._joined(x, rows * n, length).reshape(-1, *batch.x.shape[1:])
 
     def _joined(self, x: Tensor, rows: int, length: int) -> Tensor:
@@ -416,6 +433,8 @@ class HMM(ExactEMModel):
             return enumerate_states.best_of(self, batch, settings)
         now = self.fitted
         v = self.steps.split(batch.x).double()
+        # Given the likeliest path, the emission's own mode: other states get no weight, (B * L,
+        # K, M).
         known = self.steps.split(batch.present).flatten(0, 1)
         path = self._paths(batch, now).best()[0].flatten()
         prior = torch.full((len(path), *now["log_share"].shape), NEVER, dtype=torch.float64)

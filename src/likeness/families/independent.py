@@ -26,7 +26,7 @@ from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.stable import product
 from likeness.registry import Card, register
 
-MEMORY = 256  # training conditions that stand for the law of a condition that is missing
+MEMORY = 256  # training conditions that stand for the distribution of a condition that is missing
 
 
 class IndependentConfig(Config):
@@ -67,7 +67,7 @@ class IndependentConfig(Config):
 class Independent(Model):
     """p(x) = product over entries of p(x_i), one product for each class, else linear in a summary of `given`.
 
-    Places of ragged rows share one law.
+    Places of ragged rows share one distribution.
     """
 
     Config = IndependentConfig
@@ -103,8 +103,7 @@ class Independent(Model):
         self.searched = kind == "net"
         self.free = nn.ParameterList([nn.Parameter(start)] if self.searched else [])
         self.register_buffer("counted", start)
-        if self.linear:
-            assert given_space is not None
+        if given_space is not None and self.linear:
             self.summary = Summary(given_space)
             self.weight = nn.Parameter(torch.zeros(self.summary.size, start.numel()))
             self.register_buffer("memory", torch.zeros(0, self.summary.size))
@@ -131,11 +130,11 @@ class Independent(Model):
         self.table.data.copy_(self.columns.start().expand(self.table.shape))
         if self.linear:
             self.summary.fit(source)
+            # Conditions of evenly spaced training rows stand for p(given) where it is missing.
             some = source.rows(
                 torch.linspace(0, len(source) - 1, min(MEMORY, len(source))).round().long()
             )
-            assert some.given is not None
-            self.memory = self.summary(some.given.to(dtype=self.dtype))
+            self.memory = self.summary(some.condition.to(dtype=self.dtype))
 
     def learner(self) -> Learner:
         """Counting, or L-BFGS where there is no closed form: mixtures, and parameters linear in what is given."""
@@ -153,11 +152,12 @@ class Independent(Model):
         )
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
-        """The weighted maximum-likelihood law of every entry, for each class."""
+        """The weighted maximum-likelihood distribution of every entry, for each class."""
         batches = [batch for batch, _ in task.everything(65536)]
         x = torch.cat([b.x for b in batches])
         present = torch.cat([b.present for b in batches])
         weight = torch.cat([b.weights[:, None] * self._hot(b) for b in batches])
+        # Places of ragged rows share their parameters: each is a row of its own.
         if self.space.ragged:
             weight = weight.repeat_interleave(x.shape[1], 0)
             x = x.flatten(0, 1)
@@ -180,7 +180,7 @@ class Independent(Model):
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p(x | given), (B,)."""
-        return {"nll": -self._law(batch.given, len(batch)).total(batch.x, batch.present)}
+        return {"nll": -self._distribution(batch).total(batch.x, batch.present)}
 
     def count(self) -> int:
         """Those of the heads for each class and one less than the classes, or all slopes and intercepts.
@@ -194,30 +194,32 @@ class Independent(Model):
 
     # ---- hooks -----------------------------------------------------------------------------------
 
-    def _law(self, given: Batch | None, rows: int) -> ColumnsDistribution:
-        """Each row's product of laws."""
+    def _distribution(self, batch: Batch) -> ColumnsDistribution:
+        """Each row's product of distributions."""
         if self.linear:
-            assert given is not None
-            return self._under(self.summary(given))
-        if given is not None:
-            k = given.x.flatten(1)[:, 0].long()
+            return self._under(self.summary(batch.condition))
+        if batch.given is not None:
+            k = batch.given.x.flatten(1)[:, 0].long()
         else:
-            k = torch.zeros(rows, dtype=torch.int64)
+            k = torch.zeros(len(batch), dtype=torch.int64)
         return self._everywhere(self.table[k])
 
-    def _under(self, seen: Tensor) -> ColumnsDistribution:
-        """The laws under summaries of conditions (B, C)."""
-        return self._everywhere(self._linear(seen))
+    def _under(self, summary: Tensor) -> ColumnsDistribution:
+        """The distributions under summaries of conditions (B, C)."""
+        return self._everywhere(self._linear(summary))
 
     def _everywhere(self, params: Tensor) -> ColumnsDistribution:
-        """The laws of rows whose places have these parameters, ragged rows' all the same."""
+        """The distributions of rows whose places have these parameters, ragged rows' all the same."""
         if self.space.ragged:
             params = params[:, None].expand(-1, self.space.layout[0], -1)
         return self.columns.distribution(params)
 
-    def _linear(self, seen: Tensor) -> Tensor:
+    def _linear(self, summary: Tensor) -> Tensor:
         """Parameters linear in summaries (B, C), (B, *E[:-1], S) or (B, S)."""
-        return product(seen, self.weight).reshape(len(seen), *self.table.shape[1:]) + self.table[0]
+        return (
+            product(summary, self.weight).reshape(len(summary), *self.table.shape[1:])
+            + self.table[0]
+        )
 
     def _blank(self, batch: Batch) -> Tensor:
         """Rows whose condition is missing whole, where it is not a label, (B,)."""
@@ -241,11 +243,11 @@ class Independent(Model):
 
     def _log_prob(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Scored:
         """A condition that is missing whole is integrated over those of training rows, evenly spaced."""
-        value = self._law(batch.given, len(batch)).total(batch.x, batch.present)
+        value = self._distribution(batch).total(batch.x, batch.present)
         blank = self._blank(batch)
         if bool(blank.any()):
-            mixed = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self._remembered))
-            value = torch.where(blank, mixed, value)
+            integral = torch.logsumexp(self._under_all(batch), -1) - math.log(len(self._remembered))
+            value = torch.where(blank, integral, value)
         return Scored(value, Kind.EXACT, "product of marginals")
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
@@ -255,19 +257,21 @@ class Independent(Model):
             places = self.space.layout[:-1]
         u = noise.uniform("x", *places, self.columns.uniforms)
         blank = self._blank(batch)
-        law = self._law(batch.given, len(batch))
+        distribution = self._distribution(batch)
         if bool(blank.any()):
-            law = self.columns.distribution(self._recalled(batch, noise, blank, law.params))
-        return law.draw(u)
+            params = self._recalled(batch, noise, blank, distribution.params)
+            distribution = self.columns.distribution(params)
+        return distribution.draw(u)
 
     def _recalled(self, batch: Batch, noise: Noise, blank: Tensor, params: Tensor) -> Tensor:
         """Parameters with each missing condition drawn from those remembered, given what is observed of the row."""
+        # p(condition | row) over the remembered conditions, which count alike before the row is seen.
         cdf = self._under_all(batch).softmax(-1).cumsum(-1)
         pick = inverse_cdf(cdf, noise.uniform("given", 1)[:, 0])
-        drawn = self._linear(self._remembered[pick])
+        own = self._linear(self._remembered[pick])
         if self.space.ragged:
-            drawn = drawn[:, None].expand_as(params)
-        return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), drawn, params)
+            own = own[:, None].expand_as(params)
+        return torch.where(blank.reshape(-1, *[1] * (params.dim() - 1)), own, params)
 
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
@@ -280,12 +284,12 @@ class Independent(Model):
         return Completed(x.reshape(n, *batch.x.shape), "product of marginals")
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        law = self._law(batch.given, len(batch))
+        distribution = self._distribution(batch)
         if bool(self._blank(batch).any()):
             kind = Kind.ESTIMATE
         else:
             kind = Kind.EXACT
-        return Mode(batch.with_x(law.mode), kind, "mode of every marginal")
+        return Mode(batch.with_x(distribution.mode), kind, "mode of every marginal")
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class KDE(ExactEMModel):
     """p(x | s) = sum_m K(x, c_m) K(s, s_m) / sum_m K(s, s_m) over the rows kept, or those of a label.
 
     A number's kernel is N(c, h^2), a code's (1 - b) [x = c] + b / C (Aitchison & Aitken 1976). A
-    row's hole is N(0, 1), or any code alike.
+    missing entry is N(0, 1), or any code alike.
     """
 
     Config = KDEConfig
@@ -115,11 +115,11 @@ class KDE(ExactEMModel):
     def _refuse(cls, config: KDEConfig, space: Space, given_space: Space | None) -> str | None:
         if any(v.type == "count" for v in space.variables):
             return "counts have no kernel here: take `mixture`"
-        mixed = any(_coded(v) for v in space.variables)
+        coded = any(_coded(v) for v in space.variables)
         plain = all(
             v.type != "real" or v.resolution is v.lower is v.upper is None for v in space.variables
         )
-        if mixed and not (plain and all(v.type == "real" or _coded(v) for v in space.variables)):
+        if coded and not (plain and all(v.type == "real" or _coded(v) for v in space.variables)):
             return "beside codes it takes plain reals only: take `mixture`, or leave out bounds and resolutions"
         return None
 
@@ -129,14 +129,16 @@ class KDE(ExactEMModel):
         return {"rows": 400, "passes": 15}
 
     def graph(self) -> plates.Graph:
-        """x near one of the rows that are kept."""
+        """x near one of the rows of the training part."""
         base = plates.rows(self)
-        kept = plates.Node("c", "parameter", self.space, "m", "a kept row")
+        centre = plates.Node("c", "parameter", self.space, "m", "a centre row")
         plate = plates.Plate(
-            f"M = {len(self.centres):,} kept" if len(self.centres) else "M kept", (kept.key,)
+            f"M = {len(self.centres):,} centre" if len(self.centres) else "M centre", (centre.key,)
         )
         return plates.Graph(
-            (*base.nodes, kept), (*base.edges, plates.Edge(kept.key, "x")), (*base.plates, plate)
+            (*base.nodes, centre),
+            (*base.edges, plates.Edge(centre.key, "x")),
+            (*base.plates, plate),
         )
 
     # ---- learning --------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ class KDE(ExactEMModel):
         rows = Inside(self, source).rows(places)
         order = rows.ids.argsort()
         rows = rows[order]
+        # Copies of a row would explain each other in leave-one-out: they get one number.
         self.alike = _alike(self.space, source.rows(places)[order])
         v, known = self.joined(rows)
         numbers = v[:, self.numbers]
@@ -194,7 +197,7 @@ class KDE(ExactEMModel):
         return bool(widths or (len(self.coded) and not config.blur))
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
-        """Scott's width for a Gaussian of so many numbers and unlike rows, in deviations."""
+        """Scott's rule for the width, from the numbers of a row and of distinct rows, in deviations."""
         config = self.config
         n = int(self.alike.max()) + 1
         d = len(self.numbers)
@@ -206,8 +209,8 @@ class KDE(ExactEMModel):
 
     def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Squares between rows and those that explain them, and how often codes differ."""
-        chosen = torch.isin(batch.ids, self.searched)
-        batch = batch[chosen.nonzero().flatten()]
+        rows_in_search = torch.isin(batch.ids, self.searched)
+        batch = batch[rows_in_search.nonzero().flatten()]
         v, known = self._read(batch)
         left, right = self._factors(batch, v, known, now)
         totals: Parameters = {
@@ -223,6 +226,7 @@ class KDE(ExactEMModel):
         rest = self._left_out(self._class_of(batch), own)
         for rows in _blocks(len(v), ROWS):
             copies = own[rows, None] == self.alike
+            # Leave-one-out: neither a row nor its copies explain it.
             total, r = _exponentials((left[rows] @ right.T).masked_fill_(copies, NEVER))
             weight = standing[rows] * (total > NEVER / 2)  # but for rows alone in their class
             totals["weight"] += weight.sum()
@@ -239,7 +243,7 @@ class KDE(ExactEMModel):
         return torch.log1p(-of_copies[classes, own].clamp(max=1 - 1e-12))
 
     def _add(self, totals: Parameters, v: Tensor, known: Tensor, r: Tensor) -> None:
-        """Add what rows say of the widths, r (B, M) being how much of each row every centre explains."""
+        """Add the rows' statistics of the widths under responsibilities r (B, M) of the centres."""
         centres = self.centres.float()
         there = self.known.float()
         if len(self.numbers):
@@ -247,18 +251,18 @@ class KDE(ExactEMModel):
             k = known[:, self.numbers].double()
             c = centres[:, self.numbers]
             o = there[:, self.numbers]
-            met, first, second = (
+            count, first, second = (
                 (r @ torch.cat([o, c, c.square()], 1)).double().split(len(self.numbers), 1)
             )
-            totals["square"] += (k * (x.square() * met - 2 * x * first + second)).sum(0)
-            totals["pairs"] += (k * met).sum(0)
+            totals["square"] += (k * (x.square() * count - 2 * x * first + second)).sum(0)
+            totals["pairs"] += (k * count).sum(0)
         if len(self.coded):
-            met = known[:, self.coded] * (r @ there[:, self.coded]).double()
+            count = known[:, self.coded] * (r @ there[:, self.coded]).double()
             hot = self._hot(centres[:, self.coded], self.known[:, self.coded])
             mine = self._hot(v[:, self.coded], known[:, self.coded])
-            same = torch.zeros_like(met).index_add_(1, self._entry(), mine * (r @ hot).double())
-            totals["other"] += (met - same).sum(0)
-            totals["met"] += met.sum(0)
+            same = torch.zeros_like(count).index_add_(1, self._entry(), mine * (r @ hot).double())
+            totals["other"] += (count - same).sum(0)
+            totals["met"] += count.sum(0)
 
     def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """h^2 = the mean square between a row and what explains it; b from the share of codes that differ."""
@@ -324,21 +328,21 @@ class KDE(ExactEMModel):
         return hot, self.log_share.double().clamp_min(NEVER).T
 
     def _alike(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """-((x - c) / h)^2 / 2 in three parts, of rows alone, of both, and of centres alone where no row has a hole."""
+        """-((x - c) / h)^2 / 2 in three terms: of rows, of both, and of centres alone if nothing is missing."""
         centres = self.centres.double()[:, self.numbers] / width
         x = x * k / width
-        own = -0.5 * (x.square() + k * (2 * width.log() + LOG_2PI)).sum(-1, keepdim=True)
+        row_part = -0.5 * (x.square() + k * (2 * width.log() + LOG_2PI)).sum(-1, keepdim=True)
         far = -0.5 * centres.square()
-        one = torch.ones_like(own)
-        ones = own.new_ones(len(centres), 1)
+        one = torch.ones_like(row_part)
+        ones = row_part.new_ones(len(centres), 1)
         if bool(k.all()):
-            return torch.cat([own, x, one], -1), torch.cat(
+            return torch.cat([row_part, x, one], -1), torch.cat(
                 [ones, centres, far.sum(-1, keepdim=True)], -1
             )
-        return torch.cat([own, x, k], -1), torch.cat([ones, centres, far], -1)
+        return torch.cat([row_part, x, k], -1), torch.cat([ones, centres, far], -1)
 
     def _apart(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where centres have holes, whose own law is the data's Gaussian."""
+        """The same where centres have missing entries, whose own distribution is the data's Gaussian."""
         centres = self.centres.double()[:, self.numbers]
         there = self.known[:, self.numbers]
         spread = torch.where(there, width, 1.0)
@@ -405,39 +409,39 @@ class KDE(ExactEMModel):
         v, known = self._read(batch)
         u = noise.uniform("centre", 1).double().reshape(n, -1)
         left, right = self._factors(batch, v, known, self.fitted)
-        picked = torch.empty(n, len(v), dtype=torch.int64)
+        centre = torch.empty(n, len(v), dtype=torch.int64)
         for rows in _blocks(len(v), ROWS):
             log_k = left[rows] @ right.T
             cdf = (log_k - log_k.amax(-1, keepdim=True)).exp().cumsum(-1)
-            picked[:, rows] = inverse_cdf(cdf[:, None], u[:, rows].T).T
-        filled = torch.where(
-            known.repeat(n, 1), v.repeat(n, 1), self._about(picked.flatten(), noise)
+            centre[:, rows] = inverse_cdf(cdf[:, None], u[:, rows].T).T
+        v_complete = torch.where(
+            known.repeat(n, 1), v.repeat(n, 1), self._about(centre.flatten(), noise)
         )
-        filled[:, self.numbers] = (
-            filled[:, self.numbers] * self.scale.double() + self.shift.double()
+        v_complete[:, self.numbers] = (
+            v_complete[:, self.numbers] * self.scale.double() + self.shift.double()
         )
-        x = filled[:, : self.joined.dims].to(self.dtype)
+        x = v_complete[:, : self.joined.dims].to(self.dtype)
         return x.reshape(-1, *batch.x.shape[1:])
 
     def _about(self, m: Tensor, noise: Noise) -> Tensor:
         """A draw from the kernel about each chosen centre, (B, size)."""
-        drawn = self.centres.double()[m]
+        draw = self.centres.double()[m]
         there = self.known[m]
         if len(self.numbers):
             eps = noise.normal("x", len(self.numbers)).double()
-            drawn[:, self.numbers] += (
+            draw[:, self.numbers] += (
                 torch.where(there[:, self.numbers], self.width.double(), 1.0) * eps
             )
         if len(self.coded):
             u = noise.uniform("code", len(self.coded)).double()
             blur = torch.where(there[:, self.coded], self.blur.double(), 1.0)
             fresh = (u / blur * self.states).floor().minimum(self.states.double() - 1)
-            drawn[:, self.coded] = torch.where(u < blur, fresh, drawn[:, self.coded])
-        return drawn
+            draw[:, self.coded] = torch.where(u < blur, fresh, draw[:, self.coded])
+        return draw
 
 
 def _alike(space: Space, rows: Batch) -> Tensor:
-    """A number for each row, shared by those that agree in every value and hole, int64 (B,).
+    """A number for each row, shared by those that agree in every value and missing entry, int64 (B,).
 
     Rows that are copies of each other would else explain each other, and kernels would shrink to nothing. Codes repeat
     of themselves: rows of which no number is known are each their own.
@@ -449,10 +453,10 @@ def _alike(space: Space, rows: Batch) -> Tensor:
     values = torch.cat([part.flatten(1).double() for part in parts], 1)
     first: Tensor = torch.unique(values, dim=0, return_inverse=True)[1]
     numeric = torch.tensor([not _coded(v) for v in space.columns], device=rows.x.device)
-    told = (rows.present & numeric).flatten(1).any(-1)
+    numbered = (rows.present & numeric).flatten(1).any(-1)
     own = len(rows) + torch.arange(len(rows), device=rows.x.device)
-    found: Tensor = torch.unique(torch.where(told, first, own), return_inverse=True)[1]
-    return found
+    groups: Tensor = torch.unique(torch.where(numbered, first, own), return_inverse=True)[1]
+    return groups
 
 
 def _blocks(rows: int, size: int) -> Iterator[slice]:

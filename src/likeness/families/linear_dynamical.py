@@ -32,14 +32,14 @@ from likeness.inference.state_space.moments import (
     turned,
 )
 from likeness.inference.state_space.observations import System
-from likeness.inference.state_space.posterior import track_law
+from likeness.inference.state_space.posterior import track_distribution
 from likeness.numerics import memory
 from likeness.registry import Card, register
 
 START_STEPS = 20_000  # steps that starts are tried on
 SPANS = (1, 9, 25)  # steps whose principal components a start may take for its latents
 START_WIDTH = 1024  # numbers of so many steps side by side
-LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a law that is nearly certain
+LOOSE = 0.1  # least variance of a start's noise: EM hardly moves from a distribution that is nearly certain
 HALVINGS = 12  # of a step of EM that would leave the stable systems
 NAMES = ("first_mean", "first_cov", "step", "drift", "step_cov", "load", "offset", "noise")
 
@@ -84,7 +84,7 @@ class LinearDynamicalConfig(Config):
 class LinearDynamical(ExactEMModel):
     """z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R): one Gaussian of any length.
 
-    `encode` is the law of the path of states, its `mean` the smoothed one. States have zero mean
+    `encode` is the posterior of the path of states, its `mean` the smoothed path. States have zero mean
     and unit covariance over the training steps, and are sorted by what x tells of them.
     """
 
@@ -143,15 +143,15 @@ class LinearDynamical(ExactEMModel):
         return {"latents": 3, "passes": 30}
 
     def graph(self) -> plates.Graph:
-        """A state that follows the one before, and a step of x that is told of it."""
+        """A state that follows the one before, and a step of x that depends on it."""
         state = Steps(self.codes).space
-        seen = Steps(self.space).space
-        return plates.hidden_chain(self, state, seen)
+        step = Steps(self.space).space
+        return plates.hidden_chain(self, state, step)
 
     # ---- learning --------------------------------------------------------------------------------
 
     def _init(self) -> Parameters:
-        """Unit noise, and states that x knows nothing of."""
+        """Unit noise, and states that do not reach x."""
         q: int = self.config.latents
         noise = torch.ones(self.dims)
         blank = System(
@@ -192,36 +192,41 @@ class LinearDynamical(ExactEMModel):
         return (
             moments.first
             | moments.moves
-            | moments.seen
+            | moments.emissions
             | {"objective": track.log_z @ own, "weight": own.sum()}
         )
 
     def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Regressions of states on those before, and of x on states (Ghahramani & Hinton 1996, eq. 14 to 24)."""
         config: LinearDynamicalConfig = self.config
-        moved = self._moved(sums, before)
+        transition = self._moved(sums, before)
+        # C and d by regression of x on (z, 1); R is what that leaves of the squares of x.
         slope = solved(sums["x_outer"], sums["x_cross"])
         load = slope[:, :-1]
         offset = slope[:, -1]
-        left = sums["x_square"]
+        square = sums["x_square"]
         if config.noise == "diagonal":
-            seen = sums["x_seen"]
-            left = left - (slope * sums["x_cross"]).sum(-1)
+            count = sums["x_seen"]
+            square = square - (slope * sums["x_cross"]).sum(-1)
             noise = torch.where(
-                seen > 0, (left / seen.clamp_min(1e-12)).clamp_min(config.floor), before["noise"]
+                count > 0,
+                (square / count.clamp_min(1e-12)).clamp_min(config.floor),
+                before["noise"],
             )
         else:
             noise = raised(
-                (left - slope @ sums["x_cross"].T) / sums["x_seen"].clamp_min(1e-12), config.floor
+                (square - slope @ sums["x_cross"].T) / sums["x_seen"].clamp_min(1e-12), config.floor
             )
-        return moved | self._begun(sums) | {"load": load, "offset": offset, "noise": noise}
+        return transition | self._begun(sums) | {"load": load, "offset": offset, "noise": noise}
 
     def _begun(self, sums: Parameters) -> Parameters:
-        """The first state's law, to which those of all steps add as `smoothing` items; their mean and spread."""
+        """The first state's distribution, to which all states add as `smoothing` items; their mean and covariance."""
         config: LinearDynamicalConfig = self.config
+        # Mean and second moment of the states of all steps.
         total = sums["z_total"].clamp_min(1e-12)
         middle = sums["z_sum"] / total
         second = sums["z_square"] / total
+        # The first states, and the average state counted as `smoothing` items more.
         n = (sums["n"] + config.smoothing).clamp_min(1e-12)
         mean = (sums["first"] + config.smoothing * middle) / n
         cov = (sums["first_square"] + config.smoothing * second) / n - torch.outer(mean, mean)
@@ -233,11 +238,14 @@ class LinearDynamical(ExactEMModel):
         }
 
     def _moved(self, sums: Parameters, before: Parameters) -> Parameters:
-        """How states move; a step of EM that would leave the stable systems is shortened, and still gains."""
+        """A, b and Q; a step of EM that would leave the stable systems is shortened, and still gains."""
         config: LinearDynamicalConfig = self.config
+        # Items of one step say nothing of how states move.
         if float(sums["moves"]) <= 0:
             return {name: before[name] for name in ("step", "drift", "step_cov")}
         move = Move(sums)
+        # A by regression of z_t on (z_t-1, 1); beyond the unit circle it is shortened towards the
+        # last A.
         step = solved(sums["outer"], sums["cross"])[:, :-1]
         if config.stable and radius(step) > 1:
             step = self._shortened(move, before, tamed(step))
@@ -250,6 +258,8 @@ class LinearDynamical(ExactEMModel):
 
     def _shortened(self, move: Move, before: Parameters, goal: Tensor) -> Tensor:
         """The longest of ever shorter ways to a stable matrix that stays stable and loses nothing."""
+        # Halve the way from the last A, which is stable, until the new one is stable and no
+        # worse.
         precision = torch.linalg.inv(before["step_cov"])
         least = move.loss(before["step"], precision)
         for i in range(HALVINGS):
@@ -259,7 +269,7 @@ class LinearDynamical(ExactEMModel):
         return before["step"]
 
     def _canonical(self, params: Parameters) -> Parameters:
-        """States of zero mean and unit covariance, those that x tells most of first, loadings mostly positive."""
+        """States of zero mean and unit covariance, ordered by how well x determines them, loadings mostly positive."""
         system = turned(_system(params), params["middle"], params["spread"])
         return {name: getattr(system, name) for name in NAMES}
 
@@ -277,26 +287,31 @@ class LinearDynamical(ExactEMModel):
         return sorted({min(span, most - 1 + most % 2) for span in SPANS})
 
     def _guess(self, batch: Batch, noise: Noise, span: int) -> Parameters:
-        """States as principal components of so many steps side by side; the rest by regression on them."""
+        """States as principal components of windows of `span` steps; the other parameters by regression."""
+        # Missing entries on straight lines, so that principal components can be taken.
         v, known, weight = self._view(batch)
-        filled = _bridged(v, known)
-        z = self._components(filled, weight, noise, span)
+        x = _bridged(v, known)
+        z = self._components(x, weight, noise, span)
         first = (z.new_zeros(z.shape[-1]), torch.eye(z.shape[-1]).to(z))
+        # Regress z_t on z_t-1 for A, b, Q, and x on z for C, d, R.
         moves = regressed(z[:, 1:], z[:, :-1], weight[:, 1:], LOOSE)
-        kept = dict(zip(NAMES, (*first, *moves, *regressed(filled, z, weight, LOOSE)), strict=True))
+        start = dict(zip(NAMES, (*first, *moves, *regressed(x, z, weight, LOOSE)), strict=True))
         if self.config.noise != "full":
-            kept["noise"] = kept["noise"].diagonal()
-        kept["step"] = tamed(kept["step"], 0.999)
-        return kept | {"middle": kept["first_mean"], "spread": kept["first_cov"]}
+            start["noise"] = start["noise"].diagonal()
+        # Slightly inside the unit circle: EM moves away from its edge slowly.
+        start["step"] = tamed(start["step"], 0.999)
+        return start | {"middle": start["first_mean"], "spread": start["first_cov"]}
 
     def _components(self, x: Tensor, weight: Tensor, noise: Noise, span: int) -> Tensor:
         """Principal components of unit variance of windows about each step, random ones beyond them, (B, L, Q)."""
         q: int = self.config.latents
+        # Windows of `span` steps about each step, its ends repeated: (rows, steps, C * span).
         pad = span // 2
         wide = torch.cat([x[:, :1].expand(-1, pad, -1), x, x[:, -1:].expand(-1, pad, -1)], 1)
         window = wide.unfold(1, span, 1).flatten(2)
         w = weight.flatten()
         flat = window.flatten(0, 1)
+        # Weighted covariance of the windows, its leading eigenvectors scaled to unit variance.
         mean = (w @ flat) / w.sum().clamp_min(1e-12)
         flat = flat - mean
         values, vectors = torch.linalg.eigh((flat * w[:, None]).T @ flat / w.sum().clamp_min(1e-12))
@@ -317,7 +332,7 @@ class LinearDynamical(ExactEMModel):
         return _system(self.fitted)
 
     def count(self) -> int:
-        """Free numbers, less those of a change of the states' coordinates, which changes nothing."""
+        """Free parameters, less those of a change of the states' coordinates, which changes nothing."""
         q = self.load.shape[1]
         c = self.dims
         if self.config.noise == "diagonal":
@@ -345,18 +360,18 @@ class LinearDynamical(ExactEMModel):
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
         v, known, _ = self._view(batch)
-        if batch.length is None:
-            length = torch.full_like(batch.ids, v.shape[1])
-        else:
-            length = batch.length
-        return track_law(self.codes, batch.ids, self._kind(), self.system, (v, known, length))
+        length = self.steps.lengths(batch)
+        return track_distribution(
+            self.codes, batch.ids, self._kind(), self.system, (v, known, length)
+        )
 
     def _unknown(self, noise: Noise, given: Batch | None, length: Tensor | None) -> Batch:
         return unseen(self.inner_space, noise, length, self._anchor)
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
-        """The states of each row given what is known, and what is hidden from them."""
+        """The states of each row given what is known, then the hidden entries given the states."""
         n = noise.rows // len(batch)
+        # Steps before the first missing entry need no draw: noise begins at `since`.
         track = self._track(batch)
         many = StepNoise.of(replace(noise, dtype=torch.float64), track.steps, track.since)
         eps, own = (
@@ -381,7 +396,9 @@ def _system(now: Parameters) -> System:
 
 
 def _bridged(x: Tensor, known: Tensor) -> Tensor:
-    """Holes on the straight line between the nearest known steps, level before the first and after the last."""
+    """Missing entries on a straight line between the nearest known steps, level before the first and after the last."""
+    # Places of the nearest known step before and after each step; past either end the other one
+    # serves.
     at = torch.arange(x.shape[1], device=x.device)[:, None].expand(x.shape)
     before = torch.where(known, at, -1).cummax(1)[0]
     after = torch.where(known, at, x.shape[1]).flip(1).cummin(1)[0].flip(1)
@@ -390,12 +407,14 @@ def _bridged(x: Tensor, known: Tensor) -> Tensor:
     high = torch.where(after >= x.shape[1], before, after).clamp(0, x.shape[1] - 1)
     a = x.gather(1, low)
     b = x.gather(1, high)
-    share = (at - low) / (high - low).clamp_min(1)
-    return torch.where(none, 0.0, a + (b - a) * share)
+    part = (at - low) / (high - low).clamp_min(1)
+    return torch.where(none, 0.0, a + (b - a) * part)
 
 
 def _fading(step: Tensor) -> str:
+    # Modulus: what is left of a direction; angle: its period.
     values = torch.linalg.eigvals(step)
+    # One of each pair of conjugate eigenvalues.
     values = values[values.imag >= 0]
     parts = []
     for value in values[values.abs().argsort(descending=True)].tolist():

@@ -60,10 +60,9 @@ class MarkovConfig(Config):
     )
 )
 class Markov(ExactEMModel):
-    """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or of numbers a regression with a Gaussian rest.
+    """p(x) = prod_t p(x_t | x_t-k, ..., x_t-1): a table of codes, or for numbers a regression with Gaussian residuals.
 
-    What is missing is summed over: codes forward and backward through the windows of the last k,
-        numbers by the joint
+    Missing codes are summed over by forward-backward through the windows of the last k, missing numbers by the joint
     Gaussian of a row.
     """
 
@@ -113,7 +112,7 @@ class Markov(ExactEMModel):
         return None
 
     def graph(self) -> plates.Graph:
-        """A step and those before it that it depends on, which stand together where they are many."""
+        """A step and those before it that it depends on, in one node where they are many."""
         timely = self.space.ragged or timed(self.space)
         order = self.config.order
         index = "t" if timely else "i"
@@ -131,9 +130,9 @@ class Markov(ExactEMModel):
 
     def _prepare(self, source: Any) -> None:
         for batch in source.chunks(65536):
-            wide = None if batch.full else self.chain.too_wide(batch)
-            if wide is not None:
-                raise BadData(wide)
+            reason = None if batch.full else self.chain.too_wide(batch)
+            if reason is not None:
+                raise BadData(reason)
             self.holes = self.holes or not batch.full
 
     def _init(self) -> Parameters:
@@ -194,8 +193,7 @@ class Markov(ExactEMModel):
     def _sample_ended(
         self, noise: Noise, given: Batch | None, settings: Any
     ) -> tuple[Tensor, Tensor]:
-        assert self.tables is not None
-        x, length = self.tables.ended(noise, self.fitted)
+        x, length = self.chain.ended(noise, self.fitted)
         return x.to(self.dtype), length
 
     def _draw(self, batch: Batch, noise: Noise) -> Tensor:
@@ -204,7 +202,7 @@ class Markov(ExactEMModel):
         return x.reshape(-1, *batch.x.shape[1:])
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
-        """The best path of codes (Viterbi 1967), or the mean of numbers, which is no mode where bounds bend them."""
+        """The best path of codes (Viterbi 1967), or the mean of numbers, no mode where values are bounded."""
         self._bear(batch)
         x = self.chain.mode(batch, self.fitted)[0].to(self.dtype)
         plain = self.tables is not None or all(
@@ -217,9 +215,9 @@ class Markov(ExactEMModel):
         )
 
     def _bear(self, batch: Batch) -> None:
-        wide = self.chain.too_wide(batch)
-        if wide is not None:
-            raise BadData(wide)
+        reason = self.chain.too_wide(batch)
+        if reason is not None:
+            raise BadData(reason)
 
     @classmethod
     def small(cls, space: Space) -> dict[str, Any]:
@@ -228,7 +226,7 @@ class Markov(ExactEMModel):
 
 
 def _free(config: MarkovConfig, space: Space) -> bool:
-    """Whether every place has a law of its own."""
+    """Whether every place has a transition of its own."""
     if config.steps == "auto":
         return not (space.ragged or timed(space))
     return config.steps == "free"

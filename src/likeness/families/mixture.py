@@ -27,7 +27,6 @@ from likeness.inference.mixture.components import (
     MixtureComponent,
     Multinomials,
     Products,
-    SampledComponent,
     View,
 )
 from likeness.inference.mixture.em import Joint, split, under
@@ -88,7 +87,7 @@ class MixtureConfig(Config):
     )
 )
 class Mixture(ExactEMModel):
-    """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): what is given is one more thing that components are laws of.
+    """p(x | s) = sum_k w_k p_k(x, s) / sum_k w_k p_k(s): component densities cover x and the summary s.
 
     A real x is Gaussian in model units, jointly with a vector that is given; any other x is a
     product of heads. Categories that are given are multinomial in each component, pixels and
@@ -118,7 +117,6 @@ class Mixture(ExactEMModel):
         self.split = None if given_space is None else split(given_space, FULL)
         self.dims = 0 if self.preprocessor is None else self.inner_space.dims
         self.shared = False
-        self.gaussians: Gaussians | None = None
         self.head = self._head()
         self.joint = self._joint()
         self._declare()
@@ -129,8 +127,8 @@ class Mixture(ExactEMModel):
             return bounds_refused(space, closed=True)
         return None
 
-    def _head(self) -> SampledComponent:
-        """The law of x, and of the numbers that are given where one Gaussian holds both."""
+    def _head(self) -> Products | Gaussians:
+        """The component density of x, jointly with the condition's numbers where one Gaussian holds both."""
         config: MixtureConfig = self.config
         if self.columns is not None:
             return Products(self.columns, config.smoothing, config.components)
@@ -143,11 +141,10 @@ class Mixture(ExactEMModel):
         if config.covariance != "auto":
             covariance = config.covariance
         self.shared = vector and covariance in {"full", "tied"}
-        self.gaussians = Gaussians(config.components, covariance, config.floor)
-        return self.gaussians
+        return Gaussians(config.components, covariance, config.floor)
 
     def _joint(self) -> Joint:
-        """The factors of a component's law, with the number of variances of each."""
+        """The factors of a component's density, with the number of variances of each."""
         config: MixtureConfig = self.config
         parts = {"x": cast(MixtureComponent, self.head)}
         sizes = {"x": self.dims}
@@ -155,6 +152,8 @@ class Mixture(ExactEMModel):
         if self.split is not None:
             numbers = len(self.split.numbers)
             codes = len(self.split.codes)
+            # A vector condition shares the Gaussian of x, or has one of its own; other numbers
+            # are independent.
             sizes["x"] += numbers * self.shared
             if numbers and not self.shared:
                 vector = self.split.vector
@@ -184,8 +183,8 @@ class Mixture(ExactEMModel):
     def graph(self) -> plates.Graph:
         """The component z of a row, which x and what is given depend on."""
         z = plates.Node("z", "latent", self.codes)
-        told = plates.given(self)
-        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
+        condition = plates.given(self)
+        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in condition))
         return plates.rows(
             self, z, ties=ties, under=("x",) if self.shared else (), learned=("z", "x")
         )
@@ -220,6 +219,7 @@ class Mixture(ExactEMModel):
 
     def _features(self, batch: Batch) -> Tensor:
         """Rows as standardised numbers and one-hot codes, 0 where hidden, (B, F)."""
+        # Distances are taken between all real parts, and x's codes as indicators or sketches.
         parts = [
             v * known
             for n, (v, known) in self._views(batch).items()
@@ -231,8 +231,10 @@ class Mixture(ExactEMModel):
             return torch.cat(
                 [*parts, self.columns.embed(batch.x, batch.present).flatten(1).double()], -1
             )
+        # Many categories: random projections in place of indicators.
         if any(v.type == "nominal" and v.categories > WIDE for v in self.space.variables):
             return torch.cat([*parts, _sketched(self.space, batch)], -1)
+        # Numbers are standardised; indicators keep their scale of 0 and 1.
         plain = Summary(self.space)
         weight = batch.weights.double()
         raw = plain.raw(batch).double()
@@ -263,6 +265,7 @@ class Mixture(ExactEMModel):
         }
         if self.summary is None or self.split is None or self.given_space is None:
             return views
+        # A missing condition is a row of which nothing is observed.
         if batch.given is not None:
             given = batch.given
         else:
@@ -270,14 +273,14 @@ class Mixture(ExactEMModel):
         mask = self.summary.mask(given) > 0
         numbers = self.split.numbers
         codes = self.split.codes
-        seen = self.summary(given)[:, numbers].double(), mask[:, numbers]
+        numbers_of_given = self.summary(given)[:, numbers].double(), mask[:, numbers]
         if self.shared:
             views["x"] = (
-                torch.cat([views["x"][0], seen[0]], -1),
-                torch.cat([views["x"][1], seen[1]], -1),
+                torch.cat([views["x"][0], numbers_of_given[0]], -1),
+                torch.cat([views["x"][1], numbers_of_given[1]], -1),
             )
         elif len(numbers):
-            views["numbers"] = seen
+            views["numbers"] = numbers_of_given
         if len(codes):
             views["codes"] = self.summary.raw(given)[:, codes].double(), mask[:, codes]
         return views
@@ -296,7 +299,7 @@ class Mixture(ExactEMModel):
     # ---- hooks -----------------------------------------------------------------------------------
 
     def class_prior(self) -> Tensor:
-        """p(y) = sum_k w_k p_k(y), which rows without a label have their say in, (C,)."""
+        """p(y) = sum_k w_k p_k(y), to which rows without a label contribute too, (C,)."""
         if not self.sums_classes():
             return super().class_prior()
         joint = self.log_weight[:, None] + self.codes_log_theta
@@ -331,13 +334,15 @@ class Mixture(ExactEMModel):
         n = noise.rows // len(batch)
         params = self.fitted
         views = self._views(batch)
+        # x entirely missing: its density is 1, so leave its part out.
         if not bool(batch.present.any()):
             views = self._views_of_given(views)
+        # p(k | observed) for every row, a component for each draw, then x from that component.
         log_resp = self._log_share(views, params, len(batch)).repeat(n, 1)
         k = choose(log_resp, noise.uniform("component", 1)[:, 0].double())
         batch = batch.repeat(n)
-        drawn = self.head.draw(*self._views(batch)["x"], k, under(params, "x"), noise)
-        return self._as_x(drawn, batch)
+        v = self.head.draw(*self._views(batch)["x"], k, under(params, "x"), noise)
+        return self._as_x(v, batch)
 
     def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
         """A part's values as model units of x."""
@@ -357,13 +362,14 @@ class Mixture(ExactEMModel):
             return enumerate_states.best_of(self, batch, settings)
         now = self.fitted
         views = self._views(batch)
+        # The components' log-weights given everything but x, (rows, K).
         v, known = views.pop("x")
         prior = self.joint.log_joint(views, now).T.expand(len(batch), -1)
         if self.columns is not None:
-            sought = batch.holes
+            hidden = batch.holes
         else:
-            sought = _padded(batch.holes.flatten(1), v.shape[-1])
-        x = self._as_x(self.head.mode(v, known, sought, prior, under(now, "x")), batch)
+            hidden = _padded(batch.holes.flatten(1), v.shape[-1])
+        x = self._as_x(self.head.mode(v, known, hidden, prior, under(now, "x")), batch)
         exact = alone and self._plain
         return Mode(
             batch.with_x(x), Kind.EXACT if exact else Kind.ESTIMATE, "ascent from every component"
@@ -378,19 +384,16 @@ class Mixture(ExactEMModel):
         )
 
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
-        """The law of x in component z (B, 1), given what is given."""
+        """The distribution of x in component z (B, 1), under the condition."""
         k = z[:, 0].long()
         now = self.fitted
-        if self.columns is not None:
-            return rows(self.columns, now["x.table"][k].to(self.dtype), index, how="component")
+        if isinstance(self.head, Products):
+            return rows(self.head.columns, now["x.table"][k].to(self.dtype), index, how="component")
         assert self.preprocessor is not None
-        assert self.gaussians is not None
         batch = replace(
-            missing(self.preprocessor.out, len(z), self.log_weight), given=given, index=index
+            missing(self.inner_space, len(z), self.log_weight), given=given, index=index
         )
-        loc, factor = self.gaussians.conditional(
-            *self._views(batch)["x"], k, under(now, "x"), self.dims
-        )
+        loc, factor = self.head.conditional(*self._views(batch)["x"], k, under(now, "x"), self.dims)
         kind = self._kind(Kind.LOWER_BOUND)
         return RowGaussian(self.space, index, kind, "component", self.preprocessor, loc, factor)
 
@@ -412,18 +415,20 @@ def _sketched(space: Space, batch: Batch) -> Tensor:
     known = batch.present.reshape(len(batch), -1, space.width).double()
     weight = batch.weights.double()
     signs = torch.Generator().manual_seed(0)
-    parts = []
+    features = []
     for i, variable in enumerate(space.columns):
         column = x[..., i]  # (B, places)
         if variable.type == "nominal":
             size = min(variable.categories, SKETCH)
             table = torch.randint(0, 2, (variable.categories, size), generator=signs).double()
             code = (2 * table - 1)[column.long()] / size**0.5  # (B, places, size)
-            parts.append((code * known[..., i, None]).flatten(1))
+            # Random signs of length 1: codes of two categories are nearly orthogonal.
+            features.append((code * known[..., i, None]).flatten(1))
             continue
+        # Numbers stand in units of their own deviation.
         mean, std = standardised(column, known[..., i], weight)
-        parts.append((column - mean) / std * known[..., i])
-    return torch.cat(parts, -1)
+        features.append((column - mean) / std * known[..., i])
+    return torch.cat(features, -1)
 
 
 def _padded(mask: Tensor, size: int) -> Tensor:

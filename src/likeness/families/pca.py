@@ -1,4 +1,4 @@
-"""Probabilistic PCA and factor analysis: a Gaussian of few directions, in closed form and by EM with holes."""
+"""Probabilistic PCA and factor analysis: a Gaussian of few directions, in closed form, or by EM if entries miss."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ class PCA(ExactEMModel):
         return {"components": 1 if space.dims < 4 else 3, "passes": 30}
 
     def graph(self) -> plates.Graph:
-        """The directions z of a row, of which x is told, and what is given unless it is a label."""
+        """The code z of a row, which x depends on, and the condition unless it is a label."""
         z = plates.Node("z", "latent", self.codes)
         labelled = self.joined.classes > 1
-        told = () if labelled else plates.given(self)
-        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in told))
+        condition = () if labelled else plates.given(self)
+        ties = (plates.Edge("z", "x"), *(plates.Edge("z", g.key) for g in condition))
         return plates.rows(self, z, ties=ties, under=("x",) if labelled else ())
 
     # ---- learning --------------------------------------------------------------------------------
@@ -138,8 +138,9 @@ class PCA(ExactEMModel):
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """W = U (L - s^2)^1/2 of the leading eigenvalues, s^2 the mean of the others (Tipping & Bishop, eq. 7 and 8).
 
-        Holes count as their column's mean.
+        Missing entries count as their column's mean.
         """
+        # One pass: sums of 1, v and v v' over the rows, for each class and pooled.
         total = first = torch.zeros(self.mean.shape, dtype=torch.float64)
         second = torch.zeros(self.mean.shape[1:] * 2, dtype=torch.float64)
         for batch, _ in task.everything(memory.cached(self.joined.size)):
@@ -154,22 +155,25 @@ class PCA(ExactEMModel):
                 second += gram(v)
             else:
                 second += gram(v * batch.weight.double().sqrt()[:, None])
+        # Covariance about the class means, and its eigenvalues in rising order.
         mean = first / total.clamp_min(1e-12)
         cov = (second - (mean * total).T @ mean) / total.sum(0).amax()
         values, vectors = torch.linalg.eigh(cov)
+        # s^2 is the mean of the eigenvalues left out; W has the leading directions above it.
         rest = values[: -self.components].mean().clamp_min(FLOOR)
         weight = (vectors * (values - rest).clamp_min(0).sqrt())[:, -self.components :]
         if not self.holes and self.config.noise == "isotropic" and self.joined.summary is None:
-            return self._told(
+            return self._with_height(
                 {"mean": mean, "weight": weight, "psi": rest.expand(len(cov))}, cov, total
             )
-        left = (cov.diagonal() - weight.square().sum(-1)).clamp_min(
+        # Factor analysis: noise of each entry from what W leaves of its variance.
+        psi = (cov.diagonal() - weight.square().sum(-1)).clamp_min(
             1e-2 * cov.diagonal().clamp_min(FLOOR)
         )
-        now = {"mean": mean, "weight": weight, "psi": self._alike(left, torch.ones_like(left))}
+        now = {"mean": mean, "weight": weight, "psi": self._alike(psi, torch.ones_like(psi))}
         if self.holes:
             return now
-        return self._told(self._settled(now, cov), cov, total)
+        return self._with_height(self._settled(now, cov), cov, total)
 
     def _settled(self, now: Parameters, cov: Tensor) -> Parameters:
         """W at its best under psi, then psi by EM under that W, in turn, from the covariance of whole rows.
@@ -177,6 +181,7 @@ class PCA(ExactEMModel):
         W = psi^1/2 U (L - 1)^1/2 of psi^-1/2 cov psi^-1/2 (Jöreskog 1967, eq. 15).
         """
         before = torch.tensor(-torch.inf)
+        # Alternate: W is the closed form under psi (Jöreskog 1967), psi one step of EM under W.
         for _ in range(self.config.passes):
             root = now["psi"].sqrt()
             values, vectors = torch.linalg.eigh(cov / root / root[:, None])
@@ -188,22 +193,24 @@ class PCA(ExactEMModel):
                 break
             before = value
             weight = now["weight"]
+            # E[z z'] summed over rows, from the covariance alone: M^-1 + G cov G'.
             factor = self._precision(torch.ones(1, len(cov), dtype=torch.bool), now)[0]
             gain = torch.cholesky_solve((weight / now["psi"][:, None]).T, factor)
             second = torch.cholesky_inverse(factor) + gain @ cov @ gain.T
-            left = cov.diagonal() + ((weight @ second - 2 * cov @ gain.T) * weight).sum(-1)
-            now = now | {"psi": self._alike(left, torch.ones_like(left))}
+            residual = cov.diagonal() + ((weight @ second - 2 * cov @ gain.T) * weight).sum(-1)
+            now = now | {"psi": self._alike(residual, torch.ones_like(residual))}
         return now
 
     def _height(self, now: Parameters, cov: Tensor) -> Tensor:
         """The mean of log N(v; mean, W W' + psi) over whole rows of that covariance."""
+        # Woodbury: v'(W W' + psi)^-1 v = v' psi^-1 v - |M^-1/2 W' psi^-1 v|^2.
         factor = self._precision(torch.ones(1, len(cov), dtype=torch.bool), now)[0]
         scaled = now["weight"] / now["psi"][:, None]
-        told = torch.cholesky_solve(scaled.T @ cov @ scaled, factor).diagonal().sum()
+        gained = torch.cholesky_solve(scaled.T @ cov @ scaled, factor).diagonal().sum()
         log_det = now["psi"].log().sum() + 2 * factor.diagonal().log().sum()
-        return -0.5 * ((cov.diagonal() / now["psi"]).sum() - told + log_det + len(cov) * LOG_2PI)
+        return -0.5 * ((cov.diagonal() / now["psi"]).sum() - gained + log_det + len(cov) * LOG_2PI)
 
-    def _told(self, now: Parameters, cov: Tensor, total: Tensor) -> Parameters:
+    def _with_height(self, now: Parameters, cov: Tensor, total: Tensor) -> Parameters:
         """The same with its mean log p, classes included, and the weight of the rows: no pass over them is left."""
         weight = total[:, 0].sum()
         share = total[:, 0] / weight
@@ -211,21 +218,22 @@ class PCA(ExactEMModel):
         return now | {"height": height, "rows": weight}
 
     def _settled_sums(self, now: Parameters) -> Parameters:
-        """What a pass over whole rows would say, from their covariance alone."""
+        """The sums of a pass over complete rows, from their covariance alone."""
         return {"objective": now["height"] * now["rows"], "weight": now["rows"]}
 
-    def _alike(self, left: Tensor, seen: Tensor) -> Tensor:
-        """Variances of the noise from squares left and how many were seen: one for all of x where it is isotropic."""
-        psi = left / seen.clamp_min(1e-12)
+    def _alike(self, squares: Tensor, count: Tensor) -> Tensor:
+        """Noise variances from sums of squared residuals and their counts: one for all of x where isotropic."""
+        psi = squares / count.clamp_min(1e-12)
         own = self.joined.dims
         if self.config.noise == "isotropic":
-            psi = torch.cat([(left[:own].sum() / seen[:own].sum()).expand(own), psi[own:]])
+            psi = torch.cat([(squares[:own].sum() / count[:own].sum()).expand(own), psi[own:]])
         return psi.clamp_min(FLOOR)
 
     def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """For every number of v the sums of h h', h v and v^2 of its regression on h = (z, class)."""
         weight = batch.weights.double()
         v, known = self.joined(batch)
+        # Responsibilities of the classes, then sums for each class and over them.
         shares, value = self._shares(
             v.double(), known, self.joined.hot(batch, self.class_prior).double(), now
         )
@@ -234,12 +242,12 @@ class PCA(ExactEMModel):
             for k in range(self.joined.classes)
         ]
         outer, cross, square = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
-        seen = known.double().T @ weight
+        count = known.double().T @ weight
         return {
             "outer": outer,
             "cross": cross,
             "square": square,
-            "seen": seen,
+            "count": count,
             "objective": (value * weight).sum(),
             "weight": weight.sum(),
         }
@@ -247,20 +255,22 @@ class PCA(ExactEMModel):
     def _sums(
         self, v: Tensor, known: Tensor, share: Tensor, k: int, now: Parameters
     ) -> tuple[Tensor, Tensor, Tensor]:
+        # h = (E z, class indicator); E[h h'] adds the posterior covariance F F' in its z block.
         loc, factor = self._posterior(v - now["mean"][k], known, now)
         hot = torch.nn.functional.one_hot(torch.tensor(k), self.joined.classes).to(v)
         h = torch.cat([loc, hot.expand(len(v), -1)], -1)
         second = h[:, :, None] * h[:, None, :]
         second[:, : self.components, : self.components] += factor @ factor.mT
-        seen = known.double() * share[:, None]
+        there = known.double() * share[:, None]
         v = v * known
-        outer = (seen.T @ second.flatten(1)).unflatten(-1, h.shape[-1:] * 2)
+        outer = (there.T @ second.flatten(1)).unflatten(-1, h.shape[-1:] * 2)
         return outer, (v * share[:, None]).T @ h, (v.square() * share[:, None]).sum(0)
 
     def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Each number's regression on codes and class, and what it leaves (Rubin & Thayer 1982, eq. 6 and 7)."""
         if not self.holes:
             return before
+        # Regression of each entry on h by its normal equations, with a ridge of rounding size.
         outer = sums["outer"]
         ridge = 1e-12 * outer.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] + 1e-30
         outer = outer + ridge * torch.eye(outer.shape[-1]).to(outer)
@@ -274,11 +284,13 @@ class PCA(ExactEMModel):
 
     def _canonical(self, params: Parameters) -> Parameters:
         """The directions turned to be the principal ones, the largest loading of each positive."""
+        # SVD of the noise-scaled weights: orthogonal directions in falling order, signs made
+        # definite.
         root = params["psi"].sqrt()[:, None]
         u, s, _ = torch.linalg.svd(params["weight"] / root, full_matrices=False)
-        turned = root * u * s
-        sign = turned.gather(0, turned.abs().argmax(0, keepdim=True)).sign()
-        return params | {"weight": turned * sign}
+        loadings = root * u * s
+        sign = loadings.gather(0, loadings.abs().argmax(0, keepdim=True)).sign()
+        return params | {"weight": loadings * sign}
 
     def count(self) -> int:
         """Means, noise, and the directions less their rotations."""
@@ -296,8 +308,10 @@ class PCA(ExactEMModel):
         """Cholesky factors of M = I + W' psi^-1 W over what is known, (B, Q, Q), or (1, Q, Q) where all is."""
         weight = now["weight"]
         eye = torch.eye(self.components).to(now["weight"])
+        # Nothing missing: one factor serves all rows.
         if bool(known.all()):
             return torch.linalg.cholesky(eye + weight.T @ (weight / now["psi"][:, None]))[None]
+        # M sums w_d w_d' / psi_d over the observed entries of each row, (B, Q * Q).
         outer = (weight[:, :, None] * weight[:, None, :] / now["psi"][:, None, None]).flatten(1)
         return torch.linalg.cholesky(
             eye + (known.double() @ outer).unflatten(-1, (self.components,) * 2)
@@ -328,8 +342,8 @@ class PCA(ExactEMModel):
         self, v: Tensor, known: Tensor, hot: Tensor, now: Parameters
     ) -> tuple[Tensor, Tensor]:
         """p(class | row), its own where it is known, (B, K), and log p of the row, (B,)."""
-        of = [self._log_gaussian(v - mean, known, now) for mean in now["mean"]]
-        joint = torch.stack(of, -1) + hot.clamp_min(1e-300).log()
+        log_p = [self._log_gaussian(v - mean, known, now) for mean in now["mean"]]
+        joint = torch.stack(log_p, -1) + hot.clamp_min(1e-300).log()
         return joint.softmax(-1), joint.logsumexp(-1)
 
     def _mean_of(self, batch: Batch, v: Tensor, known: Tensor) -> Tensor:
@@ -360,11 +374,12 @@ class PCA(ExactEMModel):
         """A code given what is known, then what is hidden given the code."""
         batch = batch.repeat(noise.rows // len(batch))
         gap, known, mean = self._read(batch)
+        # z from its posterior, then the hidden entries from N(mean + W z, psi).
         loc, factor = self._posterior(gap, known, self.fitted)
         z = loc + (factor * noise.normal("z", self.components).double()[:, None]).sum(-1)
         eps = noise.normal("x", self.joined.size).double()
-        drawn = mean + z @ self.fitted["weight"].T + self.fitted["psi"].sqrt() * eps
-        return self._as_x(torch.where(known, gap + mean, drawn), batch)
+        v = mean + z @ self.fitted["weight"].T + self.fitted["psi"].sqrt() * eps
+        return self._as_x(torch.where(known, gap + mean, v), batch)
 
     def _as_x(self, v: Tensor, batch: Batch) -> Tensor:
         return v[:, : self.joined.dims].reshape(batch.x.shape).to(self.dtype)
@@ -372,8 +387,8 @@ class PCA(ExactEMModel):
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         """The conditional mean, which is the peak."""
         gap, known, mean = self._read(batch)
-        filled = mean + self._posterior(gap, known, self.fitted)[0] @ self.fitted["weight"].T
-        x = self._as_x(torch.where(known, gap + mean, filled), batch)
+        v = mean + self._posterior(gap, known, self.fitted)[0] @ self.fitted["weight"].T
+        x = self._as_x(torch.where(known, gap + mean, v), batch)
         return Mode(batch.with_x(x), self._kind(), "conditional mean")
 
     def _encode(

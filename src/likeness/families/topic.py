@@ -26,8 +26,8 @@ from likeness.inference.em_model import EMModel
 from likeness.inference.sequence.steps import StepNoise
 from likeness.inference.starts import best_start
 from likeness.inference.topics.bag_of_words import Bags, LastBags, seeds
-from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_norm, log_shares, mean_log
-from likeness.inference.topics.lda import Topics, settled, sight, weighed
+from likeness.inference.topics.dirichlet import Dirichlet, fitted, log_shares, mean_log
+from likeness.inference.topics.lda import Topics, expected, settled, sight, weighed
 from likeness.inference.topics.unknown import UnknownWords
 from likeness.numerics.draws import from_staircase, inverse_cdf, staircase
 from likeness.numerics.stable import log_mean_exp
@@ -229,44 +229,30 @@ class Topic(EMModel):
     def _e_step(self, batch: Batch, params: Parameters) -> Parameters:
         return self._sums(self._bags(batch), batch, params)
 
-    def _learning(self, now: Parameters) -> tuple[Topics, Tensor]:
-        """What words are worth while topics have laws of their own, and what those laws add to the bound."""
-        smoothing = float(self.config.smoothing)
-        rate = now["rate"] if self.counted else None
-        weights = now["weights"].T
-        if smoothing == 0:
-            table = weights / weights.sum(-1, keepdim=True).clamp(min=1e-300)
-            return Topics(table.T.contiguous(), now["alpha"], rate), weights.new_zeros(())
-        log_table = mean_log(weights)
-        prior = torch.full((self.words,), smoothing, dtype=weights.dtype, device=weights.device)
-        bound = (
-            log_norm(weights).sum()
-            - len(weights) * log_norm(prior)
-            + ((smoothing - weights) * log_table).sum()
-        )
-        return Topics(log_table.exp().T.contiguous(), now["alpha"], rate), bound
-
     def _sums(self, bags: Bags, batch: Batch, now: Parameters) -> Parameters:
-        """Words that each topic is expected to have put (Blei, Ng & Jordan 2003, eq. 9), and what alpha needs."""
-        topics, bound = self._learning(now)
+        """Expected counts of words by topic (Blei, Ng & Jordan 2003, eq. 9), and the statistics of alpha."""
+        rate = now["rate"] if self.counted else None
+        topics, bound = expected(now["weights"].T, self.config.smoothing, now["alpha"], rate)
         weight = batch.weights.double()
-        found = sight(bags, topics, self._proportions(bags, topics, now))
-        each = found.theta * weight[:, None]
-        words = bags.scattered(found.ratio, each)
+        posterior = sight(bags, topics, self._proportions(bags, topics, now))
+        # M-step of the topics: count_dw times the responsibilities, summed over documents, (V, K).
+        each = posterior.theta * weight[:, None]
+        words = bags.scattered(posterior.ratio, each)
         total = weight @ bags.total
         unseen = topics.unseen(bags)
         if bags.hidden is not None and unseen is not None:
             words = words + now["rate"] * (bags.hidden.T @ each)
-            total = total + weight @ (found.theta * unseen).sum(-1)
+            total = total + weight @ (posterior.theta * unseen).sum(-1)
+        # The bound of all documents counts KL(q(topics) || prior) once: each chunk has its share.
         sums = {
             "words": words * topics.table,
-            "log_theta": weight @ mean_log(found.weights),
+            "log_theta": weight @ mean_log(posterior.weights),
             "total": total,
-            "objective": weight @ (found.value + self._log_unknown(batch))
+            "objective": weight @ (posterior.value + self._log_unknown(batch))
             + bound * weight.sum() / now["documents"],
             "weight": weight.sum(),
         }
-        return sums | ({"gamma": found.weights} if "gamma" in now else {})
+        return sums | ({"gamma": posterior.weights} if "gamma" in now else {})
 
     def _proportions(self, bags: Bags, topics: Topics, now: Parameters) -> Tensor:
         """Weights of each document's topics, from the last pass's on, and at first now and then from an even start.
@@ -274,32 +260,33 @@ class Topic(EMModel):
         Going on is cheap and never lowers the bound, but documents stay where topics without shape
         have led them. An even start may lower it for a pass, and then it rises further.
         """
-        made = int(now["made"])
+        passes = int(now["made"])
         cold = topics.start(bags)
         if "gamma" not in now:
             return settled(bags, topics, cold, COLD, ROUGH)
-        if made % EVEN == 0 and made <= EXPLORED:
+        if passes % EVEN == 0 and passes <= EXPLORED:
             return settled(bags, topics, cold, COLD, COARSE)
         return settled(bags, topics, now["gamma"], self.config.updates, SETTLED)
 
     def _m_step(self, sums: Parameters, before: Parameters) -> Parameters:
-        """The topics' laws, the mean number of words, and alpha once topics have formed under the first one."""
+        """q(topics), the mean number of words, and alpha once topics have formed under the first one."""
         config: TopicConfig = self.config
         alpha = before["alpha"]
-        made = before["made"] + 1
-        reached = sums["objective"] / sums["weight"]
-        gain = abs(float(reached - before["reached"]))
-        formed = float(made) > FORMING or gain < 10 * config.tolerance
+        passes = before["made"] + 1
+        objective = sums["objective"] / sums["weight"]
+        gain = abs(float(objective - before["reached"]))
+        formed = float(passes) > FORMING or gain < 10 * config.tolerance
         if formed and config.proportions != "fixed":
             mean = sums["log_theta"] / sums["weight"]
             alpha = fitted(alpha, mean, symmetric=config.proportions == "symmetric")
+        # q(topic) = Dirichlet(smoothing + expected counts of its words).
         after = {
             "weights": sums["words"] + config.smoothing,
             "alpha": alpha,
             "rate": sums["total"] / sums["weight"],
         }
         gamma = {"gamma": sums["gamma"]} if "gamma" in sums else {}
-        return before | after | gamma | {"made": made, "reached": reached}
+        return before | after | gamma | {"made": passes, "reached": objective}
 
     def _best_start(self, known: LastBags, task: Any, noise: Noise) -> Parameters:
         """The best of several starts after a few passes over all documents."""
@@ -331,11 +318,12 @@ class Topic(EMModel):
             own = few.scattered(
                 few.count / few.total[few.row], torch.eye(config.topics, dtype=torch.float64)
             )
+        # Half the words of a seed document, half those of all documents, at the counts of all words.
         words = bags.scattered(bags.count, even * weight[:, None])
-        mixed = (1 - BLUR) * own + BLUR * words / words.sum().clamp(min=1)
+        blend = (1 - BLUR) * own + BLUR * words / words.sum().clamp(min=1)
         topics = Topics(own, now["alpha"])
         return now | {
-            "weights": config.smoothing + mixed * words.sum() / config.topics,
+            "weights": config.smoothing + blend * words.sum() / config.topics,
             "rate": (words.sum() / weight.sum()).clamp(min=1e-3),
             "gamma": topics.start(bags),
             "documents": weight.sum(),
@@ -352,13 +340,13 @@ class Topic(EMModel):
 
     @property
     def table(self) -> Tensor:
-        """The probability of each word in each topic, (V, K): the mean of the topics' laws."""
+        """The probability of each word in each topic, (V, K): the mean of the topics' distributions."""
         weights = self.weights.double()
         return weights / weights.sum(0).clamp(min=1e-300)
 
     @property
     def topics(self) -> Topics:
-        """What answers rest on."""
+        """The topics that answers use: q's means."""
         return Topics(self.table, self.alpha.double(), self.rate.double() if self.counted else None)
 
     def top(self, n: int = TOLD) -> list[list[str]]:
@@ -373,10 +361,11 @@ class Topic(EMModel):
         return [[names[w] for w in topic] for topic in best]
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
-        """What a word costs, and the likeliest words of each topic with its share of the words learned from."""
+        """The perplexity, and the likeliest words of each topic with its share of the training words."""
         batch = batch.to(dtype=self.dtype, device=self.device)
         bags = self._bags(batch)
         topics = self.topics
+        # Perplexity: exp of the bound on -log p of a word, without the counts' own constant.
         weights = settled(bags, topics, topics.start(bags), COLD, SETTLED)
         words = float(bags.total.sum())
         if self.unknown is not None:
@@ -387,12 +376,12 @@ class Topic(EMModel):
         nats = -float(value.sum()) / words
         learned = (self.weights.double() - self.config.smoothing).clamp(min=0).sum(0)
         share = learned / learned.sum().clamp(min=1e-300)
-        told = f"A word costs at most {nats:.4f} nats: a perplexity of {math.exp(min(nats, 700)):.1f} or less."
+        price = f"A word costs at most {nats:.4f} nats: a perplexity of {math.exp(min(nats, 700)):.1f} or less."
         lines = [
             f"Topic {k}, {share[k]:.1%} of the words: {', '.join(self.top()[k])}."
             for k in share.argsort(descending=True)
         ]
-        return (told, *lines)
+        return (price, *lines)
 
     # ---- hooks -----------------------------------------------------------------------------------
 
@@ -441,6 +430,7 @@ class Topic(EMModel):
             return (
                 Poisson(size).distribution(mean.log()[..., None]).draw(u[..., None]).to(self.dtype)
             )
+        # A topic for each word from the document's proportions, then a word of the topic.
         many = StepNoise.of(noise, size)
         u, v = (many.uniform(use).double().reshape(-1, size) for use in ("topic", "word"))
         topic = inverse_cdf(log_theta.exp().cumsum(-1)[:, None], u)
@@ -459,14 +449,18 @@ class Topic(EMModel):
         log_theta, log_weight = weighed(
             bags, self.topics, weights, replace(noise, draw=0).within("shares"), particles
         )
+        # Importance resampling: n of the weighted proportions for each document.
         share = log_weight.softmax(0).T
         u = many.uniform("particle", 1).double().reshape(n, len(batch)).T
-        chosen = inverse_cdf(share.cumsum(-1)[:, None], u)
-        picked = log_theta.transpose(0, 1)[torch.arange(len(batch))[:, None], chosen].transpose(
-            0, 1
+        particle = inverse_cdf(share.cumsum(-1)[:, None], u)
+        log_shares_of_draws = log_theta.transpose(0, 1)[
+            torch.arange(len(batch))[:, None], particle
+        ].transpose(0, 1)
+        words = self._drawn(log_shares_of_draws.flatten(0, 1), many, batch.x.shape[1]).unflatten(
+            0, (n, -1)
         )
-        drawn = self._drawn(picked.flatten(0, 1), many, batch.x.shape[1]).unflatten(0, (n, -1))
-        x = torch.where(batch.holes, drawn, batch.x)
+        x = torch.where(batch.holes, words, batch.x)
+        # Draws that share particles: the effective size of n picks among the weighted ones.
         ess = (n / (1 + n / particles * (particles * share.square().sum(-1)))).to(self.dtype)
         return Completed(x, f"{particles} weighted proportions of topics", None, ess, Kind.ESTIMATE)
 
@@ -479,7 +473,7 @@ class Topic(EMModel):
         return Mode(batch.with_x(x), Kind.ESTIMATE, "mean proportions of topics")
 
     def _likeliest(self, mean: Tensor) -> Tensor:
-        """The likeliest word of documents whose words have such probabilities, (B, V) to (B, 1)."""
+        """The likeliest word under word probabilities (B, V), (B, 1)."""
         p, best = mean.max(-1, keepdim=True)
         if self.unknown is None:
             return best

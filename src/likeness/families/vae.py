@@ -43,7 +43,7 @@ from likeness.routes.particles import cloud, resampled
 FROM_PRIOR = round(1 / PRIOR_SHARE)  # one particle in so many comes from the prior
 PAIRS = 4  # antithetic pairs of a step of refinement
 ACTIVE = 0.01  # variance of a code's mean over rows, of a prior of variance 1
-BINS = 16  # pieces of the law of a real within bounds
+BINS = 16  # pieces of the distribution of a real within bounds
 TOGETHER = 512  # codes decoded at once where many are asked for: more would leave the cache, at half the speed
 VALIDATED = 4  # draws that validation takes at least
 
@@ -118,8 +118,8 @@ class VAE(Model):
     """p(x) = E_{z ~ N(0, I)} p(x | z), with p(x | z) a product of heads and an encoder q(z | x) = N(m(x), s(x)^2).
 
     log p(x) >= E log (1/k) sum_i p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2016,
-    arXiv:1509.00519, eq. 8). Holes are left out by the heads and told to the encoder, so the bound
-    of a row with holes is that of what is observed.
+    arXiv:1509.00519, eq. 8). Missing entries are left out by the heads and marked for the encoder, so the bound
+    of a row is that of its observed entries.
     """
 
     Config = VAEConfig
@@ -184,11 +184,11 @@ class VAE(Model):
     def graph(self) -> plates.Graph:
         """A code z and x under it; the encoder guesses back."""
         own = self.config.prior
-        prior = "" if own is None else f"law: {registry.name_of(own)}"
+        prior = "" if own is None else f"distribution: {registry.name_of(own)}"
         z = plates.Node("z", "latent", self.codes, note=prior)
         ties = (plates.Edge("z", "x"), plates.Edge("x", "z", "encoder"))
-        moved = ("z", "x") if prior else ("x",)
-        return plates.rows(self, z, ties=ties, under=moved, learned=moved)
+        under = ("z", "x") if prior else ("x",)
+        return plates.rows(self, z, ties=ties, under=under, learned=under)
 
     # ---- learning --------------------------------------------------------------------------------
 
@@ -203,11 +203,9 @@ class VAE(Model):
         first = Gradient((Phase("bound", partial(self.__call__, phase="bound"), own),))
         if self.prior is None:
             return first
-        return Staged((("bound", lambda: first), ("prior", self._second)))
+        return Staged((("bound", lambda: first), ("prior", partial(self._second, self.prior))))
 
-    def _second(self) -> Learner:
-        prior = self.prior
-        assert prior is not None
+    def _second(self, prior: Model) -> Learner:
         prior.prepare(Mapped(self.source, self._coded, self.codes))
         return through(
             prior, lambda batch, noise: prior.inputs(self._coded(batch, noise), noise)[0]
@@ -230,6 +228,7 @@ class VAE(Model):
         code = self._posterior(batch)
         k = c.draws if self.progress >= c.draws_from else 1
         eps = self._eps(noise, k)
+        # One term for each part of -ELBO; other objectives are written as a difference from it.
         log_p = self._likelihood(batch, code, code.at(eps))
         terms = {"reconstruction": -log_p.mean(0), "kl": code.kl.sum(-1)}
         weight = c.beta * (min(1.0, self.progress / c.kl_warmup) if c.kl_warmup else 1.0)
@@ -241,7 +240,7 @@ class VAE(Model):
         return terms
 
     def _hidden(self, batch: Batch, noise: Noise) -> Batch:
-        """Some rows with entries hidden, each such row at a rate of its own."""
+        """The batch with entries of some rows hidden, each such row at its own random rate."""
         share = self.config.hide
         if not share or not self.training:
             return batch
@@ -270,22 +269,22 @@ class VAE(Model):
         return Code(loc, log_std.clamp(LEAST_LOG_STD, MOST_LOG_STD), batch.given, context)
 
     def _params(self, z: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
-        """Parameters (B, *places, S) of the law of x for codes (B, L)."""
+        """Parameters (B, *places, S) of the distribution of x for codes (B, L)."""
         out = self.codec.decode(z, length, context)
         return (out if self.gate is None else out * self.gate) + self.bias
 
     def _likelihood(self, batch: Batch, code: Code, z: Tensor) -> Tensor:
         """log p(x | z) of what is observed for k codes a row, z (k, B, L), (k, B)."""
         k = len(z)
-        seen = _seen(batch)
+        mask = _seen(batch)
         length = None if batch.length is None else batch.length.repeat(k)
         context = None if code.context is None else code.context.repeat(k, 1)
         params = self._params(z.flatten(0, 1), length, context).unflatten(0, (k, len(batch)))
-        present = None if seen is None else seen.expand(k, *seen.shape)
+        present = None if mask is None else mask.expand(k, *mask.shape)
         return self.columns.distribution(params).total(batch.x.expand(k, *batch.x.shape), present)
 
     def _likelihoods(self, batch: Batch, code: Code, z: Tensor, most: int) -> Tensor:
-        """The same with at most so many codes decoded at once, (k, B)."""
+        """The same with at most `most` codes decoded at once, (k, B)."""
         parts = z.split(max(1, most // max(len(batch), 1)))
         return torch.cat([self._likelihood(batch, code, some) for some in parts])
 
@@ -299,9 +298,10 @@ class VAE(Model):
             given=None if given is None else given.repeat(k),
             index=noise.index.repeat(k),
         )
-        asked = Question(batch, noise.within("prior").draws(k), self.prior.Settings())
+        question = Question(batch, noise.within("prior").draws(k), self.prior.Settings())
+        # Codes count as log p(z) - log N(z): 0 for the standard normal prior.
         normal = -(0.5 * z.square() + HALF_LOG_2PI).sum(-1)
-        return scoring.score_rows(self.prior, asked).value.reshape(k, rows) - normal
+        return scoring.score_rows(self.prior, question).value.reshape(k, rows) - normal
 
     def _eps(self, noise: Noise, k: int) -> Tensor:
         """Standard normal numbers for k codes a row, (k, B, L)."""
@@ -324,6 +324,8 @@ class VAE(Model):
         log_p = self._likelihoods(batch, code, code.at(eps), TOGETHER)
         gain = self._log_prior(code.at(eps), code.given, noise)
         value, stderr = log_mean_exp(log_p - code.log_ratio(eps) + gain)
+        # E log p(x|z), -KL (to the learned prior, if any), and what the importance weights add to
+        # both.
         fit = log_p.mean(0)
         kl = code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
         terms = {"reconstruction": fit, "kl": -kl, "importance": value - fit + kl}
@@ -369,6 +371,8 @@ class VAE(Model):
         with torch.enable_grad():
             loc, log_std = (t.detach().requires_grad_() for t in (code.loc, code.log_std))
             z = replace(code, loc=loc, log_std=log_std).at(eps)
+            # Gradients through z alone: q's own parameters are held, so that only the path
+            # counts.
             u = (z - code.loc) * (-code.log_std).exp()
             bound = self._likelihood(batch, code, z) + 0.5 * (u.square() - z.square()).sum(-1)
             slopes = torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
@@ -380,11 +384,13 @@ class VAE(Model):
         )
 
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
-        """Codes from q(z | what is observed) weighed by p(x, z) / q, resampled; holes drawn from their heads.
+        """Codes from q(z | what is observed) weighed by p(x, z) / q, resampled; missing entries drawn from their heads.
 
         Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights
         being those of the mix.
         """
+        # The first of each FROM_PRIOR proposals comes from the prior; the mixture is their
+        # density.
         count = settings.particles
         code = self._posterior(batch)
         eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))
@@ -392,16 +398,16 @@ class VAE(Model):
         z[::FROM_PRIOR] = eps[::FROM_PRIOR]
         log_p = self._likelihoods(batch, code, z, min(settings.rows, TOGETHER))
         log_w = log_p + self._log_prior(z, code.given, noise) - code.log_mixed_ratio(z)
-        done = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
+        picks = resampled(z, log_w, Question(batch, noise, settings, n=n), "codes resampled")
         wide = batch.repeat(n)
         context = None if code.context is None else code.context.repeat(n, 1)
-        x = self._drawn(self._params(done.x.flatten(0, 1), wide.length, context), noise.draws(n))
-        return replace(done, x=x.unflatten(0, (n, len(batch))), evaluations=count + 1)
+        x = self._drawn(self._params(picks.x.flatten(0, 1), wide.length, context), noise.draws(n))
+        return replace(picks, x=x.unflatten(0, (n, len(batch))), evaluations=count + 1)
 
     # ---- beyond the verbs ------------------------------------------------------------------------
 
     def active(self, x: Any, *, given: Any = None) -> Tensor:
-        """Which numbers of the code tell rows apart, bool (L,): the variance over rows of their means is above 0.01.
+        """Which latent dimensions are in use, bool (L,): the variance over rows of their means is above 0.01.
 
         The others have collapsed onto the prior and say nothing (Burda et al. 2016,
         arXiv:1509.00519, section 5.2).
@@ -411,11 +417,11 @@ class VAE(Model):
 
     def remarks(self, batch: Batch) -> tuple[str, ...]:
         """How much of the code is in use."""
-        used = int(self.active(batch, given=batch.given).sum())
+        active = int(self.active(batch, given=batch.given).sum())
         n = self.config.latent
-        if not used:
+        if not active:
             return (f"0 of {n} numbers of the code in use: it has collapsed onto the prior",)
-        return (f"{used} of {n} numbers of the code in use",)
+        return (f"{active} of {n} numbers of the code in use",)
 
     @torch.no_grad()
     def elbo(

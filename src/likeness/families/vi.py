@@ -1,4 +1,4 @@
-"""Variational inference: a Gaussian q(z) fitted to a density that the user gives, with its bound and what checks it."""
+"""Variational inference: a Gaussian q(z) fitted to a density that the user gives, with its bound and checks of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from likeness.numerics.stable import log_mean_exp
 from likeness.registry import Card, build, register
 
 Density = Callable[[Tensor], Tensor]
-Found = TypeVar("Found", bound=Density)
+Function = TypeVar("Function", bound=Density)
 DENSITIES: dict[str, Density] = {}  # of this process, by the names that Configs give them
 EMA = 0.99
 WARMUP = 20
@@ -203,11 +203,12 @@ class VI(Model):
         }
 
     def _reparameterised(self, eps: Tensor) -> Tensor:
-        """log q - log p at u = mean + L eps, q held still, so that the noise ends where q is right.
+        """log q - log p at u = mean + L eps, q held constant, so that the noise ends where q is right.
 
         Roeder, Wu & Duvenaud 2017, arXiv:1703.09194, eq. 8.
         """
         u = self.mean + eps @ self.factor.mT
+        # Constants in place of q's parameters: the gradient through the draws alone.
         return gaussian.log_density(u, self.mean.detach(), self._cov.detach()) - self.log_joint(u)
 
     def _score_function(self, eps: Tensor) -> Tensor:
@@ -218,9 +219,12 @@ class VI(Model):
         """
         with torch.no_grad():
             u = self.mean + eps @ self.factor.mT
+            # REINFORCE: grad E_q[cost] = E_q[cost grad log q]. The baseline of each draw is the
+            # mean of the others.
             cost = gaussian.log_density(u, self.mean, self._cov) - self.log_joint(u)
             advantage = (cost - cost.mean()) * (len(cost) / max(len(cost) - 1, 1))
         score = gaussian.log_density(u, self.mean, self._cov) * advantage
+        # The value is the cost, its gradient that of `score`.
         return cost + score - score.detach()
 
     _gradients = {"reparameterised": _reparameterised, "score": _score_function}  # noqa: RUF012
@@ -228,6 +232,7 @@ class VI(Model):
     @property
     def factor(self) -> Tensor:
         """L, (Q, Q), lower triangular."""
+        # L = diag(std) (I + below): `below` is free of the entries' units.
         std = self.log_std.exp()
         if not len(self.below):
             return std.diag()
@@ -246,6 +251,7 @@ class VI(Model):
 
         Terms: "joint", the mean of log p(z, x), and "entropy", that of -log q(z).
         """
+        # log p(z, x) - log q(z) of every draw: its mean is the bound.
         joint, entropy, seed = self._weighed(n, seed)
         weight = joint + entropy
         stderr = (weight.std() / math.sqrt(n))[None] if n > 1 else None
@@ -285,13 +291,14 @@ class VI(Model):
         """Draws of q with log weights that correct them to the density (self-normalised, Pareto-smoothed)."""
         if seed is None:
             seed = fresh_seed()
+        # The same seed draws the points whose weights were smoothed.
         smooth = self._smoothed(n, seed)
-        drawn = self.sample(n, seed=seed)
+        draws = self.sample(n, seed=seed)
         log_weight = smooth.log_weight.log_softmax(0) + math.log(n)
         ess = torch.tensor(smooth.ess, dtype=torch.float64)
         how = f"draws of q, Pareto-smoothed weights, k = {smooth.k:.2f}"
         return replace(
-            drawn, how=how, kind=Kind.ESTIMATE, log_weight=log_weight[:, None], ess=ess[None]
+            draws, how=how, kind=Kind.ESTIMATE, log_weight=log_weight[:, None], ess=ess[None]
         )
 
     def _smoothed(self, n: int, seed: int | None) -> Smoothed:
@@ -358,6 +365,7 @@ class Bounds(Reals):
 
     def log_stretch(self, u: Tensor) -> Tensor:
         """log |dz/du| of points without bounds (B, Q), (B,)."""
+        # One factor for each group of entries with the same bounds.
         parts = [
             _stretch(v, u[:, columns]) for v, _, columns, _ in self.groups if isinstance(v, Real)
         ]
@@ -366,6 +374,7 @@ class Bounds(Reals):
 
 def _stretch(v: Real, u: Tensor) -> Tensor:
     """log |dz/du| over entries that share their bounds, (B,)."""
+    # z = lower + (upper - lower) sigmoid(u): dz/du = (upper - lower) sigmoid(u) sigmoid(-u).
     if v.lower is not None and v.upper is not None:
         return (logsigmoid(u) + logsigmoid(-u) + math.log(v.upper - v.lower)).sum(-1)
     if v.lower is not None or v.upper is not None:
@@ -414,7 +423,7 @@ def name_of(function: Density) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def register_density(function: Found, name: str | None = None) -> Found:
+def register_density(function: Function, name: str | None = None) -> Function:
     """Let Configs of this process name a density; of two with one name the later one is meant.
 
     Args:
@@ -453,7 +462,7 @@ def registered(name: str) -> Density:
 def _held(function: Density) -> bool:
     """Whether a function is what its module holds under its name, so that the name means it alone."""
     module, _, path = name_of(function).partition(":")
-    found: Any = sys.modules.get(module)
+    value: Any = sys.modules.get(module)
     for part in path.split("."):
-        found = getattr(found, part, None)
-    return found is function
+        value = getattr(value, part, None)
+    return value is function

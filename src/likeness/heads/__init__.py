@@ -1,4 +1,4 @@
-"""Heads: from numbers to a law over variables, one for each type, and `Columns` of them for a whole event."""
+"""Heads: from numbers to a distribution over variables, one for each type, and `Columns` of them for a whole event."""
 
 from likeness.heads.base import EntryDistribution, Head
 from likeness.heads.bernoulli import Bernoulli

@@ -1,4 +1,4 @@
-"""A Head turns numbers into a law over entries of one variable type; an EntryDistribution is that law.
+"""A Head turns numbers into a distribution over entries of one variable type, an EntryDistribution.
 
 Shapes: n entries, `size` parameters, `features` numbers and `uniforms` uniform numbers an entry;
 `...` are any axes. All values are in data units: a head keeps location and scale as buffers, so
@@ -21,9 +21,9 @@ from likeness.core.errors import Unsupported
 
 @dataclass(frozen=True, eq=False)
 class EntryDistribution(ABC):
-    """One law for each entry, independent given the parameters (..., n, size).
+    """One distribution for each entry, independent given the parameters (..., n, size).
 
-    Leading axes of x and of the parameters broadcast, so that K laws score B rows as (B, 1, n)
+    Leading axes of x and of the parameters broadcast, so that K distributions score B rows as (B, 1, n)
     against (K, n, size).
     """
 
@@ -80,7 +80,7 @@ class EntryDistribution(ABC):
 
 
 class Head(nn.Module, ABC):
-    """Makes laws over n entries of one variable type from `size` numbers an entry.
+    """Makes distributions over n entries of one variable type from `size` numbers an entry.
 
     Every buffer has the entries as its first axis.
 
@@ -118,11 +118,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def distribution(self, params: Tensor) -> EntryDistribution:
-        """The law that parameters (..., n, size) stand for."""
+        """The distribution with parameters (..., n, size)."""
 
     @abstractmethod
     def start(self) -> Tensor:
-        """The parameters of the marginal law, as a first bias of a net's last layer, (n, size)."""
+        """The parameters of the marginal distribution, as a first bias of a net's last layer, (n, size)."""
 
     def estimate(
         self,
@@ -135,7 +135,7 @@ class Head(nn.Module, ABC):
     ) -> Tensor:
         """The weighted maximum-likelihood parameters of K components, (K, ..., n, size).
 
-        Entries that no weight falls on keep the marginal law.
+        Entries that no weight falls on keep the marginal distribution.
 
         Args:
             x: Rows (N, ..., n).
@@ -158,6 +158,7 @@ class Head(nn.Module, ABC):
     def take(self, entries: Sequence[int]) -> Head:
         """The same head for some of the entries, in the order given."""
         index = torch.as_tensor(list(entries))
+        # Buffers have entries on their first axis: pick or repeat along it.
         return self._with_buffers(
             {k: b.index_select(0, index.to(b.device)) for k, b in self.named_buffers()}, len(index)
         )

@@ -39,7 +39,7 @@ class BernoulliDistribution(EntryDistribution):
         return torch.where(x >= 1, 1.0, below)
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
-        """The binary concrete law (Maddison et al. 2017, arXiv:1611.00712, eq. 11)."""
+        """The binary concrete distribution (Maddison et al. 2017, arXiv:1611.00712, eq. 11)."""
         value = torch.sigmoid((torch.logit(open_unit(u.squeeze(-1))) + self.logit) / temperature)
         return self.head.embed(value)
 
@@ -90,7 +90,7 @@ class Bernoulli(Head):
         )
 
     def distribution(self, params: Tensor) -> BernoulliDistribution:
-        """The law with these logits (..., n, 1)."""
+        """The distribution with these logits (..., n, 1)."""
         return BernoulliDistribution(params, self)
 
     def start(self) -> Tensor:

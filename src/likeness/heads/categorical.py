@@ -124,7 +124,7 @@ class Categorical(Head):
         return self._marked((x.unsqueeze(-1) == codes).to(x.dtype), present)
 
     def distribution(self, params: Tensor) -> CategoricalDistribution:
-        """The law with these logits (..., n, K)."""
+        """The distribution with these logits (..., n, K)."""
         return CategoricalDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -147,14 +147,16 @@ class Categorical(Head):
 
     def _table(self, x: Tensor, present: Tensor, weight: Tensor) -> Tensor:
         """The weight on each code of each entry, (K, ..., n, size)."""
+        # Few codes: one-hot rows, a product of matrices, in chunks of bounded size.
         if self.size <= _DENSE:
             rows = max(1, 2**24 // (x[:1].numel() * self.size))
             parts = zip(x.split(rows), present.split(rows), weight.split(rows), strict=True)
-            return torch.stack([sums(w, self.embed(v, seen)) for v, seen, w in parts]).sum(0)
-        values, counted = tabulate(x.flatten(1), present.flatten(1), weight)
-        table = counted.new_zeros(*counted.shape[:2], self.size)
+            return torch.stack([sums(w, self.embed(v, mask)) for v, mask, w in parts]).sum(0)
+        # Many codes: count each value that occurs.
+        values, counts = tabulate(x.flatten(1), present.flatten(1), weight)
+        table = counts.new_zeros(*counts.shape[:2], self.size)
         inside = values < self.size
-        table[..., values[inside].long()] = counted[..., inside]
+        table[..., values[inside].long()] = counts[..., inside]
         return table.reshape(weight.shape[1], *x.shape[1:], self.size)
 
     def statistics(self, x: Tensor, present: Tensor) -> Tensor | None:

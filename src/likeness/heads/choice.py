@@ -31,8 +31,8 @@ class Choice:
     Args:
         closed: Whether parameters are estimated in closed form rather than put out by a net.
         components: Components of a mixture for one entry.
-        real: The law of real entries.
-        count: The law of counts.
+        real: The distribution of real entries.
+        count: The distribution of counts.
         bins: The largest number of bins of a histogram, or the pieces of a spline.
         presence: Whether numbers are embedded with a bit of presence.
     """
@@ -141,14 +141,14 @@ MAKERS: dict[str, Callable[[Sequence[Variable], Choice], Head]] = {
 
 def grouped(variables: Sequence[Variable], choice: Choice) -> dict[Key, list[int]]:
     """Which entries share a head, in the order in which the heads are first needed."""
-    shared: dict[Key, list[int]] = {}
+    groups: dict[Key, list[int]] = {}
     known: dict[Variable, Key] = {}
     for i, variable in enumerate(variables):
         key = known.get(variable) or known.setdefault(
             variable, KEYS[variable.type](variable, choice)
         )
-        shared.setdefault(key, []).append(i)
-    return shared
+        groups.setdefault(key, []).append(i)
+    return groups
 
 
 def _bounded(variable: Variable) -> bool:
@@ -161,10 +161,10 @@ def bounds_refused(space: Space, *, closed: bool = False) -> str | None:
     Heads of a net keep bounds by splines and histograms by a last bin, which know no rounding;
     others in closed form reach everywhere.
     """
-    kept = [cast(Real, v) for v in space.variables if _bounded(v)]
-    if kept and closed:
+    bounds = [cast(Real, v) for v in space.variables if _bounded(v)]
+    if bounds and closed:
         return "its distribution of a real reaches beyond bounds: take autoregressive or flow, or leave the bounds out"
-    if any(v.resolution is not None for v in kept):
+    if any(v.resolution is not None for v in bounds):
         why = "its distribution of a rounded real reaches beyond bounds"
         return f"{why}: take flow, or drop the bounds or the resolution"
     return None

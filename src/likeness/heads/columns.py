@@ -1,4 +1,4 @@
-"""One law for a whole event: a head for each type of variable, over the entries of the last axis that have it.
+"""One distribution for a whole event: a head for each type of variable, over the entries of the last axis that have it.
 
 Which head that is, choice.py decides.
 """
@@ -25,7 +25,7 @@ _FIT_ROWS = (
     2**16
 )  # rows that location, scale and marginals are taken from; more would move no digit that matters
 _FIT_NUMBERS = 2**24
-_EACH_NUMBERS = 2**24  # statistics held at a time when many laws score many rows
+_EACH_NUMBERS = 2**24  # statistics held at a time when many distributions score many rows
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Columns(nn.Module):
         kind: "net" for parameters that a net puts out, "closed" for those that are estimated in
             closed form.
         components: Components of a mixture for one entry.
-        real: The law of real entries; a mixture for nets, one normal in closed form.
-        count: The law of counts.
+        real: The distribution of real entries; a mixture for nets, one normal in closed form.
+        count: The distribution of counts.
         bins: The largest number of bins of a histogram, or the pieces of a spline.
         presence: Whether numbers are embedded with a bit that tells a missing one from an average
             one.
@@ -97,15 +97,19 @@ class Columns(nn.Module):
         self.width = space.width
         self.event = len(space.shape)
         self.narrow = not space.shape or (space.ragged and self.event == 1)
-        shared = grouped(space.columns, choice)
+        entries_of = grouped(space.columns, choice)
         self.heads = nn.ModuleList(
-            MAKERS[key.maker]([space.columns[i] for i in e], choice) for key, e in shared.items()
+            MAKERS[key.maker]([space.columns[i] for i in e], choice)
+            for key, e in entries_of.items()
         )
-        self.groups = _laid_out(list(shared.values()), self.parts)
+        self.groups = _laid_out(list(entries_of.values()), self.parts)
+        # Numbers of a place: over the heads, numbers of an entry times entries.
         self.size, self.features, self.uniforms = (
             sum(getattr(h, name) * h.entries for h in self.parts)
             for name in ("size", "features", "uniforms")
         )
+        # The heads' entries one after the other, and which entry each parameter, feature and
+        # uniform is of.
         order = [i for group in self.groups for i in group.entries]
         self.sorted = order == list(range(self.width))
         for name, per in (
@@ -144,6 +148,7 @@ class Columns(nn.Module):
         x, present, weight = _thinned(
             batches, min(_FIT_ROWS, max(_FIT_NUMBERS // self.space.dims, 1))
         )
+        # (rows, *E) -> (rows and places, entries of a place)
         x = self.split(x).flatten(0, -2)
         present = self.split(present).flatten(0, -2)
         weight = weight.repeat_interleave(max(x.shape[0] // max(weight.shape[0], 1), 1))
@@ -153,6 +158,8 @@ class Columns(nn.Module):
     def _fit_head(self, head: Head, x: Tensor, present: Tensor, weight: Tensor) -> None:
         if not self.pooled:
             return head.fit(x, present, weight)
+        # Places of one variable share their statistics: fit one entry on all of them, and repeat
+        # it.
         one = head.take([0])
         one.fit(x.reshape(-1, 1), present.reshape(-1, 1), weight.repeat_interleave(x.shape[1]))
         for name, buffer in one.spread(head.entries).named_buffers():
@@ -161,7 +168,7 @@ class Columns(nn.Module):
 
     @property
     def free(self) -> int:
-        """Free numbers of the law of one event whose every place has parameters of its own."""
+        """The number of free parameters of one event's distribution, every place having its own."""
         return sum(head.free for head in self.parts) * (
             self.space.dims // self.width if not self.space.ragged else 1
         )
@@ -178,6 +185,7 @@ class Columns(nn.Module):
             whole = parts[0]
         else:
             whole = torch.cat(list(parts), -1)
+        # From the heads' order back to the order of the columns.
         if self.sorted:
             ordered = whole
         else:
@@ -195,16 +203,16 @@ class Columns(nn.Module):
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """What nets see of x (..., *E): (..., *E[:-1], F)."""
-        seen = [None] * len(self.groups) if present is None else self.entries(present)
-        parts = zip(self.parts, self.entries(x), seen, strict=True)
+        masks = [None] * len(self.groups) if present is None else self.entries(present)
+        parts = zip(self.parts, self.entries(x), masks, strict=True)
         return _cat([head.embed(v, s).flatten(-2) for head, v, s in parts])
 
     def distribution(self, params: Tensor) -> ColumnsDistribution:
-        """The law that parameters (..., *E[:-1], S) stand for."""
+        """The distribution with parameters (..., *E[:-1], S)."""
         return ColumnsDistribution(self, params)
 
     def start(self) -> Tensor:
-        """The parameters of the marginal law at every place, a first bias for a net's last layer, (S,)."""
+        """The parameters of the marginal distribution at every place, a first bias for a net's last layer, (S,)."""
         return torch.cat([head.start().reshape(-1) for head in self.parts])
 
     def estimate(
@@ -244,6 +252,7 @@ class Columns(nn.Module):
         """The head of one entry of the last axis alone, and where its parameters, features and uniforms lie."""
         for group, head in zip(self.groups, self.parts, strict=True):
             if entry in group.entries:
+                # The entry's share of its group's parameters, features and uniforms.
                 at = group.entries.index(entry)
                 slices = (
                     slice(s.start + at * n, s.start + (at + 1) * n)
@@ -266,14 +275,14 @@ class ColumnsDistribution:
 
     @cached_property
     def parts(self) -> list[EntryDistribution]:
-        """The law of each head's entries, in the order of `columns.groups`."""
+        """The distribution of each head's entries, in the order of `columns.groups`."""
         pairs = zip(self.columns.parts, self.columns.blocks(self.params), strict=True)
         return [head.distribution(block) for head, block in pairs]
 
     def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """The log p of each entry of x (..., *E) in nats, 0 where not present, (..., *E)."""
         pairs = zip(self.parts, self.columns.entries(x), strict=True)
-        value = self.columns.join([law.log_prob(v) for law, v in pairs])
+        value = self.columns.join([part.log_prob(v) for part, v in pairs])
         if present is None:
             return value
         return torch.where(present, value, torch.zeros_like(value))
@@ -286,16 +295,16 @@ class ColumnsDistribution:
         return value
 
     def each(self, x: Tensor, present: Tensor) -> Tensor:
-        """The log p of B events x (B, *E) under each of K laws, parameters (K, *E[:-1], S): (B, K).
+        """The log p of B events x (B, *E) under each of K distributions, parameters (K, *E[:-1], S): (B, K).
 
-        Matrix products where a head's law is linear in statistics of the data, one law after the
+        Matrix products where a head's distribution is linear in statistics of the data, one distribution after the
         other elsewhere.
         """
         rows = max(
             1, _EACH_NUMBERS // max(x[:1].numel() * max(h.size for h in self.columns.parts), 1)
         )
         chunks = zip(x.split(rows), present.split(rows), strict=True)
-        return torch.cat([self._each(v, seen) for v, seen in chunks])
+        return torch.cat([self._each(v, mask) for v, mask in chunks])
 
     def _each(self, x: Tensor, present: Tensor) -> Tensor:
         pieces = zip(
@@ -310,35 +319,35 @@ class ColumnsDistribution:
     def draw(self, u: Tensor) -> Tensor:
         """A draw from uniform numbers (..., *E[:-1], U), (..., *E)."""
         return self.columns.join(
-            [law.draw(v) for law, v in zip(self.parts, self._uniforms(u), strict=True)]
+            [part.draw(v) for part, v in zip(self.parts, self._uniforms(u), strict=True)]
         )
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """The embedding of a draw, with a gradient in the parameters, (..., *E[:-1], F)."""
         pairs = zip(self.parts, self._uniforms(u), strict=True)
-        return _cat([law.relaxed(v, temperature).flatten(-2) for law, v in pairs])
+        return _cat([part.relaxed(v, temperature).flatten(-2) for part, v in pairs])
 
     def cdf(self, x: Tensor) -> Tensor:
         """P(entry <= x) of each entry, (..., *E)."""
         return self.columns.join(
-            [law.cdf(v) for law, v in zip(self.parts, self.columns.entries(x), strict=True)]
+            [part.cdf(v) for part, v in zip(self.parts, self.columns.entries(x), strict=True)]
         )
 
     def quantile(self, p: Tensor) -> Tensor:
         """The quantile of each entry at probabilities p (..., *E), (..., *E)."""
         return self.columns.join(
-            [law.quantile(v) for law, v in zip(self.parts, self.columns.entries(p), strict=True)]
+            [part.quantile(v) for part, v in zip(self.parts, self.columns.entries(p), strict=True)]
         )
 
     @property
     def mode(self) -> Tensor:
         """The most probable value of each entry, which together are the product's mode, (..., *E)."""
-        return self.columns.join([law.mode for law in self.parts])
+        return self.columns.join([part.mode for part in self.parts])
 
     @property
     def mean(self) -> Tensor:
         """The expected value of each entry (nominal: the most probable code), (..., *E)."""
-        return self.columns.join([law.mean for law in self.parts])
+        return self.columns.join([part.mean for part in self.parts])
 
     def _uniforms(self, u: Tensor) -> list[Tensor]:
         pairs = zip(self.columns.groups, self.columns.parts, strict=True)
@@ -354,7 +363,7 @@ class HeadRows(RowDistribution):
 
     @cached_property
     def distribution(self) -> ColumnsDistribution:
-        """The rows' laws."""
+        """The rows' distributions."""
         return self.columns.distribution(self.params)
 
     @property
@@ -383,7 +392,7 @@ class HeadRows(RowDistribution):
 def rows(
     columns: Columns, params: Tensor, index: Tensor, *, kind: Kind = Kind.EXACT, how: str = "heads"
 ) -> HeadRows:
-    """The laws that a decoder's parameters (B, *E[:-1], S) stand for, row by row."""
+    """Each row's distribution from a decoder's parameters (B, *E[:-1], S)."""
     return HeadRows(columns.space, index, kind, how, columns, params)
 
 
@@ -409,37 +418,39 @@ def _cat(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def _each(head: Head, law: EntryDistribution, x: Tensor, present: Tensor) -> Tensor:
-    """The log p of B rows under each of K laws over one head's entries, (B, K)."""
-    weights = law.linear
+def _each(head: Head, part: EntryDistribution, x: Tensor, present: Tensor) -> Tensor:
+    """The log p of B rows under each of K distributions over one head's entries, (B, K)."""
+    weights = part.linear
     statistics = head.statistics(x, present)
+    # log p = weights . statistics for all pairs of rows and parameters: one product of matrices.
     if weights is not None and statistics is not None:
         least = (
             -torch.finfo(weights.dtype).max / 1e8
-        )  # 0 * -inf would be NaN where a law rules a value out
+        )  # 0 * -inf would be NaN where a distribution rules a value out
         value = statistics.flatten(1) @ weights.flatten(1).clamp(min=least).T
         return torch.where(value < least / 2, -torch.inf, value)
     alone = (
         head.distribution(block).log_prob(x).masked_fill(~present, 0.0).flatten(1).sum(-1)
-        for block in law.params
+        for block in part.params
     )
     return torch.stack(list(alone), -1)
 
 
 def _thinned(batches: Iterable[Batch], most: int) -> tuple[Tensor, Tensor, Tensor]:
     """Values, presence and weights of at most 2 * `most` rows, evenly spaced over all."""
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    chunks: list[tuple[Tensor, Tensor, Tensor]] = []
     stride = 1
-    seen = 0
+    count = 0
+    # Every `stride`-th row over all batches; whenever too many are held the stride doubles.
     for batch in batches:
-        rows = slice(-seen % stride, None, stride)
-        kept.append((batch.x[rows], batch.present[rows], batch.weights[rows]))
-        seen += len(batch)
-        while sum(len(part[2]) for part in kept) > 2 * most:
-            x, present, weight = (torch.cat(parts)[::2] for parts in zip(*kept, strict=True))
-            kept = [(x, present, weight)]
+        rows = slice(-count % stride, None, stride)
+        chunks.append((batch.x[rows], batch.present[rows], batch.weights[rows]))
+        count += len(batch)
+        while sum(len(part[2]) for part in chunks) > 2 * most:
+            x, present, weight = (torch.cat(parts)[::2] for parts in zip(*chunks, strict=True))
+            chunks = [(x, present, weight)]
             stride = 2 * stride
-    x, present, weight = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    x, present, weight = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     return x, present, weight
 
 

@@ -1,4 +1,4 @@
-"""The law of where a sequence ends: at each step it stops or goes on, and the longest must stop."""
+"""The distribution of where a sequence ends: at each step it stops or goes on, and the longest must stop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def log_end(stop: Tensor, length: Tensor) -> Tensor:
         length: The length of each item, int64 (B,); at L none is left to go on to.
     """
     steps = torch.arange(stop.shape[1], device=stop.device)
+    # log sigmoid(-s_t) for going on at t < length, log sigmoid(s_length) for the stop.
     on = nn.functional.logsigmoid(-stop) * (steps < length[:, None])
     off = nn.functional.logsigmoid(stop) * (steps == length[:, None])
     return on.sum(-1) + off.sum(-1)
@@ -29,5 +30,6 @@ def stop_logits(lengths: Iterable[Tensor], steps: int) -> Tensor:
     stopped = torch.zeros(steps + 1, dtype=torch.float64)
     for length in lengths:
         stopped += torch.bincount(length.cpu(), minlength=steps + 1).double()
-    reached = stopped.flip(0).cumsum(0).flip(0)
-    return ((stopped + 0.5) / (reached - stopped + 0.5)).log()[:steps]
+    # Items that reach each step: all that stop there or later.
+    arrivals = stopped.flip(0).cumsum(0).flip(0)
+    return ((stopped + 0.5) / (arrivals - stopped + 0.5)).log()[:steps]

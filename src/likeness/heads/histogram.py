@@ -18,7 +18,7 @@ from likeness.numerics.weighted import moments, spread, tabulate
 
 # The narrowest bin in standard deviations: narrower ones would only chase repeated values
 _NARROW = 1e-4
-_PRIOR = 1e-3  # rows spread as the marginal, so that the law is positive everywhere
+_PRIOR = 1e-3  # rows spread as the marginal, so that the distribution is positive everywhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class HistogramDistribution(EntryDistribution):
         return self.params.masked_fill(~self.head.exists, -torch.inf).log_softmax(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-mass less log-width, or less the exponential law's terms."""
+        """Log-mass less log-width, or less the exponential distribution's terms."""
         z = self.head.standard(x)
         region = self.head.region(z)
         anchor, extent, side = self.head.at(region)
@@ -56,10 +56,13 @@ class HistogramDistribution(EntryDistribution):
 
     def cdf(self, x: Tensor) -> Tensor:
         """The mass of the regions below and of the part below x; with a resolution, to the upper end of x's bin."""
+        # With a resolution the mass up to the upper end of x's own bin counts.
         z = self.head.standard(x) + (0.5 * self.head.cell.to(x.dtype) if self.head.binned else 0.0)
         region = self.head.region(z)
         anchor, extent, side = self.head.at(region)
         mass = self.log_mass.exp()
+        # Mass of the regions below, then the share of the own region: linear in bins, exponential
+        # in tails.
         below = self._pick(mass.cumsum(-1) - mass, region)
         reach = (z - anchor) / extent
         tail = torch.where(side < 0, reach.clamp(max=0).exp(), -torch.expm1(-reach.clamp(min=0)))
@@ -90,6 +93,8 @@ class HistogramDistribution(EntryDistribution):
         dtype = self.log_mass.dtype
         extent = head.extent
         cell = head.cell.unsqueeze(-1)
+        # Mean excess of an exponential tail; over bins it is the mean of a geometric
+        # distribution.
         if head.binned:
             beyond = 0.5 * cell + cell / torch.expm1(cell / extent)
         else:
@@ -105,6 +110,7 @@ class HistogramDistribution(EntryDistribution):
 
     def _inverse(self, u: Tensor) -> Tensor:
         """The value whose CDF is u, before rounding."""
+        # The region by its mass, then the place within it by the rest of u.
         region = choose(self.log_mass, u)
         mass = self.log_mass.exp()
         below = self._pick(mass.cumsum(-1) - mass, region)
@@ -158,8 +164,8 @@ class Histogram(Head):
             widths = torch.ones(entries)
         else:
             widths = torch.tensor(list(resolution), dtype=torch.float64)
-        told = bounds or [(None, None)] * entries
-        ends = [[-torch.inf if a is None else a, torch.inf if b is None else b] for a, b in told]
+        limits = bounds or [(None, None)] * entries
+        ends = [[-torch.inf if a is None else a, torch.inf if b is None else b] for a, b in limits]
         self.register_buffer("bounds", torch.tensor(ends, dtype=torch.float64))
         self.register_buffer("location", torch.zeros(entries, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(entries, dtype=torch.float64))
@@ -191,6 +197,7 @@ class Histogram(Head):
             self.scale = self.scale.maximum(0.5 * self.resolution)
             self.offset = bin_offset(x, present, weight, self.resolution)
         z = self.standard(x.double())
+        # Edges at quantiles, and between them the weight that falls on each region.
         w = weight.double().unsqueeze(-1) * present
         ends = self._apart(_quantile_edges(z, w, self.bins), total)
         self._place(ends, self._tails(z, w, ends))
@@ -201,7 +208,8 @@ class Histogram(Head):
         )
 
     def _apart(self, edges: Tensor, total: Tensor) -> Tensor:
-        """Edges halfway between values' bins, and no two closer than `_NARROW`; those let go become +inf, last."""
+        """Edges between values' bins, no two closer than `_NARROW`; dropped edges become +inf, last."""
+        # Rounded values: edges lie between their bins.
         if self.binned:
             start = ((self.offset - self.location) / self.scale + 0.5 * self.cell).unsqueeze(-1)
             edges = start + (
@@ -213,12 +221,13 @@ class Histogram(Head):
             .sort(-1)
             .values
         )
+        # Edges closer than _NARROW to the one before merge into it.
         close = torch.cat(
             [torch.zeros_like(edges[:, :1], dtype=torch.bool), edges.diff(dim=-1) < _NARROW], -1
         )
-        kept = edges.masked_fill(close | ~torch.isfinite(edges), torch.inf).sort(-1).values
-        few = (kept[:, 1].isinf() | (total == 0)).unsqueeze(-1)
-        return torch.where(few, self._alone(edges), kept)
+        spaced = edges.masked_fill(close | ~torch.isfinite(edges), torch.inf).sort(-1).values
+        few = (spaced[:, 1].isinf() | (total == 0)).unsqueeze(-1)
+        return torch.where(few, self._alone(edges), spaced)
 
     def _alone(self, edges: Tensor) -> Tensor:
         """One bin about the mean, for entries of too few values for more."""
@@ -253,11 +262,13 @@ class Histogram(Head):
     def _place(self, edges: Tensor, tails: Tensor) -> None:
         """Regions 0 (left tail), 1.. (bins), then the right tail: anchor, extent and side of each, (n, bins + 2)."""
         self.edges = edges.contiguous()
+        # Each entry has `count` edges; regions behind the last one do not exist.
         count = edges.isfinite().sum(-1, keepdim=True)
         region = torch.arange(self.bins + 2, device=edges.device)
         low = edges.gather(-1, (region - 1).clamp(min=0).minimum(count - 1))
         high = edges.gather(-1, region.clamp(max=self.bins).minimum(count - 1))
         lower, upper = self._bounds()
+        # A bounded side has no tail: its outer region is one more bin, up to the bound.
         first = region == 0
         last = region == count
         shut = first & lower.isfinite() | last & upper.isfinite()
@@ -302,7 +313,7 @@ class Histogram(Head):
         return self._marked(self.standard(x).unsqueeze(-1), present)
 
     def distribution(self, params: Tensor) -> HistogramDistribution:
-        """The law with these log-masses (..., n, bins + 2)."""
+        """The distribution with these log-masses (..., n, bins + 2)."""
         return HistogramDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -327,22 +338,24 @@ class Histogram(Head):
     def _table(self, x: Tensor, present: Tensor, weight: Tensor) -> Tensor:
         """The weight on each region, (K, ..., n, bins + 2)."""
         region = self.region(self.standard(x))
-        values, counted = tabulate(region.flatten(1), present.flatten(1), weight)
-        table = counted.new_zeros(*counted.shape[:2], self.size)
-        table[..., values] = counted
+        values, counts = tabulate(region.flatten(1), present.flatten(1), weight)
+        table = counts.new_zeros(*counts.shape[:2], self.size)
+        table[..., values] = counts
         return table.reshape(weight.shape[1], *x.shape[1:], self.size)
 
 
 def _quantile_edges(z: Tensor, w: Tensor, bins: int) -> Tensor:
     """Edges (n, bins + 1) that cut the weighted rows (N, n) into b + 2 equal masses, b <= bins; +inf behind them."""
-    seen = w > 0
-    ordered, index = z.masked_fill(~seen, torch.inf).sort(0)
+    mask = w > 0
+    ordered, index = z.masked_fill(~mask, torch.inf).sort(0)
     mass = w.gather(0, index).cumsum(0).T.contiguous()
-    rows = seen.sum(0)
-    chosen = (2 * rows.double().pow(1 / 3)).round().clamp(2, bins)
-    part = torch.arange(1, bins + 2, dtype=z.dtype, device=z.device) / (chosen.unsqueeze(-1) + 2)
+    rows = mask.sum(0)
+    # About 2 N^(1/3) bins (Rice's rule), at equal shares of the weight.
+    bins_of = (2 * rows.double().pow(1 / 3)).round().clamp(2, bins)
+    part = torch.arange(1, bins + 2, dtype=z.dtype, device=z.device) / (bins_of.unsqueeze(-1) + 2)
     at = torch.searchsorted(mass, (part * mass[:, -1:]).contiguous())
     last = (rows - 1).clamp(min=0).unsqueeze(-1)
     column = ordered.T
+    # Edges in the middle between neighbouring values.
     edges = 0.5 * (column.gather(-1, at.minimum(last)) + column.gather(-1, (at + 1).minimum(last)))
-    return edges.masked_fill(part > 1 - 0.5 / (chosen.unsqueeze(-1) + 2), torch.inf)
+    return edges.masked_fill(part > 1 - 0.5 / (bins_of.unsqueeze(-1) + 2), torch.inf)

@@ -1,4 +1,4 @@
-"""Ordinal entries of many levels: a mixture of logistic laws, each integrated over its level.
+"""Ordinal entries of many levels: a mixture of logistic distributions, each integrated over its level.
 
 Salimans et al. 2017, PixelCNN++, arXiv:1701.05517, section 2.1.
 """
@@ -44,21 +44,23 @@ class DiscretisedLogisticDistribution(EntryDistribution):
     def log_prob(self, x: Tensor) -> Tensor:
         """Sum by sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), stable in either tail."""
         log_w, mean, log_scale = (room(t, x) for t in self.parts)
+        # The edge levels take the whole tail beyond them: their outer sigmoid is 1.
         bottom = x <= 0
         top = x >= self._top
         rate = (-log_scale).exp()
         middle = (x - mean) * rate
         upper = F.softplus(-middle - 0.5 * rate, threshold=40).masked_fill(top, 0.0)
         lower = F.softplus(middle - 0.5 * rate, threshold=40).masked_fill(bottom, 0.0)
+        # log of sigmoid(a) - sigmoid(b) with a - b = rate.
         inside = torch.where(top | bottom, log_w, log_w + log1mexp(rate))
         return torch.logsumexp(inside - upper - lower, 0)
 
     def draw(self, u: Tensor) -> Tensor:
         """A component by the first uniform number, its inverse CDF at the second, rounded to a level."""
         log_w, mean, log_scale = self.parts
-        chosen = choose(log_w.movedim(0, -1), u[..., 0])
+        index = choose(log_w.movedim(0, -1), u[..., 0])
         return self._level(
-            pick(mean, chosen) + pick(log_scale, chosen).exp() * torch.logit(open_unit(u[..., 1]))
+            pick(mean, index) + pick(log_scale, index).exp() * torch.logit(open_unit(u[..., 1]))
         )
 
     def cdf(self, x: Tensor) -> Tensor:
@@ -83,6 +85,7 @@ class DiscretisedLogisticDistribution(EntryDistribution):
     @property
     def mode(self) -> Tensor:
         """The best of all levels."""
+        # One pass over the levels: the mass of level k is cdf(k) - cdf(k - 1).
         best = torch.zeros_like(self.params[..., 0])
         at = torch.zeros_like(self.params[..., 0])
         below = torch.zeros_like(best)
@@ -97,6 +100,7 @@ class DiscretisedLogisticDistribution(EntryDistribution):
     @property
     def mean(self) -> Tensor:
         """The sum over levels k of P(level > k)."""
+        # E k = sum_k P(k' > k) for a variable on 0, 1, ..., L - 1.
         total = torch.zeros_like(self.params[..., 0])
         for k in range(int(self.head.levels.max()) - 1):
             total = total + 1 - self.cdf(torch.full_like(total, k))
@@ -124,11 +128,11 @@ class DiscretisedLogisticDistribution(EntryDistribution):
 
 
 class DiscretisedLogistic(Head):
-    """Entries with levels 0..L_i - 1 under a mixture of M logistic laws; 3M parameters: logits, means, log scales.
+    """Entries with levels 0..L_i - 1 under M logistic distributions; 3M parameters: logits, means, log scales.
 
     Args:
         levels: The number of levels of each entry.
-        components: The number of logistic laws M.
+        components: The number of logistic distributions M.
         presence: Whether `embed` adds a bit of presence.
     """
 
@@ -160,9 +164,10 @@ class DiscretisedLogistic(Head):
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Mean and standard deviation, the latter at least half a level."""
         total, mean, std = moments(x, present, weight)
-        seen = total > 0
-        self.location = torch.where(seen, mean, self.location)
-        self.scale = torch.where(seen, spread(std, mean, x.dtype).clamp(min=0.5), self.scale)
+        occurs = total > 0
+        # Entries without a present value keep the location and scale of an even spread.
+        self.location = torch.where(occurs, mean, self.location)
+        self.scale = torch.where(occurs, spread(std, mean, x.dtype).clamp(min=0.5), self.scale)
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """(x - location) / scale."""
@@ -170,7 +175,7 @@ class DiscretisedLogistic(Head):
         return self._marked(value.unsqueeze(-1), present)
 
     def distribution(self, params: Tensor) -> DiscretisedLogisticDistribution:
-        """The law with logits, standardised means and log scales (..., n, 3M)."""
+        """The distribution with logits, standardised means and log scales (..., n, 3M)."""
         return DiscretisedLogisticDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -182,6 +187,7 @@ class DiscretisedLogistic(Head):
 
 def start_components(m: int) -> tuple[Tensor, float]:
     """Means (m,) at normal quantiles, and the common deviation that makes the mixture's variance 1."""
+    # Means at normal quantiles have a variance below 1: each component's own makes up for it.
     levels = (torch.arange(m, dtype=torch.float64) + 0.5) / m
     mean = torch.special.ndtri(levels)
     return mean, math.sqrt(max(1 - float(mean.square().mean()), 0.01))
@@ -200,7 +206,7 @@ def room(component: Tensor, x: Tensor) -> Tensor:
     return component
 
 
-def pick(component: Tensor, chosen: Tensor) -> Tensor:
+def pick(component: Tensor, index: Tensor) -> Tensor:
     """The chosen one (..., n) of components (M, ..., n)."""
-    values = room(component, chosen).expand(-1, *chosen.shape)
-    return values.gather(0, chosen.unsqueeze(0)).squeeze(0)
+    values = room(component, index).expand(-1, *index.shape)
+    return values.gather(0, index.unsqueeze(0)).squeeze(0)

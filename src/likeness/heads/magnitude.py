@@ -1,4 +1,4 @@
-"""Real entries over many orders of magnitude: mixtures of normal laws on an axis that is logarithmic on both sides."""
+"""Real entries over many orders of magnitude: normal mixtures on an axis that is logarithmic on both sides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from likeness.numerics.weighted import moments, quantiles, spread
 
 _LINEAR = 1e-3  # half of what stays linear about the centre: of long tails, of others; in quartiles
 _STRAIGHT = 1e3
-_LONG = 8.0  # all but 0.2 % of a normal law's mass spans 4.6 quartile distances, of an exponential one's 6.3
+_LONG = 8.0  # all but 0.2 % of a normal distribution's mass spans 4.6 quartile distances, of an exponential one's 6.3
 # Deviations about each component, and points among them, that the mode is searched from
 _REACH = 4.0
 _POINTS = 25
@@ -23,17 +23,18 @@ _POINTS = 25
 
 @dataclass(frozen=True, eq=False)
 class MagnitudeDistribution(NormalMixtureDistribution):
-    """x = centre + unit sinh(y) with y from a mixture of normal laws; p(x) = p(y) / (unit cosh y)."""
+    """x = centre + unit sinh(y) with y from a mixture of normal distributions; p(x) = p(y) / (unit cosh y)."""
 
     head: Magnitude
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The mixture's log-density at y, less the log of dx/dy."""
+        # Change of variables: dx/dy = unit cosh y.
         y = self.head.axis(x)
         return super().log_prob(y) - self.head.log_slope(y)
 
     def draw(self, u: Tensor) -> Tensor:
-        """A draw of y, and what it stands for."""
+        """A draw of y, as a value of x."""
         return self.head.value(super().draw(u))
 
     def cdf(self, x: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class MagnitudeDistribution(NormalMixtureDistribution):
         return super().cdf(self.head.axis(x))
 
     def quantile(self, p: Tensor) -> Tensor:
-        """The mixture's, and what it stands for."""
+        """The mixture's quantile of y, as a value of x."""
         return self.head.value(super().quantile(p))
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
@@ -53,6 +54,8 @@ class MagnitudeDistribution(NormalMixtureDistribution):
         """The highest of points about every component, moved to the top nearby."""
         _, mean, log_std = self.parts
         step = torch.linspace(-_REACH, _REACH, _POINTS, dtype=mean.dtype, device=mean.device)
+        # Near a mean the density of x peaks where e^-|y| has moved the peak of p(y): by one
+        # variance.
         variance = (2 * log_std).exp()
         shrunk = torch.stack(
             [mean - variance, mean + variance, torch.zeros_like(mean)], -1
@@ -69,6 +72,7 @@ class MagnitudeDistribution(NormalMixtureDistribution):
     def mean(self) -> Tensor:
         """Centre + unit sum_m w_m exp(s_m^2 / 2) sinh(mu_m), each term as large as a number can be at most."""
         log_w, mean, log_std = self.parts
+        # E sinh(y) of a normal: exp(s^2 / 2) sinh(mu), as a difference of two exponentials.
         most = _largest(mean.dtype)
         up, down = (((0.5 * (2 * log_std).exp() + m).clamp(max=most)).exp() for m in (mean, -mean))
         each = 0.5 * (up - down)
@@ -82,13 +86,13 @@ class MagnitudeDistribution(NormalMixtureDistribution):
 class Magnitude(NormalMixture):
     """Real entries as y = arcsinh((x - centre) / unit), linear within a thousandth of the quartile distance.
 
-    Nets see y and |y|, both standardised, and say a mixture of normal laws of y: scales that differ
+    Nets see y and |y|, both standardised, and say a mixture of normal distributions of y: scales that differ
     by factors lie side by side, and what follows from sizes alone (a scale that entries share) need
     not be learned on each side of 0. Entries without long tails stay linear.
 
     Args:
         entries: The number of entries.
-        components: The number of normal laws.
+        components: The number of normal distributions.
         presence: Whether `embed` adds a bit of presence.
     """
 
@@ -108,12 +112,12 @@ class Magnitude(NormalMixture):
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """The centre at the median, the unit by quartiles and tails, then location and scale of y."""
         _, mean, std = moments(x, present, weight)
-        seen = present & (weight > 0).unsqueeze(-1)
+        mask = present & (weight > 0).unsqueeze(-1)
         levels = torch.tensor([0.001, 0.25, 0.5, 0.75, 0.999], dtype=torch.float64, device=x.device)
         zero = levels.new_zeros(5)
         columns = [
             quantiles(x[own, i].double(), weight[own].double(), levels) if bool(own.any()) else zero
-            for i, own in enumerate(seen.T)
+            for i, own in enumerate(mask.T)
         ]
         least, low, middle, high, most = torch.stack(columns, 1)
         wide = torch.where(high > low, high - low, spread(std, mean, x.dtype))
@@ -147,7 +151,7 @@ class Magnitude(NormalMixture):
         return self._marked(torch.stack([value, size], -1), present)
 
     def distribution(self, params: Tensor) -> MagnitudeDistribution:
-        """The law with logits, standardised means and log deviations of y (..., n, size)."""
+        """The distribution with logits, standardised means and log deviations of y (..., n, size)."""
         return MagnitudeDistribution(params, self)
 
     def estimate(

@@ -1,4 +1,4 @@
-"""Real entries: mixtures of normal laws, over points or, where the data are rounded, over bins."""
+"""Real entries: mixtures of normal distributions, over points or, where the data are rounded, over bins."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class NormalMixtureDistribution(EntryDistribution):
         """
         location = self.head.location.to(self.params.dtype)
         scale = self.head.scale.to(self.params.dtype)
+        # (..., n, P M) -> tensors (M, ..., n)
         mean, log_std = leading(self.params, self.head.components)[-2:]
         log_std = scale.log() + log_std.clamp(math.log(self.head.floor), _TOP)
         if self.head.components == 1:
@@ -50,6 +51,7 @@ class NormalMixtureDistribution(EntryDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-sum-exp over the components of log-densities, or of stable log-masses of bins."""
+        # Of a bin the integral of the density over it, in a form that is stable in the tails.
         log_w, mean, log_std = _against(x, *self.parts)
         rate = (-log_std).exp()
         z = (x - mean) * rate
@@ -64,11 +66,12 @@ class NormalMixtureDistribution(EntryDistribution):
     def draw(self, u: Tensor) -> Tensor:
         """A component by the first uniform number where there are several, its inverse CDF at the last."""
         log_w, mean, log_std = self.parts
+        # One uniform picks the component, the last one the value within it.
         z = torch.special.ndtri(open_unit(u[..., -1]))
         if log_w is None:
             return self.head.snap(mean.squeeze(0) + log_std.exp().squeeze(0) * z)
-        chosen = choose(log_w.movedim(0, -1), u[..., 0])
-        return self.head.snap(pick(mean, chosen) + pick(log_std, chosen).exp() * z)
+        index = choose(log_w.movedim(0, -1), u[..., 0])
+        return self.head.snap(pick(mean, index) + pick(log_std, index).exp() * z)
 
     def cdf(self, x: Tensor) -> Tensor:
         """The weighted sum of normal CDFs; with a resolution, at the upper end of x's bin."""
@@ -88,6 +91,7 @@ class NormalMixtureDistribution(EntryDistribution):
 
     def soft(self, u: Tensor, temperature: float) -> Tensor:
         """A draw before rounding, of components mixed softly, (..., n)."""
+        # Components weighted by a relaxed one-hot choice instead of picked.
         log_w, mean, log_std = self.parts
         value = mean + log_std.exp() * torch.special.ndtri(open_unit(u[..., -1]))
         if log_w is not None:
@@ -98,6 +102,8 @@ class NormalMixtureDistribution(EntryDistribution):
     def mode(self) -> Tensor:
         """The mean of one component; of several, the best point that fixed-point ascents from each mean reach."""
         log_w, mean, log_std = self.parts
+        # One ascent from every component's mean (Carreira-Perpinan 2000); the best end is the
+        # mode.
         if log_w is None:
             return self.head.snap(mean.squeeze(0))
         x = self.head.snap(
@@ -128,6 +134,7 @@ class NormalMixtureDistribution(EntryDistribution):
     @staticmethod
     def _ascend(x: Tensor, log_w: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
         """Steps x <- sum_m r_m(x) mu_m / s_m^2 / sum_m r_m(x) / s_m^2, each (..., n) among components (M, ..., n)."""
+        # The fixed point of grad log p = 0.
         precision = (-2 * log_std).exp()
         for _ in range(_ASCENT):
             pull = (log_w - log_std - 0.5 * (x - mean).square() * precision).softmax(0) * precision
@@ -143,14 +150,14 @@ def _against(
 
 
 class NormalMixture(Head):
-    """Real entries under M normal laws; parameters (logits,) means, log deviations in standardised units.
+    """Real entries under M normal distributions; parameters (logits,) means, log deviations in standardised units.
 
     One component has no logits: 2 parameters, else 3M. With a resolution the bins lie around offset
     + k * resolution, the offset being where the training data lie.
 
     Args:
         entries: The number of entries.
-        components: The number of normal laws M.
+        components: The number of normal distributions M.
         resolution: The bin width of each entry, or None where values are points.
         floor: The smallest deviation, relative to the data's.
         presence: Whether `embed` adds a bit of presence.
@@ -211,7 +218,7 @@ class NormalMixture(Head):
         return self._marked(value.unsqueeze(-1), present)
 
     def distribution(self, params: Tensor) -> NormalMixtureDistribution:
-        """The law with logits, standardised means and log deviations (..., n, size)."""
+        """The distribution with logits, standardised means and log deviations (..., n, size)."""
         return NormalMixtureDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -242,6 +249,7 @@ class NormalMixture(Head):
             raise Unsupported(
                 "no closed-form estimate of a mixture's parameters", do="use components=1"
             )
+        # Standardised values, 0 where missing: weighted sums count the observed ones.
         z = ((x.double() - self.location) / self.scale) * present
         w = weight.double()
         total = sums(w, present) + smoothing
@@ -263,6 +271,7 @@ class NormalMixture(Head):
         previous: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """EM on bins, all in standardised units (K, ..., n); E-step by the moments of truncated normals."""
+        # Rows of the same bin count together: weights of each bin, (K, ..., n, bins).
         half = 0.5 * self.resolution / self.scale
         cells = ((x.double() - self.offset) / self.resolution).round().flatten(1)
         values, table = tabulate(cells, present.flatten(1), weight)
@@ -271,6 +280,8 @@ class NormalMixture(Head):
             values * self.resolution.unsqueeze(-1) + (self.offset - self.location).unsqueeze(-1)
         ) / self.scale.unsqueeze(-1)
         share = table / table.sum(-1, keepdim=True).clamp(min=1e-30)
+        # Sheppard's correction of the moments is the start; then EM over the values within their
+        # bins.
         variance = (variance - half.square() / 3).clamp(
             min=0.1 * half.square()
         )  # Sheppard's correction
@@ -279,6 +290,7 @@ class NormalMixture(Head):
             variance = (2 * previous[..., 1].double()).exp()
         for _ in range(_GROUPED if previous is None else 4):
             std = variance.clamp(min=self.floor**2).sqrt()
+            # E-step: moments of the normal within each bin. M-step: their weighted means.
             first, second = truncated_moments(
                 (middle - mean.unsqueeze(-1)) / std.unsqueeze(-1), (half / std).unsqueeze(-1)
             )
@@ -298,6 +310,7 @@ def truncated_moments(centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
         c = centre.detach().requires_grad_()
         h = half.detach().expand_as(c).clone().requires_grad_()
         by_centre, by_half = torch.autograd.grad(log_interval(c, h).sum(), (c, h))
+    # Rounding may put the mean outside of its bin.
     first = torch.maximum(torch.minimum(-by_centre, centre + half), centre - half)
     return first, (1 + centre * first - half * by_half).clamp(min=0)
 
@@ -311,6 +324,7 @@ def snap(v: Tensor, resolution: Tensor, offset: Tensor) -> Tensor:
 
 def bin_offset(x: Tensor, present: Tensor, weight: Tensor, resolution: Tensor) -> Tensor:
     """Where in [-1/2, 1/2) bins the values lie, by the mean on the circle; 0 where they lie at multiples, (n,)."""
+    # The circular mean of values modulo the bin width.
     angle = 2 * math.pi * (x.double() / resolution)
     w = weight.double().unsqueeze(-1) * present
     turn = torch.atan2((w * angle.sin()).sum(0), (w * angle.cos()).sum(0)) / (2 * math.pi)

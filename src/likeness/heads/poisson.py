@@ -23,7 +23,7 @@ _STIRLING = 16.0  # from here on the series for log Gamma below is good to 1e-13
 
 @dataclass(frozen=True, eq=False)
 class CountDistribution(EntryDistribution):
-    """What the two laws of counts share: mean mu and dispersion alpha, variance mu + alpha mu^2, Poisson at alpha 0."""
+    """Base of count distributions: mean mu and dispersion alpha, variance mu + alpha mu^2, Poisson at alpha 0."""
 
     head: CountHead
 
@@ -96,6 +96,7 @@ class NegativeBinomialDistribution(CountDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Written in k log mu and log(1 + alpha mu), so that nothing cancels as alpha goes to 0."""
+        # log Gamma(k + r) / (Gamma(r) r^k) + k log mu - log k! - (k + r) log(1 + alpha mu)
         r = 1 / self.dispersion
         am = (self.dispersion * self.mean).log1p()
         return _log_rising(x, r) + x * self.mean.log() - torch.lgamma(x + 1) - (x + r) * am
@@ -103,6 +104,7 @@ class NegativeBinomialDistribution(CountDistribution):
 
 def _log_rising(k: Tensor, r: Tensor) -> Tensor:
     """The logarithm log [Gamma(k + r) / (Gamma(r) r^k)], by differences of Stirling's series where r is large."""
+    # Below _STIRLING directly; above it lgamma would lose all digits of a small difference.
     large = r > _STIRLING
     small = torch.where(large, 1.0, r)
     direct = torch.lgamma(k + small) - torch.lgamma(small) - k * small.log()
@@ -123,6 +125,7 @@ def _cdf(k: Tensor, mean: Tensor, alpha: Tensor) -> Tensor:
         return torch.special.gammaincc(k + 1, mean)
     from scipy.special import betainc  # torch has no incomplete beta function
 
+    # P(count <= k) = I_{r / (r + mu)}(r, k + 1), the regularised incomplete beta function.
     r = 1 / alpha
     value = betainc(r.cpu().numpy(), (k + 1).cpu().numpy(), (1 / (1 + alpha * mean)).cpu().numpy())
     return torch.as_tensor(value, device=k.device)
@@ -138,11 +141,13 @@ def _search(u: Tensor, mean: Tensor, alpha: Tensor) -> Tensor:
 
 def _walk(u: Tensor, mean: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     """Counts by summing probabilities from 0 up, and which of them were not reached."""
+    # P(0) = e^-mu, or (1 + alpha mu)^(-1 / alpha).
     am = alpha * mean
     p = torch.exp(-torch.where(am > 0, am.log1p() / alpha.clamp(min=1e-300), mean))
     total = p.clone()
     count = torch.zeros_like(u)
     far = mean > _LARGE
+    # P(k + 1) / P(k) = mu (1 + k alpha) / ((1 + alpha mu) (k + 1))
     ratio = mean / (1 + am)
     for k in range(_STEPS):
         open_ = (total <= u) & ~far
@@ -156,9 +161,11 @@ def _walk(u: Tensor, mean: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
 
 def _halve(u: Tensor, mean: Tensor, alpha: Tensor) -> Tensor:
     """Counts by bisection over whole numbers."""
+    # Ten deviations above the mean is mostly enough; else the upper end doubles.
     high = (mean + 10 * (mean + alpha * mean.square()).sqrt() + 10).ceil()
     while bool((_cdf(high, mean, alpha) <= u).any()):
         high = torch.where(_cdf(high, mean, alpha) <= u, 2 * high, high)
+    # cdf(low) <= u < cdf(high) throughout.
     low = torch.full_like(high, -1)
     while bool((high - low > 1).any()):
         middle = ((low + high) / 2).floor()
@@ -208,7 +215,7 @@ class CountHead(Head):
 
 
 class Poisson(CountHead):
-    """Counts under Poisson laws; one parameter, log(mu / location).
+    """Counts under Poisson distributions; one parameter, log(mu / location).
 
     Args:
         entries: The number of entries.
@@ -219,7 +226,7 @@ class Poisson(CountHead):
         super().__init__(entries, size=1, presence=presence)
 
     def distribution(self, params: Tensor) -> PoissonDistribution:
-        """The law with these relative log means (..., n, 1)."""
+        """The distribution with these relative log means (..., n, 1)."""
         return PoissonDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -247,7 +254,7 @@ class Poisson(CountHead):
 
 
 class NegativeBinomial(CountHead):
-    """Counts under negative binomial laws; two parameters, log(mu / location) and log alpha.
+    """Counts under negative binomial distributions; two parameters, log(mu / location) and log alpha.
 
     Args:
         entries: The number of entries.
@@ -263,12 +270,13 @@ class NegativeBinomial(CountHead):
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
         """Also the dispersion by moments, (var - mean) / mean^2, between 0.01 and 10."""
         super().fit(x, present, weight)
+        # var = mu + alpha mu^2.
         _, mean, std = moments(x, present, weight)
         excess = (std.square() - mean) / mean.square().clamp(min=1e-6)
         self.log_dispersion = excess.clamp(0.01, 10).log()
 
     def distribution(self, params: Tensor) -> NegativeBinomialDistribution:
-        """The law with these relative log means and log dispersions (..., n, 2)."""
+        """The distribution with these relative log means and log dispersions (..., n, 2)."""
         return NegativeBinomialDistribution(params, self)
 
     def start(self) -> Tensor:
@@ -290,6 +298,8 @@ class NegativeBinomial(CountHead):
         inside where the variance exceeds the mean and at 0 elsewhere (Levin & Reeds 1977, Annals of
         Statistics 5).
         """
+        # log p depends on the data through counts of their values: the profile is a sum over
+        # these.
         total, ratio = self._mean(x, present, weight, smoothing)
         values, table = tabulate(x.flatten(1).double(), present.flatten(1), weight.double())
         log_mean = (ratio.log() + self.location.log()).double().flatten(1)
@@ -314,6 +324,8 @@ def top_of(slope: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
 
 def _profile_slope(values: Tensor, table: Tensor, log_mean: Tensor, log_alpha: Tensor) -> Tensor:
     """d/d log alpha of the tabulated log-likelihood: values (U,), table (K, M, U), the others (K, M)."""
+    # d/dr log p = psi(k + r) - psi(r) - log(1 + mu / r) - (k - mu) / (r + mu), and dr / d log
+    # alpha = -r.
     r = (-log_alpha).exp().unsqueeze(-1)
     mean = log_mean.exp().unsqueeze(-1)
     gain = torch.digamma(values + r) - torch.digamma(r) - (mean / r).log1p()

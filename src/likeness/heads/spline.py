@@ -20,22 +20,22 @@ from likeness.numerics.weighted import moments, quantiles, spread
 _LEAST_WIDTH = 1e-3  # smallest part of a bin in the line of ranks, relative to the bins' mean
 # Smallest mass of a bin, relative to the bins' mean, and smallest slope at a knot
 _LEAST_MASS = 1e-4
-_MARGINAL = 64  # pieces of the marginal law
+_MARGINAL = 64  # pieces of the marginal distribution
 _EVEN = 48  # its even ones at most, its halvings towards each end, and rows that each has at least
 _TAIL = 7
 _ROWS = 8
 _NARROW = 2e-5  # its narrowest piece in standard deviations: narrower ones would only chase repeated values
 _FAR = 8.0  # deviations that nets see at most; the rank tells the rest
 _SEARCHED = 8  # points a bin from which the mode is searched
-_NODES = 8  # of the quadrature of the mean, a piece of the marginal law
+_NODES = 8  # of the quadrature of the mean, a piece of the marginal distribution
 _SOFTPLUS_ONE = math.log(math.e - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class SplineDistribution(EntryDistribution):
-    """CDF F(x) = m_- + (1 - m_- - m_+) S(R(x)), R the marginal law's rank, S a spline from [0, 1] to [0, 1].
+    """CDF F(x) = m_- + (1 - m_- - m_+) S(R(x)), R the marginal distribution's rank, S a spline from [0, 1] to [0, 1].
 
-    Beyond an end that is no bound the law is exponential, of mass 1 / (N + 1): that of a row
+    Beyond an end that is no bound the distribution is exponential, of mass 1 / (N + 1): that of a row
     outside of N others. Durkan et al. 2019, arXiv:1906.04032, eqs. 4 and 5; densities of ranks as
     of a copula (Sklar 1959).
     """
@@ -45,6 +45,7 @@ class SplineDistribution(EntryDistribution):
     @cached_property
     def knots(self) -> tuple[Tensor, Tensor, Tensor]:
         """Ranks and masses below the knots, both from 0 to 1, and slopes there, each (..., n, K + 1)."""
+        # (..., n, 3 K + 1): logits of widths, logits of masses, raw slopes at the K + 1 knots.
         widths, heights, raw = self.params.split(
             [self.head.bins, self.head.bins, self.head.bins + 1], -1
         )
@@ -52,15 +53,18 @@ class SplineDistribution(EntryDistribution):
         return _ladder(widths, _LEAST_WIDTH), _ladder(heights, _LEAST_MASS), slopes
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log of both splines' slopes, or the exponential law's terms; -inf beyond a bound."""
+        """The log of both splines' slopes, or the exponential distribution's terms; -inf beyond a bound."""
         forbidden = (x < self.head.lower.to(x.dtype)) | (
             x > self.head.upper.to(x.dtype)
         )  # never where there is none
+        # Three factors inside: mass between the tails, slope of the own spline, density of the
+        # marginal rank.
         x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)
         rank, log_density = self.head.rank(x)
         inside = torch.log1p(-(below + above)) + _rise(rank, *self.knots)[1] + log_density
+        # Beyond the ends: mass of the tail times an exponential density of mean excess `reach`.
         beyond = torch.maximum(low - x, x - high).clamp(min=0) / reach
         outside = torch.where(x < low, below, above).clamp(min=1e-30).log() - reach.log() - beyond
         tail = ((x < low) & (below > 0)) | (
@@ -75,6 +79,7 @@ class SplineDistribution(EntryDistribution):
         below, above = self._tails(x.dtype)
         inside = below + (1 - below - above) * _rise(self.head.rank(x)[0], *self.knots)[0]
         left = below * (-(low - x).clamp(min=0) / reach).exp()
+        # Exponential tails, and between them the splines scaled to the mass that these leave.
         right = 1 - above * (-(x - high).clamp(min=0) / reach).exp()
         return torch.where(x < low, left, torch.where(x > high, right, inside))
 
@@ -83,6 +88,7 @@ class SplineDistribution(EntryDistribution):
         u = open_unit(u.squeeze(-1))
         low, high, reach = self._ends(u.dtype)
         below, above = self._tails(u.dtype)
+        # The share of u between the tails, through both splines backwards.
         part = ((u - below) / (1 - below - above)).clamp(0, 1)
         inside = self.head.quantile(_fall(part, *self.knots))
         left = low + reach * (u / below.clamp(min=1e-30)).clamp(max=1).log()
@@ -98,6 +104,7 @@ class SplineDistribution(EntryDistribution):
     @property
     def mode(self) -> Tensor:
         """The highest of fine grids of both splines' pieces, moved to the top nearby by a search of thirds."""
+        # Candidates in ranks: fine grids within the pieces of both splines, (..., n, points).
         own, marginal = (
             _grid(k, _SEARCHED) for k in (self.knots[0], self.head.tables(self.params.dtype)[1])
         )
@@ -109,6 +116,7 @@ class SplineDistribution(EntryDistribution):
         """The upper end less the integral of the CDF, by Gauss and Legendre in every piece; the tails' means beside."""
         place = self.head.tables(self.params.dtype)[0]
         nodes, weights = _gauss(_NODES, place)
+        # E x = high - integral of the CDF between the ends; Gauss-Legendre nodes in every piece.
         x = (place[..., :-1, None] + place.diff(dim=-1)[..., None] * nodes).flatten(
             -2
         )  # (n, pieces * nodes)
@@ -140,7 +148,7 @@ class SplineDistribution(EntryDistribution):
 class Spline(Head):
     """Real entries by a spline of `bins` pieces over their rank in the data, between the data's ends or their bounds.
 
-    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal law.
+    Parameters are K logits of widths, K of masses and K + 1 raw slopes; all 0 is the marginal distribution.
     Nets see the value and its rank as a normal score. A bound is kept exactly: no mass beyond it.
 
     Args:
@@ -187,23 +195,25 @@ class Spline(Head):
             self.register_buffer(name, table.clone())
 
     def fit(self, x: Tensor, present: Tensor, weight: Tensor) -> None:
-        """The marginal law: pieces between quantiles, finer towards the ends, from end to end or bound to bound."""
+        """The marginal: pieces between quantiles, finer towards the ends, from end to end or bound to bound."""
         x = x.double()
-        seen = present & (weight > 0).unsqueeze(-1)
+        mask = present & (weight > 0).unsqueeze(-1)
         total, self.location, std = moments(x, present, weight)
         self.scale = spread(std, self.location, x.dtype)
+        # An entry without a bound may lie outside of N others: tails of mass 1 / (N + 1).
         self.below, self.above = (
             end.isnan() / (1 + total.clamp(min=1)) for end in (self.lower, self.upper)
         )
-        weights = [weight.double()[seen[:, i]] for i in range(self.entries)]
+        weights = [weight.double()[mask[:, i]] for i in range(self.entries)]
+        # One marginal table for each entry, from its observed rows.
         tables = [
-            self._marginal(x[seen[:, i], i] - self.location[i], weights[i], i)
+            self._marginal(x[mask[:, i], i] - self.location[i], weights[i], i)
             for i in range(self.entries)
         ]
         self.place, self.mass, self.slope = (torch.stack(t) for t in zip(*tables, strict=True))
 
     def _marginal(self, x: Tensor, weight: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Knots of one entry's marginal law (pieces + 1,): values, ranks, and slopes between those of their pieces.
+        """Knots of one entry's marginal (pieces + 1,): values, ranks, and slopes between those of their pieces.
 
         Values are apart from the location, so that knots close to each other stay so in single
         precision.
@@ -217,6 +227,7 @@ class Spline(Head):
             ends = ends.mean() + torch.stack([-wide, wide])
         bounds = (self.lower[i] - self.location[i], self.upper[i] - self.location[i])
         low, high = (e if b.isnan() else b for e, b in zip(ends, bounds, strict=True))
+        # Ranks at which quantiles are taken; without rows an even spread.
         known = _levels(len(x)).to(x)
         if len(x):
             values = quantiles(x, weight, known)
@@ -224,12 +235,14 @@ class Spline(Head):
             values = low + (high - low) * known
         values[0] = low
         values[-1] = high
+        # More knots in the widest gaps, no piece narrower than the tables can resolve.
         levels = _filled(known, _MARGINAL + 1)
         widths = (
             _interpolated(levels, known, values.clamp(low, high)).diff().clamp(min=_NARROW * wide)
         )
         widths = widths / widths.sum() * (high - low)
         place = torch.cat([low[None], low + widths.cumsum(0)[:-1], high[None]])
+        # Slopes at inner knots: geometric means of the pieces' secants; at the ends extrapolated.
         secant = levels.diff() / widths
         inner = (secant[:-1] * secant[1:]).sqrt()
         first, last = (
@@ -248,18 +261,18 @@ class Spline(Head):
         return torch.fmin(torch.fmax(value, self.lower.to(value.dtype)), self.upper.to(value.dtype))
 
     def tables(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, ranks and slopes at the marginal law's knots, (n, pieces + 1)."""
+        """Values, ranks and slopes at the marginal distribution's knots, (n, pieces + 1)."""
         return self.place.to(dtype), self.mass.to(dtype), self.slope.to(dtype)
 
     def rank(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Which part of the marginal law lies below x, apart from the location, and its log density there, (..., n)."""
+        """The marginal's CDF at x, apart from the location, and its log density there, (..., n)."""
         place = self.place.to(x.dtype)
         return _rise(
             torch.maximum(torch.minimum(x, place[..., -1]), place[..., 0]), *self.tables(x.dtype)
         )
 
     def quantile(self, rank: Tensor) -> Tensor:
-        """The value of that rank in the marginal law, apart from the location, (..., n)."""
+        """The value of that rank in the marginal distribution, apart from the location, (..., n)."""
         return _fall(rank, *self.tables(rank.dtype))
 
     def embed(self, x: Tensor, present: Tensor | None = None) -> Tensor:
@@ -271,16 +284,16 @@ class Spline(Head):
         )
 
     def distribution(self, params: Tensor) -> SplineDistribution:
-        """The law with these logits and slopes (..., n, 3 bins + 1)."""
+        """The distribution with these logits and slopes (..., n, 3 bins + 1)."""
         return SplineDistribution(params, self)
 
     def start(self) -> Tensor:
-        """The marginal law."""
+        """The marginal distribution."""
         return torch.zeros(self.entries, self.size, dtype=torch.float64)
 
 
 def _levels(rows: int) -> Tensor:
-    """Ranks at which quantiles of so many rows are taken: even ones, then halved towards both ends."""
+    """Ranks at which quantiles of `rows` rows are taken: even ones, then halved towards both ends."""
     even = min(_EVEN, max(2, round(2 * rows ** (1 / 3))))
     halvings = [2.0**-j / even for j in range(_TAIL, 0, -1) if rows * 2.0**-j / even >= _ROWS]
     inner = [k / even for k in range(1, even)]

@@ -48,6 +48,7 @@ class ZeroInflatedPoissonDistribution(CountDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """At 0 log(alpha + e^-lambda), elsewhere the Poisson part's, less log(1 + alpha)."""
+        # P(0) = pi + (1 - pi) e^-lambda = (alpha + e^-lambda) / (1 + alpha).
         zero = torch.logaddexp(self.dispersion.log(), -self.counts.mean)
         return torch.where(x == 0, zero, self.counts.log_prob(x)) - self.dispersion.log1p()
 
@@ -119,6 +120,7 @@ def _log_odds(mean: Tensor, positive: Tensor) -> Tensor:
     """
     above = (mean / positive.clamp(min=1e-12)).double()
 
+    # Falls with alpha: its sign says on which side the solution lies.
     def slope(log_alpha: Tensor) -> Tensor:
         rate = mean.double() * (1 + log_alpha.exp())
         return above - rate / -torch.expm1(-rate)

@@ -1,6 +1,6 @@
-"""Gaussian posteriors of codes, as an encoder guesses them and as each row's own ascent refines them.
+"""Gaussian approximate posteriors of latent codes: from an encoder, and refined by gradient ascent on each row's bound.
 
-Legend: B rows, L numbers of a code, k draws.
+Legend: B rows, L latent dimensions, k draws.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PRIOR_SHARE = 1 / 8  # of proposals that come from the prior, so that no weight 
 
 @dataclass(frozen=True, eq=False)
 class Code:
-    """N(loc, exp(log_std)^2) for each row, both (B, L); what is given, and what it says to the nets, (B, C)."""
+    """N(loc, exp(log_std)^2) for each row, both (B, L), with its condition and the condition's embedding (B, C)."""
 
     loc: Tensor
     log_std: Tensor
@@ -44,6 +44,7 @@ class Code:
 
     def log_mixed_ratio(self, z: Tensor) -> Tensor:
         """log of (7/8 q(z) + 1/8 N(z; 0, I)) / N(z; 0, I), of codes z (k, B, L), (k, B)."""
+        # A mixture proposal: with a share of the prior, no weight exceeds 1 / PRIOR_SHARE.
         u = (z - self.loc) * (-self.log_std).exp()
         ratio = (0.5 * (z.square() - u.square()) - self.log_std).sum(-1)
         prior = torch.full_like(ratio, math.log(PRIOR_SHARE))
@@ -79,5 +80,6 @@ def refined(code: Code, slopes: Slopes, steps: int) -> Code:
             mean = first[i] / (1 - 0.9 ** (t + 1))
             size = (second[i] / (1 - 0.95 ** (t + 1))).sqrt()
             params[i] = params[i] + pace * unit * (mean / (size + 1e-8))
+    # Far from 0 and from overflow, whatever the ascent did.
     log_std = params[1].clamp(LEAST_LOG_STD, MOST_LOG_STD)
     return replace(code, loc=params[0], log_std=log_std)

@@ -81,13 +81,13 @@ class EMModel(Model):
         return 8192
 
     def _stride(self, rows: int) -> int:
-        """Every so many of the rows are those that starts are tried on."""
+        """Starts are tried on every `stride`-th row."""
         return 1
 
     # ---- what EM makes of it ---------------------------------------------------------------------
 
     def _declare(self) -> None:
-        """The parameters become buffers."""
+        """Register a buffer for each parameter."""
         params = self._init()
         self.parameter_names = tuple(params)
         for name, value in params.items():
@@ -110,6 +110,7 @@ class EMModel(Model):
         if not self.multimodal:
             return self._init()
         batch = self._some(task)
+        # Trial starts are judged on the same rows, a thinned part of the training data.
         return best_start(
             self._starts(batch, noise), partial(self._e_step, batch), self._m_step, self.trial
         )
@@ -120,11 +121,11 @@ class EMModel(Model):
         return thinned(chunks, self._stride(task.rows))
 
     def _assign(self, params: Parameters) -> None:
-        """Keep the parameters."""
-        kept = self._canonical(params)
+        """Store the parameters in their buffers."""
+        final = self._canonical(params)
         for name in self.parameter_names:
             buffer = getattr(self, _buffer(name))
-            setattr(self, _buffer(name), kept[name].to(buffer).contiguous())
+            setattr(self, _buffer(name), final[name].to(buffer).contiguous())
 
     @property
     def fitted(self) -> Parameters:

@@ -22,13 +22,14 @@ def best_start(
         m_step: (statistics, parameters before) -> parameters.
         passes: By which a start is judged; the first start is taken where there are none.
     """
+    # The start with the highest log-likelihood after its trial passes; NaN never wins.
     best = Parameters()
     height = -math.inf
     for start in starts:
-        params, reached = _climb(start, e_step, m_step, passes)
-        if not best or reached > height:
+        params, likelihood = _climb(start, e_step, m_step, passes)
+        if not best or likelihood > height:
             best = params
-            height = -math.inf if math.isnan(reached) else reached
+            height = -math.inf if math.isnan(likelihood) else likelihood
     return best
 
 
@@ -39,9 +40,9 @@ def _climb(
     passes: int,
 ) -> tuple[Parameters, float]:
     """Parameters after some passes, and the log-likelihood per unit weight before the last of them."""
-    reached = -math.inf
+    likelihood = -math.inf
     for _ in range(passes):
         sums = e_step(params)
         params = m_step(sums, params)
-        reached = float(sums["objective"] / sums["weight"])
-    return params, reached
+        likelihood = float(sums["objective"] / sums["weight"])
+    return params, likelihood

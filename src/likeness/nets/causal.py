@@ -103,6 +103,7 @@ class Pixel(CausalNet):
         super().__init__()
         c, h, w = shape
         self.patched = (c, h // patch, patch, w // patch, patch)
+        # Raster order of patches; within a patch rows, columns, channels.
         self.order = tuple(
             torch.arange(c * h * w).reshape(self.patched).permute(1, 3, 2, 4, 0).flatten().tolist()
         )
@@ -120,15 +121,17 @@ class Pixel(CausalNet):
         if torch.is_grad_enabled() or len(x) <= TOGETHER:
             return self._pass(x, context)
         if context is None:
-            given = repeat(None)
+            contexts = repeat(None)
         else:
-            given = context.split(TOGETHER)
+            contexts = context.split(TOGETHER)
         return torch.cat(
-            [self._pass(part, c) for part, c in zip(x.split(TOGETHER), given, strict=False)]
+            [self._pass(part, c) for part, c in zip(x.split(TOGETHER), contexts, strict=False)]
         )
 
     def _pass(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(B, C H W f) as planes (B, p p C f, H / p, W / p) and back."""
+        # Every entry's features become channels of its patch, and its outputs come back from
+        # there.
         c, h, p, w, _ = self.patched
         planes = (
             x.reshape(len(x), c, h, p, w, p, -1)

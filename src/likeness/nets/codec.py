@@ -85,15 +85,20 @@ class Flat(Codec):
 
     def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """One pass over all features of an event."""
-        return self.encoder(features.flatten(1), self._told(features, length, context))
+        return self.encoder(features.flatten(1), self._conditioning(features, length, context))
 
     def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """All parameters of an event at once."""
-        return self.decoder(code, self._told(code, length, context)).reshape(-1, *self.shape)
+        return self.decoder(code, self._conditioning(code, length, context)).reshape(
+            -1, *self.shape
+        )
 
-    def _told(self, like: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor | None:
+    def _conditioning(
+        self, like: Tensor, length: Tensor | None, context: Tensor | None
+    ) -> Tensor | None:
         if not self.longest:
             return context
+        # A ragged event's length conditions both nets, as a share of the longest.
         if length is None:
             share = like.new_ones(len(like), 1)
         else:
@@ -157,12 +162,14 @@ class Grid(Codec):
 
     def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """An entry's features stand behind one another as channels."""
+        # (B, C, *space, F) -> (B, C F, *space)
         x = features.reshape(-1, *self.shape, self.features).movedim(-1, 2)
         return self.encoder(x.flatten(1, 2), context)
 
     def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """Channels become the parameters of an entry."""
         y = self.decoder(code, context).unflatten(1, (self.shape[0], self.params))
+        # (B, C S, *space) -> (B, C, *space, S)
         return y.movedim(2, -1).flatten(-2)
 
 
@@ -203,11 +210,12 @@ class Steps(Codec):
     def encode(self, features: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
         """The mean over the steps that exist, and how many they are."""
         steps = self._steps(features, length)
+        # Absent steps come out as 0 and do not count in the mean.
         mean = silu(self.encoder(features, length, context)).sum(1) / steps.clamp_min(1)
         return self.pooled(torch.cat([mean, steps / self.longest], -1))
 
     def decode(self, code: Tensor, length: Tensor | None, context: Tensor | None) -> Tensor:
-        """Every step is fed the code; its number tells it from the others."""
+        """Every step gets the code; the transformer's positions tell steps apart."""
         return self.decoder(code[:, None].expand(-1, self.longest, -1), length, context)
 
     def _steps(self, like: Tensor, length: Tensor | None) -> Tensor:

@@ -61,6 +61,7 @@ class Conditioner(nn.Module):
             length: The rows' lengths, (B,); read where `by_length` is set and rows are ragged.
             rows: How many rows there are, B.
         """
+        # The embedding of `given` (learned null where missing), beside it the relative length.
         parts = []
         if self.embedding is not None:
             parts.append(self.embedding.embed(given, rows))

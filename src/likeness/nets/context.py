@@ -40,6 +40,7 @@ class ContextNet(nn.Module):
             shape = (2 * space.layout[0], *space.layout[1:])
             self.net: nn.Module = Encoder(shape, size, width=16)
         else:
+            # Values and their mask; of tokens also a vector that depends on their order.
             self.net = MLP(
                 2 * self.summary.size + size * self.tokens, size, hidden=(max(size, 64),)
             )
@@ -74,15 +75,18 @@ class ContextNet(nn.Module):
             features = torch.cat([values.reshape(shape), mask.reshape(shape)], 1)
         else:
             features = torch.cat([values, mask, *([self._read(given)] if self.tokens else [])], -1)
+        # Nothing of the condition observed: the learned null vector.
         known = mask.any(-1, keepdim=True)
         return torch.where(known, self.net(features), self.null)
 
     def _read(self, given: Batch) -> Tensor:
         """What the tokens that are present say at their places, (B, size)."""
+        # (B, L) or (B, L, columns) -> (B, L, columns)
         x, present = (t if t.dim() > 2 else t[..., None] for t in (given.x.long(), given.present))
         places = self.places[: x.shape[1]]
         total = self.symbols.new_zeros(len(x), self.size)
+        # sum over places of (embedding of the symbol) times (embedding of its place).
         for column, first in zip(self.coded, self.first, strict=True):
-            said = self.symbols[(x[..., column] + first).clamp(0, len(self.symbols) - 1)] * places
-            total = total + (said * present[..., column, None]).sum(1)
+            symbol = self.symbols[(x[..., column] + first).clamp(0, len(self.symbols) - 1)] * places
+            total = total + (symbol * present[..., column, None]).sum(1)
         return total

@@ -49,14 +49,14 @@ def convolution(
     inputs: int, outputs: int, size: Size, *, kernel: int = 3, stride: Size = (1, 1)
 ) -> nn.Conv2d:
     """A convolution that keeps the `size` of its input, or divides it by `stride` rounding up."""
+    # An axis of size 1 keeps a kernel of size 1.
     kernels = [1 if s == 1 else kernel for s in size]
     padding = [k // 2 for k in kernels]
     conv = nn.Conv2d(
         inputs, outputs, (kernels[0], kernels[1]), stride=stride, padding=(padding[0], padding[1])
     )
-    conv.weight.data.mul_(
-        math.sqrt(3)
-    )  # torch starts with variance 1 / (3 fan-in), which fades from layer to layer
+    # torch starts with variance 1 / (3 fan-in), which fades from layer to layer.
+    conv.weight.data.mul_(math.sqrt(3))
     return conv
 
 
@@ -91,9 +91,8 @@ class Block(nn.Module):
         self.modulation = Modulation(context, outputs)
         self.conv2 = convolution(outputs, outputs, size)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        self.conv2.weight.data.mul_(
-            1 / math.sqrt(depth)
-        )  # depth shall not change the variance at the start
+        # The residual branches of all blocks together add unit variance, whatever the depth.
+        self.conv2.weight.data.mul_(1 / math.sqrt(depth))
 
     def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         """The block's output for `h` under `context`."""
@@ -135,6 +134,7 @@ class Grow(nn.Module):
         h = self.conv(h)
         (a, b) = self.stride
         (B, C, H, W) = h.shape
+        # Pixel shuffle: (B, a b C, H, W) -> (B, H, W, a, b, C) -> (B, H a, W b, C), then cropped.
         h = h.permute(0, 2, 3, 1).reshape(B, H, W, a, b, C // (a * b)).permute(0, 1, 3, 2, 4, 5)
         h = h.reshape(B, H * a, W * b, C // (a * b))[:, : self.large[0], : self.large[1]]
         return channels_last(h.permute(0, 3, 1, 2))
@@ -195,6 +195,7 @@ class Down(nn.Module):
         widths = _widths(width, len(sizes))
         self.grid = stages[-1]
         self.channels = widths[-1]
+        # The stem goes straight to the first halved size; channels double from stage to stage.
         self.stem = Shrink(self.plane[0], width, sizes[0], stages[0], kernel=5)
         self.stages = nn.ModuleList()
         for i, (size, w) in enumerate(zip(stages, widths, strict=True)):

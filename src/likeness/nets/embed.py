@@ -1,4 +1,4 @@
-"""What nets are told besides their input: noise levels and times as features, and a context that modulates them."""
+"""Conditioning of nets besides their input: noise levels and times as features, and a context that modulates them."""
 
 import math
 from typing import Literal
@@ -28,10 +28,10 @@ def matched(context: Tensor | None, size: int, name: str = "context") -> Tensor 
     context: (B, C) or None, which every net reads as the zero vector
     """
     if context is not None and context.shape[-1] != size:
-        given = context.shape[-1]
+        found_size = context.shape[-1]
         raise BadConfig(
-            f"a net built with {name}={size} was given {given} numbers an item",
-            do=f"say {name}={given}",
+            f"a net built with {name}={size} was found_size {found_size} numbers an item",
+            do=f"say {name}={found_size}",
         )
     return context
 
@@ -60,6 +60,7 @@ class Fourier(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Features of every entry of `t`, along a new last axis."""
+        # (*S) -> (*S, size / 2) -> (*S, size)
         phase = 2 * math.pi * t.unsqueeze(-1) * self.frequencies
         return math.sqrt(2) * torch.cat([phase.cos(), phase.sin()], -1)
 
@@ -101,11 +102,13 @@ class Modulation(nn.Module):
         context = matched(context, self.context)
         if context is None or self.linear is None:
             return h
-        both = self.linear(context)
+        # (B, 2 channels) along the channel axis of h.
+        modulation = self.linear(context)
         between = [1] * (h.dim() - 2)
         if self.last:
-            both = both.view(len(both), *between, -1)
+            modulation = modulation.view(len(modulation), *between, -1)
         else:
-            both = both.view(len(both), -1, *between)
-        scale, shift = both.chunk(2, -1 if self.last else 1)
+            modulation = modulation.view(len(modulation), -1, *between)
+        scale, shift = modulation.chunk(2, -1 if self.last else 1)
+        # h (1 + scale) + shift
         return torch.addcmul(h + shift, h, scale)

@@ -33,27 +33,32 @@ class GroupedHead(nn.Module):
         self.trunk = nn.Linear(inputs, groups * hidden)
         self.cross = nn.Linear(features, groups * hidden, bias=False) if groups > 1 else None
         self.last = nn.Linear(groups * hidden, outputs)
+        # Masks by group: units see features of groups before their own, outputs units up to their
+        # own.
         order = torch.arange(groups)
-        unit, given, out = (
+        unit, owner, out = (
             order.repeat_interleave(n // groups) for n in (groups * hidden, features, outputs)
         )
-        self.register_buffer("below", given < unit[:, None], persistent=False)
+        self.register_buffer("below", owner < unit[:, None], persistent=False)
         self.register_buffer("upto", unit <= out[:, None], persistent=False)
 
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
         """Outputs of all groups at once."""
+        # trunk: what is known from other places; cross: variables before this one at the same
+        # place.
         u = self.trunk(silu(h))
         if self.cross is None:
             return self.last(silu(u))
         u = u + linear(x, self.cross.weight * self.below)
         return linear(silu(u), self.last.weight * self.upto, self.last.bias)
 
-    def units(self, h: Tensor, seen: list[Tensor]) -> Tensor:
-        """The hidden units (B, hidden) of the group that follows those `seen`, a list of (B, features / groups)."""
-        rows = _part(self.trunk.out_features // self.groups, len(seen))
+    def units(self, h: Tensor, features: list[Tensor]) -> Tensor:
+        """The hidden units (B, hidden) of the group that follows those `features`, a list of (B, features / groups)."""
+        # The rows of the next group, and only the columns of the groups that are known.
+        rows = _part(self.trunk.out_features // self.groups, len(features))
         u = linear(silu(h), self.trunk.weight[rows], self.trunk.bias[rows])
-        if self.cross is not None and seen:
-            x = torch.cat(seen, -1)
+        if self.cross is not None and features:
+            x = torch.cat(features, -1)
             u = u + linear(x, self.cross.weight[rows, : x.shape[-1]])
         return silu(u)
 
@@ -80,6 +85,7 @@ class Stepper(ABC):
 
     def params(self) -> Tensor:
         """The net's outputs (B, outputs / groups) for the next variable: the same as the full pass, to rounding."""
+        # Units of a group are computed once, when its outputs are first asked for.
         state = self._enter()
         while len(self._units) <= len(self._seen):
             self._units.append(self._head.units(state, self._seen[: len(self._units)]))
@@ -89,6 +95,7 @@ class Stepper(ABC):
         """Take the features (B, features / groups) of the value that the next variable has."""
         self._enter()
         self._seen.append(features)
+        # The place is complete: its features become the input of the next state.
         if len(self._seen) == self._head.groups:
             self._place = torch.cat(self._seen, -1)
             self._seen = []
@@ -102,7 +109,7 @@ class Stepper(ABC):
 
     @abstractmethod
     def _advance(self, place: Tensor | None) -> Tensor:
-        """The state (B, inputs of the head) of the next place, told the last one's features (None at the start)."""
+        """The state (B, inputs of the head) of the next place, from the last one's features (None at the start)."""
 
 
 def _part(size: int, number: int) -> slice:

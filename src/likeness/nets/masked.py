@@ -77,14 +77,14 @@ class MaskedNet(nn.Module):
         self.register_buffer("into", _rows_of(inputs, self.order), persistent=False)
         self.register_buffer("out_of", _rows_of(outputs, self.order).argsort(), persistent=False)
 
-        blind = (
-            context > 0 or window == 0 or len(inputs) == 1
-        )  # units of degree 0 see the context alone
+        # Units of degree 0 see the context alone.
+        blind = context > 0 or window == 0 or len(inputs) == 1
         last = 0 if window == 0 else len(inputs) - 1
         degrees = [_spread(width, 0 if blind else 1, last) for width in hidden]
-        self.counts = [
-            degree.bincount(minlength=len(inputs)).tolist() for degree in degrees
-        ]  # units of each degree
+        # How many units each layer has of each degree.
+        self.counts = [degree.bincount(minlength=len(inputs)).tolist() for degree in degrees]
+        # Spans of positions that features are of, that outputs see, and that units of each degree
+        # see.
         at = torch.arange(len(inputs))
         features = torch.stack([at, at + 1]).repeat_interleave(torch.tensor(self.in_sizes), 1)
         targets = _span(at.repeat_interleave(torch.tensor(self.out_sizes)), window)
@@ -92,11 +92,12 @@ class MaskedNet(nn.Module):
         self.adds = tuple(
             k > 0 and residual and hidden[k] == hidden[k - 1] for k in range(len(hidden))
         )
+        # Residual branches start scaled by their number, plain layers at unit variance.
         gains = [
             1.0,
             *(_SILU_GAIN / (len(hidden) ** 0.5 if adds else 1.0) for adds in self.adds[1:]),
         ]
-        # the first units' thresholds lie among the data; outputs start near the law that their biases say
+        # the first units' thresholds lie among the data; outputs start near the distribution of their biases
         self._layers = nn.ModuleList(
             _Masked(_feeds(a, b), context, gain=gain, spread=0.5 * (a is features))
             for (a, b), gain in zip(pairwise(levels), gains, strict=False)
@@ -123,6 +124,7 @@ class MaskedNet(nn.Module):
         """The same laid out by position and feature-first: x (sum inputs, B) -> (sum outputs, B)."""
         context = matched(context, self.context)
         c = None if context is None else context.t()
+        # h_k = [h_{k-1} +] W_k silu(h_{k-1}) + b_k + C_k c, then y = V silu(h_K) + S x + b + C c.
         h = source = x
         for layer, adds in zip(self.layers, self.adds, strict=True):
             start = layer.start(c)
@@ -138,7 +140,7 @@ class MaskedNet(nn.Module):
         return MaskedStepper(self, rows, matched(context, self.context))
 
     def silence(self) -> MaskedNet:
-        """Set what leads to the outputs to zero, so that a new net says 0 whatever it is shown."""
+        """Set what leads to the outputs to zero, so that a new net's outputs are 0 for every input."""
         with torch.no_grad():
             for last in (self.skip, self.top):
                 for parameter in () if last is None else last.parameters():
@@ -171,9 +173,9 @@ class MaskedStepper:
             _Rows(layer.rows(c, rows), n) for layer, n in zip(net.layers, net.counts, strict=True)
         ]
         # a layer that the next one adds to keeps its pre-activations apart; zeros, as blocks read what is not there yet
-        kept = zip(self._hidden, [*net.adds[1:], False], strict=False)
+        targets = zip(self._hidden, [*net.adds[1:], False], strict=False)
         self._active = [
-            _Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in kept
+            _Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in targets
         ]
         sources = [self._x, *self._active]
         self._layers = [
@@ -306,7 +308,7 @@ class _Product:
         self._block = self._source[base, end]
 
     def inside(self, i: int) -> None:
-        """Add to the i-th group of the block what the block says: sources still to come have no weight for it."""
+        """Add the block's contribution to its i-th group: sources still to come have no weight for it."""
         target, weight = self._pieces[i]
         if weight.numel():
             target.addmm_(weight, self._block)
@@ -435,9 +437,9 @@ def _bands(mask: Tensor) -> list[_Band]:
     return [(slice(0, mask.shape[0]), slice(0, mask.shape[1]))]
 
 
-def _extent(used: Tensor) -> slice:
+def _extent(mask: Tensor) -> slice:
     """From the first to the last true entry; empty where there is none."""
-    where = used.nonzero()
+    where = mask.nonzero()
     if len(where):
         return slice(int(where[0]), int(where[-1]) + 1)
     return slice(0, 0)

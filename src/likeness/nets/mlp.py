@@ -102,6 +102,7 @@ class _Residual(nn.Module):
         self.activation = activation()
         self.first = Affine(width, width, context=context)
         self.second = nn.Linear(width, width)
+        # The sum of `depth` branches has unit variance at the start.
         self.second.weight.data.mul_(1 / math.sqrt(depth))
 
     def forward(self, h: Tensor, context: Tensor | None) -> Tensor:

@@ -60,10 +60,10 @@ class PixelCNN(nn.Module):
         self.layers = nn.ModuleList(
             CausalLayer(width, dilation, context=context) for dilation in dilations
         )
+        # torch starts with variance 1 / (3 fan-in), which fades on the way.
         for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
-            conv.weight.data.mul_(
-                math.sqrt(3)
-            )  # torch starts with variance 1 / (3 fan-in), which fades on the way
+            conv.weight.data.mul_(math.sqrt(3))
+        # Residual branches of n layers add up to unit variance.
         for layer in self.layers:
             cast(CausalLayer, layer).scale(1 / math.sqrt(len(dilations)))
         self.head = GroupedHead(width, outputs, groups=channels, features=inputs, hidden=width)
@@ -71,6 +71,8 @@ class PixelCNN(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The outputs of all variables in one pass."""
         context = matched(context, self.context)
+        # v sees rows above only, h the pixels to the left: padding and cropping shift both by
+        # one.
         v = channels_last(self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]))
         h = channels_last(self.left(pad(x, (REACH, 0))[..., :-1]))
         of_v, of_h = (
@@ -115,6 +117,7 @@ class CausalLayer(nn.Module):
         """Both streams after this layer."""
         d = self.dilation
         shifts = self.shifts(context)
+        # p feeds both streams: v from above, and through the 1x1 link h of the same pixel.
         p = self.vertical(pad(silu(v), (d, d, d, 0)))
         u = self.horizontal(pad(silu(h), (d, 0))) + self.link(p)
         if shifts is not None:
@@ -151,6 +154,7 @@ class PixelStepper(Stepper):
             self._take(place)
         if not self._line:
             self._start_row()
+        # The pixels to the left of this one, and what the rows above say at its column.
         h = linear(torch.cat(list(self._pixels), -1), self._left) + self._entering[len(self._line)]
         for cache in self._layers:
             h = cache.pixel(h, len(self._line))
@@ -168,6 +172,7 @@ class PixelStepper(Stepper):
 
     def _start_row(self) -> None:
         """Compute the vertical stream of the whole row, which needs the rows above only."""
+        # Rows above that the first layer's kernel reaches, then every layer's vertical stream.
         net = self._net
         if self._row == net.shape[1]:
             raise IndexError(
@@ -200,6 +205,7 @@ class _LayerCache:
 
     def row(self, v: Tensor) -> Tensor:
         """The next row (B, width, W) of v, from this layer's input row."""
+        # The kernel of two rows sees this one and the one `dilation` above.
         layer = self._layer
         d = self._layer.dilation
         self._above.append(silu(v))
@@ -219,6 +225,8 @@ class _LayerCache:
 
     def pixel(self, h: Tensor, column: int) -> Tensor:
         """The next pixel (B, width) of h, from this layer's input pixel."""
+        # The kernel of two pixels: this one and the one `dilation` to the left, 0 before the row
+        # begins.
         near = silu(h)
         u = torch.addmm(self._linked[column], near, self._near)
         if column >= self._layer.dilation:

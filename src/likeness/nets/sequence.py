@@ -67,6 +67,7 @@ class Sequence(nn.Module):
     ) -> Tensor:
         """The outputs (B, L, outputs) of all steps in one pass, 0 past `length`."""
         context = matched(context, self.context)
+        # Absent steps are 0, and nothing attends to them.
         present = self._present(x, length)
         if present is not None:
             x = x.masked_fill(~present.unsqueeze(-1), 0)
@@ -103,6 +104,7 @@ class Sequence(nn.Module):
         """The input (B, L, W) of the first block and all blocks' angles, for steps numbered from `first`."""
         steps = torch.arange(first, first + x.shape[1], device=x.device)
         place = waves(steps, self.width).to(x.dtype).expand(len(x), -1, -1)
+        # Fixed waves of the step's number beside its features; rotary angles for the heads.
         return self.entry(torch.cat([x, place], -1)), waves(steps, self.width // self.heads).to(
             x.dtype
         )
@@ -130,10 +132,9 @@ class TransformerBlock(nn.Module):
         self.mix = nn.Linear(width, width)
         self.wide = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
+        # The branches of all blocks together add unit variance at the start.
         for linear in (self.mix, self.narrow):
-            linear.weight.data.mul_(
-                1 / math.sqrt(2 * depth)
-            )  # depth shall not change the variance at the start
+            linear.weight.data.mul_(1 / math.sqrt(2 * depth))
 
     def forward(
         self, h: Tensor, angles: Tensor, hidden: Tensor | None, context: Tensor | None
@@ -146,15 +147,16 @@ class TransformerBlock(nn.Module):
         self, h: Tensor, angles: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, N, L, D), the first two turned by the `angles` (L, D) of their steps."""
+        # (B, L, 3 W) -> three of (B, N, L, D)
         u = self.qkv(self.modulation1(self.norm1(h), context))
         q, k, v = u.view(*h.shape[:2], 3, self.heads, h.shape[2] // self.heads).permute(
             2, 0, 3, 1, 4
         )
         return turned(q, angles), turned(k, angles), v
 
-    def rest(self, h: Tensor, mixed: Tensor, context: Tensor | None) -> Tensor:
+    def rest(self, h: Tensor, attention: Tensor, context: Tensor | None) -> Tensor:
         """All that follows the attention, whose result is (B, N, L, D)."""
-        h = h + self.mix(mixed.transpose(1, 2).reshape(h.shape))
+        h = h + self.mix(attention.transpose(1, 2).reshape(h.shape))
         return h + self.narrow(gelu(self.wide(self.modulation2(self.norm2(h), context))))
 
 
@@ -173,6 +175,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
 def turned(x: Tensor, angles: Tensor) -> Tensor:
     """Each pair of numbers of x (B, N, L, D) turned by the angle whose `waves` are `angles` (L, D)."""
     sin, cos = angles.chunk(2, -1)
+    # Rotation of the pairs (a_i, b_i) by the angle of each step (Su et al. 2021, eq. 34).
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
@@ -198,9 +201,12 @@ class SequenceStepper(Stepper):
 
     def _advance(self, place: Tensor | None) -> Tensor:
         net = self._net
+        # The learned start stands before the first step; afterwards the features of the step
+        # before.
         start = self._net.start
         x = start.expand(self._rows, -1) if place is None else place  # type: ignore[union-attr]
         h, angles = net._entered(x[:, None], self._step)
+        # Queries of the new step alone attend to the cached keys and values of all steps so far.
         for block, cache in zip(net.blocks, self._caches, strict=True):
             layer = cast(TransformerBlock, block)
             q, k, v = layer.project(h, angles, self._context)

@@ -16,8 +16,8 @@ Body = Literal["mlp", "unet", "sequence"]
 HALF_NOISE = 0.1  # the noise, in units of the data, at which the output has fallen to 1 / sqrt(2) where it is faded
 
 
-class Told(NamedTuple):
-    """What a net is told besides values and time.
+class Conditioning(NamedTuple):
+    """Conditioning of a denoiser besides values and time.
 
     Args:
         vector: The context, (B, C), or None for the zero vector.
@@ -31,21 +31,23 @@ class Told(NamedTuple):
     present: Tensor | None = None
     null: Tensor | None = None
 
-    def alone(self) -> Told:
-        """The same, told nothing of what is given."""
+    def alone(self) -> Conditioning:
+        """The same without its condition."""
         return self._replace(vector=self.null)
 
-    def repeat(self, n: int) -> Told:
+    def repeat(self, n: int) -> Conditioning:
         """The rows n times over, draw-major."""
-        return Told(*(None if t is None else t.repeat(n, *[1] * (t.dim() - 1)) for t in self))
+        return Conditioning(
+            *(None if t is None else t.repeat(n, *[1] * (t.dim() - 1)) for t in self)
+        )
 
-    def rows(self, index: Tensor) -> Told:
+    def rows(self, index: Tensor) -> Conditioning:
         """Some of the rows."""
-        return Told(*(None if t is None else t[index] for t in self))
+        return Conditioning(*(None if t is None else t[index] for t in self))
 
 
 class Timed(nn.Module):
-    """A residual MLP, a U-Net or a transformer that looks both ways, told a level of noise and a context.
+    """A residual MLP, a U-Net or a transformer that looks both ways, given a level of noise and a context.
 
     The level enters as an MLP of its Fourier features, beside the context and, in a ragged MLP, the
     length. The output starts at 0. With `fade` it is multiplied by r / sqrt(r^2 + HALF_NOISE^2), r
@@ -64,7 +66,7 @@ class Timed(nn.Module):
         high: The highest frequency, in cycles per unit of the level.
         fade: Whether the output fades with the noise; the level is then log(noise / signal) / 4.
 
-    x: (B, *E) where `per` is 1, else (B, *E, per); level: (B,); told: Told -> the shape of x
+    x: (B, *E) where `per` is 1, else (B, *E, per); level: (B,); conditioning: Conditioning -> the shape of x
     """
 
     def __init__(
@@ -96,19 +98,21 @@ class Timed(nn.Module):
         side = self.size + context + (1 if self.longest else 0)
         self.net = _BODIES[body](shape, per, width, depth, side)
 
-    def forward(self, x: Tensor, level: Tensor, told: Told) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         """The outputs for x at a level of noise."""
+        # (B, *E) -> (B, *E, per), absent entries 0
         h = x if self.per > 1 else x.unsqueeze(-1)
-        if told.present is not None:
-            h = h * told.present.unsqueeze(-1)
+        if conditioning.present is not None:
+            h = h * conditioning.present.unsqueeze(-1)
+        # Everything that conditions the net side by side: level, context, relative length.
         side = [self.time(level)]
-        side += [] if told.vector is None else [told.vector]
+        side += [] if conditioning.vector is None else [conditioning.vector]
         side += (
-            [(told.length / self.longest).to(x)[:, None]]
-            if self.longest and told.length is not None
+            [(conditioning.length / self.longest).to(x)[:, None]]
+            if self.longest and conditioning.length is not None
             else []
         )
-        y = self.net(h, torch.cat(side, -1), told.length)
+        y = self.net(h, torch.cat(side, -1), conditioning.length)
         y = y.reshape(x.shape)
         if self.fade:
             return y * self._fading(level).reshape(-1, *[1] * (x.dim() - 1))
@@ -116,6 +120,7 @@ class Timed(nn.Module):
 
     def _fading(self, level: Tensor) -> Tensor:
         """The factor r / sqrt(r^2 + HALF_NOISE^2), without overflow."""
+        # r / sqrt(r^2 + h^2) = exp(-softplus(2 log h - 2 log r) / 2) with log r = 4 level.
         return torch.exp(
             -0.5
             * torch.nn.functional.softplus(
@@ -149,6 +154,7 @@ class _Plane(nn.Module):
         )
 
     def forward(self, h: Tensor, side: Tensor, length: Tensor | None) -> Tensor:
+        # (B, C, *space, per) -> (B, C per, *space) and back
         y = self.net(h.movedim(-1, 2).flatten(1, 2), None, side)
         return y.unflatten(1, (h.shape[1], h.shape[-1])).movedim(2, -1)
 

@@ -41,13 +41,15 @@ class Attention(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """`h` after every pixel has looked at all others."""
         B, C, H, W = h.shape
+        # (B, H, W, 3 C) -> three of (B heads, H W, C / heads)
         u = self.qkv(self.norm(h).permute(0, 2, 3, 1)).view(
             B, H * W, 3, self.heads, C // self.heads
         )
+        # Attention of every pixel to every other: (B heads, H W, H W).
         q, k, v = u.permute(2, 0, 3, 1, 4).reshape(3, B * self.heads, H * W, C // self.heads)
         weights = torch.bmm(q, k.transpose(1, 2)).div(math.sqrt(C // self.heads)).softmax(-1)
-        mixed = torch.bmm(weights.to(v.dtype), v).view(B, self.heads, H * W, -1).transpose(1, 2)
-        return h + self.last(mixed.reshape(B, H, W, C)).permute(0, 3, 1, 2)
+        attention = torch.bmm(weights.to(v.dtype), v).view(B, self.heads, H * W, -1).transpose(1, 2)
+        return h + self.last(attention.reshape(B, H, W, C)).permute(0, 3, 1, 2)
 
 
 class UNet(nn.Module):
@@ -99,6 +101,7 @@ class UNet(nn.Module):
         self.shrink = nn.ModuleList()
         self.up = nn.ModuleList()
         self.grow = nn.ModuleList()
+        # One stage each way at every size; the way up sees the bridge beside its input.
         for i, (here, w) in enumerate(zip(sizes, widths, strict=True)):
             self.down.append(nn.ModuleList(block(w, w, here) for _ in range(blocks)))
             self.up.append(nn.ModuleList(block(w if j else 2 * w, w, here) for j in range(blocks)))
@@ -120,11 +123,13 @@ class UNet(nn.Module):
         emb = self._embedding(
             matched(t_features, self.time, "time"), matched(context, self.context)
         )
+        # Down: blocks at each size, keeping its map as a bridge.
         h = channels_last(self.stem(x.reshape(-1, *self.plane)))
         bridges = []
         for i, blocks in enumerate(self.down):
             h = _through(blocks, self.shrink[i - 1](h) if i else h, emb)
             bridges.append(h)
+        # The coarsest map looks across itself, then up: each size joins its bridge.
         h = self.middle(self.attention(h), emb)
         for i in reversed(range(len(self.up))):
             h = _through(self.up[i], torch.cat([h, bridges[i]], 1), emb)

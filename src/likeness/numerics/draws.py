@@ -11,7 +11,7 @@ FEW_CODES = 12  # up to which comparing with every code is faster than a search
 def inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:
     """Codes by inverse CDF: the smallest k with u F_K < F_k.
 
-    Many draws of each law take an axis of laws that is 1: `cdf[..., None, :]` under u (..., n).
+    Many draws of each distribution take an axis that is 1: `cdf[..., None, :]` under u (..., n).
 
     Args:
         cdf: Cumulative weights F (..., K), up to a constant factor.
@@ -21,6 +21,7 @@ def inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:
         int64 (...).
     """
     level = u * cdf[..., -1]
+    # Few codes: count how many F_k lie at or below the level. Many: binary search.
     if cdf.shape[-1] <= FEW_CODES:
         return (cdf[..., :-1] <= level.unsqueeze(-1)).sum(-1)
     if cdf.dim() == 1 or cdf.shape[-2] == 1:
@@ -32,31 +33,31 @@ def _searched(cdf: Tensor, level: Tensor) -> Tensor:
     """How many of F_1..F_K-1 lie at or below each level (..., n), for cdf (K,) or (..., K)."""
     if cdf.dim() > 1:
         cdf = cdf.expand(*level.shape[:-1], -1)
-    found = torch.searchsorted(cdf.to(level.dtype).contiguous(), level.contiguous(), right=True)
-    return found.clamp(max=cdf.shape[-1] - 1)
+    code = torch.searchsorted(cdf.to(level.dtype).contiguous(), level.contiguous(), right=True)
+    return code.clamp(max=cdf.shape[-1] - 1)
 
 
 def staircase(weights: Tensor) -> Tensor:
-    """The CDFs of R laws of K codes each as one rising sequence (R * K,): F_r / F_rK + r, for weights (R, K)."""
+    """CDFs of R distributions of K codes as one rising sequence (R * K,): F_r / F_rK + r, for weights (R, K)."""
     cdf = weights.cumsum(-1)
     return (cdf / cdf[:, -1:] + torch.arange(len(cdf), device=cdf.device)[:, None]).flatten()
 
 
-def from_staircase(stairs: Tensor, codes: int, law: Tensor, u: Tensor) -> Tensor:
-    """A code of one of the laws of a `staircase`, which many draws search at once, int64 (...).
+def from_staircase(stairs: Tensor, codes: int, row: Tensor, u: Tensor) -> Tensor:
+    """A code of one of the distributions of a `staircase`, which many draws search at once, int64 (...).
 
     Args:
         stairs: What `staircase` says.
         codes: K.
-        law: Which law each draw is from, int64 (...).
+        row: Which distribution each draw is from, int64 (...).
         u: Uniform numbers in [0, 1), (...).
     """
-    place = torch.searchsorted(stairs, law + u, right=True)
-    return (place - law * codes).clamp(0, codes - 1)
+    place = torch.searchsorted(stairs, row + u, right=True)
+    return (place - row * codes).clamp(0, codes - 1)
 
 
 def open_unit(u: Tensor) -> Tensor:
-    """Uniform numbers of [0, 1) kept off 0 by half of their spacing, so that inverse laws stay finite."""
+    """Uniform numbers of [0, 1) kept off 0 by half of their spacing, so that inverse CDFs stay finite."""
     return u.clamp(min=torch.finfo(u.dtype).eps / 4, max=1 - torch.finfo(u.dtype).eps / 2)
 
 
@@ -77,7 +78,7 @@ def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
     """A differentiable relaxation of `choose`, one-hot as the temperature goes to 0.
 
     P_soft(code > k) = sigmoid((logit u - logit c_k) / temperature) with c_k = p_0 + ... + p_k: for
-    two codes the binary concrete law (Maddison et al. 2017, arXiv:1611.00712, eq. 11), extended
+    two codes the binary concrete distribution (Maddison et al. 2017, arXiv:1611.00712, eq. 11), extended
     along the order of the codes so that one uniform number is enough and the hard limit is the draw
     itself.
 
@@ -89,6 +90,7 @@ def soft_choice(log_p: Tensor, u: Tensor, temperature: float) -> Tensor:
     Returns:
         Weights (..., K), non-negative, with sum 1.
     """
+    # P_soft(code > k) for all but the last code, then differences of neighbours.
     cdf = open_unit(log_p.exp().cumsum(-1)[..., :-1])
     odds = torch.logit(open_unit(u)).unsqueeze(-1) - torch.logit(cdf)
     above = torch.sigmoid(odds / temperature)

@@ -1,6 +1,6 @@
-"""Joint Gaussians with holes: densities, conditionals, draws and expected moments for any pattern of what is known.
+"""Joint Gaussians with missing entries: densities, conditionals, draws and moments for any missingness pattern.
 
-A hole's row and column of the covariance are replaced by the identity's, so that one batched
+A missing entry's row and column of the covariance are replaced by the identity's, so that one batched
 Cholesky serves all patterns at once and no row's arithmetic depends on the rows beside it.
 """
 
@@ -25,6 +25,7 @@ def log_density(x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = N
         cov: (D, D) or (B, D, D).
         present: bool (B, D), or None where all are.
     """
+    # Nothing missing and one covariance: one factor for all rows.
     if present is None and cov.dim() == 2:
         factor = torch.linalg.cholesky(cov)
         u = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
@@ -38,6 +39,7 @@ def log_density(x: Tensor, mean: Tensor, cov: Tensor, present: Tensor | None = N
 
 
 def _masked_density(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
+    # Missing entries have residual 0 and unit variance: they add nothing.
     factor = torch.linalg.cholesky(masked(cov, known))
     residual = ((x - mean) * known)[..., None]
     u = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
@@ -57,11 +59,12 @@ def conditional_mean(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Ten
 
 
 def _regress(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor) -> Tensor:
+    # cov_oo^-1 (x_o - m_o), 0 at the missing entries, then cov times it.
     residual = ((x - mean) * known)[..., None]
-    solved = (
+    solution = (
         torch.cholesky_solve(residual, torch.linalg.cholesky(masked(cov, known))) * known[..., None]
     )
-    shift = (cov @ solved).squeeze(-1)
+    shift = (cov @ solution).squeeze(-1)
     return torch.where(known, x, mean + shift)
 
 
@@ -70,6 +73,7 @@ def conditional_draw(x: Tensor, mean: Tensor, cov: Tensor, known: Tensor, normal
 
     z ~ N(mean, cov) is moved by cov_{.o} cov_oo^-1 (x_o - z_o) (Doucet 2010).
     """
+    # A draw of the whole vector; Matheron's rule moves its hidden part as the known part demands.
     factor = torch.linalg.cholesky(cov)
     z = mean + (normal @ factor.mT if cov.dim() == 2 else (factor @ normal[..., None]).squeeze(-1))
     if not bool(known.any()):
@@ -91,18 +95,19 @@ def moments(
     for part, places in zip(
         _split(patterns, x), _split(torch.arange(len(patterns)), x), strict=True
     ):
+        # E[x x'] of a pattern's rows: sum of w E[x] E[x]' plus the covariance left in each.
         gain, left = _regression(cov, part)
         for i, place in enumerate(places.tolist()):
-            own = groups[place]
-            w = weight[own]
-            filled = mean + ((x[own] - mean) * part[i]) @ gain[i]
-            first += (w[:, None] * filled).sum(0)
-            second += (w[:, None] * filled).T @ filled + left[i] * w.sum()
+            members = groups[place]
+            w = weight[members]
+            expected = mean + ((x[members] - mean) * part[i]) @ gain[i]
+            first += (w[:, None] * expected).sum(0)
+            second += (w[:, None] * expected).T @ expected + left[i] * w.sum()
     return first, second
 
 
 def _regression(cov: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """For each pattern (P, D) what of x is told by its known entries, and the covariance that is left, (P, D, D)."""
+    """For each pattern (P, D) the regression of x on its known entries, and the conditional covariance, (P, D, D)."""
     gain = torch.cholesky_solve(cov * known[:, :, None], torch.linalg.cholesky(masked(cov, known)))
     left = cov - (cov * known[:, None, :]) @ gain
     return gain, left * (~known[:, :, None] & ~known[:, None, :])
@@ -117,7 +122,7 @@ def _chunks(
 
 
 def _split(t: Tensor, x: Tensor) -> list[Tensor]:
-    """Pieces of at most so many rows that a chunk's covariances fit the room."""
+    """Chunks of rows whose covariances fit ROOM."""
     return list(t.split(max(1, ROOM // max(1, x.shape[-1] ** 2))))
 
 
@@ -144,11 +149,12 @@ def definite(cov: Tensor, share: float) -> Tensor:
     failed = torch.linalg.cholesky_ex(cov).info > 0
     if not bool(failed.any()):
         return cov
+    # Correlations have no units: raise their eigenvalues, then scale back.
     std = cov.diagonal(dim1=-2, dim2=-1).clamp_min(torch.finfo(cov.dtype).tiny).sqrt()
     scale = std[..., :, None] * std[..., None, :]
     values, vectors = torch.linalg.eigh(cov / scale)
-    raised = (vectors * values.clamp_min(share)[..., None, :]) @ vectors.mT
-    return torch.where(failed[..., None, None], 0.5 * (raised + raised.mT) * scale, cov)
+    repaired = (vectors * values.clamp_min(share)[..., None, :]) @ vectors.mT
+    return torch.where(failed[..., None, None], 0.5 * (repaired + repaired.mT) * scale, cov)
 
 
 def varying(variance: Tensor) -> Tensor:

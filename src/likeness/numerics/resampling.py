@@ -1,4 +1,4 @@
-"""Weighted particles: how many they are worth, and which of them are taken over."""
+"""Weighted particles: their effective number, and resampling."""
 
 from __future__ import annotations
 

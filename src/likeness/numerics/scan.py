@@ -31,6 +31,7 @@ def affine_scan(
         backward: Whether the steps are taken from the last to the first.
         restart: z_t from t and what it would be, where some rows begin anew.
     """
+    # Long and narrow: log2 T passes over all steps beat T small products.
     if restart is None and gain.dim() == 2 and len(drive) >= LONG and start.numel() <= NARROW:
         order = drive.flip(0) if backward else drive
         z = _doubled(order, start, gain)
@@ -40,6 +41,7 @@ def affine_scan(
     steps = range(len(drive))
     z = start
     for t in reversed(steps) if backward else steps:
+        # z G + u in one fused call a step.
         z = fused(drive[t], z, gain)
         if restart is not None:
             z = restart(t, z)
@@ -57,6 +59,7 @@ def _doubled(drive: Tensor, start: Tensor, gain: Tensor) -> Tensor:
     power = gain
     reach = 1
     while reach < len(z) and bool(power.any()):
+        # After this pass z_t holds u_t + u_t-1 G + ... over 2 reach steps.
         z[reach:] += z[:-reach] @ power
         power = power @ power
         reach = 2 * reach

@@ -22,11 +22,13 @@ def bisect(
 
 def highest(height: Callable[[Tensor], Tensor], grid: Tensor) -> Tensor:
     """Where a function of (..., n) is highest: at the best of points (..., n, P), or near it by a search of thirds."""
+    # The best grid point and its neighbours enclose the peak, if it is the only one there.
     grid = grid.sort(-1).values
     best = height(grid.movedim(-1, 0)).argmax(0).unsqueeze(-1)
     left, right = (
         grid.gather(-1, (best + d).clamp(0, grid.shape[-1] - 1)).squeeze(-1) for d in (-1, 1)
     )
+    # Ternary search: the third below the higher of two inner points holds no peak.
     for _ in range(40):
         third = (right - left) / 3
         a = left + third

@@ -14,7 +14,7 @@ def by_rows(start: Tensor, column: Tensor, values: Tensor, shape: tuple[int, ...
 
 
 def _heard() -> None:
-    """Let torch say now what it says once a process, that these are young: where nobody computes yet."""
+    """Trigger torch's one warning that sparse matrices are in beta, at import, and ignore it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         none = torch.zeros(1, dtype=torch.int64)

@@ -29,6 +29,8 @@ def log_interval(centre: Tensor, half: Tensor) -> Tensor:
         centre: Middle of the interval in standard deviations.
         half: Half of its width, broadcastable to `centre`.
     """
+    # Both branches run on all entries: each gets arguments that are safe where the other is
+    # taken.
     c = centre.abs()
     narrow = half < torch.finfo(half.dtype).eps ** (1 / 3)
     wide = torch.where(narrow, 1.0, half)
@@ -37,12 +39,17 @@ def log_interval(centre: Tensor, half: Tensor) -> Tensor:
     high = c + wide
     near = low.abs()
     beyond = low > 0
-    scaled = torch.special.erfcx(near * _ROOT_HALF)
+    # Beyond the middle: difference of two tails, exp(-near^2 / 2) taken out of both.
+    near_tail = torch.special.erfcx(near * _ROOT_HALF)
     other = torch.special.erfcx(high * _ROOT_HALF)
-    tail = scaled - torch.exp(-2 * c * wide) * other  # (high^2 - near^2) / 2 = 2 c h
-    around = 2 - torch.exp(-0.5 * near.square()) * scaled - torch.exp(-0.5 * high.square()) * other
+    tail = near_tail - torch.exp(-2 * c * wide) * other  # (high^2 - near^2) / 2 = 2 c h
+    # Around the middle: 1 minus both tails.
+    around = (
+        2 - torch.exp(-0.5 * near.square()) * near_tail - torch.exp(-0.5 * high.square()) * other
+    )
     mass = torch.where(beyond, tail, around)
     value = torch.log(0.5 * mass) - 0.5 * torch.where(beyond, near, 0.0).square()
+    # Narrow: density at the centre times width, corrected by log sinh(c h) / (c h).
     local = -0.5 * c.square() - HALF_LOG_2PI + torch.log(2 * thin) + _log_sinhc(c * thin)
     return torch.where(narrow, local, value)
 
@@ -50,6 +57,7 @@ def log_interval(centre: Tensor, half: Tensor) -> Tensor:
 def _log_sinhc(y: Tensor) -> Tensor:
     """log(sinh(y) / y) for y >= 0."""
     small = y < 0.05
+    # Series near 0, else log sinh y = y + log(1 - e^-2y) - log 2.
     safe = torch.where(small, 1.0, y)
     series = y.square() / 6 - y.square().square() / 180
     return torch.where(small, series, safe + log1mexp(2 * safe) - torch.log(2 * safe))

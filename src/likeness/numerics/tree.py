@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 def take(value: T, rows: Tensor | slice) -> T:
     """Those rows of every tensor in `value`."""
-    taken: T = _zip([value], lambda ts: ts[0][rows])
-    return taken
+    part: T = _zip([value], lambda ts: ts[0][rows])
+    return part
 
 
 def aligned(place: Tensor, size: int, kind: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
@@ -27,11 +27,13 @@ def aligned(place: Tensor, size: int, kind: Tensor | None = None) -> tuple[list[
     slot = place % size
     if kind is None:
         kind = torch.zeros_like(slot)
+    # Rows of one kind that want the same slot take turns: one tile for each turn.
     turn = _turns(kind * size + slot)
     tiles = torch.zeros(int(kind.max()) + 1, dtype=turn.dtype).scatter_reduce(
         0, kind, turn + 1, "amax"
     )
     tile = tiles.cumsum(0)[kind] - tiles[kind] + turn
+    # Empty slots repeat a row of the tile, so that all tiles are full.
     table = torch.full((int(tiles.sum()), size), -1)
     table[tile, slot] = torch.arange(len(place))
     table = torch.where(table < 0, table.amax(1, keepdim=True), table)
@@ -41,6 +43,7 @@ def aligned(place: Tensor, size: int, kind: Tensor | None = None) -> tuple[list[
 def _turns(key: Tensor) -> Tensor:
     """How many rows of the same key come before each, int64 (rows,)."""
     order = key.argsort(stable=True)
+    # Rank within runs of equal keys, put back in the order of the rows.
     _, count = key[order].unique_consecutive(return_counts=True)
     rank = torch.arange(len(key)) - (count.cumsum(0) - count).repeat_interleave(count)
     return torch.empty_like(rank).scatter(0, order, rank)

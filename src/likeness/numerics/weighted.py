@@ -35,6 +35,7 @@ def spread(std: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
 def quantiles(x: Tensor, weight: Tensor, levels: Tensor) -> Tensor:
     """Weighted quantiles of values x (N,): the first whose share of all weight (N,) at or below it reaches a level."""
     ordered, index = x.sort()
+    # Cumulative weight in order of the values.
     share = weight[index].cumsum(0)
     at = torch.searchsorted(share, (levels * share[-1]).contiguous())
     return ordered[at.clamp(max=len(x) - 1)]
@@ -54,6 +55,7 @@ def tabulate(x: Tensor, present: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
     values, code = torch.unique(x, return_inverse=True)
     u = len(values)
     m = x.shape[1]
+    # One histogram over cells (entry, value) for each component.
     cell = (code + u * torch.arange(m, device=x.device))[present]
     row = torch.arange(x.shape[0], device=x.device).unsqueeze(-1).expand_as(x)[present]
     rows = [torch.bincount(cell, weights=w[row], minlength=m * u) for w in weight.T]

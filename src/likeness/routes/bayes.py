@@ -14,8 +14,8 @@ from likeness.core.routes import Question, route
 from likeness.core.space import entry_names
 
 
-def _refuse(law: Distribution) -> str | None:
-    given = law.given_space
+def _refuse(dist: Distribution) -> str | None:
+    given = dist.given_space
     if given is not None and given.label is not None:
         return None
     if given is not None and given.shape == (1,) and given.variables[0].type == "ordinal":
@@ -26,20 +26,23 @@ def _refuse(law: Distribution) -> str | None:
 
 
 @route("classify", "Bayes' rule", needs=("log_prob",), kind=Kind.EXACT, refuse=_refuse)
-def bayes_rule(law: Distribution, question: Question) -> Posterior:
+def bayes_rule(dist: Distribution, question: Question) -> Posterior:
     """log p(y | x) = log p(y) + log p(x | y) - log sum over y, exact where log p is.
 
     A row that is impossible under every class speaks for none: it has the prior.
     """
-    assert law.given_space is not None
+    assert dist.given_space is not None
     assert question.prior is not None
     batch = question.batch
-    classes = law.given_space.label or 0
+    classes = dist.given_space.label or 0
+    # log p(x | y) under every label, then the prior and a normalisation over the labels.
     scores = []
     for y in range(classes):
         given = Batch(batch.x.new_full((len(batch), 1), float(y)), index=batch.ids)
         under = replace(batch, given=given)
-        scores.append(scoring.score(law, under, question.noise, question.effort, question.settings))
+        scores.append(
+            scoring.score(dist, under, question.noise, question.effort, question.settings)
+        )
     prior = question.prior.log()
     joint = torch.stack([s.value for s in scores], -1) + prior
     joint = torch.where(joint.isneginf().all(-1, keepdim=True), prior, joint)
@@ -47,5 +50,5 @@ def bayes_rule(law: Distribution, question: Question) -> Posterior:
         kind = Kind.EXACT
     else:
         kind = Kind.ESTIMATE
-    labels = getattr(law.given_space.variables[0], "labels", None)
+    labels = getattr(dist.given_space.variables[0], "labels", None)
     return Posterior(joint.log_softmax(-1), kind, f"Bayes' rule, {scores[0].how}", labels)

@@ -18,9 +18,10 @@ def answered(
     ways: list[tuple[Tensor, Callable[[Question], T]]], question: Question
 ) -> list[tuple[Tensor, T]]:
     """Each way's answer to the rows (B,) that take it, beside the places of these rows."""
+    # No way without rows is asked, but one is, so that an empty batch has an answer too.
     places = [(torch.nonzero(rows).flatten(), way) for rows, way in ways]
-    taken = [(rows, way) for rows, way in places if len(rows)] or places[:1]
+    choices = [(rows, way) for rows, way in places if len(rows)] or places[:1]
     return [
         (rows, way(replace(question, batch=question.batch[rows], noise=question.noise[rows])))
-        for rows, way in taken
+        for rows, way in choices
     ]

@@ -11,23 +11,24 @@ from likeness.core.routes import Question, route, routes_for
 from likeness.metrics.conformal import conformal_p_value
 
 
-def _refuse(law: Distribution) -> str | None:
-    scores = getattr(law, "held_out", None)
+def _refuse(dist: Distribution) -> str | None:
+    scores = getattr(dist, "held_out", None)
     if scores is None or scores.numel() == 0:
         return "p-values need held-out scores: fit with holdout=0.1"
     return None
 
 
 @route("p_value", "conformal", needs=("anomaly_score",), kind=Kind.EXACT, refuse=_refuse)
-def conformal(law: Distribution, question: Question) -> Tensor:
+def conformal(dist: Distribution, question: Question) -> Tensor:
     """(1 + #{held-out score >= score}) / (n + 1), (B,), by the default route's score (Vovk et al. 2005, eq. 2.20).
 
     A row without its condition is ranked among held-out rows without theirs: scores of p(x) and of
     p(x | y) differ.
     """
-    scores = routes_for(law, "anomaly_score")[0].function(law, question).double()
-    among = _rank(law.held_out, scores)  # type: ignore[attr-defined]
-    if law.given_space is None:
+    # The rank among held-out scores under the same conditions, or of rows without any.
+    scores = routes_for(dist, "anomaly_score")[0].function(dist, question).double()
+    among = _rank(dist.held_out, scores)  # type: ignore[attr-defined]
+    if dist.given_space is None:
         return among
     given = question.batch.given
     if given is None:
@@ -36,11 +37,11 @@ def conformal(law: Distribution, question: Question) -> Tensor:
         blank = ~given.present.flatten(1).any(-1)
     if not bool(blank.any()):
         return among
-    return torch.where(blank, _rank(law.held_out_alone, scores), among)  # type: ignore[attr-defined]
+    return torch.where(blank, _rank(dist.held_out_alone, scores), among)  # type: ignore[attr-defined]
 
 
-def _rank(held: Tensor, scores: Tensor) -> Tensor:
+def _rank(held_out: Tensor, scores: Tensor) -> Tensor:
     """Scores a little lower than they are: equal rows must tie although kernels round differently for other counts."""
     if not len(scores):
         return scores
-    return conformal_p_value(scores - 1e-6 * (1 + scores.abs()), held)
+    return conformal_p_value(scores - 1e-6 * (1 + scores.abs()), held_out)

@@ -12,10 +12,10 @@ from likeness.core.routes import Question, route
 
 
 @route("anomaly_score", "-log p", needs=("log_prob",), kind=Kind.EXACT)
-def improbability(law: Distribution, question: Question) -> Tensor:
+def improbability(dist: Distribution, question: Question) -> Tensor:
     """-log p(x), in nats: unsafe alone in many dimensions (Nalisnick et al. 2019), so reports show every route."""
     return -scoring.score(
-        law, question.batch, question.noise, question.effort, question.settings
+        dist, question.batch, question.noise, question.effort, question.settings
     ).value
 
 
@@ -26,18 +26,19 @@ def improbability(law: Distribution, question: Question) -> Tensor:
     kind=Kind.EXACT,
     rank=1,
 )
-def conditional_improbability(law: Distribution, question: Question) -> Tensor:
+def conditional_improbability(dist: Distribution, question: Question) -> Tensor:
     """-log p(x_i | x_-i) = log p(x_-i) - log p(x) for every entry, (B, *E); 0 where hidden."""
     batch = question.batch
-    asked = (question.noise, question.effort, question.settings)
-    whole = scoring.score(law, batch, *asked).value
+    question_of = (question.noise, question.effort, question.settings)
+    whole = scoring.score(dist, batch, *question_of).value
     flat = batch.x.flatten(1)
     present = batch.present.flatten(1)
     columns = []
+    # log p(x_-i) - log p(x), one entry hidden at a time.
     for i in range(flat.shape[1]):
         hidden = torch.zeros_like(present)
         hidden[:, i] = True
-        rest = scoring.score(law, batch.hide(hidden.reshape(batch.x.shape)), *asked).value
+        rest = scoring.score(dist, batch.hide(hidden.reshape(batch.x.shape)), *question_of).value
         without = torch.where(
             rest.isneginf(), torch.inf, rest - whole
         )  # not this entry alone makes the row impossible

@@ -1,4 +1,4 @@
-"""Completion by weighted particles: holes drawn from a simple law, weighed by the model, resampled."""
+"""Completion by weighted particles: missing entries drawn from a proposal, weighed by the model, resampled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from likeness.core.routes import Question, route
 from likeness.numerics.resampling import effective_size, multinomial
 
 
-def _refuse(law: Distribution) -> str | None:
-    if law.filler is not None:
+def _refuse(dist: Distribution) -> str | None:
+    if dist.filler is not None:
         return None
     return "it has no simple distribution to propose missing entries from"
 
@@ -27,11 +27,11 @@ def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Co
     n = question.n
     rows = x.shape[1]
     u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)
-    chosen = multinomial(log_weight, u)
-    drawn = x[chosen, torch.arange(rows, device=x.device)]
+    index = multinomial(log_weight, u)
+    draws = x[index, torch.arange(rows, device=x.device)]
     size = effective_size(log_weight)
     return Completed(
-        drawn, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE
+        draws, f"{how}, {len(x)} particles", ess=size.clamp(max=float(len(x))), kind=Kind.ESTIMATE
     )
 
 
@@ -41,22 +41,22 @@ def cloud(noise: Noise, count: int) -> Noise:
 
 
 @route("complete", "weighted particles", needs=("log_prob",), kind=Kind.ESTIMATE, refuse=_refuse)
-def particles(law: Distribution, question: Question) -> Completed:
-    """Sampling-importance-resampling with weights p(x) / q(holes | observed) (Rubin 1987)."""
-    assert law.filler is not None
+def particles(dist: Distribution, question: Question) -> Completed:
+    """Sampling-importance-resampling with weights p(x) / q(missing entries | observed) (Rubin 1987)."""
+    assert dist.filler is not None
     count = question.settings.particles
     many = question.batch.repeat(count)
     noise = cloud(question.noise, count)
-    inside, correction, _ = scoring.to_model_units(law, many, noise)
-    filled, minus_log_q = law.filler.fill(inside, noise)
-    scored = law._log_prob(_given(filled, inside), noise, 1, question.settings)
+    inside, correction, _ = scoring.to_model_units(dist, many, noise)
+    complete, minus_log_q = dist.filler.fill(inside, noise)
+    scored = dist._log_prob(_given(complete, inside), noise, 1, question.settings)
     weight = (scored.value + minus_log_q + correction).reshape(count, -1)
-    if law.preprocessor is None:
-        x = filled.x
+    if dist.preprocessor is None:
+        x = complete.x
     else:
-        x = law.preprocessor.inverse(filled.x)
+        x = dist.preprocessor.inverse(complete.x)
     return resampled(x.reshape(count, -1, *x.shape[1:]), weight, question, "weighted particles")
 
 
-def _given(filled: Batch, inside: Batch) -> Batch:
-    return replace(filled, given=inside.given)
+def _given(complete: Batch, inside: Batch) -> Batch:
+    return replace(complete, given=inside.given)

@@ -11,24 +11,24 @@ from likeness.core.distribution import Distribution
 from likeness.core.routes import Question, route
 
 
-def _error(law: Distribution, question: Question) -> Tensor:
+def _error(dist: Distribution, question: Question) -> Tensor:
     def error(rows: Places) -> Tensor:
         batch = question.batch[rows]
         noise = question.noise[rows]
-        inside, _, _ = scoring.to_model_units(law, batch, noise)
-        code = law._encode(inside, noise, question.effort, question.settings)
-        back = law._decode(code.mode, inside.given, batch.ids).mean
+        inside, _, _ = scoring.to_model_units(dist, batch, noise)
+        code = dist._encode(inside, noise, question.effort, question.settings)
+        back = dist._decode(code.mode, inside.given, batch.ids).mean
         return (back - batch.x).square() * batch.present
 
-    return scoring.tiled(law, question.batch.ids, question.settings, error, alike=question.batch)
+    return scoring.tiled(dist, question.batch.ids, question.settings, error, alike=question.batch)
 
 
 @route(
     "anomaly_score", "reconstruction error", needs=("encode", "decode"), kind=Kind.ESTIMATE, rank=2
 )
-def reconstruction(law: Distribution, question: Question) -> Tensor:
+def reconstruction(dist: Distribution, question: Question) -> Tensor:
     """|x - decode(encode(x))|^2 over what is observed, in squared data units, (B,)."""
-    return _error(law, question).flatten(1).sum(-1)
+    return _error(dist, question).flatten(1).sum(-1)
 
 
 @route(
@@ -38,6 +38,6 @@ def reconstruction(law: Distribution, question: Question) -> Tensor:
     kind=Kind.ESTIMATE,
     rank=2,
 )
-def reconstruction_map(law: Distribution, question: Question) -> Tensor:
+def reconstruction_map(dist: Distribution, question: Question) -> Tensor:
     """The squared reconstruction error of every entry, (B, *E)."""
-    return _error(law, question)
+    return _error(dist, question)

@@ -1,4 +1,4 @@
-"""Mixtures of trees of categorical variables: learned by Chow and Liu's algorithm and EM, asked by messages."""
+"""Mixtures of trees of categorical variables: learned by Chow and Liu's algorithm and EM, queried by messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Trees(Net):
     Args:
         sizes: The states of each variable.
         components: M.
-        smoothing: The weight of rows spread evenly over all states, which every component is told
+        smoothing: The weight of rows spread evenly over all states, which every component counts
             besides its own.
         parent: The tree, int64 (D,), -1 for a root; None where it is to be learned.
     """
@@ -46,17 +46,18 @@ class Trees(Net):
         self.k = max(sizes)
         self.m = components
         self.sizes = torch.tensor(sizes)
+        # `variable` and `code` list the indicators of all codes but each variable's first.
         self.smoothing = smoothing
-        self.told = parent
+        self.tree = parent
         self.legal = torch.arange(self.k) < self.sizes[:, None]
         self.variable, self.code = (self.legal & (torch.arange(self.k) > 0)).nonzero(as_tuple=True)
 
     def init(self, variance: Tensor | None = None) -> Parameters:
-        """Even tables."""
-        if self.told is None:
+        """Uniform tables."""
+        if self.tree is None:
             parent = torch.full((self.m, self.d), -1)
         else:
-            parent = self.told.repeat(self.m, 1)
+            parent = self.tree.repeat(self.m, 1)
         table = self._logs(torch.zeros(self.m, self.d, self.k, self.k, dtype=torch.float64))
         return {
             "parent": parent,
@@ -66,6 +67,8 @@ class Trees(Net):
 
     def _logs(self, counts: Tensor) -> Tensor:
         """log p(b | a) of counts (M, D, K, K) that are smoothed already; even where there are none."""
+        # Shares of each row, even where nothing was counted; codes beyond a variable's states are
+        # NEVER.
         total = counts.sum(-1, keepdim=True)
         even = (self.legal / self.sizes[:, None])[None, :, None, :].double()
         p = torch.where(total > 0, counts / total.clamp(min=TINY), even)
@@ -79,11 +82,14 @@ class Trees(Net):
         return now["log_weight"][:, None] + own(x, known, now)
 
     def _whole(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        # Fully observed rows: log p is a sum of table entries, at (parent's code, own code).
         codes = x.T.contiguous()  # (D, N)
+        # (components, D, rows)
         place = codes[now["parent"].clamp(min=0)] * self.k + codes
         return now["table"].flatten(2).gather(2, place).sum(1)
 
     def _summed(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
+        # Marginalised: messages up to the roots, then a sum over each root's states.
         forest, belief = self.upward(x, known, now, _sum)
         root = (forest < 0).nonzero().flatten()
         value = (now["table"].flatten(0, 1)[root, :1] + belief[root]).logsumexp(-1)
@@ -92,13 +98,17 @@ class Trees(Net):
     def upward(
         self, x: Tensor, known: Tensor, now: Parameters, combine: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The forest's parents (S,), and what each node hears of itself and from below, (S, N, K) (Pearl 1988)."""
+        """The forest's parents (S,), and each node's log evidence and messages from below, (S, N, K) (Pearl 1988)."""
         parent = now["parent"]
         table = now["table"].flatten(0, 1)
+        # Node j of tree m is number m D + j of one forest.
         first = torch.arange(self.m)[:, None] * self.d
         forest = torch.where(parent < 0, -1, parent + first).flatten()
-        seen = torch.where(known[..., None], x[..., None] == torch.arange(self.k), self.legal)
-        belief = torch.where(seen, 0.0, NEVER).double().transpose(0, 1).repeat(self.m, 1, 1)
+        # Evidence of each node, (S, N, K): 0 at its observed code, or at all legal codes where
+        # hidden.
+        evidence = torch.where(known[..., None], x[..., None] == torch.arange(self.k), self.legal)
+        belief = torch.where(evidence, 0.0, NEVER).double().transpose(0, 1).repeat(self.m, 1, 1)
+        # Collect from the leaves up: a parent's belief adds each child's message (Pearl 1988).
         for nodes in reversed(levels(forest)[1:]):
             belief = belief.index_add(0, forest[nodes], combine(belief[nodes], table[nodes]))
         return forest, belief
@@ -110,12 +120,13 @@ class Trees(Net):
         x = torch.zeros(self.d, len(row), dtype=torch.int64)
         for m in component.unique().tolist():
             own = (component == m).nonzero().flatten()
-            part = x[:, own]
+            codes = x[:, own]
+            # Roots first: each level is picked given its parents' codes.
             for nodes in levels(now["parent"][m]):
-                above = part[now["parent"][m][nodes].clamp(min=0)]
-                told = now["table"][m, nodes][torch.arange(len(nodes))[:, None], above]
-                part[nodes] = pick(told + belief[m * self.d + nodes][:, row[own]], nodes, own)
-            x[:, own] = part
+                above = codes[now["parent"][m][nodes].clamp(min=0)]
+                prior = now["table"][m, nodes][torch.arange(len(nodes))[:, None], above]
+                codes[nodes] = pick(prior + belief[m * self.d + nodes][:, row[own]], nodes, own)
+            x[:, own] = codes
         return x.T
 
     # ---- learning --------------------------------------------------------------------------------
@@ -136,6 +147,8 @@ class Trees(Net):
     ) -> Iterator[Parameters]:
         """Components of rows whose codes are alike, or in turn whose neighbours' codes agree alike."""
         for i in range(restarts):
+            # Even restarts cluster rows by their codes, odd ones by agreements of neighbouring
+            # columns.
             u = noise.uniform(f"seeds {i}", self.m, kmeans.candidates(self.m)).double()[0]
             if i % 2 == 0:
                 features = self._features(x, known)
@@ -143,6 +156,7 @@ class Trees(Net):
                 features = self._agreements(x, known, noise, i)
             centres = kmeans.seeds(features, self.m, u)
             own = kmeans.lloyd(features, centres, LLOYD)[1]
+            # Blurred responsibilities, so that no component forgets any row.
             r = (1 - BLUR) * torch.nn.functional.one_hot(own, self.m).double() + BLUR / self.m
             sums = self._sums(x, known, r * weight[:, None], weight.sum() * 0, weight)
             yield self.m_step(sums, self.init())
@@ -166,12 +180,13 @@ class Trees(Net):
         ).double()
 
     def e_step(self, rows: View, weight: Tensor, now: Parameters) -> Parameters:
-        """Counts of pairs where rows are whole, of parents and children under the trees as they are where not."""
+        """Counts of all pairs if nothing is missing, else expected counts of parents and children in these trees."""
         if self.holes:
             return self._hidden(*rows, weight, now)
         return self._complete(*rows, weight, now)
 
     def _complete(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
+        # Log-joints chunk by chunk, then responsibilities of all rows, (N, M).
         size = max(1, ROOM // (self.m * self.d * (self.k if self.holes else 1)))
         joint = torch.cat(
             [
@@ -195,24 +210,29 @@ class Trees(Net):
         Where rows are whole a variable's first code is what the others leave. Counts of rows that
         weigh 1 are exact in single precision, below 2^24.
         """
+        # With missing codes all K indicators are counted, over the pairs that are both known.
         if known is not None:
             f = ((x[..., None] == torch.arange(self.k)) & known[..., None]).flatten(1).double()
             gram = torch.stack([(f * r[:, m : m + 1]).T @ f for m in range(self.m)])
             return gram.unflatten(2, (self.d, self.k)).unflatten(1, (self.d, self.k))
+        # Otherwise one indicator less for each variable, and one for the constant, (N, F).
         alike = bool((r == 1).all()) and len(x) < 1 << 24
         f = (x[:, self.variable] == self.code).to(torch.float32 if alike else torch.float64)
         f = torch.cat([f, torch.ones_like(f[:, :1])], 1)
         gram = torch.stack(
             [(f if alike else f * r[:, m : m + 1]).T @ f for m in range(self.m)]
         ).double()
-        rebuilt = torch.zeros(self.d, self.k, f.shape[1], dtype=torch.float64)
-        rebuilt[:, 0, -1] = 1.0
+        # The first code's indicator is 1 minus the others': a linear map back to all codes, (D K,
+        # F).
+        basis = torch.zeros(self.d, self.k, f.shape[1], dtype=torch.float64)
+        basis[:, 0, -1] = 1.0
         every = torch.arange(len(self.variable))
-        rebuilt[self.variable, 0, every] = -1.0
-        rebuilt[self.variable, self.code, every] = 1.0
-        flat = rebuilt.flatten(0, 1)
-        whole = (flat @ gram @ flat.T).clamp(min=0)
-        return whole.unflatten(2, (self.d, self.k)).unflatten(1, (self.d, self.k))
+        basis[self.variable, 0, every] = -1.0
+        basis[self.variable, self.code, every] = 1.0
+        flat = basis.flatten(0, 1)
+        # (M, D K, D K) -> (M, D, K, D, K)
+        gram = (flat @ gram @ flat.T).clamp(min=0)
+        return gram.unflatten(2, (self.d, self.k)).unflatten(1, (self.d, self.k))
 
     def _hidden(self, x: Tensor, known: Tensor, weight: Tensor, now: Parameters) -> Parameters:
         """Expected counts of parents and children: the derivative of log p by the logarithms of the tables.
@@ -234,15 +254,18 @@ class Trees(Net):
     def m_step(self, sums: Parameters, before: Parameters) -> Parameters:
         """Trees of greatest mutual information where pairs are known (Chow & Liu 1968), tables, shares."""
         share = (sums["share"] + 1e-9).log().log_softmax(0)
+        # After a pass with missing codes only the tables of the present trees were counted.
         if "counts" in sums:
             return before | {
                 "table": self._tables(sums["counts"], before["parent"]),
                 "log_weight": share,
             }
-        if self.told is None:
+        # Chow-Liu: the spanning tree of greatest mutual information for each component.
+        if self.tree is None:
             parent = torch.stack([spanning(self.information(pairs)) for pairs in sums["pairs"]])
         else:
             parent = before["parent"]
+        # Counts of (parent's code, own code) along each tree, (M, D, K, K).
         every = torch.arange(self.d)
         above = torch.where(parent < 0, every, parent)
         counts = torch.stack(
@@ -256,13 +279,15 @@ class Trees(Net):
     def _tables(self, counts: Tensor, parent: Tensor) -> Tensor:
         """Smoothed counts (M, D, K, K) as logarithms; a root's are those of its first row, on every row."""
         root = (parent < 0)[..., None, None]
-        above = torch.where(
+        # Even rows of smoothing weight, over the legal codes of parent and child (a root has one
+        # row).
+        legal_above = torch.where(
             root, torch.arange(self.k)[:, None] == 0, self.legal[parent.clamp(min=0)][..., None]
         )
         even = (
-            above
+            legal_above
             * self.legal[None, :, None, :]
-            / (above.sum(-2, keepdim=True) * self.sizes[:, None, None])
+            / (legal_above.sum(-2, keepdim=True) * self.sizes[:, None, None])
         )
         table = self._logs(counts + self.smoothing * even)
         return torch.where(root, table[..., :1, :], table)
@@ -273,14 +298,15 @@ class Trees(Net):
         Each pair is told of the same evenly spread rows as its table will be, so that the tree of
         greatest information is the one of greatest smoothed likelihood.
         """
+        # H(a) + H(b) - H(a, b) = sum p log p / (p_a p_b) of smoothed pairs.
         legal = (self.legal / self.sizes[:, None]).double()
         even = legal[:, :, None, None] * legal
         p = (pairs + self.smoothing * even) / (pairs.sum((1, 3)) + self.smoothing).clamp(min=TINY)[
             :, None, :, None
         ]
-        one = p.sum(-1)
-        alone = -torch.xlogy(one, one).sum(1)
-        return alone + alone.T + torch.xlogy(p, p).sum((1, 3))
+        marginal = p.sum(-1)
+        entropy = -torch.xlogy(marginal, marginal).sum(1)
+        return entropy + entropy.T + torch.xlogy(p, p).sum((1, 3))
 
     # ---- answers ---------------------------------------------------------------------------------
 
@@ -305,6 +331,8 @@ class Trees(Net):
         share = self.posterior(rows, now)
         u = noise.uniform("x", self.d).double()
         n = noise.rows // len(x)
+        # A component for each draw, then upward beliefs of a chunk of rows, shared by their
+        # draws.
         component = choose(share.repeat(n, 1), noise.uniform("component", 1)[:, 0].double())
         drawn = torch.empty(n, len(x), self.d, dtype=torch.int64)
         for at in self._chunks(x):
@@ -322,12 +350,13 @@ class Trees(Net):
     def mode(self, rows: View, now: Parameters) -> tuple[Tensor, bool]:
         """The likeliest codes of each tree, and of these the likeliest under all: certain where there is one tree."""
         x, known = rows
-        found = torch.cat([self._peaks(x[at], known[at], now) for at in self._chunks(x, self.k)], 1)
+        peaks = torch.cat([self._peaks(x[at], known[at], now) for at in self._chunks(x, self.k)], 1)
         if self.m == 1:
-            return found[0], True
+            return peaks[0], True
+        # Several trees: the peaks of each, compared under the whole mixture.
         everything = torch.ones_like(known)
-        height = torch.stack([self.log_prob((one, everything), now) for one in found])
-        return found[height.argmax(0), torch.arange(len(x))], False
+        height = torch.stack([self.log_prob((one, everything), now) for one in peaks])
+        return peaks[height.argmax(0), torch.arange(len(x))], False
 
     def _peaks(self, x: Tensor, known: Tensor, now: Parameters) -> Tensor:
         """The likeliest codes under each component, (M, N, D)."""
@@ -343,18 +372,19 @@ class Trees(Net):
         return int((above * (self.sizes - 1)).sum()) + self.m - 1
 
     def edges(self, now: Parameters) -> list[Edges]:
-        """Those of each tree."""
+        """The edges (parent, child) of each tree."""
         return [
             [(p, j) for j, p in enumerate(parent) if p >= 0] for parent in now["parent"].tolist()
         ]
 
 
 def _sum(belief: Tensor, table: Tensor) -> Tensor:
-    """What children (n, N, K) tell their parents, log sum_b p(b | a) exp(belief_b), (n, N, K)."""
+    """Messages of children (n, N, K) to their parents, log sum_b p(b | a) exp(belief_b), (n, N, K)."""
+    # A product of matrices in the probabilities, scaled by each message's largest.
     top = belief.detach().amax(-1, keepdim=True)
     return ((belief - top).exp() @ table.exp().mT).clamp(min=TINY).log() + top
 
 
 def _best(belief: Tensor, table: Tensor) -> Tensor:
-    """The same with the greatest in place of the sum."""
+    """Max-product messages: the greatest in place of the sum."""
     return (belief[:, :, None, :] + table[:, None]).amax(-1)

@@ -1,4 +1,4 @@
-"""Directed graphs of variables: their order and levels, the tree of greatest weight, and what every net answers."""
+"""Directed graphs of variables: their order and levels, maximum spanning trees, and the interface of every network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Net(Density[View]):
     """The distribution of D variables along directed edges; rows are x (N, D) and which of it is observed.
 
     Attributes:
-        holes: Whether some of the training rows have holes; set before anything is learned.
+        holes: Whether some of the training rows have missing entries; set before anything is learned.
     """
 
     holes: bool = False
@@ -41,15 +41,15 @@ class Net(Density[View]):
         """The edges (parent, child) of each component's graph."""
 
 
-def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> Parents:
+def looked_up(names: Sequence[str], given: dict[str, tuple[str | int, ...]]) -> Parents:
     """The parents of each variable by number.
 
     Raises:
         BadConfig: Where a name is no variable, or edges go in a circle.
     """
     places = {name: i for i, name in enumerate(names)}
-    found: list[tuple[int, ...]] = [()] * len(names)
-    for child, above in told.items():
+    parents: list[tuple[int, ...]] = [()] * len(names)
+    for child, above in given.items():
         every = [_place(places, name) for name in (child, *above)]
         unknown = [str(name) for name, at in zip((child, *above), every, strict=True) if at is None]
         if unknown:
@@ -57,15 +57,16 @@ def looked_up(names: Sequence[str], told: dict[str, tuple[str | int, ...]]) -> P
                 f"parents= speaks of {unknown[0]}, which is no variable: they are {', '.join(names[:8])}"
             )
         numbers = tuple(at for at in every if at is not None)
-        found[numbers[0]] = tuple(sorted(set(numbers[1:])))
+        parents[numbers[0]] = tuple(sorted(set(numbers[1:])))
+    # Topological order fails where edges form a circle, and names it.
     try:
-        order_of(tuple(found))
+        order_of(tuple(parents))
     except graphlib.CycleError as error:
         ring = " -> ".join(names[i] for i in error.args[1])
         raise BadConfig(
             f"parents= goes in a circle ({ring}): leave one of its edges out"
         ) from error
-    return tuple(found)
+    return tuple(parents)
 
 
 def _place(places: dict[str, int], name: str | int) -> int | None:
@@ -84,6 +85,7 @@ def order_of(parents: Parents) -> list[int]:
 
 def levels(parent: Tensor) -> list[Tensor]:
     """The nodes of each depth of a forest, the roots first; parent int64 (S,), -1 for a root."""
+    # Climb from all nodes at once, a level at a time, until every one has passed its root.
     depth = torch.zeros_like(parent)
     at = parent
     while bool((at >= 0).any()):
@@ -102,14 +104,18 @@ def spanning(weight: Tensor) -> Tensor:
     d = len(weight)
     if d == 1:
         return torch.full((1,), -1)
+    # Ranks from 1, the greatest weight first, as costs of a minimum spanning tree.
     row, column = np.triu_indices(d, 1)
     cost = np.zeros((d, d))
     ranks = np.empty(len(row))
     ranks[np.argsort(-weight.numpy()[row, column], kind="stable")] = np.arange(1, len(row) + 1)
     cost[row, column] = ranks
     tree = csgraph.minimum_spanning_tree(cost)
+    # The longest path of a tree: the farthest node from any node is one end, the farthest from it
+    # the other.
     end = int(csgraph.breadth_first_order(tree, 0, directed=False)[0][-1])
     order, above = csgraph.breadth_first_order(tree, end, directed=False)
+    # Walk back along it, and root the tree in its middle.
     path = [int(order[-1])]
     while path[-1] != end:
         path.append(int(above[path[-1]]))

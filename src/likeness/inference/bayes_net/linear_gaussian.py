@@ -34,10 +34,11 @@ class Linear(Net):
     def start(
         self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
-        """From all pairs that are complete where rows have holes, standardised by their own columns."""
+        """Means and covariances of the pairs that are both observed, if entries are missing."""
         if not self.holes:
             return self.init()
         x, known = rows
+        # Means over the known entries, covariances over the pairs that are both known.
         w = weight[:, None] * known
         v = x * known
         mean = (w * v).sum(0) / w.sum(0).clamp(min=1e-12)
@@ -69,6 +70,8 @@ class Linear(Net):
         return self._fitted(mean, sums["second"] / n - mean[:, None] * mean, before["adjacent"])
 
     def _fitted(self, mean: Tensor, cov: Tensor, adjacent: Tensor) -> Parameters:
+        # Without given parents: Chow-Liu, for mutual information rises with the squared
+        # correlation.
         cov = gaussian.shrunk(cov, 0.0)
         if self.parents is None:
             std = cov.diagonal().sqrt()
@@ -81,14 +84,14 @@ class Linear(Net):
     # ---- answers ---------------------------------------------------------------------------------
 
     def log_prob(self, rows: View, now: Parameters) -> Tensor:
-        """Of the joint Gaussian."""
+        """The joint Gaussian's log-density of the observed entries."""
         x, known = rows
         return gaussian.log_density(
             x, now["mean"], now["cov"], None if bool(known.all()) else known
         )
 
     def draw(self, rows: View, now: Parameters, noise: Noise) -> Tensor:
-        """From the joint Gaussian's conditional."""
+        """Missing entries from the joint Gaussian's conditional."""
         x, known = rows
         n = noise.rows // len(x)
         normal = noise.normal("x", self.size).double()
@@ -106,20 +109,23 @@ class Linear(Net):
         return 2 * self.size + int(now["adjacent"].sum())
 
     def edges(self, now: Parameters) -> list[Edges]:
-        """Those of the graph."""
+        """The edges (parent, child) of the graph."""
         return [[(int(i), int(j)) for j, i in now["adjacent"].nonzero().tolist()]]
 
 
 def regressions(cov: Tensor, adjacent: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes B (D, D) of each variable on its parents (adjacent[j, i]: i is a parent of j), and variances left (D,)."""
+    """Slopes B (D, D) of each variable on its parents (adjacent[j, i]: i is a parent of j), residual variances (D,)."""
     d = len(cov)
     most = int(adjacent.sum(-1).max())
     count = adjacent.sum(-1)
+    # Parents of each variable side by side, padded to the largest number of parents, (D, most).
     above = (~adjacent).to(torch.int8).argsort(dim=-1, stable=True)[:, :most]  # parents first
     real = torch.arange(most) < count[:, None]
+    # (D, most, most): covariances of the parents, identity where padded.
     within = cov[above[:, :, None], above[:, None, :]]
     within = torch.where(real[:, :, None] & real[:, None, :], within, torch.eye(most).double())
     cross = torch.where(real, cov[torch.arange(d)[:, None], above], 0.0)
+    # Normal equations of every regression at once.
     slope = torch.cholesky_solve(cross[..., None], torch.linalg.cholesky(within)).squeeze(-1)
     left = cov.diagonal() - (slope * cross).sum(-1)
     b = torch.zeros_like(cov).scatter_add(1, above, slope)
@@ -127,6 +133,6 @@ def regressions(cov: Tensor, adjacent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def implied(b: Tensor, left: Tensor) -> Tensor:
-    """(I - B)^-1 V (I - B)^-T."""
+    """The covariance (I - B)^-1 V (I - B)^-T."""
     root = torch.linalg.solve(torch.eye(len(b)).to(b) - b, torch.diag(left.sqrt()))
     return root @ root.T

@@ -1,4 +1,4 @@
-"""Directed graphs of categorical variables: tables fitted by counting, asked by eliminating variables."""
+"""Directed graphs of categorical variables: tables fitted by counting, queried by variable elimination."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows that share their holes: their places, what is hidden, what of it is left out, the others in order."""
+    """Rows with the same missing entries: their places, what is hidden, what of it is barren, the others in order."""
 
     rows: Tensor
     hidden: set[int]
@@ -50,7 +50,7 @@ class Graph(Net):
     Args:
         sizes: The states of each variable.
         parents: The parents of each variable.
-        smoothing: The weight of rows spread evenly over all states, which tables are told besides
+        smoothing: The weight of rows spread evenly over all states, which tables count besides
             the data's.
     """
 
@@ -62,7 +62,7 @@ class Graph(Net):
         self.order = order_of(parents)
 
     def init(self, variance: Tensor | None = None) -> Parameters:
-        """Even tables, the variable's own axis last."""
+        """Uniform tables, the variable's own axis last."""
         return {
             f"t{j}": self._logs(torch.zeros(self._shape(j), dtype=torch.float64))
             for j in range(len(self.sizes))
@@ -72,6 +72,7 @@ class Graph(Net):
         return tuple(self.sizes[i] for i in self.scopes[j])
 
     def _logs(self, counts: Tensor) -> Tensor:
+        # A row spread evenly over all cells of the table, weighing `smoothing`.
         smoothed = counts + self.smoothing / counts.numel()
         total = smoothed.sum(-1, keepdim=True)
         p = torch.where(total > 0, smoothed / total.clamp(min=TINY), 1 / counts.shape[-1])
@@ -80,7 +81,7 @@ class Graph(Net):
     def start(
         self, rows: View, weight: Tensor, noise: Noise, restarts: int, trial: int
     ) -> Parameters:
-        """Even tables: with whole rows one pass finds their best."""
+        """Uniform tables: with nothing missing one pass finds the best ones."""
         return self.init()
 
     # ---- learning --------------------------------------------------------------------------------
@@ -102,13 +103,14 @@ class Graph(Net):
             tables = {name: t.detach().requires_grad_() for name, t in now.items()}
             objective = self.log_prob(rows, tables) @ weight
             slopes = torch.autograd.grad(objective, list(tables.values()), allow_unused=True)
-        found = {
+        counts = {
             n: torch.zeros_like(now[n]) if c is None else c
             for n, c in zip(tables, slopes, strict=True)
         }
-        return found | sums | {"objective": objective.detach()}
+        return counts | sums | {"objective": objective.detach()}
 
     def _counted(self, x: Tensor, weight: Tensor, j: int) -> Tensor:
+        # Mixed-radix number of each row's cell, then a weighted histogram.
         place = torch.zeros_like(x[:, 0])
         shape = self._shape(j)
         for i, size in zip(self.scopes[j], shape, strict=True):
@@ -128,6 +130,7 @@ class Graph(Net):
         for j, above in enumerate(self.parents):
             for i in above:
                 children[i].append(j)
+        # Children before parents: a hidden variable is barren if all below it are.
         for j in reversed(self.order):
             if j in hidden and barren.issuperset(children[j]):
                 barren.add(j)
@@ -141,11 +144,12 @@ class Graph(Net):
         for j, scope in enumerate(self.scopes):
             if j in without:
                 continue
+            # The table at the known codes of each row, over its hidden variables in rising order.
             free = sorted(i for i in scope if i in hidden)
-            seen = [i for i in scope if i not in hidden]
-            table = now[f"t{j}"].permute([scope.index(i) for i in (*seen, *free)])
+            fixed = [i for i in scope if i not in hidden]
+            table = now[f"t{j}"].permute([scope.index(i) for i in (*fixed, *free)])
             factors.append(
-                Factor(tuple(free), table[tuple(x[:, i] for i in seen)] if seen else table[None])
+                Factor(tuple(free), table[tuple(x[:, i] for i in fixed)] if fixed else table[None])
             )
         return factors
 
@@ -155,6 +159,7 @@ class Graph(Net):
         Raises:
             Unsupported: Where a table would grow too large.
         """
+        # The moral graph of the hidden variables: those that share a table are neighbours.
         near: dict[int, set[int]] = {}
         for j, scope in enumerate(self.scopes):
             if j not in without:
@@ -164,16 +169,19 @@ class Graph(Net):
             for i in free:
                 near.setdefault(i, set()).update(free)
 
+        # Edges that eliminating i would add, and the numbers of the table that it makes.
         def cost(i: int) -> tuple[int, int]:
             fill = sum(b not in near[a] for a in near[i] for b in near[i])
             return fill, math.prod(self.sizes[a] for a in near[i])
 
         order = []
         widest = 1
+        # Greedy min-fill.
         while near:
             costs = {i: cost(i) for i in near}
             best = min(near, key=costs.__getitem__)
             widest = max(widest, costs[best][1])
+            # Eliminating a variable makes its neighbours neighbours of each other.
             around = near.pop(best) - {best}
             for a in around:
                 near[a] = (near[a] | around) - {best}
@@ -188,9 +196,10 @@ class Graph(Net):
     def _eliminate(
         self, part: Part, x: Tensor, now: Parameters, combine: Combine
     ) -> tuple[Tensor, Steps]:
-        """Log of what is left, (N,), and the product that each variable was eliminated from, in order."""
+        """Log of the sum over hidden variables, (N,), and the product that each was eliminated from, in order."""
         factors = self._factors(x[part.rows], part.hidden, part.without, now)
         steps = []
+        # Multiply what mentions v, sum v out (or maximise), and put the result back.
         for v in part.order:
             product = _product([f for f in factors if v in f.scope])
             factors = [f for f in factors if v not in f.scope]
@@ -202,7 +211,7 @@ class Graph(Net):
         return sum((f.value for f in factors), left), steps
 
     def _parts(self, known: Tensor, *, every: bool = False) -> Iterator[Part]:
-        """Rows that share their holes, as many as the room takes; `every` hidden variable is eliminated, or few."""
+        """Chunks of rows with the same missing entries; `every` hidden variable is eliminated, or few."""
         patterns, of = patterns_of(known)
         for i, pattern in enumerate(patterns):
             hidden = set((~pattern).nonzero().flatten().tolist())
@@ -214,37 +223,39 @@ class Graph(Net):
     # ---- answers ---------------------------------------------------------------------------------
 
     def log_prob(self, rows: View, now: Parameters) -> Tensor:
-        """Summed over what is hidden."""
+        """log p of the observed entries, the hidden ones summed over."""
         x, known = rows
         parts = list(self._parts(known))
         values = [self._eliminate(part, x, now, _sum)[0] for part in parts]
         return torch.cat(values)[torch.cat([part.rows for part in parts]).argsort()]
 
     def draw(self, rows: View, now: Parameters, noise: Noise) -> Tensor:
-        """In the order back from elimination, then what nothing known lies below, from parents to children."""
+        """Hidden variables in reverse order of elimination, then barren ones, parents before children."""
         x, known = rows
         n = noise.rows // len(x)
         u = noise.uniform("x", len(self.sizes)).double()
-        drawn = x.repeat(n, 1)
+        codes = x.repeat(n, 1)
 
         def pick(at: Tensor, v: int, logits: Tensor) -> Tensor:
             return choose(logits.log_softmax(-1), u[at, v])
 
         for part in self._parts(known):
+            # Each row n times, in draw-major order.
             places = (torch.arange(n)[:, None] * len(x) + part.rows).flatten()
             steps = self._eliminate(part, x, now, _sum)[1]
-            self._back(drawn, places, torch.arange(len(part.rows)).repeat(n), steps, pick)
+            self._back(codes, places, torch.arange(len(part.rows)).repeat(n), steps, pick)
+            # Barren variables follow their parents' tables.
             for j in (j for j in self.order if j in part.without):
-                above = tuple(drawn[places, i] for i in self.parents[j])
-                drawn[places, j] = pick(
+                above = tuple(codes[places, i] for i in self.parents[j])
+                codes[places, j] = pick(
                     places,
                     j,
                     now[f"t{j}"][above] if above else now[f"t{j}"].expand(len(places), -1),
                 )
-        return drawn
+        return codes
 
     def mode(self, rows: View, now: Parameters) -> tuple[Tensor, bool]:
-        """The greatest in place of sums."""
+        """The most probable codes, by maximising in place of summing."""
         x, known = rows
         best = x.clone()
         for part in self._parts(known, every=True):
@@ -254,11 +265,12 @@ class Graph(Net):
         return best, True
 
     def _back(self, x: Tensor, rows: Tensor, row: Tensor, steps: Steps, pick: Pick) -> None:
-        """Pick the variables of rows of x in the order back, each given those that are picked already."""
+        """Pick the variables of rows of x in reverse order of elimination, each given those that are picked already."""
         for v, product in reversed(steps):
             place = product.scope.index(v)
             value = product.value.movedim(place + 1, -1)
             others = tuple(x[rows, i] for i in product.scope if i != v)
+            # A conditional of v: the product at the codes of the others, (rows, K).
             x[rows, v] = pick(rows, v, value[(row if len(value) > 1 else row * 0, *others)])
 
     def free_parameters(self, now: Parameters) -> int:
@@ -266,7 +278,7 @@ class Graph(Net):
         return sum(math.prod(self._shape(j)[:-1]) * (size - 1) for j, size in enumerate(self.sizes))
 
     def edges(self, now: Parameters) -> list[Edges]:
-        """Those of the graph."""
+        """The edges (parent, child) of the graph."""
         return [[(i, j) for j, above in enumerate(self.parents) for i in above]]
 
 
@@ -275,6 +287,7 @@ def _product(factors: list[Factor]) -> Factor:
     scope = tuple(sorted({i for f in factors for i in f.scope}))
     total = torch.zeros((), dtype=torch.float64)
     for f in factors:
+        # Each factor's axes at the places of its variables in the union.
         shape = iter(f.value.shape[1:])
         total = total + f.value.reshape(
             len(f.value), *[next(shape) if i in f.scope else 1 for i in scope]

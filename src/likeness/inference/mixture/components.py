@@ -120,6 +120,7 @@ class Multinomials(MixtureComponent):
     def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Smoothed relative frequencies within each group."""
         count = sums["count"] + self.smoothing + 1e-12
+        # Total of each group, which normalises its categories.
         groups = self.groups.to(count.device)
         total = count.new_zeros(len(count), int(groups.max()) + 1).index_add_(1, groups, count)
         return {"log_theta": count.log() - total[:, groups].log()}
@@ -159,6 +160,7 @@ class Products(SampledComponent):
         smoothing = self.smoothing
         densities = self.columns.distribution(table)
 
+        # Heads are fitted, not summed: the statistics are the estimated parameters themselves.
         def e_step(v: Tensor, known: Tensor) -> EStep:
             def statistics(resp: Tensor) -> Parameters:
                 weight = resp.T.contiguous()
@@ -182,7 +184,9 @@ class Products(SampledComponent):
     def draw(self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, noise: Noise) -> Tensor:
         """Events drawn from component k (B,) where they are not known, (B, *E)."""
         table = params["table"]
+        # Chunks of rows, each with the parameters of its own component laid out.
         u = noise.uniform("x", *table.shape[1:-1], self.columns.uniforms).double()
+        # (rows, *places, numbers of the heads) a chunk
         size = max(1, CHUNK_NUMBERS // table[0].numel())
         pairs = zip(k.split(size), u.split(size), strict=True)
         return torch.where(
@@ -203,11 +207,13 @@ class Products(SampledComponent):
         # log p_k of every candidate in every entry, (K, K, *E)
         scores = torch.stack([densities.log_prob(m.expand_as(modes)) for m in modes], 1)
         scores = scores.clamp(min=-1e30)
+        # One ascent from every component's mode; the best end of each row stays.
         best = v
         height = torch.full_like(prior[:, 0], -torch.inf)
         for start in modes:
             x = torch.where(sought, start, v)
             for _ in range(ASCENT_STEPS):
+                # E-step at x, then the candidate of greatest expected log-density in every entry.
                 resp = (prior + densities.each(x, known | sought)).softmax(-1)
                 pick = torch.tensordot(resp, scores, 1).argmax(1)
                 x = torch.where(sought, modes.gather(0, pick), v)

@@ -44,7 +44,7 @@ class Joint:
 
     Args:
         components: K.
-        parts: The factors of every component's law.
+        parts: The factors of every component.
         sizes: The entries of each part that have variances.
     """
 
@@ -54,19 +54,21 @@ class Joint:
 
     def init(self, variances: Mapping[str, Tensor] | None = None) -> Parameters:
         """Initial parameters: equal weights, every component density at its own."""
-        known = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
-        made = {
+        scales = variances or {n: torch.ones(d, dtype=torch.float64) for n, d in self.sizes.items()}
+        params = {
             f"{n}.{key}": t
             for n, part in self.parts.items()
-            for key, t in part.init(known[n]).items()
+            for key, t in part.init(scales[n]).items()
         }
         equal = torch.full((self.components,), -math.log(self.components), dtype=torch.float64)
         never = torch.tensor(NEVER, dtype=torch.float64)
-        return made | {"log_weight": equal, "reached": never, "gain": -never}
+        return params | {"log_weight": equal, "reached": never, "gain": -never}
 
     def log_joint(self, views: Views, parameters: Parameters) -> Tensor:
         """log w_k p_k(views), (K, B); of the weights alone (K, 1) where there is no view."""
-        return _log_joint(_seen(self._e_steps(views, parameters), views), parameters["log_weight"])
+        return _log_joint(
+            _e_steps_at(self._e_steps(views, parameters), views), parameters["log_weight"]
+        )
 
     def e_step(self, views: Views, weight: Tensor, parameters: Parameters) -> Parameters:
         """The E-step: responsibilities of rows with weights (B,), and the sufficient statistics under them.
@@ -74,7 +76,9 @@ class Joint:
         Single precision serves while passes still gain much; its rounding would hide the small
         gains of the last ones.
         """
+        # "gain" is what the last pass gained in nats a row.
         e_steps = self._e_steps(views, parameters, draft=float(parameters["gain"]) > COARSE)
+        # Chunks that fit the cache, where the statistics of chunks add up.
         if all(part.additive for part in self.parts.values()):
             rows = ROWS
         else:
@@ -94,12 +98,13 @@ class Joint:
 
     def m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """The M-step of the weights and of every component density; `least` raises the floor of variances."""
+        # pi_k = n_k / n; every factor then maximises under its own statistics.
         share = sums["n"].clamp(min=1e-12)
-        reached = sums["objective"] / sums["weight"]
+        objective = sums["objective"] / sums["weight"]
         after = {
             "log_weight": (share / share.sum()).log(),
-            "reached": reached,
-            "gain": reached - before["reached"],
+            "reached": objective,
+            "gain": objective - before["reached"],
         }
         for name, part in self.parts.items():
             new = part.m_step(under(sums, name), under(before, name), least=least)
@@ -125,13 +130,14 @@ class Joint:
     def _starts(
         self, views: Views, weight: Tensor, features: Tensor, u: Tensor
     ) -> Iterator[Parameters]:
-        """Each row in the cluster of its nearest centre."""
-        blank = self.init(self._variances(views, weight))
+        """Parameters after one M-step from the hard clusters of k-means."""
+        initial = self.init(self._variances(views, weight))
         for one in u:
+            # Hard responsibilities of a k-means clustering, followed by one M-step.
             centres = kmeans.seeds(features, self.components, one)
             _, own = kmeans.lloyd(features, centres, START_STEPS)
             resp = one_hot(own, self.components).T * weight.double()
-            yield self.m_step(self._first(views, resp, blank), blank, least=START_FLOOR)
+            yield self.m_step(self._first(views, resp, initial), initial, least=START_FLOOR)
 
     def free_parameters(self, params: Parameters) -> int:
         """One less than the weights, and those of the components: O(K D^2) for full Gaussians."""
@@ -140,6 +146,7 @@ class Joint:
 
     def _variances(self, views: Views, weight: Tensor) -> dict[str, Tensor]:
         """The variance of each entry over the rows, 1 where nothing varies."""
+        # The first d entries of each part are those with variances.
         flat = {
             n: (v.flatten(1)[:, :d], o.flatten(1)[:, :d])
             for n, d in self.sizes.items()
@@ -152,7 +159,7 @@ class Joint:
 
     def _first(self, views: Views, r: Tensor, blank: Parameters) -> Parameters:
         """The sufficient statistics under responsibilities r (K, B)."""
-        sums = _sums(_seen(self._e_steps(views, blank), views), r)
+        sums = _sums(_e_steps_at(self._e_steps(views, blank), views), r)
         return sums | {"objective": blank["reached"], "weight": torch.ones_like(blank["reached"])}
 
 
@@ -160,31 +167,36 @@ def _expected(
     e_steps: Mapping[str, EStepFunction], views: Views, weight: Tensor, log_weight: Tensor
 ) -> Parameters:
     """The E-step of a chunk of rows, in as few passes over memory as possible."""
-    seen = _seen(e_steps, views)
-    joint = _log_joint(seen, log_weight)
+    e_steps_of_rows = _e_steps_at(e_steps, views)
+    joint = _log_joint(e_steps_of_rows, log_weight)
+    # Responsibilities by a softmax over components in place: exp(log joint - max), then / sum.
     top = joint.amax(0).clamp(min=NEVER)
     least = math.log(torch.finfo(joint.dtype).tiny) + 8  # denormal numbers are ten times slower
     r = (joint - top).clamp_(min=least).exp_()
-    whole = r.sum(0)
+    total = r.sum(0)
     w = weight.to(r.dtype)
-    height = (top + whole.log()).double() @ weight.double()
-    return _sums(seen, r.mul_(w / whole)) | {"objective": height, "weight": weight.double().sum()}
+    # sum_b weight_b log sum_k exp(log joint)
+    height = (top + total.log()).double() @ weight.double()
+    return _sums(e_steps_of_rows, r.mul_(w / total)) | {
+        "objective": height,
+        "weight": weight.double().sum(),
+    }
 
 
-def _seen(e_steps: Mapping[str, EStepFunction], views: Views) -> dict[str, EStep]:
+def _e_steps_at(e_steps: Mapping[str, EStepFunction], views: Views) -> dict[str, EStep]:
     return {name: e_step(*views[name]) for name, e_step in e_steps.items()}
 
 
-def _sums(seen: Mapping[str, EStep], r: Tensor) -> Parameters:
+def _sums(parts: Mapping[str, EStep], r: Tensor) -> Parameters:
     sums = {
-        f"{name}.{key}": t for name, one in seen.items() for key, t in one.statistics(r).items()
+        f"{name}.{key}": t for name, one in parts.items() for key, t in one.statistics(r).items()
     }
     return sums | {"n": r.sum(-1).double()}
 
 
-def _log_joint(seen: Mapping[str, EStep], log_weight: Tensor) -> Tensor:
+def _log_joint(parts: Mapping[str, EStep], log_weight: Tensor) -> Tensor:
     """log w_k + the sum of the log-densities, (K, B)."""
-    terms = [one.log_density for one in seen.values()]
+    terms = [one.log_density for one in parts.values()]
     if terms:
         return sum(terms[1:], terms[0] + log_weight[:, None].to(terms[0].dtype))
     return log_weight[:, None]
@@ -193,12 +205,13 @@ def _log_joint(seen: Mapping[str, EStep], log_weight: Tensor) -> Tensor:
 def _pieces(views: Views, weight: Tensor, rows: int) -> Iterator[tuple[Views, Tensor]]:
     """Chunks of at most `rows` rows."""
     for start in range(0, len(weight), max(rows, 1)):
-        at = slice(start, start + rows)
-        yield {name: (v[at], known[at]) for name, (v, known) in views.items()}, weight[at]
+        chunk = slice(start, start + rows)
+        yield {name: (v[chunk], known[chunk]) for name, (v, known) in views.items()}, weight[chunk]
 
 
 def under(parameters: Parameters, name: str) -> Parameters:
     """The parameters or statistics of one component density."""
+    # Keys are "part.name": those of one part, without its prefix.
     return {
         key.removeprefix(f"{name}."): t
         for key, t in parameters.items()
@@ -226,19 +239,24 @@ class Split:
 
 def split(space: Space, most: int) -> Split:
     """How a condition over `space` enters components; at most `most` numbers may have any covariance."""
+    # A ragged condition is summarised by mean counts of each category, or by means, and its
+    # length.
     if space.ragged:
         if space.variables[0].type == "nominal":
             steps = int(space.variables[0].states)
         else:
             steps = 0
         sizes = ([steps] if steps else [0] * space.width) + [0]  # a place for the length
+    # Otherwise each nominal column is a group of indicators, and all others are numbers.
     else:
         sizes = [int(v.states) if v.type == "nominal" else 0 for v in space.columns] * (
             space.dims // space.width
         )
+    # -1 for a number, else the number of the group: (entries of the summary,)
     group = torch.cat([torch.full((max(n, 1),), i if n else -1) for i, n in enumerate(sizes)])
     numbers = torch.nonzero(group < 0).flatten()
     codes = torch.nonzero(group >= 0).flatten()
+    # Groups numbered from 0 without gaps.
     dense = torch.unique(group[codes], return_inverse=True)[1]
     plain = space.real and not space.ragged and len(space.shape) == 1
     return Split(numbers, codes, dense, plain and len(numbers) <= most)

@@ -72,8 +72,11 @@ class Gaussians(SampledComponent):
         """Weighted moments; a component without weight keeps its parameters."""
         n = sums["n"]
         variance = before["variance"]
+        # Diagonal statistics count observed rows by entry (K, D), dense ones by component (K,).
         weight = n if n.dim() == 2 else n[:, None]
         alive = weight > 1e-8
+        # mean = S1 / n and cov = S2 / n - mean mean', plus a floor relative to the data's
+        # variance.
         mean = torch.where(alive, sums["first"] / weight.clamp(min=1e-8), before["mean"])
         cov = (self._dense if self.dense else self._diagonal)(sums["second"], weight, mean)
         floor = max(self.floor, least) * variance
@@ -81,13 +84,14 @@ class Gaussians(SampledComponent):
             cov = gaussian.definite(cov + torch.diag_embed(floor), self.floor)
         else:
             cov = cov + floor
+        # Components without weight keep what they had; a tied covariance is kept if none has any.
         if not self.dense:
-            some = alive
+            updated = alive
         elif self.covariance == "full":
-            some = alive[..., None]
+            updated = alive[..., None]
         else:
-            some = alive.any()
-        return {"mean": mean, "cov": torch.where(some, cov, before["cov"]), "variance": variance}
+            updated = alive.any()
+        return {"mean": mean, "cov": torch.where(updated, cov, before["cov"]), "variance": variance}
 
     def free_parameters(self, params: Parameters) -> int:
         """Means, and the distinct numbers of the covariances."""
@@ -101,6 +105,7 @@ class Gaussians(SampledComponent):
         return k * d + own[self.covariance]
 
     def _dense(self, second: Tensor, n: Tensor, mean: Tensor) -> Tensor:
+        # Sum of r (x - m)(x - m)' = S2 - n m m'.
         scatter = second - n[..., None] * mean[:, :, None] * mean[:, None, :]
         if self.covariance == "tied":
             scatter = scatter.sum(0, keepdim=True)
@@ -120,11 +125,15 @@ class Gaussians(SampledComponent):
         """Missing entries drawn from component k (B,) given the observed ones, (B, D)."""
         mean = params["mean"][k]
         normal = noise.normal("x", v.shape[-1]).double()
+        # Diagonal covariances: missing entries are independent of the observed ones.
         if not self.dense:
             return torch.where(known, v, mean + params["cov"][k].sqrt() * normal)
+        # Nothing observed: a draw of the whole Gaussian.
         if not bool(known.any()):
             return mean + _times(torch.linalg.cholesky(params["cov"]), self._own(k), normal)
+        # Otherwise the Gaussian conditional of each row's own pattern, chunk by chunk.
         rows = max(1, CHUNK_NUMBERS // v.shape[-1] ** 2)
+        # mean, index of the covariance, what is known and noise of each chunk of rows
         parts = zip(*(t.split(rows) for t in (v, mean, self._own(k), known, normal)), strict=True)
         cov = params["cov"]
         return torch.cat([gaussian.conditional_draw(x, m, cov[j], o, e) for x, m, j, o, e in parts])
@@ -138,14 +147,17 @@ class Gaussians(SampledComponent):
         else:
             cov = torch.diag_embed(params["cov"])
         rows = max(1, CHUNK_NUMBERS // (self.components * v.shape[-1] ** 2))
-        found = []
+        peaks = []
         for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
+            # Entries that are neither known nor sought are integrated out: left out of the
+            # precision.
             patterns, which = patterns_of(o | s)
             inverse, log_det = _inverses(cov, patterns)
+            # Log-density of each component at its mean, (rows, components).
             height = log_w - 0.5 * log_det[which]
             precision = inverse[which].expand(-1, self.components, -1, -1)
-            found.append(ascend(x, s, params["mean"], precision, height))
-        return torch.cat(found)
+            peaks.append(ascend(x, s, params["mean"], precision, height))
+        return torch.cat(peaks)
 
     def conditional(
         self, v: Tensor, known: Tensor, k: Tensor, params: Parameters, size: int
@@ -156,13 +168,15 @@ class Gaussians(SampledComponent):
             cov = params["cov"][self._own(k)]
         else:
             cov = torch.diag_embed(params["cov"][k])
+        # Regression on the known entries: gain = C_ho C_oo^-1, loc = m_h + gain (x_o - m_o),
+        # cov = C_hh - gain C_oh.
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gaussian.masked(cov, known)))
         gain = (cov @ (inverse * (known[:, :, None] & known[:, None, :])))[:, :size]
         loc = mean[:, :size] + (gain @ ((v - mean) * known)[..., None]).squeeze(-1)
         return loc, torch.linalg.cholesky(cov[:, :size, :size] - gain @ cov[:, :, :size])
 
     def _own(self, k: Tensor) -> Tensor:
-        """The number of each component's covariance."""
+        """The index of each component's covariance."""
         if self.covariance == "tied":
             return torch.zeros_like(k)
         return k
@@ -203,6 +217,7 @@ def _quadratic(params: Parameters, draft: bool) -> EStepFunction:
 
 def _unfolded(total: Tensor, size: int) -> Parameters:
     """Sums of features as sums of 1, x and x x'."""
+    # The features hold x_i x_j for i <= j; the matrix has both halves.
     rows, columns = torch.triu_indices(size, size)
     second = total.new_zeros(len(total), size, size)
     second[:, rows, columns] = second[:, columns, rows] = total[:, 1 + size :]
@@ -229,6 +244,7 @@ def _features(v: Tensor) -> Tensor:
 
 def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
     """The log-density as weights of the features, (K, 1 + D + D (D + 1) / 2), and m' C^-1 m (K,)."""
+    # -(x - m)' P (x - m) / 2 = -m'Pm/2 + (P m).x - sum_ij P_ij x_i x_j / 2
     m = params["mean"]
     size = params["mean"].shape[-1]
     factor = torch.linalg.cholesky(params["cov"])
@@ -236,6 +252,7 @@ def _quadratic_weights(params: Parameters) -> tuple[Tensor, Tensor]:
     linear = (precision @ m[..., None]).squeeze(-1)
     far = (linear * m).sum(-1)
     constant = -0.5 * (far + size * LOG_2PI) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    # Products with i < j stand once among the features and twice in the quadratic form.
     rows, columns = torch.triu_indices(size, size)
     doubled = torch.where(rows == columns, 0.5, 1.0).to(m)
     return torch.cat([constant[:, None], linear, -doubled * precision[:, rows, columns]], -1), far
@@ -247,11 +264,13 @@ def _wide(params: Parameters, draft: bool) -> EStepFunction:
     tied = len(params["cov"]) == 1
     factor = torch.linalg.cholesky(params["cov"])
     eye = torch.eye(size, dtype=factor.dtype, device=factor.device)
+    # Whitening L^-1: the squared distance is |L^-1 (x - m)|^2.
     white = torch.linalg.solve_triangular(factor, eye, upper=False)
     dtype = _type((white @ params["mean"][..., None]).square().sum((-2, -1)), draft)
     mean = params["mean"].to(dtype)
     white = white.to(dtype)
     constant = -factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype) - 0.5 * size * LOG_2PI
+    # One (constant, mean, whitening) for each component.
     pairs = [(constant[0 if tied else k], m, white[0 if tied else k].T) for k, m in enumerate(mean)]
 
     def e_step(v: Tensor, known: Tensor) -> EStep:
@@ -275,18 +294,19 @@ def _wide_sums(x: Tensor, r: Tensor, tied: bool) -> Parameters:
 
 
 def _diagonal(params: Parameters, draft: bool) -> EStepFunction:
-    """log N = w_k . (known, x, x^2): holes cost nothing, as the entries are independent given k."""
+    """log N = w_k . (known, x, x^2): missing entries cost nothing, as the entries are independent given k."""
     m = params["mean"]
     precision = 1 / params["cov"]
     far = m.square() * precision
     dtype = _type(far.sum(-1), draft)
+    # The constant of each entry, so that missing entries leave theirs out, (K, D).
     constant = -0.5 * (far - precision.log() + LOG_2PI)
     weights = torch.cat([constant, m * precision, -0.5 * precision], -1).to(dtype)
 
     def e_step(v: Tensor, known: Tensor) -> EStep:
         x = (v * known).to(dtype)
-        seen = known.to(dtype)
-        features = torch.cat([seen, x, x.square()], -1)
+        observed = known.to(dtype)
+        features = torch.cat([observed, x, x.square()], -1)
         names = ("n", "first", "second")
         return EStep(
             weights @ features.T,
@@ -297,7 +317,7 @@ def _diagonal(params: Parameters, draft: bool) -> EStepFunction:
 
 
 def _e_step_missing(v: Tensor, known: Tensor, params: Parameters, draft: bool) -> EStep:
-    """log N of what is known by one inverse for each pattern of holes and component; moments of the rest given it.
+    """log N of what is known by one inverse for each missingness pattern and component; moments of the rest given it.
 
     The rows of one pattern share a product while learning; rows asked about each have their own, so
     that no row's rounding depends on the others.
@@ -305,6 +325,7 @@ def _e_step_missing(v: Tensor, known: Tensor, params: Parameters, draft: bool) -
     cov = params["cov"]
     mean = params["mean"]
     size = v.shape[-1]
+    # Inverses of a chunk take (patterns, K, D, D); in drafts few patterns may have many rows.
     rows = max(1, CHUNK_NUMBERS // (len(mean) * size**2))
     if draft and len(patterns_of(known)[0]) <= rows:
         rows = max(rows, CHUNK_NUMBERS // (len(mean) * size))
@@ -331,19 +352,21 @@ def _e_step_patterns(v: Tensor, known: Tensor, mean: Tensor, cov: Tensor, draft:
     log_p = -0.5 * ((gap * g).sum(-1) + known.sum(-1).to(gap) * LOG_2PI + log_det.T[:, which])
 
     def sums(r: Tensor) -> Parameters:
-        filled = torch.where(known, v, mean[:, None] + g @ cov)
-        weighted = r[..., None] * filled
+        # E[x x'] adds the covariance left in the hidden entries: n C - C (sum_p r_p C_oo^-1) C.
+        x = torch.where(known, v, mean[:, None] + g @ cov)
+        r_x = r[..., None] * x
         n = r.sum(-1)
         share = r.new_zeros(len(r), len(patterns)).index_add_(1, which, r)  # (K, P)
         met = torch.einsum("kp,pkij->kij", share, inverse.expand(-1, len(r), -1, -1))
         left = n[:, None, None] * cov - cov @ met @ cov
-        return {"n": n, "first": weighted.sum(1), "second": weighted.mT @ filled + left}
+        return {"n": n, "first": r_x.sum(1), "second": r_x.mT @ x + left}
 
     return EStep(log_p, sums)
 
 
 def _shared_products(inverse: Tensor, which: Tensor, gap: Tensor) -> Tensor:
     """Each pattern's inverses (P, K or 1, D, D) times its rows of gaps (K, B, D), one product a pattern."""
+    # Rows sorted by pattern, one product each, and back in their order.
     order = which.argsort()
     counts = torch.bincount(which, minlength=len(inverse)).tolist()
     pieces = [part @ one for part, one in zip(gap[:, order].split(counts, 1), inverse, strict=True)]
@@ -362,9 +385,10 @@ def _inverses(cov: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
         memory they lie.
     """
     size = cov.shape[-1]
-    known = torch.nn.functional.pad(patterns, (0, -size % 8))
-    wide = torch.nn.functional.pad(cov, (0, -size % 8, 0, -size % 8))
-    factor = torch.linalg.cholesky(torch.stack([gaussian.masked(c, known) for c in wide], 1))
+    mask = torch.nn.functional.pad(patterns, (0, -size % 8))
+    # Identity rows stand in for missing entries; the factor's determinant is that of C_oo alone.
+    padded = torch.nn.functional.pad(cov, (0, -size % 8, 0, -size % 8))
+    factor = torch.linalg.cholesky(torch.stack([gaussian.masked(c, mask) for c in padded], 1))
     both = (patterns[:, :, None] & patterns[:, None, :])[:, None]
     inverse = torch.cholesky_inverse(factor)[..., :size, :size] * both
     return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -396,16 +420,20 @@ def ascend(
     r = torch.eye(k, dtype=v.dtype, device=v.device).expand(rows, k, k)  # (B, starts, K)
     x = value = v.new_zeros(())
     for step in range(steps + 1):
-        mixed = (r @ precision.flatten(2)).unflatten(-1, (d, d))
-        right = (r @ pull - (mixed @ fixed[..., None]).squeeze(-1)) * free[:, None]
-        system = gaussian.masked(mixed.flatten(0, 1), free.repeat_interleave(k, 0)).unflatten(
+        # A of each start's responsibilities, (rows, starts, D, D), and the right-hand side.
+        a = (r @ precision.flatten(2)).unflatten(-1, (d, d))
+        right = (r @ pull - (a @ fixed[..., None]).squeeze(-1)) * free[:, None]
+        # Rows and columns of entries that are not free become those of the identity.
+        system = gaussian.masked(a.flatten(0, 1), free.repeat_interleave(k, 0)).unflatten(
             0, (rows, k)
         )
         x = torch.where(free[:, None], torch.linalg.solve(system, right), fixed)
         gap = x[:, None] - mean[:, None]  # (B, K, starts, D)
+        # Log-density of each component at x, (rows, components, starts).
         value = height[..., None] - 0.5 * ((gap @ precision) * gap).sum(-1)
         r = value.softmax(1).mT
         if step == steps:
             break
+    # The start whose end has the highest density under the mixture.
     best = value.logsumexp(1).argmax(-1)
     return x[torch.arange(rows, device=v.device), best]

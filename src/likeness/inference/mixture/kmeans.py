@@ -27,22 +27,26 @@ def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
         k: The number of seeds.
         u: Uniform numbers (k, candidates).
     """
-    chosen = x[(u[0, 0] * len(x)).long()][None]
-    nearest = distances(x, chosen)[:, 0]
+    # D^2 weighting (Arthur & Vassilvitskii 2007): a row's chance is its squared distance to the
+    # nearest seed.
+    centres = x[(u[0, 0] * len(x)).long()][None]
+    nearest = distances(x, centres)[:, 0]
     for step in range(1, k):
         cdf = nearest.double().cumsum(0)
         picks = inverse_cdf(cdf, u[step].double())
+        # (rows, candidates): distances if each candidate became a seed.
         least = torch.minimum(nearest[:, None], distances(x, x[picks]))
         best = _least(least.mean(0))
-        chosen = torch.cat([chosen, x[picks[best]][None]])
+        centres = torch.cat([centres, x[picks[best]][None]])
         nearest = least[:, best]
-    return chosen
+    return centres
 
 
 def lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Centres after so many steps, and which of them is nearest to each row: (k, F), int64 (N,)."""
+    """Centres after at most `steps` steps, and the nearest one to each row: (k, F), int64 (N,)."""
     own = _least(distances(x, centres))
     for _ in range(steps):
+        # Centres move to the means of their rows; an empty cluster stays where it is.
         count = torch.bincount(own, minlength=len(centres)).to(x)[:, None]
         total = torch.zeros_like(centres).index_add_(0, own, x)
         centres = torch.where(count > 0, total / count.clamp(min=1), centres)
@@ -55,6 +59,7 @@ def lloyd(x: Tensor, centres: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def distances(x: Tensor, centres: Tensor) -> Tensor:
     """Squared distances (N, k), not below 0."""
+    # |x - c|^2 = |x|^2 - 2 x.c + |c|^2, by one product of matrices.
     cross = x @ centres.T
     return (x.square().sum(-1, keepdim=True) - 2 * cross + centres.square().sum(-1)).clamp(min=0)
 

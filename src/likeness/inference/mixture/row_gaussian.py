@@ -1,4 +1,4 @@
-"""One Gaussian for each row, in model units, as a law in data units."""
+"""One Gaussian for each row, in model units, as a distribution in data units."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class RowGaussian(RowDistribution):
         """log p of values in data units, nats, (B,)."""
         noise = Noise(0, self.index, scope="component", dtype=z.dtype)
         inside, correction, _ = self.preprocessor.forward(Batch(z, index=self.index), noise)
+        # Whitened residual u = L^-1 (x - loc), and log |det| of the preprocessor for data units.
         gap = (inside.x.flatten(1).to(self.loc) - self.loc)[..., None]
         u = torch.linalg.solve_triangular(self.factor, gap, upper=False).squeeze(-1)
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)

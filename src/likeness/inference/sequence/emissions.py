@@ -1,4 +1,4 @@
-"""What steps say of the hidden states behind them.
+"""Emission probabilities of hidden states: log p(step | state), and the statistics that EM needs of them.
 
 Legend: N steps, K states of M mixture components each, C entries of a step, S values of a step.
 """
@@ -63,13 +63,16 @@ class Emissions:
     def e_step(
         self, v: Tensor, known: Tensor, params: Parameters, log_share: Tensor, *, draft: bool
     ) -> StateEStep:
-        """The E-step of steps (N, C); where a step takes few values each is looked at once."""
+        """The E-step of steps (N, C); where a step takes few values, each value is evaluated once."""
         table = self._table
         if table is None or len(v) <= len(table.v):
             return self._each(v, known, params, log_share, draft)
+        # Steps of the same value have the same densities: evaluate the S values, then look the
+        # steps up.
         code = table.place(v, known)
         few = self._each(table.v, table.known, params, log_share, draft)
 
+        # Statistics are additive: responsibilities of like steps may be summed before.
         def statistics(resp: Tensor) -> Parameters:
             counts = resp.new_zeros(len(table.v), resp.shape[-1]).index_add_(0, code, resp)
             return few.statistics(counts)
@@ -81,6 +84,7 @@ class Emissions:
         self, v: Tensor, known: Tensor, params: Parameters, log_share: Tensor, draft: bool
     ) -> StateEStep:
         part = self.part.e_step_at(params, draft=draft)(v, known)
+        # (components, steps) -> (steps, states, components of a state)
         log_density = part.log_density.T.double().unflatten(-1, log_share.shape)
 
         def statistics(resp: Tensor) -> Parameters:
@@ -88,6 +92,7 @@ class Emissions:
 
         if log_density.shape[-1] == 1:
             return StateEStep(log_density[..., 0], None, statistics)
+        # p(x | k) = sum_m c_km p_km(x), and the share that each component of a state has in it.
         joint = log_density + log_share
         return StateEStep(joint.logsumexp(-1), joint.softmax(-1), statistics)
 
@@ -96,9 +101,11 @@ class Emissions:
         """Every value that a step may take, hidden entries too, or None where they are many."""
         if self.space is None:
             return None
+        # One more value for each column: hidden.
         sizes = [v.states + 1 for v in self.space.columns]
         if math.prod(sizes) > MAX_TABLE:
             return None
+        # All combinations, -1 for hidden; a mixed-radix number of its entries is a value's place.
         v = torch.cartesian_prod(*[torch.arange(int(s)) for s in sizes]).reshape(-1, len(sizes)) - 1
         radix = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))]).long()
         return Table(v.clamp(min=0).double(), v >= 0, radix)

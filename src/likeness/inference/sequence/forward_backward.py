@@ -11,6 +11,9 @@ from torch import Tensor
 
 def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """p(z_t | up to t), (L, B, K), and each step's factor (L, B), from predictions `now` of the first step (all 1)."""
+    # alpha_t(k) = e_t(k) sum_j alpha_{t-1}(j) A_jk / c_t: each step is divided by its sum c_t, so
+    # that no product underflows however long the row, and sum_t log c_t is log p(x) (Rabiner
+    # 1989, V.A).
     alpha = torch.empty_like(e)
     c = e.new_empty(*e.shape[:-1], 1)
     if now is None:
@@ -26,9 +29,12 @@ def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor,
 def backward(
     ahead: Tensor, step: Tensor, ended: Tensor | None, beta: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """p(what comes | z_t) / p(what comes | what came), (L, B, K), and the same times `ahead`; 1 past the end."""
+    """p(later | z_t) / p(later | up to t), (L, B, K), and the same times `ahead`; 1 past the end."""
     out = torch.empty_like(ahead)
     w = torch.empty_like(ahead)
+    # beta_{t-1}(j) = sum_k A_jk (e_t(k) / c_t) beta_t(k): the forward factors keep beta near 1.
+    # Past a row's end the emission is 0, and `ended` adds the 1 with which the recursion begins
+    # at the end.
     back = step.T.contiguous()
     out[-1] = 1.0 if beta is None else beta
     here = out.unbind(0)
@@ -46,8 +52,8 @@ def backward(
 class Folded:
     """The same recursions with a few long rows cut into S blocks of M steps, all of which go ahead together.
 
-    A first sweep finds what each block makes of every state that it may begin in (K as many rows);
-    a walk over the blocks then says with which law each begins, and a second sweep runs from there.
+    A first sweep finds the transfer matrix of each block, from the state before it to its last state (K rows);
+    a walk over the blocks then gives the distribution that each begins with, and a second sweep runs from there.
 
     Args:
         e: (L, B, K), 1 where nothing is said.
@@ -59,6 +65,7 @@ class Folded:
         self.steps, self.rows, self.k = e.shape
         self.step = step
         self.blocks = blocks
+        # The last block is filled up with steps that emit 1 and change no sum.
         self.size = -(-self.steps // blocks)
         self.e = self._fold(e)
         self.transfer, self.scale = self._transfers()
@@ -75,10 +82,14 @@ class Folded:
         return t.unflatten(1, (self.blocks, self.rows)).transpose(0, 1).flatten(0, 1)[: self.steps]
 
     def _transfers(self) -> tuple[Tensor, Tensor]:
-        """Each block's last law for every state before it, (S, B, K, K), and log of what it weighs (S, B, K)."""
+        """Each block's transfer matrix, its rows scaled to sum to 1, (S, B, K, K), and their log scales (S, B, K)."""
+        # (blocks, rows, states before, states): one forward recursion for every state that a
+        # block may begin in.
         now = self.step.expand(self.blocks, self.rows, -1, -1).clone()
-        now[0] = 1.0  # nothing is before the first block, whose first step holds its own law
+        now[0] = 1.0  # nothing is before the first block, whose first step holds p(z_1)
         now = now.flatten(0, 1)
+        # Scales stay in logarithms, for a state before the block may explain it worse by hundreds
+        # of nats.
         scale = self.e.new_zeros(self.blocks * self.rows, self.k)
         then = torch.empty_like(now)
         for m, lit in enumerate(self.e):
@@ -94,12 +105,16 @@ class Folded:
         return now.unflatten(0, parts), scale.unflatten(0, parts)
 
     def _from(self, s: int) -> Tensor:
-        """What block s makes of each state before it, up to a constant of the row, (B, K, K)."""
+        """Block s's transfer matrix with its scales, up to a constant of the row, (B, K, K)."""
+        # The least unlikely state before the block gets factor 1; what underflows beside it has
+        # no weight.
         scale = self.scale[s]
         return self.transfer[s] * (scale - scale.amax(-1, keepdim=True)).exp()[..., None]
 
     def _walk(self) -> Tensor:
-        """The law of each block's last state given what came, (S, B, K)."""
+        """The distribution of each block's last state given what came, (S, B, K)."""
+        # alpha at a block's end = alpha at the end of the block before, times the block's
+        # transfer matrix.
         ends = [self.transfer[0, :, 0]]
         for s in range(1, self.blocks):
             now = (ends[-1][:, None] @ self._from(s))[:, 0]
@@ -108,17 +123,23 @@ class Folded:
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """As `forward` does."""
+        # Each block's prediction of its first step: the alpha before it, moved by one transition.
         start = torch.cat([torch.ones_like(self.ends[:1]), self.ends[:-1] @ self.step])
         alpha, c = forward(self.e, self.step, start.flatten(0, 1))
         return self._unfold(alpha), self._unfold(c)
 
     def backward(self, ahead: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor]:
         """As `backward` does."""
+        # beta at a block's end comes from the blocks behind it, last to first, through their
+        # transfer matrices; it is scaled so that sum_k alpha(k) beta(k) = 1, as it is in the
+        # plain recursion.
         last = [torch.ones_like(self.ends[0])]
         for s in range(self.blocks - 1, 0, -1):
             now = (self._from(s) @ last[-1][..., None])[..., 0]
             last.append(now / (self.ends[s - 1] * now).sum(-1, keepdim=True))
         start = torch.stack(last[::-1]).flatten(0, 1)
+        # Past a row's end the step emits 1 rather than 0: the transitions add up to 1, so beta
+        # stays 1.
         if ended is None:
             over = self._fold(ahead)
         else:

@@ -1,4 +1,4 @@
-"""Where states of series begin before EM: what their steps are like, which follow which, and what to call them."""
+"""Initial states of a hidden Markov model, before EM: their emissions, their transitions and their numbering."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from likeness.numerics import gaussian
 
 
 def variances(view: Packed) -> Tensor:
-    """Variances of each entry over the known steps, 1 where nothing varies, (C,)."""
+    """Variances of each entry over the observed steps, 1 where nothing varies, (C,)."""
     if view.each is None:
         weight = view.known.double()
     else:
+        # Two weighted passes: the mean, then the squares about it.
         weight = view.known * view.each[:, None]
     total = weight.sum(0).clamp(min=1e-12)
     mean = (view.v * weight).sum(0) / total
@@ -31,7 +32,8 @@ def in_order(length: Tensor, k: int) -> Tensor:
 
 
 def followed(r: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """First states (K,) and steps from state to state (K, K) of steps that are shared out as r (N, K)."""
+    """Expected first states (K,) and transitions (K, K) if steps have responsibilities r (N, K)."""
+    # A pair of steps is a transition unless its second step begins an item.
     start = length.cumsum(0) - length
     begins = torch.zeros(len(r) + 1, dtype=torch.bool, device=r.device)
     begins[start[length > 0]] = True
@@ -47,6 +49,8 @@ def renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
     def fits(one: Tensor) -> float:
         return float((pairs * allowed[one][:, one]).sum())
 
+    # Greedy search: swap two names as long as any swap moves more transitions into allowed
+    # places.
     improved = True
     while improved:
         improved = False

@@ -1,7 +1,7 @@
 """Sparse indicator features of steps: which codes stand where around a step, by templates, as taggers use them.
 
 A template joins columns at offsets: "word[-1]|word[0]" is the word before with the word itself.
-Whatever it reads at a step of the training part is an indicator of its own; elsewhere than in an
+Whatever it reads at a step of the training part is an indicator of its own; outside of its
 item a column reads "outside".
 """
 
@@ -73,11 +73,15 @@ class Indicators(nn.Module):
     def codes(self, x: Tensor, known: Tensor, length: Tensor) -> Tensor:
         """What each template reads at each of N steps (N, C), items one after the other, int64 (N, T); -1 if hidden."""
         place = torch.arange(len(x), device=x.device)
+        # Where each step's item begins and ends among all steps, (N,).
         start = (length.cumsum(0) - length).repeat_interleave(length)
         end = start + length.repeat_interleave(length)
+        # 0 outside of the item, -1 missing, else the category + 1.
         code = torch.where(known, x.long() + 1, -1)
-        found = []
+        keys = []
         for number, template in enumerate(self.templates):
+            # A mixed-radix number of what the template's columns read, made unique by the
+            # template's own number.
             key = torch.full_like(place, number)
             hidden = torch.zeros_like(place, dtype=torch.bool)
             for column, offset in template.fields:
@@ -86,26 +90,29 @@ class Indicators(nn.Module):
                 one = torch.where(inside, code[there.clamp(0, max(len(x) - 1, 0)), column], 0)
                 key = key * self.sizes[column] + one.clamp(min=0)
                 hidden = hidden | (one < 0)
-            found.append(torch.where(hidden, -1, key * len(self.templates) + number))
-        if found:
-            return torch.stack(found, -1)
+            keys.append(torch.where(hidden, -1, key * len(self.templates) + number))
+        if keys:
+            return torch.stack(keys, -1)
         return place.new_zeros(len(x), 0)
 
     def fit(self, codes: Sequence[Tensor], least: int) -> None:
-        """Keep what was read at least so often."""
-        found, counts = torch.cat([c.flatten() for c in codes]).unique(return_counts=True)
-        self.keys = found[(counts >= least) & (found >= 0)]
+        """Keep the indicators that occur at least `least` times."""
+        keys, counts = torch.cat([c.flatten() for c in codes]).unique(return_counts=True)
+        self.keys = keys[(counts >= least) & (keys >= 0)]
 
     def place(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Steps and indicators that go together, int64 (M,) each, steps in order; what was never read is left out."""
         if not len(self.keys):
             return codes.new_zeros(0), codes.new_zeros(0)
+        # Keys are sorted: a binary search finds each code's place, and equality tells whether it
+        # is there.
         at = torch.searchsorted(self.keys, codes).clamp(max=len(self.keys) - 1)
         step, which = (self.keys[at] == codes).nonzero(as_tuple=True)
         return step, at[step, which]
 
     def sparse(self, codes: Tensor, dtype: torch.dtype) -> Sparse:
-        """The matrix of indicators both ways."""
+        """The indicator matrix, compressed by rows and by columns."""
+        # Entries in order of indicators give the transpose, which the gradient multiplies by.
         step, indicator = self.place(codes)
         order = indicator.argsort(stable=True)
         shape = (len(codes), self.size)
@@ -133,6 +140,7 @@ class SparseProduct(torch.autograd.Function):
 
 def _rows(row: Tensor, column: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Ones at (row, column), compressed by rows, row in order."""
+    # Compressed rows: row i has the entries starts[i] to starts[i + 1].
     ends = torch.bincount(row, minlength=shape[0]).cumsum(0)
     starts = torch.cat([ends.new_zeros(1), ends])
     ones = torch.ones(len(row), dtype=dtype, device=row.device)
@@ -150,25 +158,27 @@ def parse(space: Space, text: str) -> Template:
     Raises:
         BadConfig: If it names no coded column, or no offset.
     """
-    known = names(space)
+    columns = names(space)
+    # Each part is a column with an offset in brackets.
     fields = []
     for part in text.split("|"):
-        found = FIELD.match(part.strip())
-        if found is None:
+        match = FIELD.match(part.strip())
+        if match is None:
             raise BadConfig(
-                f"the template {text!r} has no offset in {part!r}", do=f"write {known[0]}[0], say"
+                f"the template {text!r} has no offset in {part!r}", do=f"write {columns[0]}[0], say"
             )
-        if found["name"] not in known:
+        if match["name"] not in columns:
             raise BadConfig(
-                f"the template {text!r} names no column", do=f"the columns are {', '.join(known)}"
+                f"the template {text!r} names no column", do=f"the columns are {', '.join(columns)}"
             )
-        column = known.index(found["name"])
+        column = columns.index(match["name"])
         if not math.isfinite(space.columns[column].states):
             raise BadConfig(
                 f"the template {text!r} reads a number",
                 do="numbers are taken as they are: leave it out",
             )
-        fields.append((column, int(found["offset"])))
+        fields.append((column, int(match["offset"])))
+    # Keys of all templates have to fit an int64.
     if math.prod(float(space.columns[c].states) + 1 for c, _ in fields) > 2.0**50:
         raise BadConfig(f"the template {text!r} joins too many categories", do="join fewer columns")
     return Template(tuple(fields))

@@ -28,6 +28,8 @@ class Windows:
     def before(self, x: Tensor) -> Tensor:
         """The window before each step of rows (B, L), int64 (B, L)."""
         window = torch.zeros_like(x)
+        # Horner's scheme: the code `lag` steps back is the next digit; 0 where that lies before
+        # the item.
         after = x + 1
         for lag in range(self.order, 0, -1):
             window.mul_(self.codes + 1)
@@ -43,14 +45,15 @@ class Windows:
         return torch.arange(self.count, device=device) % (self.codes + 1) - 1
 
     def steps(self, log_p: Tensor) -> Tensor:
-        """log p(code | window), (..., M, S), as steps from window to window, (..., M, M)."""
+        """log p(code | window), (..., M, S), as log transitions between windows, (..., M, M)."""
+        # Each window leads to S others, all else is impossible: (..., M, S) -> (..., M, M).
         window = torch.arange(self.count, device=log_p.device)[:, None].expand(-1, self.codes)
         after = self.next(window, torch.arange(self.codes, device=log_p.device))
         blank = log_p.new_full((*log_p.shape[:-1], self.count), NEVER)
         return blank.scatter(-1, after.expand(log_p.shape), log_p)
 
     def taken(self, steps: Tensor) -> Tensor:
-        """Numbers of steps from window to window, (..., M, M), by the code that was added, (..., M, S)."""
+        """Transition counts between windows, (..., M, M), as counts of (window, code), (..., M, S)."""
         window = torch.arange(self.count, device=steps.device)[:, None].expand(-1, self.codes)
         after = self.next(window, torch.arange(self.codes, device=steps.device))
         return steps.gather(-1, after.expand(*steps.shape[:-1], -1))

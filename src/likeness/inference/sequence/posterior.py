@@ -1,4 +1,4 @@
-"""The law of hidden states: a path for each row of a batch, what `encode` answers with."""
+"""Posterior distribution of hidden states, a path for each row of a batch: the answer of `encode`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from likeness.inference.sequence.steps import StepNoise
 
 
 class Steering:
-    """A chain's first law and steps, which all rows share: no tensor, so that rows may be taken."""
+    """First state's distribution and transitions, which all rows share: no tensor, so that rows may be taken."""
 
     def __init__(self, log_first: Tensor, log_step: Tensor) -> None:
         self.log_first = log_first
@@ -23,10 +23,10 @@ class Steering:
 
 @dataclass(frozen=True, eq=False)
 class StateDistribution(RowDistribution):
-    """p(states | row): paths of K states, what each step alone may be as their mean.
+    """p(states | row): paths of K states; its mean is the marginal distribution of each step.
 
     Args:
-        chain: First law and steps.
+        chain: Distribution of the first state, and transitions.
         unary: What each state is worth at each step, (B, L, K).
         length: (B,).
     """
@@ -37,7 +37,7 @@ class StateDistribution(RowDistribution):
 
     @property
     def paths(self) -> Paths:
-        """The same, with what can be asked of it."""
+        """The chain of all rows, which computes what is asked."""
         return Paths(self.chain.log_first, self.chain.log_step, self.unary, self.length)
 
     @property

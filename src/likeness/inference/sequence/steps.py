@@ -32,6 +32,8 @@ class Steps:
         self.axis = events.axes.index("time")
         self.shape = tuple(s for i, s in enumerate(events.layout) if i != self.axis)
         self.longest = events.layout[self.axis]
+        # The variables of one step: all columns where time comes last, else as often as entries
+        # share them.
         width = events.dims // self.longest
         last = self.axis == len(events.axes) - 1
         if last or len(events.variables) == 1:
@@ -43,6 +45,7 @@ class Steps:
 
     def split(self, x: Tensor) -> Tensor:
         """Entries (B, *E) by step, (B, L, C)."""
+        # (rows, *event) -> (rows, steps, entries a step)
         return x.movedim(1 + self.axis, 1).reshape(len(x), x.shape[1 + self.axis], self.space.dims)
 
     def join(self, x: Tensor) -> Tensor:
@@ -52,17 +55,16 @@ class Steps:
     def packed(self, batch: Batch) -> Packed:
         """Steps within their items, one item after the other, in double precision."""
         there = self.there(batch)
+        length = self.lengths(batch)
         v = self.split(batch.x).double()
         known = self.split(batch.present)
+        # (rows, steps, C) -> (steps of all items, C)
         if there is None:
-            length = torch.full((len(v),), v.shape[1], dtype=torch.int64, device=v.device)
             v = v.flatten(0, 1)
             known = known.flatten(0, 1)
         else:
-            assert batch.length is not None
             v = v[there]
             known = known[there]
-            length = batch.length
         weight = batch.weights.double()
         return Packed(
             v,
@@ -71,6 +73,12 @@ class Steps:
             weight,
             None if batch.weight is None else weight.repeat_interleave(length),
         )
+
+    def lengths(self, batch: Batch) -> Tensor:
+        """Steps of each item, int64 (B,)."""
+        if batch.length is not None:
+            return batch.length
+        return torch.full_like(batch.ids, batch.x.shape[1 + self.axis])
 
     def there(self, batch: Batch) -> Tensor | None:
         """Which steps lie within their item, bool (B, L), or None where all do."""
@@ -102,7 +110,8 @@ class Packed:
 
 
 def unseen(space: Space, noise: Noise, length: Tensor | None, like: Tensor) -> Batch:
-    """A row of the noise each, nothing of it known, as long as is asked for and laid out to the longest known."""
+    """One fully missing item per row of the noise, of the lengths asked for, laid out to the longest known."""
+    # The layout holds the longest training item; longer requests get more steps.
     batch = replace(missing(space, noise.rows, like), length=length, index=noise.index)
     if length is None or not len(length):
         more = 0
@@ -129,7 +138,7 @@ class StepNoise(Noise):
 
     @classmethod
     def of(cls, noise: Noise, steps: int, since: int = 0) -> StepNoise:
-        """That of so many steps of the rows of another."""
+        """The noise of `steps` steps for each row of another noise."""
         return cls(
             noise.seed, noise.index, noise.draw, noise.step, noise.scope, noise.dtype, steps, since
         )
@@ -150,5 +159,7 @@ class StepNoise(Noise):
         return [f"{use} from {t}" for t in range(self.since // BLOCK * BLOCK, self.steps, BLOCK)]
 
     def _laid(self, blocks: list[Tensor]) -> Tensor:
+        # Blocks begin at multiples of BLOCK, so that a step's numbers do not depend on where the
+        # request begins.
         skipped = self.since % BLOCK
         return torch.cat(blocks, 1)[:, skipped : self.steps - self.since + skipped].flatten(0, 1)

@@ -1,8 +1,8 @@
-"""Covariances of a linear-Gaussian chain's states, forward given what came and backward given all.
+"""Covariances of a linear-Gaussian chain's states, filtered forward and smoothed backward.
 
-They follow from what is known of each step, not from its values: rows that know alike share them,
-    and where they have
-come to rest they are no longer computed (Kalman 1960; Rauch, Tung & Striebel 1965).
+They depend on which entries of a step are observed, not on their values: rows with the same missing entries share
+    them, and once they have converged to their stationary value they are no longer computed (Kalman 1960; Rauch,
+    Tung & Striebel 1965).
 
 Legend: L steps, Q latents, G groups of rows that know the same steps, P patterns of what a step
     knows, D steps whose
@@ -24,7 +24,7 @@ REST = 1e-14  # change of a covariance, as a share of its variances, below which
 
 @dataclass(frozen=True, eq=False)
 class Filtered:
-    """What the forward recursion leaves of covariances, one entry for each step that differs from the one before.
+    """Filtered covariances, one entry for each step that differs from the one before.
 
     Args:
         place: Which entry each step has, L of them.
@@ -47,7 +47,7 @@ class Filtered:
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """Covariances given all of x, one entry for each step that differs from the one behind.
+    """Smoothed covariances, one entry for each step that differs from the one behind.
 
     Args:
         place: Which entry each step has, int64 (L,).
@@ -74,7 +74,7 @@ class Smoothed:
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """A step's covariances once its own x is known: cov = root root', and what its determinant is made of.
+    """A step's covariance given its own x, cov = root root', and the factor of its determinant.
 
     Args:
         cov: P, (G, Q, Q).
@@ -95,12 +95,15 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
         information: Lambda = C' R^-1 C of what each pattern knows, (P, Q, Q).
         code: Which pattern each step of each group knows, int64 (L, G).
     """
+    # Steps at which what is known changes: up to the next one a covariance at rest stays as it
+    # is.
     steps = len(code)
     changes = [*((code[1:] != code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), steps]
     ahead = system.first_cov.expand(code.shape[1], -1, -1)
     eye = torch.eye(ahead.shape[-1]).to(ahead)
     updates = list[Update]()
     since = list[int]()
+    # One entry per step until all groups rest, then a jump to the next change.
     t = 0
     while t < steps:
         update = _updated(ahead, information[code[t]], eye)
@@ -110,12 +113,14 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
         rests = alike(ahead, then)
         t = changes[bisect_right(changes, t)] if bool(rests.all()) else t + 1
         # Where a covariance rests and the next step knows the same, the next one is the same to the bit.
+        # What the smoother needs of all entries at once: I - P Lambda and J = P A' (A P A' +
+        # Q)^-1.
         if t < steps:
             stays = rests & (code[t] == code[t - 1])
             ahead = torch.where(stays[:, None, None], ahead, then)
 
     cov = torch.stack([update.cov for update in updates])
-    known = information[code[torch.tensor(since, device=code.device)]]
+    own = information[code[torch.tensor(since, device=code.device)]]
     since.append(steps)
     ahead_root = torch.linalg.cholesky(_predicted(system, cov))
     return Filtered(
@@ -123,14 +128,16 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
         since=since,
         cov=cov,
         root=torch.stack([update.root for update in updates]),
-        keep=eye - cov @ known,
+        keep=eye - cov @ own,
         log_det=2 * torch.stack([update.scale for update in updates]).log().sum(-1),
         back=torch.cholesky_solve(system.step @ cov, ahead_root).mT,
     )
 
 
 def _updated(ahead: Tensor, information: Tensor, eye: Tensor) -> Update:
-    """A predicted covariance S S' and what the step tells, by the Cholesky factor of I + S' Lambda S."""
+    """A predicted covariance S S' after the step's information Lambda, by the Cholesky factor of I + S' Lambda S."""
+    # P = (P_predicted^-1 + Lambda)^-1 = S (I + S' Lambda S)^-1 S': a sum of squares, so that
+    # rounding cannot make it indefinite (square-root filter).
     spread = torch.linalg.cholesky(ahead)
     factor = torch.linalg.cholesky(eye + spread.mT @ information @ spread)
     root = torch.linalg.solve_triangular(factor, spread.mT, upper=False).mT
@@ -144,6 +151,7 @@ def _predicted(system: System, cov: Tensor) -> Tensor:
 
 def backward_root(system: System, filtered: Filtered) -> Tensor:
     """A root of Cov(z_t | z_t+1, x up to t) = (cov^-1 + A' Q^-1 A)^-1, (D, G, Q, Q)."""
+    # With U = Q^-1/2 A root, the covariance is root (I + U'U)^-1 root': again a sum of squares.
     root = filtered.root
     step_root = torch.linalg.cholesky(system.step_cov)
     u = torch.linalg.solve_triangular(step_root, system.step @ root, upper=False)
@@ -158,23 +166,26 @@ def smooth_covariances(filtered: Filtered, behind: Tensor) -> Smoothed:
         filtered: The forward recursion.
         behind: Its `backward_root`, a root of V.
     """
+    # From the last step, whose smoothed covariance is the filtered one.
     left = behind @ behind.mT
     cov = filtered.cov[filtered.place[-1]]
-    found = [(cov, torch.zeros_like(cov))]
+    entries = [(cov, torch.zeros_like(cov))]
     place = [0]
     rests = False
     for t in range(len(filtered.place) - 2, -1, -1):
         here = filtered.place[t]
         same = here == filtered.place[t + 1]
+        # A smoothed covariance at rest stays so while the filtered ones before it are shared.
         if not (rests and same):
             gain = filtered.back[here]
+            # Cov(z_t+1, z_t | x) = P_t+1|L J_t'.
             cross = cov @ gain.mT
             before = left[here] + gain @ cross
             rests = same and bool(alike(before, cov).all())
             cov = before
-            found.append((cov, cross))
-        place.append(len(found) - 1)
-    covs, crosses = zip(*found, strict=True)
+            entries.append((cov, cross))
+        place.append(len(entries) - 1)
+    covs, crosses = zip(*entries, strict=True)
     laid = torch.tensor(place[::-1], device=cov.device)
     return Smoothed(laid, torch.stack(covs), torch.stack(crosses))
 

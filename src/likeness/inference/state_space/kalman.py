@@ -1,4 +1,4 @@
-"""Linear-Gaussian chains: z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R), with holes anywhere.
+"""Linear-Gaussian chains: z_1 ~ N(m, P), z_t = A z_t-1 + b + N(0, Q), x_t = C z_t + d + N(0, R), any entries missing.
 
 Filtering, smoothing, densities and draws of whole paths, each in time linear in the length (Kalman
 1960; Rauch, Tung & Striebel 1965): affine recurrences under the gains of `covariances`, which rows
@@ -29,7 +29,7 @@ from likeness.numerics.scan import affine_scan
 
 
 class Track(Readings):
-    """The law of each row's path of latents given what is known of x.
+    """The distribution of each row's path of latents given the observed entries of x.
 
     Args:
         system: The parameters.
@@ -50,7 +50,7 @@ class Track(Readings):
     @cached_property
     def filtered(self) -> Filtered:
         """Covariances given what came up to each step."""
-        return filter_covariances(self.system, self.told, self.code)
+        return filter_covariances(self.system, self.information, self.code)
 
     @cached_property
     def behind(self) -> Tensor:
@@ -87,6 +87,8 @@ class Track(Readings):
         """m_t = (I - P Lambda) (A m_t-1 + b) + P C' R^-1 (x_t - d), (L, B, 1, Q)."""
         f = self.filtered
         s = self.system
+        # P C' R^-1 (x_t - d) is the pull of the observations; (I - P Lambda) A and (I - P Lambda)
+        # b the gain and the push.
         pull = (
             (self.weighed((self.v - s.offset) * self.known) @ s.load)
             .transpose(0, 1)[:, :, None]
@@ -98,6 +100,7 @@ class Track(Readings):
         def drive(d: int, steps: slice) -> Tensor:
             return self._by(pull[steps], f.cov, d) + self._of(push, d)
 
+        # The first step updates its own prior mean m in place of a prediction.
         start = self._by(pull[:1], f.cov, f.place[0]) + self._of(f.keep @ s.first_mean, f.place[0])
         return self._walk(start, range(1, self.steps), gain, drive)
 
@@ -108,9 +111,12 @@ class Track(Readings):
         s = self.system
         mean = self._forward
         last = self.steps - 1
+        # Rearranged: z_t = J_t z_t+1 + (I - J_t A) m_t - J_t b, an affine recurrence run
+        # backward.
         own = (torch.eye(len(s.step)).to(s.step) - f.back @ s.step).mT.contiguous()
         push = -(f.back @ s.drift)
         gain = f.back.mT.contiguous()
+        # Means: no noise.
         if eps is None:
             return self._walk(
                 mean[last:],
@@ -118,6 +124,7 @@ class Track(Readings):
                 gain,
                 lambda d, t: self._by(mean[t], own, d) + self._of(push, d),
             )
+        # Draws add a root of Cov(z_t | z_t+1, x) times eps, and begin with one of Cov(z_L | x).
         since = self.steps - len(eps)
         behind = self.behind.mT.contiguous()
         ends = f.root.mT.contiguous()
@@ -143,23 +150,26 @@ class Track(Readings):
         out = start.new_empty(len(order) + 1, *start.shape[1:])
         backward = order.step < 0
         least = order.start - order.step
+        # Offset of `out`: the earliest step that the walk visits.
         if backward and len(order):
             least = order[-1]
         flat = out.flatten(1, 2) if self.one else out  # rows that share a gain go as one matrix
         now = start.flatten(1, 2)[0] if self.one else start[0]
         flat[-1 if backward else 0] = now
+        # Steps with the same gain are one scan.
         for d, run in self._runs(order):
             low, high = sorted((run[0], run[-1]))
             steps = slice(low, high + 1)
-            given = drive(d, steps)
+            inputs = drive(d, steps)
             if self.one:
-                given = given.flatten(1, 2)
+                inputs = inputs.flatten(1, 2)
             restart = None
+            # Rows that end in this run start anew at their own last step.
             if begin is not None and high + 1 >= self.shortest:
                 restart = partial(self._begun, begin, low)
             at = gain[d, 0] if self.one else gain[d][self.group]
             to = flat[low - least : high + 1 - least]
-            now = affine_scan(now, at, given, to, backward=backward, restart=restart)
+            now = affine_scan(now, at, inputs, to, backward=backward, restart=restart)
         return out
 
     @cached_property
@@ -185,6 +195,7 @@ class Track(Readings):
         t = order.start
         pace = order.step
         while t in order:
+            # A run ends where the entry of the covariances does, or with the walk.
             d = place[t]
             if not self.one:
                 edge = t + pace
@@ -220,7 +231,7 @@ class Track(Readings):
         f = self.filtered
         # Step by step: how many steps share an entry depends on the rows beside, and sums of products round otherwise.
         log_det = f.log_det[torch.tensor(f.place, device=f.log_det.device)].sum(0)[self.group]
-        return self.seen(self.mean) - 0.5 * (
+        return self.log_likelihood(self.mean) - 0.5 * (
             self._summed_within(self._squares(self.mean)) + log_det
         )
 
@@ -232,11 +243,12 @@ class Track(Readings):
             2 * torch.linalg.cholesky(c).diagonal().log().sum() for c in (s.first_cov, s.step_cov)
         ]
         constant = q * LOG_2PI + torch.cat([log_det[0][None], log_det[1].expand(self.steps - 1)])
-        return self.seen(z) - 0.5 * self._summed_within(self._squares(z) + constant)
+        return self.log_likelihood(z) - 0.5 * self._summed_within(self._squares(z) + constant)
 
     def _squares(self, z: Tensor) -> Tensor:
-        """Squared distances of each step from where it was bound, in units of its covariance, (B, L)."""
+        """Squared Mahalanobis distances of z_1 from m and of z_t from A z_t-1 + b, (B, L)."""
         s = self.system
+        # z_1 from m by P, and z_t from A z_t-1 + b by Q.
         first = _whitened(z[:, :1] - s.first_mean, s.first_cov)
         return torch.cat(
             [first, _whitened(z[:, 1:] - z[:, :-1] @ s.step.T - s.drift, s.step_cov)], 1
@@ -269,11 +281,14 @@ class Track(Readings):
         """
         s = self.system
         since = self.steps - z.shape[-2]
+        # x = C z + d, with noise where a draw is wanted.
         x = z @ s.load.T + s.offset
         v = self.v[:, since:]
         known = self.known[:, since:]
         if eps is not None:
             x = x + (eps * s.noise.sqrt() if s.diagonal else eps @ torch.linalg.cholesky(s.noise).T)
+        # Under full noise, the residuals of known entries say something of the hidden ones: add
+        # E[noise | known noise].
         if not s.diagonal:
             x = x + self._regressed((v - x) * known)
         x = torch.where(known, v, x)
@@ -289,7 +304,7 @@ class Track(Readings):
 
 
 def _whitened(gap: Tensor, cov: Tensor) -> Tensor:
-    """Squared lengths in units of the covariance, (B, L)."""
+    """Squared Mahalanobis lengths, (B, L)."""
     flat = gap.flatten(0, 1).T
     u = torch.linalg.solve_triangular(torch.linalg.cholesky(cov), flat, upper=False)
     return u.square().sum(0).reshape(gap.shape[:2])

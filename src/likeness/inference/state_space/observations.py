@@ -1,7 +1,7 @@
-"""What steps x_t = C z_t + d + N(0, R) tell of the states z_t behind them, with holes anywhere.
+"""What steps x_t = C z_t + d + N(0, R) say about the states z_t, with entries missing anywhere.
 
 Legend: B rows, L steps, C numbers a step, Q latents, G groups of rows that know the same steps, P
-    patterns of holes.
+    patterns of missing entries.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class System:
 
 
 class Readings:
-    """What is known of each row's steps, and what it says of the states.
+    """Observations in information form: C'R^-1 C and C'R^-1 (x - d) of each row's steps, by pattern of missing entries.
 
     Args:
         system: The parameters.
@@ -72,6 +72,8 @@ class Readings:
         noise = self.system.noise
         if self.system.diagonal:
             return self.mask / noise
+        # The inverse of R restricted to the known entries: unit rows stand in for the others,
+        # then 0.
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(masked(noise, self.mask)))
         return inverse * self.mask[:, :, None] * self.mask[:, None, :]
 
@@ -84,11 +86,14 @@ class Readings:
         return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     @cached_property
-    def told(self) -> Tensor:
+    def information(self) -> Tensor:
         """Lambda = C' R^-1 C of what each pattern knows, (P, Q, Q)."""
         load = self.system.load
+        # Full noise: C' R_p^-1 C for each pattern p, (P, Q, Q).
         if not self.system.diagonal:
             return load.mT @ self.weight @ load
+        # Diagonal noise: a weighted sum of the outer products c_i c_i', laid out flat, (C, Q *
+        # Q).
         outer = (load[:, :, None] * load[:, None, :]).flatten(1)
         parts = self.weight.split(max(1, ROOM // outer.numel()))
         return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(
@@ -100,13 +105,16 @@ class Readings:
         since = self.steps - gap.shape[1]
         if self.system.diagonal:
             return gap * self.known[:, since:] / self.system.noise
+        # Nothing is missing anywhere: one matrix for all steps.
         if len(self.mask) == 1:
             return gap @ self.weight[0]
+        # Each step by the matrix of its own pattern, (rows, steps, C, C).
         which = self.code[since:].T[self.group]
         return (self.weight[which] @ gap[..., None]).squeeze(-1)
 
-    def seen(self, z: Tensor) -> Tensor:
+    def log_likelihood(self, z: Tensor) -> Tensor:
         """log N(x; C z + d, R) of what is known, summed over the steps, for paths z (B, L, Q): (B,)."""
+        # Missing entries leave the residual 0, and count neither in log |R| nor in log 2 pi.
         gap = (self.v - self.system.offset - z @ self.system.load.T) * self.known
         count, log_det = (
             self._summed(t) for t in (self.mask.sum(-1).to(self.log_noise), self.log_noise)
@@ -119,9 +127,10 @@ class Readings:
 
 
 def patterns(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What steps know: the patterns (P, C), which one each step of each group has (L, G), and rows' groups (B,)."""
+    """Missingness patterns (P, C), the one of each step of each group (L, G), and rows' groups (B,)."""
     rows, steps, c = known.shape
     group = torch.arange(rows, device=known.device)
+    # Nothing missing: one pattern. A few rows stay groups of their own (see FEW).
     if bool(known.all()):
         if not rows <= FEW:
             group = torch.zeros_like(group)
@@ -130,6 +139,7 @@ def patterns(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         )
         return known.new_ones(1, c), code, group
     mask, code = patterns_of(known)
+    # Rows with the same patterns at all steps form a group, which shares its covariances.
     if rows > FEW:
         code, group = code.unique(dim=0, return_inverse=True)
     return mask, code.T.contiguous(), group

@@ -1,4 +1,4 @@
-"""The law of a linear-Gaussian chain's latents: a path for each row of a batch, what `encode` answers with."""
+"""Posterior of a linear-Gaussian chain's latents, a path for each row of a batch: the answer of `encode`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrackDistribution(RowDistribution):
 
     @property
     def track(self) -> Track:
-        """The same, with what can be asked of it."""
+        """The smoother of these rows, which computes what is asked."""
         return Track(self.shared.system, self.v, self.known, self.length)
 
     @property
@@ -58,7 +58,7 @@ class TrackDistribution(RowDistribution):
 
     @property
     def filtered(self) -> Tensor:
-        """E[z_t | what came up to t], (B, L, Q): what was known then."""
+        """E[z_t | what came up to t], (B, L, Q): what a filter would have known then."""
         return within(self.track.filtered_mean, self.length)
 
     @property
@@ -84,11 +84,11 @@ class TrackDistribution(RowDistribution):
         return within(self.track.draw(eps), self.length).flatten(0, 1)
 
 
-def track_law(
-    space: Space, index: Tensor, kind: Kind, system: System, seen: tuple[Tensor, Tensor, Tensor]
+def track_distribution(
+    space: Space, index: Tensor, kind: Kind, system: System, steps: tuple[Tensor, Tensor, Tensor]
 ) -> TrackDistribution:
-    """The law of each row's path given its steps (B, L, C), what of them is known, and their number (B,)."""
-    v, known, length = seen
+    """The distribution of each row's path given its steps (B, L, C), what of them is known, and their number (B,)."""
+    v, known, length = steps
     mean = Track(system, v, known, length).mean
     return TrackDistribution(
         space,

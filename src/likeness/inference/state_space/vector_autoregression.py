@@ -1,8 +1,7 @@
-"""Chains of numbers: each step linear in the last few with a Gaussian rest.
+"""Vector autoregression: each step linear in the last few, with Gaussian residuals.
 
-Legend: B rows, L steps of C numbers, k lags, F = 1 + k C features of a step (a one, then the lags,
-    the nearest first),
-P places that have a law of their own, D = L C numbers of a whole row.
+Legend: B rows, L steps of C numbers, k lags, F = 1 + k C features of a step (a one, then the lags, the nearest first),
+    P places that have coefficients of their own, D = L C numbers of a whole row.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Lags:
     Args:
         order: k.
         channels: C.
-        places: How many steps have a law of their own before the last one's serves for all that
+        places: How many steps have coefficients of their own before the last one's serve for all that
             follow, P.
     """
 
@@ -48,11 +47,11 @@ class Lags:
         }
 
     def place(self, steps: int) -> Tensor:
-        """Whose law each step has, int64 (L,)."""
+        """Whose coefficients each step has, int64 (L,)."""
         return torch.arange(steps).clamp(max=self.places - 1)
 
     def features(self, x: Tensor) -> Tensor:
-        """What each step is told by, (B, L, F)."""
+        """The regressors of each step: a one and the lags, 0 before the start, (B, L, F)."""
         lags = [
             torch.nn.functional.pad(x, (0, 0, lag, 0))[:, : x.shape[1]]
             for lag in range(1, self.order + 1)
@@ -60,8 +59,9 @@ class Lags:
         return torch.cat([torch.ones_like(x[..., :1]), *lags], -1)
 
     def density(self, x: Tensor, there: Tensor, params: Parameters) -> Tensor:
-        """log p of rows without holes, over the steps that are there (B, L), (B,)."""
+        """log p of fully observed rows, over the steps that are there (B, L), (B,)."""
         place = self.place(x.shape[1])
+        # Whitened residuals of every step under its place's covariance.
         gap = x - torch.einsum("blf,lfc->blc", self.features(x), params["coef"][place])
         factor = torch.linalg.cholesky(params["cov"])[place]
         u = torch.linalg.solve_triangular(factor, gap[..., None], upper=False).squeeze(-1)
@@ -76,6 +76,7 @@ class Lags:
         w = there * weight[:, None]
         place = self.place(x.shape[1])
         blank = y.new_zeros(self.places, y.shape[-1], y.shape[-1])
+        # Places of their own step by step; all later steps share the last place.
         head = min(self.places - 1, x.shape[1])
         outer = torch.einsum("blf,bl,blg->lfg", y[:, :head], w[:, :head], y[:, :head])
         rest = y[:, head:].flatten(0, 1)
@@ -86,6 +87,7 @@ class Lags:
 
     def expected(self, first: Tensor, second: Tensor, weight: Tensor) -> Parameters:
         """The same from sums of E[v] (D,) and E[v v'] (D, D) over rows of that weight in all."""
+        # E[(1, v)(1, v)'], from which each step's features and values are picked.
         steps = len(first) // self.channels
         c = self.channels
         moments = torch.cat(
@@ -107,6 +109,7 @@ class Lags:
         """Regressions, and the covariance of what they leave."""
         f = self.size
         n = sums["n"].clamp(min=1e-12)[:, None, None]
+        # Normal equations: coef = E[f f']^-1 E[f x'], cov = E[x x'] less what is explained.
         ff, fx, xx = (
             sums["outer"][:, a, b] / n
             for a, b in (
@@ -119,10 +122,10 @@ class Lags:
         coef = torch.linalg.solve(ff + RIDGE * eye, fx)
         cov = xx - coef.mT @ fx - fx.mT @ coef + coef.mT @ ff @ coef
         cov = 0.5 * (cov + cov.mT) + FLOOR * torch.eye(self.channels).to(cov)
-        seen = (sums["n"] > 0)[:, None, None]
+        occurs = (sums["n"] > 0)[:, None, None]
         return {
-            "coef": torch.where(seen, coef, before["coef"]),
-            "cov": torch.where(seen, cov, before["cov"]),
+            "coef": torch.where(occurs, coef, before["coef"]),
+            "cov": torch.where(occurs, cov, before["cov"]),
         }
 
     def joint(self, steps: int, params: Parameters) -> tuple[Tensor, Tensor]:
@@ -131,13 +134,15 @@ class Lags:
         place = self.place(steps)
         coef = params["coef"][place]
         size = steps * self.channels
+        # I - M holds -A_lag below the diagonal blocks.
         system = torch.eye(size).to(coef)
         for lag in range(1, self.order + 1):
             for t in range(lag, steps):
                 block = coef[t, 1 + (lag - 1) * c : 1 + lag * c].T
                 system[t * c : (t + 1) * c, (t - lag) * c : (t - lag + 1) * c] = -block
-        spread = torch.block_diag(*torch.linalg.cholesky(params["cov"])[place])
-        root = torch.linalg.solve_triangular(system, spread, upper=False)
+        # v has covariance (I - M)^-1 blockdiag(cov) (I - M)^-T.
+        noise_root = torch.block_diag(*torch.linalg.cholesky(params["cov"])[place])
+        root = torch.linalg.solve_triangular(system, noise_root, upper=False)
         mean = torch.linalg.solve_triangular(system, coef[:, 0].reshape(-1, 1), upper=False)[:, 0]
         return mean, root @ root.T
 
@@ -146,15 +151,15 @@ class Lags:
         factor = torch.linalg.cholesky(params["cov"])
         place = self.place(x.shape[1]).tolist()
         past = [torch.zeros_like(x[:, 0])] * self.order
-        drawn = []
+        path = []
         for t, p in enumerate(place):
-            told = torch.cat([torch.ones_like(x[:, 0, :1]), *past[::-1][: self.order]], -1)
-            now = (told[..., None] * params["coef"][p]).sum(1) + (factor[p] * eps[:, t, None]).sum(
-                -1
-            )
-            drawn.append(torch.where(known[:, t, None], x[:, t], now))
-            past = [*past[1:], drawn[-1]]
-        return torch.stack(drawn, 1)
+            regressors = torch.cat([torch.ones_like(x[:, 0, :1]), *past[::-1][: self.order]], -1)
+            now = (regressors[..., None] * params["coef"][p]).sum(1) + (
+                factor[p] * eps[:, t, None]
+            ).sum(-1)
+            path.append(torch.where(known[:, t, None], x[:, t], now))
+            past = [*past[1:], path[-1]]
+        return torch.stack(path, 1)
 
     def free(self, steps: int) -> int:
         """Coefficients of lags that there are, and covariances, of every place."""
@@ -164,12 +169,12 @@ class Lags:
 
 
 class LagChain(Chain):
-    """`Lags` as a chain over events: holes anywhere by the joint Gaussian of a whole row, or drawn on behind its end.
+    """`Lags` as a chain over events: missing entries by the joint Gaussian of a row, or drawn on behind its end.
 
     Args:
         steps: How events fall into steps.
         order: k.
-        free: Whether every step has a law of its own.
+        free: Whether every step has coefficients of its own.
     """
 
     def __init__(self, steps: Steps, order: int, *, free: bool) -> None:
@@ -184,7 +189,7 @@ class LagChain(Chain):
         """Standard normal steps."""
         return self.lags.init()
 
-    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _parts(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Values (B, L, C), which are known, and which steps are there (B, L)."""
         x = self.steps.split(batch.x).double()
         known = self.steps.split(batch.present)
@@ -192,18 +197,19 @@ class LagChain(Chain):
         return x, known, x.new_ones(x.shape[:2]) if there is None else there.to(x)
 
     def e_step(self, batch: Batch, weight: Tensor, now: Parameters) -> Parameters:
-        """Sums over rows without holes, and as expected in the others."""
+        """Sums over fully observed rows, and expected sums over the others."""
         whole = ~batch.holes.flatten(1).any(-1)
-        x, known, there = self._seen(batch)
+        x, known, there = self._parts(batch)
         sums = self.lags.sums(x[whole], there[whole], weight[whole])
         value = self.lags.density(x[whole], there[whole], now) @ weight[whole]
+        # Rows with missing entries: moments of the joint Gaussian given what they know (EM).
         if not bool(whole.all()):
             mean, cov = self.lags.joint(x.shape[1], now)
             v = x[~whole].flatten(1)
-            seen = known[~whole].flatten(1)
-            value = value + gaussian.log_density(v, mean, cov, seen) @ weight[~whole]
+            observed = known[~whole].flatten(1)
+            value = value + gaussian.log_density(v, mean, cov, observed) @ weight[~whole]
             more = self.lags.expected(
-                *gaussian.moments(v, mean, cov, seen, weight[~whole]), weight[~whole].sum()
+                *gaussian.moments(v, mean, cov, observed, weight[~whole]), weight[~whole].sum()
             )
             sums = {name: sums[name] + more[name] for name in sums}
         return sums | {"objective": value, "weight": weight.sum()}
@@ -214,7 +220,7 @@ class LagChain(Chain):
 
     def log_prob(self, batch: Batch, now: Parameters) -> Tensor:
         """Step by step, or by the joint Gaussian where numbers are missing."""
-        x, known, there = self._seen(batch)
+        x, known, there = self._parts(batch)
         if batch.full:
             return self.lags.density(x, there, now)
         mean, cov = self.lags.joint(x.shape[1], now)
@@ -230,7 +236,7 @@ class LagChain(Chain):
     def draw(self, batch: Batch, now: Parameters, noise: Noise) -> Tensor:
         """On behind the last known step where nothing else is hidden, else from the conditional Gaussian."""
         n = noise.rows // len(batch)
-        x, known, _ = (t.repeat(n, *[1] * (t.dim() - 1)) for t in self._seen(batch))
+        x, known, _ = (t.repeat(n, *[1] * (t.dim() - 1)) for t in self._parts(batch))
         eps = (
             StepNoise.of(noise, x.shape[1])
             .normal("step", self.lags.channels)
@@ -238,24 +244,24 @@ class LagChain(Chain):
             .reshape(x.shape)
         )
         if self._behind(batch):
-            drawn = self.lags.walk(x, known.all(-1), eps, now)
+            x_new = self.lags.walk(x, known.all(-1), eps, now)
         else:
             mean, cov = self.lags.joint(x.shape[1], now)
-            drawn = gaussian.conditional_draw(
+            x_new = gaussian.conditional_draw(
                 x.flatten(1), mean, cov, known.flatten(1), eps.flatten(1)
             )
-        return self.steps.join(drawn.reshape(x.shape)).reshape(n, *batch.x.shape)
+        return self.steps.join(x_new.reshape(x.shape)).reshape(n, *batch.x.shape)
 
     def mode(self, batch: Batch, now: Parameters) -> tuple[Tensor, bool]:
         """The mean of what is hidden given the rest."""
-        x, known, _ = self._seen(batch)
+        x, known, _ = self._parts(batch)
         mean, cov = self.lags.joint(x.shape[1], now)
         best = gaussian.conditional_mean(x.flatten(1), mean, cov, known.flatten(1))
         return self.steps.join(best.reshape(x.shape)), True
 
     def _behind(self, batch: Batch) -> bool:
         """Whether what is hidden are whole steps with nothing known behind them."""
-        _, known, _ = self._seen(batch)
+        _, known, _ = self._parts(batch)
         steps = known.all(-1)
         ends = bool((steps == known.any(-1)).all())
         return ends and not bool((steps[:, 1:] & ~steps[:, :-1]).any())

@@ -1,1 +1,1 @@
-"""Topics of documents: bags of words, latent Dirichlet allocation, Dirichlet laws."""
+"""Topics of documents: bags of words, latent Dirichlet allocation, Dirichlet distributions."""

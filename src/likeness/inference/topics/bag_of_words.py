@@ -36,6 +36,8 @@ class Bags:
     @classmethod
     def of_sequences(cls, x: Tensor, present: Tensor, words: int) -> Bags:
         """Sequences of codes (B, L), of which some places hold none."""
+        # One number for each (document, word): equal numbers are the same word of the same
+        # document.
         row, place = present.nonzero(as_tuple=True)
         pair, count = (row * words + x[row, place].long()).unique(return_counts=True)
         return cls(_starts(pair // words, len(x)), (pair % words).int(), count.to(x.dtype), words)
@@ -74,6 +76,7 @@ class Bags:
 
     def products(self, a: Tensor, b: Tensor) -> Tensor:
         """Sum_k a[document, k] b[word, k] of every pair, (n,), for a (B, K) and b (V, K)."""
+        # A product of dense matrices evaluated at the pattern of the sparse one only.
         pattern = by_rows(
             self.start,
             self.word,
@@ -99,6 +102,7 @@ class Bags:
 
     def take(self, rows: Tensor) -> Bags:
         """Some of the documents, int64 (R,)."""
+        # Words of the chosen documents move from where they began to where they begin now.
         size = self.sizes[rows]
         start = size.new_zeros(len(rows) + 1)
         start[1:] = size.cumsum(0)
@@ -121,22 +125,24 @@ def seeds(bags: Bags, u: Tensor) -> Tensor:
     candidates each, long documents sooner, as short ones lie far from everything by chance (Arthur
     & Vassilvitskii 2007).
     """
+    # Greedy k-means++: draw C candidates by squared distance times length, keep the best of them.
     share = (bags.count / bags.total[bags.row]).sqrt()
     long = bags.total.sqrt()
     far = torch.ones_like(bags.total)
-    chosen = list[Tensor]()
+    centres = list[Tensor]()
     for each in u:
         cdf = (far.square() * long).cumsum(0)
-        tried = inverse_cdf(cdf, each.to(cdf))
-        nearer = [torch.minimum(far, _hellinger(bags, share, int(one))) for one in tried]
+        picks = inverse_cdf(cdf, each.to(cdf))
+        nearer = [torch.minimum(far, _hellinger(bags, share, int(one))) for one in picks]
         best = min(range(len(nearer)), key=lambda i: float(nearer[i].sum()))
-        chosen = [*chosen, tried[best]]
+        centres = [*centres, picks[best]]
         far = nearer[best]
-    return torch.stack(chosen)
+    return torch.stack(centres)
 
 
 def _hellinger(bags: Bags, share: Tensor, document: int) -> Tensor:
     """1 - sum_w sqrt(p_w q_w) of each document's word shares p to those q of one, (B,)."""
+    # The square roots of one document's shares laid out over the vocabulary.
     own = slice(int(bags.start[document]), int(bags.start[document + 1]))
     root = share.new_zeros(bags.words)
     root[bags.word[own].long()] = share[own]
@@ -145,6 +151,7 @@ def _hellinger(bags: Bags, share: Tensor, document: int) -> Tensor:
 
 def _starts(row: Tensor, rows: int) -> Tensor:
     """Where each row's entries begin, int32 (rows + 1,), from the row of each entry."""
+    # Row pointers of compressed sparse rows: 0, then running totals of entries.
     return torch.nn.functional.pad(torch.bincount(row, minlength=rows).cumsum(0), (1, 0)).int()
 
 

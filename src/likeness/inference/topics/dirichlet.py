@@ -1,4 +1,4 @@
-"""Dirichlet laws over shares that add up to 1: as the law of a row's code, their draws, and their weights from data."""
+"""Dirichlet distributions of shares that add up to 1: as posteriors of a row's code, and their fit to data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOSE = 1e-9  # a relative step that ends Newton's
 
 @dataclass(frozen=True, eq=False)
 class Dirichlet(RowDistribution):
-    """Shares of K things for each row, of weights (B, K)."""
+    """Dirichlet(weights) over K shares for each row, weights (B, K)."""
 
     weights: Tensor
 
@@ -30,7 +30,9 @@ class Dirichlet(RowDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """The peak among things of weights above 1, the others 0; all on the heaviest where no weight is."""
+        """The peak among things of weights above 1, the others 0; where no weight is, all on the heaviest."""
+        # The mode is (w_k - 1) / sum (w - 1) where all w > 1; else the density peaks on an edge
+        # or in a corner.
         above = (self.weights - 1).clamp(min=0)
         total = above.sum(-1, keepdim=True)
         corner = torch.nn.functional.one_hot(self.weights.argmax(-1), self.weights.shape[-1]).to(
@@ -59,7 +61,7 @@ def mean_log(weights: Tensor) -> Tensor:
 
 
 def log_density(log_z: Tensor, weights: Tensor) -> Tensor:
-    """The log-density of shares whose logarithms are told, (...)."""
+    """The log-density of shares with these logarithms, (...)."""
     return ((weights - 1) * log_z).sum(-1) - log_norm(weights)
 
 
@@ -70,6 +72,8 @@ def log_shares(weights: Tensor, noise: Noise, use: str) -> Tensor:
     """
     from scipy.special import gammaincinv  # torch has no inverse of the incomplete gamma function
 
+    # Two uniforms a share: one for Gamma(w + 1) by inverse CDF, one for the power U^(1/w), which
+    # may be far below the least double and therefore stays a logarithm.
     u = noise.uniform(use, 2, weights.shape[-1]).to(weights)
     u = u.clamp(min=2.0**-54)
     body = torch.from_numpy(
@@ -85,38 +89,44 @@ def fitted(weights: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
     rises (Minka 2000, Estimating a Dirichlet distribution, eqs. 15 to 18; Blei, Ng & Jordan 2003,
     A.4.2).
     """
+    # Equal weights see the mean logarithms through their average alone.
     if symmetric:
         mean = mean.mean().expand_as(mean)
 
     def height(w: Tensor) -> float:
         return float((w * mean).sum() - log_norm(w))
 
-    now = weights
-    reached = height(weights)
+    w = weights
+    likelihood = height(weights)
     for _ in range(STEPS):
-        step = _newton(now, mean, symmetric=symmetric)
-        done = False
+        # Halve the step until the weights stay positive and the likelihood does not fall.
+        step = _newton(w, mean, symmetric=symmetric)
+        converged = False
         for half in range(HALVES):
-            tried = now + step / 2**half
-            if bool((tried > 0).all()) and (risen := height(tried.clamp(LEAST, MOST))) >= reached:
-                tried = tried.clamp(LEAST, MOST)
-                done = bool(((tried - now).abs() <= CLOSE * now).all())
-                now = tried
-                reached = risen
+            proposal = w + step / 2**half
+            if (
+                bool((proposal > 0).all())
+                and (risen := height(proposal.clamp(LEAST, MOST))) >= likelihood
+            ):
+                proposal = proposal.clamp(LEAST, MOST)
+                converged = bool(((proposal - w).abs() <= CLOSE * w).all())
+                w = proposal
+                likelihood = risen
                 break
         else:
-            return now
-        if done:
+            return w
+        if converged:
             break
-    return now
+    return w
 
 
 def _newton(w: Tensor, mean: Tensor, *, symmetric: bool) -> Tensor:
-    """Newton's step; the Hessian is a diagonal and a constant, so that K numbers tell it."""
+    """Newton's step; the Hessian is a diagonal and a constant, so that its inverse takes O(K)."""
     slope = mean - mean_log(w)
     own = -torch.polygamma(1, w)
-    shared = torch.polygamma(1, w.sum())
+    common = torch.polygamma(1, w.sum())
     if symmetric:  # one number, whose second derivative is the sum of all
-        return -slope.sum() / (own.sum() + len(w) ** 2 * shared) * torch.ones_like(w)
-    b = (slope / own).sum() / (1 / shared + (1 / own).sum())
+        return -slope.sum() / (own.sum() + len(w) ** 2 * common) * torch.ones_like(w)
+    # Sherman-Morrison for H = diag(own) + shared 1 1' (Minka 2000, eqs. 15 to 18).
+    b = (slope / own).sum() / (1 / common + (1 / own).sum())
     return (b - slope) / own

@@ -1,4 +1,4 @@
-"""Latent Dirichlet allocation of documents: what each one's words say of its topics, bounded or weighed by draws."""
+"""Latent Dirichlet allocation of documents: posteriors of topic shares, bounds and weighted draws."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Topics:
     rate: Tensor | None = None
 
     def start(self, bags: Bags) -> Tensor:
-        """Weights of each document's topics with its words shared out evenly (Blei, Ng & Jordan 2003, fig. 6)."""
+        """Initial weights of each document's topics, its words spread evenly (Blei, Ng & Jordan 2003, fig. 6)."""
         return self.prior + bags.total[:, None] / len(self.prior)
 
     def unseen(self, bags: Bags) -> Tensor | None:
-        """What hidden counts are worth in each topic, rate * sum over hidden words of the table, (B, K)."""
+        """The likelihood of hidden counts in each topic, rate * sum over hidden words of the table, (B, K)."""
         if bags.hidden is None or self.rate is None:
             return None
         return self.rate * (bags.hidden @ self.table)
@@ -51,7 +51,7 @@ class Topics:
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """What the words of B documents say of their topics.
+    """The variational posterior of the topics of B documents.
 
     Args:
         weights: Of q(theta) = Dirichlet(weights), (B, K).
@@ -67,39 +67,70 @@ class Sight:
     value: Tensor
 
 
+def expected(
+    weights: Tensor, smoothing: float, alpha: Tensor, rate: Tensor | None
+) -> tuple[Topics, Tensor]:
+    """Topics under q(topic_k) = Dirichlet(weights_k), and -KL(q || prior), their part of the bound, ().
+
+    Hoffman, Bach & Blei 2010, eqs. 4 and 5. With smoothing 0 topics are points, the weights scaled.
+
+    Args:
+        weights: (K, V).
+        smoothing: Weight of each word in the topics' Dirichlet prior.
+        alpha: Dirichlet weights of the topics in a document, (K,).
+        rate: See `Topics`.
+    """
+    if smoothing == 0:
+        table = weights / weights.sum(-1, keepdim=True).clamp(min=TINY)
+        return Topics(table.T.contiguous(), alpha, rate), weights.new_zeros(())
+    # exp E log p(w | k) takes the place of p(w | k) (mean field).
+    log_table = mean_log(weights)
+    prior = weights.new_full(weights.shape[1:], smoothing)
+    bound = (
+        log_norm(weights).sum()
+        - len(weights) * log_norm(prior)
+        + ((smoothing - weights) * log_table).sum()
+    )
+    return Topics(log_table.exp().T.contiguous(), alpha, rate), bound
+
+
 def settled(bags: Bags, topics: Topics, weights: Tensor, most: int, tolerance: float) -> Tensor:
-    """Weights of each document's topics after at most so many updates, each document until it moves less, (B, K).
+    """Weights of each document's topics after at most `most` updates, each until it changes less, (B, K).
 
     gamma_k = alpha_k + sum_n c_n phi_nk with phi_nk ~ theta_k table_nk (Blei, Ng & Jordan 2003,
     eqs. 6 and 7), the responsibilities phi never laid out (Hoffman, Bach & Blei 2010). When a
     document rests does not depend on others.
     """
+    # Documents that converge leave the batch; `rows` are the places of those that stay in it.
     rows = torch.arange(len(bags), device=weights.device)
     unseen = topics.unseen(bags)
-    now = weights
+    gamma = weights
     moving = bags
-    found = weights.clone()
+    result = weights.clone()
     on = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(most):
-        theta = mean_log(now).exp()
-        got = moving.gathered(_ratio(moving, topics, theta), topics.table)
-        after = topics.prior + theta * (got if unseen is None else got + unseen)
-        moved = (after - now).abs().mean(-1) > tolerance
-        now = torch.where(on[:, None], after, now)
-        on = on & moved
+        # gamma_k <- alpha_k + theta_k sum_w table_wk count_w / (sum_j theta_j table_wj)
+        theta = mean_log(gamma).exp()
+        words = moving.gathered(_ratio(moving, topics, theta), topics.table)
+        after = topics.prior + theta * (words if unseen is None else words + unseen)
+        changes = (after - gamma).abs().mean(-1) > tolerance
+        gamma = torch.where(on[:, None], after, gamma)
+        on = on & changes
+        # Taking rows out costs a copy, so wait until half of them rest.
         if int(on.sum()) > len(rows) // 2:
             continue
-        found[rows] = now
+        result[rows] = gamma
         if not bool(on.any()):
-            return found
-        kept = on.nonzero().flatten()
-        rows = rows[kept]
-        now = now[kept]
-        moving = moving.take(kept)
-        on = on[kept]
-        unseen = None if unseen is None else unseen[kept]
-    found[rows] = now
-    return found
+            return result
+        # (documents, topics) -> (documents that still move, topics)
+        active = on.nonzero().flatten()
+        rows = rows[active]
+        gamma = gamma[active]
+        moving = moving.take(active)
+        on = on[active]
+        unseen = None if unseen is None else unseen[active]
+    result[rows] = gamma
+    return result
 
 
 def _ratio(bags: Bags, topics: Topics, theta: Tensor) -> Tensor:
@@ -112,15 +143,17 @@ def sight(bags: Bags, topics: Topics, weights: Tensor) -> Sight:
     log p(w) >= sum_n c_n log sum_k theta_k table_nk + E log p(theta) - E log q(theta), theta = exp
     E log theta (Blei, Ng & Jordan 2003, eq. 15).
     """
+    # E log p(w | theta) at the best responsibilities, and -KL(q || prior) of the topic shares.
     log_theta = mean_log(weights)
     theta = log_theta.exp()
-    worth = bags.products(theta, topics.table)
-    value = bags.sums(bags.count * worth.log()) + log_norm(weights) - log_norm(topics.prior)
+    likelihood = bags.products(theta, topics.table)
+    value = bags.sums(bags.count * likelihood.log()) + log_norm(weights) - log_norm(topics.prior)
     value = value + ((topics.prior - weights) * log_theta).sum(-1) + topics.constant(bags)
     unseen = topics.unseen(bags)
+    # Hidden counts: Poisson words that nobody counted add their expected number.
     if unseen is not None:
         value = value + (theta * unseen).sum(-1)
-    return Sight(weights, theta, bags.count / worth.clamp(min=TINY), value)
+    return Sight(weights, theta, bags.count / likelihood.clamp(min=TINY), value)
 
 
 def given_shares(bags: Bags, topics: Topics, log_theta: Tensor) -> Tensor:
@@ -141,6 +174,8 @@ def weighed(
     q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the
     corners, weights would have no variance.
     """
+    # Each draw comes from q or, with probability 1/8, from the prior; both densities enter its
+    # weight.
     many = noise.draws(n)
     own = weights.repeat(n, 1)
     wide = many.uniform("wide", 1).to(weights) < WIDE

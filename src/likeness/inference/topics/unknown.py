@@ -34,6 +34,7 @@ class UnknownWords:
 
     def log_prob(self, batch: Batch) -> Tensor:
         """Log p of which words are unknown, (B,)."""
+        # A binomial without its coefficient: the order of the words is observed.
         unknown = self.count(batch)
         known = self.known(batch).sum(-1).double()
         return torch.xlogy(unknown, self.p) + torch.xlogy(known, 1 - self.p)
