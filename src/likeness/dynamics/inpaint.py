@@ -216,7 +216,7 @@ def replaced(
     ).to(y)
     # Observed entries at the noise level of time t, hidden ones from the chain.
     for i, (t, s) in enumerate(pairwise(times)):
-        y_t = path.marginal(y, t, noise.normal(f"y_t-{i}", *y.shape[1:]).to(y))
+        y_t = path.marginal(y, t, noise.normal(f"seen-{i}", *y.shape[1:]).to(y))
         x = torch.where(known, y_t, x)
         x_hat = denoiser(x, t.to(x).expand(len(x)), context)
         x = path.posterior(x, x_hat, s, t)[0]

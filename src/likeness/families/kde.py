@@ -131,9 +131,9 @@ class KDE(ExactEMModel):
     def graph(self) -> plates.Graph:
         """x near one of the rows of the training part."""
         base = plates.rows(self)
-        centre = plates.Node("c", "parameter", self.space, "m", "a centre row")
+        centre = plates.Node("c", "parameter", self.space, "m", "a kept row")
         plate = plates.Plate(
-            f"M = {len(self.centres):,} centre" if len(self.centres) else "M centre", (centre.key,)
+            f"M = {len(self.centres):,} kept" if len(self.centres) else "M kept", (centre.key,)
         )
         return plates.Graph(
             (*base.nodes, centre),

@@ -247,7 +247,7 @@ class PCA(ExactEMModel):
             "outer": outer,
             "cross": cross,
             "square": square,
-            "count": count,
+            "seen": count,
             "objective": (value * weight).sum(),
             "weight": weight.sum(),
         }

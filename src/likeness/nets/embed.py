@@ -28,10 +28,10 @@ def matched(context: Tensor | None, size: int, name: str = "context") -> Tensor 
     context: (B, C) or None, which every net reads as the zero vector
     """
     if context is not None and context.shape[-1] != size:
-        found_size = context.shape[-1]
+        numbers = context.shape[-1]
         raise BadConfig(
-            f"a net built with {name}={size} was found_size {found_size} numbers an item",
-            do=f"say {name}={found_size}",
+            f"a net built with {name}={size} was given {numbers} numbers an item",
+            do=f"say {name}={numbers}",
         )
     return context
 
