@@ -159,9 +159,9 @@ def marginal(cell: Cell) -> Result:
     """p(x) under a missing condition is the mean of p(x | given) over conditions."""
     if not cell.given or cell.kind is None:
         raise Skip("nothing is given" if not cell.given else "there is no log_prob")
-    assert cell.law.given_space is not None
-    if cell.law.given_space.label is not None:
-        return _over_labels(cell, cell.law.given_space.label)
+    classes = cell.law.condition_space.label
+    if classes is not None:
+        return _over_labels(cell, classes)
     if not cell.exact:
         raise Skip("a mixture of bounds or estimates bounds nothing")
     return _over_conditions(cell)
@@ -183,15 +183,13 @@ def _over_labels(cell: Cell, classes: int) -> Result:
 
 
 def _unknown(cell: Cell, rows: int) -> Batch:
-    assert cell.law.given_space is not None
-    return missing(cell.law.given_space, rows, torch.zeros(1, dtype=cell.law.dtype))
+    return missing(cell.law.condition_space, rows, torch.zeros(1, dtype=cell.law.dtype))
 
 
 def _over_conditions(cell: Cell) -> Result:
     """The mean difference from the mixture over the conditions of unseen rows, beyond its Monte-Carlo error."""
     batch = cell.full(MIXED)
-    given = cell.full(MIXED + CONDITIONS).given
-    assert given is not None
+    given = cell.full(MIXED + CONDITIONS).condition
     others = given[torch.arange(MIXED, MIXED + CONDITIONS)]
     wide = batch[torch.arange(MIXED).repeat_interleave(CONDITIONS)]
     wide = replace(wide, given=others.repeat(MIXED), index=torch.arange(len(wide)))

@@ -176,8 +176,7 @@ def _shape_decode(cell: Cell, batch: Batch) -> None:
     if cell.law.support("encode"):
         code = cell.law.encode(batch, seed=1, effort=cell.effort).mode
     else:
-        assert cell.law.codes is not None
-        code = batch.x.new_zeros(5, *cell.law.codes.layout)
+        code = batch.x.new_zeros(5, *cell.law.code_space.layout)
     law = cell.law.decode(code, given=batch.given)
     demand(
         tuple(law.mode.shape) == tuple(batch.x.shape), f"decode has shape {tuple(law.mode.shape)}"
@@ -185,9 +184,8 @@ def _shape_decode(cell: Cell, batch: Batch) -> None:
 
 
 def _shape_classify(cell: Cell, batch: Batch) -> None:
-    assert cell.law.given_space is not None
     found = cell.law.classify(batch, seed=1, effort=cell.effort)
-    _told("classify", found.logits, (5, cell.law.given_space.label or 0), cell.law)
+    _told("classify", found.logits, (5, cell.law.condition_space.label or 0), cell.law)
     total = found.probabilities.sum(-1)
     demand(gap(total, torch.ones_like(total)) < 1e-9, "class probabilities do not add up to 1")
 

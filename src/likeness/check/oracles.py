@@ -179,7 +179,7 @@ class KnownDenoiser(nn.Module):
         self.mean = world.mean
         self.cov = world.cov
         self.log_weights = world.log_weights.logsumexp(0).log_softmax(-1)
-        self.seen: tuple[Tensor, Tensor] | None = None
+        self.seen = (world.mean[:0], world.mean[:0, 0])  # no row yet: x_t (B, D), t (B,)
 
     def forward(
         self, x: Tensor, t: Tensor, context: object = None, noise: Noise | None = None
@@ -191,7 +191,6 @@ class KnownDenoiser(nn.Module):
 
     def left(self) -> Tensor:
         """The trace of the covariance of x_0 given the x_t that was last seen, (B,)."""
-        assert self.seen is not None
         weight, mean, spread = self._posterior(*self.seen)
         middle = (weight[..., None] * mean).sum(1, keepdim=True)
         return (weight * (spread + (mean - middle).square().sum(-1))).sum(1)
@@ -229,7 +228,6 @@ def _denoised(cell: Cell) -> tuple[float, str]:
     if gap > ODE:
         return math.inf, f"log p along the oracle's ODE is {gap:.3g} nats from the truth"
     loss = _loss(model, batch)
-    assert oracle.seen is not None
     error = loss / oracle.weight(*oracle.seen).squeeze(-1)
     least = oracle.left()
     told = f"squared error {float(error.mean()):.4f}, least {float(least.mean()):.4f}; ODE within {gap:.2g} nats"

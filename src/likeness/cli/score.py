@@ -221,13 +221,12 @@ def classify(
         raise Unsupported(able.why)
     found = rows.read_rows(fitted, data, needs_given=False, series=series)
     answer = fitted.classify(found.batch, effort=effort, seed=seed, route=route, settings=asked)
-    assert fitted.given_space is not None
-    names = answer.labels or rows.labels_of(fitted.given_space)
+    names = answer.labels or rows.labels_of(fitted.condition_space)
     best = [names[k] for k in answer.best.tolist()]
     chances = _numbers(answer.probabilities)
     remark(f"classes: {answer.how} ({answer.kind})")
     _accuracy(answer, found)
-    label = (fitted.given_space.names or ("label",))[0]
+    label = (fitted.condition_space.names or ("label",))[0]
     columns = {
         f"predicted_{label}": best,
         **{f"p_{name}": chances[:, k] for k, name in enumerate(names)},

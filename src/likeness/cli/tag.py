@@ -120,18 +120,16 @@ def _hidden(batch: Batch, path: Path, beside: bool) -> Batch:
 def _words(model: Fitted, batch: Batch) -> Iterator[str]:
     """The label of each word, one sentence after the other."""
     labels = rows.labels_of(model.space)
-    inside = batch.within
-    assert inside is not None
-    yield from (labels[int(code)] for code in batch.x[inside].tolist())
+    for sentence, length in zip(batch.x, batch.lengths.tolist(), strict=True):
+        yield from (labels[int(code)] for code in sentence[:length].tolist())
 
 
 def _chances(model: Fitted, law: Any, batch: Batch) -> Iterator[list[str]]:
     """Every label with its probability, for each word."""
     labels = rows.labels_of(model.space)
-    inside = batch.within
-    assert inside is not None
-    for chances in law.mean[:, : inside.shape[1]][inside].tolist():
-        yield [f"{label}={chance:.4f}" for label, chance in zip(labels, chances, strict=True)]
+    for sentence, length in zip(law.mean, batch.lengths.tolist(), strict=True):
+        for chances in sentence[:length].tolist():
+            yield [f"{label}={chance:.4f}" for label, chance in zip(labels, chances, strict=True)]
 
 
 def _tell(batch: Batch, hidden: Batch, best: Any, path: Path) -> None:
@@ -150,8 +148,7 @@ def _tell(batch: Batch, hidden: Batch, best: Any, path: Path) -> None:
 def _text(model: Fitted, file: TaggedFile, columns: Sequence[Sequence[str]], beside: bool) -> str:
     from likeness.data import conll
 
-    assert model.given_space is not None
-    own = len(model.given_space.variables) - len(conll.SPELT)
+    own = len(model.condition_space.variables) - len(conll.SPELT)
     return file.tagged(columns, own + beside)
 
 

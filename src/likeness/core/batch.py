@@ -39,8 +39,7 @@ class Batch:
     index: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.index is None:
-            object.__setattr__(self, "index", torch.arange(self.x.shape[0], device=self.x.device))
+        object.__setattr__(self, "index", self.ids)
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -48,8 +47,9 @@ class Batch:
     @property
     def ids(self) -> Tensor:
         """Which item each row is, int64 (B,)."""
-        assert self.index is not None
-        return self.index
+        if self.index is not None:
+            return self.index
+        return torch.arange(self.x.shape[0], device=self.x.device)
 
     @property
     def lengths(self) -> Tensor:
@@ -82,6 +82,7 @@ class Batch:
     def within(self) -> Tensor | None:
         """Which entries lie within their item's length, bool (B, *E), or None where all do."""
         if self.length is None:
+            # Steps before the end, (B, T), then broadcast over the other axes, (B, *E).
             return None
         return self.inside
 
@@ -124,12 +125,14 @@ class Batch:
 
     def kinds(self, *, classes: bool = False) -> Tensor:
         """A number for each row, shared by rows of one pattern of holes, in `given` too, and of one class, (B,)."""
+        # Missingness of x, then of the condition, then its values where classes matter.
         parts = [self.holes.flatten(1)]
         if self.given is not None:
             holes = self.given.holes.flatten(1)
             parts += (
                 [holes, self.given.x.flatten(1).masked_fill(holes, 0.0)] if classes else [holes]
             )
+        # Equal rows of the joined table have one number, (B,).
         return torch.cat([part.double() for part in parts], -1).unique(dim=0, return_inverse=True)[
             1
         ]
@@ -193,6 +196,7 @@ def concat(batches: list[Batch]) -> Batch:
             return torch.cat(known)
         return None
 
+    # Optional fields appear where any batch has them; the others contribute their defaults.
     some_hidden = any(b.observed is not None for b in batches)
     observed = [
         b.observed if b.observed is not None else torch.ones_like(b.x, dtype=torch.bool)
@@ -230,15 +234,16 @@ def missing(space: Space, rows: int, like: Tensor) -> Batch:
 
 def after(batch: Batch, steps: int) -> Batch:
     """The items of a ragged Space with so many more steps behind each, which are hidden."""
-    assert batch.length is not None
-    size = int(max(batch.length.tolist(), default=0)) + steps - batch.x.shape[1]
+    # Rows of padding behind the longest item that results; negative where the layout was longer.
+    size = int(max(batch.lengths.tolist(), default=0)) + steps - batch.x.shape[1]
     pad = (0, 0) * (batch.x.dim() - 2) + (
         0,
         size,
     )  # less than nothing where items were laid out to a longer one
+    # The new steps are there (within `length`) but not observed.
     x, present = (torch.nn.functional.pad(t, pad) for t in (batch.x, batch.present))
     return replace(
-        batch, x=x.masked_fill(~present, 0.0), length=batch.length + steps, observed=present
+        batch, x=x.masked_fill(~present, 0.0), length=batch.lengths + steps, observed=present
     )
 
 
@@ -293,12 +298,15 @@ def lengths_of(space: Space, data: Any) -> set[int]:
 
 def from_array(space: Space, data: Any) -> Batch:
     """A Batch from a tensor, an array, or (ragged spaces) a list of arrays."""
+    # Items of several lengths.
     if space.ragged and isinstance(data, list | tuple):
         return _from_ragged(space, [as_tensor(item) for item in data])
     x = as_tensor(data)
+    # Items of one fixed shape.
     if not space.ragged:
         x = laid_out(space, x)
         return _holes(space, x if x.dim() else refuse_shape(space, x), None)
+    # A ragged Space given as one array: all items have its length.
     x = laid_out_series(space, x)
     if x.dim() == len(space.shape) + 1 and x.shape[1] < (space.longest or 0):
         return _from_ragged(space, list(x))
@@ -308,10 +316,12 @@ def from_array(space: Space, data: Any) -> Batch:
 
 
 def _from_ragged(space: Space, items: Sequence[Tensor]) -> Batch:
+    # Each item's shape is checked by itself, so that the error can name the item.
     tensors = [with_channel(space, item) for item in items]
     for item, tensor in enumerate(tensors):
         if tensor.dim() != len(space.shape) or tuple(tensor.shape[1:]) != space.layout[1:]:
             refuse_shape(space, tensor[None], where=f"item {item}")
+    # Padded to the longest item, or to the layout the Space prescribes: (B, T, ...).
     lengths = torch.tensor([t.shape[0] for t in tensors], dtype=torch.int64)
     rows = max(int(lengths.max()) if tensors else 0, space.longest or 0)
     double = any(t.dtype == torch.float64 for t in tensors)
@@ -326,6 +336,7 @@ def _from_ragged(space: Space, items: Sequence[Tensor]) -> Batch:
 def _holes(space: Space, x: Tensor, length: Tensor | None) -> Batch:
     """NaN everywhere, and -1 in discrete columns, become `observed = False` and 0."""
     hidden = torch.isnan(x)
+    # -1 marks a missing code; in a real column it is a value.
     if any(v.type != "real" for v in space.variables) and x.dim() > 1:
         codes = torch.tensor([v.type != "real" for v in space.columns], device=x.device)
         hidden = hidden | ((x == -1) & (codes if x.shape[-1] == len(codes) else codes[0]))
@@ -365,10 +376,7 @@ def _fit_length(space: Space, batch: Batch) -> Batch:
         return batch
     rows = batch.x.shape[1]
     longest = space.layout[0]
-    if batch.length is not None:
-        length = batch.length
-    else:
-        length = torch.full((len(batch),), rows, dtype=torch.int64)
+    length = batch.lengths
     if len(batch) and int(length.max()) > longest:
         row = int(length.argmax())
         raise BadData(
@@ -376,6 +384,7 @@ def _fit_length(space: Space, batch: Batch) -> Batch:
             where=f"row {row}",
             do="cut it, or fit again with items as long as that",
         )
+    # Items are laid out to the Space's longest: a longer layout is cut, a shorter one padded.
     if rows >= longest:
         if batch.observed is None:
             hidden = None
@@ -417,7 +426,9 @@ def place_of(space: Space, where: list[int]) -> str:
 
 def _check_values(space: Space, batch: Batch) -> None:
     """Finite reals, whole codes within range; the first offending entry is named."""
+    # Wrong are numbers that are not finite.
     bad = ~torch.isfinite(batch.x)
+    # Wrong are codes beyond 0..states-1, and fractions.
     top = torch.tensor(
         [v.states - 1 if v.type != "real" else torch.inf for v in space.columns],
         device=batch.x.device,
@@ -426,11 +437,14 @@ def _check_values(space: Space, batch: Batch) -> None:
     if bool(coded.any()):
         outside = (batch.x < 0) | (batch.x > top) | (batch.x != batch.x.round())
         bad = bad | (outside & coded)
+    # Wrong are reals beyond their bounds.
     if any(v.type == "real" and (v.lower, v.upper) != (None, None) for v in space.variables):
         bad = bad | _out_of_bounds(space, batch.x)
+    # Hidden and absent entries may hold anything.
     bad = bad & batch.present
     if not bool(bad.any()):
         return
+    # The first wrong entry, in the user's terms.
     where = torch.nonzero(bad)[0].tolist()
     value = float(batch.x[tuple(where)])
     if len(space.columns) > 1:

@@ -89,12 +89,14 @@ class Summary(nn.Module):
         length = present.any(-1).sum(-1, keepdim=True).to(x.dtype)
         parts = []
         for i, (width, v) in enumerate(zip(self._per_step(), self.space.columns, strict=True)):
+            # A real entry gives its mean over observed steps, a code its counts of each category.
             here = present[..., i].to(x.dtype)
             if v.type != "nominal":
                 parts.append((x[..., i] * here).sum(1, keepdim=True) / length.clamp(min=1))
             elif width:
                 hot = nn.functional.one_hot(x[..., i].long().clamp(0, width - 1), width).to(x.dtype)
                 parts.append((hot * here[..., None]).sum(1))
+        # The length tells a short sequence from a sparse one.
         return torch.cat([*parts, length], -1)
 
     def _scaled_entries(self) -> Tensor:
@@ -141,6 +143,7 @@ class Joined(nn.Module):
         present = batch.present.flatten(1)
         if self.summary is None:
             return x, present
+        # v = (x, summary), and which of its entries are observed, (B, dims + size).
         given = self.given(batch)
         return torch.cat([x, self.summary(given)], -1), torch.cat(
             [present, self.summary.mask(given) > 0], -1
@@ -152,15 +155,15 @@ class Joined(nn.Module):
 
     def given(self, batch: Batch) -> Batch:
         """What is given, all hidden where nothing is."""
-        assert self.given_space is not None
-        if batch.given is not None:
-            return batch.given
+        if batch.given is not None or self.given_space is None:
+            return batch.condition
         return missing(self.given_space, len(batch), batch.x)
 
     def hot(self, batch: Batch, prior: Callable[[], Tensor]) -> Tensor:
         """Which class each row is of, one-hot (B, K); a missing label belongs to all by the prior (K,)."""
         if not self.per_class:
             return batch.x.new_ones(len(batch), 1)
+        # One-hot by the observed code; the class prior where the label is missing, (B, K).
         given = self.given(batch)
         code = self._codes(given)
         hot = batch.x.new_zeros(len(code), self.classes).scatter_(1, code[:, None], 1.0)

@@ -95,8 +95,7 @@ class Distribution(Hooks):
             else:
                 told = None
             return self._draws(x, length, path, chosen, first, told, asked)
-        batch = inputs.given_of(self, given)
-        assert batch is not None
+        batch = inputs.condition_of(self, given)
         if not len(batch) and self.given_space is not None:
             stand_in = full_row(self.given_space, self.dtype)
             return none_of(self.sample(n, given=stand_in, seed=chosen, first=first, settings=asked))
@@ -382,8 +381,7 @@ class Distribution(Hooks):
         chosen = inputs.scoring_seed(seed)
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, None)
-        answer = routes.route_of(self, "classify", route, batch)
-        assert answer is not None
+        answer = routes.registered_route(self, "classify", route, batch)
         noise = inputs.noise_of(self, chosen, batch.ids, "classify")
         if prior is None:
             weights = self.class_prior()
@@ -445,8 +443,7 @@ class Distribution(Hooks):
     ) -> Tensor:
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, given)
-        route = routes.route_of(self, verb, wanted, batch)
-        assert route is not None
+        route = routes.registered_route(self, verb, wanted, batch)
         noise = inputs.noise_of(self, inputs.scoring_seed(seed), batch.ids, verb)
         with torch.no_grad(), self.asking():
             out: Tensor = route.function(self, Question(batch, noise, asked))

@@ -13,6 +13,7 @@ from torch import Tensor
 from likeness.core.answers import Completed, Mode, Scored
 from likeness.core.batch import Batch
 from likeness.core.config import Settings as Asked
+from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
 from likeness.core.preprocessor import Filler, Preprocessor
 from likeness.core.row_distribution import RowDistribution
@@ -154,6 +155,30 @@ class Hooks(ABC):
     def how(self, verb: str, settings: Any) -> str:
         """A few words on how a verb is answered."""
         return "own law"
+
+    @property
+    def condition_space(self) -> Space:
+        """What is given, for those who cannot go on without it.
+
+        Raises:
+            Unsupported: Where nothing may be given.
+        """
+        if self.given_space is None:
+            raise Unsupported(
+                "this model was fitted without `given`", do="fit again with lk.fit(..., given=...)"
+            )
+        return self.given_space
+
+    @property
+    def code_space(self) -> Space:
+        """What `encode` speaks of.
+
+        Raises:
+            Unsupported: Where there are no codes.
+        """
+        if self.codes is None:
+            raise Unsupported(f"{type(self).__name__} has no codes")
+        return self.codes
 
     @property
     def measure(self) -> str:

@@ -140,9 +140,8 @@ def held(dist: Hooks, batch: Batch) -> Batch:
 
 
 def _held_given(dist: Hooks, given: Batch) -> Batch:
-    assert dist.given_space is not None
-    there = reached(dist.given_space, given, dist.given_extent, dist.dtype, dist.device)
-    there.warn(dist.given_space)
+    there = reached(dist.condition_space, given, dist.given_extent, dist.dtype, dist.device)
+    there.warn(dist.condition_space)
     return there.batch
 
 
@@ -200,18 +199,19 @@ def _own_condition(dist: Hooks, x: Any, batch: Batch) -> Batch | None:
 
 
 def given_of(dist: Hooks, given: Any) -> Batch | None:
+    """A condition, checked and within reach; None stays None."""
+    if given is None:
+        return None
+    return condition_of(dist, given)
+
+
+def condition_of(dist: Hooks, given: Any) -> Batch:
     """A condition, checked and within reach.
 
     Raises:
         Unsupported: If the distribution knows of none.
     """
-    if given is None:
-        return None
-    if dist.given_space is None:
-        raise Unsupported(
-            "this model was fitted without `given`", do="fit again with lk.fit(..., given=...)"
-        )
-    space = roomy(dist, dist.given_space, given)
+    space = roomy(dist, dist.condition_space, given)
     return _held_given(dist, as_batch(space, given))
 
 

@@ -60,6 +60,7 @@ def claim(folder: Path) -> Claim:
         LikenessError: If another process or thread writes there, or nothing can be written.
     """
     key = os.path.realpath(folder)
+    # A folder claimed before by this process keeps its lock; `enter` checks the thread.
     hold = _HELD.get(key)
     if hold is None:
         hold = _Hold(folder)
@@ -74,6 +75,7 @@ class _Hold:
     def __init__(self, folder: Path) -> None:
         self.folder, self.pid, self.thread = folder, os.getpid(), threading.get_ident()
         with _undisturbed():
+            # The folder is noted before it is made, so that a failure leaves no empty folder.
             made = not folder.exists()
             try:
                 self.descriptor = _locked(folder / LOCK)
@@ -94,6 +96,7 @@ class _Hold:
             LikenessError: If one has.
         """
         here = threading.get_ident()
+        # A thread that has ended no longer holds the lock.
         if self.thread != here and any(
             thread.ident == self.thread for thread in threading.enumerate()
         ):
@@ -130,6 +133,7 @@ def _locked(path: Path) -> int:
         OSError: If it cannot be written.
     """
     while True:
+        # The folder may vanish between two lines here: its last user removes it where empty.
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = files.patiently(lambda: os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
@@ -141,6 +145,7 @@ def _locked(path: Path) -> int:
         if not _is(path, descriptor):  # removed by the last one between opening and locking
             os.close(descriptor)
             continue
+        # Locked: write who holds it, for others' error messages.
         try:
             _sign(descriptor)
         except OSError:
@@ -196,6 +201,7 @@ def _undisturbed() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    # Signals wait until lock and folder are consistent again.
     ending = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     try:
@@ -206,6 +212,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _drop(descriptor: int, path: Path) -> None:
     """Remove a lock while it is held, so that nobody else's is removed; Windows removes only what is closed."""
+    # Unlinked before it is closed: who has the old file open sees that its name is gone.
     if not files.WINDOWS:
         _remove(path)
     os.close(descriptor)
@@ -257,12 +264,14 @@ else:
     def _abandoned(path: Path) -> bool:
         """Where a file system has no locks: whether the file names a process of this machine that has ended."""
         owner = _signed(path)
+        # An unreadable lock, or our own from before, belongs to no running process.
         if owner is None or owner == (os.getpid(), socket.gethostname()):
             return True
         pid, host = owner
         return host == socket.gethostname() and not _lives(pid)
 
     def _lives(pid: int) -> bool:
+        # Signal 0 tests whether the process exists.
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

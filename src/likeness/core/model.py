@@ -74,6 +74,7 @@ class Model(Distribution, nn.Module):
         self.codes: Space | None = None
         self.preprocessor: Preprocessor | None = None
         self.filler: Filler | None = None
+        # Statistics of the training split are buffers: saved and moved with the weights.
         if space.ragged:
             self.register_buffer("lengths", torch.zeros(space.layout[0] + 1, dtype=torch.float64))
         if given_space is not None and given_space.label is not None:
@@ -81,9 +82,11 @@ class Model(Distribution, nn.Module):
         self.register_buffer("extent", torch.zeros(2, len(space.columns)))
         columns = 0 if given_space is None else len(given_space.columns)
         self.register_buffer("given_extent", torch.zeros(2, columns))
+        # Held-out scores, for conformal p-values; `_alone` without the condition.
         self.register_buffer("held_out", torch.zeros(0, dtype=torch.float64))
         if given_space is not None:
             self.register_buffer("held_out_alone", torch.zeros(0, dtype=torch.float64))
+        # The anchor knows the module's dtype and device, even where there are no parameters.
         self.register_buffer("_anchor", torch.zeros(()), persistent=False)
 
     @abstractmethod
@@ -118,8 +121,10 @@ class Model(Distribution, nn.Module):
         refused = type(self).accepts(self.config, self.space, self.given_space)
         if not refused:
             raise BadConfig(refused.why)
+        # Value ranges first: they refuse data that no arithmetic can hold.
         self._extend(source)
         self._count(source)
+        # Then the preprocessor, whose output the filler is fitted to.
         if self.preprocessor is not None:
             self.preprocessor.fit(source)
         if self.filler is not None:
@@ -138,6 +143,7 @@ class Model(Distribution, nn.Module):
         if not self.space.ragged and not self.sums_classes():
             return
         for batch in source.chunks(65536):
+            # Weighted histograms: of lengths, and of observed classes.
             weights = batch.weights.double()
             if batch.length is not None and self.space.ragged:
                 self.lengths.index_add_(
@@ -151,6 +157,7 @@ class Model(Distribution, nn.Module):
 
     def class_prior(self) -> Tensor:
         """Class frequencies of the training split with one row added to each, (K,)."""
+        # Laplace smoothing, so that no class has probability 0.
         return ((self.classes + 1) / (self.classes + 1).sum()).to(self.dtype)
 
     def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
@@ -194,24 +201,28 @@ class Model(Distribution, nn.Module):
         """What is observed, what is latent, and what depends on what: drawn by `Graph.to_svg`."""
         return plates.rows(self)
 
-    def fill_holes(self, batch: Batch) -> bool:
-        """Whether a training batch's holes are drawn from the filler."""
-        return self.filler is not None and not batch.full
+    def training_filler(self, batch: Batch) -> Filler | None:
+        """What draws a training batch's missing entries, None where nothing is missing."""
+        if batch.full:
+            return None
+        return self.filler
 
     @final
     def inputs(self, batch: Batch, noise: Noise, drop: float = 0.0) -> tuple[Batch, Tensor]:
         """A training batch in model units, and the correction that brings its log p to data units, (B,)."""
         batch = batch.to(dtype=self.dtype, device=self.device)
+        # Training hides the condition at rate `drop`, so that the model also learns p(x) without it.
         if self.given_space is not None:
             if batch.given is not None:
                 given = batch.given
             else:
                 given = missing(self.given_space, len(batch), batch.x)
             batch = replace(batch, given=_dropped(given, noise, drop))
+        # Model units; the correction is log|det| of the preprocessor.
         inside, correction, _ = scoring.to_model_units(self, batch, noise)
-        if self.fill_holes(inside):
-            assert self.filler is not None
-            inside, minus_log_q = self.filler.fill(inside, noise)
+        filler = self.training_filler(inside)
+        if filler is not None:
+            inside, minus_log_q = filler.fill(inside, noise)
             correction = correction + minus_log_q
         return inside, correction
 
@@ -230,6 +241,7 @@ class Model(Distribution, nn.Module):
             raise Unsupported(
                 f"{type(self).__name__} has neither log_prob nor sample to validate by"
             )
+        # Without log p: the energy score of CRITERION_DRAWS draws.
         many = noise.draws(CRITERION_DRAWS)
         if batch.given is None:
             given = None
@@ -241,8 +253,11 @@ class Model(Distribution, nn.Module):
             settings,
             lambda rows: scoring.sample_rows(self, many[rows], _rows(given, rows), settings),
         )
+        # (n, B, D), hidden entries set to 0 in draws and data alike.
         y = y.reshape(CRITERION_DRAWS, len(batch), -1) * batch.present.flatten(1)
+        # E|Y - x|, over all draws.
         near = (y - batch.x.flatten(1) * batch.present.flatten(1)).norm(dim=-1).mean(0)
+        # E|Y - Y'|, over disjoint pairs of draws.
         apart = (y[::2] - y[1::2]).norm(dim=-1).mean(0)
         return near - apart / 2
 
@@ -325,6 +340,7 @@ def _dropped(given: Batch, noise: Noise, rate: float) -> Batch:
     if rate <= 0:
         return given
     flat = given.x.flatten(1)
+    # The first number decides on the whole condition, the others on its entries: (B, 1 + C).
     u = noise.uniform("drop given", 1 + flat.shape[1]).to(flat.device)
     hidden = (u[:, :1] < rate) | (u[:, 1:] < rate)
     return given.hide(hidden.reshape(given.x.shape))

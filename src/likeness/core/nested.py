@@ -120,6 +120,7 @@ def _loss(loss: Loss, codes: Codes) -> Loss:
 @_fed.register
 def _(learner: Gradient, codes: Codes, config: Any) -> Learner:
     def phase(p: Phase) -> Phase:
+        # Memory per row is measured on the codes, which the nested model sees.
         size = p.row_bytes
         of_codes = None if size is None else lambda batch, noise: size(codes(batch, noise), noise)
         return replace(p, loss=_loss(p.loss, codes), row_bytes=of_codes)
@@ -146,6 +147,7 @@ def _(learner: EM, codes: Codes, config: Any) -> Learner:
             for batch, noise in self.task.everything(size):
                 yield codes(batch, noise), noise
 
+    # Codes of the E-step have the same noise in every pass, so that EM is monotone.
     def expect(batch: Batch, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         noise = Noise(0, batch.ids, scope="codes", dtype=batch.x.dtype)
         return learner.expect(codes(batch, noise), parameters)

@@ -34,6 +34,7 @@ def mix(*words: int) -> int:
 
 
 def _absorbed(state: int, word: int) -> int:
+    # One round: add the word and the golden-ratio increment, then two xor-multiplies.
     state = (state + word * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & _MASK
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -122,6 +123,7 @@ class Noise:
         shape: tuple[int, ...],
         fill: Callable[[tuple[int, ...], torch.Generator], Tensor],
     ) -> Tensor:
+        # The name of the use is a word of the seed, so that uses are independent.
         word = zlib.crc32(f"{self.scope}|{use}".encode())
         source = torch.Generator()
 
@@ -133,6 +135,7 @@ class Noise:
         index = self.index.cpu()
         if not len(index):
             return fill((0, *shape), source).to(self.index.device)
+        # One draw of consecutive rows: whole tiles side by side, of which a slice is the answer.
         if not isinstance(self.draw, Tensor) and _consecutive(index):
             start, skip = divmod(int(index[0]), TILE)
             stop = start - (-(skip + len(index)) // TILE)
@@ -142,6 +145,7 @@ class Noise:
             return (here.clone() if skip else here).to(
                 self.index.device
             )  # kernels' bits depend on alignment
+        # Any other rows: each distinct (tile, draw) once, rows picked by position in the tile.
         tile = torch.div(index, TILE, rounding_mode="floor")
         keys, inverse = _pairs(tile, torch.as_tensor(self.draw).cpu().expand_as(tile))
         rows = torch.stack([block(t, d) for t, d in keys])
@@ -155,8 +159,10 @@ def _consecutive(index: Tensor) -> bool:
 
 def _pairs(tile: Tensor, draw: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
     """The distinct (tile, draw) among the rows, and which of them each row has."""
+    # The two numbers as one key, which sorts faster than pairs do.
     least = int(draw.min())
     span = int(draw.max() - draw.min()) + 1
+    # Unless the key would overflow 64 bits.
     if int(tile.abs().max()) >= (1 << 62) // span:
         both, inverse = torch.unique(torch.stack([tile, draw]), dim=1, return_inverse=True)
         return [(t, d) for t, d in both.T.tolist()], inverse

@@ -35,6 +35,7 @@ def as_tensor(data: Any) -> Tensor:
         raise BadData(
             "the data are not an array of numbers", do="give a tensor, an array or a frame"
         )
+    # The dtype is chosen before masks are filled, since whole numbers have no NaN.
     target = _kept_by(array.dtype)
     if isinstance(array, np.ma.MaskedArray):
         array = np.ma.filled(array.astype(target), np.nan)
@@ -56,13 +57,16 @@ def as_array(data: Any) -> Array:
         return _dense(data).detach().cpu().numpy()
     array = _numpy(data)
     kind = array.dtype.kind
+    # No part of a complex number may be dropped.
     if kind == "c":
         raise complex_numbers()
     if kind == "V" and array.dtype.names is None and "float" in array.dtype.name:
         return array.astype(np.float32)  # bfloat16 and smaller, as JAX has them
     if kind not in NUMBERS:
         return array
+    # Foreign byte orders and long doubles become the machine's own types.
     array = array.astype(_native(array.dtype), copy=False)
+    # A mask without a masked entry is dropped; a masked float becomes NaN.
     if not isinstance(array, np.ma.MaskedArray):
         return array
     if not np.ma.is_masked(array):
@@ -124,6 +128,7 @@ def _dense(x: Tensor) -> Tensor:
     """The tensor without what numpy lacks: sparse and quantised layouts, short floats, lazy signs."""
     if x.is_complex():
         raise complex_numbers()
+    # Each step removes one thing that numpy has no type for.
     if x.is_quantized:
         x = x.dequantize()
     if x.layout is not torch.strided:

@@ -109,6 +109,7 @@ class Graph:
             )
 
     def _unknown(self) -> Iterator[str]:
+        # A key that occurs twice, a key that no variable has, a plate without variables.
         keys = [n.key for n in self.nodes]
         named = [k for e in self.edges for k in (e.tail, e.head)] + [
             k for p in self.plates for k in p.nodes
@@ -125,6 +126,7 @@ class Graph:
                 yield f"the plates of {a.label} and of {b.label} cross"
 
     def _circle(self) -> Iterator[str]:
+        # The parents of every variable; a cycle among them has no topological order.
         above: dict[str, set[str]] = {n.key: set() for n in self.nodes}
         for edge in self.edges:
             if edge.tie in FORWARD:
@@ -209,6 +211,7 @@ def rows(
         learned: Keys of what depends on θ, x unless told.
         inner: Plates within a row.
     """
+    # Defaults: x depends on the condition and on the parameters.
     x = x or Node("x", "observed", model.space)
     above = given(model)
     parameters = theta(model)
@@ -267,6 +270,7 @@ _KINDS: dict[str, Callable[[Any], str]] = {
 
 def sizes(space: Space) -> str:
     """The shape of one item: 3, or 1 × 8 × 8, or ≤ 12 × 3 where the first size is each item's own."""
+    # A ragged first axis has no size of its own.
     if space.ragged:
         first = [f"≤ {space.longest}" if space.longest else "T"]
     else:

@@ -60,6 +60,7 @@ def extent(space: Space, batches: Iterable[Batch]) -> Tensor:
     Raises:
         BadData: Where a value is so large that its square is none, with its row and column.
     """
+    # Running extremes over all batches, (columns,).
     width = len(space.columns)
     numbers = _numbers(space)
     low = torch.full((width,), torch.inf, dtype=torch.float64)
@@ -72,6 +73,7 @@ def extent(space: Space, batches: Iterable[Batch]) -> Tensor:
             _refuse_huge(space, batch)
         low = torch.minimum(low, least.double().cpu())
         high = torch.maximum(high, most.double().cpu())
+    # Codes, and columns that are missing throughout, get 0.
     there = numbers & (low <= high)
     return torch.where(there, torch.stack([low, high]), 0.0)
 
@@ -101,11 +103,13 @@ def reached(
     space: Space, batch: Batch, known: Tensor | None, dtype: torch.dtype, device: torch.device
 ) -> Reached:
     """The rows within reach of a distribution that learned from values of that extent (2, columns)."""
+    # The presence of an entry is computed only where a value is out of range at all.
     low, high = (edge.to(batch.x) for edge in _edges(space, known, dtype))
     over = (batch.x < low) | (batch.x > high)
     if not bool(over.any()) or not bool((over := over & batch.present).any()):
         held = batch.to(dtype=dtype, device=device)
         return Reached(held, held.x, None)
+    # Clamped to the nearest edge; the values as they came are kept for the warning.
     near = replace(batch, x=torch.where(over, batch.x.clamp(low, high), batch.x))
     return Reached(
         near.to(dtype=dtype, device=device), batch.x.to(device).double(), over.to(device)
@@ -123,9 +127,11 @@ def _edges(space: Space, known: Tensor | None, dtype: torch.dtype) -> tuple[Tens
     known = (
         torch.zeros(2, len(columns), dtype=torch.float64) if known is None else known.double().cpu()
     )
+    # The scale of a column: its range, else the size of its one value, else 1.
     width = known[1] - known[0]
     width = torch.where(width > 0, width, known.abs().amax(0))
     width = torch.where(width > 0, width, 1.0)
+    # Squares of max^(1/3) deviations stay below max^(2/3).
     beyond = width * torch.finfo(dtype).max ** (1 / 3)
     bounded = torch.tensor([_bounded(v) for v in columns])
     low = torch.where(bounded, -top, (known[0] - beyond).clamp(min=-top))

@@ -114,6 +114,7 @@ def route(
                 suits or always,
             )
         )
+        # The best kind first, then the lowest rank, whatever the order of imports.
         ROUTES.sort(key=lambda r: (r.kind, r.rank))
         return function
 
@@ -130,7 +131,9 @@ def routes_for(law: Any, verb: str, batch: Batch | None = None) -> list[Route]:
 
 def support(dist: Hooks, verb: str) -> Answer:
     """Whether and by which routes the verb can be answered, best first; else why not."""
+    # A model's own hook comes before any route.
     own = verb in HOOKS and dist.has(f"_{verb}")
+    # A forecast is a completion of longer items.
     if verb == "forecast":
         if (why := inputs.why_no_future(dist)) is None:
             return support(dist, "complete")
@@ -167,7 +170,22 @@ def need(dist: Hooks, verb: str) -> None:
 
 def route_of(dist: Hooks, verb: str, wanted: str | None, batch: Batch) -> Route | None:
     """The route to take for `verb` on these rows, None for the own hook."""
+    name, registered = _choice(dist, verb, wanted, batch)
+    return registered.get(name)
+
+
+def registered_route(dist: Hooks, verb: str, wanted: str | None, batch: Batch) -> Route:
+    """The route to take on these rows for a verb that has no hook."""
+    name, registered = _choice(dist, verb, wanted, batch)
+    return registered[name]
+
+
+def _choice(
+    dist: Hooks, verb: str, wanted: str | None, batch: Batch
+) -> tuple[str, dict[str, Route]]:
+    """The name of the route to take, and the registered routes that suit these rows."""
     need(dist, verb)
+    # Only routes that suit these rows are a choice.
     open_ = {r.name: r for r in routes_for(dist, verb, batch)}
     own = ("own hook",) if "own hook" in support(dist, verb).routes else ()
     names = (*own, *open_)
@@ -180,7 +198,7 @@ def route_of(dist: Hooks, verb: str, wanted: str | None, batch: Batch) -> Route 
         raise Unsupported(
             f"{verb} has no route {wanted!r} here", do=f"choose among {', '.join(names)}"
         )
-    return open_.get(wanted or names[0])
+    return wanted or names[0], open_
 
 
 def ways(
@@ -191,10 +209,12 @@ def ways(
     rows = torch.arange(len(batch))
     if wanted is not None or not len(batch) or len(support(dist, verb).routes) == 1:
         return [(route_of(dist, verb, wanted, batch), rows)]
+    # Rows of one missingness pattern take one route, so one row of each pattern decides.
     patterns, of = patterns_of(batch.holes.flatten(1))
     first = [int((of == k).nonzero()[0]) for k in range(len(patterns))]
     chosen = [route_of(dist, verb, None, batch[i : i + 1]) for i in first]
     labels = [None if c is None else c.name for c in chosen]
+    # Patterns that share a route are answered together.
     names = dict(zip(labels, chosen, strict=True))
     each = [labels[k] for k in of.tolist()]
     return [

@@ -47,6 +47,7 @@ class _Frozen(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _in_one_sentence(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        # Pydantic's list of faults becomes one sentence, the first fault with its place.
         try:
             made = make(values)
             made._refuse_no_text()
@@ -65,6 +66,7 @@ class _Frozen(BaseModel):
 
     def _refuse_no_text(self) -> None:
         """Refuse names and labels that no file can hold: halves of surrogate pairs."""
+        # UTF-8 refuses lone halves of surrogate pairs.
         for held in vars(self).values():
             texts = held if isinstance(held, tuple) else (held,)
             said = "".join(text for text in texts if isinstance(text, str))
@@ -218,12 +220,14 @@ class Space(_Frozen):
     written: Annotated[tuple[str | None, ...] | None, Texts] = None
 
     def _check(self) -> None:
+        # Axes and sizes agree.
         if len(self.axes) != len(self.shape):
             raise ValueError(f"{len(self.axes)} axes but {len(self.shape)} sizes")
         if (axis := _twice(self.axes)) is not None:
             raise ValueError(f"two axes are called {axis!r}")
         if None in self.shape[1:]:
             raise ValueError("only the first axis may be ragged")
+        # What is said once per column has as many entries as the last axis.
         wide = self.shape[-1]
         if len(self.variables) not in {1, wide}:
             raise ValueError(f"{len(self.variables)} variables for a last axis of {wide}")
@@ -299,6 +303,7 @@ class Space(_Frozen):
     @property
     def states(self) -> float:
         """The number of joint states of one laid-out event (infinite where a variable's is)."""
+        # In logarithms, since the product overflows for an image.
         logs = sum(math.log(v.states) for v in self.variables) * (self.dims // len(self.variables))
         if logs < 700:
             return math.exp(logs)
@@ -315,10 +320,12 @@ class Space(_Frozen):
     @property
     def measure(self) -> str:
         """What log p is taken against; equal strings, and only they, may be compared."""
+        # Entries by type of measure: probabilities are counted, densities have Lebesgue measure.
         entries = self.width if self.ragged else self.dims
         counted = sum(v.counted for v in self.variables) * (entries // len(self.variables))
         rest = entries - counted
         parts = [f"{name}^{n}" for name, n in (("counting", counted), ("lebesgue", rest)) if n]
+        # A binned real is comparable only under equal bins.
         widths = sorted(
             {v.resolution for v in self.variables if v.type == "real" and v.resolution is not None}
         )

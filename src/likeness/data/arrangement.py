@@ -96,6 +96,7 @@ class Arrangement:
         names = self.names
         if not names:
             return None, None
+        # Codes in the order of names; -1 where a file lies outside the classes.
         place = {name: i for i, name in enumerate(names)}
         codes = torch.tensor([place.get(name or "", -1) for name in self.classes[part]])[:, None]
         known = codes >= 0
@@ -118,6 +119,7 @@ def arrange(root: Path, suffixes: Collection[str], noun: str) -> Arrangement:
     Raises:
         BadData: If there are none, or none to learn from.
     """
+    # The folders between the root and each file say everything.
     listing = walk(root)
     depth = len(root.parts)
     places = {file: file.parts[depth:-1] for file in listing.of(suffixes)}
@@ -125,8 +127,11 @@ def arrange(root: Path, suffixes: Collection[str], noun: str) -> Arrangement:
         raise BadData(
             f"the folder holds no {noun}s{_instead(listing)}", where=str(root), do=ADVICE[noun]
         )
+    # 1. Wrappers such as data/images are stepped into.
     base, notes = _base((), places.values(), noun, nested=True)
+    # 2. Train, valid and test, if the folders are called so.
     parts, part_notes = _parts(base, places.values(), noun, str(root))
+    # 3. The folder below its part is a file's class.
     files: dict[str, tuple[Path, ...]] = {}
     classes: dict[str, tuple[str | None, ...]] = {}
     for part, bases in parts.items():
@@ -135,6 +140,7 @@ def arrange(root: Path, suffixes: Collection[str], noun: str) -> Arrangement:
         )
         classes[part] = tuple(_class(places[file], bases) for file in files[part])
     found = Arrangement(files, classes)
+    # 4. What was passed over is said.
     notes = [*listing.notes, *notes, *part_notes, *_classes(found, listing, parts, noun)]
     notes += _strangers([f for f in listing.files if f not in places], noun)
     return replace(found, notes=tuple(notes))
@@ -156,18 +162,23 @@ def _base(
     """
     notes: list[str] = []
     while True:
+        # The folders one level further down, and how many files each holds.
         inside = [place[len(base) :] for place in places if place[: len(base)] == base]
         heads = Counter(place[0] for place in inside if place)
+        # Files lie here directly: the base is reached.
         if not heads or sum(heads.values()) < len(inside):
             return base, notes
+        # Step into the one folder called images (or the like), or into the only folder there is.
         chosen = [head for head in heads if head.lower() in WRAPPERS]
         others = [head for head in heads if head not in chosen]
         alone = nested and len(heads) == 1 and all(len(place) > 1 for place in inside)
         if alone:
             chosen = list(heads)
             others = []
+        # Several candidates, or neighbours that may be classes: stay.
         if len(chosen) != 1 or not all(head.lower() in COMPANIONS for head in others):
             return base, notes
+        # Masks and labels beside the images are passed over, with a note.
         if others:
             n = sum(heads[head] for head in others)
             notes.append(
@@ -184,14 +195,17 @@ def _parts(
     """The folders of each part, and notes; all is one part where no folders are called so."""
     inside = [place[len(base) :] for place in places if place[: len(base)] == base]
     heads = Counter(place[0] if place else "" for place in inside)
+    # Which of the folders are called like parts.
     known = {head: PARTS[head.lower()] for head in sorted(heads) if head.lower() in PARTS}
     kinds = set(known.values())
+    # Parts without one to learn from are a mistake.
     if kinds == {"valid", "test"} and len(known) == len(heads):
         raise BadData(
             f"the folders {listed(known)} are parts of a data set, and none is there to learn from",
             where=where,
             do="call one of them train",
         )
+    # One part alone is no split.
     if "train" not in kinds or len(kinds) == 1:
         return {"all": [base]}, []
 
@@ -206,6 +220,7 @@ def _parts(
         notes += said
     uses = (f"{head!r} {USES[part]} ({counted(heads[head], noun)})" for head, part in known.items())
     notes.insert(0, f"folders are parts, not classes: {', '.join(uses)}")
+    # Files outside every part belong to none.
     strange = [head for head in heads if head not in known]
     if strange:
         n = sum(heads[head] for head in strange)

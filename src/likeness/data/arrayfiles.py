@@ -43,6 +43,7 @@ def read_npy(path: Path) -> Array:
             allowed.
     """
     with _readable(path), path.open("rb") as file:
+        # The head is checked against the file's size before anything is allocated.
         _check_head(_head(file), path.stat().st_size, path)
         file.seek(0)
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
@@ -57,6 +58,7 @@ def read_npz(path: Path, keys: Collection[str] | None = None) -> dict[str, Array
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
         members = {name: m for name, m in _members(archive).items() if keys is None or name in keys}
+        # Heads of all arrays first: their memory is checked together.
         heads = {name: _head_of(archive, member) for name, member in members.items()}
         for name, head in heads.items():
             _check_head(head, members[name].file_size, f"{path}, array {name!r}")
@@ -101,7 +103,9 @@ class Head:
 
 def _head(file: IO[bytes]) -> Head:
     """What a .npy file claims, from its first bytes."""
+    # The head lies within the first 64 KiB.
     first = io.BytesIO(file.read(HEAD_BYTES))
+    # Format versions differ in the width of the head's length.
     version = np.lib.format.read_magic(first)
     one = version == (1, 0)
     if one:
@@ -120,6 +124,7 @@ def _check_head(head: Head, size: int, where: object) -> None:
     Raises:
         BadData: With the bytes that are claimed.
     """
+    # A file that is shorter or longer than its head says is damaged.
     claimed = head.values * head.dtype.itemsize
     held = size - head.size
     if claimed != held:
@@ -187,12 +192,14 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
     Raises:
         BadData: If it does not say which array holds the items.
     """
+    # Heads alone tell which array holds what.
     shapes = npz_shapes(path)
     main = key or items_of(path)
     if main not in shapes:
         raise _which(path, shapes)
     aside = next((k for k in LABELS if k in shapes and len(shapes[k]) == 1), None)
     arrays = read_npz(path, {main, *CUTS, *RESTORED, *([] if aside is None else [aside])})
+    # Draws that were saved: the Space stands beside them.
     if "space" in arrays:
         space = _space(str(arrays["space"]), path)
         if "length" in arrays:
@@ -202,9 +209,11 @@ def from_npz(path: Path, key: str | None, rounding: Rounding, columns: Any, name
         reading = Reading(
             {"all": Table(space, Batch(torch.from_numpy(arrays[main]), length=length), name=name)}
         )
+    # One long array with lengths or offsets: ragged items.
     elif cut := next((k for k in CUTS if k in arrays), None):
         pieces = _pieces(arrays[main], arrays[cut], cut, path)
         reading = Reading({"all": Table(*ragged(pieces), name=name)})
+    # Otherwise items side by side, their Space inferred.
     else:
         reading = read(arrays[main], name=name, columns=columns, rounding=rounding)
     if aside is None:
@@ -251,16 +260,21 @@ def _pieces(x: Array, cuts: Array, by: str, path: Path) -> list[Array]:
     Raises:
         BadData: If the lengths, or the offsets at which items begin, do not go with the array.
     """
+    # Cuts are whole numbers, one an item.
     whole = cuts.ndim == 1 and cuts.dtype.kind in "ui" and len(cuts) > 0 and x.ndim > 0
     if whole:
         cuts = cuts.astype(np.int64)
+    # Offsets, with or without the end, become lengths;
+    # offsets that do not begin at 0 become negative and are refused below.
     if whole and by == "offsets":
         if cuts[0] == 0:
             cuts = np.diff(cuts if cuts[-1] == len(x) else np.append(cuts, len(x)))
         else:
             cuts = -cuts - 1
+    # Items laid end to end.
     if whole and len(cuts) and cuts.min() >= 0 and cuts.sum() == len(x):
         return np.split(x, np.cumsum(cuts)[:-1])
+    # Items side by side, padded to the longest.
     if (
         whole
         and by == "lengths"
@@ -282,6 +296,7 @@ def read_idx(path: Path) -> Array:
     Raises:
         BadData: If the file is no idx file, or is cut short.
     """
+    # idx: two zero bytes, type, rank.
     raw = read_bytes(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
         raise BadData(
@@ -289,6 +304,7 @@ def read_idx(path: Path) -> Array:
             where=str(path),
             do="give an idx file, plain or gzipped",
         )
+    # Sizes in big-endian 32 bits, then values, the last axis fastest.
     kind = np.dtype(IDX_TYPES[raw[2]])
     rank = raw[3]
     start = 4 + 4 * rank
@@ -296,6 +312,7 @@ def read_idx(path: Path) -> Array:
         sizes = struct.unpack(f">{rank}I", raw[4:start])
     else:
         sizes = (0,)
+    # A forged head is refused before memory is taken.
     check_memory(array_memory(math.prod(sizes), kind.itemsize), path)
     if len(raw) < start or len(raw) - start != math.prod(sizes) * kind.itemsize:
         raise BadData(

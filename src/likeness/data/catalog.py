@@ -91,6 +91,7 @@ def _folder(name: str) -> Path:
     """Where a set's files are: its own folder below the root, or below a collection there."""
     home = root()
     places = SETS[name].places or (name,)
+    # A collection's folder may have another name: all known places are tried.
     if home is not None:
         found = next((home / p for p in places if (home / p).is_dir()), None)
     else:
@@ -153,6 +154,7 @@ def _bundled(loader: str, label: str) -> Callable[[Request], Reading]:
 
 
 def _digits_of(folder: Path, stem: str, kind: str, name: str) -> Array:
+    # Zipped or not
     for suffix in (".gz", ""):
         if (folder / f"{stem}-{kind}{suffix}").exists():
             return read_idx(folder / f"{stem}-{kind}{suffix}")
@@ -168,6 +170,7 @@ def read_idx_folder(folder: Path, *, name: str) -> Reading:
         BadData: If a file is absent or broken.
     """
     parts = {}
+    # The test images carry the prefix of their count, ten thousand.
     for part, stem in (("train", "train"), ("test", "t10k")):
         pixels = _digits_of(folder, stem, "images-idx3-ubyte", name)
         space, x, _ = spaces.infer(pixels)
@@ -200,6 +203,7 @@ def _adult(request: Request) -> Reading:
         )
         for part, file in (("train", "adult.data"), ("test", "adult.test"))
     }
+    # "<=50K." in the test file is "<=50K" in the training file.
     clean = {part: f.assign(income=f["income"].str.rstrip(".")) for part, f in frames.items()}
     return read_frames(request, clean)
 
@@ -210,6 +214,7 @@ def _csv(file: str) -> Callable[[Request], Reading]:
 
 def read_frames(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:
     """Frames of one kind, by part, as asked: rows, or steps of series; with what their files told."""
+    # Notes of the files come first, each once, then those of the reader.
     told = dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get(NOTES, ()))
     reading = _steps(request, frames) if request.options.series else _rows(request, frames)
     return replace(reading, notes=(*told, *reading.notes))

@@ -72,14 +72,19 @@ def cells(
     _refuse_complex(column, name)
     import pandas as pd
 
+    # What pandas itself calls missing; words such as "NA" are found later, in text.
     known = column.notna().to_numpy()
+    # Types that pandas states need no guessing: first categories.
     if isinstance(column.dtype, pd.CategoricalDtype):
         labels = tuple(as_texts(pd.Series(column.cat.categories)))
         return Cells("text", as_texts(column), known, labels)
+    # A column that is to be nominal keeps its text as it stands.
     if goal == "nominal":
         return _categories(Texts.of(column))
+    # Truth values.
     if pd.api.types.is_bool_dtype(column.dtype):
         return Cells("flag", _floats(column), known, written=written.FLAG)
+    # Dates, periods and durations.
     if isinstance(column.dtype, pd.PeriodDtype):
         return _moments(column.dt.to_timestamp(), known)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
@@ -87,8 +92,10 @@ def cells(
     if pd.api.types.is_timedelta64_dtype(column.dtype):
         days = (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
         return Cells("number", days, known, said=("holds durations: read as numbers of days",))
+    # Numbers.
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _numbers(column, known, goal)
+    # Anything else is text, or objects that become text.
     if column.dtype == object:
         _refuse_lists(column, name)
     return _from_text(Texts.of(column), name, form, goal, comma)
@@ -137,6 +144,7 @@ def _numbers(column: pd.Series[Any], known: Array, goal: str | None) -> Cells:
 
     whole = pd.api.types.is_integer_dtype(column.dtype)
     there = column[known]
+    # 2^53 is where float64 begins to skip integers: identifiers would collide.
     if goal is None and whole and bool((there > EXACT).any() or (there < -EXACT).any()):
         return Cells("text", as_texts(column), known, said=(textcells.CODES,))
     return Cells("number", _floats(column), known)
@@ -146,6 +154,7 @@ def _moments(column: pd.Series[Any], known: Array) -> Cells:
     """Moments as days; whether they are whole days, and whether a time zone is lost."""
     import pandas as pd
 
+    # Days since 1970 in UTC, whatever the zone.
     days = written.days_of(pd.to_datetime(column, utc=True))
     zone = getattr(column.dtype, "tz", None)
     said: tuple[str, ...] = ()
@@ -171,16 +180,21 @@ def _categories(texts: Texts) -> Cells:
 def _from_text(
     texts: Texts, name: str, form: str | None, goal: str | None, comma: bool | None
 ) -> Cells:
+    # Which value words are missing, and whether the rest are numbers, dates or flags.
     found, there, gone = textcells.sort_out(texts, form, goal, comma)
     known, gaps = texts.known(gone), textcells.noted_gaps(texts, gone)
+    # No common type: categories, unless a few words spoil a column of values.
     if found is None:
         _not_mostly_values(texts, there, name)
         said = (*gaps, *(textcells.noted_words(texts, there) if there else ()))
         return Cells("text", texts.cells(), known, said=said)
     said = (*found.notes, *gaps)
+    # Digits with meaning as text: leading zeros, or beyond 2^53.
     if found.kind == "code":
         return Cells("text", texts.cells(), known, said=said)
+    # Each distinct text was read once; back to one value a cell.
     values = texts.spread(there, found.values)
+    # A date that does not exist is a fault, not a missing value.
     if found.kind == "date":
         _refuse(texts, np.isnan(values) & known, name, "a date", "write it as YYYY-MM-DD")
     return Cells(
@@ -200,9 +214,11 @@ def _not_mostly_values(texts: Texts, there: Sequence[str], name: str) -> None:
     Raises:
         BadData: Naming the first.
     """
+    # A sample of distinct texts decides whether this could be a column of values at all.
     some = there[: textcells.LOOK]
     if 2 * sum(map(looks_like_a_value, some)) < len(some):
         return
+    # Then cells are counted, not distinct texts: one odd word in a thousand is a typo.
     stated = [text for text in there if not nothing_among_numbers(text)]
     words = [text for text in stated if not looks_like_a_value(text)]
     count = dict(zip(texts.distinct, texts.counts.tolist(), strict=True))
@@ -243,6 +259,7 @@ def not_of_kind(cells: Array, wrong: Array, name: str, what: str, do: str | None
 
 def no_value(column: pd.Series[Any], name: str, form: str, goal: str) -> BadData:
     """The refusal of a column that is not what it is to be, naming the first cell that is not."""
+    # The first text that alone is not of the kind, else the first of all.
     texts = Texts.of(column)
     there = [text for text in texts.distinct if not nothing_among_numbers(text)]
     alone = (text for text in there if textcells.values_of([text], form, goal, None) is None)

@@ -64,10 +64,12 @@ def space_of(
     """
     names = names_of(frame)
     wanted = types_by_name(columns, names)
+    # A name in `columns` that the table lacks is an error before anything is read.
     for name in wanted:
         find(name, names)
     found: dict[str, Inferred] = {}
     notes: list[tuple[str, str]] = []
+    # Each column: an identifier is left out, any other gets a variable.
     for name, held in _read(frame, names, wanted).items():
         alone = name in wanted or name in keep or len(names) == 1
         reason = None if alone else _identifier(held, name)
@@ -82,6 +84,7 @@ def space_of(
         raise BadData(
             "no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}"
         )
+    # The variables with their written forms make up the Space.
     forms = {name: f.written for name, f in found.items()}
     return table_space({name: f.variable for name, f in found.items()}, forms), sentences(notes)
 
@@ -92,8 +95,10 @@ def _read(
     """The cells of all columns but those to skip; where 1,234 has a comma, as in the other columns."""
     columns = {name: frame.iloc[:, i] for i, name in enumerate(names) if wanted.get(name) != "skip"}
     cells = {name: cells_for(column, name, wanted.get(name)) for name, column in columns.items()}
+    # "1,234" alone could be 1234 or 1.234: the other columns decide.
     doubtful = [name for name, held in cells.items() if held.either]
     comma = _decimal_commas(cells.values()) if doubtful else None
+    # Else the file's delimiter, as semicolons come with decimal commas.
     for name in doubtful:
         form = NumberForm.parse(cells[name].written)
         if comma is None and form is not None and form.thousands:
@@ -108,6 +113,7 @@ def _decided(
     """Numbers whose marks could be either, as the other columns have it, with the doubt that is left."""
     again = cells_for(column, name, wanted, comma) if comma else held
     form = NumberForm.parse(again.written)
+    # The doubt that remains is said aloud.
     if form is None or form.noted is None:
         return again  # 1.234 alone is no doubt: programs write numbers so
     value = "1.234" if form.decimal == "," else "1234"
@@ -119,7 +125,10 @@ def _decimal_commas(cells: Iterable[Cells]) -> bool | None:
     """Whether numbers have decimal commas, where those that leave no doubt agree."""
     forms = [NumberForm.parse(held.written) for held in cells if not held.either]
     marks = {
-        f.decimal for f in forms if f is not None and (f.most != 0 or f.thousands in {".", ","})
+        # A form without decimals and thousands votes for nothing.
+        f.decimal
+        for f in forms
+        if f is not None and (f.most != 0 or f.thousands in {".", ","})
     }
     return marks == {","} if len(marks) == 1 else None
 
@@ -199,11 +208,13 @@ def find(name: str, names: Sequence[str]) -> int:
 
 
 def _present(held: Cells, name: str) -> Cells:
+    # A column with nothing in it has no type.
     if not held.known.any():
         raise BadData(
             f"column {name!r} holds nothing but missing values",
             do=f"leave it out: columns={{{name!r}: 'skip'}}",
         )
+    # Infinite numbers have no place on the real line.
     if held.kind != "text":
         infinite = np.isinf(held.values)
         if infinite.any():
@@ -219,13 +230,16 @@ def _present(held: Cells, name: str) -> Cells:
 def _identifier(held: Cells, name: str) -> str | None:
     values = held.values[held.known]
     rows = len(held.values)
+    # Few rows are too little evidence; flags and dates repeat by nature.
     if len(values) < ROWS_TO_TELL or held.kind in {"flag", "date"}:
         return None
     distinct = len(set(values.tolist()))
+    # Texts: nearly all distinct.
     if held.kind == "text":
         if distinct >= 0.95 * len(values):
             return f"{distinct} distinct texts in {rows} rows"
         return None
+    # Numbers: whole, all distinct, and named like an identifier or a row number.
     if distinct < rows or not is_whole(values):
         return None
     if not ID_NAME.search(name) and not (ROW_NAME.fullmatch(name) and _consecutive(values)):
@@ -253,10 +267,12 @@ def _counting(held: Cells, name: str) -> tuple[str, ...]:
 def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) -> Inferred:
     where = f"column {name!r}"
     values = held.values[held.known]
+    # The user's word or variable comes first.
     if isinstance(wanted, str):
         return _formed(Inferred(_by_word(wanted, held, where)), held, rounding)
     if wanted is not None:
         return _formed(Inferred(wanted), held, rounding)
+    # Then the type that was read: text, flags, dates.
     if held.kind == "text":
         return _formed(nominal(held), held, rounding)
     if held.kind == "flag":
@@ -269,8 +285,10 @@ def _infer(held: Cells, name: str, wanted: Wanted | None, rounding: Rounding) ->
         found = real(values, rounding=rounding, unit=DAYS)
         notes = ("holds dates: read as days since 1970-01-01, UTC", *found.notes)
         return _formed(Inferred(found.variable, notes), held, rounding)
+    # Quantities with a unit are reals, even if whole.
     if held.unit is not None:
         return _formed(real(values, rounding=rounding, unit=held.unit), held, rounding)
+    # Plain numbers: levels or counts where whole, else reals.
     return _formed((whole if is_whole(values) else real)(values, rounding=rounding), held, rounding)
 
 
@@ -284,6 +302,7 @@ def _formed(found: Inferred, held: Cells, rounding: Rounding) -> Inferred:
 
 def _number_form(variable: Variable, held: Cells, rounding: Rounding) -> str | None:
     """How numbers are written; draws of rounded ones have as many decimals."""
+    # Draws are written as the data were: as many decimals, the same marks.
     form = NumberForm.parse(held.written)
     if variable.type != "real":
         return str(form) if form is not None and form.noted else None

@@ -42,18 +42,22 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
         name: What reports call it.
         names: Names of the columns before the label; word, c1, c2, ... unless told.
     """
+    # All parts share one set of codes.
     parts = _parts(files)
     found = {part: file.sentences for part, file in parts.items()}
     everything = [sentence for each in found.values() for sentence in each]
+    # The columns before the label are features.
     width = len(everything[0][0]) - 1
     named = tuple(names or ("word", *(f"c{i}" for i in range(1, width))))
     if len(named) != width:
         raise BadData(
             f"{len(named)} names for {width} columns before the label", do="name each of them"
         )
+    # Each distinct word line once: corpora repeat them.
     longest = max(map(len, everything))
     words = {fields for sentence in everything for fields in sentence}
     label = _labels((fields[-1] for fields in words), next(iter(parts.values())))
+    # Features: the columns, and the word's lower case, prefix, suffix and shape.
     columns = [_categories(values) for values in zip(*map(_features, words), strict=True)]
     space = Space(axes=("time",), shape=(None,), variables=(label,), longest=longest, source="tags")
     given = Space(
@@ -84,6 +88,7 @@ def _parts(files: Mapping[str, Path]) -> dict[str, TaggedFile]:
     found = dict[str, TaggedFile]()
     width = 0
     labels = set[str]()
+    # The first file sets the form; the others must have as many columns.
     for part, path in files.items():
         if found:
             found[part] = parse(path, width - 1, labels)
@@ -107,6 +112,7 @@ def _labels(labels: Iterable[str], file: TaggedFile) -> Nominal:
     """The labels that occur; in CoNLL-U _ is none."""
     if file.form.label is None:
         return _categories(labels)
+    # CoNLL-U marks an absent tag by "_".
     known = set(labels) - set(UNTOLD)
     if not known:
         raise BadData("no word has a label", do="give a file whose fourth column holds UPOS tags")
@@ -124,6 +130,7 @@ def file_for(space: Space, given_space: Space | None, path: Path) -> tuple[Tagge
     if given_space is None or space.source != "tags" or given_space.source != "tags":
         what = "tagged sentences where the model learned other items"
         raise BadData(what, do="give items of its kind")
+    # A file to tag may come with labels or without.
     columns = len(given_space.variables) - len(SPELT)
     found = parse(path, columns, _places(space.variables[0]))
     width = len(found.sentences[0][0])
@@ -153,19 +160,24 @@ def encode(space: Space, given_space: Space, items: Sequence[Sentence]) -> Batch
     Raises:
         BadData: If a label was never learned.
     """
+    # Label -> code of each feature, and last of the labels.
     places = [_places(v) for v in (*given_space.variables, space.variables[0])]
     length = np.array([len(item) for item in items], dtype=np.int64)
     longest = max(space.longest or 0, int(length.max(initial=0)))
     width = len(given_space.variables)
+    # Memory is checked before the array is made, (sentences, longest, features + label).
     check_memory(array_memory(len(items) * longest * (width + 1), 4))
+    # Each distinct line is coded once, and `which` spreads the codes over all words.
     distinct = dict[Columns, int]()
     which = [distinct.setdefault(fields, len(distinct)) for item in items for fields in item]
+    # A label that was never learned is an error, with its place.
     for fields, place in distinct.items():
         if _untold(fields, places, width):
             row, step = position(length, which.index(place))
             where = f"row {row}, word {step + 1}"
             raise unknown_label(fields[-1], tuple(places[-1]), where)
     codes = np.array([_codes(fields, places, width) for fields in distinct], dtype=np.float32)
+    # -1 past the end of a sentence and for unknown words; 3-D, then the mask picks real steps.
     x = np.full((len(items), longest, width + 1), -1, dtype=np.float32)
     x[np.arange(longest) < length[:, None]] = codes.reshape(-1, width + 1)[which]
     return _batch(torch.from_numpy(x), torch.from_numpy(length))
@@ -175,6 +187,7 @@ def _batch(codes: torch.Tensor, length: torch.Tensor) -> Batch:
     """Codes of features and labels (B, L, C + 1), -1 where one is not known."""
     known = codes >= 0
     x = codes.clamp(min=0)
+    # Features (B, L, C) are given, labels (B, L) are x.
     given = Batch(x[..., :-1], observed=known[..., :-1], length=length)
     return Batch(x[..., -1], observed=known[..., -1], length=length, given=given)
 
@@ -192,6 +205,7 @@ def _untold(fields: Columns, places: Sequence[Mapping[str, int]], width: int) ->
 def _codes(fields: Columns, places: Sequence[Mapping[str, int]], width: int) -> list[int]:
     """The codes of a word's features and of its label, -1 where one is not known."""
     labelled = _has_label(fields, width)
+    # Features alone have a code where the label is absent.
     features = _features(fields, labelled)
     codes = [place.get(value, -1) for place, value in zip(places, features, strict=False)]
     return [*codes, places[-1].get(fields[-1], -1) if labelled else -1]
@@ -205,6 +219,7 @@ def _features(fields: tuple[str, ...], told: bool = True) -> tuple[str, ...]:
 
 def shape(word: str) -> str:
     """Capitals as X, small letters as x, digits as 9; runs of more than two as two."""
+    # Runs longer than two are cut to two: "McDonald-1999" -> "XxXxx-99".
     return re.sub(r"(.)\1{2,}", r"\1\1", "".join(_kind_of(c) for c in word))
 
 

@@ -73,6 +73,7 @@ class Form:
         """All columns of a line, at most one more than is allowed."""
         if self.tabs:
             return tuple(field.strip(" ") for field in line.split("\t", MAX_COLUMNS))
+        # Short lines are split whole; long ones only as far as the limit, which refuses them.
         if len(line) < 2 * MAX_COLUMNS:  # it cannot hold more
             return tuple(FIELD.findall(line))
         return tuple(found.group() for found in islice(FIELD.finditer(line), MAX_COLUMNS + 1))
@@ -94,6 +95,7 @@ class Form:
 
     def with_tags(self, line: str, tags: Sequence[str], columns: int) -> str:
         """A line with tags behind its first columns; CoNLL-U has a place for the first of them."""
+        # CoNLL-U: the tag goes into its own column, more tags behind the line.
         if self.label is not None and columns == 1:
             fields = line.split("\t")
             return "\t".join([*fields[: self.label], tags[0], *fields[self.label + 1 :], *tags[1:]])
@@ -147,15 +149,19 @@ def parse(path: Path, columns: int | None = None, labels: Collection[str] = ()) 
     Raises:
         BadData: Naming the line that has other columns than the first, or a sentence without end.
     """
+    # Tabs, if the first word's line has one, else any blanks.
     lines = lines_with_ends(decode(path))
     form = Form(tabs="\t" in _first_word(lines))
+    # 1. Blocks of lines between blank lines.
     blocks = list(_blocks(lines, form))
     if not blocks:
         do = "give lines of a word, its features and its label"
         raise BadData("there are no sentences", where=str(path), do=do)
+    # 2. The number of columns, and which leading # lines are comments.
     width = _width(blocks)
     words, comments = _without_comments(blocks, width, labels)
     _check(words, width, path)
+    # 3. Columns that hold no features: word numbers, and an empty last one.
     found = TaggedFile(lines, words, form, _comments_said(comments, width, lines))
     if _numbered(words, width, columns, labels):
         found = _unnumbered(found, width)
@@ -192,6 +198,7 @@ def _leading(block: Sequence[Word]) -> list[Word]:
 
 def _width(blocks: Sequence[Sequence[Word]]) -> int:
     """The columns of the first line that is surely no comment, else of the first one."""
+    # The first line past a block's leading # lines is a word for certain.
     for block in blocks:
         words = block[len(_leading(block)) :]
         if words:
@@ -208,10 +215,12 @@ def _without_comments(
     what another line ends with, a label; in files of one column, if it has one.
     """
     leading = [_leading(block) for block in blocks]
+    # Words for certain, and the labels they end with.
     sure = [block[len(lines) :] for block, lines in zip(blocks, leading, strict=True)]
     ends = {word.fields[-1] for words in sure for word in words} | {COMMENT, *labels}
     sentences = list[list[Word]]()
     comments = list[Word]()
+    # Leading # lines are comments up to the first that has a word's columns and a known label.
     for block, lines in zip(blocks, leading, strict=True):
         spoken = list(takewhile(lambda line: not _is_word(line.fields, width, ends), lines))
         comments += spoken
@@ -247,6 +256,7 @@ def _check(sentences: Sequence[Sequence[Word]], width: int, path: Path) -> None:
     if width > MAX_COLUMNS:
         what = f"over {MAX_COLUMNS:,} columns"
         raise BadData(what, where=_place(path, sentences[0][0]), do="write one word a line")
+    # Every word has as many columns, and no sentence is endless.
     for words in sentences:
         for word in words:
             if len(word.fields) != width:
@@ -271,19 +281,23 @@ def _numbered(
     sentences: Sequence[Sequence[Word]], width: int, columns: int | None, labels: Collection[str]
 ) -> bool:
     """Whether the first column counts the words of each sentence, and is no word itself."""
+    # One column, or one word a sentence, cannot be told from numbering.
     if width < 2 or max(map(len, sentences)) < 2:
         return False
     if not all(map(_counts_up, sentences)):
         return False
+    # A model's own number of columns settles it, when it differs.
     if columns is None or width == UNIVERSAL:
         return True
     if width != columns + 1:
         return width > columns
+    # Otherwise the last column tells: known labels there leave no room for a number in front.
     known = {*labels, *UNTOLD}
     return any(word.fields[-1] not in known for words in sentences for word in words)
 
 
 def _counts_up(words: Sequence[Word]) -> bool:
+    # CoNLL-U numbers 3-4 and 8.1 are ranges and empty nodes, not words.
     first = [word.fields[0] for word in words]
     numbers = [field for field in first if not UNWRITTEN.fullmatch(field)]
     return bool(numbers) and numbers == [str(i) for i in range(1, len(numbers) + 1)]
@@ -305,6 +319,7 @@ def _without_empty_column(found: TaggedFile, width: int, columns: int | None) ->
     """The file without a last column that is empty on every line: a tab ends each of them."""
     if found.form.label is not None or width < found.form.first + 2:
         return found
+    # With as many columns as the model knows, the last is the label, though empty.
     if columns is not None and width <= found.form.first + columns + 1:
         return found  # the label's own column
     if any(word.fields[-1] for words in found.words for word in words):

@@ -65,11 +65,14 @@ def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
     Raises:
         BadData: If no word is seen so often.
     """
+    # 1. Documents as lists of words.
     cut = [words_of(text) for text in documents]
+    # 2. The vocabulary: words seen often enough, the commonest first, ties by letter.
     seen = Counter(word for words in cut for word in words)
     common = sorted((w for w in seen if seen[w] >= least), key=lambda w: (-seen[w], w))
     if not common:
         raise BadData(f"no word is seen {least} times", do="give more text, or a smaller words=")
+    # 3. Everything rarer shares the last code.
     labels = (*common, UNKNOWN)
     rare = len(seen) - len(common)
     tokens = sum(seen.values()) - sum(seen[w] for w in common)
@@ -79,12 +82,14 @@ def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
             f"{rare:,} words seen less than {least} times count as {UNKNOWN}, as unknown ones will:"
             f" {tokens / seen.total():.1%} of all words",
         )
+    # 4. Codes of all words in one array, with the length of each document.
     codes = _codes(cut, _in_text(labels), len(common))
     return _reading(codes, _sizes(cut), labels, rare + 1, notes, name)
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case: runs of letters and their marks, with apostrophes between them."""
+    # Composed accents, so that one word has one spelling.
     plain = unicodedata.normalize("NFC", text.lower().replace(SOFT_HYPHEN, ""))
     return _word().findall(plain)
 
@@ -92,6 +97,7 @@ def words_of(text: str) -> list[str]:
 @cache
 def _word() -> re.Pattern[str]:
     """Letters, each with the marks that stand on it, which many scripts write their vowels with."""
+    # Combining marks of the basic plane; letters of scripts such as Devanagari need them.
     codes = range(0x300, 0x10000)
     marks = "".join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == "M")
     letters = rf"[^\W\d_](?:[^\W\d_]|[{re.escape(marks)}])*"
@@ -121,10 +127,12 @@ def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Readi
     Raises:
         BadData: Naming the file and line at fault.
     """
+    # Term numbers and counts, document by document.
     counts = ldac.parse(path)
     if not len(counts.term):
         do = "give lines such as '2 0:1 5:3'"
         raise BadData("the file holds no words", where=str(path), do=do)
+    # Without a vocabulary, the numbers that occur are the words.
     listed = ldac.listed(path, vocabulary)
     if listed is None:
         numbers, codes = np.unique(counts.term, return_inverse=True)
@@ -135,9 +143,11 @@ def read_bags(path: Path, *, name: str, vocabulary: Path | None = None) -> Readi
             f"no list of words such as {beside} lies beside it: words are numbers",
         )
     else:
+        # With one, numbers are places in it.
         names, codes = ldac.read_list(listed), counts.term
         notes = (ORDER,)
         _refuse_unlisted(counts, len(names), listed, path)
+    # Each word as often as it is counted: (sum of counts,).
     words = counts.words(codes)
     if UNKNOWN in names:
         return _reading(words, counts.length, names, None, notes, name)
@@ -188,8 +198,10 @@ def _of_texts(space: Space, items: Sequence[str]) -> Documents:
     labels = _labels(space)
     place = _in_text(labels)
     cut = [words_of(text) for text in items]
+    # Unknown words share one code; each is counted for the note.
     odd = Counter(word for words in cut for word in words if word not in place)
     found = _documents(space, _codes(cut, place, _unknown(labels, odd)), _sizes(cut), odd)
+    # Words that cutting can never produce: the vocabulary was made by other rules.
     never = [w for w in labels if w != UNKNOWN and not _word().fullmatch(w.lower())]
     if not never:
         return found
@@ -201,9 +213,11 @@ def _of_bags(space: Space, path: Path) -> Documents:
     counts = ldac.parse(path)
     labels = _labels(space)
     listed = None if _numbered(labels) else ldac.listed(path, None)
+    # Each distinct term once; its name leads to its code.
     terms, which = np.unique(counts.term, return_inverse=True)
     names = _names(labels, listed, terms.tolist())
     place = {word: code for code, word in enumerate(labels)}
+    # How often each term occurs in all documents together.
     often = np.zeros(len(terms), dtype=np.int64)
     np.add.at(often, which, counts.count)
     named = zip(names, often.tolist(), strict=True)
@@ -226,6 +240,7 @@ def _documents(space: Space, codes: Array, length: Array, odd: Counter[str]) -> 
     labels = _labels(space)
     if UNKNOWN not in labels:
         return Documents(batch, torch.zeros_like(batch.ids), ())
+    # Unknown words of each document within its length, (B,).
     inside = torch.arange(batch.x.shape[1]) < torch.from_numpy(length)[:, None]
     unknown = ((batch.x == labels.index(UNKNOWN)) & inside).sum(-1)
     bare = int((torch.from_numpy(length) == unknown).sum())
@@ -261,6 +276,7 @@ def _numbered(labels: Sequence[str]) -> bool:
 
 def _in_text(labels: Sequence[str]) -> dict[str, int]:
     """The code of each word by its name in lower case, as text is cut; a word that is written so comes first."""
+    # Two spellings that differ in case: the one learned in lower case wins.
     place = {label.lower(): code for code, label in enumerate(labels)}
     return place | {label: code for code, label in enumerate(labels)}
 

@@ -85,13 +85,16 @@ def find(texts: Sequence[str], *, wanted: bool = False) -> Dates | None:
         texts: Cells that are there, each distinct, without blanks around.
         wanted: Whether they are known to be dates, so that a few bare digits do.
     """
+    # Digits alone (20240131) first: they would also pass as numbers.
     bare = find_bare(texts, wanted=wanted)
     if bare is not None:
         return bare
+    # Every format that all texts share, read with each.
     readings = [(form, read(texts, form)) for form in _shared(texts[:LOOK])]
     found = [(form, values) for form, values in readings if values is not None]
     if not found:
         return None
+    # The likeliest reading wins; readings in another order of day and month are a doubt.
     form, values = found[0]
     notes = _notes(form, doubtful=len({_order(form) for form, _ in found}) > 1)
     return Dates(values, _exact(texts, form, values), notes)
@@ -99,6 +102,7 @@ def find(texts: Sequence[str], *, wanted: bool = False) -> Dates | None:
 
 def find_bare(texts: Sequence[str], *, wanted: bool = False) -> Dates | None:
     """Texts as dates of digits that could be plain numbers: so many that all look so by no chance."""
+    # Each shape needs enough texts that so many numbers would not look like dates by chance.
     for shape, form, fewest in BARE:
         if len(texts) >= (1 if wanted else fewest) and all(map(shape.fullmatch, texts)):
             values = read(texts, form)
@@ -114,6 +118,7 @@ def could_be_dates(texts: Sequence[str]) -> bool:
 
 def signature(texts: Sequence[str], values: Array) -> str | None:
     """The format of dates that were read already, or None where they have several."""
+    # The format of all texts is that of the first, with its details filled in.
     forms = _shared(texts[:LOOK])
     if not forms or not all(map(pattern(forms[0]).fullmatch, texts)):
         return None
@@ -129,6 +134,7 @@ def _shared(texts: Sequence[str]) -> list[str]:
     """The formats that all may have, the likeliest first."""
     if max(map(len, texts)) > LONGEST:
         return []
+    # Formats of the first text that every other text has too.
     forms = formats(texts[0])
     for text in texts[1:]:
         own = set(formats(text))
@@ -140,15 +146,19 @@ def _shared(texts: Sequence[str]) -> list[str]:
 
 def formats(text: str) -> list[str]:
     """The formats that a text may have, the likeliest first."""
+    # Split into a date and a time of day.
     clock = CLOCK.fullmatch(text)
     if clock is None:
         return _of_date(text)
+    # A time without a date must have neither a separator in front nor a zone.
     if not clock["before"]:
         return [_of_clock(clock)] if clock["at"] is None and clock["zone"] is None else []
+    # Digits joined to a time without a separator are no date.
     if clock["at"] is None:
         return []
     tail = (clock["at"] or "") + _of_clock(clock)
     zone = clock["zone"] or ""
+    # An offset is fixed text where all have the same, else a field.
     ends = [zone]
     if OFFSET.search(zone) and zone.strip()[0] in "+-":
         ends.append(zone[: len(zone) - len(zone.lstrip())] + ("%:z" if ":" in zone else "%z"))
@@ -164,6 +174,7 @@ def _of_clock(clock: re.Match[str]) -> str:
 
 
 def _of_date(text: str) -> list[str]:
+    # The shapes in turn: digits with marks, a month's name, or months, quarters and weeks.
     numeric = NUMERIC.fullmatch(text)
     if numeric is not None:
         return _of_numbers(numeric)
@@ -175,16 +186,19 @@ def _of_date(text: str) -> list[str]:
 
 
 def _of_numbers(found: re.Match[str]) -> list[str]:
+    # A part of four digits is the year.
     first, mark, _, last = found.groups()
     year_first = len(first) == 4 and len(last) < 3
     year_last = len(last) == 4 and len(first) < 3
     if year_first:
         return [f"%Y{mark}%m{mark}%d"]
+    # Day and month: American order first only with slashes, as usage has it.
     orders = ("m d {} ", "d m {}") if mark == "/" else ("d m {}", "m d {}")
     years = ["Y"] if year_last else ["y"]
     if not year_last and (len(first) > 2 or len(last) != 2):
         return []
     found_orders = [order.format(year).split() for order in orders for year in years]
+    # Two digits everywhere: the year may also come first.
     if not year_last:
         found_orders.append(["y", "m", "d"])
     return [mark.join(f"%{name}" for name in order) for order in found_orders]
@@ -194,8 +208,10 @@ def _of_names(text: str) -> list[str]:
     """Formats of a date whose month is named: short or long names, where they are the same."""
     parts = PARTS.findall(text)
     numbers = [i for i, part in enumerate(parts) if part[0].isdigit()]
+    # The year among the numbers is the one of four digits, else the last.
     years = [i for i in numbers if len(parts[i]) == 4 and parts[i].isdigit()] or numbers[-1:]
     forms = [""]
+    # Each part is a directive, or stays as text; "May" is both long and short: forms multiply.
     for i, part in enumerate(parts):
         choices = [part]
         if i in years:
@@ -229,6 +245,7 @@ def _notes(form: str, doubtful: bool) -> tuple[str, ...]:
         return (Loud("holds times of day: read as hours"),)
     words = f"holds dates written {_order(form)}"
     doubt = ""
+    # 12/11/2024 can be read two ways, which only a day above 12 tells.
     if doubtful and "." not in form:
         doubt = " (no day above 12 tells: write YYYY-MM-DD if that is wrong)"
     said = [Loud(words + doubt) if doubt else words]
@@ -241,9 +258,11 @@ def _exact(texts: Sequence[str], form: str, values: Array) -> str:
     """The format with how it is written: leading zeros or none, capitals, and midnight where all are."""
     shape = pattern(form)
     matches = [found for found in map(shape.fullmatch, texts) if found is not None]
+    # Each field's style: no leading zeros, all capitals, all lower case.
     for name in shape.groupindex:
         flag = _flag(name, [found[name] for found in matches])
         form = re.sub(f"%{name}", f"%{flag}{name}", form)
+    # Where all times are midnight, dates are meant and the time is text.
     midnight = not is_clock(form) and bool((values == np.round(values)).all())
     if midnight and OFFSET.search(form) is None and "%z" not in form and "%:z" not in form:
         form = form.replace("%H:%M", "00:00").replace("%-H:%M", "0:00").replace(":%S", ":00")

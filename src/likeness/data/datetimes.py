@@ -95,24 +95,30 @@ def example(form: str) -> str:
 
 def read(texts: Sequence[str], form: str) -> Array | None:
     """Days since 1970, or hours of a clock, of texts of this format; None where one is none."""
+    # All texts or none: one that does not match means another format.
     shape = pattern(form)
     found = [shape.fullmatch(text) for text in texts]
     matches = [match for match in found if match is not None]
     if len(matches) < len(texts):
         return None
+    # Each field of all texts, (N,).
     fields = {name: [match[name] for match in matches] for name in shape.groupindex}
+    # The time of day in microseconds; a clock without date is hours.
     within = _within_day(fields)
     if within is None or is_clock(form):
         return None if within is None else within / MICROSECONDS["H"]
+    # The date in days.
     day = _days(fields, len(texts))
     if day is None or (within >= MICROSECONDS["d"]).any():
         return None
+    # Local time to UTC.
     ahead = _ahead(form, fields, len(texts))
     return np.asarray(day + (within - ahead) / MICROSECONDS["d"])
 
 
 def pattern(form: str) -> re.Pattern[str]:
     """The regular expression of a format, each field a group of its letter."""
+    # Literal text between directives is escaped, directives become named groups.
     place, shape = 0, ""
     for directive in DIRECTIVE.finditer(form):
         shape += re.escape(form[place : directive.start()])
@@ -129,11 +135,14 @@ def _days(fields: Fields, count: int) -> Array | None:
     """Days since 1970, (N,), or None where a month or a day is none."""
     if "G" in fields:
         return _days_of_weeks(fields, count)
+    # Year, month and day of each text, with January and the first where a format lacks them.
     year = _years(fields)
     month = _months(fields, count)
     day = _day_of_month(fields, count)
     if month.min() < 1 or month.max() > 12 or year.min() < 1:
         return None
+    # The days of the month depend on the year: checked against the calendar,
+    # numpy counting months from 1970.
     first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     if (day < 1).any() or (day > length(first)).any():
         return None
@@ -143,6 +152,7 @@ def _days(fields: Fields, count: int) -> Array | None:
 def _years(fields: Fields) -> Array:
     if "Y" in fields:
         return _whole(fields["Y"])
+    # POSIX: 69 to 99 are 1969 to 1999, 0 to 68 are 2000 to 2068.
     short = _whole(fields["y"])
     return short + np.where(short < PIVOT, 2000, 1900)
 
@@ -155,6 +165,7 @@ def _months(fields: Fields, count: int) -> Array:
     named = fields.get("B") or fields.get("b")
     if named is None:
         return np.ones(count, dtype=np.int64)
+    # The first three letters tell all months apart.
     place = {name.lower(): i for i, name in enumerate(NAMES["b"], 1)}
     return np.array([place[name[:3].lower()] for name in named], dtype=np.int64)
 
@@ -171,6 +182,7 @@ def _days_of_weeks(fields: Fields, count: int) -> Array | None:
     """Days of weeks as ISO 8601 counts them: the first holds January 4."""
     week = _whole(fields["V"])
     weekday = _whole(fields["u"]) if "u" in fields else np.ones(count, dtype=np.int64)
+    # January 4 lies in week 1; its Monday begins the year (1970-01-01 was a Thursday).
     fourth = (_whole(fields["G"]) - 1970).astype("datetime64[Y]").astype("datetime64[D]") + 3
     monday = fourth - (fourth.astype(np.int64) + 3) % 7
     if week.min() < 1 or week.max() > 53:
@@ -184,6 +196,7 @@ def _within_day(fields: Fields) -> Array | None:
     if hours is None:
         return None
     total = hours * MICROSECONDS["H"]
+    # Minutes and seconds end at 59; hours of a clock may exceed a day.
     for name in ("M", "S"):
         if name in fields:
             part = _whole(fields[name])
@@ -191,6 +204,7 @@ def _within_day(fields: Fields) -> Array | None:
                 return None
             total = total + part * MICROSECONDS[name]
     if "f" in fields:
+        # Decimals of a second to microseconds, cut off beyond six.
         total = total + _whole([text.ljust(6, "0")[:6] for text in fields["f"]])
     return np.asarray(total)
 
@@ -203,6 +217,7 @@ def _hours(fields: Fields) -> Array | None:
     hour = _whole(fields["I"])
     if hour.min() < 1 or hour.max() > 12:
         return None
+    # 12 am is hour 0, 12 pm is hour 12
     late = np.array([text[0] in "pP" for text in fields["p"]])
     return hour % 12 + np.where(late, 12, 0)
 
@@ -217,6 +232,7 @@ def _ahead(form: str, fields: Fields, count: int) -> Array:
 
 def offset(text: str) -> int:
     """Microseconds that +02:00 is ahead of UTC."""
+    # Z, UTC and GMT.
     if text[0] not in "+-":
         return 0
     minutes = 60 * int(text[1:3]) + int(text[-2:])
@@ -235,6 +251,7 @@ def length(month: Array) -> Array:
 
 def snap(moments: Array, form: str) -> Array:
     """Moments of UTC, datetime64, moved to the nearest that the format can write."""
+    # Rounded on the clock that is written, which may be ahead of UTC.
     fixed = OFFSET.search(form)
     ahead = np.timedelta64(offset(fixed[1]) if fixed else 0, "us")
     wall = moments.astype("datetime64[us]") + ahead
@@ -247,16 +264,20 @@ def _names(form: str) -> set[str]:
 
 
 def _nearest(wall: Array, names: set[str]) -> Array:
+    # The smallest unit that the format has: parts of a day.
     if names & set("HI"):
         unit = next(MICROSECONDS[name] for name in "fSMH" if name in names | {"H"})
         return _to_multiple(wall, unit)
+    # Days.
     if names & set("du"):
         return _to_multiple(wall, MICROSECONDS["d"])
     if "o" in names:
         return _to_multiple(wall, MICROSECONDS["d"])
+    # Weeks, which begin on Mondays.
     if "G" in names:
         monday = np.datetime64("1970-01-05", "us")
         return monday + (_to_multiple(wall - monday, 7 * MICROSECONDS["d"]))
+    # Months, quarters and years, which have unlike lengths.
     months = 12
     if names & set("mbB"):
         months = 1
@@ -272,6 +293,7 @@ def _to_multiple(values: Array, unit: int) -> Array:
 
 def _to_months(wall: Array, months: int) -> Array:
     """The nearer of the month's (quarter's, year's) beginning and the next one's."""
+    # Months since 1970, down to a multiple of `months`, and the next.
     number = wall.astype("datetime64[M]").astype(np.int64)
     early = (number // months * months).astype("datetime64[M]").astype("datetime64[us]")
     late = ((number // months + 1) * months).astype("datetime64[M]").astype("datetime64[us]")
@@ -286,12 +308,15 @@ def write(moments: Array, form: str, ahead: Array | None = None) -> list[str]:
         form: The format; an offset that it ends with is that of its clock.
         ahead: Microseconds that the clock of each moment is ahead of UTC, (N,), where they differ.
     """
+    # One offset for all, if the format fixes it.
     if ahead is None:
         fixed = OFFSET.search(form)
         ahead = np.full(len(moments), offset(fixed[1]) if fixed else 0, dtype=np.int64)
+    # Rounding comes before the parts are taken, so that 23:59:59.9 carries into the date.
     wall = _nearest(
         moments.astype("datetime64[us]") + ahead.astype("timedelta64[us]"), _names(form)
     )
+    # Column by column: one list of texts a directive, joined row by row.
     columns = [_spoken(part, wall, ahead=ahead) for part in _parts(form)]
     return ["".join(row) for row in zip(*columns, strict=True)]
 
@@ -313,9 +338,11 @@ def _spoken(
     part: str, wall: Array, hours: Array | None = None, ahead: Array | None = None
 ) -> list[str]:
     """One directive, or a literal, for each moment."""
+    # Literal text is the same for every moment.
     directive = DIRECTIVE.fullmatch(part)
     if directive is None:
         return [part] * len(wall)
+    # Directives by kind: names, half days, offsets, ordinals, then plain numbers.
     flag, name = directive[1], directive[2]
     if name in NAMES:
         return [_cased(text, flag) for text in _named(name, wall)]
@@ -330,6 +357,7 @@ def _spoken(
         numbers = hours // MICROSECONDS["H"]
     else:
         numbers = _numbers(name, wall)
+    # Leading zeros, unless the format drops them.
     width = 1 if flag == "-" else {"Y": 4, "G": 4, "q": 1, "u": 1, "f": 6}.get(name, 2)
     return [str(number).zfill(width) for number in numbers.tolist()]
 
@@ -352,6 +380,7 @@ def _ending(day: int) -> str:
 
 
 def _named(name: str, wall: Array) -> list[str]:
+    # 1970-01-01 was a Thursday: + 3 counts from Monday.
     if name in "aA":
         places = (wall.astype("datetime64[D]").astype(np.int64) + 3) % 7
     else:
@@ -366,6 +395,7 @@ def _part_of_day(wall: Array, name: str) -> Array:
 
 def _numbers(name: str, wall: Array) -> Array:
     """The number of a directive for each moment."""
+    # Calendar fields from numpy's units, vectorised over the moments.
     month = wall.astype("datetime64[M]")
     day = wall.astype("datetime64[D]")
     year = month.astype("datetime64[Y]").astype(np.int64) + 1970
@@ -387,6 +417,7 @@ def _numbers(name: str, wall: Array) -> Array:
 
 def _iso(name: str, day: Array) -> Array:
     """Year, week and weekday of ISO 8601: a week is of the year of its Thursday."""
+    # ISO 8601: the week's Thursday tells its year.
     weekday = (day.astype(np.int64) + 3) % 7
     thursday = day - weekday + 3
     year = thursday.astype("datetime64[Y]")

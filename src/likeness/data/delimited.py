@@ -28,12 +28,15 @@ def table(text: str, where: str) -> pd.DataFrame:
             unlike length.
     """
     found = choose(text)
+    # Faults first: a file that cannot be read gets one error and no notes.
     _refuse(found, where)
+    # What was passed over, and what is doubtful, in the reader's order.
     notes = [*_left_out(found), *_doubts(found)]
     rows = [cells for _, cells in found.records]
     names, rows, told = _named(rows, found)
     _differ(names, where)
     rows, seen = _values(rows, names)
+    # Left without rows: names alone are no data.
     if not rows:
         raise BadData("the file holds a line of names and no rows", where=where)
     frame = _frame(names, rows)
@@ -43,11 +46,13 @@ def table(text: str, where: str) -> pd.DataFrame:
 
 def numbers_only(text: str) -> bool:
     """Whether the first lines of a text are a table of numbers; one column has no name."""
+    # The head of the file is enough to tell.
     head = [line for line in textfile.lines(text[:SAMPLE])[:LINES] if line.strip()]
     found = choose("\n".join(head))
     if not found.fits:
         return False
     names, rows, _ = _named([cells for _, cells in found.records], found)
+    # "column 0" are names made up for a file without any.
     named = found.width == 1 and not names[0].startswith("column ") if names else True
     cells = [cell for row in rows for cell in row]
     return not named and bool(cells) and all(map(is_number, cells))
@@ -57,6 +62,7 @@ def _frame(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Columns of text, without those that have neither a name nor a cell."""
     import pandas as pd
 
+    # A trailing delimiter makes an empty column without name or cells.
     columns = list(zip(*rows, strict=True))
     kept = [i for i, name in enumerate(names) if name or any(columns[i])]
     frame = pd.DataFrame({i: pd.Series(columns[i], dtype="str") for i in kept})
@@ -111,17 +117,21 @@ def _named(rows: list[list[str]], parse: Parse) -> tuple[list[str], list[list[st
     if len(first) < width:  # names of which one lacks: that of the rows' names, or none at all
         last = any(row[-1] for row in rest)
         return ["", *first] if last else [*first, ""], rest, []
+    # "#" lines may stand above the names; the last that heads values counts.
     while first[0].startswith("#") and len(rest) > 1 and headings.heading(rest).names:
         first, rest = rest[0], rest[1:]
+    # The first line heads the columns where it differs in kind from the cells below.
     found = headings.heading([first, *rest])
     if found.names:
         names = [first[0].lstrip("# "), *first[1:]]
         doubt = "nothing tells whether the first line holds names or values: taken for names"
         return names, rest, [] if found.sure or not rest else [Loud(doubt)]
+    # Otherwise names may stand in a comment above.
     commented = _in_comment(parse)
     if commented:
         said = f"the names are those of the comment {_shown(commented)} above the table"
         return commented, [first, *rest], [Loud(said)]
+    # No names at all: columns are numbered.
     return [f"column {i}" for i in range(width)], [first, *rest], []
 
 
@@ -139,19 +149,23 @@ def _in_comment(parse: Parse) -> list[str]:
 def _values(rows: list[list[str]], names: Sequence[str]) -> tuple[list[list[str]], tuple[str, ...]]:
     """The rows that hold items, and what was seen of the others."""
     notes: list[str] = []
+    # A line of units ("kg", "m/s") below the names.
     if rows and headings.says_units(rows):
         said = (
             f"the line {_shown(rows[0])} below the names holds no values: taken for units or names"
         )
         notes.append(Loud(f"{said}, and left out"))
         rows = rows[1:]
+    # Names repeated in the middle, where files were joined.
     again = [row for row in rows if row == list(names)]
     if again and len(names) > 1:
         notes.append(Loud(f"the names come again in {len(again)} lines: left out"))
         rows = [row for row in rows if row != list(names)]
+    # A line of bare delimiters is a row with all values missing.
     empty = sum(not any(row) for row in rows)
     if empty and len(names) > 1:
         notes.append(Loud(f"{empty} lines hold nothing but delimiters: rows of missing values"))
+    # A total below the column would count everything twice.
     if len(rows) > 1 and headings.says_total(rows):
         said = f"the last line {_shown(rows[-1])} looks like a total of those above"
         notes.append(Loud(f"{said}: kept; delete it if it is no item"))
@@ -187,6 +201,7 @@ def _doubts(found: Parse) -> list[str]:
     if found.width == 1 and found.blank:
         said = f"{found.blank} blank lines are passed over: write NA where a value is missing"
         notes.append(Loud(said))
+    # "1,234" or "3,5" in each line: two columns, or one number.
     whole = all(WHOLE.fullmatch(cell) for _, cells in found.records for cell in cells)
     if mark in {",", " "} and found.width == 2 and whole and _could_be_one(found.records, mark):
         notes.append(Loud("each line could also be one number: read as two columns"))

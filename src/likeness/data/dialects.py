@@ -99,6 +99,7 @@ class Parse:
     @property
     def odd(self) -> Record | None:
         """The first record that is not as wide as the others; names may lack one for the row's."""
+        # A header may lack one name: that of the column of row names.
         named = self.width > 2 and self.records and len(self.records[0][1]) == self.width - 1
         rest = self.records[1:] if named else self.records
         return next((record for record in rest if len(record[1]) != self.width), None)
@@ -128,21 +129,26 @@ def choose(text: str) -> Parse:
 
     Where the best cannot read all of it, the next that can; where none can, the best says where not.
     """
+    # Lines of comment at the top must not vote on the width.
     text, comments = _uncommented(text)
     found = _best(text)
     return replace(found, comments=comments)
 
 
 def _best(text: str) -> Parse:
+    # 1. Score every candidate on the head of the text.
     head, whole = _head(text)
     scored = [(score(parse(head, dialect, whole)), dialect) for dialect in candidates(text)]
+    # 2. "2024-01-02 10:30" or "1 000" alone in a line: a blank or colon parts no cells there.
     alone = any(value == ALONE for value, _ in scored)
     if alone:  # numbers or dates that hold a blank or a colon are one column
         scored = [(v, d) for v, d in scored if v >= 0.5 or d.delimiter not in WEAK]
+    # 3. The best that parses the whole text wins; sorting is stable, so ties go to the commoner.
     scored.sort(key=lambda one: -one[0])
     first = parse(text, scored[0][1])
     if first.fits:
         return first
+    # A fault deep in the file: one of the next three may still read all of it.
     others = [
         dialect for value, dialect in scored[1:4] if value > ALONE_IN_WORDS and dialect.delimiter
     ]
@@ -155,6 +161,7 @@ def _uncommented(text: str) -> tuple[str, tuple[str, ...]]:
 
     A line whose # a word follows may hold names or values, so that it is kept.
     """
+    # The lines stay, blank, so that errors name the right line numbers.
     found = COMMENTS.match(text)
     if found is None or found.end() == len(text):
         return text, ()
@@ -165,15 +172,19 @@ def _uncommented(text: str) -> tuple[str, tuple[str, ...]]:
 
 def candidates(text: str) -> list[Dialect]:
     """The dialects that a text could be in, the commonest first."""
+    # A spreadsheet's "sep=;" line settles the delimiter.
     named = SEP.match(text)
     marks: Sequence[str] = [named[1]] if named else [m for m in (*STRONG, *WEAK) if m in text]
     quotes = ['"'] + (["'"] if "'" in text else []) + ([""] if '"' in text else [])
     escapes = [""] + (["\\"] if "\\" in text else [])
+    # Backslashes that always precede a special character are an escape.
     if ESCAPED.search(text) and not BACKSLASH.search(text):
         escapes.reverse()
     found = [Dialect(m, q, e) for e in escapes for q in quotes for m in marks]
+    # Runs of blanks, as in tables that are aligned for the eye.
     blanks = BLANKS.search(text)
     found += [Dialect(" ", q, "", runs=True) for q in quotes if blanks and not named]
+    # Last, no delimiter at all: one cell a line.
     return [*found, *(Dialect("", q, e) for e in escapes for q in quotes)]
 
 
@@ -181,6 +192,7 @@ def _head(text: str) -> tuple[str, bool]:
     """The first lines of a text, and whether they are all of it."""
     if len(text) <= SAMPLE:
         return text, True
+    # Cut at the end of a line; where lines are so long that few fit, after the tenth more.
     end = text.rfind("\n", 0, SAMPLE)
     if end < 0 or text.count("\n", 0, end) < 5:
         for _ in range(10):
@@ -193,15 +205,19 @@ def _head(text: str) -> tuple[str, bool]:
 def score(found: Parse) -> float:
     """How well a dialect reads a text, from 0 to 1."""
     dialect = found.dialect
+    # One column: good only if it holds numbers or dates throughout.
     if not dialect.delimiter:
         cells = [cells[0] for _, cells in found.records if len(cells) == 1]
         numbers = len(cells) > 1 and found.fault is None and all(map(_valued, cells[1:]))
         return ALONE if numbers else ALONE_IN_WORDS * _plain_cells(found) * (found.fault is None)
+    # A weak delimiter must fit everywhere, since blanks and colons occur in prose.
     if found.width < 2 or (dialect.delimiter in WEAK and not _surely(found)):
         return 0.0
+    # consistency^2 * plainness * (1 - 1/columns), the module's formula.
     value = found.even**2 * _plain_cells(found) * (1 - 1 / found.width)
     if not found.fits or found.above:
         value *= UNEVEN
+    # A weak delimiter loses against an equally good strong one, unless all cells are numbers.
     if dialect.delimiter in STRONG:
         return value
     numbers = all(is_number(cell) for _, cells in found.records for cell in cells)
@@ -226,6 +242,7 @@ def _some_cells(found: Parse) -> list[str]:
 
 def _some_values(found: Parse) -> bool:
     """Whether a column below the first record holds numbers or dates alone."""
+    # Names in the first record say nothing of the cells below.
     rows = [cells for _, cells in found.records[1:RECORDS]]
     return any(all(map(_valued, column)) for column in zip(*rows, strict=False))
 
@@ -237,9 +254,11 @@ def plainness(cell: str) -> float:
     """
     if _valued(cell):
         return 1.0
+    # "5;2" is two numbers that were not parted: this delimiter is wrong.
     parts = DELIMITERS.split(cell)
     if len(parts) > 1 and all(map(_number_or_date, parts)):
         return 0.0
+    # "3 4" or "10:30 word": a number beside something else.
     parts = BETWEEN.split(cell)
     joined = len(parts) > 1 and any(map(_number_or_date, parts))
     if WORD.fullmatch(cell) and not joined and not DIGITS.fullmatch(cell):
@@ -261,10 +280,13 @@ def _number_or_date(cell: str) -> bool:
 def parse(text: str, dialect: Dialect, whole: bool = True) -> Parse:
     """The records of a text in this dialect; the last of a part of a text may be cut off."""
     records, fault = _records(text, dialect)
+    # The last record of a partial text may be cut, and so may its quote.
     if not whole:
         records = records[:-1] or records
         fault = None if fault and fault[1] == [CUT] else fault
+    # The width of the table is that of most records, comments apart.
     width = _width(cells for _, cells in records if cells and not cells[0].startswith("#"))
+    # A record of empty cells is a row; a blank line, or a lone empty cell in a wide table, is none.
     there = [
         record
         for record in records
@@ -287,8 +309,10 @@ def _table(records: Sequence[Record], width: int) -> tuple[list[Record], list[Re
     """The records of the table, and those that are comments, rules, or stand above or below it."""
     kept: list[Record] = []
     left_out: list[Record] = []
+    # Sentences at the end are no rows.
     below = _below(records, width)
     for place, (line, cells) in enumerate(records):
+        # Line by line: a comment, a title above the table, a note below it, a ruled line, or a row.
         comment = _is_comment(cells) and len(cells) != width
         above = not kept and width > 1 and len(cells) == 1 and len(left_out) < PREAMBLE
         if comment or above or place >= below or (len(cells) == width > 1 and _is_rule(cells)):
@@ -305,6 +329,7 @@ def _is_comment(cells: Sequence[str]) -> bool:
 def _below(records: Sequence[Record], width: int) -> int:
     """Where sentences below a table begin: a cell cut off would not be one."""
     end = len(records)
+    # From the end upwards, while a line is one cell that reads like a sentence.
     while width > 2 and end > 2:
         cells = records[end - 1][1]
         if len(cells) > 1 or " " not in cells[0] or _valued(cells[0]):
@@ -321,6 +346,7 @@ def _is_rule(cells: Sequence[str]) -> bool:
 def _records(text: str, dialect: Dialect) -> tuple[list[Record], Record | None]:
     """Every record with the line where it begins, and the first whose quotes make no sense."""
     found: list[Record] = []
+    # The csv module does the parsing; strict, so that an unclosed quote is an error.
     reader = csv.reader(
         _lines(text, dialect),
         delimiter=dialect.delimiter or "\0",
@@ -330,6 +356,7 @@ def _records(text: str, dialect: Dialect) -> tuple[list[Record], Record | None]:
         skipinitialspace=dialect.runs or dialect.delimiter != " ",
         strict=True,
     )
+    # A quoted cell may span lines, so a record's line is the one after the previous record's end.
     line = 1
     with _long_cells(len(text)):
         try:
@@ -349,6 +376,7 @@ def _stripped(cells: Sequence[str]) -> list[str]:
 
 
 def _lines(text: str, dialect: Dialect) -> Iterator[str]:
+    # In aligned tables tabs are blanks too.
     if dialect.runs:
         return (line.replace("\t", " ").strip() for line in textfile.lines(text))
     body = SEP.sub(r"\2", text)

@@ -120,6 +120,7 @@ def _(data: Draws, space: Space) -> Batch:
 
 @convert.register
 def _(data: str, space: Space) -> Batch:
+    # A label, or else a path.
     labels = getattr(space.variables[0], "labels", None) or ()
     file = paths.there(Path(data)) and Path(data).is_file()
     if space.label and (data.strip() in labels or not file):
@@ -130,6 +131,7 @@ def _(data: str, space: Space) -> Batch:
 @convert.register
 def _(data: Path, space: Space) -> Batch:
     with inside(paths.exists(data)):
+        # The kind of the file follows from its suffix and from the Space.
         kind = paths.kind_for(space, data)
         if kind == "images":
             return _said(images.of_path(space, data))
@@ -178,10 +180,12 @@ def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
 
     There all its names must stand, and none may be a column of the items.
     """
+    # A source brings its condition along.
     if isinstance(data, Table):
         if data.given_space is None or data.batch.given is None:
             return None
         return recoded(data.batch.given, data.given_space, given_space, hide=given_space.ragged)
+    # A table has it as columns, if it has all of them and the items have none.
     frame = _as_frame(data)
     names = given_space.names or ()
     if (
@@ -220,19 +224,21 @@ def to_frame(space: Space, batch: Batch, told: Tensor | None = None) -> pd.DataF
     """
     if space.ragged:
         return _long(space, batch, told)
+    # Rows of columns: the user's names and forms.
     x = batch.x.detach().cpu()
     known = batch.present.cpu()
     if len(space.shape) == 1:
         names: tuple[str, ...] = space.names or tuple(f"x{i}" for i in range(space.width))
         return _columns(names, space.columns, x, known, space.written, told)
+    # Arrays: one column an entry, named by its place.
     names = tuple("_".join(map(str, place)) for place in np.ndindex(*space.layout))
     variables = space.columns * (space.dims // space.width)
     return _columns(names, variables, x.flatten(1), known.flatten(1))
 
 
 def _long(space: Space, batch: Batch, told: Tensor | None) -> pd.DataFrame:
-    assert batch.length is not None
-    inside_ = torch.arange(batch.x.shape[1]) < batch.length[:, None].cpu()
+    # One row a step: the steps within each item's length, (steps of all items, columns).
+    inside_ = torch.arange(batch.x.shape[1]) < batch.lengths[:, None].cpu()
     item, step = torch.nonzero(inside_, as_tuple=True)
     x = batch.x.detach().cpu()[inside_]
     known = batch.present.cpu()[inside_]
@@ -265,6 +271,7 @@ def _columns(
     forms: tuple[str | None, ...] | None = None,
     told: Tensor | None = None,
 ) -> pd.DataFrame:
+    # One column after the other, each with its variable and its written form: (B, C) -> C x (B,).
     kept = torch.zeros_like(known) if told is None else told.cpu()
     held = zip(
         names,
@@ -286,18 +293,22 @@ def _restored(
     told: arrays.Array,
 ) -> Any:
     """A column in the user's own terms."""
+    # Truth values
     if written.flag_words(form) and variable.states == 2:
         flags = np.where(known, values, 0) == 1
         if known.all():
             return flags
         return pd.arrays.BooleanArray(flags, ~known)
+    # Labels in place of codes.
     if variable.type == "nominal" and variable.labels is not None:
         labels = np.array(variable.labels, dtype=object)
         return pd.Series(
             np.where(known, labels[np.where(known, values, 0).astype(int)], None), dtype="str"
         )
+    # Reals, with the decimals they were learned with.
     if variable.type == "real":
         return _real(variable.unit, np.where(known, values, np.nan), form, told)
+    # Levels and counts as whole numbers; pandas' masked integers where some are missing.
     start = variable.start if variable.type == "ordinal" else 0
     whole = np.where(known, values, 0).astype(np.int64) + start
     if known.all():
@@ -331,6 +342,7 @@ def _integers(values: arrays.Array) -> Any:
 
 def _moments(days: arrays.Array, form: str | None, told: arrays.Array) -> Any:
     """Dates of the precision that they were written with, but where the user told them."""
+    # Milliseconds are what a double of days since 1970 still resolves.
     moments = pd.Series(pd.to_datetime(days, unit="D", origin="unix").round("ms"))
     free = moments.notna().to_numpy() & ~told
     if datetimes.is_format(form):

@@ -41,12 +41,15 @@ def read_folder(
     Raises:
         BadData: Naming the file that cannot be read, or whose size differs from the others'.
     """
+    # The folders say parts and classes.
     found = arrange(path, SUFFIXES, "image")
+    # Heads of all files before any pixel: size, channels and memory are settled first.
     heads = [pictures.head(file) for held in found.files.values() for file in held]
     channels = channels or pictures.channels_of(heads)
     height, width = size or pictures.one_size([h.file for h in heads], [h.size for h in heads])
     check_memory(array_memory(len(heads) * channels * height * width, 1), path)
     pixels = {part: stack(held, channels=channels, size=size) for part, held in found.files.items()}
+    # Black and white throughout: two levels instead of 256.
     binary = all(p.max(initial=0) == 255 and np.isin(p, (0, 255)).all() for p in pixels.values())
     space = image(channels, height, width, levels=2 if binary else 256)
     scale = 255 if binary else 1
@@ -77,6 +80,7 @@ def stack(found: Sequence[Path], *, channels: int, size: tuple[int, int] | None 
     Raises:
         BadData: Naming the first file of another size than the first file's.
     """
+    # The array is made when the first picture has told the size.
     shape = (channels, *(size or (0, 0)))
     stacked = np.zeros((0, *shape), dtype=np.uint8)
     for i, file in enumerate(found):
@@ -103,6 +107,7 @@ def of_path(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
     if channels not in pictures.MODES:
         raise BadData(f"image files where items have {channels} channels", do="give arrays")
     found = files(path) if path.is_dir() else [path]
+    # Pictures of other sizes are resized to the model's, with a note.
     heads = [pictures.head(file) for file in found]
     notes = list(pictures.notes(heads, channels))
     resized = sum(h.size != (height, width) for h in heads)
@@ -114,6 +119,7 @@ def of_path(space: Space, path: Path) -> tuple[Batch, tuple[str, ...]]:
         )
     check_memory(array_memory(len(found) * space.dims, 1), path)
     pixels = torch.from_numpy(stack(found, channels=channels, size=(height, width))).float()
+    # 256 levels to the model's number, rounded.
     levels = int(space.variables[0].states)
     if levels == 256:
         return Batch(pixels), tuple(notes)
@@ -200,7 +206,9 @@ class Dynamic:
 
     def _draw(self, batch: Batch) -> Batch:
         levels = self.grey.space.variables[0].states
+        # p(white) = grey level / top level, (B, D).
         chance = batch.x.flatten(1) / (levels - 1)
+        # Uniforms by hashing (seed, epoch, item, pixel).
         coin = uniforms(batch.ids, chance.shape[1], mix(self.seed, self.pass_))
         return batch.with_x((coin < chance).to(batch.x.dtype).reshape(batch.x.shape))
 
@@ -211,14 +219,17 @@ def uniforms(ids: Tensor, entries: int, seed: int) -> Tensor:
     MurmurHash3's finaliser (Appleby 2011) in wrapping int64. Tiles of `Noise` would draw 64 rows
     for each one asked, and a training batch takes its rows from all over the data.
     """
+    # One key a (row, entry), the golden-ratio increment apart.
     key = (
         _scramble(ids.to(torch.int64) ^ seed)[:, None]
         + torch.arange(entries, device=ids.device) * 0x1E3779B97F4A7C15
     )
+    # The top 24 bits, which float32 holds exactly.
     return (_scramble(key) >> 40 & 0xFFFFFF).float() / 2.0**24
 
 
 def _scramble(h: Tensor) -> Tensor:
+    # Xor-shift and multiply, the shift made unsigned by the mask.
     for factor in (-0xAE502812AA7333, -0x3B314601E57A13AD):
         h = (h ^ (h >> 33 & 0x7FFFFFFF)) * factor
     return h ^ (h >> 33 & 0x7FFFFFFF)

@@ -124,7 +124,7 @@ def cut(
     label_space = None
     if reading.aside is not None:
         label_space = parts["train"].given_space
-        labels = {part: _codes(table.batch.given) for part, table in parts.items()}
+        labels = {part: _codes(table.batch.condition) for part, table in parts.items()}
         parts = {
             part: replace(t, batch=t.batch.given_as(None), given_space=None)
             for part, t in parts.items()
@@ -141,8 +141,7 @@ def cut(
     )
 
 
-def _codes(given: Batch | None) -> Tensor:
-    assert given is not None
+def _codes(given: Batch) -> Tensor:
     codes = given.x[:, 0].long()
     if given.observed is None:
         return codes

@@ -70,6 +70,7 @@ def head(file: Path) -> Head:
     Raises:
         BadData: If it is no picture, is too large, or holds more than 8 bits a channel.
     """
+    # The head alone tells size, colours and orientation.
     with _opened(file) as picture:
         orientation = _orientation(picture)
         found = Head(
@@ -82,6 +83,7 @@ def head(file: Path) -> Head:
             frames=int(getattr(picture, "n_frames", 1)),
         )
         kind = picture.format
+    # PNG has checksums: a damaged file is found now, not in the middle of a fit.
     if kind == "PNG":
         _verify(file)
     return found
@@ -102,14 +104,17 @@ def pixels(file: Path, *, channels: int, size: tuple[int, int] | None = None) ->
     """
     from PIL import Image
 
+    # Upright first, then white under transparency, then the number of channels.
     with _opened(file) as picture:
         picture.load()
         shown = _upright(picture)
         if channels < 4 and picture.has_transparency_data:
             shown = _on_white(shown)
         shown = shown.convert(MODES[channels])
+    # Resized last, after colours are final.
     if size is not None and (shown.height, shown.width) != size:
         shown = shown.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    # (H, W) or (H, W, C) -> (C, H, W)
     values = np.asarray(shown)
     planes = values[..., None] if values.ndim == 2 else values
     return np.ascontiguousarray(np.moveaxis(planes, -1, 0))
@@ -194,6 +199,7 @@ def _orientation(picture: Picture) -> int:
 
 def _shown_size(picture: Picture, orientation: int) -> tuple[int, int]:
     """Height and width when upright."""
+    # A TIFF page may be smaller than its first tags say.
     tags = getattr(picture, "tag_v2", None)
     width, height = picture.size if tags is None else (int(tags[256]), int(tags[257]))
     return (width, height) if orientation >= SIDEWAYS else (height, width)
@@ -226,6 +232,7 @@ def _on_white(picture: Picture) -> Picture:
 
 def _grey_palette(picture: Picture) -> bool:
     """Whether the colours of a palette that are used are grey."""
+    # Only colours that some pixel uses count.
     used = picture.getcolors(256) or []
     palette = np.array(picture.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     colours = palette[
@@ -261,6 +268,7 @@ def _opened(file: Path) -> Iterator[Picture]:
 
 
 def _check(picture: Picture, file: Path) -> None:
+    # Limits before decoding: a small file may hold a huge picture.
     if picture.width * picture.height > PIXELS_MOST:
         raise _too_large(file, f"{picture.height} x {picture.width} pixels")
     check_memory(picture.width * picture.height * BYTES_PER_PIXEL, file)
@@ -272,6 +280,7 @@ def _check(picture: Picture, file: Path) -> None:
             where=str(file),
             do="save it with 8 bits, or as .npy",
         )
+    # A truncated JPEG decodes without complaint.
     if picture.format == "JPEG" and _too_short(picture, file):
         raise _unreadable(file)
     if picture.mode not in GREY | COLOURS | CONVERTED:

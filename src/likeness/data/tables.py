@@ -43,12 +43,14 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
         BadData: Naming the missing column, or the row and column of a value that the Space does not
             hold.
     """
+    # One series of several columns: its steps are the rows.
     if space.ragged and len(space.shape) == 2 and space.names is not None:
         return _one_series(
             encode(space.model_copy(update={"axes": ("column",), "shape": space.shape[1:]}), frame)
         )
     if len(space.shape) != 1 or space.ragged:
         raise BadData("a frame where items are no rows of columns", do="give an array")
+    # Columns are found by name, in the Space's order, whatever the frame's.
     names = [str(c) for c in frame.columns]
     own = space.names or _unnamed(names, space.width)
     if len(own) != space.width:
@@ -57,6 +59,7 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
             do="give one column for each entry",
         )
     differ(names, frozenset(own))
+    # A frame's own columns may be more than the Space's, and in another order.
     place = {name: i for i, name in enumerate(names)}
     forms = space.written or ("",) * space.width
     told = zip(own, space.columns, forms, strict=True)
@@ -64,6 +67,7 @@ def encode(space: Space, frame: pd.DataFrame) -> Batch:
         _codes(frame.iloc[:, place[n] if n in place else find(n, names)], n, v, form or "")
         for n, v, form in told
     ]
+    # (rows, columns); NaN marks what is missing.
     x = torch.from_numpy(np.stack(columns, -1))
     hidden = torch.isnan(x)
     return Batch(x.masked_fill(hidden, 0.0), observed=~hidden if bool(hidden.any()) else None)
@@ -86,15 +90,18 @@ def _one_series(rows: Batch) -> Batch:
 
 def _codes(column: pd.Series[Any], name: str, variable: Variable, form: str) -> Array:
     """A column in data units, float64 with NaN where it is missing."""
+    # Labels by name
     if variable.type == "nominal" and variable.labels is not None:
         return _label_codes(column, name, variable.labels)
     goal = _goal(column, variable)
+    # Everything else as the type that training read, in the form it was written.
     held = cells(column, name, form, goal=goal)
     if held.kind == "text":
         if held.known.any():
             raise no_value(column, name, form, goal)
         return np.full(len(column), np.nan)
     values = np.where(held.known, held.values, np.nan)
+    # Ordinal levels as codes from 0; reals finite; counts whole and not negative.
     if variable.type == "ordinal":
         return _levels(values, name, variable)
     _known_or_refuse(np.isinf(values), values, name, "a finite number")
@@ -140,11 +147,14 @@ def _known_or_refuse(wrong: Array, values: Array, name: str, wanted: str) -> Non
 def _label_codes(column: Iterable[Any], name: str, known: tuple[str, ...]) -> Array:
     """The place of each cell's label, NaN where it is missing; 1.0 is the label 1, but 01 is not."""
     texts = Texts.of(column)
+    # By text first: "1.0" is its own label if it was learned.
     place = {text: float(i) for i, text in enumerate(known)}
     numbers = all(map(is_number, known))
     gone = nothing_among_numbers if numbers else nothing
+    # Labels that are numbers match by value, so that 1.0 finds "1".
     value = {_value(text): code for text, code in place.items()} if numbers else {}
     codes = []
+    # Each distinct text once, (distinct,), then one code a cell.
     for text in texts.distinct:
         code = place.get(text, value.get(_value(text)) if value else None)
         if code is None and not gone(text):
@@ -199,18 +209,22 @@ def read(
     """The rows of frames of one kind; the columns `given` become what is given, `group` what splits keep whole."""
     import pandas as pd
 
+    # The parts have the same columns; one Space for all of them.
     names = [names_of(frame) for frame in parts.values()].pop()
     if len(parts) > 1:
         frame = pd.concat(list(parts.values()), ignore_index=True)
     else:
         frame = next(iter(parts.values()))
     frame = frame.rename(columns=str)
+    # A name that the table lacks is an error with the nearest that it has.
     for name_ in (*given, *([group] if group else [])):
         find(name_, names)
+    # The group column is no variable, unless it is given as well.
     wanted = {
         **types_by_name(columns, names),
         **({group: "skip"} if group and group not in given else {}),
     }
+    # The Space of all columns, then parted into those learned and those given.
     space, notes = space_of(frame, columns=wanted, rounding=rounding, keep=given)
     variables = dict(zip(space.names or (), space.columns, strict=True))
     forms = dict(zip(space.names or (), space.written or (None,) * space.width, strict=True))
@@ -237,6 +251,7 @@ def as_label(
     frame: pd.DataFrame, variables: dict[str, Variable], wanted: Mapping[str, Wanted]
 ) -> dict[str, Variable]:
     """One binary column given alone is a label of two classes, so that it can be summed over and asked for."""
+    # Only a label can be summed over when it is missing.
     (name, variable), *more = variables.items()
     if more or name in wanted or variable.states != 2:
         return variables
@@ -277,16 +292,19 @@ def conditioned(table: Table, given: Sequence[str]) -> Table:
         raise BadData(
             "the rows have a condition already", do="load the table with all that is given"
         )
+    # Columns by place: those given, and the rest.
     at = [find(name, names) for name in given]
     rest = [i for i in range(space.width) if i not in at]
     if not rest:
         raise BadData("every column is given: none is left to learn", do="give fewer columns")
     inner = _columns_of(space, rest)
     outer = _columns_of(space, at)
+    # A binary condition becomes a label of two classes, which models sum over when it is missing.
     alone = len(at) == 1 and outer.variables[0].type == "ordinal" and outer.variables[0].states == 2
     if alone:
         outer = outer.model_copy(update={"variables": (_two_classes(outer),)})
     batch = table.batch
+    # Values and missingness alike, (rows, given) and (rows, rest).
     seen = table.batch.observed
     told = Batch(batch.x[:, at], None if seen is None else seen[:, at], index=batch.ids)
     kept = replace(

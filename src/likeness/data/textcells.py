@@ -48,8 +48,10 @@ class Texts:
                 f"{error.object[error.start : error.end]!r} is no character",
                 do="give texts of whole characters",
             ) from error
+        # A short column: a dictionary costs less than pandas' hash table.
         if len(cells) <= FEW:
             return cls._few(cells.tolist())
+        # Factorised first: each distinct value becomes text once; -1 (missing) is the last place.
         codes, values = pd.factorize(cells)
         places: dict[str, int] = {}
         place = [places.setdefault(as_text(value), len(places)) for value in values]
@@ -80,6 +82,7 @@ class Texts:
 
     def spread(self, texts: Sequence[str], values: Array) -> Array:
         """A number for each cell from those of some texts, NaN elsewhere, (N,)."""
+        # NaN for texts without a value, and in the last place for cells without a text.
         value = dict(zip(texts, values.tolist(), strict=True))
         each = [value.get(text, math.nan) for text in self.distinct]
         return np.array([*each, math.nan])[self.codes]
@@ -133,15 +136,19 @@ def values_of(
         goal: "number", "date" or "flag" where it is known what they are to be.
         comma: Whether the table's other columns have decimal commas, where that is known.
     """
+    # From the narrowest kind to the widest: first truth values.
     flags = _flags(texts, as_numbers=goal == "flag")
     if flags is not None:
         return flags
+    # Dates in bare digits, before they pass as numbers.
     if form is None and goal != "number":
         dates = dateforms.find_bare(texts, wanted=goal == "date")
         if dates is not None:
             return _of_dates(dates)
+        # Codes with leading zeros or too many digits.
         if goal is None and numerals.code_among(texts) is not None:
             return Values("code", np.zeros(len(texts)), None, (CODES,))
+    # Numbers, and dates with separators.
     return _numbers(texts, form, comma) or _dates(texts, form, goal)
 
 
@@ -159,15 +166,18 @@ def _flags(texts: Sequence[str], as_numbers: bool) -> Values | None:
 
 def _numbers(texts: Sequence[str], form: str | None, comma: bool | None) -> Values | None:
     """Numbers, some of which may be infinite: whoever asks refuses those."""
+    # A column known to hold dates is not retried as numbers.
     if datetimes.is_format(form):
         return None
     known = NumberForm() if form == "" else NumberForm.parse(form)
+    # "inf" and "nan" have no form, so they do not take part in finding one.
     finite = [text for text in texts if not numerals.INFINITE.fullmatch(text)]
     if not finite or (form == "" and not all(map(numerals.is_number, finite))):
         return None
     found = numerals.read(finite, known, comma=comma)
     if found is None:
         return None
+    # Back to all texts, the infinite ones by Python's own reading.
     value = dict(zip(finite, found.values.tolist(), strict=True))
     each = np.array([value[text] if text in value else float(text) for text in texts])
     said = [found.form.noted, DATES if dateforms.could_be_dates(texts) and form is None else None]
@@ -177,21 +187,25 @@ def _numbers(texts: Sequence[str], form: str | None, comma: bool | None) -> Valu
 
 def _dates(texts: Sequence[str], form: str | None, goal: str | None) -> Values | None:
     """Dates of a known format or of ISO 8601, or, where nothing is known, of the format they share."""
+    # ISO 8601 needs no guessing.
     iso = written.iso_days(texts)
     if iso is not None:
         zoned = any(datetimes.OFFSET.search(text[10:]) for text in texts)
         notes = ("holds time zones: kept in UTC",) if zoned else ()
         return Values("date", iso, dateforms.signature(texts, iso) or written.day_form(iso), notes)
+    # The form that training settled.
     if datetimes.is_format(form):
         return _of_format(texts, form or "")
     if form is not None:
         return None
+    # Else whatever format all texts share.
     found = dateforms.find(texts, wanted=goal == "date")
     return None if found is None else _of_dates(found)
 
 
 def _of_format(texts: Sequence[str], form: str) -> Values | None:
     """Dates of this format, or with a time of day where those before had midnight."""
+    # Draws may have a time of day where all training dates were midnight.
     for known in (form, form.replace("00:00:00", "%H:%M:%S").replace("00:00", "%H:%M")):
         values = datetimes.read(texts, known)
         if values is not None:
@@ -216,8 +230,10 @@ def sort_out(
     Words such as - or missing stand for nothing where all else are numbers, dates or truth values,
     or is to be.
     """
+    # "-", "?" and the like are missing if the rest are values.
     there = [text for text in texts.distinct if not missing.nothing_among_numbers(text)]
     found = values_of(there, form, goal, comma) if there else None
+    # Among words fewer texts count as missing: "none" may be a category.
     if found is None and (there or goal is None):
         there = [text for text in texts.distinct if not missing.nothing(text)]
     said = set(there)
@@ -227,6 +243,7 @@ def sort_out(
 def noted_gaps(texts: Texts, gone: Sequence[str]) -> tuple[str, ...]:
     """Which words were read as missing, and in how many cells."""
     counts = Counter(dict(zip(texts.distinct, texts.counts.tolist(), strict=True)))
+    # The empty cell needs no note.
     words = [text for text in gone if text]
     if not words:
         return ()
@@ -239,6 +256,7 @@ def noted_gaps(texts: Texts, gone: Sequence[str]) -> tuple[str, ...]:
 def noted_words(texts: Texts, there: Sequence[str]) -> tuple[str, ...]:
     """What words look like, where they look like values or like gaps."""
     some = there[:LOOK]
+    # What could mislead: values in several notations, words among values, and words like "none".
     valued = [text for text in some if looks_like_a_value(text)]
     if len(valued) == len(some):
         return (SEVERAL,)

@@ -58,8 +58,21 @@ class Times:
     zoned: bool = False
     form: str | None = None
 
+    @property
+    def clock(self) -> Array:
+        """What a clock on the wall shows, datetime64 (N,).
+
+        Raises:
+            BadData: Where the times are numbers.
+        """
+        if self.wall is None:
+            raise BadData("times in numbers have no dates", where=f"column {self.name!r}")
+        # Plain dates are written in the column's own form.
+        return self.wall
+
     def at(self, index: Array) -> Times:
         """Some of them."""
+        # With offsets: the form must have a field for them, else the dates stay as they are.
         wall = None if self.wall is None else self.wall[index]
         return replace(self, values=self.values[index], wall=wall)
 
@@ -69,8 +82,10 @@ class Times:
 
         if not self.zoned:
             naive = written.as_texts(pd.Series(times), self.form)
+            # No offset was read, so none is written.
             return times if naive is None else naive
         if not datetimes.is_format(self.form):
+            # A named zone knows its own offsets, daylight saving included.
             return times
         utc = np.array([time.tz_convert("UTC").to_datetime64() for time in times])
         ahead = np.array([time.utcoffset() // pd.Timedelta(microseconds=1) for time in times])
@@ -80,6 +95,7 @@ class Times:
         """Other times of the same clocks, (N,): dates, with the offset where these have one."""
         import pandas as pd
 
+        # Fixed offsets: each series keeps the one of its last time.
         if not self.zoned:
             return wall
         if self.zone is not None:
@@ -91,8 +107,7 @@ class Times:
                     self.zone, ambiguous=first, nonexistent="shift_forward"
                 )
             )
-        assert self.wall is not None
-        ahead = pd.to_timedelta(_micro(self.wall) - self.values, unit="us")
+        ahead = pd.to_timedelta(_micro(self.clock) - self.values, unit="us")
         return _objects(
             pd.Timestamp(w).tz_localize(_fixed(by)) for w, by in zip(wall, ahead, strict=True)
         )
@@ -125,14 +140,19 @@ class Clock:
 
     def _after(self, steps: int) -> Array:
         last = self.last
+        # Numbers: equal steps.
         if last.wall is None:
             return np.asarray(last.values + self.step * steps)
-        if self.months:
+        # Calendar steps: so many months later, on the same day of the month.
+        if self.months and self.days is not None:
             return last.shown(_months_on(last.wall, self.months * steps, self.days))
+        # Short steps are elapsed time, so they go through UTC and summer time
+        # (an hourly series has 23 or 25 steps on the days of change).
         if last.zone is not None and self.step < WALL:
             return _objects(
                 _moments(last.values + self.step * steps).tz_localize("UTC").tz_convert(last.zone)
             )
+        # Long steps are those of the wall clock: daily at noon stays noon.
         return last.shown(last.wall + np.timedelta64(round(self.step * steps), "us"))
 
 
@@ -192,11 +212,13 @@ def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
         BadData: If a row has no time.
     """
     for name in names:
+        # A column of plain numbers is a time only by its name.
         if frame[name].dtype.kind in "biuf" and not TIMES.fullmatch(name):
             continue
         held = cells_for(frame[name], name, None)
         if held.kind != "date" and not (held.kind == "number" and TIMES.fullmatch(name)):
             continue
+        # A missing time leaves a row without a place in its series.
         if not held.known.all():
             raise BadData(
                 "no time is given",
@@ -210,8 +232,10 @@ def times_of(frame: pd.DataFrame, names: Sequence[str]) -> Times | None:
 
 
 def _dates(name: str, column: pd.Series[Any], held: Cells) -> Times:
+    # Microseconds since 1970, UTC.
     values = np.round(held.values * DAY)
     zone = getattr(column.dtype, "tz", None)
+    # A zone-aware column states its zone; texts may state an offset each.
     if zone is not None:
         wall = _moments(values).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
         return Times(name, values, wall.astype("datetime64[us]"), zone, zoned=True)
@@ -250,6 +274,7 @@ def _objects(moments: Any) -> Array:
 
 def pace_of(times: Times, which: Array, order: Array) -> Pace:
     """How the times follow each other; rows in `order` are sorted by their series `which` and then by time."""
+    # Gaps between neighbours within a series, (G,).
     own = which[order]
     same = own[1:] == own[:-1]
     in_order = bool((np.diff(order)[same] > 0).all())
@@ -257,6 +282,7 @@ def pace_of(times: Times, which: Array, order: Array) -> Pace:
     if times.wall is None or not len(gaps):
         return Pace(gaps, in_order, times.wall is not None)
     wall = times.wall[order]
+    # Daily and longer: gaps on the wall clock, which daylight saving does not disturb.
     if np.median(gaps) >= WALL:
         gaps = np.diff(_micro(wall))[same].astype(np.float64)
     return Pace(gaps, in_order, True, *_calendar(wall, own))
@@ -268,14 +294,18 @@ def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
     All steps are as many months, at one time of day, on one day of the month or, in shorter months,
     on their last.
     """
+    # The day of the month, from 1.
     date = wall.astype("datetime64[D]")
     month = wall.astype("datetime64[M]")
     day = (date - month.astype("datetime64[D]")).astype(np.int64) + 1
     length = _length(month)
+    # The day that each series aims at: 31 shortened to 30 and 28 in shorter months.
     days = _days_kept(day, day == length, which)
     same = which[1:] == which[:-1]
+    # Months apart, and whether the time of day stays.
     apart = np.diff(month.astype(np.int64))[same]
     still = (np.diff(wall - date)[same] == np.timedelta64(0, "us")).all()
+    # Even where months, time of day and the (shortened) day agree throughout.
     even = bool(
         (apart == apart[0]).all() and still and (day == np.minimum(days[which], length)).all()
     )
@@ -285,6 +315,7 @@ def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
 def _days_kept(day: Array, end: Array, which: Array) -> Array:
     """The largest day of the month of each series, (S,), or END; one date alone is an end where all others are."""
     count = np.bincount(which)
+    # All dates are ends of months; a single date proves nothing by itself.
     ends = (np.bincount(which, weights=end) == count) & ((count > 1) | bool(end.all()))
     largest = np.zeros(len(count), dtype=np.int64)
     np.maximum.at(largest, which, day)
@@ -298,9 +329,8 @@ def _length(month: Array) -> Array:
     )
 
 
-def _months_on(wall: Array, months: int, days: Array | None) -> Array:
+def _months_on(wall: Array, months: int, days: Array) -> Array:
     """Dates so many months later, on the days of the month that are kept to."""
-    assert days is not None
     month = wall.astype("datetime64[M]") + months
     within = wall - wall.astype("datetime64[D]")
     return np.asarray(

@@ -68,9 +68,11 @@ def read(path: Path, *, name: str) -> Reading:
         BadData: Naming the file and the line at fault; if two files differ in their dimensions or
             classes.
     """
+    # One file, or a training and a test file.
     files = parts(path)
     found = {part: parse(file) for part, file in files.items()}
     first = next(iter(found.values()))
+    # Both must agree in dimensions and classes.
     for part, other in found.items():
         for what, mine, theirs in _compared(first, other):
             if mine != theirs:
@@ -79,12 +81,14 @@ def read(path: Path, *, name: str) -> Reading:
                     where=str(files[part]),
                     do="give two parts of one set",
                 )
+    # One Space, laid out to the longest series of both.
     longest = max(len(item) for f in found.values() for item in f.items)
     space = series(first.items[0].shape[1], longest)
     batches = {part: _batch(space, f.items, files[part]) for part, f in found.items()}
     names = first.head.classes
     if names is None:
         return Reading({part: Table(space, batch, None, name) for part, batch in batches.items()})
+    # The class is kept aside: a label that models may be given or judged by.
     codes = label(len(names), names).model_copy(update={"names": ("label",)})
     tables = {
         part: Table(space, batch.given_as(_codes(found[part].classes, names)), codes, name)
@@ -127,6 +131,7 @@ def of_file(space: Space, given_space: Space | None, path: Path) -> tuple[Batch,
     """
     found = parse(path)
     batch = _batch(space, found.items, path)
+    # Classes the model does not know are hidden, and named in a note.
     known = None if given_space is None else getattr(given_space.variables[0], "labels", None)
     if not known or not found.head.classes:
         return batch, ()
@@ -145,6 +150,7 @@ def parts(path: Path) -> Mapping[str, Path]:
         BadData: If a folder holds no set, or several.
     """
     if not path.is_dir():
+        # NAME_TRAIN.ts and NAME_TEST.ts belong together.
         stem = next(
             (path.stem.removesuffix(end) for end in PARTS.values() if path.stem.endswith(end)), None
         )
@@ -152,6 +158,7 @@ def parts(path: Path) -> Mapping[str, Path]:
         if stem is not None and all(p.exists() for p in pair.values()):
             return pair
         return {"all": path}
+    # In a folder: exactly one set.
     files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".ts")
     sets = {tuple(parts(file).values()): parts(file) for file in files}
     if len(sets) != 1:
@@ -177,6 +184,7 @@ def parse(path: Path) -> Found:
     items = list[Array]()
     classes = list[str | None]()
     begun = False
+    # Line by line: @ lines up to @data, then a series each.
     for number, line in enumerate(lines(decode(path)), 1):
         line = line.strip()
         if not line or line[0] in "#%":
@@ -190,6 +198,7 @@ def parse(path: Path) -> Found:
                 _check_steps(len(item), len(items[0]))
         except BadData as error:
             raise BadData(error.what, where=f"{path}, line {number}", do=error.do) from error
+        # The first series fixes the dimensions for the others.
         head = replace(head, dimensions=item.shape[1])
         items.append(item)
         classes.append(class_)
@@ -212,12 +221,14 @@ def _headed(line: str, head: Head) -> tuple[bool, Head]:
     """Whether the series begin below this line of the head, and what is known with it."""
     if not line.startswith("@"):
         raise BadData("a series before the line @data", do="put @data above the first series")
+    # "@tag value ..."
     word, *said = line[1:].split() or [""]
     tag = word.lower()
     if tag in {"data", "problemname"}:
         return tag == "data", head
     if tag in FLAGS:
         return False, _flagged(tag, _flag(tag, said), head)
+    # Numbers of dimensions and steps.
     if tag in WHOLE:
         if len(said) != 1 or not WHOLE_NUMBER.fullmatch(said[0]):
             what = f"@{word[:QUOTED]} takes a whole number from 1 on"
@@ -225,8 +236,10 @@ def _headed(line: str, head: Head) -> tuple[bool, Head]:
         if WHOLE[tag] == "steps":
             return False, replace(head, steps=int(said[0]))
         return False, replace(head, dimensions=int(said[0]))
+    # Class names
     if tag == "classlabel":
         return False, replace(head, classes=_classes(said))
+    # Targets that are numbers belong to regression archives.
     if tag == "targetlabel":
         if said and _flag(tag, said[:1]):
             raise BadData(
@@ -270,6 +283,7 @@ def _classes(said: Sequence[str]) -> tuple[str, ...] | None:
 
 def _series(line: str, head: Head) -> tuple[Array, str | None]:
     """A series (T, C) and its class."""
+    # "1,2,3:4,5,6:class": dimensions parted by colons, the class last.
     *fields, last = line.split(":")
     fields, class_ = ([*fields, last], None) if head.classes is None else (fields, last.strip())
     if head.classes is not None and class_ not in {*head.classes, MISSING}:
@@ -281,6 +295,7 @@ def _series(line: str, head: Head) -> tuple[Array, str | None]:
         raise BadData(
             f"{len(fields)} dimensions where {head.dimensions} are expected", do='part them by ":"'
         )
+    # Each dimension (T,), all of one length.
     values = [_values(field) for field in fields]
     lengths = sorted({len(v) for v in values})
     if not values or len(lengths) > 1:
@@ -291,6 +306,7 @@ def _series(line: str, head: Head) -> tuple[Array, str | None]:
     if head.steps not in {None, lengths[0]}:
         what = f"{lengths[0]} steps where @seriesLength says {head.steps}"
         raise BadData(what, do="mend the line, or leave it out")
+    # Dimensions become the last axis: C x (T,) -> (T, C).
     return np.stack(values, -1), None if class_ == MISSING else class_
 
 
@@ -305,6 +321,7 @@ def _values(field: str) -> Array:
 def _cells(field: str) -> Iterator[list[str]]:
     """What stands between commas, some thousands at a time: a list of all takes much memory."""
     start = 0
+    # Cut at the first comma behind each piece, so that no cell is torn.
     while (end := field.find(",", start + PIECE)) >= 0:
         yield field[start:end].split(",")
         start = end + 1
@@ -318,6 +335,7 @@ def _numbers(cells: Sequence[str]) -> Array:
 def _number(cell: str) -> float:
     if cell == MISSING:
         return np.nan
+    # Only what looks like a decimal number goes to float().
     if ODD.search(cell) is None:
         with suppress(ValueError):
             return float(cell)

@@ -87,9 +87,11 @@ def read(file: Path) -> Sound:
         raw = read_bytes(file, expansion=EXPANSION)
     except OSError as error:
         raise _unreadable(file, (error.strerror or str(error)).lower()) from error
+    # RIFF is little-endian, RIFX big-endian, RF64 has sizes beyond 32 bits.
     order = ORDERS.get(raw[:4])
     if order is None or raw[8:12] != b"WAVE":
         raise _unreadable(file, "it is no WAV file")
+    # "fmt " says how samples are stored, "data" holds them; all other chunks are passed over.
     chunks = _chunks(raw, order)
     if b"fmt " not in chunks or b"data" not in chunks:
         raise _unreadable(file, "the file is cut short or broken")
@@ -119,9 +121,12 @@ Chunk = tuple[int, int]  # where its body begins, and its size as the file says 
 def _chunks(raw: bytes, order: str) -> dict[bytes, Chunk]:
     """The chunks up to the samples, the first of each name."""
     found: dict[bytes, Chunk] = {}
+    # 12 bytes of head: RIFF, size, WAVE.
     at = 12
+    # A chunk is a name of four characters, its size in 4 bytes, and its body.
     while at + 8 <= len(raw) and _is_name(raw[at : at + 4]) and b"data" not in found:
         name, (size,) = raw[at : at + 4], struct.unpack(f"{order}I", raw[at + 4 : at + 8])
+        # RF64 keeps the real size in the chunk ds64; streams leave it open.
         if name == b"data" and size == UNKNOWN_SIZE:
             size = _long_size(raw, found.get(b"ds64"), len(raw) - at - 8)
         found.setdefault(name, (at + 8, size))
@@ -131,6 +136,7 @@ def _chunks(raw: bytes, order: str) -> dict[bytes, Chunk]:
 
 def _long_size(raw: bytes, chunk: Chunk | None, rest: int) -> int:
     """The size of samples beyond 4 GiB; the rest of the file where nothing says it: a stream."""
+    # ds64: the RIFF size in 8 bytes, then the data size in 8.
     body = b"" if chunk is None else _body(raw, chunk)
     return rest if len(body) < 16 else int(struct.unpack("<Q", body[8:16])[0])
 
@@ -139,6 +145,7 @@ def _next(raw: bytes, end: int, *, odd: bool) -> int:
     """Where the next chunk begins: odd ones end in a byte of padding, which some writers forget."""
     if not odd:
         return end
+    # A padding byte is missing where a name already stands at the odd place.
     forgotten = _is_name(raw[end : end + 4]) and not _is_name(raw[end + 1 : end + 5])
     return end if forgotten else end + 1
 
@@ -158,15 +165,19 @@ def _body(raw: bytes, chunk: Chunk) -> bytes:
 def _form(body: bytes, order: str, file: Path) -> Form:
     if len(body) < 16:
         raise _unreadable(file, "its header is cut short")
+    # WAVEFORMAT: format tag, channels, frames/s, bytes/s, bytes a frame, bits a sample.
     code, channels, rate, _, frame_bytes, bits = struct.unpack(f"{order}HHIIHH", body[:16])
+    # WAVEFORMATEXTENSIBLE: the real tag opens the sub-format's GUID.
     if code == EXTENSIBLE and len(body) >= 40 and body[32:40] == GUID_TAIL:
         (code,) = struct.unpack(f"{order}I", body[24:28])
     if code not in {PCM, FLOAT}:
         name = CODES.get(code, f"code {code:#06x} of the header")
         raise BadData(f"a sound coded in {name}", where=str(file), do=ADVICE)
     form = Form(code, channels, rate, frame_bytes, bits)
+    # A header whose fields contradict each other would give noise, not sound.
     if not channels or not rate or frame_bytes % channels or not 0 < bits <= 8 * form.sample_bytes:
         raise _unreadable(file, "its header contradicts itself")
+    # 8 bits or fewer in wider containers: which bits count is not certain.
     loose = form.sample_bytes > 1 and bits <= 8
     if (code, form.sample_bytes) not in DEPTHS or loose:
         kind = "floating" if code == FLOAT else "whole"
@@ -181,17 +192,21 @@ def _form(body: bytes, order: str, file: Path) -> Form:
 def _samples(raw: bytes, chunk: Chunk, form: Form, order: str) -> tuple[Array, int]:
     """Whole frames, float32 (frames, channels), and how many more the head promises."""
     start, size = chunk
+    # Whole frames that are really there, (frames * channels,).
     frames = max(min(size, len(raw) - start), 0) // form.frame_bytes
     count = frames * form.channels
+    # 24 bits have no type of numpy's: widened to 32.
     if form.code == PCM and form.sample_bytes == 3:
         packed = np.frombuffer(raw, "u1", count * 3, start).reshape(count, 3)
         values = _of_24_bits(packed if order == "<" else packed[:, ::-1])
+    # 8 bits are unsigned, wider PCM is signed.
     else:
         whole = "u" if form.sample_bytes == 1 else "i"
         kind = "f" if form.code == FLOAT else whole
         values = np.frombuffer(raw, f"{order}{kind}{form.sample_bytes}", count, start)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = values.astype(np.float32)
+    # Full scale becomes 1; unsigned bytes are centred at 128.
     if form.code == PCM:
         scaled -= 128 if form.sample_bytes == 1 else 0
         scaled /= 2.0 ** (8 * values.itemsize - 1)
@@ -201,6 +216,7 @@ def _samples(raw: bytes, chunk: Chunk, form: Form, order: str) -> tuple[Array, i
 
 def _of_24_bits(packed: Array) -> Array:
     """Whole numbers of 24 bits, their lowest byte first, as the upper bytes of int32 (N,)."""
+    # Sign and scale stay right in the upper three bytes of little-endian int32.
     wide = np.zeros((len(packed), 4), dtype="u1")
     wide[:, 1:] = packed
     return wide.view("<i4")[:, 0]
@@ -222,11 +238,13 @@ def encode(samples: Array, *, rate: int, depth: str) -> tuple[bytes, int]:
     if code == FLOAT:
         body = samples.astype(f"<f{width}").tobytes()
     else:
+        # PCM: scaled by 2^(bits - 1), rounded, clipped to the type's range.
         top = 2.0 ** (8 * width - 1)
         levels = np.round(samples.astype(np.float64) * top)
         clipped = int(((levels < -top) | (levels > top)).sum())
         body = _packed(levels.clip(-top, top - 1), width)
     head = struct.pack("<HHIIHH", code, 1, rate, rate * width, width, 8 * width)
+    # Floats need a fact chunk, and an extension size in fmt.
     chunks = [(b"fmt ", head), (b"data", body)]
     if code == FLOAT:
         chunks = [
@@ -234,6 +252,7 @@ def encode(samples: Array, *, rate: int, depth: str) -> tuple[bytes, int]:
             (b"fact", struct.pack("<I", len(samples))),
             (b"data", body),
         ]
+    # Every chunk is padded to an even size.
     parts = [
         name + struct.pack("<I", len(held)) + held + b"\0" * (len(held) % 2)
         for name, held in chunks

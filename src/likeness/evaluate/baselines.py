@@ -54,8 +54,7 @@ class Resampled(Distribution):
         self, noise: Noise, given: Batch | None, settings: Any
     ) -> tuple[Tensor, Tensor]:
         rows = self._rows(noise, given)
-        assert self.batch.length is not None
-        return self.batch.x[rows].to(self.dtype), self.batch.length[rows]
+        return self.batch.x[rows].to(self.dtype), self.batch.lengths[rows]
 
     def _rows(self, noise: Noise, given: Batch | None) -> Tensor:
         u = noise.uniform("row", 1)[:, 0]
@@ -74,5 +73,4 @@ class Resampled(Distribution):
 
     @staticmethod
     def _told(batch: Batch) -> Batch:
-        assert batch.given is not None
-        return batch.given.to(dtype=torch.float64)
+        return batch.condition.to(dtype=torch.float64)

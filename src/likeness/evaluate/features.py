@@ -144,8 +144,7 @@ def _with_length(inner: Callable[[Batch], Tensor], space: Space) -> Callable[[Ba
         return inner
 
     def entries(batch: Batch) -> Tensor:
-        assert batch.length is not None
-        return torch.cat([inner(batch), batch.length.double()[:, None] / space.layout[0]], 1)
+        return torch.cat([inner(batch), batch.lengths.double()[:, None] / space.layout[0]], 1)
 
     return entries
 

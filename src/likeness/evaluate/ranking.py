@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -156,7 +157,8 @@ def rank(rows: Sequence[Ranked], level: float) -> Ranking:
 
 def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
     """One group for each kind and measure; pairs are compared item by item, over the same seeds."""
-    scored = [r for r in rows if r.log_prob is not None and r.cells["log_prob"]]
+    values = {r.name: r.log_prob for r in rows if r.log_prob is not None}
+    scored = [r for r in rows if r.name in values and r.cells["log_prob"]]
     truth = next((r for r in scored if r.role == "truth"), None)
     learned = [r for r in scored if r.role != "truth"]
     found = []
@@ -166,10 +168,10 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
             key=_log_prob,
             reverse=True,
         )
-        gaps = [_paired(a, b, level) for i, a in enumerate(group) for b in group[i + 1 :]]
+        gaps = [_paired(a.name, b.name, values, level) for a, b in itertools.combinations(group, 2)]
         known = truth is not None and truth.measure == measure and kind is Kind.EXACT
         if known and truth is not None:
-            ahead = tuple(_paired(truth, r, level) for r in group)
+            ahead = tuple(_paired(truth.name, r.name, values, level) for r in group)
         else:
             ahead = ()
         found.append(
@@ -190,11 +192,10 @@ def _log_prob(row: Ranked) -> float:
     return row.cells["log_prob"].value or 0.0
 
 
-def _paired(a: Ranked, b: Ranked, level: float) -> Gap:
-    assert a.log_prob is not None
-    assert b.log_prob is not None
-    x, y = torch.broadcast_tensors(a.log_prob, b.log_prob)
-    return _gap(a.name, b.name, paired_difference(x.contiguous(), y.contiguous(), level=level))
+def _paired(ahead: str, behind: str, values: dict[str, Tensor], level: float) -> Gap:
+    """The gap between two rows' log p of the same items, (seeds, items)."""
+    x, y = torch.broadcast_tensors(values[ahead], values[behind])
+    return _gap(ahead, behind, paired_difference(x.contiguous(), y.contiguous(), level=level))
 
 
 def _gap(ahead: str, behind: str, interval: Interval) -> Gap:
@@ -208,27 +209,19 @@ def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     for column in RIVALS:
         key = column.key
         sign = 1.0 if column.better == "higher" else -1.0
-        able = [(r.cells[key].interval, r) for r in honest]
-        order = [
-            r
-            for _, r in sorted(
-                [(-sign * i.value, r) for i, r in able if i is not None], key=lambda pair: pair[0]
-            )
-        ]
-        gaps = [_independent(a, b, key, sign) for i, a in enumerate(order) for b in order[i + 1 :]]
+        measured = [(r.name, i) for r in honest if (i := r.cells[key].interval) is not None]
+        order = sorted(measured, key=lambda pair: -sign * pair[1].value)
+        gaps = [_independent(a, b, sign) for a, b in itertools.combinations(order, 2)]
         if order:
             words = SAID.get(key, column.title)
-            found.append(Group(words, key, "", "", tuple(r.name for r in order), tuple(gaps)))
+            found.append(Group(words, key, "", "", tuple(name for name, _ in order), tuple(gaps)))
     return found
 
 
-def _independent(a: Ranked, b: Ranked, key: str, sign: float) -> Gap:
-    x = a.cells[key].interval
-    y = b.cells[key].interval
-    assert x is not None
-    assert y is not None
-    gap = difference(x, y) if sign > 0 else difference(y, x)
-    return _gap(a.name, b.name, gap)
+def _independent(a: tuple[str, Interval], b: tuple[str, Interval], sign: float) -> Gap:
+    """The gap between two rows, each a name with the interval of its score."""
+    gap = difference(a[1], b[1]) if sign > 0 else difference(b[1], a[1])
+    return _gap(a[0], b[0], gap)
 
 
 # ---- sentences -----------------------------------------------------------------------------------

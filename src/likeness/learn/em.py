@@ -28,6 +28,7 @@ class EMExecutor(Executor):
             epochs = None
         else:
             epochs = math.ceil(task.budget.epochs)
+        # Passes: replayed, or the budget's, but never more than the learner's own limit.
         limit = task.decisions.get("steps") or task.budget.steps or epochs or learner.passes
         if task.decisions.get("steps") is None:
             self.limit = min(limit, learner.passes)
@@ -42,6 +43,7 @@ class EMExecutor(Executor):
     @torch.no_grad()
     def step(self, phase: str | None = None) -> Event:
         """One pass: statistics of every chunk, summed, then the parameters that are best for them."""
+        # The start: drawn or computed by the learner, once.
         if self.parameters is None:
             noise = Noise(
                 self.task.seed,
@@ -50,11 +52,14 @@ class EMExecutor(Executor):
                 dtype=self.task.model.dtype,
             )
             self.parameters = self.learner.start(self.task, noise)
-        statistics = self._pass()
+        # E-step over all rows.
+        statistics, parameters = self._pass(self.parameters)
         objective = float(statistics["objective"] / statistics["weight"])
+        # M-step
         if self.learner.decay is None:
-            self.parameters = self.learner.maximise(statistics, self.parameters)
-        self.learner.assign(self.parameters)
+            parameters = self.learner.maximise(statistics, parameters)
+        self.parameters = parameters
+        self.learner.assign(parameters)
         self.iteration += 1
         rise = objective - self.objective
         self.objective = objective
@@ -62,10 +67,12 @@ class EMExecutor(Executor):
         return Event(self.iteration, "em", -objective, {"objective": objective}, {"rise": rise})
 
     def _stop(self, rise: float) -> None:
+        # A budget in seconds ends EM between two passes.
         late = (
             self.task.budget.seconds is not None
             and time.perf_counter() - self.started > self.task.budget.seconds
         )
+        # A replay makes as many passes as the first run did.
         replayed = "passes" in self.task.decisions
         converged = not replayed and (abs(rise) < self.learner.tolerance or late)
         limit = self.task.decisions.get("passes", self.limit)
@@ -73,36 +80,38 @@ class EMExecutor(Executor):
         if self.done:
             self.task.decisions["passes"] = self.iteration
 
-    def _pass(self) -> Parameters:
-        assert self.parameters is not None
+    def _pass(self, parameters: Parameters) -> tuple[Parameters, Parameters]:
+        """The statistics of all chunks, summed, and the parameters, which stochastic EM moves chunk by chunk."""
+        # A learner may know its statistics without a pass over data.
         if self.learner.known is not None:
-            return self.learner.known(self.parameters)
-        total: Parameters | None = None
+            return self.learner.known(parameters), parameters
+        # Sufficient statistics are additive over chunks.
+        total: Parameters = {}
         for i, (batch, _) in enumerate(self.task.everything(self.learner.rows)):
-            part = self.learner.expect(batch, self.parameters)
-            if total is None:
-                total = part
-            else:
-                total = {k: total[k] + part[k] for k in total}
+            part = self.learner.expect(batch, parameters)
+            total = {k: total[k] + v if k in total else v for k, v in part.items()}
             if self.learner.decay is not None:
-                self._stochastic(part, i)
-        assert total is not None
-        return total
+                parameters = self._stochastic(part, i, self.learner.decay, parameters)
+        return total, parameters
 
-    def _stochastic(self, part: Parameters, chunk: int) -> None:
+    def _stochastic(
+        self, part: Parameters, chunk: int, decay: float, parameters: Parameters
+    ) -> Parameters:
         """Blend a chunk's mean statistics in at rate (t + 2)^-decay and maximise (Cappé & Moulines 2009, eq. 12)."""
-        assert self.learner.decay is not None
-        assert self.parameters is not None
+        # The chunk's statistics per unit weight.
         mean = {k: v / part["weight"] for k, v in part.items()}
+        # Chunks done so far, over all passes.
         made = self.iteration * -(-self.task.rows // self.learner.rows) + chunk
-        rate = (made + 2) ** -self.learner.decay
+        rate = (made + 2) ** -decay
+        # A running average with decaying steps.
         known = self.running
         if known is None:
             self.running = mean
         else:
             self.running = {k: torch.lerp(known[k], mean[k], rate) for k in mean}
+        # Back to the size of the data, as `maximise` expects.
         scaled = {k: v * self.task.rows for k, v in self.running.items()}
-        self.parameters = self.learner.maximise(scaled, self.parameters)
+        return self.learner.maximise(scaled, parameters)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Parameters, running statistics, counters."""

@@ -65,8 +65,8 @@ class Task:
 
     def everything(self, size: int) -> Any:
         """All training rows in model units, chunk by chunk, with noise that never changes."""
-        assert self.source is not None
-        for batch in self.source.chunks(size):
+        chunks = () if self.source is None else self.source.chunks(size)
+        for batch in chunks:
             noise = Noise(self.seed, batch.ids, scope="train", dtype=self.model.dtype)
             yield self.model.inputs(batch.to(device=self.model.device), noise)[0], noise
 

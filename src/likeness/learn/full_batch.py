@@ -27,11 +27,13 @@ class FullBatchExecutor(Executor):
             chosen = learner.penalised
         else:
             chosen = learner.parameters
+        # 1 where a parameter is penalised and 0 elsewhere (intercepts), (P,).
         ids = {id(p) for p in chosen}
         self.penalised = torch.cat(
             [torch.full((p.numel(),), float(id(p) in ids)) for p in learner.parameters]
         )
         self.penalised = self.penalised.to(task.model.dtype).to(task.model.device)
+        # Curvature pairs s = w' - w and y = g' - g of the last iterations.
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
         self.value: float | None = None
@@ -49,18 +51,23 @@ class FullBatchExecutor(Executor):
         if self.value is None or self.gradient is None:
             self.value, self.gradient = self._objective(w)
         value = self.value
+        # Under l1 the pseudo-gradient, else the gradient.
         g = self._pseudo(w, self.gradient)
         direction = self._direction(g)
+        # OWL-QN: the direction must descend in every coordinate.
         if self.learner.l1 > 0:
             direction = torch.where(direction * g < 0, direction, torch.zeros_like(direction))
+        # Backtracking line search; None where no step descends.
         found = self._search(w, value, g, direction)
         self.iteration += 1
         rise = 0.0 if found is None else value - found[1]
         if found is not None:
+            # The pair (s, y) of this move updates the curvature.
             new, self.value, gradient = found
             self._remember(new - w, gradient - self.gradient)
             self.gradient = gradient
             self._assign(new)
+        # Converged: a flat gradient, or no descent left.
         small = float(g.abs().max()) < self.learner.tolerance or rise <= 1e-15 * max(
             1.0, abs(value)
         )
@@ -91,6 +98,7 @@ class FullBatchExecutor(Executor):
         total = 0.0
         weight = 0.0
         gradient = torch.zeros_like(w)
+        # Sums over chunks of data: the objective is the weighted mean over all rows.
         for batch, noise in self.task.everything(self.learner.rows):
             terms = torch.stack(list(self.learner.loss(batch, noise).values())).sum(0)
             loss = (terms * batch.weights).sum()
@@ -103,6 +111,7 @@ class FullBatchExecutor(Executor):
             )
             total = total + float(loss.detach())
             weight = weight + float(batch.weights.sum())
+        # l2 enters value and gradient; l1 the value alone, as its gradient is the pseudo-gradient's.
         inside = w * self.penalised
         smooth = total / weight + 0.5 * self.learner.l2 * float(inside.square().sum())
         return smooth + self.learner.l1 * float(
@@ -111,6 +120,7 @@ class FullBatchExecutor(Executor):
 
     def _pseudo(self, w: Tensor, g: Tensor) -> Tensor:
         """The steepest-descent direction's negative under l1 (Andrew & Gao 2007, eq. 4)."""
+        # Subgradients: at w = 0 the one-sided derivative that descends, else g + l1 sign(w).
         l1 = self.learner.l1 * self.penalised
         if self.learner.l1 <= 0:
             return g
@@ -123,13 +133,16 @@ class FullBatchExecutor(Executor):
         """-H g by the two-loop recursion."""
         q = g.clone()
         alphas = []
+        # From the newest pair to the oldest.
         pairs = list(zip(self.steps, self.changes, strict=True))
         for s, y in reversed(pairs):
             alphas.append(s.dot(q) / s.dot(y))
             q = q - alphas[-1] * y
+        # The initial Hessian: s'y / y'y of the newest pair (Nocedal & Wright, eq. 7.20).
         if pairs:
             s, y = pairs[-1]
             q = q * (s.dot(y) / y.dot(y))
+        # And back from the oldest to the newest.
         for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
             q = q + (alpha - y.dot(q) / s.dot(y)) * s
         return -q
@@ -138,7 +151,9 @@ class FullBatchExecutor(Executor):
         self, w: Tensor, value: float, g: Tensor, direction: Tensor
     ) -> tuple[Tensor, float, Tensor] | None:
         """Backtracking until the decrease is sufficient; the first step is of unit length."""
+        # Without curvature the first step has unit length.
         size = 1.0 if self.steps else 1.0 / max(1.0, float(g.norm()))
+        # The orthant that l1 keeps the step in: coordinates that change sign become 0.
         orthant = torch.where(w == 0, -g.sign(), w.sign())
         for _ in range(SEARCHES):
             new = w + size * direction
@@ -147,6 +162,7 @@ class FullBatchExecutor(Executor):
                     (new * orthant > 0) | (self.penalised == 0), new, torch.zeros_like(new)
                 )
             found, gradient = self._objective(new)
+            # Armijo's condition of sufficient decrease.
             if found <= value + ARMIJO * float(g.dot(new - w)):
                 return new, found, gradient
             size *= SHRINK
@@ -154,6 +170,7 @@ class FullBatchExecutor(Executor):
         return None
 
     def _remember(self, s: Tensor, y: Tensor) -> None:
+        # Only pairs of positive curvature keep H positive definite.
         if float(s.dot(y)) > 1e-12 * float(y.dot(y)):
             self.steps = [*self.steps, s]
             self.changes = [*self.changes, y]

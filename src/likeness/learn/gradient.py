@@ -19,6 +19,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.learner import Gradient, Phase
 from likeness.core.noise import Noise, generator
 from likeness.core.precision import arithmetic, fastest, products
+from likeness.core.preprocessor import Source
 from likeness.learn.executor import Event, Executor, Task, terms_of
 from likeness.learn.optimisers import optimisers
 
@@ -41,10 +42,12 @@ class GradientExecutor(Executor):
         self.config: GradientConfig = config
         self.phases = {p.name: p for p in learner.phases}
         self.moves = dict.fromkeys(self.phases, 0)
+        # One optimiser a phase, each with its own parameters.
         self.optimisers = {
             p.name: optimisers(list(p.parameters), config, p.betas) for p in learner.phases
         }
         self.averaged = list(task.model.named_parameters())
+        # Exponential moving average of all parameters, if asked for.
         if config.ema > 0:
             self.shadow = [p.detach().clone() for _, p in self.averaged]
         else:
@@ -54,10 +57,12 @@ class GradientExecutor(Executor):
         self.mark = (0.0, 0)  # seconds spent and steps done when the pace was last looked at
         self._orders: dict[int, Tensor] = {}
         self._pieces: dict[str, int] = {}
+        # Preprocessors with parameters (variational dequantisation) learn along.
         inputs = task.model.preprocessor
         self.learned_inputs = inputs is not None and any(
             p.requires_grad for p in inputs.parameters()
         )
+        # The number of steps: replayed, stated, or left to the clock.
         total = task.decisions.get("steps") or task.budget.total(
             task.rows or config.batch, config.batch
         )
@@ -86,6 +91,7 @@ class GradientExecutor(Executor):
             return self.config.precision
         if self.task.budget.seconds is None:
             return "fp32"
+        # One gradient in each precision, timed on real rows.
         phase = next(iter(self.phases.values()))
         batch, noise = self._rows(0)
 
@@ -102,22 +108,21 @@ class GradientExecutor(Executor):
 
     def step(self, phase: str | None = None) -> Event:
         """Every phase that is due, or one move of the one that is named."""
+        # Phases take turns by their periods: a critic five times for one generator move, say.
         if phase:
             chosen = [self.phases[phase]]
         else:
             chosen = [p for p in self.phases.values() if self.iteration % p.every == 0]
-        event = None
-        for player in chosen:
-            for _ in range(1 if phase else player.repeat):
-                event = self._move(player)
+        players = [player for player in chosen for _ in range(1 if phase else player.repeat)]
+        events = [self._move(player) for player in players]
         self.iteration += 1
         self._average()
         self._decide()
         self.done = self.total is not None and self.iteration >= self.total
-        assert event is not None
-        return event
+        return events[-1]
 
     def _move(self, phase: Phase) -> Event:
+        # Each phase counts its own moves, so that its rows do not depend on the others.
         move = self.moves[phase.name]
         self.moves[phase.name] += 1
         self.task.model.progress = self._done()
@@ -127,7 +132,9 @@ class GradientExecutor(Executor):
         model = self.task.model
         if not model.training:
             model.train()
+        # Gradients of the whole batch, in pieces where memory requires.
         value, gradients, terms = self._summed(phase, batch, noise)
+        # NaN and infinity stop the fit; the best state so far is kept.
         if not math.isfinite(value):
             raise LikenessError(
                 f"the loss of phase {phase.name!r} is {value}",
@@ -143,6 +150,7 @@ class GradientExecutor(Executor):
         self, phase: Phase, batch: Batch, noise: Noise
     ) -> tuple[float, list[Tensor | None], dict[str, Tensor]]:
         """The loss, its gradients and its terms (B,), summed over as many rows at a time as memory allows."""
+        # The loss is a sum over rows divided by the weight of all, so pieces add up exactly.
         size = self._piece(phase, batch, noise)
         whole = _everywhere(batch)
         value = 0.0
@@ -150,6 +158,7 @@ class GradientExecutor(Executor):
         terms: list[dict[str, Tensor]] = []
         for start in range(0, len(batch), size):
             rows = slice(start, start + size) if size < len(batch) else slice(None)
+            # Forward and backward pass in the precision that was decided.
             with arithmetic(self.task.decisions["precision"], self.task.model.device):
                 loss, part = self._loss(phase, batch[rows], noise[rows], whole)
             with products(self.task.decisions["precision"]):
@@ -163,6 +172,7 @@ class GradientExecutor(Executor):
         """Rows whose loss is computed at once: those that keep `PIECE` bytes, all where a phase says nothing."""
         if phase.row_bytes is None:
             return max(1, len(batch))
+        # Measured once a phase, on a few rows.
         if phase.name not in self._pieces:
             few = slice(0, FEW)
             with torch.no_grad():
@@ -174,11 +184,14 @@ class GradientExecutor(Executor):
     def _loss(
         self, phase: Phase, batch: Batch, noise: Noise, whole: Tensor | int
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        # The preprocessor needs gradients only where it learns.
         with torch.set_grad_enabled(self.learned_inputs):
             inside, correction = self.task.model.inputs(batch, noise, self.config.drop_given)
         terms = phase.loss(inside, noise)
         if self.learned_inputs:
+            # -log q of the dequantisation belongs to the loss (Ho et al. 2019, section 3.1).
             terms = {**terms, "dequantisation": -correction}
+        # (terms, B) -> (B,), weighted, then the mean over all processes' rows.
         total = torch.stack(list(terms.values())).sum(0)
         if inside.weight is not None:
             total = total * inside.weight.to(total)
@@ -186,13 +199,17 @@ class GradientExecutor(Executor):
 
     def _descend(self, phase: Phase, gradients: Sequence[Tensor | None]) -> dict[str, float]:
         parameters = list(phase.parameters)
+        # Gradients where optimisers expect them.
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = torch.zeros_like(p) if g is None else _laid_as(p, g)
+        # Data parallel: each process has the gradient of its own rows.
         _sum_over_processes(parameters)
+        # Clipped after summing, so that all processes clip alike.
         if self.config.clip:
             facts = self._clipped([p.grad for p in parameters if p.grad is not None])
         else:
             facts = {}
+        # Learning rates relative to each group's peak.
         share = self._lr(phase.settling) * phase.lr / self.config.lr
         for optimiser in self.optimisers[phase.name]:
             for group in optimiser.param_groups:
@@ -214,6 +231,7 @@ class GradientExecutor(Executor):
         """The rows and noise of a move: places in the global batch, of which a process takes its slice."""
         size = self.config.batch
         source = self.task.source
+        # Every process draws the same global batch and takes its slice.
         place = torch.arange(size)
         if dist.is_available() and dist.is_initialized():
             place = place.tensor_split(dist.get_world_size())[dist.get_rank()]
@@ -224,20 +242,20 @@ class GradientExecutor(Executor):
             scope=f"train{stream}",
             dtype=self.task.model.dtype,
         )
+        # A density alone has no data: rows of zeros carry the batch size.
         if source is None:
             return Batch(
                 torch.zeros(
                     (len(place), *self.task.model.space.layout), dtype=self.task.model.dtype
                 )
             ), noise
-        return self._items(move * size + int(place[0]), len(place), stream), noise
+        return self._items(source, move * size + int(place[0]), len(place), stream), noise
 
-    def _items(self, start: int, count: int, stream: int) -> Batch:
+    def _items(self, source: Source, start: int, count: int, stream: int) -> Batch:
         """The items at places start, start + 1, ... of the epochs' orders laid end to end."""
         parts: list[Batch] = []
-        source = self.task.source
         stop = start + count
-        assert source is not None
+        # A batch may span the end of an epoch.
         while start < stop:
             epoch, at = divmod(start, self.task.rows)
             index = self._order(epoch, stream)[at : at + stop - start]
@@ -248,6 +266,7 @@ class GradientExecutor(Executor):
         return concat(parts)
 
     def _order(self, epoch: int, stream: int) -> Tensor:
+        # One permutation an epoch and stream; the neighbouring epochs' are kept.
         key = epoch * 2**32 + stream
         if key not in self._orders:
             kept = {k: v for k, v in self._orders.items() if abs((k >> 32) - epoch) <= 1}
@@ -257,6 +276,7 @@ class GradientExecutor(Executor):
 
     def _done(self) -> float:
         """The share of the schedule that is done: 0 until its end is decided, and without a jump where that moves."""
+        # Each stretch of the plan finishes its share of what was left before it.
         left = 1.0
         plan = self._plan()
         for (at, steps), (until, _) in pairwise([*plan, (self.iteration, None)]):
@@ -268,9 +288,11 @@ class GradientExecutor(Executor):
         """The learning rate: it rises over the warm-up and follows the schedule once the number of steps is decided."""
         c = self.config
         part = self._done()
+        # Linear warm-up
         rise = min(1.0, (self.iteration + 1) / max(c.warmup, 1))
         if self.total is None or c.schedule == "constant":
             return c.lr * rise
+        # Cosine or linear decay, never quite to 0.
         if c.schedule == "cosine":
             shape = 0.5 * (1 + math.cos(math.pi * part))
         else:
@@ -280,12 +302,14 @@ class GradientExecutor(Executor):
     # ---- averages --------------------------------------------------------------------------------
 
     def _average(self) -> None:
+        # A decay that rises with the steps, so that early weights fade quickly.
         if self.shadow:
             decay = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
             torch._foreach_lerp_(self.shadow, [p.detach() for _, p in self.averaged], 1 - decay)
 
     def answering(self, _use: bool) -> None:
         """Exchange the weights with their averages."""
+        # Swapped in place, so that swapping twice restores the weights.
         for s, (_, p) in zip(self.shadow, self.averaged, strict=False):
             kept = p.detach().clone()
             p.data.copy_(s)
@@ -306,25 +330,26 @@ class GradientExecutor(Executor):
         seconds = self.task.budget.seconds
         if seconds is None:
             return
+        # Time of earlier runs counts too, when a fit goes on.
         elapsed = self.spent + time.perf_counter() - self.started
         if self.total is not None:
-            self._revise(seconds, elapsed)
+            self._revise(self.total, seconds, elapsed)
             return
+        # The first steps pay for compilation and allocation, and are left out of the pace.
         if self.iteration == SLOW:
             self.warm = elapsed
         if self.iteration < 2 * SLOW or elapsed < CALIBRATE * seconds:
             return
+        # Seconds a step, and the steps that fit into the rest, less what validation costs.
         pace = (elapsed - self.warm) / (self.iteration - (SLOW if self.warm else 0))
         left = max(0.0, seconds * (1 - VALIDATING) - elapsed)
         self.task.decisions["steps"] = self.iteration + int(left / pace)
         self.task.decisions["decided_at"] = self.iteration
         self.mark = (elapsed, self.iteration)
 
-    def _revise(self, seconds: float, elapsed: float) -> None:
+    def _revise(self, total: int, seconds: float, elapsed: float) -> None:
         """Move the end where the pace of late, validation included, would miss the budget by more than the slack."""
         (start, _) = self._plan()[0]
-        total = self.total
-        assert total is not None
         part = (total - start) // MARKS
         took = elapsed - self.mark[0]
         steps = self.iteration - self.mark[1]

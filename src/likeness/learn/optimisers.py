@@ -25,6 +25,7 @@ def optimisers(
     parameters: Sequence[nn.Parameter], config: GradientConfig, betas: tuple[float, float]
 ) -> list[torch.optim.Optimizer]:
     """Adam for all parameters, or Muon for wide matrices and Adam for the rest."""
+    # Matrices whose smaller side is wide enough to orthogonalise.
     wide = [
         p
         for p in parameters
@@ -40,6 +41,7 @@ def optimisers(
         made.append(
             torch.optim.AdamW(rest, lr=config.lr, betas=betas, weight_decay=decay, fused=FUSED)
         )
+    # Schedules scale each group's peak.
     for optimiser in made:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
@@ -70,9 +72,11 @@ class Muon(torch.optim.Optimizer):
     def _move(self, p: nn.Parameter, gradient: Tensor, lr: float, decay: float) -> None:
         state = self.state[p]
         momentum = state.setdefault("momentum", torch.zeros_like(p))
+        # m <- 0.95 m + 0.05 g; Nesterov: the step looks one move ahead.
         momentum.lerp_(gradient, 1 - MOMENTUM)
         step = orthogonal(gradient.lerp(momentum, MOMENTUM).flatten(1))
         rows, columns = step.shape
+        # Decoupled weight decay, then the step, scaled for tall matrices.
         p.mul_(1 - lr * decay).sub_(
             step.reshape(p.shape), alpha=lr * max(1.0, rows / columns) ** 0.5
         )
@@ -85,8 +89,10 @@ def orthogonal(matrix: Tensor) -> Tensor:
     values alone.
     """
     a, b, c = QUINTIC
+    # The smaller side first: X X' is then the smaller product.
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / (x.norm() + 1e-7)
+    # Newton-Schulz iterations with the quintic polynomial.
     for _ in range(ROUNDS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

@@ -63,10 +63,12 @@ class Place:
         """
         if not self.writes:
             return
+        # A claim that this process holds already is good.
         if self._claim is not None and self._claim.held:
             return
         self._claim = lock.claim(self.folder)
         store.settle(self.folder)
+        # The log has grown since: somebody else has fitted here.
         if self._logged is not None and self._logged != _size(self.log):
             self.release()
             raise LikenessError(
@@ -76,6 +78,7 @@ class Place:
     def enter(self) -> None:
         """Write here in place of an earlier fit of this thread, which can do so no more."""
         self.claim()
+        # An earlier fit of this process that is still open loses its right.
         before = _WRITERS.get(self._name)
         if before is not None and before is not self:
             before.release()
@@ -92,6 +95,7 @@ class Place:
             return
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         (self.folder / NEXT).unlink(missing_ok=True)
+        # A finished model stays, with its log, until the new one takes its place.
         if self.finished:
             (self.folder / NEXT).touch()
         else:
@@ -124,6 +128,7 @@ class Place:
         self._may_write()
         if not self.writes:
             return
+        # Events before the checkpoint: a log may lack none that the checkpoint counts.
         with suppress(OSError):
             files.sync(self.log)  # a checkpoint counts the events before it
         files.write_atomic(self.folder / CHECKPOINT, store.pack(tensors, facts))
@@ -137,6 +142,7 @@ class Place:
         self._may_write()
         if not self.writes:
             return
+        # The model, its weights and its log change in one go.
         following = self.folder / NEXT
         beside = {METRICS: following.read_bytes()} if following.exists() else {}
         store.save(model, self.folder, beside=beside)
@@ -159,6 +165,7 @@ _WRITERS: weakref.WeakValueDictionary[str, Place] = weakref.WeakValueDictionary(
 
 def _append(path: Path, line: str) -> None:
     """Append a line whole, or leave the file as it was."""
+    # A line half written is cut off again.
     before = _size(path)
     try:
         with path.open("ab") as file:

@@ -81,12 +81,15 @@ class Run:
         self.model = model
         self.seed = seed
         self.held = holdout if holdout is not None and len(holdout) else None
+        # Several processes: only the first one writes.
         self.place = None if out is None else Place(Path(out))
         self.finished = resume and self.place is not None and self.place.finished
         model.source = data
+        # A failure while preparing must leave the folder free.
         with self._released(after_errors_only=True), products("fp32"):
             if self.place is not None and not self.finished:
                 self.place.claim()
+            # Statistics of the training split: lengths, class prior, preprocessing.
             # Resuming too: what a model keeps of the data outside its state is in no checkpoint.
             self._prepare(data)
             self.task = Task(model, data, Budget.parse(budget), seed, dict(decisions or {}))
@@ -152,11 +155,14 @@ class Run:
     def step(self, phase: str | None = None) -> Event:
         """One iteration, or one move of one phase; validated and saved when due."""
         self._whole = False
+        # Single precision products are one process-wide switch, set for the step.
         with products("fp32"):
             event = self.executor.step(phase)
             if self._due():
-                event = replace(event, validation=self.validate())
-                self._judge(event)
+                validation = self.validate()
+                event = replace(event, validation=validation)
+                self._judge(event.iteration, validation)
+        # Logged before saving, as a checkpoint counts its events.
         self.events.append(event)
         if self.place is not None:
             self.place.append(event)
@@ -170,6 +176,7 @@ class Run:
         return event
 
     def _due(self) -> bool:
+        # EM and full-batch learners minimise the training objective itself and need no validation.
         total = self.executor.total
         if self.held is None or total is None or type(self.executor) is not GradientExecutor:
             return False
@@ -179,14 +186,15 @@ class Run:
             return False
         return self.done or self.iteration % max(1, total // VALIDATIONS) == 0
 
-    def _judge(self, event: Event) -> None:
+    def _judge(self, iteration: int, validation: float) -> None:
         """Keep the best state; stop after `patience` validations without progress."""
-        assert event.validation is not None
         self.best.since += 1
-        if event.validation < self.best.value:
+        # The averaged weights are what will answer, so they are what is kept.
+        if validation < self.best.value:
             with self._answering():
                 state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.best = Best(event.validation, event.iteration, 0, state)
+            self.best = Best(validation, iteration, 0, state)
+        # Early stopping, if the Config has patience.
         patience = getattr(self.model.config, "patience", 0)
         if patience and self.best.since >= patience:
             self.executor.done = True
@@ -204,6 +212,7 @@ class Run:
         if self.held is None:
             raise LikenessError("nothing is held out to validate on", do="fit with holdout=0.1")
         total = weight = 0.0
+        # The weighted mean over held-out rows, in evaluation mode.
         with self._answering(), torch.no_grad(), self.model.asking():
             for batch in self.held.chunks(4096):
                 there = self.model.held(batch)
@@ -219,6 +228,7 @@ class Run:
         termination, or by the closing of the terminal.
         """
         with self._released(), self._stopping() as stop:
+            # An error or a signal ends the loop; what was learned until then is saved.
             try:
                 while not self.done:
                     event = self.step()
@@ -250,11 +260,14 @@ class Run:
         """The averaged, best state in the model, with held-out scores for p-values."""
         if self.finished:
             return self.model.eval()
+        # 1. Averages become the weights.
         self.executor.finish()
+        # 2. The best validated state replaces a later, worse one.
         if self.best.state is not None and self.best.iteration < self.iteration:
             self.model.load_state_dict(self.best.state)
         self.model.eval()
         self.model.source = None
+        # 3. Held-out anomaly scores, for conformal p-values.
         if self.held is not None:
             scoring.keep_scores(
                 self.model,
@@ -263,6 +276,7 @@ class Run:
                 seconds=self.task.budget.seconds,
                 decisions=self.decisions,
             )
+        # 4. What the saved model says of its own fit.
         self.model.facts = {
             **getattr(self.model, "facts", {}),
             **self._facts(),
@@ -275,6 +289,7 @@ class Run:
     def _remarks(self) -> list[str]:
         """What the model says of itself, looking at held-out rows, or at its own where none are held out."""
         seen = self.task.source if self.held is None else self.held
+        # One row has no spread to remark on.
         if seen is None or len(seen) < 2:
             return []
         with products("fp32"):

@@ -34,8 +34,10 @@ def keep_scores(
     """
     if not model.support("anomaly_score"):
         return
+    # As many rows as time allows.
     most = _most_rows(model, held, seed, seconds, decisions)
     model.held_out = scores(model, rows_of(held, most), seed)
+    # Scores without the condition, for questions that leave it out.
     if model.given_space is not None and not model.conditional:
         alone = rows_of(held, min(ALONE_ROWS, most))
         model.held_out_alone = scores(model, replace(alone, given=None), seed)
@@ -47,6 +49,7 @@ def _most_rows(
     """How many rows are scored: what a share of the seconds allows by the pace of a few, 200 at least."""
     if seconds is None or len(held) <= LEAST_ROWS:
         return MOST_ROWS
+    # Decided once by the clock, and replayed from then on.
     if "scored" not in decisions:
         begun = time.perf_counter()
         scores(model, rows_of(held, TRIED_ROWS), seed)

@@ -22,11 +22,13 @@ class StagedExecutor(Executor):
         self.learner = learner
         self.start = start
         self.stage = 0
+        # Each stage has its share of the budget, equal unless told.
         count = len(learner.stages)
         self.shares = tuple(learner.shares) or (1.0 / count,) * count
         self.child = self._open(0)
 
     def _open(self, stage: int) -> Executor:
+        # A stage is a task of its own: its part of the budget, its rows, its seed, its decisions.
         name, make = self.learner.stages[stage]
         budget: Budget = self.task.budget.share(self.shares[stage])
         decisions = self.task.decisions.setdefault(name, {})
@@ -43,6 +45,7 @@ class StagedExecutor(Executor):
         """One step of the stage at hand."""
         event = self.child.step(phase)
         self.iteration += 1
+        # A finished stage leaves its result in the model; the next one prepares from there.
         if self.child.done:
             self.child.finish()
             self.stage += 1

@@ -29,6 +29,7 @@ OURS = (signal.SIG_DFL, signal.default_int_handler, _leave)  # what a program th
 @contextmanager
 def leaving() -> Iterator[None]:
     """Inside, a termination leaves by an exception, as Ctrl-C does, so that locks and new folders go with it."""
+    # Only handlers of the default kind are replaced, and only in the main thread.
     aside = [n for n in SIGNALS if n != signal.SIGINT and signal.getsignal(n) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
         aside = []
@@ -54,6 +55,7 @@ class Stop:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            # Handlers that the program set itself stay its own.
             before = {number: signal.getsignal(number) for number in SIGNALS}
             self._before = {number: how for number, how in before.items() if how in OURS}
             for number in self._before:
@@ -65,6 +67,7 @@ class Stop:
             signal.signal(number, handler)
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
+        # A second Ctrl-C does not wait.
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = self.signal or number

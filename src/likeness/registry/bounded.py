@@ -100,6 +100,7 @@ def _sizes(leaves: Sequence[Any]) -> int:
 def _repeated(leaves: Sequence[Any]) -> int:
     """Each row as often as the last tensor says, or a number."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    # Floating counts are fractions, not repetitions.
     if not tensors or tensors[-1].is_floating_point():
         return _sizes(leaves)
     times = int(tensors[-1].sum())

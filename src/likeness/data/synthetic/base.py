@@ -94,6 +94,7 @@ class SyntheticDistribution(Distribution):
         if not self.space.real or self.space.counted:
             raise Unsupported(f"{self.name} has no score: its entries are not all real")
         batch = inputs.batch_of(self, x, given)
+        # The score by automatic differentiation of log p.
         with torch.enable_grad():
             leaf = batch.x.detach().clone().requires_grad_()
             value = self._density(replace(batch, x=leaf))
@@ -104,7 +105,9 @@ class SyntheticDistribution(Distribution):
     @final
     def source(self, n: int, seed: int, *, first: int = 0) -> Table:
         """Items first..first+n-1 of this seed, with what they were given, as rows to learn from."""
+        # One index an item: the same numbers whatever part of the source is asked for.
         noise = Noise(seed, torch.arange(first, first + n), scope="source", dtype=self.dtype)
+        # The condition first, x given it.
         if self.given_space is None:
             given = None
         else:
@@ -118,6 +121,7 @@ class SyntheticDistribution(Distribution):
             x = draws.x[0]
             length = None if draws.length is None else draws.length[0]
         batch = Batch(x, length=length, given=given, index=noise.index)
+        # Missing completely at random.
         if self.hidden:
             batch = batch.hide(noise.uniform("hidden", *self.space.layout) < self.hidden)
         return Table(self.space, batch, self.given_space, self.name)
@@ -239,6 +243,7 @@ class SyntheticClasses(SyntheticDistribution):
         """log p(y | what is known of given), (B, C)."""
         if self.condition is None or given is None:
             return self.prior.log().expand(rows, -1)
+        # Bayes: p(y) p(given | y), normalised.
         return (self.prior.log() + self.condition.log_likelihood(given)).log_softmax(-1)
 
     def _class_given_all(self, batch: Batch) -> Tensor:
@@ -249,6 +254,7 @@ class SyntheticClasses(SyntheticDistribution):
         return torch.stack(each, -1) + self._log_class(batch.given, len(batch))
 
     def _density(self, batch: Batch) -> Tensor:
+        # A condition that settles the class needs one density instead of C.
         sure, y = self._log_class(batch.given, len(batch)).max(-1)
         if bool((sure > -1e-12).all()):
             return self._score_class(batch, y)
@@ -257,6 +263,7 @@ class SyntheticClasses(SyntheticDistribution):
     def _sample(
         self, noise: Noise, given: Batch | None, length: Tensor | None, settings: Any
     ) -> Tensor:
+        # y from p(y | given), then x from p(x | y).
         y = pick(self._log_class(given, noise.rows), noise.uniform("class", 1)[:, 0])
         nothing = missing(self.space, noise.rows, self.prior)
         return self._fill(replace(nothing, length=None), y, noise)
@@ -264,6 +271,7 @@ class SyntheticClasses(SyntheticDistribution):
     def _complete(self, batch: Batch, noise: Noise, n: int, settings: Any) -> Completed:
         wide = batch.repeat(n)
         many = noise.draws(n)
+        # y from p(y | given, x_o), then the hidden entries from p(. | y, x_o).
         y = pick(self._class_given_all(batch).repeat(n, 1), many.uniform("class", 1)[:, 0])
         x = self._fill(wide, y, many)
         return Completed(

@@ -51,6 +51,8 @@ class NormalColumn(Column):
         z = (x[:, None] - self.mean[y]) / self.std[y]
         if self.width is None:
             return -0.5 * z.square() - self.std[y].log() - HALF_LOG_2PI
+        # P(bin) = Phi(upper) - Phi(lower), by log-cdfs of the lower tail:
+        # log(e^u - e^l) = u + log(1 - e^(l - u))
         half = self.width / (2 * self.std[y])  # the lower tail keeps its digits
         z = -z.abs()
         upper = torch.special.log_ndtr(z + half)
@@ -59,6 +61,7 @@ class NormalColumn(Column):
 
     def draw(self, u: Tensor, y: Tensor, h: Tensor) -> Tensor:
         """Mean + std Phi^-1(u), rounded to its bin."""
+        # u = 0 would be minus infinity.
         x = self.mean[y, h] + self.std[y, h] * torch.special.ndtri(u.clamp_min(2.0**-54))
         if self.width is None:
             return x
@@ -66,6 +69,7 @@ class NormalColumn(Column):
 
     def grid(self, y: int) -> tuple[Tensor, float]:
         """All bins within reach, or points a third of a sigma apart."""
+        # The range of all components of the class.
         low = (self.mean - REACH * self.std)[y].min()
         high = (self.mean + REACH * self.std)[y].max()
         if self.width is None:
@@ -88,6 +92,7 @@ class TableColumn(Column):
 
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
         """A look-up."""
+        # Codes beyond the table are looked up at its end and given probability 0.
         top = self.log_p.shape[-1] - 1
         found = self.log_p[y, :, x.long().clamp(0, top)]
         return found.where((x <= top)[:, None], -torch.inf)
@@ -122,6 +127,7 @@ class Block:
 
     def components(self, x: Tensor, known: Tensor, y: Tensor) -> Tensor:
         """log w_h p(what is known | y, h), x and known (B, columns of the block), (B, H)."""
+        # Hidden columns are factors of 1.
         total = self.log_weights[y]
         for j, column in enumerate(self.columns):
             total = total + column.log_prob(x[:, j], y).where(known[:, j, None], 0.0)
@@ -131,10 +137,12 @@ class Block:
         """The entropy of the columns that are shown, by a sum over their grids."""
         if not any(shown):
             return 0.0
+        # The grid of every shown column; a hidden one is a single point of measure 1.
         grids = [
             c.grid(y) if s else (torch.zeros(1, dtype=torch.float64), 1.0)
             for c, s in zip(self.columns, shown, strict=True)
         ]
+        # A sum over the product of the grids, piece by piece.
         x = torch.cartesian_prod(*[points for points, _ in grids]).reshape(-1, len(grids))
         total = 0.0
         measure = float(torch.tensor([m for _, m in grids], dtype=torch.float64).prod())
@@ -185,6 +193,7 @@ class Blocks(SyntheticClasses):
         u = noise.uniform("x", self.space.dims)
         v = noise.uniform("component", len(self.blocks))
         drawn = torch.empty_like(u)
+        # For each block: its component from p(h | y, x_o), then its columns given h.
         for i, block in enumerate(self.blocks):
             h = pick(self._of_block(block, batch, y), v[:, i])
             for place, column in zip(block.place, block.columns, strict=True):
@@ -199,6 +208,7 @@ class Blocks(SyntheticClasses):
 
     def _shown_entropy(self, block: Block, y: int) -> float:
         """The mean over patterns of holes of the entropy of what a block shows."""
+        # Each pattern of shown columns by its chance.
         if not self.hidden:
             return block.entropy(y, (True,) * len(block.place))
         total = 0.0

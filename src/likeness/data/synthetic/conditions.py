@@ -41,10 +41,12 @@ def by_vector(classes: int) -> Condition:
 
     def draw(noise: Noise, y: Tensor) -> Batch:
         c = noise.normal("given", 3)
+        # Magnitudes from the normals, signs from the pattern.
         side = torch.where(signs[_pattern(noise, y, classes)], 1.0, -1.0)
         return Batch(torch.cat([c[:, :2].abs() * side, c[:, 2:]], -1), index=noise.index)
 
     def log_likelihood(given: Batch) -> Tensor:
+        # A wrong sign rules a pattern out, (B, 4).
         x = given.x[:, None, :2]
         known = given.present[:, None, :2]
         wrong = ((x > 0) != signs) & known
@@ -62,6 +64,7 @@ def by_image(classes: int) -> Condition:
     )  # (4, 1, 4, 4): pixels of each pattern
 
     def draw(noise: Noise, y: Tensor) -> Batch:
+        # Levels 128..255 where bright, 0..63 elsewhere, uniform.
         u = noise.uniform("given", 1, 4, 4)
         inked = bright[_pattern(noise, y, classes)]
         return Batch(
@@ -71,6 +74,7 @@ def by_image(classes: int) -> Condition:
     def log_likelihood(given: Batch) -> Tensor:
         x = given.x[:, None]
         known = given.present[:, None]
+        # A pixel on the wrong side of 96 rules a pattern out.
         wrong = ((x >= 96) != bright) & known
         gain = torch.where(
             bright & known, -math.log(2), 0.0
@@ -88,6 +92,7 @@ def by_tokens(classes: int) -> Condition:
     def draw(noise: Noise, y: Tensor) -> Batch:
         q = _pattern(noise, y, classes)[:, None]
         u = noise.uniform("given", 3, 6)
+        # The first token always shows the pattern, later ones with chance ECHO.
         echoes = u[:, 0] < ECHO
         echoes[:, 0] = True
         residue = torch.where(echoes, q, (4 * u[:, 1]).long())
@@ -98,6 +103,7 @@ def by_tokens(classes: int) -> Condition:
         )
 
     def log_likelihood(given: Batch) -> Tensor:
+        # A later token agrees with chance ECHO + (1 - ECHO) / 4, else it is one of the other three.
         same = given.x.long()[..., None] % 4 == torch.arange(4)
         share = (1 - ECHO) / 4
         each = torch.where(same, math.log(ECHO + share), math.log(share))
@@ -132,6 +138,7 @@ def condition(name: str | None, classes: int) -> Condition | None:
 
 def _pattern(noise: Noise, y: Tensor, classes: int) -> Tensor:
     """One of the patterns of each class, (B,)."""
+    # 4 patterns in all; each class has 4 / classes of them.
     per_class = 4 // classes
     return y + classes * (noise.uniform("pattern", 1)[:, 0] * per_class).long()
 

@@ -56,17 +56,20 @@ class Tree(SyntheticClasses):
         }  # shared tables stay shared
         self.parents = parents
         self.tables = tuple(exact[id(table)] for table in tables)
+        # Cumulative tables, which draws search, and probabilities, which messages multiply by.
         self._stairs = {id(table): staircase(table.exp().flatten(0, 1)) for table in exact.values()}
         self._probabilities = {id(table): table.exp() for table in exact.values()}
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
         x = batch.x.flatten(1).long()
         known = batch.present.flatten(1)
+        # Entries all of whose ancestors are known need no sums.
         held = known.clone()
         for j, parent in enumerate(self.parents):
             held[:, j] &= torch.tensor(parent < 0) | held[:, parent]
         if bool((held == known).all()):  # nothing known lies below a hole
             return self._along(x, known, y)
+        # Otherwise messages to the roots, which are independent of each other.
         upward = self._messages(x, known, y)
         roots = [
             self.tables[j][y, 0] + upward[j] for j, parent in enumerate(self.parents) if parent < 0
@@ -77,6 +80,7 @@ class Tree(SyntheticClasses):
         """The sum of log p(x_j | x_parent) over what is known, whose ancestors are known too."""
         total = torch.zeros(len(x), dtype=self.dtype)
         for j, parent in enumerate(self.parents):
+            # A code beyond the table's has probability 0.
             top = self.tables[j].shape[-1] - 1
             above = 0 if parent < 0 else x[:, parent].clamp(max=self.tables[j].shape[1] - 1)
             term = self.tables[j][y, above, x[:, j].clamp(max=top)]
@@ -86,11 +90,13 @@ class Tree(SyntheticClasses):
 
     def _messages(self, x: Tensor, known: Tensor, y: Tensor, best: bool = False) -> list[Tensor]:
         """log p(what is known at j and below | x_j), (B, K_j) for each j; with `best` the maximum over what is not."""
+        # Evidence at each node, (B, K_j).
         up = [
             self._shown(x[:, j], known[:, j], table.shape[-1])
             for j, table in enumerate(self.tables)
         ]
         x = torch.minimum(x, torch.tensor([table.shape[-1] - 1 for table in self.tables]))
+        # Children come after their parents, so backwards every message is ready when it is needed.
         for j, parent in reversed(list(enumerate(self.parents))):
             if parent >= 0:
                 pair = (x[:, j], x[:, parent]), (known[:, j], known[:, parent])
@@ -120,12 +126,14 @@ class Tree(SyntheticClasses):
         """
         (own, above) = x
         (seen, told) = known
+        # x_j known: one term p(x_j | parent) e^up.
         term = up.gather(-1, own[:, None])
         if bool((seen & told).all()):
             return table[y, above, own][:, None] + term
         one = table[y, :, own] + term
         if bool(seen.all()):
             return one
+        # Max-product for the mode, sum-product for probabilities.
         if best:
             many = torch.stack(
                 [(t + u).amax(-1) for t, u in zip(table[y], up[:, None], strict=True)]
@@ -135,6 +143,7 @@ class Tree(SyntheticClasses):
         return torch.where(seen[:, None], one, many)
 
     def _sum(self, up: Tensor, table: Tensor, y: Tensor) -> Tensor:
+        # Log-sum-exp with the largest term taken out; a row of -inf keeps 0 there.
         top = up.amax(-1, keepdim=True)
         top = top.where(top > -torch.inf, 0.0)
         weight = (up - top).exp()
@@ -151,6 +160,7 @@ class Tree(SyntheticClasses):
         u = noise.uniform("x", len(self.parents))
         if not bool(known.any()):
             return self._from_the_root(u, y).reshape(batch.x.shape).to(self.dtype)
+        # Messages upwards, then draws downwards: p(x_j | x_parent, what lies below).
         up = self._messages(x, known, y)
         out = torch.empty_like(x)
         for j, parent in enumerate(self.parents):
@@ -162,6 +172,7 @@ class Tree(SyntheticClasses):
         """Every entry by one search in the staircase of its table, u and the answer (B, D)."""
         out = torch.empty(u.shape, dtype=torch.int64)
         for j, (parent, table) in enumerate(zip(self.parents, self.tables, strict=True)):
+            # The row of the flattened table (class, parent's value).
             row = y * table.shape[1] + (0 if parent < 0 else out[:, parent])
             out[:, j] = from_staircase(self._stairs[id(table)], table.shape[2], row, u[:, j])
         return out
@@ -169,6 +180,7 @@ class Tree(SyntheticClasses):
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         x = batch.x.flatten(1).long()
         known = batch.present.flatten(1)
+        # The likeliest class, then max-product: argmax downwards along the maxima.
         y = self._log_class(batch.given, len(batch)).argmax(-1)
         up = self._messages(x, known, y, best=True)
         out = torch.empty_like(x)
@@ -187,10 +199,12 @@ class Tree(SyntheticClasses):
         low, high = self.lengths or (0, 0)
         down: list[Tensor] = []
         total = 0.0
+        # The chain rule: H = sum_j E[H(x_j | x_parent)], with marginals p(x_parent) passed down.
         for j, parent in enumerate(self.parents):
             p = self.tables[j][y].exp()
             above = torch.ones(1, dtype=self.dtype) if parent < 0 else down[parent]
             down.append(above @ p)
+            # An entry past the end adds nothing: weighted by the chance that items are so long.
             step = j // max(math.prod(self.space.layout[1:]), 1)
             if self.lengths is None:
                 reached = 1.0
@@ -232,6 +246,7 @@ class Joint(SyntheticClasses):
 
     def _log_states(self, batch: Batch, y: Tensor) -> Tensor:
         """log p(state, what is observed | y), (B, S)."""
+        # States that agree with what is observed.
         fits = ((batch.x[:, None] == self.table) | ~batch.present[:, None]).all(-1)
         return self.log_p[y].where(fits, -torch.inf)
 
@@ -244,6 +259,7 @@ class Joint(SyntheticClasses):
     def _mode(self, batch: Batch, settings: Any) -> Mode:
         each = [self._log_states(batch, torch.full_like(batch.ids, y)) for y in range(self.classes)]
         log_class = self._log_class(batch.given, len(batch))
+        # p(state) summed over classes, and its largest.
         best = (torch.stack(each, -1) + log_class[:, None]).logsumexp(-1).argmax(-1)
         return Mode(batch.with_x(self.table[best]), Kind.EXACT, "enumeration")
 
@@ -273,6 +289,7 @@ def bayes_net(*, given: str | None = None) -> Joint:
     """
     space = vector(5, binary(), ("rain", "sprinkler", "wet", "slippery", "dog_in"))
     rain, sprinkler, wet, slippery, dog = states_of(space).long().unbind(-1)
+    # Each bit's chance of 1 given its parents, for every joint state, (32,).
     chances = (
         torch.tensor(0.3, dtype=torch.float64),
         torch.tensor([0.5, 0.1], dtype=torch.float64)[rain],
@@ -281,11 +298,13 @@ def bayes_net(*, given: str | None = None) -> Joint:
         torch.tensor([[0.2, 0.45], [0.6, 0.9]], dtype=torch.float64)[rain, wet],
     )
     log_p = torch.zeros(len(rain), dtype=torch.float64)
+    # The joint is their product.
     for bit, p in zip((rain, sprinkler, wet, slippery, dog), chances, strict=True):
         log_p = log_p + torch.where(bit == 1, p, 1 - p).log()
     told = condition(given, 2)
     if told is None:
         return Joint("bayes_net", space, log_p[None])
+    # The class is rain itself, so a state belongs to one class.
     each = torch.stack([log_p.where(rain == y, -torch.inf) for y in range(2)])
     return Joint("bayes_net", space, each, condition=told, prior=each.logsumexp(-1).exp())
 

@@ -55,6 +55,7 @@ class Driven(SyntheticClasses):
         self.log_std = log_std
         self.mean_log_std = mean_log_std
         self.mean = mean
+        # Midpoints of NODES equal cells over +- REACH sigmas of t.
         self.width = 2 * REACH * scale / NODES
         self.nodes = (torch.arange(NODES, dtype=torch.float64) + 0.5) * self.width - REACH * scale
 
@@ -63,6 +64,7 @@ class Driven(SyntheticClasses):
         log_p = -0.5 * (t / self.scale).square() - HALF_LOG_2PI - math.log(self.scale)
         if self.classes == 1:
             return log_p
+        # Given a class, t is half-normal: its density doubles on one side.
         return torch.where((t > 0) == (y == 1), log_p + math.log(2), -torch.inf)
 
     def _followers(self, batch: Batch, t: Tensor) -> Tensor:
@@ -71,6 +73,8 @@ class Driven(SyntheticClasses):
         known = batch.present[:, 1:].to(batch.x)
         n = known.sum(-1, keepdim=True)
         mean = self.mean(t)
+        # sum_i (x_i - m(t))^2 = sum x^2 - 2 m sum x + n m^2:
+        # nodes cost no copy of the rows, (B, T).
         log_std = self.log_std(t)
         squares = (x.square() * known).sum(-1, keepdim=True) - 2 * mean * (x * known).sum(
             -1, keepdim=True
@@ -79,10 +83,12 @@ class Driven(SyntheticClasses):
         return -0.5 * squares * (-2 * log_std).exp() - n * (HALF_LOG_2PI + log_std)
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
+        # t observed: the factorisation p(t) prod_i p(x_i | t).
         t = batch.x[:, :1]
         known = self._driver(t[:, 0], y) + self._followers(batch, t)[:, 0]
         if bool(batch.present[:, 0].all()):
             return known
+        # t hidden: the integral over the nodes times their width.
         return torch.where(
             batch.present[:, 0],
             known,
@@ -96,19 +102,23 @@ class Driven(SyntheticClasses):
         return followers + self._driver(self.nodes[None], y[:, None])
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
+        # t from its prior, folded to the class's side.
         t = self.scale * noise.normal("driver", 1)
         if self.classes != 1:
             t = t.abs() * (2 * y[:, None] - 1)
         u = noise.uniform("driver given", 2)
+        # With followers observed: a node by its posterior, then uniform within its cell.
         if bool(batch.present[:, 1:].any()):
             node = self.nodes[pick(self._posterior(batch, y), u[:, 0])]
             t = (node + (u[:, 1] - 0.5) * self.width)[:, None]
+        # An observed t stays; hidden followers are drawn around it.
         t = torch.where(batch.present[:, :1], batch.x[:, :1], t)
         z = noise.normal("followers", batch.x.shape[1] - 1)
         drawn = torch.cat([t, self.mean(t) + self.log_std(t).exp() * z], -1)
         return torch.where(batch.present, batch.x, drawn)
 
     def _class_entropy(self, y: int) -> float:
+        # H(t | y) is one bit less for each halving; followers add theirs at E[log std].
         own = HALF_LOG_2PI_E + math.log(self.scale) - math.log(self.classes)
         return own + (self.space.dims - 1) * (HALF_LOG_2PI_E + self.mean_log_std)
 

@@ -76,6 +76,7 @@ class GaussianMixture(SyntheticMixture):
             condition=condition,
             lengths=lengths,
         )
+        # S_k = L_k L_k', (K, D, D); L^-1 whitens, and log det L scores.
         self.mean = mean.double()
         self.cov = cov.double()
         self.tril = torch.linalg.cholesky(self.cov)
@@ -85,7 +86,9 @@ class GaussianMixture(SyntheticMixture):
 
     def diffused(self, alpha: float, sigma: float) -> GaussianMixture:
         """The law of alpha x + sigma eps with eps ~ N(0, I)."""
+        # Moments of alpha x + sigma eps: alpha m and alpha^2 S + sigma^2 I.
         cov = alpha**2 * self.cov + sigma**2 * torch.eye(self.mean.shape[1], dtype=self.dtype)
+        # log w_k = log sum_c p(c) p(k | c): the components' weights without the class.
         log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
         return GaussianMixture(
             self.name,
@@ -99,16 +102,19 @@ class GaussianMixture(SyntheticMixture):
         )
 
     def _components(self, batch: Batch) -> Tensor:
+        # Everything known lies in front: whitened by the whole factor's leading block, (B, K, D).
         x = batch.x.flatten(1)
         known = batch.present.flatten(1)
         if bool((known[:, 1:] <= known[:, :-1]).all()):
             z = torch.einsum("bkd,ked->bke", (x[:, None] - self.mean) * known[:, None], self.whiten)
             cost = 0.5 * z.square() + self.log_scale + HALF_LOG_2PI
             return -(cost * known[:, None]).sum(-1)
+        # Any other pattern: a Cholesky factor for each row and component.
         parts = zip(x.split(ROWS), known.split(ROWS), strict=True)
         return torch.cat([self._with_holes(*part) for part in parts])
 
     def _with_holes(self, x: Tensor, known: Tensor) -> Tensor:
+        # Hidden entries have the identity's block, residual 0, and no term in the sum.
         tril = torch.linalg.cholesky(_observed_block(self.cov, known[:, None]))
         rest = ((x[:, None] - self.mean) * known[:, None])[..., None]
         z = torch.linalg.solve_triangular(tril, rest, upper=False)[..., 0]
@@ -116,11 +122,13 @@ class GaussianMixture(SyntheticMixture):
         return -(cost * known[:, None]).sum(-1)
 
     def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
+        # An unconditional draw of the chosen component, (B, K, D) -> (B, D).
         eps = noise.normal("x", self.mean.shape[1])
         all_drawn = self.mean + torch.einsum("bd,ked->bke", eps, self.tril)
         drawn = all_drawn[torch.arange(len(k)), k]
         x = batch.x.flatten(1)
         known = batch.present.flatten(1)
+        # Matheron's rule: x = z + S[:, o] S[o, o]^-1 (x_o - z_o) has the conditional distribution.
         if bool(known.any()):
             parts = zip(
                 x.split(ROWS), known.split(ROWS), k.split(ROWS), drawn.split(ROWS), strict=True
@@ -130,12 +138,14 @@ class GaussianMixture(SyntheticMixture):
 
     def _regressed(self, x: Tensor, known: Tensor, k: Tensor, at: Tensor, around: Tensor) -> Tensor:
         """The sum at + S[:, o] S[o, o]^-1 (x_o - around_o) under component k of each row, (B, D)."""
+        # S[o, o]^-1 (x_o - around_o), with zeros where hidden.
         rest = torch.where(known, x - around, 0.0)[..., None]
         tril = torch.linalg.cholesky(_observed_block(self.cov[k], known))
         weights = torch.where(known, torch.cholesky_solve(rest, tril)[..., 0], 0.0)
         return at + torch.einsum("bde,be->bd", self.cov[k], weights)
 
     def _mode(self, batch: Batch, settings: Any) -> Mode:
+        # One component: the mode is the mean m + S[:, o] S[o, o]^-1 (x_o - m_o).
         x = batch.x.flatten(1)
         known = batch.present.flatten(1)
         k = torch.zeros(len(x), dtype=torch.int64)
@@ -149,11 +159,13 @@ class GaussianMixture(SyntheticMixture):
         return super()._why_not(verb)
 
     def _class_entropy(self, y: int) -> float:
+        # The components that class y has.
         own = torch.nonzero(self.log_weights[y] > -torch.inf).flatten()
         if self.entropies is not None:
             return float(self.entropies[y])
         if len(own) == 1:
             return self._gaussian_entropy(int(own[0]))
+        # Several components: quadrature over the plane, out to 9 standard deviations.
         if self.mean.shape[1] != 2:
             raise Unsupported(
                 f"{self.name}: the entropy of this mixture is not known", do="give `entropies`"
@@ -166,6 +178,8 @@ class GaussianMixture(SyntheticMixture):
 
     def _gaussian_entropy(self, k: int) -> float:
         """H of component k, its mean over lengths where items are ragged."""
+        # A Cholesky factor's leading block is the factor of a prefix, so sums of its logarithms
+        # are the entropies of all prefixes, (D,).
         each = (self.log_scale[k] + HALF_LOG_2PI_E).cumsum(0)
         if self.lengths is None:
             return float(each[-1])
@@ -204,19 +218,23 @@ class LinearGaussian(SyntheticClasses):
         else:
             self.bias = bias.double()
         self.codes = vector(latents)
+        # The evidence is Gaussian: W W' + sigma^2 I.
         cov = self.weight @ self.weight.T + sigma**2 * torch.eye(d, dtype=self.dtype)
         self.evidence = GaussianMixture("linear_gaussian", self.bias[None], cov[None])
 
     def elbo(self, x: Tensor, q: Correlated) -> Tensor:
         """E_q[log p(x, z) - log q(z)] in closed form, x (B, D), (B,); log p(x) where q is the posterior."""
         d, latents = self.weight.shape
+        # E_q[log p(x | z)]: the residual at q's mean, plus the spread that W carries over.
         rest = x.double() - self.bias - q.loc @ self.weight.T
         squares = rest.square().sum(-1) + (self.weight @ q.factor).square().sum((-2, -1))
         fit = -squares / (2 * self.sigma**2) - d * (HALF_LOG_2PI + math.log(self.sigma))
+        # E_q[log p(z)]
         prior = (
             -0.5 * (q.loc.square().sum(-1) + q.factor.square().sum((-2, -1)))
             - latents * HALF_LOG_2PI
         )
+        # H(q)
         own = q.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + latents * HALF_LOG_2PI_E
         return fit + prior + own
 
@@ -235,14 +253,15 @@ class LinearGaussian(SyntheticClasses):
         return self.weight.shape[1] * 0.5 * (scale - 1 - math.log(scale))
 
     def _posterior(self, batch: Batch) -> Correlated:
+        # S^-1 = I + W_o' W_o / sigma^2 over the observed entries, (B, L, L).
         known = batch.present.to(batch.x)
         gram = torch.einsum("bd,dk,dl->bkl", known, self.weight, self.weight) / self.sigma**2
         cov = torch.linalg.inv(gram + torch.eye(self.weight.shape[1]))
+        # m = S W_o' (x_o - b_o) / sigma^2, (B, L)
         pull = ((batch.x - self.bias) * known) @ self.weight / self.sigma**2
-        assert self.codes is not None
         loc = torch.einsum("bkl,bl->bk", cov, pull)
         tril = torch.linalg.cholesky(cov)
-        return Correlated(self.codes, batch.ids, Kind.EXACT, "the posterior", loc, tril)
+        return Correlated(self.code_space, batch.ids, Kind.EXACT, "the posterior", loc, tril)
 
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
         return self.evidence._score_class(batch, y)
@@ -281,6 +300,7 @@ class Regression(SyntheticDistribution):
     def __init__(self, slope: Tensor, noise: GaussianMixture) -> None:
         d, c = slope.shape
         super().__init__("regression", vector(d), vector(c))
+        # The joint covariance of (x, c): [[S_e + A A', A], [A', I]], (K, D + C, D + C).
         slope = slope.double()
         k = len(noise.mean)
         mean = torch.cat([noise.mean, torch.zeros(k, c)], -1)
@@ -293,13 +313,14 @@ class Regression(SyntheticDistribution):
         )
 
     def _density(self, batch: Batch) -> Tensor:
+        # log p(x | c) = log p(x, c) - log p(c).
         whole = self._jointly(batch)
         condition_alone = whole.hide(torch.arange(whole.x.shape[1]) < self.space.dims)
         return self.joint._density(whole) - self.joint._density(condition_alone)
 
     def _jointly(self, batch: Batch) -> Batch:
-        given = batch.given
-        assert given is not None
+        given = batch.condition
+        # (x, c) side by side, (B, D + C)
         x = torch.cat([batch.x, given.x], -1)
         return Batch(x, observed=torch.cat([batch.present, given.present], -1), index=batch.ids)
 
@@ -313,12 +334,12 @@ class Regression(SyntheticDistribution):
         return Completed(x.reshape(n, *batch.x.shape), "the truth's own conditional")
 
     def _drawn(self, batch: Batch, noise: Noise) -> Tensor:
+        # x is what is hidden of (x, c)
         joint = self._jointly(batch)
         return self.joint._fill(joint, torch.zeros_like(noise.index), noise)[:, : self.space.dims]
 
     def _draw_given(self, noise: Noise) -> Batch:
-        assert self.given_space is not None
-        return Batch(noise.normal("given", self.given_space.dims), index=noise.index)
+        return Batch(noise.normal("given", self.condition_space.dims), index=noise.index)
 
     def _entropy(self) -> float:
         return self.residual.entropy
@@ -345,11 +366,13 @@ def mixture43(*, n: int = 43, components: int = 10, seed: int = 0) -> GaussianMi
     The components barely overlap: H = sum_k w_k (H_k - log w_k) - H(k | x) with H(k | x) = 7e-10
     nats for the default seed, which is left out.
     """
+    # Random but fixed: the generator depends on the seed alone.
     g = generator(seed, 43)
     mean = torch.randn((components, n), generator=g, dtype=torch.float64)
     a = torch.randn((components, n, n), generator=g, dtype=torch.float64)
     cov = a @ a.mT / n + 0.1 * torch.eye(n, dtype=torch.float64)
     log_w = (0.5 * torch.randn(components, generator=g, dtype=torch.float64)).log_softmax(0)
+    # H = sum_k w_k (H_k - log w_k), since components barely overlap.
     own = 0.5 * torch.logdet(cov) + n * HALF_LOG_2PI_E
     entropy = (log_w.exp() * (own - log_w)).sum()
     return GaussianMixture("mixture43", mean, cov, log_weights=log_w, entropies=entropy[None])
@@ -369,11 +392,14 @@ def lifted(
     known entropy.
     """
     k = len(plane.mean)
+    # A close to the identity, so that log|det A| is moderate.
     g = generator(seed, n)
     a = torch.eye(n) + 0.5 * torch.randn((n, n), generator=g, dtype=torch.float64) / math.sqrt(n)
+    # Means (u, 0) and covariances [[S_u, 0], [0, I]], both mapped by A.
     mean = torch.cat([plane.mean, torch.zeros(k, n - 2)], -1) @ a.T
     cov = torch.eye(n, dtype=torch.float64).repeat(k, 1, 1)
     cov[:, :2, :2] = plane.cov
+    # H(x | y) = H(u | y) + (n - 2) H(N(0, 1)) + log|det A|
     planes = [plane._class_entropy(y) for y in range(plane.classes)]
     entropies = torch.tensor(planes) + (n - 2) * HALF_LOG_2PI_E + torch.linalg.slogdet(a)[1]
     return GaussianMixture(

@@ -49,9 +49,11 @@ class SyntheticMixture(SyntheticClasses):
         member = torch.zeros_like(log_weights, dtype=torch.int64) if condition is None else of_class
         assert member is not None
         classes = 1 if condition is None else condition.classes
+        # log w_k where component k belongs to class y, else -inf, (C, K).
         within = log_weights.expand(classes, -1).where(
             member == torch.arange(classes)[:, None], -torch.inf
         )
+        # p(y) is the weight of the class's components.
         prior = within.logsumexp(-1).exp()
         super().__init__(
             name,
@@ -78,21 +80,23 @@ class SyntheticMixture(SyntheticClasses):
         return (self.log_weights[y] + self._components(batch)).logsumexp(-1)
 
     def _class_given_all(self, batch: Batch) -> Tensor:
+        # p(y, x) = p(y) sum_k p(k | y) p_k(x): (B, 1, K) + (C, K) -> (B, C)
         joint = self._components(batch)[:, None] + self.log_weights
         return joint.logsumexp(-1) + self._log_class(batch.given, len(batch))
 
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
+        # p(k | y, x_o): prior weights of the class, times the evidence of what is observed.
         log_p = self.log_weights[y]
         if bool(batch.present.any()):
             log_p = log_p + self._components(batch)
         return self._fill_component(batch, pick(log_p, noise.uniform("component", 1)[:, 0]), noise)
 
     def _encode(self, batch: Batch, noise: Noise, effort: int | None, settings: Any) -> Categorical:
-        assert self.codes is not None
+        # p(k | given) marginalises the class, (B, C, K) -> (B, K).
         log_class = self._log_class(batch.given, len(batch))
         log_prior = (log_class[:, :, None] + self.log_weights).logsumexp(1)
         logits = (log_prior + self._components(batch)).log_softmax(-1)
-        return Categorical(self.codes, batch.ids, Kind.EXACT, "responsibilities", logits)
+        return Categorical(self.code_space, batch.ids, Kind.EXACT, "responsibilities", logits)
 
 
 def plane_entropy(
@@ -102,14 +106,17 @@ def plane_entropy(
 
     Spectrally accurate for a smooth density that has died away at the box's edges.
     """
+    # Grid points of both axes, half a step beyond the box at most.
     axes = [
         torch.arange(math.floor((b - a) / step) + 2, dtype=torch.float64) * step + a
         for a, b in zip(lower.tolist(), upper.tolist(), strict=True)
     ]
     total = 0.0
+    # Column by column of the grid, so that memory stays bounded.
     for column in axes[0].split(max(1, 200_000 // (len(axes[1]) * 8))):
         x = torch.cartesian_prod(column, axes[1])
         with torch.no_grad():
             log_p = world._score_class(Batch(x), torch.full((len(x),), y))
+        # xlogy is 0 where p underflows.
         total -= float(torch.special.xlogy(log_p.exp(), log_p.exp()).sum())
     return total * step**2

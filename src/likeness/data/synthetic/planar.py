@@ -80,6 +80,7 @@ class Isotropic(SyntheticMixture):
 
     def _components(self, batch: Batch) -> Tensor:
         # |x - c|^2 in two products; x and c are of order 1 to 1e4 sigma, so rounding stays below 1e-8 nats
+        # Hidden entries add neither to the distance nor to the normaliser.
         known = batch.present.to(batch.x)
         x = batch.x * known
         squares = (
@@ -95,6 +96,7 @@ class Isotropic(SyntheticMixture):
         return torch.where(batch.present, batch.x, drawn)
 
     def _class_entropy(self, y: int) -> float:
+        # 9 sigmas around the outermost centres.
         own = self.centres[self.log_weights[y] > -torch.inf]
         margin = 9 * self.sigma
         return plane_entropy(
@@ -126,6 +128,7 @@ class Boxes(SyntheticMixture):
     def _components(self, batch: Batch) -> Tensor:
         x = batch.x[:, None]
         known = batch.present[:, None]
+        # log of the density of each side, -inf outside; hidden sides add 0.
         inside = (x >= self.lower) & (x < self.upper)
         each = torch.where(inside, -self.log_sides, -torch.inf)
         return torch.where(known, each, 0.0).sum(-1)
@@ -175,12 +178,15 @@ class Pinwheel(SyntheticMixture):
         )
 
     def _components(self, batch: Batch) -> Tensor:
+        # x / 2 in the arms' own scale; roots of the angle equation, (R,).
         u, v = (batch.x / 2).unbind(-1)
         row, arm, a = self._roots(u.detach(), v.detach())
+        # Across is b, along - a is 0 at the root.
         cos, sin = self._turned(u[row], v[row], arm, a)
         slope = self.RATE * a.exp() * sin - 1
         a = a - (cos - a) / slope.detach()  # one Newton step carries the gradient of the root
         b = self._turned(u[row], v[row], arm, a)[1]
+        # log N(a) + log N(b) - log|det dx/d(a, b)|.
         log_p = (
             -0.5 * ((a - self.MEAN) / self.ALONG).square()
             - 0.5 * (b / self.ACROSS).square()
@@ -188,6 +194,7 @@ class Pinwheel(SyntheticMixture):
             - math.log(4 * self.ALONG * self.ACROSS)
             - (1 - self.RATE * a.exp() * b).abs().log()
         )
+        # An arm may pass a point several times: sum over its roots, (R,) -> (B, K).
         return _scatter_logsumexp(
             log_p, row * len(self.theta) + arm, len(u) * len(self.theta)
         ).reshape(len(u), -1)
@@ -204,13 +211,16 @@ class Pinwheel(SyntheticMixture):
 
         A bracket is a cell whose ends differ in sign, or half a cell whose extremum crosses zero.
         """
+        # The gap on a grid of a, (B, K, cells + 1).
         grid = torch.linspace(*self.REACH, self.CELLS + 1, dtype=torch.float64)
         arms = torch.arange(len(self.theta))[:, None]
         value, slope = self._gap(u[:, None, None], v[:, None, None], arms, grid)
         left = value[..., :-1]
         right = value[..., 1:]
         falls = slope[..., :-1]
+        # A sign change brackets one root.
         crossed = (left >= 0) != (right >= 0)
+        # No sign change, but a slope that turns towards zero: perhaps two roots about the extremum.
         bent = ~crossed & (falls * slope[..., 1:] < 0) & (left * falls < 0)
         row, arm, cell = torch.nonzero(crossed, as_tuple=True)
         near, middle, far, twice, limb = self._bent(u, v, grid, torch.nonzero(bent, as_tuple=True))
@@ -227,8 +237,10 @@ class Pinwheel(SyntheticMixture):
         row, arm, cell = found
         low = grid[cell]
         high = grid[cell + 1]
+        # The extremum by bisection of the derivative.
         middle = self._halved(u[row], v[row], arm, low, high, 1)
         ends, top = (self._gap(u[row], v[row], arm, a)[0] for a in (low, middle))
+        # It counts only if the gap really changes sign there.
         real = (ends >= 0) != (top >= 0)
         return low[real], middle[real], high[real], row[real], arm[real]
 
@@ -241,6 +253,7 @@ class Pinwheel(SyntheticMixture):
         self, u: Tensor, v: Tensor, arm: Tensor, low: Tensor, high: Tensor, order: int
     ) -> Tensor:
         """Where the gap (order 0) or its derivative (order 1) changes sign between low and high, by bisection."""
+        # A cell of the grid, 40 times halved, is below 1e-13.
         above = self._gap(u, v, arm, low)[order] >= 0
         for _ in range(self.HALVINGS):
             middle = (low + high) / 2
@@ -255,6 +268,7 @@ class Pinwheel(SyntheticMixture):
 
     def _class_entropy(self, y: int) -> float:
         """E[-log p(x | y)] by the trapezoid rule over one arm's own coordinates: the arms are rotations of one."""
+        # A and b standard normal in the arm's coordinates: a grid of 65 x 65 points to +- 8.
         z = torch.arange(-32, 33, dtype=torch.float64) / 4
         points = torch.cartesian_prod(z, z)
         weight = (-0.5 * points.square()).sum(-1).softmax(0)
@@ -267,6 +281,7 @@ class Pinwheel(SyntheticMixture):
 
 def _scatter_logsumexp(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Log of the sum of exp within each group, (groups,), -inf where a group is empty."""
+    # Log-sum-exp by group: the maximum, then the sum relative to it.
     top = (
         values.detach()
         .new_full((groups,), -torch.inf)
@@ -281,6 +296,7 @@ def ring(
     *, sigma: float = 0.1, modes: int = 8, classes: int = 2, given: str | None = None
 ) -> Isotropic:
     """Gaussians on the unit circle; the class is the number of the Gaussian modulo `classes`."""
+    # Modes equally spaced, classes alternating.
     angle = torch.arange(modes).double() * (2 * math.pi / modes)
     centres = torch.stack([angle.cos(), angle.sin()], -1)
     of_class = torch.arange(modes) % classes
