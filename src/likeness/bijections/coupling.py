@@ -66,8 +66,8 @@ class Coupling(Bijection):
         self, x: Tensor, context: Tensor | None, present: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The moved variables (n, B), their parameters (n, size, B), and which of them are present."""
-        # The kept variables, through the net, give the parameters of the others: (B, kept) -> (n,
-        # size, B).
+        # The kept variables, through the net, give the
+        # parameters of the others: (B, kept) -> (n, size, B).
         rest = seen(x[:, self.kept], None if present is None else present[:, self.kept])
         params = (
             self.net(rest, context).to(x.dtype).t().contiguous().unflatten(0, (-1, self.step.size))

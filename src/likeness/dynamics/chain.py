@@ -270,8 +270,8 @@ class Masked:
         place = ranks(noise.uniform("order", *shape), free) + 0.5
         reveal = (place / expand(free.flatten(1).sum(1).clamp(min=1), place) * steps).floor()
         for i in range(steps):
-            # Draw this step's entries from their conditionals, all given what was visible before
-            # it.
+            # Draw this step's entries from their conditionals,
+            # all given what was visible before it.
             now = free & (reveal == i)
             t = _fraction(exists & ~visible, exists).to(noise.dtype)
             logits = denoiser(x, visible, t, context, noise.within(f"step-{i}"))

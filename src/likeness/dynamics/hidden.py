@@ -177,8 +177,8 @@ class Hidden(Process):
     def _unmask(
         self, batch: Batch, noise: Noise, conditioning: Conditioning, settings: Any, watch: Any
     ) -> Tensor:
-        # Observed entries are evidence; steps are of no use beyond the most hidden entries of a
-        # row.
+        # Observed entries are evidence; steps are of no use
+        # beyond the most hidden entries of a row.
         if batch.observed is None:
             known = torch.zeros_like(batch.x, dtype=torch.bool)
         else:

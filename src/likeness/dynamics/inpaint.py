@@ -172,8 +172,8 @@ def twisted(
         picks = systematic(log_weight, noise.uniform(f"resample-{i}")[:rows].to(y))
         picks = torch.where(poor, picks, torch.arange(count, device=y.device)[:, None])
         x, x_hat, goal, value = (_taken(v, picks, column) for v in (x, x_hat, goal, value))
-        # Propose from the step with x_hat pushed towards y, weigh by the ratio of both steps'
-        # densities.
+        # Propose from the step with x_hat pushed towards y,
+        # weigh by the ratio of both steps' densities.
         std = path.reverse_std(s, t, spread.values.sqrt())
         # (K B, D): squared whitened distances from the proposal's mean and from the chain's own.
         own, centre = (path.posterior(x, end, s, t)[0] for end in (x_hat, goal))

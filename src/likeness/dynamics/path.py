@@ -85,8 +85,8 @@ class Path(ABC):
         std^2 = sigma_s^2 (1 - SNR_t / SNR_s). Ho et al. 2020, arXiv:2006.11239, eq. 7, for any
         path.
         """
-        # Gaussian conditioning of x_s on x_t and x_0; expm1 of the log-SNRs keeps close times
-        # apart.
+        # Gaussian conditioning of x_s on x_t and x_0; expm1
+        # of the log-SNRs keeps close times apart.
         alpha_s = self.alpha(s)
         noise_kept = (self.sigma(s) / self.sigma(t)).square()
         data = -alpha_s * torch.expm1(self.log_snr(t) - self.log_snr(s))

@@ -212,8 +212,8 @@ class CRF(Model):
     def learner(self) -> FullBatch:
         """L-BFGS on all items; penalties are on the sum over items, as in CRFsuite."""
         config: CRFConfig = self.config
-        # FullBatch minimises a mean over items, so penalties on the sum are divided by their
-        # number.
+        # FullBatch minimises a mean over items, so
+        # penalties on the sum are divided by their number.
         return FullBatch(
             partial(self.__call__, phase="full"),
             [self.weight, self.slope, self.step],
@@ -227,8 +227,8 @@ class CRF(Model):
 
     def forward(self, batch: Batch, noise: Noise, phase: str) -> dict[str, Tensor]:
         """-log p(labels that are known | features) of each item, (B,)."""
-        # -log p(y | g) = log Z(all labels) - score(y), with a second log-sum where labels are
-        # missing.
+        # -log p(y | g) = log Z(all labels) - score(y), with
+        # a second log-sum where labels are missing.
         view = self._view(batch)
         unary = self._unary(view, batch)
         step = self._steps

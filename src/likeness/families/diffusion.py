@@ -288,8 +288,8 @@ class Diffusion(Model):
                 "guidance needs something that is given",
                 do="fit with given=..., or leave guidance at 1",
             )
-        # Classifier-free guidance needs the net's answer without a condition too (Ho & Salimans
-        # 2022).
+        # Classifier-free guidance needs the net's answer
+        # without a condition too (Ho & Salimans 2022).
         context = self.conditioner(given, None, rows)
         null = self.conditioner(None, None, rows) if guided else None
         conditioning = Conditioning(context, length, null=null)

@@ -204,8 +204,8 @@ class Flow(Model):
         context = self.conditioner(batch.given, batch.length, len(batch))
         present = self._present(batch.length, len(batch))
         ladjs = []
-        # z = f_K(... f_1(x)), log p(x) = log N(z) + sum_k log|det df_k|: data to noise, layer by
-        # layer.
+        # z = f_K(... f_1(x)), log p(x) = log N(z) + sum_k
+        # log|det df_k|: data to noise, layer by layer.
         for part in self.maps.parts:
             z, ladj = part(z, context, present)
             ladjs.append(ladj)

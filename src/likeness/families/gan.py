@@ -161,8 +161,8 @@ class GAN(Model):
         entry = config.latent + config.codes
         grid = not space.ragged and len(self.out.layout) in {2, 3}
         if grid:
-            # The critic of images and audio sees (x times mask, mask) along the channels, rows
-            # packed.
+            # The critic of images and audio sees (x times mask,
+            # mask) along the channels, rows packed.
             shape = (2 * config.packing * self.out.layout[0], *self.out.layout[1:])
             self.generator: nn.Module = Decoder(
                 entry, self.out.layout, width=config.width, context=context
@@ -175,8 +175,7 @@ class GAN(Model):
             self.generator = MLP(
                 entry, self.out.dims, hidden=hidden, activation="silu", context=context
             )
-            # That of vectors sees each entry, its mask and, where asked for, its Fourier
-            # features.
+            # That of vectors sees each entry, its mask and, where asked for, its Fourier features.
             per = self.out.dims * (2 + config.fourier)
             self.critic = MLP(
                 per * config.packing,
@@ -301,8 +300,8 @@ class GAN(Model):
             torch.cat([mask, mask]),
             None if context is None else torch.cat([context, context]),
         )
-        # The loss's two terms; r1 and r2 are gradient penalties at data and at samples (Mescheder
-        # et al. 2018).
+        # The loss's two terms; r1 and r2 are gradient penalties
+        # at data and at samples (Mescheder et al. 2018).
         terms = dict(zip(("real", "fake"), CRITICS[c.loss](*scores.chunk(2)), strict=True))
         if both.requires_grad:
             weight = 0.5 * self._fade()

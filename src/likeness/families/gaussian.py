@@ -110,8 +110,8 @@ class Gaussian(ExactEMModel):
         weight = batch.weights.double()
         # Responsibilities of the classes: one-hot where the label is known.
         hot = self._responsibilities(v, known, batch, params) * weight[:, None]
-        # Missing entries need E[v] and E[v v'] given the rest, and the log-likelihood tells when
-        # EM is done.
+        # Missing entries need E[v] and E[v v'] given the
+        # rest, and the log-likelihood tells when EM is done.
         if self.holes:
             sums = self._moments(v, known, hot, params)
         else:

@@ -232,8 +232,8 @@ class HMM(ExactEMModel):
     def _e_step(self, batch: Batch, now: Parameters) -> Parameters:
         """Forward and backward over every item; shares of the states for each step's own statistics."""
         view = self.steps.packed(batch)
-        # Emission densities of all steps, then forward-backward over the items: gamma (N, K) and
-        # xi.
+        # Emission densities of all steps, then
+        # forward-backward over the items: gamma (N, K) and xi.
         k = self.config.states
         e_step = self._steps_e_step(view.v, view.known, now, draft=float(now["gain"]) > COARSE)
         posterior = smoothed(
@@ -257,8 +257,8 @@ class HMM(ExactEMModel):
 
     def _m_step(self, sums: Parameters, before: Parameters, *, least: float = 0.0) -> Parameters:
         """Shares of expected counts, smoothed where a step is allowed at all (Rabiner 1989, eq. 40)."""
-        # pi_i and A_ij from expected counts, each with its smoothing weight where it is possible
-        # at all.
+        # pi_i and A_ij from expected counts, each with its
+        # smoothing weight where it is possible at all.
         smoothing: float = self.config.smoothing
         first = sums["first"] + smoothing * (before["log_first"] > NEVER / 2)
         pairs = sums["pairs"] + smoothing * self.allowed
@@ -433,8 +433,8 @@ class HMM(ExactEMModel):
             return enumerate_states.best_of(self, batch, settings)
         now = self.fitted
         v = self.steps.split(batch.x).double()
-        # Given the likeliest path, the emission's own mode: other states get no weight, (B * L,
-        # K, M).
+        # Given the likeliest path, the emission's own mode:
+        # other states get no weight, (B * L, K, M).
         known = self.steps.split(batch.present).flatten(0, 1)
         path = self._paths(batch, now).best()[0].flatten()
         prior = torch.full((len(path), *now["log_share"].shape), NEVER, dtype=torch.float64)

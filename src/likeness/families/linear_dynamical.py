@@ -244,8 +244,8 @@ class LinearDynamical(ExactEMModel):
         if float(sums["moves"]) <= 0:
             return {name: before[name] for name in ("step", "drift", "step_cov")}
         move = Move(sums)
-        # A by regression of z_t on (z_t-1, 1); beyond the unit circle it is shortened towards the
-        # last A.
+        # A by regression of z_t on (z_t-1, 1); beyond the
+        # unit circle it is shortened towards the last A.
         step = solved(sums["outer"], sums["cross"])[:, :-1]
         if config.stable and radius(step) > 1:
             step = self._shortened(move, before, tamed(step))
@@ -258,8 +258,7 @@ class LinearDynamical(ExactEMModel):
 
     def _shortened(self, move: Move, before: Parameters, goal: Tensor) -> Tensor:
         """The longest of ever shorter ways to a stable matrix that stays stable and loses nothing."""
-        # Halve the way from the last A, which is stable, until the new one is stable and no
-        # worse.
+        # Halve the way from the last A, which is stable, until the new one is stable and no worse.
         precision = torch.linalg.inv(before["step_cov"])
         least = move.loss(before["step"], precision)
         for i in range(HALVINGS):
@@ -397,8 +396,8 @@ def _system(now: Parameters) -> System:
 
 def _bridged(x: Tensor, known: Tensor) -> Tensor:
     """Missing entries on a straight line between the nearest known steps, level before the first and after the last."""
-    # Places of the nearest known step before and after each step; past either end the other one
-    # serves.
+    # Places of the nearest known step before and after
+    # each step; past either end the other one serves.
     at = torch.arange(x.shape[1], device=x.device)[:, None].expand(x.shape)
     before = torch.where(known, at, -1).cummax(1)[0]
     after = torch.where(known, at, x.shape[1]).flip(1).cummin(1)[0].flip(1)

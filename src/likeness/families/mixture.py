@@ -152,8 +152,8 @@ class Mixture(ExactEMModel):
         if self.split is not None:
             numbers = len(self.split.numbers)
             codes = len(self.split.codes)
-            # A vector condition shares the Gaussian of x, or has one of its own; other numbers
-            # are independent.
+            # A vector condition shares the Gaussian of x, or
+            # has one of its own; other numbers are independent.
             sizes["x"] += numbers * self.shared
             if numbers and not self.shared:
                 vector = self.split.vector

@@ -284,8 +284,8 @@ class PCA(ExactEMModel):
 
     def _canonical(self, params: Parameters) -> Parameters:
         """The directions turned to be the principal ones, the largest loading of each positive."""
-        # SVD of the noise-scaled weights: orthogonal directions in falling order, signs made
-        # definite.
+        # SVD of the noise-scaled weights: orthogonal
+        # directions in falling order, signs made definite.
         root = params["psi"].sqrt()[:, None]
         u, s, _ = torch.linalg.svd(params["weight"] / root, full_matrices=False)
         loadings = root * u * s

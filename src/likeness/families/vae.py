@@ -324,8 +324,8 @@ class VAE(Model):
         log_p = self._likelihoods(batch, code, code.at(eps), TOGETHER)
         gain = self._log_prior(code.at(eps), code.given, noise)
         value, stderr = log_mean_exp(log_p - code.log_ratio(eps) + gain)
-        # E log p(x|z), -KL (to the learned prior, if any), and what the importance weights add to
-        # both.
+        # E log p(x|z), -KL (to the learned prior, if any),
+        # and what the importance weights add to both.
         fit = log_p.mean(0)
         kl = code.kl.sum(-1) - (gain.mean(0) if gain.dim() else gain)
         terms = {"reconstruction": fit, "kl": -kl, "importance": value - fit + kl}
@@ -371,8 +371,7 @@ class VAE(Model):
         with torch.enable_grad():
             loc, log_std = (t.detach().requires_grad_() for t in (code.loc, code.log_std))
             z = replace(code, loc=loc, log_std=log_std).at(eps)
-            # Gradients through z alone: q's own parameters are held, so that only the path
-            # counts.
+            # Gradients through z alone: q's own parameters are held, so that only the path counts.
             u = (z - code.loc) * (-code.log_std).exp()
             bound = self._likelihood(batch, code, z) + 0.5 * (u.square() - z.square()).sum(-1)
             slopes = torch.autograd.grad(bound.mean(0).sum(), (loc, log_std))
@@ -389,8 +388,7 @@ class VAE(Model):
         Sampling-importance-resampling (Rubin 1987); some proposals come from the prior, weights
         being those of the mix.
         """
-        # The first of each FROM_PRIOR proposals comes from the prior; the mixture is their
-        # density.
+        # The first of each FROM_PRIOR proposals comes from the prior; the mixture is their density.
         count = settings.particles
         code = self._posterior(batch)
         eps = cloud(noise, count).normal("z", self.config.latent).unflatten(0, (count, -1))

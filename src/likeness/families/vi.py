@@ -219,8 +219,8 @@ class VI(Model):
         """
         with torch.no_grad():
             u = self.mean + eps @ self.factor.mT
-            # REINFORCE: grad E_q[cost] = E_q[cost grad log q]. The baseline of each draw is the
-            # mean of the others.
+            # REINFORCE: grad E_q[cost] = E_q[cost grad log q].
+            # The baseline of each draw is the mean of the others.
             cost = gaussian.log_density(u, self.mean, self._cov) - self.log_joint(u)
             advantage = (cost - cost.mean()) * (len(cost) / max(len(cost) - 1, 1))
         score = gaussian.log_density(u, self.mean, self._cov) * advantage

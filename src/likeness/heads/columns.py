@@ -108,8 +108,8 @@ class Columns(nn.Module):
             sum(getattr(h, name) * h.entries for h in self.parts)
             for name in ("size", "features", "uniforms")
         )
-        # The heads' entries one after the other, and which entry each parameter, feature and
-        # uniform is of.
+        # The heads' entries one after the other, and which
+        # entry each parameter, feature and uniform is of.
         order = [i for group in self.groups for i in group.entries]
         self.sorted = order == list(range(self.width))
         for name, per in (
@@ -158,8 +158,8 @@ class Columns(nn.Module):
     def _fit_head(self, head: Head, x: Tensor, present: Tensor, weight: Tensor) -> None:
         if not self.pooled:
             return head.fit(x, present, weight)
-        # Places of one variable share their statistics: fit one entry on all of them, and repeat
-        # it.
+        # Places of one variable share their statistics: fit
+        # one entry on all of them, and repeat it.
         one = head.take([0])
         one.fit(x.reshape(-1, 1), present.reshape(-1, 1), weight.repeat_interleave(x.shape[1]))
         for name, buffer in one.spread(head.entries).named_buffers():

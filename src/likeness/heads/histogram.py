@@ -61,8 +61,8 @@ class HistogramDistribution(EntryDistribution):
         region = self.head.region(z)
         anchor, extent, side = self.head.at(region)
         mass = self.log_mass.exp()
-        # Mass of the regions below, then the share of the own region: linear in bins, exponential
-        # in tails.
+        # Mass of the regions below, then the share of the
+        # own region: linear in bins, exponential in tails.
         below = self._pick(mass.cumsum(-1) - mass, region)
         reach = (z - anchor) / extent
         tail = torch.where(side < 0, reach.clamp(max=0).exp(), -torch.expm1(-reach.clamp(min=0)))
@@ -93,8 +93,7 @@ class HistogramDistribution(EntryDistribution):
         dtype = self.log_mass.dtype
         extent = head.extent
         cell = head.cell.unsqueeze(-1)
-        # Mean excess of an exponential tail; over bins it is the mean of a geometric
-        # distribution.
+        # Mean excess of an exponential tail; over bins it is the mean of a geometric distribution.
         if head.binned:
             beyond = 0.5 * cell + cell / torch.expm1(cell / extent)
         else:

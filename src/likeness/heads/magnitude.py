@@ -54,8 +54,8 @@ class MagnitudeDistribution(NormalMixtureDistribution):
         """The highest of points about every component, moved to the top nearby."""
         _, mean, log_std = self.parts
         step = torch.linspace(-_REACH, _REACH, _POINTS, dtype=mean.dtype, device=mean.device)
-        # Near a mean the density of x peaks where e^-|y| has moved the peak of p(y): by one
-        # variance.
+        # Near a mean the density of x peaks where e^-|y|
+        # has moved the peak of p(y): by one variance.
         variance = (2 * log_std).exp()
         shrunk = torch.stack(
             [mean - variance, mean + variance, torch.zeros_like(mean)], -1

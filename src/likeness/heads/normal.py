@@ -102,8 +102,7 @@ class NormalMixtureDistribution(EntryDistribution):
     def mode(self) -> Tensor:
         """The mean of one component; of several, the best point that fixed-point ascents from each mean reach."""
         log_w, mean, log_std = self.parts
-        # One ascent from every component's mean (Carreira-Perpinan 2000); the best end is the
-        # mode.
+        # One ascent from every component's mean (Carreira-Perpinan 2000); the best end is the mode.
         if log_w is None:
             return self.head.snap(mean.squeeze(0))
         x = self.head.snap(
@@ -280,8 +279,8 @@ class NormalMixture(Head):
             values * self.resolution.unsqueeze(-1) + (self.offset - self.location).unsqueeze(-1)
         ) / self.scale.unsqueeze(-1)
         share = table / table.sum(-1, keepdim=True).clamp(min=1e-30)
-        # Sheppard's correction of the moments is the start; then EM over the values within their
-        # bins.
+        # Sheppard's correction of the moments is the start;
+        # then EM over the values within their bins.
         variance = (variance - half.square() / 3).clamp(
             min=0.1 * half.square()
         )  # Sheppard's correction

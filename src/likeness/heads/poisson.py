@@ -298,8 +298,7 @@ class NegativeBinomial(CountHead):
         inside where the variance exceeds the mean and at 0 elsewhere (Levin & Reeds 1977, Annals of
         Statistics 5).
         """
-        # log p depends on the data through counts of their values: the profile is a sum over
-        # these.
+        # log p depends on the data through counts of their values: the profile is a sum over these.
         total, ratio = self._mean(x, present, weight, smoothing)
         values, table = tabulate(x.flatten(1).double(), present.flatten(1), weight.double())
         log_mean = (ratio.log() + self.location.log()).double().flatten(1)
@@ -324,8 +323,8 @@ def top_of(slope: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
 
 def _profile_slope(values: Tensor, table: Tensor, log_mean: Tensor, log_alpha: Tensor) -> Tensor:
     """d/d log alpha of the tabulated log-likelihood: values (U,), table (K, M, U), the others (K, M)."""
-    # d/dr log p = psi(k + r) - psi(r) - log(1 + mu / r) - (k - mu) / (r + mu), and dr / d log
-    # alpha = -r.
+    # d/dr log p = psi(k + r) - psi(r) - log(1 + mu / r)
+    # - (k - mu) / (r + mu), and dr / d log alpha = -r.
     r = (-log_alpha).exp().unsqueeze(-1)
     mean = log_mean.exp().unsqueeze(-1)
     gain = torch.digamma(values + r) - torch.digamma(r) - (mean / r).log1p()

@@ -57,8 +57,8 @@ class SplineDistribution(EntryDistribution):
         forbidden = (x < self.head.lower.to(x.dtype)) | (
             x > self.head.upper.to(x.dtype)
         )  # never where there is none
-        # Three factors inside: mass between the tails, slope of the own spline, density of the
-        # marginal rank.
+        # Three factors inside: mass between the tails, slope
+        # of the own spline, density of the marginal rank.
         x = self.head.apart(x)
         low, high, reach = self._ends(x.dtype)
         below, above = self._tails(x.dtype)

@@ -130,8 +130,7 @@ class Pixel(CausalNet):
 
     def _pass(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(B, C H W f) as planes (B, p p C f, H / p, W / p) and back."""
-        # Every entry's features become channels of its patch, and its outputs come back from
-        # there.
+        # Every entry's features become channels of its patch, and its outputs come back from there.
         c, h, p, w, _ = self.patched
         planes = (
             x.reshape(len(x), c, h, p, w, p, -1)

@@ -33,8 +33,8 @@ class GroupedHead(nn.Module):
         self.trunk = nn.Linear(inputs, groups * hidden)
         self.cross = nn.Linear(features, groups * hidden, bias=False) if groups > 1 else None
         self.last = nn.Linear(groups * hidden, outputs)
-        # Masks by group: units see features of groups before their own, outputs units up to their
-        # own.
+        # Masks by group: units see features of groups
+        # before their own, outputs units up to their own.
         order = torch.arange(groups)
         unit, owner, out = (
             order.repeat_interleave(n // groups) for n in (groups * hidden, features, outputs)
@@ -44,8 +44,8 @@ class GroupedHead(nn.Module):
 
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
         """Outputs of all groups at once."""
-        # trunk: what is known from other places; cross: variables before this one at the same
-        # place.
+        # trunk: what is known from other places; cross:
+        # variables before this one at the same place.
         u = self.trunk(silu(h))
         if self.cross is None:
             return self.last(silu(u))

@@ -83,8 +83,8 @@ class MaskedNet(nn.Module):
         degrees = [_spread(width, 0 if blind else 1, last) for width in hidden]
         # How many units each layer has of each degree.
         self.counts = [degree.bincount(minlength=len(inputs)).tolist() for degree in degrees]
-        # Spans of positions that features are of, that outputs see, and that units of each degree
-        # see.
+        # Spans of positions that features are of, that
+        # outputs see, and that units of each degree see.
         at = torch.arange(len(inputs))
         features = torch.stack([at, at + 1]).repeat_interleave(torch.tensor(self.in_sizes), 1)
         targets = _span(at.repeat_interleave(torch.tensor(self.out_sizes)), window)

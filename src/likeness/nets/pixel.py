@@ -71,8 +71,7 @@ class PixelCNN(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The outputs of all variables in one pass."""
         context = matched(context, self.context)
-        # v sees rows above only, h the pixels to the left: padding and cropping shift both by
-        # one.
+        # v sees rows above only, h the pixels to the left: padding and cropping shift both by one.
         v = channels_last(self.above(pad(x, (REACH, REACH, REACH, 0))[:, :, :-1]))
         h = channels_last(self.left(pad(x, (REACH, 0))[..., :-1]))
         of_v, of_h = (
@@ -225,8 +224,8 @@ class _LayerCache:
 
     def pixel(self, h: Tensor, column: int) -> Tensor:
         """The next pixel (B, width) of h, from this layer's input pixel."""
-        # The kernel of two pixels: this one and the one `dilation` to the left, 0 before the row
-        # begins.
+        # The kernel of two pixels: this one and the one
+        # `dilation` to the left, 0 before the row begins.
         near = silu(h)
         u = torch.addmm(self._linked[column], near, self._near)
         if column >= self._layer.dilation:

@@ -201,8 +201,8 @@ class SequenceStepper(Stepper):
 
     def _advance(self, place: Tensor | None) -> Tensor:
         net = self._net
-        # The learned start stands before the first step; afterwards the features of the step
-        # before.
+        # The learned start stands before the first step;
+        # afterwards the features of the step before.
         start = self._net.start
         x = start.expand(self._rows, -1) if place is None else place  # type: ignore[union-attr]
         h, angles = net._entered(x[:, None], self._step)

@@ -29,8 +29,7 @@ def log_interval(centre: Tensor, half: Tensor) -> Tensor:
         centre: Middle of the interval in standard deviations.
         half: Half of its width, broadcastable to `centre`.
     """
-    # Both branches run on all entries: each gets arguments that are safe where the other is
-    # taken.
+    # Both branches run on all entries: each gets arguments that are safe where the other is taken.
     c = centre.abs()
     narrow = half < torch.finfo(half.dtype).eps ** (1 / 3)
     wide = torch.where(narrow, 1.0, half)

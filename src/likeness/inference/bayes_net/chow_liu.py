@@ -67,8 +67,8 @@ class Trees(Net):
 
     def _logs(self, counts: Tensor) -> Tensor:
         """log p(b | a) of counts (M, D, K, K) that are smoothed already; even where there are none."""
-        # Shares of each row, even where nothing was counted; codes beyond a variable's states are
-        # NEVER.
+        # Shares of each row, even where nothing was counted;
+        # codes beyond a variable's states are NEVER.
         total = counts.sum(-1, keepdim=True)
         even = (self.legal / self.sizes[:, None])[None, :, None, :].double()
         p = torch.where(total > 0, counts / total.clamp(min=TINY), even)
@@ -104,8 +104,8 @@ class Trees(Net):
         # Node j of tree m is number m D + j of one forest.
         first = torch.arange(self.m)[:, None] * self.d
         forest = torch.where(parent < 0, -1, parent + first).flatten()
-        # Evidence of each node, (S, N, K): 0 at its observed code, or at all legal codes where
-        # hidden.
+        # Evidence of each node, (S, N, K): 0 at its
+        # observed code, or at all legal codes where hidden.
         evidence = torch.where(known[..., None], x[..., None] == torch.arange(self.k), self.legal)
         belief = torch.where(evidence, 0.0, NEVER).double().transpose(0, 1).repeat(self.m, 1, 1)
         # Collect from the leaves up: a parent's belief adds each child's message (Pearl 1988).
@@ -147,8 +147,8 @@ class Trees(Net):
     ) -> Iterator[Parameters]:
         """Components of rows whose codes are alike, or in turn whose neighbours' codes agree alike."""
         for i in range(restarts):
-            # Even restarts cluster rows by their codes, odd ones by agreements of neighbouring
-            # columns.
+            # Even restarts cluster rows by their codes, odd
+            # ones by agreements of neighbouring columns.
             u = noise.uniform(f"seeds {i}", self.m, kmeans.candidates(self.m)).double()[0]
             if i % 2 == 0:
                 features = self._features(x, known)
@@ -222,8 +222,8 @@ class Trees(Net):
         gram = torch.stack(
             [(f if alike else f * r[:, m : m + 1]).T @ f for m in range(self.m)]
         ).double()
-        # The first code's indicator is 1 minus the others': a linear map back to all codes, (D K,
-        # F).
+        # The first code's indicator is 1 minus the others':
+        # a linear map back to all codes, (D K, F).
         basis = torch.zeros(self.d, self.k, f.shape[1], dtype=torch.float64)
         basis[:, 0, -1] = 1.0
         every = torch.arange(len(self.variable))
@@ -279,8 +279,8 @@ class Trees(Net):
     def _tables(self, counts: Tensor, parent: Tensor) -> Tensor:
         """Smoothed counts (M, D, K, K) as logarithms; a root's are those of its first row, on every row."""
         root = (parent < 0)[..., None, None]
-        # Even rows of smoothing weight, over the legal codes of parent and child (a root has one
-        # row).
+        # Even rows of smoothing weight, over the legal
+        # codes of parent and child (a root has one row).
         legal_above = torch.where(
             root, torch.arange(self.k)[:, None] == 0, self.legal[parent.clamp(min=0)][..., None]
         )
@@ -331,8 +331,7 @@ class Trees(Net):
         share = self.posterior(rows, now)
         u = noise.uniform("x", self.d).double()
         n = noise.rows // len(x)
-        # A component for each draw, then upward beliefs of a chunk of rows, shared by their
-        # draws.
+        # A component for each draw, then upward beliefs of a chunk of rows, shared by their draws.
         component = choose(share.repeat(n, 1), noise.uniform("component", 1)[:, 0].double())
         drawn = torch.empty(n, len(x), self.d, dtype=torch.int64)
         for at in self._chunks(x):

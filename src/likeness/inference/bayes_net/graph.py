@@ -111,8 +111,8 @@ def spanning(weight: Tensor) -> Tensor:
     ranks[np.argsort(-weight.numpy()[row, column], kind="stable")] = np.arange(1, len(row) + 1)
     cost[row, column] = ranks
     tree = csgraph.minimum_spanning_tree(cost)
-    # The longest path of a tree: the farthest node from any node is one end, the farthest from it
-    # the other.
+    # The longest path of a tree: the farthest node from
+    # any node is one end, the farthest from it the other.
     end = int(csgraph.breadth_first_order(tree, 0, directed=False)[0][-1])
     order, above = csgraph.breadth_first_order(tree, end, directed=False)
     # Walk back along it, and root the tree in its middle.

@@ -70,8 +70,8 @@ class Linear(Net):
         return self._fitted(mean, sums["second"] / n - mean[:, None] * mean, before["adjacent"])
 
     def _fitted(self, mean: Tensor, cov: Tensor, adjacent: Tensor) -> Parameters:
-        # Without given parents: Chow-Liu, for mutual information rises with the squared
-        # correlation.
+        # Without given parents: Chow-Liu, for mutual
+        # information rises with the squared correlation.
         cov = gaussian.shrunk(cov, 0.0)
         if self.parents is None:
             std = cov.diagonal().sqrt()

@@ -239,8 +239,7 @@ class Split:
 
 def split(space: Space, most: int) -> Split:
     """How a condition over `space` enters components; at most `most` numbers may have any covariance."""
-    # A ragged condition is summarised by mean counts of each category, or by means, and its
-    # length.
+    # A ragged condition is summarised by mean counts of each category, or by means, and its length.
     if space.ragged:
         if space.variables[0].type == "nominal":
             steps = int(space.variables[0].states)

@@ -75,8 +75,7 @@ class Gaussians(SampledComponent):
         # Diagonal statistics count observed rows by entry (K, D), dense ones by component (K,).
         weight = n if n.dim() == 2 else n[:, None]
         alive = weight > 1e-8
-        # mean = S1 / n and cov = S2 / n - mean mean', plus a floor relative to the data's
-        # variance.
+        # mean = S1 / n and cov = S2 / n - mean mean', plus a floor relative to the data's variance.
         mean = torch.where(alive, sums["first"] / weight.clamp(min=1e-8), before["mean"])
         cov = (self._dense if self.dense else self._diagonal)(sums["second"], weight, mean)
         floor = max(self.floor, least) * variance
@@ -149,8 +148,8 @@ class Gaussians(SampledComponent):
         rows = max(1, CHUNK_NUMBERS // (self.components * v.shape[-1] ** 2))
         peaks = []
         for x, o, s, log_w in zip(*(t.split(rows) for t in (v, known, sought, prior)), strict=True):
-            # Entries that are neither known nor sought are integrated out: left out of the
-            # precision.
+            # Entries that are neither known nor sought are
+            # integrated out: left out of the precision.
             patterns, which = patterns_of(o | s)
             inverse, log_det = _inverses(cov, patterns)
             # Log-density of each component at its mean, (rows, components).
@@ -168,8 +167,8 @@ class Gaussians(SampledComponent):
             cov = params["cov"][self._own(k)]
         else:
             cov = torch.diag_embed(params["cov"][k])
-        # Regression on the known entries: gain = C_ho C_oo^-1, loc = m_h + gain (x_o - m_o),
-        # cov = C_hh - gain C_oh.
+        # Regression on the known entries: gain = C_ho C_oo^-1,
+        # loc = m_h + gain (x_o - m_o), cov = C_hh - gain C_oh.
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(gaussian.masked(cov, known)))
         gain = (cov @ (inverse * (known[:, :, None] & known[:, None, :])))[:, :size]
         loc = mean[:, :size] + (gain @ ((v - mean) * known)[..., None]).squeeze(-1)

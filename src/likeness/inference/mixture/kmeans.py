@@ -27,8 +27,8 @@ def seeds(x: Tensor, k: int, u: Tensor) -> Tensor:
         k: The number of seeds.
         u: Uniform numbers (k, candidates).
     """
-    # D^2 weighting (Arthur & Vassilvitskii 2007): a row's chance is its squared distance to the
-    # nearest seed.
+    # D^2 weighting (Arthur & Vassilvitskii 2007): a row's
+    # chance is its squared distance to the nearest seed.
     centres = x[(u[0, 0] * len(x)).long()][None]
     nearest = distances(x, centres)[:, 0]
     for step in range(1, k):

@@ -67,8 +67,8 @@ class Emissions:
         table = self._table
         if table is None or len(v) <= len(table.v):
             return self._each(v, known, params, log_share, draft)
-        # Steps of the same value have the same densities: evaluate the S values, then look the
-        # steps up.
+        # Steps of the same value have the same densities:
+        # evaluate the S values, then look the steps up.
         code = table.place(v, known)
         few = self._each(table.v, table.known, params, log_share, draft)
 

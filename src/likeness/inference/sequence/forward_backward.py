@@ -11,9 +11,9 @@ from torch import Tensor
 
 def forward(e: Tensor, step: Tensor, now: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """p(z_t | up to t), (L, B, K), and each step's factor (L, B), from predictions `now` of the first step (all 1)."""
-    # alpha_t(k) = e_t(k) sum_j alpha_{t-1}(j) A_jk / c_t: each step is divided by its sum c_t, so
-    # that no product underflows however long the row, and sum_t log c_t is log p(x) (Rabiner
-    # 1989, V.A).
+    # alpha_t(k) = e_t(k) sum_j alpha_{t-1}(j) A_jk / c_t: each step
+    # is divided by its sum c_t, so that no product underflows however
+    # long the row, and sum_t log c_t is log p(x) (Rabiner 1989, V.A).
     alpha = torch.empty_like(e)
     c = e.new_empty(*e.shape[:-1], 1)
     if now is None:
@@ -83,13 +83,13 @@ class Folded:
 
     def _transfers(self) -> tuple[Tensor, Tensor]:
         """Each block's transfer matrix, its rows scaled to sum to 1, (S, B, K, K), and their log scales (S, B, K)."""
-        # (blocks, rows, states before, states): one forward recursion for every state that a
-        # block may begin in.
+        # (blocks, rows, states before, states): one forward
+        # recursion for every state that a block may begin in.
         now = self.step.expand(self.blocks, self.rows, -1, -1).clone()
         now[0] = 1.0  # nothing is before the first block, whose first step holds p(z_1)
         now = now.flatten(0, 1)
-        # Scales stay in logarithms, for a state before the block may explain it worse by hundreds
-        # of nats.
+        # Scales stay in logarithms, for a state before the
+        # block may explain it worse by hundreds of nats.
         scale = self.e.new_zeros(self.blocks * self.rows, self.k)
         then = torch.empty_like(now)
         for m, lit in enumerate(self.e):
@@ -106,15 +106,15 @@ class Folded:
 
     def _from(self, s: int) -> Tensor:
         """Block s's transfer matrix with its scales, up to a constant of the row, (B, K, K)."""
-        # The least unlikely state before the block gets factor 1; what underflows beside it has
-        # no weight.
+        # The least unlikely state before the block gets
+        # factor 1; what underflows beside it has no weight.
         scale = self.scale[s]
         return self.transfer[s] * (scale - scale.amax(-1, keepdim=True)).exp()[..., None]
 
     def _walk(self) -> Tensor:
         """The distribution of each block's last state given what came, (S, B, K)."""
-        # alpha at a block's end = alpha at the end of the block before, times the block's
-        # transfer matrix.
+        # alpha at a block's end = alpha at the end of the
+        # block before, times the block's transfer matrix.
         ends = [self.transfer[0, :, 0]]
         for s in range(1, self.blocks):
             now = (ends[-1][:, None] @ self._from(s))[:, 0]
@@ -130,16 +130,16 @@ class Folded:
 
     def backward(self, ahead: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor]:
         """As `backward` does."""
-        # beta at a block's end comes from the blocks behind it, last to first, through their
-        # transfer matrices; it is scaled so that sum_k alpha(k) beta(k) = 1, as it is in the
-        # plain recursion.
+        # beta at a block's end comes from the blocks behind it, last to
+        # first, through their transfer matrices; it is scaled so that
+        # sum_k alpha(k) beta(k) = 1, as it is in the plain recursion.
         last = [torch.ones_like(self.ends[0])]
         for s in range(self.blocks - 1, 0, -1):
             now = (self._from(s) @ last[-1][..., None])[..., 0]
             last.append(now / (self.ends[s - 1] * now).sum(-1, keepdim=True))
         start = torch.stack(last[::-1]).flatten(0, 1)
-        # Past a row's end the step emits 1 rather than 0: the transitions add up to 1, so beta
-        # stays 1.
+        # Past a row's end the step emits 1 rather than 0:
+        # the transitions add up to 1, so beta stays 1.
         if ended is None:
             over = self._fold(ahead)
         else:

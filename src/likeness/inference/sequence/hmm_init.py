@@ -49,8 +49,7 @@ def renamed(pairs: Tensor, allowed: Tensor) -> Tensor:
     def fits(one: Tensor) -> float:
         return float((pairs * allowed[one][:, one]).sum())
 
-    # Greedy search: swap two names as long as any swap moves more transitions into allowed
-    # places.
+    # Greedy search: swap two names as long as any swap moves more transitions into allowed places.
     improved = True
     while improved:
         improved = False

@@ -80,8 +80,8 @@ class Indicators(nn.Module):
         code = torch.where(known, x.long() + 1, -1)
         keys = []
         for number, template in enumerate(self.templates):
-            # A mixed-radix number of what the template's columns read, made unique by the
-            # template's own number.
+            # A mixed-radix number of what the template's columns
+            # read, made unique by the template's own number.
             key = torch.full_like(place, number)
             hidden = torch.zeros_like(place, dtype=torch.bool)
             for column, offset in template.fields:
@@ -104,8 +104,8 @@ class Indicators(nn.Module):
         """Steps and indicators that go together, int64 (M,) each, steps in order; what was never read is left out."""
         if not len(self.keys):
             return codes.new_zeros(0), codes.new_zeros(0)
-        # Keys are sorted: a binary search finds each code's place, and equality tells whether it
-        # is there.
+        # Keys are sorted: a binary search finds each code's
+        # place, and equality tells whether it is there.
         at = torch.searchsorted(self.keys, codes).clamp(max=len(self.keys) - 1)
         step, which = (self.keys[at] == codes).nonzero(as_tuple=True)
         return step, at[step, which]

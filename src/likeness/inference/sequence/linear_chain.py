@@ -89,8 +89,8 @@ class Paths:
 
     def _lit(self) -> tuple[Tensor, Tensor]:
         """Unary over each step's largest, as probabilities (L, B, K), and the logarithm of the largest (L, B)."""
-        # The largest unary of a step becomes 1 and the others at least FAINT, so that no step is
-        # all zeros.
+        # The largest unary of a step becomes 1 and the others
+        # at least FAINT, so that no step is all zeros.
         unary = self.unary.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         unary[0] += self.log_first
         top = unary.amax(-1)
@@ -183,8 +183,8 @@ class Paths:
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The likeliest path, int64 (B, L), and the logarithm of its weight (B,) (Viterbi 1967)."""
-        # Forward: delta_t(k) = max_j (delta_{t-1}(j) + log A_jk) + log e_t(k), keeping each
-        # maximiser j.
+        # Forward: delta_t(k) = max_j (delta_{t-1}(j) + log
+        # A_jk) + log e_t(k), keeping each maximiser j.
         unary = self._log_unary
         step = self._log_steps
         now = unary[0]
@@ -194,8 +194,8 @@ class Paths:
             value, state = (now[:, :, None] + step[t - 1]).max(1)
             now = self._kept(t, value + unary[t], now)
             origin.append(state)
-        # Backward: follow the maximisers from the best last state; past a row's end the state
-        # stays.
+        # Backward: follow the maximisers from the best last
+        # state; past a row's end the state stays.
         value, state = now.max(-1)
         path = [state]
         for t in range(len(unary) - 1, 0, -1):
@@ -295,8 +295,8 @@ class Paths:
 
     def _log_moves(self, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Marginals (B, L, K), and expected transitions at each step, (L - 1, K, K)."""
-        # The recursions of `smooth` in logarithms: xi_t(j, k) = exp(log alpha + log A + log e +
-        # log beta - log Z).
+        # The recursions of `smooth` in logarithms: xi_t(j, k)
+        # = exp(log alpha + log A + log e + log beta - log Z).
         unary = self._log_unary
         step = self._log_steps
         alpha, log_z = self._log_alpha
@@ -377,8 +377,8 @@ def smoothed(
         paths = Paths(log_first, log_step, unary.unflatten(0, (len(length), -1)))
         gamma, pairs = paths.smooth(weight)
         return Smoothed(gamma.flatten(0, 1), pairs, weight.to(gamma) @ gamma[:, 0], paths.log_z)
-    # Rows of like length go together; `place` finds their steps in the tensor of all steps,
-    # (rows, longest).
+    # Rows of like length go together; `place` finds their
+    # steps in the tensor of all steps, (rows, longest).
     start = length.cumsum(0) - length
     gamma = torch.zeros_like(unary)
     log_z = unary.new_zeros(len(length))
@@ -420,8 +420,8 @@ class _LogSums(torch.autograd.Function):
         (slope,) = slopes
         sums = ctx.sums
         (first, step, unary, length) = ctx.laid
-        # All rows of one slope, as in a sum of log-probabilities: the forward pass has the answer
-        # already.
+        # All rows of one slope, as in a sum of log-probabilities:
+        # the forward pass has the answer already.
         if bool((slope == slope[:1]).all()):
             return sums.first * slope[0], sums.pairs * slope[0], sums.gamma * slope[0], None
         # Otherwise the expected steps have to be weighted row by row.

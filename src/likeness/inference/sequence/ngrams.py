@@ -28,8 +28,8 @@ class Windows:
     def before(self, x: Tensor) -> Tensor:
         """The window before each step of rows (B, L), int64 (B, L)."""
         window = torch.zeros_like(x)
-        # Horner's scheme: the code `lag` steps back is the next digit; 0 where that lies before
-        # the item.
+        # Horner's scheme: the code `lag` steps back is the
+        # next digit; 0 where that lies before the item.
         after = x + 1
         for lag in range(self.order, 0, -1):
             window.mul_(self.codes + 1)

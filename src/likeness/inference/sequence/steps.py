@@ -32,8 +32,8 @@ class Steps:
         self.axis = events.axes.index("time")
         self.shape = tuple(s for i, s in enumerate(events.layout) if i != self.axis)
         self.longest = events.layout[self.axis]
-        # The variables of one step: all columns where time comes last, else as often as entries
-        # share them.
+        # The variables of one step: all columns where time
+        # comes last, else as often as entries share them.
         width = events.dims // self.longest
         last = self.axis == len(events.axes) - 1
         if last or len(events.variables) == 1:
@@ -159,7 +159,7 @@ class StepNoise(Noise):
         return [f"{use} from {t}" for t in range(self.since // BLOCK * BLOCK, self.steps, BLOCK)]
 
     def _laid(self, blocks: list[Tensor]) -> Tensor:
-        # Blocks begin at multiples of BLOCK, so that a step's numbers do not depend on where the
-        # request begins.
+        # Blocks begin at multiples of BLOCK, so that a step's
+        # numbers do not depend on where the request begins.
         skipped = self.since % BLOCK
         return torch.cat(blocks, 1)[:, skipped : self.steps - self.since + skipped].flatten(0, 1)

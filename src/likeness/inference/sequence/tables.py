@@ -48,8 +48,7 @@ class TableChain(Chain):
 
     def init(self, variance: Tensor | None = None) -> Parameters:
         """Uniform tables."""
-        # Outcomes that a place cannot have get no weight, where columns differ in their
-        # categories.
+        # Outcomes that a place cannot have get no weight, where columns differ in their categories.
         table = torch.zeros(self.shape, dtype=torch.float64)
         return {
             "log_p": torch.where(self._possible(*self.shape[::2]), table, NEVER).log_softmax(-1)
@@ -63,8 +62,7 @@ class TableChain(Chain):
 
     def e_step(self, batch: Batch, weight: Tensor, now: Parameters) -> Parameters:
         """How often each outcome followed each window: counted where a row is fully observed, expected otherwise."""
-        # Rows without missing codes are counted; of the others the expected counts are added
-        # (EM).
+        # Rows without missing codes are counted; of the others the expected counts are added (EM).
         whole = None if batch.full else ~batch.holes.flatten(1).any(-1)
         counts = self._counts(batch if whole is None else batch[whole])
         value = (counts * now["log_p"]).sum()

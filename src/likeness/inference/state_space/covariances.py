@@ -95,8 +95,7 @@ def filter_covariances(system: System, information: Tensor, code: Tensor) -> Fil
         information: Lambda = C' R^-1 C of what each pattern knows, (P, Q, Q).
         code: Which pattern each step of each group knows, int64 (L, G).
     """
-    # Steps at which what is known changes: up to the next one a covariance at rest stays as it
-    # is.
+    # Steps at which what is known changes: up to the next one a covariance at rest stays as it is.
     steps = len(code)
     changes = [*((code[1:] != code[:-1]).any(-1).nonzero().flatten() + 1).tolist(), steps]
     ahead = system.first_cov.expand(code.shape[1], -1, -1)

@@ -87,8 +87,8 @@ class Track(Readings):
         """m_t = (I - P Lambda) (A m_t-1 + b) + P C' R^-1 (x_t - d), (L, B, 1, Q)."""
         f = self.filtered
         s = self.system
-        # P C' R^-1 (x_t - d) is the pull of the observations; (I - P Lambda) A and (I - P Lambda)
-        # b the gain and the push.
+        # P C' R^-1 (x_t - d) is the pull of the observations; (I -
+        # P Lambda) A and (I - P Lambda) b the gain and the push.
         pull = (
             (self.weighed((self.v - s.offset) * self.known) @ s.load)
             .transpose(0, 1)[:, :, None]
@@ -111,8 +111,7 @@ class Track(Readings):
         s = self.system
         mean = self._forward
         last = self.steps - 1
-        # Rearranged: z_t = J_t z_t+1 + (I - J_t A) m_t - J_t b, an affine recurrence run
-        # backward.
+        # Rearranged: z_t = J_t z_t+1 + (I - J_t A) m_t - J_t b, an affine recurrence run backward.
         own = (torch.eye(len(s.step)).to(s.step) - f.back @ s.step).mT.contiguous()
         push = -(f.back @ s.drift)
         gain = f.back.mT.contiguous()
@@ -287,8 +286,8 @@ class Track(Readings):
         known = self.known[:, since:]
         if eps is not None:
             x = x + (eps * s.noise.sqrt() if s.diagonal else eps @ torch.linalg.cholesky(s.noise).T)
-        # Under full noise, the residuals of known entries say something of the hidden ones: add
-        # E[noise | known noise].
+        # Under full noise, the residuals of known entries say
+        # something of the hidden ones: add E[noise | known noise].
         if not s.diagonal:
             x = x + self._regressed((v - x) * known)
         x = torch.where(known, v, x)

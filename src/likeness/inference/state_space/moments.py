@@ -31,8 +31,8 @@ class Moments:
         # h = (z, 1): regressions on h have the offset as their last column.
         self.h = torch.cat([self.z, torch.ones_like(self.z[..., :1])], -1)
         groups = track.code.shape[1]
-        # Covariances are shared in groups, so that weights of rows are summed by group, (steps,
-        # groups).
+        # Covariances are shared in groups, so that weights
+        # of rows are summed by group, (steps, groups).
         self.grouped = weight.new_zeros(track.steps, groups).index_add_(1, track.group, weight.T)
 
     @property
@@ -112,8 +112,7 @@ class Moments:
         # Missing entries of x as expected given the smoothed state and the observed ones.
         x = track.filled(self.z)
         (pull, noise) = self._hidden
-        # Covariances of the states summed by pattern, (P, Q, Q), and how often each pattern
-        # occurs.
+        # Covariances of the states summed by pattern, (P, Q, Q), and how often each pattern occurs.
         code = track.code.flatten()
         cov = track.smoothed.cov[track.smoothed.place]
         each = cov.new_zeros(len(track.mask), *cov.shape[-2:])
@@ -137,8 +136,8 @@ class Moments:
         """Regression of hidden entries on z given the known ones, (P, C, Q), and its residual covariance, (P, C, C)."""
         track = self.track
         s = self.track.system
-        # Gaussian conditioning: hidden | known has slope C - G C and covariance R - G R, G = R
-        # R_known^-1.
+        # Gaussian conditioning: hidden | known has slope C
+        # - G C and covariance R - G R, G = R R_known^-1.
         hidden = (~track.mask).to(self.z)
         gain = s.noise @ track.weight
         left = (s.noise - gain @ s.noise) * hidden[:, :, None] * hidden[:, None, :]
@@ -196,8 +195,8 @@ def turned(s: System, middle: Tensor, spread: Tensor) -> System:
     values, vectors = torch.linalg.eigh(spread)
     root = vectors * values.sqrt()
     load = s.load @ root
-    # ... and the right singular vectors of the loadings, in units of the noise, order the
-    # directions.
+    # ... and the right singular vectors of the loadings,
+    # in units of the noise, order the directions.
     if s.diagonal:
         white_load = load / s.noise.sqrt()[:, None]
     else:
@@ -205,8 +204,8 @@ def turned(s: System, middle: Tensor, spread: Tensor) -> System:
             torch.linalg.cholesky(s.noise), load, upper=False
         )
     turn = torch.linalg.svd(white_load, full_matrices=True)[2].T
-    # The largest loading of each latent is positive, so that the answer does not depend on the
-    # solver's signs.
+    # The largest loading of each latent is positive, so
+    # that the answer does not depend on the solver's signs.
     sign = (load @ turn).gather(0, (load @ turn).abs().argmax(0, keepdim=True)).sign()
     root = root @ (turn * torch.where(sign == 0, 1.0, sign))
     # The model in new coordinates: z = root z' + middle.
@@ -258,8 +257,8 @@ def radius(step: Tensor) -> float:
 
 def tamed(step: Tensor, most: float = 1.0) -> Tensor:
     """The matrix with eigenvalues beyond a circle brought back to it."""
-    # Eigenvalues move towards 0 along their own direction; rounding may still leave a modulus
-    # above `most`.
+    # Eigenvalues move towards 0 along their own direction;
+    # rounding may still leave a modulus above `most`.
     values, vectors = torch.linalg.eig(step)
     values = values / (values.abs() / most).clamp_min(1.0)
     stable = ((vectors * values) @ torch.linalg.pinv(vectors)).real

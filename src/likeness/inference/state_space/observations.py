@@ -72,8 +72,8 @@ class Readings:
         noise = self.system.noise
         if self.system.diagonal:
             return self.mask / noise
-        # The inverse of R restricted to the known entries: unit rows stand in for the others,
-        # then 0.
+        # The inverse of R restricted to the known entries:
+        # unit rows stand in for the others, then 0.
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(masked(noise, self.mask)))
         return inverse * self.mask[:, :, None] * self.mask[:, None, :]
 
@@ -92,8 +92,7 @@ class Readings:
         # Full noise: C' R_p^-1 C for each pattern p, (P, Q, Q).
         if not self.system.diagonal:
             return load.mT @ self.weight @ load
-        # Diagonal noise: a weighted sum of the outer products c_i c_i', laid out flat, (C, Q *
-        # Q).
+        # Diagonal noise: a weighted sum of the outer products c_i c_i', laid out flat, (C, Q * Q).
         outer = (load[:, :, None] * load[:, None, :]).flatten(1)
         parts = self.weight.split(max(1, ROOM // outer.numel()))
         return torch.cat([(part[..., None] * outer).sum(1) for part in parts]).unflatten(

@@ -36,8 +36,8 @@ class Bags:
     @classmethod
     def of_sequences(cls, x: Tensor, present: Tensor, words: int) -> Bags:
         """Sequences of codes (B, L), of which some places hold none."""
-        # One number for each (document, word): equal numbers are the same word of the same
-        # document.
+        # One number for each (document, word): equal
+        # numbers are the same word of the same document.
         row, place = present.nonzero(as_tuple=True)
         pair, count = (row * words + x[row, place].long()).unique(return_counts=True)
         return cls(_starts(pair // words, len(x)), (pair % words).int(), count.to(x.dtype), words)

@@ -31,8 +31,8 @@ class Dirichlet(RowDistribution):
     @property
     def mode(self) -> Tensor:
         """The peak among things of weights above 1, the others 0; where no weight is, all on the heaviest."""
-        # The mode is (w_k - 1) / sum (w - 1) where all w > 1; else the density peaks on an edge
-        # or in a corner.
+        # The mode is (w_k - 1) / sum (w - 1) where all w > 1;
+        # else the density peaks on an edge or in a corner.
         above = (self.weights - 1).clamp(min=0)
         total = above.sum(-1, keepdim=True)
         corner = torch.nn.functional.one_hot(self.weights.argmax(-1), self.weights.shape[-1]).to(

@@ -174,8 +174,8 @@ def weighed(
     q = 7/8 Dirichlet(weights) + 1/8 prior: without the prior, whose density is larger at the
     corners, weights would have no variance.
     """
-    # Each draw comes from q or, with probability 1/8, from the prior; both densities enter its
-    # weight.
+    # Each draw comes from q or, with probability 1/8,
+    # from the prior; both densities enter its weight.
     many = noise.draws(n)
     own = weights.repeat(n, 1)
     wide = many.uniform("wide", 1).to(weights) < WIDE
