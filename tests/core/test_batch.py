@@ -39,6 +39,24 @@ def test_ragged_lists_are_laid_out_and_tails_are_no_holes() -> None:
     assert int(hidden.holes.sum()) == 16
 
 
+def test_rows_of_one_size_have_the_length_of_their_layout_and_lie_within_it_whole() -> None:
+    even = Batch(torch.zeros(2, 5, 3))
+    assert even.lengths.tolist() == [5, 5]
+    assert even.within is None
+    assert bool(even.inside.all())
+    ragged = Batch(torch.zeros(2, 5, 3), length=torch.tensor([3, 0]))
+    assert ragged.lengths.tolist() == [3, 0]
+    assert torch.equal(ragged.inside, ragged.within)
+    assert ragged.inside.sum((1, 2)).tolist() == [9, 0]
+
+
+def test_rows_without_a_condition_say_so_where_one_is_needed() -> None:
+    given = Batch(torch.ones(2, 1))
+    assert Batch(torch.zeros(2, 3), given=given).condition is given
+    with pytest.raises(BadData, match="without a condition"):
+        _ = Batch(torch.zeros(2, 3)).condition
+
+
 def test_rows_keep_what_belongs_to_them() -> None:
     given = Batch(torch.arange(4.0)[:, None])
     batch = Batch(torch.arange(8.0).reshape(4, 2), given=given, weight=torch.arange(4.0))
