@@ -16,8 +16,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "likeness"
 WIDTH = 100
 LONGEST_FILE = 487
 NODES_PER_STATEMENT = 11
-COMMENTS = 0.0265
-NARROWING_ASSERTIONS = 7
+COMMENTS = 0.0268
+NARROWING_ASSERTIONS = 6
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

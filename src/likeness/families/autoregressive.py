@@ -298,6 +298,7 @@ class Autoregressive(Model):
                 column = heads[v % self.space.width]
                 params = stepper.params()
                 step = v // self.space.width
+                # A number behind the first variable's is the logit of ending here.
                 # The first number of a step's output is the logit of ending here.
                 if self.ends and v % self.space.width == 0:
                     stop = (params[:, -1] + self.stopping[step]).sigmoid()

@@ -76,6 +76,8 @@ class Discriminant(Model):
     ) -> None:
         super().__init__(config, space, given_space)
         name, options = _inner(config, space)
+        # LDA is one model given the label (one covariance for all classes); else one model for
+        # each class.
         self.shared = config.kind == "lda"
         count = 1 if self.shared else self.given_space.label or 1
         condition = self.given_space if self.shared else None
@@ -94,6 +96,7 @@ class Discriminant(Model):
             return "it tells classes apart: give it a label of named categories (given=...)"
         if config.density is not None and (config.kind != "auto" or config.shrinkage):
             return "density= says how each class is modelled: leave out kind= and shrinkage=, or density="
+        # The classes' own family has the last word on the Space.
         name, options = _inner(config, space)
         inner = registry.family(name)
         if config.shrinkage and name != "gaussian":

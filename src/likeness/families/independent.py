@@ -86,6 +86,7 @@ class Independent(Model):
         self, config: IndependentConfig, space: Space, given_space: Space | None = None
     ) -> None:
         super().__init__(config, space, given_space)
+        # A label has parameters of its own; any other condition moves them by a linear map.
         self.linear = given_space is not None and not self.sums_classes()
         kind: Literal["net", "closed"] = (
             "net" if self.linear or config.real == "mixture" else "closed"

@@ -22,13 +22,13 @@ from likeness.core.space import Space
 from likeness.inference.em_model import ExactEMModel
 from likeness.numerics.constants import LOG_2PI
 from likeness.numerics.draws import inverse_cdf
+from likeness.numerics.stable import exponentials
 from likeness.registry import Card, register
 
 CODES = 32  # ordered levels up to which each is a code of its own
 ROWS = 64  # kernels computed at once: what a core's cache holds
 CENTRES = 4096
 NEVER = -1e30  # the log weight of a centre that does not count: finite, so that 0 times it is 0
-LEAST = -80.0  # exponents below it are no normal numbers, and slow
 SEARCHED = 1000  # rows that bandwidths are chosen on
 LEAST_WIDTH = 1e-3
 LEAST_BLUR = 1e-4
@@ -146,6 +146,7 @@ class KDE(ExactEMModel):
     def _prepare(self, source: Source) -> None:
         """Keep the rows."""
         self.joined.fit(source)
+        # Evenly spaced rows, as many as the Config allows, in the order of their index.
         stride = -(-len(source) // self.config.rows)
         places = torch.arange(0, len(source), stride)
         rows = Inside(self, source).rows(places)
@@ -160,6 +161,7 @@ class KDE(ExactEMModel):
                 numbers.double(), known[:, self.numbers].double(), rows.weights.double()
             )
             self.shift, self.scale = mean.to(self.shift), std.to(self.scale)
+        # Log weights of the centres under each class, (K, M).
         weight = rows.weights.log()
         share = weight + self.joined.hot(rows, self.class_prior).log().T
         share = torch.where(
@@ -173,6 +175,7 @@ class KDE(ExactEMModel):
 
     def _search(self, rows: Batch) -> None:
         """The rows that widths are chosen on: evenly spaced over those unlike each other."""
+        # The first row of each set of copies, and the weight of the set.
         unlike = int(self.alike.max()) + 1
         first = torch.full((unlike,), len(rows)).scatter_reduce(
             0, self.alike, torch.arange(len(rows)), "amin"
@@ -198,6 +201,7 @@ class KDE(ExactEMModel):
 
     def _start(self, task: Any, noise: Noise) -> Parameters:
         """Scott's rule for the width, from the numbers of a row and of distinct rows, in deviations."""
+        # (4 / ((d + 2) n))^(1 / (d + 4)): optimal for a Gaussian of unit variance (Scott 1992).
         config = self.config
         n = int(self.alike.max()) + 1
         d = len(self.numbers)
@@ -221,13 +225,14 @@ class KDE(ExactEMModel):
             "objective": v.new_zeros(()),
             "weight": v.new_zeros(()),
         }
+        # Each row's set of copies, its weight, and the weight of the centres that may explain it.
         own = self.alike[torch.searchsorted(self.place, batch.ids)]
         standing = self.standing[torch.searchsorted(self.searched, batch.ids)]
         rest = self._left_out(self._class_of(batch), own)
         for rows in _blocks(len(v), ROWS):
             copies = own[rows, None] == self.alike
             # Leave-one-out: neither a row nor its copies explain it.
-            total, r = _exponentials((left[rows] @ right.T).masked_fill_(copies, NEVER))
+            total, r = exponentials((left[rows] @ right.T).masked_fill_(copies, NEVER))
             weight = standing[rows] * (total > NEVER / 2)  # but for rows alone in their class
             totals["weight"] += weight.sum()
             totals["objective"] += ((total - rest[rows]) * weight).sum()
@@ -246,6 +251,7 @@ class KDE(ExactEMModel):
         """Add the rows' statistics of the widths under responsibilities r (B, M) of the centres."""
         centres = self.centres.float()
         there = self.known.float()
+        # sum_m r_m (x - c_m)^2 from the sums of 1, c and c^2 of the centres that hold the entry.
         if len(self.numbers):
             x = v[:, self.numbers]
             k = known[:, self.numbers].double()
@@ -256,6 +262,7 @@ class KDE(ExactEMModel):
             )
             totals["square"] += (k * (x.square() * count - 2 * x * first + second)).sum(0)
             totals["pairs"] += (k * count).sum(0)
+        # Expected agreements of codes with the centres, through their one-hot forms.
         if len(self.coded):
             count = known[:, self.coded] * (r @ there[:, self.coded]).double()
             hot = self._hot(centres[:, self.coded], self.known[:, self.coded])
@@ -269,6 +276,7 @@ class KDE(ExactEMModel):
         config: KDEConfig = self.config
         width = before["width"]
         blur = before["blur"]
+        # h^2 = squares / pairs, by entry or pooled.
         if not config.width and len(width):
             square = sums["square"]
             pairs = sums["pairs"]
@@ -276,6 +284,7 @@ class KDE(ExactEMModel):
                 square = square.sum().expand_as(square)
                 pairs = pairs.sum().expand_as(pairs)
             width = (square / pairs.clamp_min(1e-12)).clamp_min(0).sqrt().clamp_min(LEAST_WIDTH)
+        # Of codes that differ a share (C - 1) / C of the blur is seen: undo it.
         if not config.blur and len(blur):
             states = self.states.double()
             blur = sums["other"] / sums["met"].clamp_min(1e-12) * states / (states - 1).clamp_min(1)
@@ -329,6 +338,7 @@ class KDE(ExactEMModel):
 
     def _alike(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """-((x - c) / h)^2 / 2 in three terms: of rows, of both, and of centres alone if nothing is missing."""
+        # Log kernel = row term + x.c / h^2 - c^2 / (2 h^2), as products of factors.
         centres = self.centres.double()[:, self.numbers] / width
         x = x * k / width
         row_part = -0.5 * (x.square() + k * (2 * width.log() + LOG_2PI)).sum(-1, keepdim=True)
@@ -343,6 +353,7 @@ class KDE(ExactEMModel):
 
     def _apart(self, x: Tensor, k: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The same where centres have missing entries, whose own distribution is the data's Gaussian."""
+        # A centre without the entry has N(0, 1): its own width of 1, and centre 0.
         centres = self.centres.double()[:, self.numbers]
         there = self.known[:, self.numbers]
         spread = torch.where(there, width, 1.0)
@@ -354,6 +365,7 @@ class KDE(ExactEMModel):
 
     def _table(self, blur: Tensor) -> Tensor:
         """log p of every code about every centre, (M, sum of C)."""
+        # (1 - b) [x = c] + b / C, or uniform where the centre has no code.
         entry = self._entry()
         b = blur[entry]
         states = self.states.double()[entry]
@@ -368,6 +380,7 @@ class KDE(ExactEMModel):
 
     def _hot(self, codes: Tensor, known: Tensor) -> Tensor:
         """Codes (B, E) one-hot side by side, 0 where hidden, (B, sum of C)."""
+        # Offset of each entry's codes in the one-hot row.
         first = self.states.cumsum(0) - self.states
         hot = codes.new_zeros(len(codes), int(self.states.sum()))
         return hot.scatter_(
@@ -379,7 +392,7 @@ class KDE(ExactEMModel):
         left, right = self._factors(batch, v, known, self.fitted)
         sums = [
             torch.stack(
-                [_exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]
+                [exponentials(left[r] @ right[m].T)[0] for m in _blocks(len(right), CENTRES)]
             ).logsumexp(0)
             for r in _blocks(len(left), ROWS)
         ]
@@ -461,13 +474,6 @@ def _alike(space: Space, rows: Batch) -> Tensor:
 
 def _blocks(rows: int, size: int) -> Iterator[slice]:
     yield from (slice(i, i + size) for i in range(0, rows, size))
-
-
-def _exponentials(log_k: Tensor) -> tuple[Tensor, Tensor]:
-    """Log of the sum of exponentials (B,), and each over the largest in single precision, (B, M); uses `log_k` up."""
-    top = log_k.detach().amax(-1, keepdim=True)
-    e = log_k.sub_(top).float().clamp_(min=LEAST).exp_()
-    return e.sum(-1).double().log_() + top[:, 0], e
 
 
 def _coded(variable: Any) -> bool:

@@ -26,6 +26,7 @@ class BernoulliDistribution(EntryDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-sigmoid of the logit, its sign turned for 0."""
+        # log sigmoid(+-logit) for x = 1 and 0
         return F.logsigmoid((2 * x - 1) * self.logit)
 
     def draw(self, u: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class BernoulliDistribution(EntryDistribution):
 
     def relaxed(self, u: Tensor, temperature: float) -> Tensor:
         """The binary concrete distribution (Maddison et al. 2017, arXiv:1611.00712, eq. 11)."""
+        # Noise in log-odds, sharpened by the temperature.
         value = torch.sigmoid((torch.logit(open_unit(u.squeeze(-1))) + self.logit) / temperature)
         return self.head.embed(value)
 

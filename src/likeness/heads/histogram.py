@@ -38,6 +38,7 @@ class HistogramDistribution(EntryDistribution):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-mass less log-width, or less the exponential distribution's terms."""
+        # Region, and the distance beyond the end in units of the tail.
         z = self.head.standard(x)
         region = self.head.region(z)
         anchor, extent, side = self.head.at(region)
@@ -45,8 +46,10 @@ class HistogramDistribution(EntryDistribution):
         scale = self.head.scale.to(z.dtype)
         width = self.head.cell.to(z.dtype)
         gap = side.abs() * (z - anchor).abs() / extent
+        # A density at a point: mass over width in data units.
         if not self.head.binned:
             return mass - extent.log() - scale.log() - gap
+        # The mass of x's own bin: its share of a region, or the exponential's integral over it.
         beyond = log1mexp(width / extent) + 0.5 * width / extent - gap
         return mass + torch.where(side == 0, (width / extent).log(), beyond)
 

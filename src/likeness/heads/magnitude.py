@@ -119,11 +119,13 @@ class Magnitude(NormalMixture):
             quantiles(x[own, i].double(), weight[own].double(), levels) if bool(own.any()) else zero
             for i, own in enumerate(mask.T)
         ]
+        # Long tails get an axis that is logarithmic beyond a thousandth of the quartile distance.
         least, low, middle, high, most = torch.stack(columns, 1)
         wide = torch.where(high > low, high - low, spread(std, mean, x.dtype))
         linear = torch.where(most - least > _LONG * wide, _LINEAR, _STRAIGHT)
         self.centre = middle
         self.unit = linear * wide
+        # Location and scale of y, and of |y| for nets.
         y = self.axis(x.double())
         super().fit(y, present, weight)
         _, self.size_location, std = moments(y.abs(), present, weight)
@@ -140,6 +142,7 @@ class Magnitude(NormalMixture):
 
     def log_slope(self, y: Tensor) -> Tensor:
         """log dx/dy, (..., n)."""
+        # log(unit cosh y) without overflow.
         size = y.abs()
         return self.unit.to(y.dtype).log() + size + torch.log1p((-2 * size).exp()) - math.log(2)
 

@@ -311,6 +311,7 @@ def _filled(levels: Tensor, count: int) -> Tensor:
 
 
 def _interpolated(at: Tensor, known: Tensor, values: Tensor) -> Tensor:
+    # The two known levels around each, and how far between them it lies.
     """Values at levels between known ones, by straight lines."""
     right = torch.searchsorted(known, at.contiguous()).clamp(1, len(known) - 1)
     part = (at - known[right - 1]) / (known[right] - known[right - 1])
@@ -326,6 +327,7 @@ def _grid(knots: Tensor, points: int) -> Tensor:
 
 def _ladder(logits: Tensor, least: float) -> Tensor:
     """Knots from 0 to 1 whose steps are softmax(logits), none below `least` of their mean, (..., K + 1)."""
+    # A floor for every step, and the rest by softmax.
     k = logits.shape[-1]
     steps = least / k + (1 - least) * logits.softmax(-1)
     inner = steps.cumsum(-1)[..., :-1]
@@ -334,6 +336,7 @@ def _ladder(logits: Tensor, least: float) -> Tensor:
 
 def _rise(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """A spline through knots (..., n, K + 1) at v (..., n), and the log of its slope."""
+    # Forward through the bin of v: the rational quadratic of its place there.
     x0, w, y0, h, d0, d1 = _bin(v, place, mass, slope)
     s = h / w
     rise, log_slope = rational_quadratic((v - x0) / w, s, d0, d1, (d0 - s) + (d1 - s))
@@ -342,6 +345,7 @@ def _rise(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> tuple[Tensor
 
 def _fall(v: Tensor, place: Tensor, mass: Tensor, slope: Tensor) -> Tensor:
     """Where that spline is v."""
+    # Backward: masses take the place of values.
     y0, h, x0, w, d0, d1 = _bin(v, mass, place, slope)
     s = h / w
     return x0 + w * rational_quadratic_inverse((v - y0) / h, s, d0, (d0 - s) + (d1 - s)).clamp(0, 1)
@@ -354,6 +358,7 @@ def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, 
         v.unsqueeze(-1),
         *(t.expand(*shape, t.shape[-1]) for t in (own, other, slope)),
     )
+    # The bin by comparison with the inner knots; its values, masses and slopes by gathers.
     at = (own[..., 1:-1] <= v).sum(-1, keepdim=True)
     (a0, a1), (b0, b1), (d0, d1) = (
         (t.gather(-1, at).squeeze(-1), t.gather(-1, at + 1).squeeze(-1))
@@ -364,6 +369,8 @@ def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, 
 
 def _gauss(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes and weights of Gauss and Legendre on [0, 1]: eigenvalues of the Jacobi matrix (Golub & Welsch 1969)."""
+    # Off-diagonal of the Jacobi matrix of Legendre polynomials; eigenvectors' first entries give
+    # weights.
     k = torch.arange(1, count, dtype=torch.float64)
     off = k / (4 * k.square() - 1).sqrt()
     values, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))

@@ -235,6 +235,7 @@ class Up(nn.Module):
         self.context = context
         C, *size = plane(shape)
         sizes = pyramid((size[0], size[1]), levels)
+        # The stages of `Down` in reverse: coarsest and widest first.
         stages = (sizes[1:] or sizes)[::-1]
         widths = _widths(width, len(sizes))[::-1]
         self.grid = stages[0]

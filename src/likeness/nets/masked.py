@@ -165,6 +165,7 @@ class MaskedStepper:
 
     @torch.no_grad()
     def __init__(self, net: MaskedNet, rows: int, context: Tensor | None) -> None:
+        # Outputs, inputs and hidden layers as tensors that the walk fills in place.
         c = None if context is None else context.t()
         length = len(net.order)
         self._out = _Rows(net.skip.rows(c, rows), net.out_sizes)
@@ -177,6 +178,8 @@ class MaskedStepper:
         self._active = [
             _Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in targets
         ]
+        # Each layer's product from what feeds it, and the outputs' two: direct path and last
+        # layer.
         sources = [self._x, *self._active]
         self._layers = [
             _Product(layer, source, target, net.window)
@@ -191,6 +194,7 @@ class MaskedStepper:
             self._window = length
         else:
             self._window = net.window
+        # Positions of a block: so many that a layer has about _BLOCK_UNITS units in it.
         self._size = max(1, _BLOCK_UNITS * length // max([*net.hidden, length]))
         self.position = 0
         self._asked = -1  # the last position whose outputs are complete
@@ -228,6 +232,7 @@ class MaskedStepper:
 
     def _reach(self, degree: int) -> None:
         """Compute all units below a degree."""
+        # Unit by unit of the open block; a new block where it is used up.
         while self._done < degree:
             if self._done == self._end:
                 if degree - self._done > self._size:
@@ -242,6 +247,7 @@ class MaskedStepper:
         """Begin a block: add to its units and outputs all that comes from before it."""
         self._end = min(self._done + self._size, len(self._x.sizes))
         self._base = self._done
+        # The part of every product that comes from before the block, at once.
         for product in (*self._layers, *self._outputs):
             product.before(self._base, self._end, max(0, self._base - self._window))
 
@@ -249,6 +255,7 @@ class MaskedStepper:
         """Compute the units below a degree together: nobody will ask about the positions up to it."""
         low = self._done
         first = max(0, self._done - self._window)
+        # Positions that were pushed without being asked about: whole products.
         for k, product in enumerate(self._layers):
             product.add(low, degree, first, degree)
             self._activate(k, low, degree)
@@ -256,6 +263,7 @@ class MaskedStepper:
 
     def _activate(self, k: int, low: int, high: int) -> None:
         """Finish the units of degrees low..high-1 of layer k, whose products are complete."""
+        # Pre-activations complete: add the layer below where residual, then silu.
         rows = self._hidden[k][low, high]
         if self._adds[k]:
             rows += self._hidden[k - 1][low, high]
@@ -296,6 +304,7 @@ class _Product:
 
     def add(self, low: int, high: int, first: int, stop: int) -> None:
         """Add to target groups low..high-1 what source groups first..stop-1 say."""
+        # Only groups within the mask have weights.
         weight = self._part(low, high, first, stop)
         if weight.numel():
             self._target[low, high].addmm_(weight, self._source[first, stop])
@@ -303,6 +312,7 @@ class _Product:
     def before(self, base: int, end: int, first: int) -> None:
         """Begin the block of groups base..end-1 with what source groups first..base-1 say."""
         self.add(base, end, first, base)
+        # Inside the block: one slice of weights for each of its groups.
         inside = self._part(base, end, base, end).split_with_sizes(self._target.sizes[base:end])
         self._pieces = [(self._target[i, i + 1], weight) for i, weight in enumerate(inside, base)]
         self._block = self._source[base, end]

@@ -11,6 +11,7 @@ from likeness.numerics.constants import HALF_LOG_2PI
 
 _ROOT_HALF = math.sqrt(0.5)
 NARROW = 10  # columns
+LEAST_EXPONENT = -80.0  # below it exponentials are no normal single-precision numbers, and slow
 
 
 def log1mexp(x: Tensor) -> Tensor:
@@ -97,3 +98,10 @@ def log_mean_exp(values: Tensor) -> tuple[Tensor, Tensor | None]:
         return value, None
     w = (values - value).masked_fill(value.isneginf(), 0.0).exp()
     return value, (w - 1).square().sum(0).div(k * (k - 1)).sqrt()
+
+
+def exponentials(log_k: Tensor) -> tuple[Tensor, Tensor]:
+    """Log of the sum of exponentials (B,), and each over the largest in single precision, (B, M); uses `log_k` up."""
+    top = log_k.detach().amax(-1, keepdim=True)
+    e = log_k.sub_(top).float().clamp_(min=LEAST_EXPONENT).exp_()
+    return e.sum(-1).double().log_() + top[:, 0], e

@@ -31,10 +31,10 @@ def bayes_rule(dist: Distribution, question: Question) -> Posterior:
 
     A row that is impossible under every class speaks for none: it has the prior.
     """
-    assert dist.given_space is not None
     assert question.prior is not None
     batch = question.batch
-    classes = dist.given_space.label or 0
+    space = dist.condition_space
+    classes = space.label or 0
     # log p(x | y) under every label, then the prior and a normalisation over the labels.
     scores = []
     for y in range(classes):
@@ -50,5 +50,5 @@ def bayes_rule(dist: Distribution, question: Question) -> Posterior:
         kind = Kind.EXACT
     else:
         kind = Kind.ESTIMATE
-    labels = getattr(dist.given_space.variables[0], "labels", None)
+    labels = getattr(space.variables[0], "labels", None)
     return Posterior(joint.log_softmax(-1), kind, f"Bayes' rule, {scores[0].how}", labels)
