@@ -13,9 +13,10 @@ from torch import Tensor
 
 import likeness.routes  # noqa: F401 - registers the ways of answering
 from bench.brute import SUBSETS, Brute, Codes, D, climbed
-from likeness.core.answers import Draws, Kind
+from likeness.core.answers import Kind
 from likeness.core.batch import Batch
 from likeness.core.distribution import Distribution
+from likeness.core.draws import Draws
 from likeness.core.errors import Unsupported
 from likeness.query import names_of, query
 

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.core.answers import Draws, Kind, LogProb, Mode, Posterior
+from likeness.core.answers import Kind, LogProb, Mode, Posterior
 from likeness.core.batch import Batch, as_batch, beside, missing
 from likeness.core.distribution import Distribution
+from likeness.core.draws import Draws
 from likeness.core.errors import BadConfig, BadData, Unsupported
 from likeness.core.face import callable_module
 from likeness.core.inputs import whole

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.io import wavfile
 
-from likeness.core.answers import Draws
+from likeness.core.draws import Draws
 from likeness.core.space import image
 from likeness.data.wav import encode, read
 

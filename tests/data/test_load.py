@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import likeness as lk
 from likeness.api import load
-from likeness.core.answers import Draws
 from likeness.core.batch import Batch, as_batch
+from likeness.core.draws import Draws
 from likeness.core.errors import BadConfig, BadData, LikenessError
 from likeness.core.space import (
     Count,

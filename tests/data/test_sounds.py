@@ -9,8 +9,8 @@ import torch
 from scipy.io import wavfile
 
 from likeness.api import load
-from likeness.core.answers import Draws
 from likeness.core.batch import as_batch
+from likeness.core.draws import Draws
 from likeness.core.errors import BadData, LikenessError
 from likeness.data.source import Loud
 from likeness.data.wav import DEPTHS, encode, read

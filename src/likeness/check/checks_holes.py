@@ -11,9 +11,10 @@ from likeness.check.cell import Cell
 from likeness.check.checks_mass import hole_points, one_row
 from likeness.check.contract import STANDARD_ERRORS, Result, Skip, check, demand, judge, worst
 from likeness.check.ground import drift, kolmogorov
-from likeness.core.answers import Draws, Kind
+from likeness.core.answers import Kind
 from likeness.core.batch import Batch, missing
 from likeness.core.batch import check as checked
+from likeness.core.draws import Draws
 from likeness.core.errors import Unsupported
 
 RANKED = 3

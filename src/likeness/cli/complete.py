@@ -18,13 +18,14 @@ from likeness.cli.arguments import (
     Seed,
     SettingsWords,
 )
-from likeness.cli.text import plural, remark
+from likeness.cli.text import remark
 from likeness.core.errors import BadConfig
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from likeness.core.answers import Draws
+    from likeness.core.draws import Draws
     from likeness.core.model import Model as Fitted
 
 

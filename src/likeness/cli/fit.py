@@ -24,9 +24,9 @@ from likeness.cli.arguments import (
 from likeness.cli.errors import INTERRUPTED, spoken
 from likeness.cli.fitted import copies, held_out_score, keep, tell
 from likeness.cli.rows import CHECKPOINT, condition_of, keyed
-from likeness.cli.spaces import columns, item
-from likeness.cli.text import plural, remark, say, table
+from likeness.cli.text import remark, say, table
 from likeness.core.errors import BadConfig, BadData, LikenessError
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     from likeness.core.model import Model
@@ -259,15 +259,15 @@ def wanted(types: Mapping[str, str]) -> dict[str, Any] | None:
 
 def _tell(loaded: Data) -> None:
     """What was inferred about the data."""
-    say(f"{loaded.name}: {plural(len(loaded.train), 'row')}, {item(loaded.space)}")
-    rows = columns(loaded.space)
+    say(f"{loaded.name}: {plural(len(loaded.train), 'row')}, {loaded.space.item}")
+    rows = list(loaded.space.column_words.items())
     table(
         rows[:SHOWN]
         + ([("...", plural(len(rows) - SHOWN, "more column"))] if len(rows) > SHOWN else [])
     )
     if loaded.given_space is not None:
         say("given:")
-        table(columns(loaded.given_space))
+        table(list(loaded.given_space.column_words.items()))
     if loaded.space.source == "text":
         say("  note: each character is a symbol: --words 1 takes words instead")
     for note in loaded.notes:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from likeness.cli.errors import spoken
-from likeness.cli.spaces import flat
-from likeness.cli.text import plural, say
+from likeness.cli.text import say
 from likeness.core.errors import Unsupported
-from likeness.core.words import copies_in_words
+from likeness.core.words import copies_in_words, plural
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch
@@ -175,7 +174,7 @@ def tell(
 
 
 def _next(model: Model, place: Path, data: str, holes: bool) -> Iterator[str]:
-    table = flat(model.space)
+    table = model.space.flat
     here = shlex.quote(str(place))
     source = shlex.quote(data)
     yield f"likeness show {here}"

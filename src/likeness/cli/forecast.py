@@ -19,14 +19,15 @@ from likeness.cli.arguments import (
     Series,
     SettingsWords,
 )
-from likeness.cli.text import plural, remark
+from likeness.cli.text import remark
 from likeness.core.errors import BadConfig, Unsupported
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from likeness.core.answers import Draws
+    from likeness.core.draws import Draws
 
 DIGITS = 3  # after the first of the interval's width
 MOST_DIGITS = 15  # decimals, beyond which numbers stay as they are

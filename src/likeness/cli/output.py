@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from likeness.cli.text import give, plural, remark
+from likeness.cli.text import give, remark
 from likeness.core import formulas
 from likeness.core.errors import BadConfig
 from likeness.core.files import whole
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from likeness.cli.options import parse
-from likeness.cli.spaces import flat
 from likeness.cli.text import remark
 from likeness.core.errors import BadConfig, BadData, BadStore
 
@@ -233,7 +232,7 @@ def _framed(model: Model, batch: Batch, source: str) -> Rows:
     """Rows that are no table, as one where they are vectors."""
     from likeness.data.frames import to_frame
 
-    return Rows(batch, to_frame(model.space, batch) if flat(model.space) else None, source)
+    return Rows(batch, to_frame(model.space, batch) if model.space.flat else None, source)
 
 
 def _only(frame: pd.DataFrame, space: Space) -> Any:

@@ -10,12 +10,12 @@ import typer
 
 from likeness.cli import options, output, rows
 from likeness.cli.arguments import Device, Model, Out, SafeCsv, Seed, SettingsWords
-from likeness.cli.text import plural, remark, say
+from likeness.cli.text import remark, say
 from likeness.core.errors import BadConfig
-from likeness.core.words import copies_in_words
+from likeness.core.words import copies_in_words, plural
 
 if TYPE_CHECKING:
-    from likeness.core.answers import Draws
+    from likeness.core.draws import Draws
     from likeness.core.model import Model as Fitted
 
 OF_COLUMNS = ("table", "vector")
@@ -124,7 +124,7 @@ def _flat(draws: Draws) -> Draws:
 
 def _writer(model: Fitted, out: Path | None) -> Any:
     """How the draws are written, refused before anything is drawn."""
-    from likeness.core.answers import WRITERS
+    from likeness.core.draws import WRITERS
 
     output.check(out, tuple({*WRITERS, *output.TABLES}))
     if out is not None and out.suffix.lower() not in output.TABLES:
@@ -140,7 +140,7 @@ def _writer(model: Fitted, out: Path | None) -> Any:
 
 
 def _save(draws: Draws, out: Path) -> None:
-    from likeness.core.answers import SEVERAL
+    from likeness.core.draws import SEVERAL
     from likeness.data.audio import targets
 
     draws.save(out)

@@ -20,8 +20,9 @@ from likeness.cli.arguments import (
     Series,
     SettingsWords,
 )
-from likeness.cli.text import plural, remark
+from likeness.cli.text import remark
 from likeness.core.errors import BadConfig, Unsupported
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,9 @@ from likeness.cli import output, rows
 from likeness.cli.arguments import Model
 from likeness.cli.errors import spoken
 from likeness.cli.fitted import words
-from likeness.cli.spaces import SHOWN, columns, item
-from likeness.cli.text import plural, say, table
+from likeness.cli.text import say, table
 from likeness.core.files import whole
-from likeness.core.words import copies_in_words
+from likeness.core.words import copies_in_words, plural
 
 if TYPE_CHECKING:
     from likeness.core.model import Model as Fitted
@@ -26,6 +25,9 @@ VERBS = (
     *("sample", "log_prob", "complete", "forecast", "mode", "encode", "decode"),
     *("classify", "anomaly_score", "anomaly_map", "p_value"),
 )
+
+
+SHOWN = 6  # variables named
 
 
 def show(
@@ -50,11 +52,11 @@ def show(
             partial.write_text(drawn.to_svg(), encoding="utf-8")
     say(f"{card.name}: {card.title} ({card.reference}, {card.year})")
     say(card.summary)
-    say(f"\nover {item(fitted.space)}, log p against {fitted.measure}")
-    table(columns(fitted.space))
+    say(f"\nover {fitted.space.item}, log p against {fitted.measure}")
+    table(list(fitted.space.column_words.items()))
     if fitted.given_space is not None:
-        say(f"given {item(fitted.given_space)}")
-        table(columns(fitted.given_space))
+        say(f"given {fitted.given_space.item}")
+        table(list(fitted.given_space.column_words.items()))
     say("\nvariables")
     table(_variables(drawn))
     say("\nlearned from")

@@ -10,9 +10,10 @@ import typer
 
 from likeness.cli import output, rows
 from likeness.cli.arguments import Device, MaxMemory, Model, Out, SettingsWords
-from likeness.cli.text import plural, remark
+from likeness.cli.text import remark
 from likeness.core.errors import BadData, Unsupported
 from likeness.core.files import whole
+from likeness.core.words import plural
 
 if TYPE_CHECKING:
     from likeness.core.batch import Batch

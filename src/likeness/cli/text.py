@@ -59,8 +59,3 @@ def table(rows: Iterable[Sequence[str]], indent: str = "  ") -> None:
     """Say rows of words under each other."""
     for line in aligned(rows, indent):
         say(line)
-
-
-def plural(n: int, word: str) -> str:
-    """A number with its noun: 1 row, 2,000 rows."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from likeness.core.batch import Batch
-from likeness.core.errors import LikenessError, Unsupported
-from likeness.core.files import whole
-from likeness.core.formulas import defused
-from likeness.core.space import Space
+from likeness.core.errors import Unsupported
+from likeness.core.overview import Overview, Shown
+from likeness.core.words import plural
 from likeness.numerics.tree import join, take
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
+
+
+SHOWN_ROWS = 10  # of what a notebook shows
+SHOWN_CLASSES = 12
 
 
 class Kind(IntEnum):
@@ -106,8 +108,8 @@ class Mean:
         return f"{self.value:.4f}{error} nats a row, the mean of {self.n:,} ({self.kind})"
 
 
-@dataclass(frozen=True, eq=False)
-class LogProb:
+@dataclass(frozen=True, eq=False, repr=False)
+class LogProb(Shown):
     """log p of each item in nats, with what kind of number it is.
 
     Args:
@@ -132,6 +134,25 @@ class LogProb:
 
     def __len__(self) -> int:
         return int(self.value.shape[0])
+
+    def overview(self) -> Overview:
+        """The mean, the range, and what kind of number they are."""
+        title = f"log p of {plural(len(self), 'item')}: {self.kind} ({self.how})"
+        if not len(self):
+            return Overview(title)
+        low = int(self.value.argmin())
+        high = int(self.value.argmax())
+        mean = self.mean()
+        spread = "" if math.isnan(mean.stderr) else f" ± {mean.stderr:.4f}"
+        facts = {
+            "mean": f"{mean.value:.4f}{spread} nats an item",
+            "lowest": f"{float(self.value[low]):.4f} (item {low})",
+            "highest": f"{float(self.value[high]):.4f} (item {high})",
+            "measure": mean.measure,
+        }
+        if self.stderr is not None:
+            facts["Monte-Carlo error"] = f"up to {float(self.stderr.max()):.4f} nats"
+        return Overview(title, facts)
 
     def mean(self) -> Mean:
         """The mean over items and its standard error; its measure says where items have unlike numbers of entries."""
@@ -198,143 +219,6 @@ class LogProb:
     def comparable(self, other: LogProb) -> bool:
         """Whether the two may be ranked against each other: like measure, like kind."""
         return self.measure == other.measure and self.kind == other.kind
-
-
-# The evaluate layer fills this with writers that draw pictures: suffix -> function of (draws, path).
-WRITERS: dict[str, Callable[[Draws, Path], None]] = {}
-SEVERAL: set[str] = set()  # suffixes whose writers make a file an item, each of them whole
-# The data layer fills this with the way back to frames: a function of (space, batch, what was told or None).
-FRAMES: list[Callable[..., Any]] = []
-
-
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Items drawn from a law.
-
-    Args:
-        x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units, where levels
-            and categories are codes from 0: `to_pandas` says them as the user does, and a law reads
-            the Draws themselves.
-        space: The Space the items live in.
-        how: A few words on the method.
-        seed: With `first` (and the index of `given`) enough to draw the same items again.
-        first: The number of the first item, or of the first draw.
-        length: The items' lengths where the Space is ragged, shaped as x's leading axes.
-        given: What they were conditioned on; without a condition, the classes that were drawn with
-            the items.
-        evaluations: Network evaluations for each item.
-        kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of
-            particles stands for it.
-        log_weight: Log importance weights (n, B), or None where the draws need none.
-        ess: The effective sample size of each row (B,), n where exact.
-        path: Items along the way, (T, n, ...), where asked for.
-        given_space: What `given` is.
-        told: In `complete` the entries that were observed, bool (B, *E): no frame rounds them.
-    """
-
-    x: Tensor
-    space: Space
-    how: str
-    seed: int
-    first: int = 0
-    length: Tensor | None = None
-    given: Batch | None = None
-    evaluations: int = 1
-    kind: Kind = Kind.EXACT
-    log_weight: Tensor | None = None
-    ess: Tensor | None = None
-    path: Tensor | None = None
-    given_space: Space | None = None
-    told: Tensor | None = None
-
-    def __len__(self) -> int:
-        return int(self.x.shape[0])
-
-    @property
-    def batch(self) -> Batch:
-        """All items as one Batch, (n,) or (n*B,) rows, draw-major."""
-        event = len(self.space.shape)
-        leading = self.x.shape[: self.x.dim() - event]
-        flat = self.x.reshape(-1, *self.x.shape[self.x.dim() - event :])
-        if self.given is not None:
-            repeats = flat.shape[0] // max(len(self.given), 1)
-        else:
-            repeats = 1
-        if self.given is not None:
-            given = self.given.repeat(repeats)
-        else:
-            given = None
-        if self.length is None:
-            length = None
-        else:
-            length = self.length.reshape(-1)
-        rows = torch.arange(flat.shape[0]) + (self.first if len(leading) == 1 else 0)
-        return Batch(flat, length=length, given=given, index=rows)
-
-    def quantiles(self, *levels: float) -> Tensor:
-        """Each entry's quantiles over the draws, weighted where draws have weights, (len(levels), [B,] *E), data units.
-
-        For quantities; what hides behind the codes of categories has no order.
-        """
-        x = self.x.double()
-        if self.log_weight is None:
-            return torch.quantile(x, torch.tensor(levels, dtype=x.dtype, device=x.device), dim=0)
-        weight = (
-            self.log_weight.double()
-            .softmax(0)
-            .reshape(*self.log_weight.shape, *[1] * (x.dim() - 2))
-            .expand_as(x)
-        )
-        value, order = x.sort(0)
-        cdf = weight.gather(0, order).cumsum(0)
-        place = [
-            (cdf < level * cdf[-1:]).sum(0, keepdim=True).clamp(max=len(x) - 1) for level in levels
-        ]
-        return torch.cat([value.gather(0, p) for p in place])
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The items as a frame with the Space's column names and labels, and behind them the columns of `given`."""
-        if not FRAMES:
-            raise Unsupported("frames need likeness.data", do="import likeness.data")
-        batch = self.batch
-        columns = self.given_space
-        if self.told is None:
-            kept = None
-        else:
-            kept = self.told.repeat(len(batch) // len(self.told), *[1] * (batch.x.dim() - 1))
-        frame: pd.DataFrame = FRAMES[0](self.space, batch, kept)
-        if batch.given is None or columns is None or columns.ragged or len(columns.shape) != 1:
-            return frame
-        under: pd.DataFrame = FRAMES[0](columns, batch.given)
-        under = under.rename(columns={name: f"given_{name}" for name in set(under) & set(frame)})
-        if self.space.ragged:  # a row a step
-            under = under.iloc[frame.iloc[:, 0] - int(batch.ids[0])].reset_index(drop=True)
-        return frame.join(under)
-
-    def save(self, path: str | Path, *, safe: bool = False) -> Path:
-        """Write the items, whole or not at all, as the path's suffix says.
-
-        .csv, .parquet, .npy, .npz, .png, .wav, .txt.
-
-        Args:
-            path: The file.
-            safe: In a .csv, put an apostrophe before text that a spreadsheet would run as a
-                formula; such cells are read again with it.
-        """
-        target = Path(path)
-        writer = WRITERS.get(target.suffix.lower())
-        if writer is None:
-            known = ", ".join(sorted(WRITERS)) or "none"
-            raise LikenessError(
-                f"no writer for {target.suffix or 'a name without suffix'}",
-                do=f"use one of {known}",
-            )
-        if target.suffix.lower() in SEVERAL:
-            writer(self, target)
-            return target
-        with whole(target) as partial, defused(safe):
-            writer(self, partial)
-        return target
 
 
 @dataclass(frozen=True, eq=False)
@@ -413,13 +297,18 @@ def ways(parts: Sequence[Any]) -> str:
     return "; ".join(dict.fromkeys(p.how for p in parts))
 
 
-@dataclass(frozen=True, eq=False)
-class Mode:
+@dataclass(frozen=True, eq=False, repr=False)
+class Mode(Shown):
     """The most probable values of what is hidden: a Batch, and how sure it is that they are."""
 
     batch: Batch
     kind: Kind
     how: str
+
+    def overview(self) -> Overview:
+        """How many items there are, and whether they are surely the most probable."""
+        title = f"Mode of {plural(len(self.batch), 'item')}: {self.kind} ({self.how})"
+        return Overview(title, {"values": "in .x, of shape " + _sizes(self.x)})
 
     @property
     def x(self) -> Tensor:
@@ -427,8 +316,8 @@ class Mode:
         return self.batch.x
 
 
-@dataclass(frozen=True, eq=False)
-class Posterior:
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior(Shown):
     """Class probabilities: logits are normalised log p(y | x), (B, K)."""
 
     logits: Tensor
@@ -436,6 +325,19 @@ class Posterior:
     how: str
     labels: tuple[str, ...] | None = None
     seed: int | None = None
+
+    def overview(self) -> Overview:
+        """The classes, and the probabilities of the first rows."""
+        import pandas as pd
+
+        rows, classes = self.logits.shape
+        names = self.labels or tuple(str(k) for k in range(classes))
+        first = self.probabilities[:SHOWN_ROWS, :SHOWN_CLASSES].detach().cpu().numpy()
+        title = f"Posterior over {classes} classes of {plural(rows, 'row')}"
+        facts = {"kind": f"{self.kind} ({self.how})"}
+        return Overview(
+            title, facts, pd.DataFrame(first.round(4), columns=list(names)[:SHOWN_CLASSES])
+        )
 
     @property
     def probabilities(self) -> Tensor:
@@ -459,6 +361,10 @@ class Answer:
 
     def __bool__(self) -> bool:
         return self.ok
+
+
+def _sizes(x: Tensor) -> str:
+    return " x ".join(map(str, x.shape))
 
 
 def no(why: str) -> Answer:

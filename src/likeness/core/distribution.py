@@ -20,7 +20,6 @@ from likeness.core import inputs, routes, scoring
 from likeness.core.answers import (
     Answer,
     Completed,
-    Draws,
     Filled,
     Kind,
     LogProb,
@@ -29,6 +28,7 @@ from likeness.core.answers import (
     regrouped,
 )
 from likeness.core.batch import Batch, Places, after
+from likeness.core.draws import Draws
 from likeness.core.empty import answers_no_rows, full_row, no_draws, none_of
 from likeness.core.hooks import Hooks
 from likeness.core.inputs import whole

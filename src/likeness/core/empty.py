@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from likeness.core import inputs
-from likeness.core.answers import Draws
 from likeness.core.batch import Batch
+from likeness.core.draws import Draws
 from likeness.core.quiet import filtered
 from likeness.core.space import Space
 from likeness.numerics.tree import take

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeVar, final
@@ -15,12 +14,14 @@ from likeness.core.batch import Batch
 from likeness.core.config import Settings as Asked
 from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
+from likeness.core.overview import Overview, Shown
 from likeness.core.preprocessor import Filler, Preprocessor
 from likeness.core.row_distribution import RowDistribution
 from likeness.core.space import Space
 from likeness.numerics.stable import log_mean_exp
 
 CLASSES_SUMMED = 64
+SHOWN_NAMES = 8
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,7 +31,7 @@ def absent(hook: F) -> F:
     return hook
 
 
-class Hooks(ABC):
+class Hooks(Shown):
     """p(x) or p(x | given) over `space`.
 
     Attributes:
@@ -63,6 +64,13 @@ class Hooks(ABC):
     ends: bool = False
     unbounded: bool = False
     conditional: bool = False
+
+    def overview(self) -> Overview:
+        """What it is a distribution over, and what conditions it."""
+        facts = {"items": _described(self.space)}
+        if self.given_space is not None:
+            facts["given"] = _described(self.given_space)
+        return Overview(type(self).__name__, facts)
 
     def __init__(self, space: Space, given_space: Space | None = None) -> None:
         self.space = space
@@ -209,3 +217,12 @@ class Hooks(ABC):
     def has(self, hook: str) -> bool:
         """Whether the law has a hook of its own."""
         return not hasattr(getattr(type(self), hook), "__absent__")
+
+
+def _described(space: Space) -> str:
+    """An item in words, with the names of its first columns."""
+    names = list(space.names or ())
+    if not names:
+        return space.item
+    more = ["..."] if len(names) > SHOWN_NAMES else []
+    return f"{space.item}: {', '.join([*names[:SHOWN_NAMES], *more])}"

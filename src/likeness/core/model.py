@@ -20,6 +20,7 @@ from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, Unsupported
 from likeness.core.learner import Learner
 from likeness.core.noise import Noise
+from likeness.core.overview import Overview
 from likeness.core.preprocessor import Filler, Preprocessor, Source
 from likeness.core.reach import extent
 from likeness.core.space import Space
@@ -88,6 +89,28 @@ class Model(Distribution, nn.Module):
             self.register_buffer("held_out_alone", torch.zeros(0, dtype=torch.float64))
         # The anchor knows the module's dtype and device, even where there are no parameters.
         self.register_buffer("_anchor", torch.zeros(()), persistent=False)
+
+    def overview(self) -> Overview:
+        """What it is over, the options that were set, and what it was fitted to."""
+        over = super().overview()
+        default = type(self.config)()
+        options = {k: v for k, v in self.config if v != getattr(default, k)}
+        facts = {
+            **over.facts,
+            "options": ", ".join(f"{k}={v!r}" for k, v in options.items()) or "as by default",
+            "numbers": f"{self.count():,}",
+            "fitted": self._history(),
+        }
+        return Overview(over.title, facts)
+
+    def _history(self) -> str:
+        """What it was fitted to, for how long."""
+        history = getattr(self, "facts", {})
+        if "iterations" not in history:
+            return "not yet"
+        data = history.get("data") or {}
+        rows = f"to {data['rows']:,} rows of {data['name']}, " if data else ""
+        return f"{rows}{history['iterations']:,} steps, seed {history['seed']}"
 
     @abstractmethod
     def learner(self) -> Learner:

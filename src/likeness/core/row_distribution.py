@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -10,16 +10,19 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from likeness.core.answers import Draws, Kind
+from likeness.core.answers import Kind
+from likeness.core.draws import Draws
 from likeness.core.noise import Noise, fresh_seed
+from likeness.core.overview import Overview, Shown
 from likeness.core.space import Space
+from likeness.core.words import plural
 from likeness.numerics.constants import HALF_LOG_2PI
 from likeness.numerics.draws import inverse_cdf
 from likeness.numerics.tree import stacked, take
 
 
-@dataclass(frozen=True, eq=False)
-class RowDistribution(ABC):
+@dataclass(frozen=True, eq=False, repr=False)
+class RowDistribution(Shown):
     """p(z | row) for each of B rows over `space`; `index` says which item each row is.
 
     Args:
@@ -34,6 +37,12 @@ class RowDistribution(ABC):
     index: Tensor
     kind: Kind
     how: str
+
+    def overview(self) -> Overview:
+        """What is distributed, for how many rows, and how exactly."""
+        kind = type(self).__name__
+        title = f"{kind} distribution of {plural(len(self.index), 'row')}: {self.kind} ({self.how})"
+        return Overview(title, {"over": self.space.item})
 
     @property
     @abstractmethod
@@ -72,7 +81,7 @@ class RowDistribution(ABC):
         return take(self, rows)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Delta(RowDistribution):
     """All mass on one point."""
 
@@ -98,7 +107,7 @@ class Delta(RowDistribution):
         return self.point.repeat(noise.rows // len(self.point), *[1] * (self.point.dim() - 1))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Normal(RowDistribution):
     """A diagonal Gaussian N(loc, std^2) for each row."""
 
@@ -129,7 +138,7 @@ class Normal(RowDistribution):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Correlated(RowDistribution):
     """A Gaussian N(loc, factor factor') for each row, loc (B, Q), factor lower triangular (B, Q, Q)."""
 
@@ -161,7 +170,7 @@ class Correlated(RowDistribution):
         return self.loc.repeat(n, 1) + (self.factor.repeat(n, 1, 1) * eps[:, None]).sum(-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Categorical(RowDistribution):
     """One of K codes for each row, given normalised log-probabilities (B, K)."""
 

@@ -5,183 +5,47 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import reprlib
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     FailFast,
     Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
 )
 
-from likeness.core.config import fault
 from likeness.core.errors import BadConfig, BadData
-
-WHOLE = 1 << 53  # up to here double precision, in which values are held, tells whole numbers apart
-
-
-def _texts(held: Any) -> Any:
-    """Texts as they are, refused at the first that is none: pydantic would make an error of each."""
-    if isinstance(held, list | tuple):
-        for one in held:
-            if not isinstance(one, str | None):
-                raise ValueError(f"{reprlib.repr(one)} is no text")
-    return held
-
-
-Texts = BeforeValidator(_texts)
-
-UNKNOWN = (
-    "<unk>"  # the label of whatever has no label of its own: words that are none of a vocabulary
+from likeness.core.overview import Overview
+from likeness.core.variables import (
+    UNKNOWN,
+    WHOLE,
+    Count,
+    Frozen,
+    Nominal,
+    Ordinal,
+    Real,
+    Texts,
+    Variable,
+    first_repeated,
 )
 
+__all__ = [
+    "UNKNOWN",
+    "WHOLE",
+    "Count",
+    "Nominal",
+    "Ordinal",
+    "Real",
+    "Space",
+    "Variable",
+    "binary",
+    "entry_names",
+    "image",
+    "label",
+    "sequence",
+    "series",
+    "vector",
+]
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _in_one_sentence(cls, values: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
-        # Pydantic's list of faults becomes one sentence, the first fault with its place.
-        try:
-            made = make(values)
-            made._refuse_no_text()
-            made._check()
-        except ValidationError as error:
-            place, what = fault(error)
-            name = f"{cls.__name__}.{place}" if place else cls.__name__
-            raise BadConfig(
-                f"{name}: {what}", do=f"describe the data by another {cls.__name__}"
-            ) from error
-        except ValueError as error:
-            raise BadConfig(
-                f"{cls.__name__}: {error}", do=f"describe the data by another {cls.__name__}"
-            ) from error
-        return made
-
-    def _refuse_no_text(self) -> None:
-        """Refuse names and labels that no file can hold: halves of surrogate pairs."""
-        # UTF-8 refuses lone halves of surrogate pairs.
-        for held in vars(self).values():
-            texts = held if isinstance(held, tuple) else (held,)
-            said = "".join(text for text in texts if isinstance(text, str))
-            try:
-                said.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{said[error.start]!r} is no character") from error
-
-    def _check(self) -> None:
-        """Refuse what makes no sense together, by a ValueError that says why."""
-
-
-class Real(_Frozen):
-    """A real number, within bounds if given; with `resolution` it stands for the bin of that width around it."""
-
-    type: Literal["real"] = "real"
-    lower: float | None = None
-    upper: float | None = None
-    resolution: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    unit: str | None = None
-
-    def _check(self) -> None:
-        low = -math.inf if self.lower is None else self.lower
-        high = math.inf if self.upper is None else self.upper
-        if not low < high:  # NaN neither
-            raise ValueError(
-                f"no number lies between a lower bound of {low:g} and an upper bound of {high:g}"
-            )
-
-    @property
-    def states(self) -> float:
-        """The number of values the variable takes."""
-        return math.inf
-
-    @property
-    def counted(self) -> bool:
-        """Whether its law is a probability (counting measure) rather than a density."""
-        return self.resolution is not None
-
-
-class Ordinal(_Frozen):
-    """One of `levels` ordered levels, coded 0..levels-1; the user's own value is start + code."""
-
-    type: Literal["ordinal"] = "ordinal"
-    levels: int = Field(ge=1)
-    start: int = 0
-
-    def _check(self) -> None:
-        last = self.start + self.levels - 1
-        if max(abs(self.start), abs(last)) > WHOLE:
-            raise ValueError(
-                f"levels beyond {WHOLE:,} cannot be told apart: count them from another start, or name them"
-            )
-
-    @property
-    def states(self) -> float:
-        """The number of values the variable takes."""
-        return self.levels
-
-    @property
-    def counted(self) -> bool:
-        """Whether its law is a probability rather than a density."""
-        return True
-
-
-class Nominal(_Frozen):
-    """One of several unordered categories, coded 0..K-1; labels are the names that a user sees.
-
-    Where `pooled` is set, the last category stands for so many names that have no code of their
-    own, each as likely as the other: log p of a value of it is that of one of these names.
-    """
-
-    type: Literal["nominal"] = "nominal"
-    categories: int = Field(ge=1, le=WHOLE)
-    labels: Annotated[tuple[str, ...] | None, Texts] = None
-    pooled: int | None = Field(default=None, ge=1, le=WHOLE)
-
-    def _check(self) -> None:
-        if self.labels is None:
-            return
-        if len(self.labels) != self.categories:
-            raise ValueError(f"{len(self.labels)} labels for {self.categories} categories")
-        if "" in self.labels:
-            raise ValueError("an empty label cannot be told from a missing one")
-        if (twice := _twice(self.labels)) is not None:
-            raise ValueError(f"two categories are called {twice!r}")
-
-    @property
-    def states(self) -> float:
-        """The number of values the variable takes."""
-        return self.categories
-
-    @property
-    def counted(self) -> bool:
-        """Whether its law is a probability rather than a density."""
-        return True
-
-
-class Count(_Frozen):
-    """A whole number 0, 1, 2, ..."""
-
-    type: Literal["count"] = "count"
-
-    @property
-    def states(self) -> float:
-        """The number of values the variable takes."""
-        return math.inf
-
-    @property
-    def counted(self) -> bool:
-        """Whether its law is a probability rather than a density."""
-        return True
-
-
-Variable = Real | Ordinal | Nominal | Count
+SHOWN_COLUMNS = 20
 
 
 def binary() -> Ordinal:
@@ -189,7 +53,7 @@ def binary() -> Ordinal:
     return Ordinal(levels=2)
 
 
-class Space(_Frozen):
+class Space(Frozen):
     """The set that one data point lives in.
 
     Args:
@@ -223,7 +87,7 @@ class Space(_Frozen):
         # Axes and sizes agree.
         if len(self.axes) != len(self.shape):
             raise ValueError(f"{len(self.axes)} axes but {len(self.shape)} sizes")
-        if (axis := _twice(self.axes)) is not None:
+        if (axis := first_repeated(self.axes)) is not None:
             raise ValueError(f"two axes are called {axis!r}")
         if None in self.shape[1:]:
             raise ValueError("only the first axis may be ragged")
@@ -233,7 +97,7 @@ class Space(_Frozen):
             raise ValueError(f"{len(self.variables)} variables for a last axis of {wide}")
         if self.names is not None and len(self.names) != wide:
             raise ValueError(f"{len(self.names)} names for a last axis of {wide}")
-        if self.names is not None and (name := _twice(self.names)) is not None:
+        if self.names is not None and (name := first_repeated(self.names)) is not None:
             raise ValueError(f"two columns are called {name!r}")
         if self.written is not None and len(self.written) != wide:
             raise ValueError(f"{len(self.written)} forms for a last axis of {wide}")
@@ -332,6 +196,57 @@ class Space(_Frozen):
         bins = f" bins {widths}" if widths else ""
         return " x ".join(parts) + bins + (" per step, given length" if self.ragged else "")
 
+    @property
+    def flat(self) -> bool:
+        """Whether items are rows of a table, named or not."""
+        return len(self.shape) == 1 and not self.ragged
+
+    @property
+    def item(self) -> str:
+        """What one item is, in words."""
+        if self.ragged:
+            return f"{self._kind}, up to {self.longest or 'any number of'} steps long"
+        if self.source == "table" or self.names is not None:
+            return f"{self.width:,} column{'' if self.width == 1 else 's'}"
+        sizes = " x ".join(map(str, self.layout))
+        return f"{self._kind} of {sizes}"
+
+    @property
+    def _kind(self) -> str:
+        if self.ragged and self.source == "table":
+            return f"series of {self.width:,} column{'' if self.width == 1 else 's'}"
+        if self.ragged:
+            return self.source or "sequence"
+        if len(self.shape) == 1:
+            return "vector"
+        return self.source or "array"
+
+    @property
+    def column_words(self) -> dict[str, str]:
+        """What each named column holds, in words; one entry for all of an array."""
+        if self.names is not None:
+            return {name: v.words for name, v in zip(self.names, self.columns, strict=True)}
+        kinds = list(dict.fromkeys(v.words for v in self.columns))
+        return {"each entry" if len(kinds) == 1 else "entries": "; ".join(kinds)}
+
+    def overview(self) -> Overview:
+        """What an item is, and what each column holds."""
+        words = list(self.column_words.items())
+        more = len(words) - SHOWN_COLUMNS
+        if more > 0:
+            words = [*words[:SHOWN_COLUMNS], ("...", f"{more} more columns")]
+        return Overview(f"Space: {self.item}", dict(words))
+
+    def __repr__(self) -> str:
+        return self.overview().text()
+
+    def __str__(self) -> str:
+        return self.overview().text()
+
+    def _repr_html_(self) -> str:
+        """The overview as notebooks show it."""
+        return self.overview().html()
+
     def to_json(self) -> str:
         """The space as JSON."""
         return self.model_dump_json(exclude_none=True)
@@ -367,12 +282,6 @@ def entry_names(space: Space, prefix: str = "x") -> tuple[str, ...]:
     return tuple(
         "_".join(map(str, place)) for place in itertools.product(*map(range, space.layout))
     )
-
-
-def _twice(names: tuple[str, ...]) -> str | None:
-    """The first name that stands there twice."""
-    seen = set[str]()
-    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def _bare(variable: Variable) -> tuple[object, ...]:

@@ -1,8 +1,13 @@
-"""What a fitted model's facts say in words; light enough for a command line that has not loaded a model."""
+"""Facts and numbers in words; light enough for a command line that has not loaded a model."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+def plural(n: int, word: str) -> str:
+    """A number with its noun: 1 row, 2,000 rows."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
 def copies_in_words(found: dict[str, Any]) -> str:

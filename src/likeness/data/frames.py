@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from likeness.core import formulas
-from likeness.core.answers import FRAMES, SEVERAL, WRITERS, Draws
 from likeness.core.batch import BESIDE, CONVERTERS, Batch, as_batch
+from likeness.core.draws import FRAMES, SEVERAL, TEXTS, WRITERS, Draws
 from likeness.core.errors import BadData
 from likeness.core.space import Space, Variable
 from likeness.data import (
@@ -45,6 +45,7 @@ def register() -> None:
         CONVERTERS.append(_converter)
         BESIDE.append(beside)
         FRAMES.append(to_frame)
+        TEXTS.append(text.decode)
         WRITERS.update(SAVES)
         SEVERAL.add(".wav")
 

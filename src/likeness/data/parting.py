@@ -12,6 +12,7 @@ from torch import Tensor
 from likeness.core.batch import Batch
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.noise import mix
+from likeness.core.overview import Overview, Shown
 from likeness.core.space import Space
 from likeness.data import images
 from likeness.data.images import Dynamic
@@ -19,8 +20,8 @@ from likeness.data.options import TEST, Binarize
 from likeness.data.source import Reading, Source, Table
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
+@dataclass(frozen=True, eq=False, repr=False)
+class Data(Shown):
     """What is learned from, and what it is tested on.
 
     Args:
@@ -63,6 +64,15 @@ class Data:
     def __len__(self) -> int:
         """The number of rows in all parts."""
         return sum(map(len, self.parts.values()))
+
+    def overview(self) -> Overview:
+        """The parts and their sizes, what an item is, and what was noticed."""
+        facts = {part: f"{len(rows):,} rows" for part, rows in self.parts.items()}
+        facts["items"] = self.space.item
+        if self.label_space is not None:
+            facts["label"] = _aside(self.label_space)
+        facts |= {f"note {i}": note for i, note in enumerate(self.notes, 1)}
+        return Overview(f"Data: {self.name}", facts)
 
     def __str__(self) -> str:
         """The name, the sizes, the Space and the notes, a line each."""

@@ -12,9 +12,12 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from likeness.core.answers import SHOWN_ROWS
 from likeness.core.batch import Batch
+from likeness.core.draws import FRAMES
 from likeness.core.errors import BadData
 from likeness.core.noise import mix_each
+from likeness.core.overview import Overview, Shown
 from likeness.core.space import Space
 
 # What the attrs of a frame hold that was read from a text file: what was seen while it was read, and
@@ -118,8 +121,8 @@ class Layout:
     times: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
+@dataclass(frozen=True, eq=False, repr=False)
+class Table(Shown):
     """Rows in memory.
 
     Args:
@@ -140,6 +143,16 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    def overview(self) -> Overview:
+        """What a row is, and the first of them."""
+        facts = {"rows": f"{len(self):,}", "items": self.space.item}
+        if self.given_space is not None:
+            facts["given"] = self.given_space.item
+        first = (
+            FRAMES[0](self.space, self.batch[:SHOWN_ROWS]) if self.space.flat and FRAMES else None
+        )
+        return Overview(f"Table: {self.name}", facts, first)
 
     def rows(self, index: Tensor) -> Batch:
         """Some items; Batch.index says which of the whole."""

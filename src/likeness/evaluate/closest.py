@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from likeness.core.answers import FRAMES
+from likeness.core.draws import FRAMES
 from likeness.evaluate.markup import Facts, copies_chip, figure, fixed, image, section, table, tag
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from likeness.core.answers import Kind
 from likeness.core.distribution import Distribution
 from likeness.core.errors import LikenessError
 from likeness.core.files import write_atomic
+from likeness.core.overview import Overview, Shown
 from likeness.core.plain import plain
 from likeness.data.parting import Data
 from likeness.evaluate import protocol
@@ -106,8 +107,8 @@ class Row:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """Rows under one protocol, what they say, and what pictures of them need.
 
     Args:
@@ -139,6 +140,14 @@ class Comparison:
                 do=f"the rows are {', '.join(r.name for r in self.rows)}",
             )
         return found
+
+    def overview(self) -> Overview:
+        """The main columns, a line a row, and what was found."""
+        from likeness.evaluate.terminal import main_columns
+
+        facts = {str(i): sentence for i, sentence in enumerate(self.sentences, 1)}
+        title = f"Comparison on {self.protocol['data']['name']}"
+        return Overview(title, facts, main_columns(self.facts()))
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from likeness.core.plain import plain
 from likeness.evaluate.markup import NONE, Facts, decimals, fixed, shown
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
 TERMINAL = {
@@ -45,6 +46,15 @@ def terminal_table(facts: Facts) -> Table:
         cells = [Text(plain(cell)) for cell in _terminal_row(row)]  # no cell is markup
         made.add_row(*cells, style="dim" if row["role"] != "family" else None)
     return made
+
+
+def main_columns(facts: Facts) -> pd.DataFrame:
+    """The same columns as a frame of words, for notebooks."""
+    import pandas as pd
+
+    rows = [_terminal_row(row) for row in facts["rows"]]
+    head = ["", *TERMINAL.values(), "kind", "copies"]
+    return pd.DataFrame(rows, columns=head).set_index("")
 
 
 def _terminal_row(row: Facts) -> list[str]:

@@ -15,9 +15,10 @@ from torch.nn.functional import logsigmoid
 
 from likeness.bijections.preprocess import Reals
 from likeness.core import plates
-from likeness.core.answers import Completed, Draws, Kind, LogProb, Mode, Scored
+from likeness.core.answers import Completed, Kind, LogProb, Mode, Scored
 from likeness.core.batch import Batch, missing
 from likeness.core.config import Config, GradientConfig, option
+from likeness.core.draws import Draws
 from likeness.core.errors import BadConfig
 from likeness.core.learner import Gradient, Phase
 from likeness.core.model import Model

@@ -354,7 +354,7 @@ class ColumnsDistribution:
         return [u[..., g.uniforms].unflatten(-1, (h.entries, h.uniforms)) for g, h in pairs]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HeadRows(RowDistribution):
     """A product of heads for each row, parameters (B, *E[:-1], S): what `decode` answers with."""
 

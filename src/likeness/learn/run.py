@@ -15,6 +15,7 @@ from likeness.core.errors import LikenessError
 from likeness.core.learner import EM, FullBatch, Gradient, Learner, Staged
 from likeness.core.model import Model
 from likeness.core.noise import Noise
+from likeness.core.overview import Overview, Shown
 from likeness.core.precision import products
 from likeness.core.preprocessor import Source
 from likeness.learn import checkpoint, scoring
@@ -45,7 +46,7 @@ def execute(task: Task, learner: Learner) -> Executor:
     return _EXECUTORS[type(learner)](task, learner)
 
 
-class Run:
+class Run(Shown):
     """Learning in progress.
 
     Args:
@@ -136,6 +137,15 @@ class Run:
         if len(data) == 0:
             raise LikenessError("there are no rows to learn from", do="give data, or hold out less")
         self.model.prepare(data)
+
+    def overview(self) -> Overview:
+        """How far it is, and what it measured last."""
+        total = self.executor.total
+        of = "" if total is None else f" of {total:,}"
+        facts = {"steps": f"{self.iteration:,}{of}{', done' if self.done else ''}"}
+        if self.events:
+            facts["loss"] = f"{self.events[-1].loss:.4f}"
+        return Overview(f"Run of {type(self.model).__name__}", facts)
 
     @property
     def iteration(self) -> int:

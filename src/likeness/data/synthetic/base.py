@@ -17,6 +17,7 @@ from likeness.core.batch import Batch, missing
 from likeness.core.distribution import Distribution
 from likeness.core.errors import Unsupported
 from likeness.core.noise import Noise
+from likeness.core.overview import Overview
 from likeness.core.space import Space
 from likeness.data.source import Table
 from likeness.numerics.constants import HALF_LOG_2PI
@@ -136,6 +137,11 @@ class SyntheticDistribution(Distribution):
     def how(self, verb: str, settings: Any) -> str:
         """The truth's own words."""
         return f"the truth, {self.method}"
+
+    def overview(self) -> Overview:
+        """Its name, what it is over, and its entropy."""
+        over = super().overview()
+        return Overview(str(self), {**over.facts, "answers": self.method})
 
     def __str__(self) -> str:
         """The name and the entropy."""

@@ -14,7 +14,7 @@ from likeness.core.row_distribution import RowDistribution
 from likeness.numerics.constants import LOG_2PI
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RowGaussian(RowDistribution):
     """One Gaussian for each row, in a preprocessor's model units: what `decode` answers with.
 

@@ -21,7 +21,7 @@ class Steering:
         self.log_step = log_step
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StateDistribution(RowDistribution):
     """p(states | row): paths of K states; its mean is the marginal distribution of each step.
 

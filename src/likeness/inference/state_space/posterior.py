@@ -23,7 +23,7 @@ class Shared:
         self.system = system
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrackDistribution(RowDistribution):
     """p(latents | row): Gaussian paths, 0 past a row's end.
 

@@ -17,7 +17,7 @@ HALVES = 20
 CLOSE = 1e-9  # a relative step that ends Newton's
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dirichlet(RowDistribution):
     """Dirichlet(weights) over K shares for each row, weights (B, K)."""
 
