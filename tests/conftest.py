@@ -7,6 +7,8 @@ import torch
 # Several workers share the machine, and a second thread each would only wait
 torch.set_num_threads(1)
 
-# A suite that was started to outlive its terminal ignores its hanging up, and so would every process of its tests
+# A suite in the background, or one that is to outlive its terminal, ignores what stops a process, and so would
+# every process of its tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
