@@ -84,6 +84,7 @@ class LU(Bijection):
         """The source x (B, D) and log|det dx/dy| (B,), by two triangular solves."""
         refuse_absent(present, "a linear map")
         lower, upper = self._factors()
+        # L first, then U: no inverse matrix is formed.
         x = solve_triangular(lower, (y - self.shift).t(), upper=False, unitriangular=True)
         x = solve_triangular(upper, x, upper=True)
         return self.first.inverse(x.t())[0], -self.log_diagonal.sum().expand(len(y))

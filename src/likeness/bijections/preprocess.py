@@ -66,6 +66,7 @@ class Reals(Preprocessor):
         self.register_buffer(
             "edges", torch.full((2, len(cells)), EDGE)
         )  # nearest to a lower and to an upper bound
+        # Columns of the same variable share a step.
         kinds: dict[Variable, list[int]] = {}
         for i, v in enumerate(self.columns):
             kinds.setdefault(v, []).append(i)
@@ -76,6 +77,7 @@ class Reals(Preprocessor):
         self.plain = (
             all(v == Real(unit=v.unit) for v in space.variables if v.type == "real") and space.real
         )
+        # From the groups' order of numbers back to that of the columns.
         self.back = (
             torch.tensor([t for *_, targets in self.groups for t in targets]).argsort().tolist()
         )
@@ -97,6 +99,7 @@ class Reals(Preprocessor):
             y, _, present = self._steps(batch, noise)
             axes = list(range(y.dim() if self.single else y.dim() - 1))
             y = y.double()
+            # Unweighted and complete: no mask is needed.
             if batch.weight is None and self._affine(batch):
                 w = torch.ones_like(y[:1]).sum(axes) * len(batch)
                 sums = w, y.sum(axes), y.square().sum(axes)
@@ -163,6 +166,7 @@ class Reals(Preprocessor):
 
     def inverse(self, y: Tensor) -> Tensor:
         """Model units back to data units; codes are whole numbers."""
+        # Undo the scale, then each group's own step; rounded reals snap to their bins.
         y = y * self.scale + self.shift
         x = y.new_zeros((*y.shape[:-1], len(self.columns)))
         for v, step, columns, targets in self.groups:
@@ -404,6 +408,7 @@ class GaussianFiller(Filler):
         """EM over rows with missing entries; the tails of ragged rows count as missing entries."""
         full = all(bool(batch.present.all()) for batch in source.chunks(8192))
         for _ in range(1 if full else self.passes):
+            # Sums of E[x] and E[x x'] given what is observed, then mean and covariance.
             weight = 0.0
             first = torch.zeros(())
             second = torch.zeros(())
@@ -427,6 +432,7 @@ class GaussianFiller(Filler):
         cov = self.cov.double()
         if self.full:
             return gaussian.moments(x, mean, cov, known, weight)
+        # Diagonal: missing entries have their marginal mean and variance.
         expected = torch.where(known, x, mean)
         spread = torch.where(known, torch.zeros_like(x), cov)
         return (weight[:, None] * expected).sum(0), (
@@ -444,6 +450,7 @@ class GaussianFiller(Filler):
         mean = self._draw(x, known, torch.zeros_like(eps))
         draw = mean + torch.where(wide, WIDER, 1.0) * (self._draw(x, known, eps) - mean)
         top, here = (self._log_q(torch.where(known, x, h), known, holes) for h in (mean, draw))
+        # The wide part's density at the same point: its exponent divided by WIDER^2.
         wider = top + (here - top) / WIDER**2 - holes.sum(-1) * math.log(WIDER)
         log_q = torch.logaddexp(here + math.log(1 - DOUBTED), wider + math.log(DOUBTED))
         x_complete = torch.where(holes, draw, x).reshape(batch.x.shape)

@@ -61,6 +61,8 @@ def velocity_from_data(path: Path, x: Tensor, x_hat: Tensor, t: Tensor) -> Tenso
 
 def data_from_velocity(path: Path, x: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
     """x_hat = (sigma' x - sigma velocity) / (sigma' alpha - sigma alpha')."""
+    # Two equations, x = alpha x_hat + sigma eps and v =
+    # alpha' x_hat + sigma' eps, solved for x_hat.
     alpha = path.alpha(t)
     sigma = path.sigma(t)
     rate = path.sigma_rate(t)

@@ -67,6 +67,7 @@ class Spread:
         """The inverse of axes diag(variances) axes' among `known` (B, D): (B, D, D), or (B, D) where diagonal."""
         if self.axes is None:
             return known / variances
+        # Unknown entries become those of the identity, and 0 after the inversion.
         inverse = torch.linalg.inv(masked((self.axes * variances) @ self.axes.T, known))
         return inverse * (known[:, :, None] & known[:, None])
 

@@ -145,6 +145,7 @@ def _slope(denoiser: Denoiser, path: Path, context: Given, probes: Tensor, mask:
 
 def _pulled(velocity: Tensor, x: Tensor, probes: Tensor) -> Sequence[Tensor]:
     """Each probe's product with the Jacobian; all in one call where they are so small that calls are what costs."""
+    # Small: all vector-Jacobian products in one vectorised backward pass.
     if len(probes) > 2 and probes.numel() <= AT_ONCE:
         return torch.autograd.grad(velocity, x, probes, is_grads_batched=True)[0].unbind()
     return [torch.autograd.grad(velocity, x, probe, retain_graph=True)[0] for probe in probes]
@@ -152,6 +153,7 @@ def _pulled(velocity: Tensor, x: Tensor, probes: Tensor) -> Sequence[Tensor]:
 
 def _runge_kutta(slope: Slope, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """One step of the classical method of order 4 from t to s: the new x and the integral of the divergences."""
+    # The divergence is integrated beside the state, with the same stages (Kutta 1901).
     h = s - t
     middle = (t + s) / 2
     v_1, d_1 = slope(x, t)
@@ -203,6 +205,7 @@ def ode_log_prob(
     directions = _directions(x, probes, mask)
     scale = path.alpha(times[0])
     growth = torch.zeros((), dtype=x.dtype, device=x.device)
+    # x at the first time is alpha x_0: its density gains D log alpha.
     x = x * scale
     for step, (t, s) in enumerate(pairwise(times)):
         slope = _slope(denoiser, path, context, directions(step), mask)
@@ -212,6 +215,8 @@ def ode_log_prob(
         end = prior(x)
     else:
         end = total(gaussian(x, 0, path.prior_std), present)
+    # log p(x_T) + log|dx_t0 / dx_0| + integral of the
+    # divergence; the exact trace adds up all D terms.
     values = (
         end
         + total(mask * scale.log())
@@ -251,6 +256,7 @@ class _Reverse:
         x = self.path.marginal(self.x_0, t, eps)
         alpha = expand(self.path.alpha(t), x)
         sigma = expand(self.path.sigma(t), x)
+        # The noise that the ideal denoiser of N(0, data_std^2) would find.
         simple = sigma / ((alpha * self.data_std).square() + sigma.square()) * x
         eps_hat = eps_from_data(self.path, x, self.denoiser(x, t, self.context), t)
         return total((eps - eps_hat).square() - (eps - simple).square(), self.present)
@@ -316,18 +322,22 @@ def variational_bound(
     reverse = _Reverse(denoiser, path, x_0, context, decoder, present, data_std)
     chain = path.chain().flip(0)
     shape = x_0.shape[1:]
+    # SNR from t = 1 on; the steps t = 2..T lead from SNR(t) to SNR(t - 1).
     snr = path.log_snr(chain[1:]).exp()
     before = snr[:-1]  # for t = 2..T
     snr = snr[1:]
+    # r_t, w_t and the constant of each step's divergence.
     wider = (1 + before * data_std**2) / (1 + snr * data_std**2)
     weight = (before / snr - 1) / wider / 2
     constant = (1 / wider - 1 + wider.log()) / 2
+    # E|eps - simple|^2 of the Gaussian's denoiser, which is taken off every draw, in closed form.
     ideal = weight / (snr * data_std**2 + 1).square()
     known = reverse.known(
         (ideal * snr).sum(), (ideal * (snr * data_std**2).square() + constant).sum()
     )
 
     def drawn(i: int) -> Tensor:
+        # A time in proportion to its weight w_t; the sum of weights makes up for it.
         place = inverse_cdf(weight.cumsum(0), noise.uniform(f"bound-time-{i}").double().cpu())
         t = chain[2 + place].to(x_0)
         return weight.sum() * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
@@ -394,6 +404,7 @@ def continuous_bound(
     )
 
     def drawn(i: int) -> Tensor:
+        # Uniform in log-SNR, where the integrand is half the range times E|eps - eps_hat|^2.
         t = log_snr_times(path, noise.uniform(f"bound-time-{i}").to(x_0))
         return known + width * reverse.excess(t, noise.normal(f"bound-eps-{i}", *shape).to(x_0))
 

@@ -259,6 +259,7 @@ class Cosine(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """From sin^2(phi) = sin^2(phi_0) + cos^2(phi_0) sigma^2 and cos(phi) = alpha cos(phi_0)."""
+        # alpha and sigma from the log-SNR of a variance preserving path, then the angle by atan2.
         alpha = torch.sigmoid(log_snr).sqrt()
         sigma = torch.sigmoid(-log_snr).sqrt()
         sine = torch.hypot(
@@ -333,6 +334,7 @@ class DDPM(Path):
 
     def _log_alpha_rate(self, t: Tensor) -> Tensor:
         """d/dt of the above, in float64."""
+        # Derivative of the three terms, times steps for d beta / dt.
         beta = self.beta_min + self._slope * self.steps * t.double()
         relative = self._slope / (1 - beta)
         return self.steps / 2 * (torch.log1p(-beta) + relative / 2 - relative.square() / 12)

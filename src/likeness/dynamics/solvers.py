@@ -149,6 +149,7 @@ def ancestral(point: Point, s: Tensor, *, data_std: float = 1.0) -> Tensor:
     x_t, x_0) itself, which suits few steps; `variational_bound` speaks of the distribution drawn with the
     same `data_std`. See `Path.reverse_std`.
     """
+    # The posterior q(x_s | x_t, x_0) with x_hat in place of x_0.
     mean, _ = point.path.posterior(point.x, point.x_hat, s, point.t)
     if s == 0:
         return mean
@@ -162,6 +163,7 @@ def ddim(point: Point, s: Tensor, *, eta: float = 0.0) -> Tensor:
     Song et al. 2021, arXiv:2010.02502, eq. 12 and 16.
     """
     path = point.path
+    # Of sigma_s^2, std^2 is drawn anew and the rest keeps the direction of eps_hat.
     std = eta * path.posterior_std(s, point.t) if eta else torch.zeros_like(s)
     noise = torch.sqrt(path.sigma(s).square() - std.square())
     eps_hat = eps_from_data(path, point.x, point.x_hat, point.t)
@@ -185,6 +187,7 @@ def heun(point: Point, s: Tensor) -> Tensor:
     """
     if s == 0:
         return point.x_hat
+    # Predict with the velocity at t, correct with the mean of both ends' velocities.
     h = s - point.t
     first = point.velocity
     second = point.velocity_at(point.x + h * first, s, "again")

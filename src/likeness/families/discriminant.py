@@ -76,8 +76,8 @@ class Discriminant(Model):
     ) -> None:
         super().__init__(config, space, given_space)
         name, options = _inner(config, space)
-        # LDA is one model given the label (one covariance for all classes); else one model for
-        # each class.
+        # LDA is one model given the label (one covariance
+        # for all classes); else one model for each class.
         self.shared = config.kind == "lda"
         count = 1 if self.shared else self.given_space.label or 1
         condition = self.given_space if self.shared else None

@@ -369,8 +369,8 @@ def _bin(v: Tensor, own: Tensor, other: Tensor, slope: Tensor) -> tuple[Tensor, 
 
 def _gauss(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes and weights of Gauss and Legendre on [0, 1]: eigenvalues of the Jacobi matrix (Golub & Welsch 1969)."""
-    # Off-diagonal of the Jacobi matrix of Legendre polynomials; eigenvectors' first entries give
-    # weights.
+    # Off-diagonal of the Jacobi matrix of Legendre
+    # polynomials; eigenvectors' first entries give weights.
     k = torch.arange(1, count, dtype=torch.float64)
     off = k / (4 * k.square() - 1).sqrt()
     values, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))

@@ -178,8 +178,7 @@ class MaskedStepper:
         self._active = [
             _Rows(torch.zeros_like(h.value), h.sizes) if keep else h for h, keep in targets
         ]
-        # Each layer's product from what feeds it, and the outputs' two: direct path and last
-        # layer.
+        # Each layer's product from what feeds it, and the outputs' two: direct path and last layer.
         sources = [self._x, *self._active]
         self._layers = [
             _Product(layer, source, target, net.window)

@@ -78,6 +78,7 @@ def _needs_few(dist: Distribution) -> str | None:
 
 def _filled(batch: Batch, rows: Tensor, holes: Tensor, states: Tensor) -> Batch:
     """Each of the rows with its missing entries in every state, row by row, (R * S, *E)."""
+    # (R, S) combinations laid out row by row; a combination's index is its state's number.
     each = batch[rows.repeat_interleave(len(states))]
     x = each.x.clone()
     x[:, holes] = states.repeat(len(rows), 1)
@@ -87,6 +88,7 @@ def _filled(batch: Batch, rows: Tensor, holes: Tensor, states: Tensor) -> Batch:
 def _table(dist: Distribution, question: Question) -> list[Pattern]:
     """Rows grouped by missingness pattern, with log p of every state; at most `settings.rows` rows at once."""
     holes = question.batch.holes
+    # Rows of one missingness pattern have the same states.
     patterns, of = patterns_of(holes.flatten(1))
     each = [torch.nonzero(of == k).flatten() for k in range(len(patterns))]
     return [
@@ -116,6 +118,7 @@ def _scored(dist: Distribution, question: Question, rows: Tensor, holes: Tensor)
         and score(rows[:1], states[:1]).kind is not Kind.EXACT
     ):
         effort = share  # so that what is picked follows the distribution
+    # Chunks of rows whose states together fill `settings.rows`.
     size = max(1, question.settings.rows // len(states))
     table = Scored.cat([score(part, states) for part in rows.split(size)])
     shape = (len(rows), len(states))
@@ -137,6 +140,7 @@ def summed(dist: Distribution, question: Question) -> Scored:
     value = torch.empty(
         len(question.batch), dtype=patterns[0].value.dtype, device=patterns[0].value.device
     )
+    # Marginal of what is observed: log-sum over the states, (R, S) -> (R,).
     for p in patterns:
         value[p.rows] = torch.logsumexp(p.value, -1)
     return Scored(
@@ -152,6 +156,7 @@ def drawn(dist: Distribution, question: Question) -> Completed:
     u = question.noise.draws(n).uniform("state", 1).reshape(n, len(batch))
     x = batch.x.repeat(n, *[1] * batch.x.dim()).reshape(n, *batch.x.shape).clone()
     size = batch.x.new_ones(len(batch))
+    # p(state | observed) of every row, and n draws of it.
     for p in patterns:
         cdf = p.value.softmax(-1).cumsum(-1)
         pick = inverse_cdf(cdf[:, None], u[:, p.rows].T)  # (R, n)

@@ -26,6 +26,7 @@ def resampled(x: Tensor, log_weight: Tensor, question: Question, how: str) -> Co
     """n draws of each row from K weighted particles x (K, B, *E), log weights (K, B)."""
     n = question.n
     rows = x.shape[1]
+    # One particle for each draw, in proportion to the weights of its row: (n, B).
     u = question.noise.draws(n).uniform("pick", 1).reshape(n, rows)
     index = multinomial(log_weight, u)
     draws = x[index, torch.arange(rows, device=x.device)]
@@ -45,11 +46,13 @@ def particles(dist: Distribution, question: Question) -> Completed:
     """Sampling-importance-resampling with weights p(x) / q(missing entries | observed) (Rubin 1987)."""
     assert dist.filler is not None
     count = question.settings.particles
+    # (K B, *E), draw-major: every row's missing entries proposed K times.
     many = question.batch.repeat(count)
     noise = cloud(question.noise, count)
     inside, correction, _ = scoring.to_model_units(dist, many, noise)
     complete, minus_log_q = dist.filler.fill(inside, noise)
     scored = dist._log_prob(_given(complete, inside), noise, 1, question.settings)
+    # log p(x) - log q + log|det| of the preprocessor, (K, B).
     weight = (scored.value + minus_log_q + correction).reshape(count, -1)
     if dist.preprocessor is None:
         x = complete.x
