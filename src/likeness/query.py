@@ -1,8 +1,8 @@
 """One idiom for every question: columns by name are asked for, fixed, or hidden.
 
-query(law, "log_prob", evidence={"wet": 1}, given={"rain": 0})     log p(wet = 1 | rain = 0)
-query(law, "sample", evidence={"wet": 1}, n=100)                   the rest, given wet = 1
-query(law, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet = 1)
+query(distribution, "log_prob", evidence={"wet": 1}, given={"rain": 0})     log p(wet = 1 | rain = 0)
+query(distribution, "sample", evidence={"wet": 1}, n=100)                   the rest, given wet = 1
+query(distribution, "classify", evidence={"wet": 1}, missing=["rain"])      p(rain | wet = 1)
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Asked:
     """A question, its names resolved.
 
     Args:
-        law: The law that is asked.
+        law: The distribution that is asked.
         batch: The rows: known columns hold values, all others are hidden.
         fixed: Columns of x that stand behind the bar, bool (*E).
         named: Entries of x that `missing` names, as flat positions.
-        given: Values of the law's own condition, a row each, or None.
+        given: Values of the distribution's own condition, a row each, or None.
         blank: Whether no column of x is known.
         n: Draws wanted.
         seed: Of what is drawn.
@@ -74,30 +74,30 @@ def query(
     effort: int | None = None,
     settings: Any = None,
 ) -> Draws | LogProb | Mode | Posterior | Tensor:
-    """Ask a law about columns by name; whatever is neither in `evidence` nor in `given` is hidden.
+    """Ask a distribution about columns by name; whatever is neither in `evidence` nor in `given` is hidden.
 
     Args:
         law: A fitted model, a world, or any other Distribution.
         want: "sample" and "complete" draw what is hidden; "log_prob" is log p(evidence | given),
             what is hidden summed out; "mode" fills in the most probable values; "classify" gives
-            p(y | evidence) for the label that the law is conditioned on, or for the one discrete
+            p(y | evidence) for the label that the distribution is conditioned on, or for the one discrete
             column that `missing` names; "anomaly_score" and "p_value" say how strange the evidence
             is.
-        given: {name: value} of what the law is conditioned on, and of columns that stand behind the
-            bar; or, as any verb takes it, the values of the law's own condition.
+        given: {name: value} of what the distribution is conditioned on, and of columns that stand behind the
+            bar; or, as any verb takes it, the values of the distribution's own condition.
         evidence: {name: value or list of values}, or whole rows: a frame, an array, a Batch.
         missing: Columns to hide, where the evidence is whole rows; the column asked about, in
             "classify".
         n: Draws of each row.
         seed: Of what is drawn; None takes fresh entropy.
-        effort: Monte-Carlo draws of each row; None is the law's own number.
+        effort: Monte-Carlo draws of each row; None is the distribution's own number.
         settings: How to ask, as any verb takes it.
 
     Returns:
         What the verb returns: Draws, LogProb, Mode, Posterior, or a Tensor (B,).
 
     Raises:
-        Unsupported: If the law cannot answer, with the reason.
+        Unsupported: If the distribution cannot answer, with the reason.
         BadConfig: For an unknown word or name.
         BadData: For values that the columns do not hold.
     """
@@ -107,7 +107,7 @@ def query(
         )
     importlib.import_module(
         "likeness.routes"
-    )  # registers ways of answering what a law has no hook for
+    )  # registers ways of answering what a distribution has no hook for
     if seed is None:
         chosen = fresh_seed()
     else:
@@ -157,7 +157,7 @@ def _listed(hidden: Names | None) -> tuple[str, ...]:
 
 
 def _told(law: Distribution, evidence: Any) -> Batch | None:
-    """The law's condition where whole rows bring it along; columns by name are what they are named."""
+    """The distribution's condition where whole rows bring it along; columns by name are what they are named."""
     whole = (
         law.given_space is not None and evidence is not None and not isinstance(evidence, Mapping)
     )
@@ -167,7 +167,7 @@ def _told(law: Distribution, evidence: Any) -> Batch | None:
 
 
 def _parted(law: Distribution, given: Any) -> tuple[dict[str, Any], Batch | None]:
-    """What of `given` are columns of x, and the law's own condition."""
+    """What of `given` are columns of x, and the distribution's own condition."""
     if given is None:
         return {}, None
     if not isinstance(given, Mapping):

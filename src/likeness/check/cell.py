@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def model(self) -> Model:
-        """The law, where it is a model."""
+        """The distribution, where it is a model."""
         assert isinstance(self.law, Model)
         return self.law
 
@@ -102,7 +102,7 @@ class Cell:
         return {"particles": 32, **options}
 
     def held(self, n: int) -> Batch:
-        """n rows that the law has not seen, with holes where the world makes them."""
+        """n rows that the distribution has not seen, with holes where the world makes them."""
         return self.world.source(n, self.seed, first=FIRST_HELD).batch
 
     def full(self, n: int) -> Batch:
@@ -110,7 +110,7 @@ class Cell:
         return _without_holes(self.world).source(n, self.seed, first=FIRST_HELD).batch
 
     def drawn(self, n: int, *, first: int = 0) -> Batch:
-        """n rows drawn from the law, under the conditions of held-out rows where something is given."""
+        """n rows drawn from the distribution, under the conditions of held-out rows where something is given."""
         if not self.given:
             return self.law.sample(n, seed=self.seed, first=first).batch
         return self.law.sample(1, given=self.full(n).given, seed=self.seed, first=first).batch
@@ -128,7 +128,7 @@ class Cell:
         return batch.hide(hidden.reshape(batch.x.shape))
 
     def again(self, law: Distribution) -> Cell:
-        """The same cell with another law in it."""
+        """The same cell with another distribution in it."""
         return Cell(self.family, self.space_name, self.given_name, law, self.world, self.seed)
 
     def seeded(self, seed: int) -> Cell:
@@ -143,7 +143,7 @@ def _without_holes(world: SyntheticDistribution) -> SyntheticDistribution:
 
 
 def truth(space: str, given: str, seed: int = 0) -> Cell:
-    """The cell in which the world itself is the law."""
+    """The cell in which the world itself is the distribution."""
     world = world_of(space, given)
     return Cell(TRUTH, space, given, world, world, seed)
 

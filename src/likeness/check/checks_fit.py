@@ -1,4 +1,4 @@
-"""Whether the three faces of a law agree: what it draws, what it says is likely, and what is known to be so."""
+"""Whether what a distribution draws, its log p, and what is known of the truth agree."""
 
 from __future__ import annotations
 

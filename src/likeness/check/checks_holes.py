@@ -1,4 +1,4 @@
-"""Completion and missing conditions: what is seen stays, what is not follows the law's own conditional."""
+"""Completion and missing conditions: what is seen stays, what is not follows the distribution's own conditional."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def completed(cell: Cell, batch: Batch, n: int, particles: int = 32) -> Draws:
 
 
 def _holed(cell: Cell, n: int, rate: float) -> Batch:
-    """Rows with many holes, or with one where the law has no route for many."""
+    """Rows with many holes, or with one where the distribution has no route for many."""
     batch = hiding(cell, cell.full(n), rate)
     try:
         completed(cell, batch[:2], 1)
@@ -85,7 +85,7 @@ def survives(cell: Cell) -> Result:
 
 @check(16, "complete follows the conditional", of_laws=True)
 def conditional(cell: Cell) -> Result:
-    """Completions have uniform ranks under the law's own conditional, and a chain that keeps it moves nothing."""
+    """Completions have uniform ranks under the exact conditional, and a chain that keeps it moves nothing."""
     if not cell.exact:
         raise Skip("the model's own conditional is not known exactly")
     return worst([*_ranks(cell), *_chained(cell)])
@@ -119,7 +119,7 @@ def _ranks(cell: Cell) -> list[Result]:
 
 
 def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
-    """Where draws stand in a law over sorted values, uniform within the cell of each, (n,)."""
+    """Where draws stand in a distribution over sorted values, uniform within the cell of each, (n,)."""
     cdf = torch.cat([weight.new_zeros(1), weight.cumsum(0)])
     edges = (values[1:] + values[:-1]) / 2
     place = torch.bucketize(drawn, edges)

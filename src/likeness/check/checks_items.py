@@ -317,7 +317,7 @@ def saved(cell: Cell) -> Result:
 
 @check(14, "absent verbs say why", of_laws=True)
 def absent(cell: Cell) -> Result:
-    """A verb that a law does not have raises Unsupported with the reason that `support` gives."""
+    """A verb that a distribution does not have raises Unsupported with the reason that `support` gives."""
     law = cell.law
     batch = cell.held(2)
     calls: dict[str, Callable[[], Any]] = {

@@ -1,4 +1,4 @@
-"""The contract that every family keeps: twenty checks of a law over a Space, each with numbers; and a report of them.
+"""The contract of every family: twenty checks of a distribution over a Space, each with numbers; a report of them.
 
 A check is a function of a Cell (one family, Space and `given`, fitted once) that returns a Result,
 raises CheckFailure with numbers, or raises Skip with the reason why it says nothing here.
@@ -46,7 +46,7 @@ class Check:
         number: Its number in the design.
         name: A few words.
         function: Cell -> Result.
-        of_laws: Whether it asks for a law alone, so that worlds take it too; else for a model.
+        of_laws: Whether it asks for a distribution alone, so that worlds take it too; else for a model.
     """
 
     number: int

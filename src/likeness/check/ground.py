@@ -1,4 +1,4 @@
-"""What checks measure by: whole Spaces listed or laid on a grid, tails in standard errors, a chain that keeps a law."""
+"""What checks measure by: Spaces listed or on a grid, tails in standard errors, a Metropolis chain."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def plane(sample: Tensor, count: int) -> Points:
 
 
 def scattered(sample: Tensor, count: int, seed: int) -> Points:
-    """The same grid with each point at random within its own cell: no law's edges can fall in with the grid's."""
+    """The same grid with each point at random within its own cell: no edges of a density can fall in with the grid's."""
     scale, middle = zip(*[_stretch(column) for column in sample.T], strict=True)
     cell = 2 * REACH / (count - 1)
     axis = torch.linspace(-REACH, REACH, count, dtype=torch.float64)
@@ -154,7 +154,7 @@ def kolmogorov(u: Tensor, effective: float) -> float:
     return standard_errors(float(stats.kstwobign.sf(gap * math.sqrt(effective))))
 
 
-# ---- a chain that keeps a law --------------------------------------------------------------------
+# ---- a chain that keeps a distribution --------------------------------------------------------------------
 
 
 def proposal(variable: Variable, x: Tensor, scale: Tensor, source: torch.Generator) -> Tensor:

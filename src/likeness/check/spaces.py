@@ -1,7 +1,7 @@
 """The twelve Spaces and five conditions of the contract suite, and for each pair a world whose entropy is known.
 
-A cell's law depends on `given` through one of four classes (conditions.py), so that p(x | given) is
-exact, also where `given` is missing in part or whole. Without `given` it is the law of class 0.
+A cell's distribution depends on `given` through one of four classes (conditions.py), so that p(x | given) is
+exact, also where `given` is missing in part or whole. Without `given` it is the distribution of class 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from likeness.data.synthetic.discrete import Tree
 from likeness.data.synthetic.gaussian import GaussianMixture, lifted
 
 CLASSES = 4
-COUNTS = 256  # counts lie below this: the Poisson laws end there, at a mass of 1e-30 or less
+COUNTS = 256  # counts lie below this: the Poisson tables end there, at a mass of 1e-30 or less
 HIDDEN = 0.2
 SIGMAS = (1.0, 2.0, 0.5)
 RESOLUTION = 0.25  # of a sigma
@@ -226,7 +226,7 @@ def _counts4(name: str, told: Condition | None) -> Tree:
 
 
 def poisson(rate: Tensor) -> Tensor:
-    """Log-probabilities of 0..255 under Poisson laws cut there, rate (..., 1), (..., 256)."""
+    """Log-probabilities of 0..255 under Poisson distributions cut there, rate (..., 1), (..., 256)."""
     k = torch.arange(COUNTS).double()
     return (k * rate.log() - torch.lgamma(k + 1)).log_softmax(-1)
 

@@ -13,7 +13,7 @@ from likeness.cli.arguments import complete_family
 from likeness.cli.text import aligned, say, table
 from likeness.registry.index import read
 
-SECTIONS = {"family": "the law", "objective": "what is learned", "optimiser": "how it is learned"}
+SECTIONS = {"family": "the model", "objective": "what is learned", "optimiser": "how it is learned"}
 _TYPES = (
     (r"Union\[(.*)\]", r"\1"),
     (r"Literal\[([^\]]*)\]", lambda m: m[1].replace(", ", "|").replace("'", "")),

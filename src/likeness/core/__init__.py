@@ -1,1 +1,1 @@
-"""The contract: Spaces, batches, noise, answers, laws, models, learners, registries, storage."""
+"""The contract: Spaces, batches, noise, answers, distributions, models, learners, registries, storage."""

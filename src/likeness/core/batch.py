@@ -27,7 +27,7 @@ class Batch:
         observed: Which entries are known, bool (B, *E), or None where all are.
         length: The length of each item of a ragged Space, int64 (B,), or None.
         weight: The weight of each row, (B,), or None for ones; 0 is padding.
-        given: What the law is conditioned on, or None.
+        given: What the distribution is conditioned on, or None.
         index: Which item each row is, int64 (B,): 0..B-1 unless told.
     """
 

@@ -148,7 +148,7 @@ class GradientConfig(Config):
 
 
 class Settings(_Closed):
-    """How to ask: settings never change the law that `log_prob` speaks of.
+    """How to ask: settings never change the distribution that `log_prob` speaks of.
 
     strict: compute in aligned tiles of 8 rows, so that bits do not depend on the batch.
     rows: rows computed at once, a bound on memory.

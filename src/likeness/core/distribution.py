@@ -3,7 +3,7 @@
 Models, synthetic distributions whose truth is known, and baselines are distributions.
 
 The public verbs are final: they check, bring data into model units, compute in tiles of rows
-without gradients, and type the answer. A law overrides hooks (`_sample`, `_log_prob`, ...), which
+without gradients, and type the answer. A distribution overrides hooks (`_sample`, `_log_prob`, ...), which
 see one checked batch in model units.
 """
 
@@ -41,7 +41,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Distribution(Hooks):
-    """p(x) or p(x | given) over `space`: the public verbs, which are final. What a law overrides stands in `Hooks`."""
+    """p(x) or p(x | given) over `space`: the public verbs, which are final. `Hooks` holds what is overridden."""
 
     # ---- public verbs ----------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Distribution(Hooks):
         draw).
 
         Raises:
-            Unsupported: Where the law cannot sample, with the reason.
+            Unsupported: Where the distribution cannot sample, with the reason.
         """
         routes.need(self, "sample")
         chosen = inputs.seed_of(seed)
@@ -134,7 +134,7 @@ class Distribution(Hooks):
         evidence).
 
         Raises:
-            Unsupported: Where the law has no log p, with the reason.
+            Unsupported: Where the distribution has no log p, with the reason.
             BadData: If a hidden entry is named as evidence.
         """
         routes.need(self, "log_prob")
@@ -190,7 +190,7 @@ class Distribution(Hooks):
     ) -> Draws:
         """n draws of what is hidden given what is observed, x (n, B, *E); observed entries come back as they are.
 
-        To the last bit of the law's own precision, which may be single.
+        To the last bit of the distribution's own precision, which may be single.
 
         Raises:
             Unsupported: Where no route leads there, with the reasons.
@@ -257,7 +257,7 @@ class Distribution(Hooks):
 
         Raises:
             Unsupported: Where nothing can come behind an item: `support("forecast")` says why.
-            BadData: Where the law knows no items as long as that.
+            BadData: Where the distribution knows no items as long as that.
         """
         steps = whole(steps, "steps", least=1)
         routes.need(self, "forecast")
@@ -331,7 +331,7 @@ class Distribution(Hooks):
         seed: int | None = None,
         settings: Any = None,
     ) -> RowDistribution:
-        """The law of the code of each row: responsibilities, a posterior, a latent point."""
+        """The distribution of the code of each row: responsibilities, a posterior, a latent point."""
         routes.need(self, "encode")
         asked = inputs.settings_of(self, settings)
         batch = inputs.batch_of(self, x, given)
@@ -348,7 +348,7 @@ class Distribution(Hooks):
 
     @final
     def decode(self, z: Any, *, given: Any = None, settings: Any = None) -> RowDistribution:
-        """The law of x for each code z (B, *codes); a point where the map is deterministic."""
+        """The distribution of x for each code z (B, *codes); a point where the map is deterministic."""
         routes.need(self, "decode")
         codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
         batch = inputs.given_of(self, given)

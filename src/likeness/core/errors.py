@@ -24,7 +24,7 @@ class LikenessError(Exception):
 
 
 class Unsupported(LikenessError):
-    """A question that this law cannot answer, with the reason."""
+    """A question that this distribution cannot answer, with the reason."""
 
 
 class BadData(LikenessError):

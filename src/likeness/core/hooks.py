@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def absent(hook: F) -> F:
-    """Mark a hook that a law does not have unless it overrides it."""
+    """Mark a hook that a distribution does not have unless it overrides it."""
     hook.__absent__ = True  # type: ignore[attr-defined]
     return hook
 
@@ -39,12 +39,12 @@ class Hooks(Shown):
         given_space: What may be given, or None.
         codes: What `encode` speaks of, or None.
         preprocessor: The map to the reals that the hooks see, or None where they see data units.
-        filler: The simple law that stands in for holes, or None where the hooks handle holes
+        filler: The simple distribution that stands in for holes, or None where the hooks handle holes
             themselves.
-        ends: Whether the law models the length of ragged items itself.
+        ends: Whether the distribution models the length of ragged items itself.
         conditional: Whether it says nothing without its condition: true of labels that are told
             from features.
-        unbounded: Whether items may be longer than any that was seen: true of laws that go on from
+        unbounded: Whether items may be longer than any that was seen: true of distributions that go on from
             step to step.
         default_effort: Monte-Carlo draws per item where nobody asks for another number.
         extent: The least and the largest value of each column that was learned from, (2, columns),
@@ -100,7 +100,7 @@ class Hooks(Shown):
     def _sample_ended(
         self, noise: Noise, given: Batch | None, settings: Any
     ) -> tuple[Tensor, Tensor]:
-        """Items of a law that models their end, and their lengths (B,); only where `ends` is set."""
+        """Items of a distribution that models their end, and their lengths (B,); only where `ends` is set."""
         raise NotImplementedError
 
     @absent
@@ -122,7 +122,7 @@ class Hooks(Shown):
     def _encode(
         self, batch: Batch, noise: Noise, effort: int | None, settings: Any
     ) -> RowDistribution:
-        """The law of each row's code."""
+        """The distribution of each row's code."""
         raise NotImplementedError
 
     @absent
@@ -132,7 +132,7 @@ class Hooks(Shown):
 
     @absent
     def _decode(self, z: Tensor, given: Batch | None, index: Tensor) -> RowDistribution:
-        """The law of x for each code."""
+        """The distribution of x for each code."""
         raise NotImplementedError
 
     def _pooled(self, values: Tensor, settings: Any) -> tuple[Tensor, Tensor | None]:
@@ -144,7 +144,7 @@ class Hooks(Shown):
         return "missing entries are left to a route"
 
     def _why_not(self, verb: str) -> str | None:
-        """A reason of this very law why it has no such verb, or None."""
+        """Why this very model has no such verb, though it has the hook, or None."""
         return None
 
     def class_prior(self) -> Tensor:
@@ -162,7 +162,7 @@ class Hooks(Shown):
 
     def how(self, verb: str, settings: Any) -> str:
         """A few words on how a verb is answered."""
-        return "own law"
+        return "own distribution"
 
     @property
     def condition_space(self) -> Space:
@@ -195,12 +195,12 @@ class Hooks(Shown):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type the law computes in."""
+        """The type the distribution computes in."""
         return torch.float64
 
     @property
     def device(self) -> torch.device:
-        """Where the law computes."""
+        """Where the distribution computes."""
         return torch.device("cpu")
 
     def asking(self) -> AbstractContextManager[Any]:
@@ -215,7 +215,7 @@ class Hooks(Shown):
 
     @final
     def has(self, hook: str) -> bool:
-        """Whether the law has a hook of its own."""
+        """Whether the distribution has a hook of its own."""
         return not hasattr(getattr(type(self), hook), "__absent__")
 
 

@@ -26,7 +26,7 @@ BYTES = 8  # of a number that is drawn, at least: its noise and itself
 
 
 def settings_of(dist: Hooks, settings: Any) -> Any:
-    """Settings of this law's own class, from None, a dict or those that every law takes."""
+    """Settings of this distribution's own class, from None, a dict or those that every distribution takes."""
     if isinstance(settings, dist.Settings):
         return settings
     if isinstance(settings, CoreSettings):
@@ -132,7 +132,7 @@ def rows_of(dist: Hooks, x: Any, given: Any) -> Reached:
 
 
 def held(dist: Hooks, batch: Batch) -> Batch:
-    """Checked rows and their condition within reach, in the law's type."""
+    """Checked rows and their condition within reach, in the distribution's type."""
     near = reached(dist.space, batch, dist.extent, dist.dtype, dist.device).batch
     if dist.given_space is None or batch.given is None:
         return near
@@ -146,7 +146,7 @@ def _held_given(dist: Hooks, given: Batch) -> Batch:
 
 
 def need_condition(dist: Hooks, given: Batch | None) -> None:
-    """Refuse a question without a condition to a law that says nothing without one."""
+    """Refuse a question without a condition to a distribution that says nothing without one."""
     if dist.conditional and given is None:
         raise Unsupported("this model needs its condition", do="give it: given=...")
 
@@ -173,7 +173,7 @@ def _unseen(dist: Hooks, given: Batch | None) -> Batch:
 
 
 def roomy(dist: Hooks, space: Space, x: Any) -> Space:
-    """The Space, laid out to the longest of these items where the law goes on to any length."""
+    """The Space, laid out to the longest of these items where the distribution goes on to any length."""
     if not dist.unbounded or space.axes[0] != "time":
         return space
     lengths = lengths_of(space, x)

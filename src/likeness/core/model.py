@@ -184,7 +184,7 @@ class Model(Distribution, nn.Module):
         return ((self.classes + 1) / (self.classes + 1).sum()).to(self.dtype)
 
     def draw_length(self, noise: Noise, given: Batch | None) -> Tensor | None:
-        """Lengths by inverse CDF of the training split's empirical law of lengths."""
+        """Lengths by inverse CDF of the training split's empirical distribution."""
         if not self.space.ragged:
             return None
         cdf = self.lengths.cumsum(0).to(noise.dtype)

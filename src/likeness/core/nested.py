@@ -57,7 +57,7 @@ class Mapped:
 
 
 class Chosen:
-    """Some items of a source, as a source of their own: what one class's law learns from.
+    """Some items of a source, as a source of their own: what the model of one class learns from.
 
     Args:
         source: Where they come from.

@@ -1,4 +1,4 @@
-"""A law's variables and what depends on what, as diagrams with plates say it; nothing here is drawn."""
+"""A distribution's variables and what depends on what, as diagrams with plates say it; nothing here is drawn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Learned(Protocol):
 
 @dataclass(frozen=True)
 class Node:
-    """A variable of a law, or its parameters.
+    """A variable of a distribution, or its parameters.
 
     Args:
         name: Its symbol, or a column's name.
@@ -67,10 +67,10 @@ class Edge:
 
     Args:
         tail: The one that comes first.
-        head: The one whose law depends on it.
-        tie: law: head is drawn given tail; map: head is a function of it; bijection: and tail one
+        head: The one whose distribution depends on it.
+        tie: depends: head is drawn given tail; map: head is a function of it; bijection: and tail one
             of head; steps: with several like steps between; link: neither comes first; encoder:
-            head is guessed from tail, beside the law.
+            head is guessed from tail, beside the distribution.
     """
 
     tail: str

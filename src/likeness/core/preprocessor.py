@@ -68,7 +68,7 @@ class Preprocessor(nn.Module, ABC):
 
 
 class Filler(nn.Module, ABC):
-    """A simple law q(holes | observed) fitted first, which makes any law of full rows a bound on rows with holes."""
+    """A simple q(missing | observed) fitted first: with it a density of full rows bounds that of rows with gaps."""
 
     how: str = ""
 

@@ -179,7 +179,7 @@ def refuse_nan(what: str, value: Tensor, rows: Tensor, axis: int = 0) -> None:
 
 
 def refuse_nans(what: str, made: RowDistribution, rows: Tensor) -> None:
-    """The same of every number that the laws of rows are made of."""
+    """The same of every number that the distributions of rows are made of."""
     for part in fields(made):
         value = getattr(made, part.name)
         if isinstance(value, Tensor) and value.is_floating_point() and len(value) == len(rows):

@@ -24,7 +24,7 @@ from likeness.numerics.patterns import patterns_of
 
 
 class Answering(Protocol):
-    """A law, as far as routes ask it what it can answer."""
+    """A distribution, as far as routes ask it what it can answer."""
 
     def support(self, verb: str) -> Answer:
         """Whether and how the verb can be answered."""
@@ -39,7 +39,7 @@ class Question:
         noise: The rows' randomness.
         settings: How to ask.
         n: Draws wanted of each row.
-        effort: Monte-Carlo draws of each row, None for the law's own default.
+        effort: Monte-Carlo draws of each row, None for the distribution's own default.
         prior: Class probabilities (K,), for `classify`.
     """
 
@@ -58,10 +58,10 @@ class Route:
     Args:
         verb: What it answers.
         name: What users see and choose it by.
-        needs: Verbs that the law must support.
+        needs: Verbs that the distribution must support.
         kind: The best kind its answers can have, which orders routes.
-        function: (law, question) -> what the verb's hook would return.
-        refuse: A further condition: why it does not apply to this law, or None.
+        function: (distribution, question) -> what the verb's hook would return.
+        refuse: A further condition: why it does not apply to this distribution, or None.
         rank: Orders routes of one kind, lowest first.
         suits: A condition on the rows asked about (few enough states, say).
     """
@@ -76,7 +76,7 @@ class Route:
     suits: Callable[[Any, Batch], bool] = field(default=lambda _law, _batch: True)
 
     def why_not(self, law: Answering) -> str | None:
-        """Why this law cannot take the route, or None."""
+        """Why this distribution cannot take the route, or None."""
         for verb in self.needs:
             answer = law.support(verb)
             if not answer:
@@ -98,7 +98,7 @@ def route(
     rank: int = 0,
     suits: Callable[[Any, Batch], bool] | None = None,
 ) -> Callable[[Callable[[Any, Question], Any]], Callable[[Any, Question], Any]]:
-    """Register a function of (law, question) as a way of answering `verb`."""
+    """Register a function of (distribution, question) as a way of answering `verb`."""
 
     def keep(function: Callable[[Any, Question], Any]) -> Callable[[Any, Question], Any]:
         always: Callable[[Any, Batch], bool] = lambda _law, _batch: True  # noqa: E731
@@ -122,7 +122,7 @@ def route(
 
 
 def routes_for(law: Any, verb: str, batch: Batch | None = None) -> list[Route]:
-    """The routes open to this law (and these rows), best first."""
+    """The routes open to this distribution (and these rows), best first."""
     open_ = [r for r in ROUTES if r.verb == verb and r.why_not(law) is None]
     if batch is None:
         return open_

@@ -1,4 +1,4 @@
-"""Small laws with one distribution for each row of a batch: what `encode` and `decode` answer with."""
+"""Small distributions with one distribution for each row of a batch: what `encode` and `decode` answer with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RowDistribution(Shown):
     Args:
         space: What is distributed.
         index: int64 (B,).
-        kind: EXACT where this is the model's own law, ESTIMATE where it approximates it (a VAE's
+        kind: EXACT where this is the model's own distribution, ESTIMATE where it approximates it (a VAE's
             posterior).
         how: A few words on the method.
     """
@@ -47,7 +47,7 @@ class RowDistribution(Shown):
     @property
     @abstractmethod
     def mean(self) -> Tensor:
-        """The mean of each row's law (codes: the class probabilities), (B, ...)."""
+        """The mean of each row's distribution (codes: the class probabilities), (B, ...)."""
 
     @property
     @abstractmethod

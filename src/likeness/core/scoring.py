@@ -44,7 +44,7 @@ def tiled(
     """Apply `f` to chunks of at most `settings.rows` rows; where strict, to tiles of 8, row i in slot i mod 8.
 
     A kernel's bits may depend on where in memory a row lies, so a row's slot is a property of
-    its item and draw; and on how many rows there are, which laws part by holes and classes: a
+    its item and draw; and on how many rows there are, which models part by holes and classes: a
     strict tile's rows are of one kind.
     """
     memory.keep()
@@ -252,7 +252,7 @@ def complete_rows(dist: Hooks, question: Question) -> Completed:
 
 
 def _complete_inside(dist: Hooks, question: Question, n: int) -> Completed:
-    """What is hidden, drawn in model units; where those are drawn too, not from the law's own conditional."""
+    """What is hidden, drawn in model units; an estimate of the own conditional where these are random themselves."""
     inside, _, kind = to_model_units(dist, question.batch, question.noise)
     done = dist._complete(inside, question.noise, n, question.settings)
     if dist.preprocessor is None:

@@ -33,7 +33,7 @@ class Data(Shown):
         labels: The labels of each part's rows, int64 (N,), where they were offered and not asked
             for; -1 is missing.
         label_space: The Space of those labels.
-        truth: The law that the rows were drawn from, where it is known.
+        truth: The distribution that the rows were drawn from, where it is known.
     """
 
     name: str

@@ -265,7 +265,7 @@ class Reading:
         notes: What inference saw and did, a sentence each.
         aside: The name of the label that each part holds as `given` without being asked for it, or
             None.
-        truth: The law that the rows were drawn from, where it is known.
+        truth: The distribution that the rows were drawn from, where it is known.
     """
 
     parts: Mapping[str, Table]

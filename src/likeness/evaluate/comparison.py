@@ -115,7 +115,7 @@ class Comparison(Shown):
         protocol: Split, seeds, budget, scoring, versions, machine.
         rows: The truth, families and baselines.
         ranking: Who is best by which kind of number, and who is not separable from it.
-        laws: The law of each row's first seed.
+        laws: The distribution of each row's first seed.
         drawn: Items drawn from it.
         split: The parts that all rows shared.
     """
@@ -254,7 +254,7 @@ def _teller(progress: Progress) -> Callable[[str], None]:
 
 @dataclass(frozen=True, eq=False)
 class Once:
-    """One law of one seed: how it was learned and what it scored."""
+    """One distribution of one seed: how it was learned and what it scored."""
 
     law: Distribution
     scores: Scores
@@ -275,7 +275,7 @@ class Race:
     tell: Callable[[str], None]
 
     def row(self, entrant: Entrant) -> tuple[Row, tuple[Distribution, Batch | None] | None]:
-        """An entrant's row, and the law and draws of its first seed."""
+        """An entrant's row, and the distribution and draws of its first seed."""
         runs: list[Once] = []
         for seed in self.seeds:
             try:

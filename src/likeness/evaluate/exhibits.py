@@ -1,4 +1,4 @@
-"""What a report's pictures are made of: the facts of its rows, their laws, and what these drew."""
+"""What a report's pictures are made of: the facts of its rows, their distributions, and what these drew."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Exhibits:
 
     Args:
         facts: All numbers and words.
-        laws: The law of each row's first seed, by the row's name.
+        laws: The distribution of each row's first seed, by the row's name.
         drawn: Items drawn from it.
         split: The parts of the data that all rows shared.
     """

@@ -225,7 +225,7 @@ def _contours(axes: Axes, law: Distribution, box: tuple[Array, Array], colour: s
 
 
 def density_on(law: Distribution, box: tuple[Array, Array]) -> tuple[Array, Array, Array] | None:
-    """Density on a square of points (side, side), coarser where log p is slow; None where the law has none."""
+    """Density on a square of points (side, side), coarser where log p is slow; None where there is none."""
     if not law.support("log_prob"):
         return None
     try:

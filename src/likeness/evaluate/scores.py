@@ -1,4 +1,4 @@
-"""What one law of one seed scores: likelihood, nearness of its draws to held-out items, speed, the audit."""
+"""What one distribution of one seed scores: likelihood, nearness of its draws to held-out items, speed, the audit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Absent:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What one law of one seed scored; where something could not be had, the sentence why.
+    """What one distribution of one seed scored; where something could not be had, the sentence why.
 
     Args:
         likelihood: log p of the held-out items.
@@ -89,7 +89,7 @@ def then(part: A | Absent, f: Callable[[A], T]) -> T | Absent:
 
 
 def score(law: Distribution, split: Split, view: View, seed: int, options: Options) -> Scores:
-    """Everything that one law is scored by, on the same items and with the same seed for all laws."""
+    """Everything that one distribution is scored by, on the same items and with the same seed for all."""
     held = held_out(split.test, options)
     seed = mix(
         seed, SCOPE
@@ -199,7 +199,7 @@ def _audit(
 
 
 def copied(law: Distribution, train: Source, held: Batch, seed: int) -> Audit:
-    """What the nearest training items say of one draw beside each held-out item: the audit of one law by itself."""
+    """What the nearest training items say of one draw beside each held-out item: one audit by itself."""
     drawn, _ = draw(law, held, seed)
     seen = view(train)
     return memorisation_audit(

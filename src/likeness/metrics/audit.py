@@ -80,6 +80,7 @@ def memorisation_audit(
         draws: Number of bootstrap resamples.
         level: Probability with which the intervals cover.
     """
+    # The two nearest training items of every generated and every held-out item.
     near, row = nearest(generated, train, k=2)
     near_held, _ = nearest(held_out, train, k=2)
     ratio, ratio_held = (_ratio(d, tolerance) for d in (near, near_held))
@@ -114,10 +115,12 @@ def copies_p_value(generated: Tensor, held_out: Tensor) -> float:
     s = len(generated)
     h = len(held_out)
     least = float(held_out.min())
+    # Discrete data: exact copies occur by chance, so their shares are compared.
     if least == 0:
         found = int((generated == 0).sum())
         natural = int((held_out == 0).sum())
         return float(stats.hypergeom.sf(found - 1, s + h, found + natural, s))
+    # Continuous data: how many generated ratios lie below every held-out one.
     below = np.arange(int((generated < least).sum()))
     return float(np.prod((s - below) / (s + h - below)))
 
@@ -139,6 +142,7 @@ def median_ratio(
     """
     generator = np.random.default_rng(seed)
     a, b = (x.double().cpu().numpy() for x in (generated, held_out))
+    # Medians of resampled items of both sets, independently.
     top, bottom = (
         np.array([np.median(generator.choice(x, len(x))) for _ in range(draws)]) for x in (a, b)
     )
@@ -160,6 +164,7 @@ def membership_auroc(
 
     Chen et al. 2020 (GAN-Leaks), arXiv:1909.03935.
     """
+    # Members should lie nearer to generated items than others, if the model copies.
     distance = torch.cat([nearest(x, generated)[0][:, 0] for x in (train, held_out)])
     member = torch.arange(len(distance)) < len(train)
     return auroc_interval(-distance, member, seed=seed, draws=draws, level=level)
@@ -177,5 +182,6 @@ def _duplicates(near: Tensor, tolerance: float, level: float) -> Interval:
 def _worst(distance: Tensor, ratio: Tensor, row: Tensor, k: int) -> tuple[Pair, ...]:
     """The k pairs of smallest ratio, and among equal ratios of smallest distance."""
     by_distance = distance.argsort(stable=True)
+    # A stable sort by ratio after one by distance: ratio first, ties by distance.
     order = by_distance[ratio[by_distance].argsort(stable=True)][:k].tolist()
     return tuple(Pair(i, int(row[i]), float(distance[i]), float(ratio[i])) for i in order)

@@ -24,7 +24,7 @@ class Test:
 
 
 def ranks(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
-    """Rank of each value among its draws, 0..n, ties broken by the uniforms: uniform where draws and value share a law.
+    """Rank of each value among its draws, 0..n, ties broken by the uniforms: uniform where both share a distribution.
 
     Args:
         draws: Draws given each item, (n, B).
@@ -40,7 +40,7 @@ def ranks(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def probability_integral_transform(draws: Tensor, x: Tensor, uniforms: Tensor) -> Tensor:
-    """Value in (0, 1) that is exactly uniform where draws and value share a law, discrete laws included, (B,).
+    """Value in (0, 1), exactly uniform where draws and value share a distribution, discrete ones included, (B,).
 
     (#{Y < x} + u (1 + #{Y = x})) / (n + 1). Czado et al. 2009,
     doi:10.1111/j.1541-0420.2009.01191.x.
@@ -76,8 +76,8 @@ def rank_uniformity(rank: Tensor, *, draws: int, cells: int | None = None) -> Te
 def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Test:
     """Pearson's test of counts against cell probabilities: sum (O - E)^2 / E on K - 1 degrees of freedom.
 
-    Cells that expect fewer than `least` items are joined into one, so that the chi-squared law
-    holds. An item in an impossible cell gives a p-value of 0.
+    Cells that expect fewer than `least` items are joined into one, so that the chi-squared
+    approximation holds. An item in an impossible cell gives a p-value of 0.
 
     Args:
         observed: Counts, (K,).
@@ -106,13 +106,13 @@ def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Te
 
 
 def ks_uniform(u: Tensor) -> Test:
-    """Kolmogorov-Smirnov test that values in [0, 1] are uniform: for any continuous law, of its CDF at the items."""
+    """Kolmogorov-Smirnov test that values in [0, 1] are uniform: for a continuous distribution, its CDF at the items."""
     result = stats.kstest(_array(u), "uniform")
     return Test(float(result.statistic), float(result.pvalue), u.numel())
 
 
 def ks_two_sample(x: Tensor, y: Tensor) -> Test:
-    """Kolmogorov-Smirnov test that two samples, (B,) and (M,), share a continuous law."""
+    """Kolmogorov-Smirnov test that two samples, (B,) and (M,), share a continuous distribution."""
     result = stats.ks_2samp(_array(x), _array(y))
     return Test(float(result.statistic), float(result.pvalue), x.numel() + y.numel())
 

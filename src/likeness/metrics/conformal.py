@@ -25,11 +25,13 @@ def conformal_p_value(score: Tensor, held_out: Tensor, *, uniforms: Tensor | Non
         p-values in (0, 1], float64, (B,).
     """
     score = _finite(score)
+    # How many held-out scores reach the item's, (B,).
     ranked = _finite(held_out).sort().values
     n = len(ranked)
     reaching = n - torch.searchsorted(ranked, score)
     if uniforms is None:
         return (1 + reaching).double() / (n + 1)
+    # Ties are broken by the uniforms.
     beyond = n - torch.searchsorted(ranked, score, right=True)
     return (beyond + uniforms.double() * (1 + reaching - beyond)) / (n + 1)
 
@@ -41,6 +43,7 @@ def conformal_threshold(held_out: Tensor, *, alarm: float) -> float:
     arXiv:1604.04173.
     """
     ranked = _finite(held_out).sort().values
+    # Without the small slack (n + 1)(1 - alarm) could exceed a whole number by rounding.
     rank = math.ceil((len(ranked) + 1) * (1 - alarm) - 1e-9)
     if 1 <= rank <= len(ranked):
         return float(ranked[rank - 1])
@@ -53,6 +56,7 @@ def adjusted_p_value(p: Tensor) -> Tensor:
     Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x.
     """
     p = _finite(p)
+    # p_(i) B / i in rising order of p, then the running minimum from the largest down.
     ranked, order = p.sort()
     raw = ranked * len(p) / torch.arange(1, len(p) + 1, device=p.device)
     least = raw.flip(0).cummin(0).values.flip(0).clamp(max=1)

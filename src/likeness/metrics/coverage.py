@@ -45,15 +45,18 @@ def membership(real: Tensor, generated: Tensor, *, k: int = 5) -> Membership:
         k: Number of neighbours; the papers take 3 for precision and recall, 5 for density and
             coverage.
     """
+    # Squared radii of every item's k-th nearest neighbour in its own set.
     radius_real, radius_generated = (
         nearest(x, x, k=k, own=True)[0][:, -1] ** 2 for x in (real, generated)
     )
+    # A common origin for accurate squares; the slack keeps balls closed despite rounding.
     real, generated = aligned(real, generated)
     slack = 1e-12 * float((generated * generated).sum(1).mean())
     radius_real = radius_real + slack
     radius_generated = radius_generated + slack
     count = radius_real.new_zeros(len(generated))
     recall, coverage = (torch.empty_like(radius_real, dtype=torch.bool) for _ in range(2))
+    # Real items a block at a time against all generated ones, (rows, M).
     for part, square in squared_blocks(real, generated):
         inside = square <= radius_real[part, None]
         count += inside.sum(0)
@@ -80,11 +83,13 @@ def prdc(
         groups: Number of groups; each needs more than k items of either set.
         level: Probability with which the interval covers.
     """
+    # Each of the groups needs k neighbours besides the item itself.
     if min(len(real), len(generated)) < groups * (k + 1):
         raise BadData(
             f"{len(real)} real and {len(generated)} generated items are too few",
             do=f"give at least {groups * (k + 1)} of each, or fewer groups",
         )
+    # The scores of everything, and their spread over disjoint groups, (groups, 4).
     whole = _means(membership(real, generated, k=k))
     parts = torch.stack(
         [_means(membership(real[g::groups], generated[g::groups], k=k)) for g in range(groups)]
@@ -94,6 +99,7 @@ def prdc(
     precision, recall, density, coverage = (
         normal_interval(v, s, level=level, degrees=groups - 1) for v, s in rows
     )
+    # Shares are precision, recall and coverage; density is no share.
     m = len(generated)
     b = len(real)
     return Coverage(_share(precision, m), _share(recall, b), density, _share(coverage, b))

@@ -32,6 +32,7 @@ def aligned(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     y = points(y, "y")
     if x.shape[1] != y.shape[1]:
         raise BadData(f"points of {x.shape[1]} and of {y.shape[1]} entries cannot be compared")
+    # The origin is a multiple of a power of two near the spread, so that subtraction is exact.
     spread = float((y - y[:1]).abs().amax())
     if spread > 0:
         unit = 2.0 ** math.floor(math.log2(spread)) / 4
@@ -43,6 +44,7 @@ def aligned(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def squared_blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Squared distances of some rows of x to all of y, (rows, M) at a time; x and y come from `aligned`."""
+    # |x - y|^2 = |x|^2 + |y|^2 - 2 x'y as one matrix product a block.
     rows = max(1, CHUNK // len(y))
     norm_y = (y * y).sum(1)
     for start in range(0, len(x), rows):
@@ -71,6 +73,7 @@ def nearest(x: Tensor, y: Tensor, *, k: int = 1, own: bool = False) -> tuple[Ten
     x, y = aligned(x, y)
     distance = x.new_empty(len(x), k)
     row = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
+    # A block's k nearest by expanded squares, then exact distances of those k alone.
     for part, square in squared_blocks(x, y):
         if own:
             square[:, part].fill_diagonal_(math.inf)
@@ -92,8 +95,8 @@ def energy_distance(
 ) -> Interval:
     """Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'|, in data units, with a jackknife standard error.
 
-    Zero only for equal laws. The unbiased form leaves out an item's distance to itself and may fall
-    below 0; the biased one is the distance of the two empirical laws. Between equal laws the
+    Zero only for equal distributions. The unbiased form leaves out an item's distance to itself and may fall
+    below 0; the biased one is the distance of the two empirical distributions. Between equal distributions the
     standard error is conservative. Szekely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
 
     Args:
@@ -134,6 +137,7 @@ def mmd(
 
 def median_distance(x: Tensor, y: Tensor, *, most: int = 1000) -> float:
     """Median distance between items of both sets, on at most `most` evenly spaced items of each."""
+    # An even subsample of both sets.
     x, y = (part[:: -(-len(part) // most)] for part in aligned(x, y))
     middle = float(torch.pdist(torch.cat([x, y])).median())
     if middle == 0:
@@ -158,7 +162,9 @@ def energy_score(draws: Tensor, x: Tensor) -> Tensor:
     """
     x = points(x)
     n = _draws(draws)
+    # (B, n, D): draws about their own item.
     gap_BnD = points(draws.flatten(0, 1), "draws").view(n, len(x), -1).transpose(0, 1) - x[:, None]
+    # E|Y - Y'| over all pairs of an item's draws, some items at a time.
     among = [
         torch.cdist(part, part).sum((1, 2)) for part in gap_BnD.split(max(1, CHUNK // (n * n)))
     ]
@@ -187,9 +193,11 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, *, order: float
         order: p >= 1.
     """
     x, y = aligned(x, y)
+    # Unit directions, and how the sorted samples of unlike sizes are coupled.
     unit = torch.nn.functional.normalize(points(directions, "directions"), dim=1)
     i, j, width = _coupling(len(x), len(y), x.device)
     total = 0.0
+    # Projections (B, L), sorted: the optimal coupling in one dimension.
     for part in unit.split(max(1, CHUNK // (len(x) + len(y)))):
         gap = (x @ part.T).sort(0).values[i] - (y @ part.T).sort(0).values[j]
         total += float((width @ gap.abs_().pow_(order)).sum())
@@ -241,6 +249,7 @@ def kl_gaussians(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -
     """
     factor_p = torch.linalg.cholesky(cov_p)
     factor_q = torch.linalg.cholesky(cov_q)
+    # L_q^-1 L_p and L_q^-1 (m_q - m_p), whose squares are the trace and the Mahalanobis term.
     white = torch.linalg.solve_triangular(factor_q, factor_p, upper=False)
     shift = torch.linalg.solve_triangular(factor_q, (mean_q - mean_p)[..., None], upper=False)
     log_det = (

@@ -37,6 +37,7 @@ def frechet_gaussians(p: Moments, q: Moments) -> float:
     Dowson & Landau 1982, doi:10.1016/0047-259X(82)90077-X; Heusel et al. 2017, arXiv:1706.08500,
     eq. 6.
     """
+    # With S_p = L L' the eigenvalues of S_p S_q are those of the symmetric L' S_q L.
     factor = _factor(p.cov)
     overlap = torch.linalg.eigvalsh(factor.T @ q.cov @ factor).clamp(min=0).sqrt().sum()
     return float(((p.mean - q.mean) ** 2).sum() + p.cov.trace() + q.cov.trace() - 2 * overlap)
@@ -63,6 +64,7 @@ def frechet_interval(x: Tensor, y: Tensor, *, groups: int = 10, level: float = 0
     y = points(y, "y")
     p = moments(x)
     q = moments(y)
+    # Group g left out of one sample while the other stays whole: a two-sample jackknife.
     left_x = [frechet_gaussians(part, q) for part in _without_groups(x, p, groups)]
     left_y = [frechet_gaussians(p, part) for part in _without_groups(y, q, groups)]
     return jackknife(
@@ -75,6 +77,7 @@ def _factor(cov: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(cov)
     if not failed:
         return factor
+    # Singular covariances: a factor V sqrt(lambda) from eigenvectors.
     value, vector = torch.linalg.eigh(cov)
     return vector * value.clamp(min=0).sqrt()
 
@@ -89,6 +92,7 @@ def _without_groups(x: Tensor, whole: Moments, groups: int) -> list[Moments]:
 
 
 def _without(group: Tensor, whole: Moments) -> Moments:
+    # Downdating: n and mean of the rest, and its scatter about the new mean.
     n = whole.n - len(group)
     m = len(group)
     centred = group - whole.mean

@@ -41,7 +41,7 @@ class Interval:
 def normal_interval(
     value: float, stderr: float, *, level: float = 0.95, degrees: float = math.inf
 ) -> Interval:
-    """Value -+ t stderr, with t the quantile of Student's t of `degrees` (infinite: the normal law)."""
+    """Value -+ t stderr, with t the quantile of Student's t of `degrees` (infinite: the normal distribution)."""
     if stderr > 0:
         half = float(stats.t.ppf(0.5 + level / 2, degrees)) * stderr
     else:
@@ -60,6 +60,7 @@ def mean_with_stderr(x: Tensor, *, weight: Tensor | None = None, level: float = 
         weight: Weights >= 0, (B,).
         level: Probability with which the interval covers.
     """
+    # Normalised weights; the weighted variance of a mean, and the effective number of items.
     x = _items(x, 2)
     if weight is None:
         w = torch.ones_like(x)
@@ -76,6 +77,7 @@ def proportion(successes: float, n: int, *, level: float = 0.95) -> Interval:
     """Share of successes with its binomial standard error, and Wilson's interval (1927), never empty at 0 or 1."""
     if n < 1 or not 0 <= successes <= n:
         raise BadData(f"{successes} successes among {n} items", do="give at least one item")
+    # Wilson's centre and half width; the ends are exact where all or none succeed.
     share = successes / n
     z = float(stats.norm.ppf(0.5 + level / 2))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -102,15 +104,18 @@ def crossed_mean(x: Tensor, *, level: float = 0.95) -> Interval:
     seeds, items = x.shape
     if seeds == 1 or items == 1:
         return mean_with_stderr(x.flatten(), level=level)
+    # Two-way analysis of variance: effects of seeds a, of items b, and the rest.
     x = x.double()
     mean = x.mean()
     a = x.mean(1) - x.mean()
     b = x.mean(0) - x.mean()
     rest = x - mean - a[:, None] - b
+    # Degrees of freedom and mean squares of the three, (3,).
     freedom = torch.tensor([seeds - 1, items - 1, (seeds - 1) * (items - 1)], dtype=torch.float64)
     square = torch.stack([items * (a**2).sum(), seeds * (b**2).sum(), (rest**2).sum()]) / freedom
     # Negative only by the noise of MS_e, where the larger of the two others is the whole of it.
     total = max(float(square[0] + square[1] - square[2]), float(square[:2].max()))
+    # Satterthwaite's degrees of freedom of a sum of mean squares.
     if total > 0:
         degrees = total**2 / float((square**2 / freedom).sum())
     else:
@@ -135,6 +140,7 @@ def paired_difference(a: Tensor, b: Tensor, *, level: float = 0.95) -> Interval:
 
 def difference(a: Interval, b: Interval) -> Interval:
     """Difference a - b of independent numbers, from their intervals (Zou & Donner 2008, doi:10.1002/sim.3095)."""
+    # MOVER: each end moves by the ends of the two intervals, in squares.
     value = a.value - b.value
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     high = value + math.hypot(a.high - a.value, b.value - b.low)
@@ -164,6 +170,7 @@ def bootstrap(
         draws: Number of resamples.
         level: Probability with which the interval covers.
     """
+    # Resampled rows, one draw at a time.
     generator = np.random.default_rng(seed)
     rows = (torch.from_numpy(generator.integers(items, size=items)) for _ in range(draws))
     values = np.array([statistic(row) for row in rows])

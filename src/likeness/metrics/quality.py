@@ -102,6 +102,7 @@ def sharpness(images: Tensor) -> Tensor:
         raise BadData(
             f"images (B, C, H, W) of at least 3 x 3 pixels were expected, got {tuple(images.shape)}"
         )
+    # The five-point Laplacian of inner pixels.
     x = images.double()
     middle = x[..., 1:-1, 1:-1]
     around = x[..., 2:, 1:-1] + x[..., :-2, 1:-1] + x[..., 1:-1, 2:] + x[..., 1:-1, :-2]
@@ -128,6 +129,7 @@ def _width(x: Tensor, row: Tensor, counts: Tensor) -> float:
     if freedom == 0:
         return 0.0
     x = x.double()
+    # Means of the modes, (K, D), then squares about them.
     total = x.new_zeros(len(counts), x.shape[1]).index_add_(0, row, x)
     mean = total / counts.clamp(min=1)[:, None]
     return math.sqrt(float(((x - mean[row]) ** 2).sum()) / freedom)
@@ -153,6 +155,7 @@ def _area(
     hit, miss = (
         np.bincount(rank, weight * kind, minlength=int(rank.max()) + 1) for kind in (label, ~label)
     )
+    # Mann-Whitney: the share of (positive, negative) pairs in the right order, ties one half.
     return float(hit @ (miss.cumsum() - miss / 2) / (hit.sum() * miss.sum()))
 
 

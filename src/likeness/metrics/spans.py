@@ -46,6 +46,7 @@ class Spans:
 
 def spans(tags: Sequence[str]) -> set[Span]:
     """The spans (start, end, type) of tags B-X, I-X and O; an I-X behind another type begins a span."""
+    # A span is open while `kind` is not empty; the added O closes the last one.
     found = set()
     start = 0
     kind = ""

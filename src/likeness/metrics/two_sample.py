@@ -58,7 +58,7 @@ def c2st(
     folds: int = 5,
     level: float = 0.95,
 ) -> Interval:
-    """Accuracy of a classifier that tells x from y on items it has not seen: 0.5 for equal laws, 1 for disjoint ones.
+    """Accuracy of a classifier that tells x from y on unseen items: 0.5 for equal distributions, 1 for disjoint ones.
 
     Every item is predicted once, by cross-validation. The standard error is the binomial one, as if
     folds did not share what they learn from. The larger set is cut to the size of the smaller.
@@ -76,11 +76,14 @@ def c2st(
     n = min(len(x), len(y))
     if n < folds:
         raise BadData(f"{n} items are too few for {folds} folds")
+    # Equal numbers of both, so that guessing has accuracy 1/2.
     generator = np.random.default_rng(seed)
     rows = [points(part).cpu().numpy()[generator.permutation(len(part))[:n]] for part in (x, y)]
     features = np.concatenate(rows)
     labels = np.repeat([0, 1], n)
+    # What each fold learns from: all items but one fold.
     model = classifier(seed, 2 * n - -(-2 * n // folds))
+    # Every item is predicted by a classifier that has not seen it.
     right = 0
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
         features, labels
@@ -91,7 +94,7 @@ def c2st(
 
 
 def neighbour_accuracy(x: Tensor, y: Tensor, *, level: float = 0.95) -> Interval:
-    """Share of items whose nearest other item is of their own set: 0.5 for equal laws, less for copies.
+    """Share of items whose nearest other item is of their own set: 0.5 for equal distributions, less for copies.
 
     Ties count half. Two items that are each other's nearest err together, so the variance is p (1 -
     p) (1 + share of such items) / n. Xu et al. 2018, arXiv:1806.07755; variance from Schilling
@@ -107,10 +110,12 @@ def neighbour_accuracy(x: Tensor, y: Tensor, *, level: float = 0.95) -> Interval
             f"{len(x)} and {len(y)} items would make one set nearer by number",
             do="give as many of each",
         )
+    # One pool of both samples; each item's nearest other item.
     pool = torch.cat(aligned(x, y))
     own = torch.arange(len(pool), device=pool.device) < len(x)
     credit = torch.empty_like(pool[:, 0])
     nearest = torch.empty(len(pool), dtype=torch.int64, device=pool.device)
+    # Credit 1 where the nearest is of the own set, 1/2 for a tie, else 0.
     for part, square in squared_blocks(pool, pool):
         square[:, part].fill_diagonal_(math.inf)
         nearest[part] = square.argmin(1)
@@ -119,6 +124,7 @@ def neighbour_accuracy(x: Tensor, y: Tensor, *, level: float = 0.95) -> Interval
             1
         )
         credit[part] = (gap.sign() + 1) / 2
+    # Mutual nearest neighbours make errors in pairs, which widens the variance.
     mutual = (nearest[nearest] == torch.arange(len(pool), device=pool.device)).double().mean()
     share = float(credit.mean())
     return normal_interval(

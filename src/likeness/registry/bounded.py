@@ -36,16 +36,20 @@ class _Bounded(TorchFunctionMode):
         self.where = where
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # Properties of tensors cost nothing.
         named = kwargs or {}
         if func.__name__ == "__get__":  # a tensor is asked for its shape, say
             return func(*args, **named)
+        # Sizes are estimated from the arguments, before the operation runs.
         leaves = list(_leaves((args, named)))
         excessive = _most(func.__name__, leaves) > self.numbers
+        # Only an estimate: tensors without memory tell the real size.
         if excessive and func.__name__ not in _MOST:
             excessive = _asked(func, args, named, leaves) > self.numbers
         if excessive:
             raise too_large(self.where)
         made = func(*args, **named)
+        # What was made counts against both bounds.
         self.steps = self.steps - 1
         self.numbers = self.numbers - _numbers(made)
         if min(self.steps, self.numbers) < 0:

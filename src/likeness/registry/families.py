@@ -66,17 +66,21 @@ def family(name: str) -> type[Model]:
     Raises:
         BadConfig: If there is none, with the nearest name.
     """
+    # Registered in this process already.
     if name in FAMILIES:
         _imported(FAMILIES[name].__module__)
         return FAMILIES[name]
+    # Shipped: the index says which module holds it.
     known = read()
     if name in known:
         importlib.import_module(known[name]["module"])
         return FAMILIES[name]
+    # Of another package, by entry point.
     for point in metadata.entry_points(group=GROUP):
         if point.name == name:
             point.load()
             return FAMILIES[name]
+    # Unknown: the nearest name helps.
     names = sorted({*known, *FAMILIES})
     near = difflib.get_close_matches(name, names, n=1)
     raise BadConfig(
@@ -123,9 +127,11 @@ def build(
         config = options
     else:
         config = chosen.Config.parse(dict(options))
+    # The family's own sentence where it does not take such data.
     answer = chosen.accepts(config, space, given_space)
     if not answer:
         raise BadConfig(f"{name} does not take these data: {answer.why}")
+    # Initial weights from their own generator; ambient ones stay as they are.
     with Seeded(seed), products("fp32"):
         return chosen(config, space, given_space)
 

@@ -37,6 +37,7 @@ def opened(path: Path) -> BinaryIO:
         raise BadStore(
             f"the file cannot be read: {reason}", where=str(path), do="check the path"
         ) from error
+    # Opened first and looked at then: a path could change between the two.
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(handle, "rb")
@@ -52,6 +53,7 @@ def read(path: Path, most: int) -> bytes:
         BadStore: If it is none, or holds more than `most` bytes.
     """
     with opened(path) as file:
+        # One byte more than is allowed tells that there is more.
         held = file.read(most + 1)
     if len(held) > most:
         raise BadStore(
@@ -68,6 +70,7 @@ def parsed(text: bytes, where: Path) -> Any:
     Raises:
         BadStore: If it is none, or nested or branched beyond what any model says.
     """
+    # Brackets bound nesting and branching before the parser meets them.
     if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
         raise BadStore(
             f"{where.name} has more lists than any model",

@@ -88,12 +88,14 @@ def read(path: Path) -> Header:
         BadStore: If the file is missing, truncated, or holds other than its head says: gaps,
             overlaps, wrong sizes.
     """
+    # The head is read only if its length fits into the file and into the bound.
     with foreign.opened(path) as file:
         room = os.fstat(file.fileno()).st_size - 8
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(room, MOST_HEADER):
             raise _wrong(path)
         text = file.read(length)
+    # JSON of one entry a tensor, with free texts under __metadata__.
     found = foreign.parsed(text, path)
     if not isinstance(found, dict):
         raise _wrong(path)
@@ -110,6 +112,7 @@ def _entries(found: dict[str, Any], room: int, path: Path) -> dict[str, Entry]:
     spans = list[tuple[int, int]]()
     entries = dict[str, Entry]()
     for name, said in found.items():
+        # Types, shapes and places must be those of a tensor.
         try:
             entry = Entry(DTYPES[said["dtype"]], _whole(said["shape"]))
             begin, end = _whole(said["data_offsets"])
@@ -119,6 +122,7 @@ def _entries(found: dict[str, Any], room: int, path: Path) -> dict[str, Entry]:
             raise _wrong(path)
         spans.append((begin, end))
         entries[name] = entry
+    # Side by side from 0 to the end: neither gaps nor overlaps, where bytes could hide.
     at = 0
     for begin, end in sorted(spans):
         if begin != at:

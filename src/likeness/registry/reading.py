@@ -36,6 +36,7 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         BadStore: If the file is missing, truncated or was changed.
     """
+    # The head is checked before the file is mapped into memory.
     said = header.read(path)
     try:
         tensors = _tensors(path, said)
@@ -70,6 +71,7 @@ def open_model(path: str | Path) -> Model:
             format.
     """
     folder = Path(path)
+    # A model may be replaced while it is read: then it is read again.
     while True:
         before = _stamps(folder)
         try:
@@ -81,9 +83,11 @@ def open_model(path: str | Path) -> Model:
 
 def _opened(folder: Path) -> Model:
     config = read_config(folder)
+    # A save that was killed after its commit leaves weights under their staged name.
     weights = staged(folder / WEIGHTS, config)
     if not os.path.lexists(weights):
         weights = folder / WEIGHTS
+    # Sizes and names from the head, then a new model, and only then the weights.
     said = header.read(weights)
     model = _built(config, said, folder / CONFIG)
     _hold(model, said.entries, str(folder))
@@ -121,11 +125,13 @@ def _built(config: dict[str, Any], said: header.Header, where: Path) -> Model:
     Whatever goes wrong while it is built, the config is at fault: a person would not have got
         beyond `fit` with it.
     """
+    # The config is validated, and its Spaces are no larger than the weights make plausible.
     stored = checked(config, where)
     for space in (stored.space, stored.given_space):
         if space is not None and not bounded.plausible(space, said.numbers):
             raise bounded.too_large(str(where))
     sections = {name: config[name] for name in SECTIONS}
+    # Building counts operations and numbers, so that a forged config cannot exhaust memory.
     try:
         chosen = registry.family(stored.name)
         with bounded.bounded(len(said.entries), said.numbers, str(where)):
@@ -183,6 +189,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             where=str(folder),
             do="check the path",
         )
+    # Labels make a config long, in proportion to the weights of their categories.
     most = MOST_CONFIG + LABELS * _weighing(folder)
     config: dict[str, Any] = foreign.parsed(foreign.read(path, most), path)
     checked(config, path)
@@ -214,6 +221,7 @@ def load_state(model: Model, state: dict[str, Tensor], where: str) -> None:
     _hold(model, {name: header.Entry(t.dtype, tuple(t.shape)) for name, t in state.items()}, where)
     parameters = dict(model.named_parameters())
     fresh = model.state_dict()
+    # Each tensor is finite and of the model's kind; places take the saved sizes.
     for name, saved in state.items():
         if _spoilt(saved, fresh[name], parameter=name in parameters):
             raise BadStore(

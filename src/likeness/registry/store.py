@@ -38,6 +38,7 @@ COMMIT = 16  # digits of config.json's digest that staged files are named by
 
 def pack(tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> bytes:
     """Tensors and JSON facts as one safetensors file; tensors that share storage are stored apart."""
+    # The digest of the tensors goes into the head, so that a changed file is noticed.
     meta = {"facts": json.dumps(facts or {}), "sha256": digest(tensors)}
     own = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     return safetensors.torch.save(own, metadata=meta)
@@ -45,6 +46,7 @@ def pack(tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> byt
 
 def digest(tensors: dict[str, Tensor]) -> str:
     """A hash of names, types, shapes and bits."""
+    # Names in a fixed order; bits and not values, so that NaN and -0 count.
     sha = hashlib.sha256()
     for name in sorted(tensors):
         t = tensors[name].detach().cpu().contiguous()
@@ -91,10 +93,12 @@ def save(
             untouched.
     """
     folder = Path(path)
+    # The config names the weights by their digest.
     state = model.state_dict()
     known = {**getattr(model, "facts", {}), **(facts or {}), "weights": digest(state)}
     config = describe(model, known)
     contents = {WEIGHTS: pack(state), CARD: card(model, config).encode(), **(beside or {})}
+    # Staged files first, then config.json in one move: this is the commit.
     with claim(folder):
         settle(folder)
         try:
@@ -122,6 +126,7 @@ def settle(folder: Path) -> None:
 
     The folder must be claimed. What is in use stays as it is until the next time.
     """
+    # Staged files whose name carries the saved config's digest belong to it; others are left-overs.
     sweep(folder)
     commit = _commit(folder)
     for waiting in folder.glob(f".*{STAGED}"):

@@ -127,10 +127,12 @@ def checked(found: Any, path: Path) -> Stored:
     Raises:
         BadStore: Naming the first key that is missing or holds what it should not.
     """
+    # A format of another version is refused before its keys are looked at.
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         said = found.get("format") if isinstance(found, dict) else None
         what = f"format {str(said)[:20]!r} where {FORMAT} is read"
         raise BadStore(what, where=str(path), do="use the version that wrote it")
+    # Few options: a config of millions would take long to validate.
     if sum(_values(found.get(section)) for section in SECTIONS) > MOST_OPTIONS:
         raise BadStore(
             "config.json has more options than any family",
@@ -152,6 +154,7 @@ def checked(found: Any, path: Path) -> Stored:
 
 def _values(held: Any) -> int:
     """How many values there are, at any depth."""
+    # Without recursion, which a deeply nested file could exhaust, and no further than the bound.
     waiting = [held]
     count = 0
     while waiting and count <= MOST_OPTIONS:

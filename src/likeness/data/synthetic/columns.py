@@ -1,4 +1,4 @@
-"""Tables of mixed columns: independent blocks, each a small mixture of products of one-column laws."""
+"""Tables of mixed columns: independent blocks, each a small mixture of products of one-column distributions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 3  # grid points a sigma
 
 
 class Column(ABC):
-    """One column's law given class y and component h."""
+    """One column's distribution given class y and component h."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Block:
     Args:
         place: Which columns of the table these are.
         log_weights: Log w, (C, H), made to sum to 1.
-        columns: Their laws.
+        columns: Their distributions.
     """
 
     place: tuple[int, ...]

@@ -26,7 +26,7 @@ class Tree(SyntheticClasses):
     """p(x | y) = prod_j p(x_j | x_parent(j), y) over the flattened event, codes below a number of states.
 
     Holes, completions and modes by messages from the leaves to the root (Pearl 1988), exact for any
-    pattern; what lies past an item's length is a hole too, so every prefix has the law of a chain
+    pattern; what lies past an item's length is a hole too, so every prefix has the distribution of a chain
     of its own length.
 
     Args:

@@ -85,7 +85,7 @@ class GaussianMixture(SyntheticMixture):
         self.entropies = entropies
 
     def diffused(self, alpha: float, sigma: float) -> GaussianMixture:
-        """The law of alpha x + sigma eps with eps ~ N(0, I)."""
+        """The distribution of alpha x + sigma eps with eps ~ N(0, I)."""
         # Moments of alpha x + sigma eps: alpha m and alpha^2 S + sigma^2 I.
         cov = alpha**2 * self.cov + sigma**2 * torch.eye(self.mean.shape[1], dtype=self.dtype)
         # log w_k = log sum_c p(c) p(k | c): the components' weights without the class.
@@ -239,7 +239,7 @@ class LinearGaussian(SyntheticClasses):
         return fit + prior + own
 
     def widened(self, x: Tensor, scale: float = 1.5) -> Correlated:
-        """The law N(m, scale S), whose ELBO is log p(x) - `gap(scale)`."""
+        """The distribution N(m, scale S), whose ELBO is log p(x) - `gap(scale)`."""
         q = self._posterior(Batch(x.double()))
         return replace(
             q,
@@ -287,14 +287,14 @@ class LinearGaussian(SyntheticClasses):
 
 @final
 class Regression(SyntheticDistribution):
-    """x = slope c + offset + e with c ~ N(0, I) and e from a Gaussian mixture: p(x | c) is e's law, moved.
+    """x = slope c + offset + e with c ~ N(0, I) and e from a Gaussian mixture: p(x | c) is e's distribution, moved.
 
     (x, c) is one Gaussian mixture, so a condition that is missing, or missing in part, is
     integrated exactly.
 
     Args:
         slope: (D, C).
-        noise: The law of e, over D reals and two of them if it has several components.
+        noise: The distribution of e, over D reals and two of them if it has several components.
     """
 
     def __init__(self, slope: Tensor, noise: GaussianMixture) -> None:

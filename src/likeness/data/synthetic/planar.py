@@ -64,7 +64,7 @@ class Isotropic(SyntheticMixture):
         self.sigma = sigma
 
     def diffused(self, alpha: float, sigma: float) -> Isotropic:
-        """The law of alpha x + sigma eps with eps ~ N(0, I)."""
+        """The distribution of alpha x + sigma eps with eps ~ N(0, I)."""
         spread = math.hypot(alpha * self.sigma, sigma)
         log_weights = (self.prior.log() + self.log_weights.T).logsumexp(-1)
         return Isotropic(
@@ -106,7 +106,7 @@ class Isotropic(SyntheticMixture):
 
 @final
 class Boxes(SyntheticMixture):
-    """A mixture of uniform laws on disjoint boxes, lower and upper (K, D), weights in proportion to volume."""
+    """A mixture of uniform distributions on disjoint boxes, lower and upper (K, D), weights in proportion to volume."""
 
     def __init__(
         self,
@@ -368,7 +368,7 @@ def legendre(n: int) -> tuple[Tensor, Tensor]:
 def _curves(
     name: str, curves: tuple[Tensor, Tensor], log_weights: Tensor, sigma: float, given: str | None
 ) -> Isotropic:
-    """A uniform choice of curves with noise; each curve is its quadrature nodes, so density and draws are one law."""
+    """A uniform choice of curves with noise; each curve is its quadrature nodes, so density and draws agree."""
     n = len(log_weights)
     return Isotropic(
         name,
