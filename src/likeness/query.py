@@ -128,14 +128,17 @@ def _resolved(
     effort: int | None,
     settings: Any,
 ) -> Asked:
+    # Columns of x behind the bar, and the model's own condition, apart from each other.
     own, condition = _parted(law, given)
     if given is None:
         condition = _told(law, evidence)
     batch = _rows(law.space, evidence, own)
+    # What is asked for is hidden in the rows.
     named = _positions(law.space, _listed(hidden))
     _no_overlap(law.space, evidence, own, named)
     if named:
         batch = batch.hide(_mask(law.space, named))
+    # One row beside many is repeated, and the columns behind the bar are marked.
     batch, told = _aligned(batch, condition)
     fixed = _mask(law.space, _positions(law.space, tuple(own)))
     blank = not bool(batch.present.any())
@@ -181,6 +184,7 @@ def _parted(law: Distribution, given: Any) -> tuple[dict[str, Any], Batch | None
         c_names = names_of(law.given_space, "given")
     else:
         c_names = ()
+    # A name is one of x's columns or one of the condition's; columns of x come behind the bar.
     _known([k for k in given if k not in c_names], x_names, c_names)
     condition = {k: v for k, v in given.items() if k in c_names}
     own = {k: v for k, v in given.items() if k not in c_names}
@@ -205,6 +209,7 @@ def _rows(space: Space, evidence: Any, own: dict[str, Any]) -> Batch:
 
 def _overlaid(space: Space, batch: Batch, own: dict[str, Any]) -> Batch:
     """Whole rows with some columns set."""
+    # Values that are set win over those of the row.
     over = _from_names(space, own)
     if len(over) == 1:
         over = over.repeat(len(batch))
@@ -221,6 +226,7 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
     if space.ragged:
         raise Unsupported("items of unlike lengths have no columns to name", do="give whole items")
     names = names_of(space, prefix)
+    # Scalars stand for every row; lists give the number of rows.
     sizes = {len(v) for v in values.values() if np.ndim(v) > 0}
     if len(sizes) > 1:
         raise BadData(
@@ -228,6 +234,7 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
             do="give one value a row in each",
         )
     rows = sizes.pop() if sizes else 1
+    # The named columns as a table of their own, read as any table is.
     at = [i for i, n in enumerate(names) if n in values]
     told = tuple(names[i] for i in at)
     variables = _variables(space)
@@ -240,6 +247,7 @@ def _from_names(space: Space, values: Mapping[str, Any], prefix: str = "x") -> B
         update={"written": forms}
     )
     batch = tables.encode(own, frame)
+    # Their values at their places among all entries, all others hidden.
     x = torch.zeros(rows, space.dims, dtype=torch.float64)
     known = torch.zeros(rows, space.dims, dtype=torch.bool)
     x[:, at] = batch.x.double()
@@ -363,6 +371,7 @@ def _classify(asked: Asked) -> Posterior:
 
 def _of_column(asked: Asked, position: int) -> Posterior:
     """p(column = k | the rest of the evidence), by log p(column = k, evidence) for every k."""
+    # log p(column = k, evidence) for every state k, some states at a time.
     variable = _variables(asked.law.space)[position]
     if not np.isfinite(variable.states):
         raise Unsupported(
@@ -378,6 +387,7 @@ def _of_column(asked: Asked, position: int) -> Posterior:
         kind = Kind.EXACT
     else:
         kind = Kind.ESTIMATE
+    # (K, B) -> (B, K), normalised over the states.
     table = torch.cat(
         [s.value.reshape(len(k), len(asked.batch)) for s, k in zip(scored, parts, strict=True)]
     )
@@ -394,6 +404,7 @@ def _of_column(asked: Asked, position: int) -> Posterior:
 def _with_states(asked: Asked, at: Tensor, codes: Tensor) -> LogProb:
     """log p of the rows with the column in the first of these states, then in the second, and so on, (S * B,)."""
     n = len(codes)
+    # Every row once a state: (S * B,) rows, state-major.
     batch = asked.batch.repeat(n)
     given = None if asked.given is None else asked.given.repeat(n)
     code = codes.repeat_interleave(len(asked.batch)).to(batch.x)

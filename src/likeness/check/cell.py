@@ -122,6 +122,7 @@ class Cell:
 
     def holed(self, batch: Batch, holes: int) -> Batch:
         """Rows with their first observed entries hidden, at most so many a row (none where only one is there)."""
+        # The first entries by rank among the observed ones; a lone one stays.
         present = batch.present.flatten(1)
         rank = present.cumsum(-1)
         hidden = present & (rank <= holes) & (present.sum(-1, keepdim=True) > holes)
@@ -202,6 +203,7 @@ def poisoned(seed: int) -> Iterator[None]:
     Raises:
         AssertionError: If what ran inside disturbed one.
     """
+    # Ambient generators are seeded, compared after the body, and given back.
     kept = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         torch.default_generator.manual_seed(seed)

@@ -32,6 +32,7 @@ def hiding(cell: Cell, batch: Batch, rate: float) -> Batch:
     u = torch.rand(
         batch.x.shape, generator=torch.Generator().manual_seed(cell.seed), dtype=torch.float64
     )
+    # Entries by random rank, absent ones last; at least one stays hidden and one observed.
     u = u.masked_fill(~batch.present, 2.0).flatten(1)
     rank = u.argsort(-1).argsort(-1)
     there = batch.present.flatten(1).sum(-1, keepdim=True)
@@ -93,6 +94,7 @@ def conditional(cell: Cell) -> Result:
 
 def _ranks(cell: Cell) -> list[Result]:
     """The rank of each completion of one hole under the exact conditional (Cook, Gelman & Rubin 2006)."""
+    # One hole a row, so that the exact conditional is a table over its values.
     rows = max(1, cell.fewer(RANKED))
     batch = cell.holed(cell.full(rows), 1)
     draws = completed(cell, batch, RANKS, MANY)
@@ -102,6 +104,7 @@ def _ranks(cell: Cell) -> list[Result]:
         if points is None:
             continue
         full = one_row(replace(batch, observed=None), row, points.x)
+        # p(hole = v | rest), normalised over the grid.
         weight = (cell.log_p(full).double() + points.log_volume).softmax(0)
         hole = batch.holes[row]
         u = _rank(
@@ -110,6 +113,7 @@ def _ranks(cell: Cell) -> list[Result]:
             draws.x[:, row][:, hole][:, 0].double(),
             cell.seed + row,
         )
+        # Importance-weighted draws count as their effective number.
         ess = RANKS if draws.kind is Kind.EXACT or draws.ess is None else float(draws.ess[row])
         z = kolmogorov(u, 1 / (1 / RANKS + (0 if draws.kind is Kind.EXACT else 1 / ess)))
         found.append(
@@ -120,6 +124,7 @@ def _ranks(cell: Cell) -> list[Result]:
 
 def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
     """Where draws stand in a distribution over sorted values, uniform within the cell of each, (n,)."""
+    # The CDF at each draw, uniform within its cell: uniform where the draws are right.
     cdf = torch.cat([weight.new_zeros(1), weight.cumsum(0)])
     edges = (values[1:] + values[:-1]) / 2
     place = torch.bucketize(drawn, edges)
@@ -127,6 +132,7 @@ def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
     high = torch.cat([edges, values[-1:] + 1])[place]
     source = torch.Generator().manual_seed(seed)
     within = (drawn - low) / (high - low)
+    # Draws on a lattice carry no place within their cell, which is then random.
     lattice = (drawn == values[place]).double().mean() > 0.5
     if lattice:
         within = torch.rand(within.shape, generator=source, dtype=within.dtype)
@@ -135,6 +141,7 @@ def _rank(values: Tensor, weight: Tensor, drawn: Tensor, seed: int) -> Tensor:
 
 def _chained(cell: Cell) -> list[Result]:
     """Many rows completed once: the chain moves hidden entries only."""
+    # Completed rows follow p(observed) p(hidden | observed) = p, if completion is exact.
     rows = cell.fewer(CHAINED)
     batch = _holed(cell, rows, 0.5)
     draws = completed(cell, batch, 1, 64)
@@ -143,6 +150,7 @@ def _chained(cell: Cell) -> list[Result]:
         slack = 0.0
     else:
         slack = 1 / float(draws.ess.clamp_min(1).mean())
+    # A Metropolis chain over the hidden entries leaves p as it is.
     moved, where = drift(cell.law.space, full, cell.log_p, may=batch.holes, seed=cell.seed)
     allowed = STANDARD_ERRORS * (1 + rows * slack)
     return [
@@ -169,6 +177,7 @@ def marginal(cell: Cell) -> Result:
 
 
 def _over_labels(cell: Cell, classes: int) -> Result:
+    # log p(x) under a missing label against logsumexp over labels.
     batch = cell.held(MIXED)
     parts = [
         cell.log_p(batch.given_as(Batch(batch.x.new_full((MIXED, 1), float(y)))))
@@ -191,6 +200,7 @@ def _over_conditions(cell: Cell) -> Result:
     """The mean difference from the mixture over the conditions of unseen rows, beyond its Monte-Carlo error."""
     batch = cell.full(MIXED)
     given = cell.full(MIXED + CONDITIONS).condition
+    # Every row under many conditions, (rows, conditions): the log of the mean of p(x | c).
     others = given[torch.arange(MIXED, MIXED + CONDITIONS)]
     wide = batch[torch.arange(MIXED).repeat_interleave(CONDITIONS)]
     wide = replace(wide, given=others.repeat(MIXED), index=torch.arange(len(wide)))
@@ -201,6 +211,7 @@ def _over_conditions(cell: Cell) -> Result:
         0
     )  # the delta method's variance of each log mean
     alone = cell.log_p(batch.given_as(_unknown(cell, MIXED))).double()
+    # Rows where few conditions count are left out: their log of a mean is unsure.
     change = (alone - mixed)[poor < 0.25]
     if len(change) < MIXED // 2:
         raise Skip("too few conditions resemble each other to tell")

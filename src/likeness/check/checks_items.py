@@ -111,6 +111,7 @@ def _told(what: str, x: Tensor, shape: tuple[int, ...], law: Distribution) -> No
     demand(not bool(x.isnan().any()), f"{what} holds NaN")
 
 
+# Shape and Space of draws, with and without a condition.
 def _shape_sample(cell: Cell, batch: Batch) -> None:
     layout = cell.law.space.layout
     draws = cell.law.sample(3, seed=1)
@@ -247,6 +248,7 @@ def _largest(cell: Cell, batch: Batch, *, strict: bool) -> float:
 def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) -> float:
     """The largest change of a row's answer over several parts of the batch."""
     settings = cell.asked(strict=strict)
+    # Other rows beside it, other chunk sizes, and other ambient seeds must not change a row.
     batch = batch[: max(sum(part) for part in parts) + 1]
     with poisoned(1):
         whole = ask(cell, batch, settings)
@@ -264,6 +266,7 @@ def _parts(cell: Cell, ask: Ask, batch: Batch, parts: Parts, *, strict: bool) ->
 
 def _series(cell: Cell, *, strict: bool) -> list[float]:
     """Items first..first+n-1 of `sample`, and draws first.. of rows, against one long series."""
+    # Series of draws: a part from `first` on is the same part of the whole.
     law = cell.law
     changes = list[float]()
     settings = cell.asked(strict=strict)
@@ -292,6 +295,7 @@ def _series(cell: Cell, *, strict: bool) -> list[float]:
 @check(3, "save, open, same answers")
 def saved(cell: Cell) -> Result:
     """A model that was saved and opened again answers with the same bits."""
+    # Through a file and back, in the same process.
     with tempfile.TemporaryDirectory() as folder:
         store.save(cell.model, folder)
         other = cell.again(reading.open_model(folder))
@@ -338,6 +342,7 @@ def absent(cell: Cell) -> Result:
     return Result(0, 0, f"{len(without)} absent: {', '.join(without) or 'none'}")
 
 
+# A refusal is a sentence, and the same one that `support` gives.
 def _refused(verb: str, why: str, call: Callable[[], Any]) -> None:
     demand(len(why.split()) >= 3, f"{verb} is refused without a sentence: {why!r}")
     try:
@@ -367,6 +372,7 @@ def order(cell: Cell) -> Result:
 
 def _rearranged(cell: Cell, ask: Ask, batch: Batch) -> dict[str, float]:
     """The largest change of a row's answer under each rearrangement."""
+    # The same rows in another order, beside others, in halves, and with litter past their ends.
     turned = torch.randperm(len(batch), generator=torch.Generator().manual_seed(cell.seed))
     padded = concat([batch, replace(batch[:3], index=torch.tensor([99, 98, 97]))])
     littered = replace(batch, x=batch.x.masked_fill(~batch.present, 1.0))
@@ -384,6 +390,7 @@ def _rearranged(cell: Cell, ask: Ask, batch: Batch) -> dict[str, float]:
 
 def _asked(cell: Cell) -> Iterator[tuple[str, Ask, Batch]]:
     """Each verb with its rows; completion and log p also of rows of which every other one has many holes."""
+    # Rows of unlike missingness in one batch must not change each other's route.
     batch = cell.held(ORDERED if cell.law.space.dims <= WIDE else ORDERED // 2)
     yield from ((verb, ask, batch) for verb, ask in askable(cell))
     odd = (torch.arange(len(batch)) % 2 == 1).reshape(-1, *[1] * (batch.x.dim() - 1))

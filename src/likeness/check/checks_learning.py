@@ -51,6 +51,7 @@ def equivariance(cell: Cell) -> Result:
     """x -> ax + b shifts log p by -D log|a|; relabelled categories leave it as it was."""
     if cell.given or cell.space_name not in {SCALED, RELABELLED}:
         raise Skip(f"asked of {SCALED} and {RELABELLED} without a condition")
+    # The same rows in other units, or with other codes, to a fresh model of the same seed.
     scaled = cell.space_name == SCALED
     change = (lambda x: SCALE * x + SHIFT) if scaled else _turn(cell)
     before, after = (_refitted(cell, f) for f in (lambda x: x, change))
@@ -59,11 +60,13 @@ def equivariance(cell: Cell) -> Result:
             return _drawn_alike(before, after, change)
         return _no_density()
     batch = cell.held(1000)
+    # The density of ax + b is that of x divided by |a|^D; relabelling has Jacobian 1.
     if scaled:
         shift = -cell.law.space.dims * float(torch.tensor(SCALE).log())
     else:
         shift = 0.0
     gap = after.log_p(replace(batch, x=change(batch.x))) - before.log_p(batch) - shift
+    # Nets start alike but round differently, so only the mean is compared.
     if _is_net(cell.model.learner()):
         return judge(
             abs(float(gap.mean())), NETS, "change of the held-out mean of log p beyond -D log a"
@@ -134,6 +137,7 @@ def gradients(cell: Cell) -> Result:
     phases = list(_phases(cell.model.learner()))
     if not phases:
         raise Skip("closed form or EM: there are no gradients")
+    # What some phase names must get a gradient; what requires one must be named.
     names = {id(p): name for name, p in cell.model.named_parameters()}
     dead = [
         f"{phase}: {names.get(id(p), 'a parameter from elsewhere')}"
@@ -160,6 +164,7 @@ def _phases(learner: Learner) -> Iterator[tuple[str, Loss, Sequence[nn.Parameter
 
 def _dead(cell: Cell, loss: Loss, parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     """Parameters that get no gradient from any of a few batches."""
+    # Several batches, since one may leave a parameter out by chance.
     total = [torch.zeros_like(p) for p in parameters]
     for i in range(TRIED):
         batch, noise = _training(cell, i)
@@ -203,6 +208,7 @@ def two_processes(asked: Sequence[tuple[str, Surroundings]]) -> list[float]:
         (registry.FAMILIES[family].__module__, family, surroundings)
         for family, surroundings in asked
     ]
+    # Two processes meet through a file; the first saves what both arrived at.
     with tempfile.TemporaryDirectory() as folder:
         spawn(_worker, (tasks, folder), nprocs=2)
         return [
@@ -246,6 +252,7 @@ def _worker(rank: int, tasks: list[tuple[str, str, Surroundings]], folder: str) 
 
 def resumed(cell: Cell) -> float:
     """The largest difference between a run that was stopped, saved and resumed, and one that was not."""
+    # Once straight through, once stopped in the middle and resumed from disk.
     source = cell.world.source(256, cell.seed)
     whole = Run(unfitted(cell.family, cell.world), source, STEPS, 0)
     while not whole.done:

@@ -74,6 +74,7 @@ def _preprocessor(cell: Cell, preprocessor: Preprocessor) -> Result:
         batch = replace(batch, length=torch.full_like(batch.length, batch.x.shape[1]))
     x = batch.x.clone().requires_grad_()
     noise = Leaves(cell.seed, batch.ids, dtype=cell.law.dtype)
+    # The Jacobian of the model's units in (x, noise), row by row by automatic differentiation.
     inside, correction, _ = preprocessor(replace(batch, x=x), noise)
     leaves = [x, *noise.given]
     rows = [
@@ -91,6 +92,7 @@ def _preprocessor(cell: Cell, preprocessor: Preprocessor) -> Result:
             for row in rows
         ]
     )
+    # Columns of what really varies: reals without bins, and noise.
     matrix = matrix[:, _free(cell, noise)]
     matrix = matrix[
         :, matrix.abs().sum(0) > 0
@@ -99,6 +101,7 @@ def _preprocessor(cell: Cell, preprocessor: Preprocessor) -> Result:
         matrix.shape[0] == matrix.shape[1],
         f"a map of {matrix.shape[1]} numbers to {matrix.shape[0]}",
     )
+    # Normal noise has a density of its own, which the correction divides by.
     log_q = sum((-0.5 * (e.square() + LOG_2PI)).sum() for e in noise.normals)
     wanted = torch.linalg.slogdet(matrix.double()).logabsdet - log_q
     gap = float((correction.squeeze() - wanted).abs()) / (1 + float(wanted.abs()))
@@ -126,6 +129,7 @@ class Seen:
 
 def _calls(cell: Cell, kind: type[nn.Module]) -> list[Seen]:
     """How modules of a kind are called for one row of log p."""
+    # Hooks note the first call of each module.
     seen: dict[int, Seen] = {}
 
     def watch(module: nn.Module, arguments: tuple[Any, ...], _out: object) -> None:
@@ -143,6 +147,7 @@ def _calls(cell: Cell, kind: type[nn.Module]) -> list[Seen]:
 
 def _bijection(seen: Seen) -> Result:
     """log|det dy/dx| of one row against the Jacobian's."""
+    # A row's outputs depend on that row alone, so the batch's sum has the row's Jacobian.
     x, *rest = seen.arguments
     matrix = torch.autograd.functional.jacobian(
         lambda v: seen.module(v, *rest)[0].sum(0), x[:1] if not rest else x
@@ -161,6 +166,7 @@ def _masked(cell: Cell, seen: Seen) -> Result:
     net = seen.module
     (x, *rest) = seen.arguments
     assert isinstance(net, CausalNet)
+    # Positions of inputs and outputs in the net's order.
     heads = [column.head for column in cell.model.heads]  # type: ignore[union-attr]
     place = torch.tensor(net.order).argsort()  # the position of each variable
     leaf = x.detach().clone().requires_grad_()
@@ -175,12 +181,14 @@ def _masked(cell: Cell, seen: Seen) -> Result:
     outs = place.repeat_interleave(torch.tensor(step))
     spread = torch.linspace(0, len(place) - 1, min(PLACES, len(place))).long().tolist()
     leaks = blind = 0.0
+    # Random weights sum the outputs up to i, so that no derivative cancels.
     for i in spread:
         told = out[..., outs <= i]
         weights = torch.randn(
             told.shape, generator=torch.Generator().manual_seed(i), dtype=told.dtype
         )
         (slope,) = torch.autograd.grad((told * weights).sum(), leaf, retain_graph=True)
+        # Outputs up to i must not see inputs from i on, and must see some before.
         leaks = max(leaks, float(slope[..., ins >= i].abs().max()))
         before = slope[..., ins < i]
         blind += float(i > 0 and before.numel() > 0 and not bool(before.abs().max() > 0))
@@ -221,12 +229,14 @@ def _finite(cell: Cell) -> Result:
         real = batch.present & columns.expand_as(batch.x)
     else:
         real = batch.present
+    # 40 standard deviations to either side, by turns.
     spread = cell.full(200).x.std()
     side = torch.where(torch.arange(8) % 2 == 0, FAR, -FAR).reshape(-1, *[1] * (batch.x.dim() - 1))
     leaf = (batch.x + (side * spread).to(batch.x) * real).round(decimals=6)
     leaf = _on_lattice(cell, leaf).requires_grad_()
     noise = Noise(cell.seed, batch.ids, scope="log_prob", dtype=cell.law.dtype)
     question = Question(replace(batch, x=leaf), noise, cell.law.Settings(), effort=2)
+    # The model's own log p and its gradient there.
     with torch.enable_grad(), cell.law.asking():
         value = scoring.score_rows(cell.law, question).value
         demand(bool(torch.isfinite(value).all()), f"log p 40 sigma out is {value.tolist()}")
@@ -276,6 +286,7 @@ def _through(cell: Cell, preprocessor: Preprocessor, batch: Batch, allowed: floa
 
 def _inverted(seen: Seen, cell: Cell, allowed: float) -> Result:
     assert isinstance(seen.module, Bijection)
+    # The identity of data, and other points that data do not visit.
     x, *rest = seen.arguments
     tests: list[Callable[[Tensor], Tensor]] = [lambda v: v, lambda v: 3 * v + 0.5]
     gap = 0.0

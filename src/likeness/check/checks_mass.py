@@ -55,8 +55,10 @@ def under(points: Points, given: Batch | None) -> Batch:
 def total(cell: Cell, points: Points, given: Batch | None, of: str) -> Mass:
     """The sum over points of volume times exp of the mean over draws of log p."""
     batch = under(points, given)
+    # A bound is random: the mean over seeds, and its error from their spread.
     seeds = 1 if cell.exact else SEEDS
     values = torch.stack([cell.log_p(batch, seed=cell.seed + i).double() for i in range(seeds)])
+    # exp(log p) times the volume of each point's cell.
     weight = (values.mean(0) + points.log_volume).exp()
     if seeds == 1:
         return Mass(float(weight.sum()), 0.0, of)
@@ -74,6 +76,7 @@ def planar(cell: Cell) -> bool:
 
 
 def _masses(cell: Cell) -> Iterator[Mass]:
+    # Without a condition and under a few: a grid over the plane, or all states, if listed.
     for i, given in enumerate(conditions(cell, CONDITIONS)):
         name = "nothing given" if given is None else f"condition {i}"
         if planar(cell):
@@ -90,10 +93,12 @@ def _masses(cell: Cell) -> Iterator[Mass]:
 
 def _on_plane(cell: Cell, given: Batch | None, name: str) -> Mass:
     """The mass over the plane; on a finer grid where a coarse one is not enough."""
+    # The grid spans what the truth draws under this condition.
     if given is None:
         sample = cell.world.sample(512, seed=cell.seed).x
     else:
         sample = cell.world.sample(512, given=given, seed=1).x[:, 0]
+    # Finer grids only where the coarse one misses 1.
     for count in (COARSE, FINE):
         found = total(cell, plane(sample, count), given, f"{count}^2 points, {name}")
         if abs(found.total - 1) < MASS / 2 or not cell.exact:
@@ -144,11 +149,13 @@ def one_row(batch: Batch, row: int, x: Tensor) -> Batch:
 def hole_points(cell: Cell, batch: Batch, row: int, count: int = LINE) -> Points | None:
     """A row with its holes in every state: (S, *E) and log volumes; None where there are too many, or two reals."""
     space = cell.law.space
+    # The axes of the grid: one for each hidden entry of the row.
     where = torch.nonzero(batch.holes[row])
     columns = [space.columns[int(w[-1]) if len(set(space.columns)) > 1 else 0] for w in where]
     axes = [_axis(cell, c, w, count) for c, w in zip(columns, where, strict=True)]
     if len(axes) == 0 or math.prod(len(a[0]) for a in axes) > 4096:
         return None
+    # All joint values of the missing entries, (S, holes), with the volume of each.
     grid = torch.cartesian_prod(*[a[0] for a in axes]).reshape(-1, len(axes))
     volume = torch.cartesian_prod(*[a[1] for a in axes]).reshape(-1, len(axes)).sum(-1)
     x = batch.x[row].expand(len(grid), *batch.x.shape[1:]).clone()
@@ -165,6 +172,7 @@ def _axis(cell: Cell, variable: Variable, where: Tensor, count: int) -> tuple[Te
         resolution = None
     if kind == "real" and resolution is None:
         return stretched(_seen(cell, where), count)
+    # Rounded reals: all bins within 8 standard deviations of what is seen.
     if resolution is not None:
         seen = _seen(cell, where)
         low = (seen.min() - 8 * seen.std()) / resolution
@@ -191,6 +199,7 @@ def holes(cell: Cell) -> Result:
     """log p of what is observed is the log of the sum of p over all values of what is not."""
     if not cell.exact:
         raise Skip("log p of full rows is not exact" if cell.kind else "there is no log_prob")
+    # One hole, then two; log p with holes against the sum over their values.
     found = []
     for count in (1, 2):
         batch = cell.holed(cell.full(HOLED), count)

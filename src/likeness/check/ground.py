@@ -116,7 +116,7 @@ def plane(sample: Tensor, count: int) -> Points:
 
 
 def scattered(sample: Tensor, count: int, seed: int) -> Points:
-    """The same grid with each point at random within its own cell: no edges of a density can fall in with the grid's."""
+    """The same grid with each point at random within its own cell: no edges of a density can fall in with its own."""
     scale, middle = zip(*[_stretch(column) for column in sample.T], strict=True)
     cell = 2 * REACH / (count - 1)
     axis = torch.linspace(-REACH, REACH, count, dtype=torch.float64)
@@ -130,6 +130,7 @@ def scattered(sample: Tensor, count: int, seed: int) -> Points:
 
 def chi_square(counts: Tensor, probability: Tensor) -> float:
     """How strange counts (S,) are under probabilities (S,), in standard errors; rare cells are joined."""
+    # Cells that expect few items are joined, the rarest first.
     n = float(counts.sum())
     order = probability.argsort()
     expected = (probability * n)[order]
@@ -141,6 +142,7 @@ def chi_square(counts: Tensor, probability: Tensor) -> float:
         seen = torch.cat([seen[:few].sum()[None], seen[few:]])
     if len(expected) < 2:
         return 0.0
+    # Expected counts add up to the observed ones.
     expected = expected * n / expected.sum()
     statistic = float(((seen - expected).square() / expected.clamp_min(1e-300)).sum())
     return standard_errors(2 * float(stats.chi2.sf(statistic, len(expected) - 1)))
@@ -148,6 +150,7 @@ def chi_square(counts: Tensor, probability: Tensor) -> float:
 
 def kolmogorov(u: Tensor, effective: float) -> float:
     """How far so many independent values in [0, 1] are from uniform by their largest gap, in standard errors."""
+    # The largest gap between the empirical CDF and the diagonal, on both sides of each step.
     sorted_ = u.double().sort().values
     steps = torch.arange(len(u) + 1, dtype=torch.float64) / len(u)
     gap = float(torch.maximum((sorted_ - steps[:-1]).abs(), (sorted_ - steps[1:]).abs()).max())
@@ -187,6 +190,7 @@ def moved(
     space: Space, batch: Batch, may: Tensor, scale: Tensor, source: torch.Generator
 ) -> tuple[Batch, Tensor]:
     """A symmetric move of one or a few of the entries that may move, and which rows stay in the Space, (B,)."""
+    # Moves of several sizes, one to three entries each, so that some are accepted everywhere.
     x = batch.x.clone()
     size = 10 ** (-FINEST * torch.rand(len(x), generator=source, dtype=x.dtype)).reshape(
         -1, *[1] * (x.dim() - 1)
@@ -195,6 +199,7 @@ def moved(
     few = 1 + torch.randint(3, (len(x), 1), generator=source)
     rank = score.argsort(-1, descending=True).argsort(-1).reshape(x.shape)
     chosen = may & (rank < few.reshape(-1, *[1] * (x.dim() - 1)))
+    # Each variable moves in its own way, and stays where it would leave its range.
     inside = torch.ones_like(chosen)
     one = len(set(space.columns)) == 1
     for i, variable in enumerate(space.columns[:1] if one else space.columns):
@@ -219,6 +224,7 @@ def drift(
     Metropolis et al. 1953: if x ~ p, then x after any number of accepted steps is ~ p, so that
     every function of x keeps its mean. The functions are log p, entries and squared entries.
     """
+    # Metropolis: symmetric moves, accepted with probability min(1, p(new) / p(old)).
     source = torch.Generator().manual_seed(seed)
     free = batch.present if may is None else may
     scale = _scale(batch.x, free)
@@ -227,6 +233,7 @@ def drift(
     if not bool(torch.isfinite(before).all()):
         return math.inf, "a drawn item has probability 0"
     start = before
+    # Rows move independently of each other.
     for _ in range(steps):
         there, inside = moved(space, now, free, scale, source)
         value = log_p(there)
@@ -248,6 +255,7 @@ def _scale(x: Tensor, free: Tensor) -> Tensor:
 def _furthest(
     start: Batch, end: Batch, rise: Tensor, free: Tensor, scale: Tensor
 ) -> tuple[float, str]:
+    # The change of log p, and of the first two moments of all entries together and of each.
     found = [(abs(z_of(rise)), "log p")]
     old, new = (b.x.flatten(1) / scale.flatten() for b in (start, end))
     for name, change in (("mean", new - old), ("mean square", new.square() - old.square())):

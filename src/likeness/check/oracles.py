@@ -72,6 +72,7 @@ class KnownConditionals(CausalNet):
         return torch.cat(parts, -1) - self.start
 
     def _conditional(self, codes: Tensor, i: int) -> Tensor:
+        # p(x_i = k | x_<i) is in proportion to p(x_<i, x_i = k), by the truth's own marginals.
         known = torch.arange(codes.shape[1]).expand_as(codes) <= i
         states = int(self.world.space.columns[i].states)
         logits = codes.new_full((len(codes), self.size), -100.0)
@@ -86,6 +87,7 @@ class KnownConditionals(CausalNet):
 
 
 def _chain(cell: Cell) -> tuple[float, str]:
+    # The net is replaced by the truth; loss and log p must then be the truth's.
     model = _model(cell)
     batch = cell.full(200)
     size = model.heads[0].head.size
@@ -144,6 +146,7 @@ class KnownCodec(Codec):
 def _linear(cell: Cell) -> tuple[float, str]:
     """With the exact posterior every draw of the bound is log p; with a wider one the mean gap is its KL divergence."""
     model = _model(cell)
+    # A linear-Gaussian model whose W has orthogonal columns, so that its posterior is diagonal.
     batch = cell.full(ROWS)
     sigma = 0.5
     turn = math.sqrt(0.5)
@@ -153,12 +156,15 @@ def _linear(cell: Cell) -> tuple[float, str]:
     head = model.columns.parts[0]
     y = (batch.x - head.location) / head.scale
     cov = weight @ weight.T + sigma**2 * torch.eye(2, dtype=torch.float64)
+    # The evidence in the model's units, less the scaling back to data units.
     known = log_density(y, torch.zeros(2, dtype=torch.float64), cov) - head.scale.log().sum()
     model.codec = KnownCodec(weight, sigma, model.bias.detach())
+    # The exact posterior makes the bound tight, draw by draw.
     found = model.log_prob(batch, effort=4, seed=0)
     gap = max(_gap(found.value, known), float(found.stderr.max()))
     if gap > EXACT:
         return _verdict(gap, "the bound of the exact posterior differs from log p")
+    # A posterior wider by a known factor: the gap is KL = (w - 1 - log w) / 2 a latent.
     model.codec = KnownCodec(weight, sigma, model.bias.detach(), WIDER)
     divergence = 2 * 0.5 * (WIDER - 1 - math.log(WIDER))
     excess = _loss(model, batch) + known - divergence
@@ -203,11 +209,14 @@ class KnownDenoiser(nn.Module):
         """Responsibilities (B, K), means (B, K, D) and traces (B, K) of each component given x_t."""
         alpha, sigma = (f(t).to(x)[:, None, None, None] for f in (self.path.alpha, self.path.sigma))
         eye = torch.eye(x.shape[-1], dtype=x.dtype)
+        # x_t = alpha x_0 + sigma eps: the covariance of x_t in each component.
         blurred = alpha.square() * self.cov + sigma.square() * eye  # (B, K, D, D)
+        # The regression of x_0 on x_t (Kalman gain), its mean and what it leaves.
         gain = torch.linalg.solve(blurred, alpha * self.cov.expand_as(blurred)).mT
         rest = x[:, None] - alpha[..., 0] * self.mean
         mean = self.mean + (gain @ rest[..., None])[..., 0]
         spread = (self.cov - alpha * gain @ self.cov).diagonal(dim1=-2, dim2=-1).sum(-1)
+        # log N(x_t; alpha m, S_t) up to a constant, for the responsibilities.
         cost = (rest * torch.linalg.solve(blurred, rest[..., None])[..., 0]).sum(-1) + torch.logdet(
             blurred
         )
@@ -219,14 +228,17 @@ def _denoised(cell: Cell) -> tuple[float, str]:
     model = _model(cell)
     batch = cell.full(ROWS)
     assert isinstance(cell.world, GaussianMixture)
+    # Data are taken as they are, so that the oracle sees them in the mixture's units.
     model.preprocessor.shift.zero_()
     model.preprocessor.scale.fill_(1.0)
     oracle = model.process.denoiser = KnownDenoiser(cell.world, model.process.path)
     few = batch[:40]
+    # log p along the probability-flow ODE of the oracle.
     found = model.log_prob(few, seed=0, settings={"steps": FINE})
     gap = float((found.value - cell.world.log_prob(few).value).abs().max())
     if gap > ODE:
         return math.inf, f"log p along the oracle's ODE is {gap:.3g} nats from the truth"
+    # The weighted loss divided by its weight is the squared error.
     loss = _loss(model, batch)
     error = loss / oracle.weight(*oracle.seen).squeeze(-1)
     least = oracle.left()

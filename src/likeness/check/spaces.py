@@ -101,6 +101,7 @@ def _per_class(told: Condition | None, make: Callable[[int], Tensor]) -> Tensor:
 def _plane(name: str, told: Condition | None) -> GaussianMixture:
     """Two correlated Gaussians a class, about a point of a circle."""
 
+    # Means on a circle, a quarter turn a class, two components about each.
     def means(y: int) -> Tensor:
         centre = torch.tensor([math.cos(math.pi * y / 2), math.sin(math.pi * y / 2)]) * 1.2
         return centre + torch.tensor([[-0.9, 0.5], [0.9, -0.5]])
@@ -125,6 +126,7 @@ def _reals10(name: str, told: Condition | None) -> GaussianMixture:
 
 def _series(name: str, told: Condition | None) -> GaussianMixture:
     """x_t = m + A (x_t-1 - m) + e of three reals with a turning A and a stationary start: one Gaussian a class."""
+    # The autocovariance of a stationary AR(1): fade^lag, turned by an angle for each step.
     steps = torch.arange(16)
     lag = (steps[:, None] - steps).abs()
     turn = 0.5
@@ -151,6 +153,7 @@ def _series(name: str, told: Condition | None) -> GaussianMixture:
 def _audio(name: str, told: Condition | None) -> GaussianMixture:
     """A resonance in noise: x_t = 2 r cos(w) x_t-1 - r^2 x_t-2 + e, stationary, its frequency the class's."""
 
+    # An AR(2)'s autocovariance from its impulse response, normalised to variance 1.
     def cov(y: int) -> Tensor:
         r = 0.9
         w = 0.4 + 0.5 * y
@@ -198,6 +201,7 @@ def _binary8(name: str, told: Condition | None) -> Tree:
 def _nominal4(name: str, told: Condition | None) -> Tree:
     """A chain of categories: each points to one of the next with probability about a half."""
 
+    # The likeliest next category is (i + j + y) = 0 modulo K; the others lean slightly.
     def link(above: int, own: int, y: int) -> Tensor:
         i = torch.arange(above)[:, None]
         j = torch.arange(own)
@@ -213,6 +217,7 @@ def _nominal4(name: str, told: Condition | None) -> Tree:
 def _counts4(name: str, told: Condition | None) -> Tree:
     """Poisson counts, each with a rate m_j (0.6 + 0.4 x_j-1 / m_j-1), so that their means are m; 1 to 20."""
 
+    # A class's means are the others' in turn.
     def link(j: int, y: int) -> Tensor:
         means = MEANS[y:] + MEANS[:y]
         if j:
@@ -252,6 +257,7 @@ def _raster(channels: int, height: int, width: int) -> tuple[int, ...]:
 def _image_binary(name: str, told: Condition | None) -> Tree:
     """Pixels that follow their left neighbour, with more ink in one quadrant, the class's."""
 
+    # The class is the quadrant with more ink.
     def table(place: int, y: int) -> Tensor:
         inked = 2 * (place // 32) + place % 8 // 4 == y
         one = torch.tensor([0.5, 0.9] if inked else [0.15, 0.7])
@@ -266,6 +272,7 @@ def _image_binary(name: str, told: Condition | None) -> Tree:
 def _image_8bit(name: str, told: Condition | None) -> Tree:
     """Levels that follow their left neighbour about a mean of the class, and channels that follow each other."""
 
+    # A discretised normal about the neighbour's level, with a floor so that no level is impossible.
     def levels(slope: float, std: float, y: int) -> Tensor:
         mean = 88.0 + 27.0 * y
         level = torch.arange(256).double()
@@ -290,6 +297,7 @@ def _image_8bit(name: str, told: Condition | None) -> Tree:
 def _symbols(name: str, told: Condition | None) -> Tree:
     """A Markov chain of 5 symbols that mostly steps by one more than the class; lengths 1 to 12."""
 
+    # Class y starts at symbol y and steps by y + 1.
     def start(y: int) -> Tensor:
         return torch.where(torch.arange(5) == y, 0.4, 0.15)[None].log()
 
@@ -327,6 +335,7 @@ def _leaning(components: int, y: int) -> Tensor:
 def _table(name: str, told: Condition | None) -> Blocks:
     """Colour with length, shape with visits, grade with width and height; a fifth of the entries missing."""
 
+    # Means that shift with the class; columns that name their component.
     def normal(means: tuple[float, ...], shift: float, std: float) -> NormalColumn:
         mean = _per_class(told, lambda y: torch.tensor(means) + shift * y)
         return NormalColumn(mean, torch.full_like(mean, std))
@@ -360,6 +369,7 @@ def _rounded(name: str, told: Condition | None) -> Blocks:
     """Two components of three rounded normals, exact bins."""
     signs = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
+    # Bins a quarter of a sigma wide; signs differ by component.
     def column(j: int) -> NormalColumn:
         mean = _per_class(
             told, lambda y: SIGMAS[j] * (0.8 * signs[j] + 0.7 * math.cos(1.5 * y + j))

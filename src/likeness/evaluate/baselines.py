@@ -57,9 +57,11 @@ class Resampled(Distribution):
         return self.batch.x[rows].to(self.dtype), self.batch.lengths[rows]
 
     def _rows(self, noise: Noise, given: Batch | None) -> Tensor:
+        # Without a condition: any training row.
         u = noise.uniform("row", 1)[:, 0]
         if given is None or self.given_space is None:
             return (u * len(self.batch)).long()
+        # With one: among the rows whose condition is nearest.
         wanted = self.summary(given.to(dtype=torch.float64)).double()
         return torch.cat(
             [self._nearest(w, v) for w, v in zip(wanted.split(ROWS), u.split(ROWS), strict=True)]

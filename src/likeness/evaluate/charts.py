@@ -45,6 +45,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     span = high - low
     if not span > 0:
         return [low]
+    # Steps of 1, 2 or 5 times a power of ten, so that at most `most` fit.
     step = 10.0 ** math.floor(math.log10(span / most))
     step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= most)
     first = math.ceil(low / step - 1e-9)
@@ -89,6 +90,7 @@ def whiskers(marks: Sequence[Mark], unit: str, title: str, *, truth: Mark | None
     left = 190
     right = 20
     step = 30
+    # One scale for all marks, the truth included.
     every = [*marks, *([truth] if truth else [])]
     low = min(m.low for m in every)
     high = max(m.high for m in every)
@@ -100,6 +102,7 @@ def whiskers(marks: Sequence[Mark], unit: str, title: str, *, truth: Mark | None
     def at(v: float) -> float:
         return left + (v - low) / (high - low) * (width - left - right)
 
+    # Rules at round numbers.
     marked = ticks(low, high)
     parts = [
         _line(at(t), 20, at(t), bottom)
@@ -113,6 +116,7 @@ def whiskers(marks: Sequence[Mark], unit: str, title: str, *, truth: Mark | None
         )
         parts.append(_line(at(truth.value), 20, at(truth.value), bottom, INK, 1.2, "4 3"))
         parts.append(_text(at(truth.value), 13, "truth", anchor="middle", colour=INK, size=11))
+    # A line a mark: name, whisker, caps, dot.
     for i, m in enumerate(marks):
         y = 20 + step * (i + 0.5)
         parts.append(_text(left - 14, y + 4, m.name, anchor="end", size=13))
@@ -133,6 +137,7 @@ def curves(
     bottom = 172
     top = 14
     right = 12
+    # The frame spans all finite points; steep beginnings are cut off.
     points = [p for line in lines for p in line if math.isfinite(p[1])]
     x_high = max(p[0] for p in points)
     y_low, y_high = _range([p[1] for p in points])
@@ -168,6 +173,7 @@ def curves(
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """The range of a curve without the heights that it starts from: at most thrice what its second half spans."""
+    # Curves begin high: the top is three times the span of the better half.
     ordered = sorted(values)
     low = ordered[0]
     middle = ordered[len(ordered) // 2]
@@ -201,6 +207,7 @@ def triangle(
             "{:.1f},{:.1f}".format(*at(c[0], s)) for c, s in zip(corners, shares, strict=True)
         )
 
+    # Corners from 0 (middle) to 1.
     reaches = [[min(max(v, 0.02), 1.0) for v in part] for part in (quality, speed, diversity)]
     shares = [reach[0] for reach in reaches]
     parts = [

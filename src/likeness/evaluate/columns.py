@@ -249,6 +249,7 @@ def typical(numbers: Sequence[float], level: float) -> Cell:
     """The geometric mean of timings or rates with Student's interval on the log scale; one alone has no interval."""
     if len(numbers) < 2:
         return alone(numbers[0])
+    # Rates are positive and skewed: geometric mean, interval on the log scale.
     log = mean_with_stderr(torch.tensor(numbers, dtype=torch.float64).log(), level=level)
     value = math.exp(log.value)
     return measured(
@@ -268,10 +269,12 @@ def over_seeds(
     """
     if len(parts) == 1:
         return measured(parts[0])
+    # Spread between seeds, and the mean of their own variances.
     values = np.array([p.value for p in parts])
     between = float(values.var(ddof=1)) / len(parts)
     own = float(np.mean([p.stderr**2 for p in parts]))
     total = between + own
+    # Satterthwaite: only the between-seed part has few degrees of freedom.
     if between == 0:
         degrees = math.inf
     else:

@@ -214,12 +214,15 @@ def compare(
     Raises:
         BadConfig: For an unknown family or option, before anything is fitted.
     """
+    # One split for all entrants, cut with the first seed.
     chosen = protocol.seeds_of(seeds)
     split = protocol.split_of(data, holdout, chosen[0], options)
     race = Race(split, view(split.train), chosen, budget, options, _teller(progress))
+    # Entrants one after the other, each with every seed.
     found = [race.row(entrant) for entrant in protocol.entrants(families, split)]
     rows = tuple(row for row, _ in found)
     facts = protocol.facts(split, chosen, budget, options) | _how_scored(race)
+    # What pictures need: the first seed's model and draws.
     extras = {row.name: extra for row, extra in found if extra is not None}
     result = Comparison(
         facts,
@@ -277,6 +280,7 @@ class Race:
     def row(self, entrant: Entrant) -> tuple[Row, tuple[Distribution, Batch | None] | None]:
         """An entrant's row, and the distribution and draws of its first seed."""
         runs: list[Once] = []
+        # A family of anyone may fail in any way; its row then says how.
         for seed in self.seeds:
             try:
                 runs.append(self._once(entrant, seed))
@@ -294,6 +298,7 @@ class Race:
         )
 
     def _once(self, entrant: Entrant, seed: int) -> Once:
+        # Baselines and the truth are made from the data; families are fitted.
         begun = time.perf_counter()
         if entrant.law is not None:
             law = entrant.law(self.split.train)
@@ -323,10 +328,12 @@ class Race:
         scores = [r.scores for r in runs]
         first = scores[0].likelihood
         level = self.options.level
+        # Copies are judged first, as they make nearness meaningless.
         audited = audit_of(scores, level)
         copies, worst = (
             (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
         )
+        # A log p is reported only if every seed has one.
         known = [s.likelihood for s in scores if not isinstance(s.likelihood, Absent)]
         whole = known[0] if len(known) == len(scores) else None
         how = first.why if isinstance(first, Absent) else first.how

@@ -71,6 +71,7 @@ def beside(
 
 def sheet(rows: Sequence[Sequence[tuple[str, bytes]]]) -> bytes:
     """Named PNGs in rows, as one PNG."""
+    # One panel a name, rows of unlike length padded with nothing.
     across = max(map(len, rows))
     made = _figure(1.5 * across, 1.75 * len(rows))
     grid = made.subplots(len(rows), across, squeeze=False)
@@ -133,6 +134,7 @@ def image_grid(
     A fourth channel is transparency.
     """
     values = _array(x)
+    # Levels scaled to 8 bits on the given limits.
     low, high = limits or _limits(space, values)
     levels = (255 * (values - low) / (high - low or 1.0)).clip(0, 255).astype(np.uint8)
     n, channels, height, width = levels.shape
@@ -141,6 +143,7 @@ def image_grid(
     planes = 4 if channels == 4 else 3
     down = rows * (height + gap) + gap
     across = columns * (width + gap) + gap
+    # A sheet with a one-pixel grid, opaque where there is a fourth channel.
     sheet = np.full((down, across, planes), 226, np.uint8)
     sheet[..., 3:] = 255
     for i, item in enumerate(levels):
@@ -148,6 +151,7 @@ def image_grid(
         left = gap + (i % columns) * (width + gap)
         shown = item[:planes] if channels >= 3 else np.repeat(item[:1], 3, 0)
         sheet[top : top + height, left : left + width] = np.moveaxis(shown, 0, -1)
+    # Enlarged by whole pixels, so that they stay squares.
     scale = max(1, math.ceil(least / sheet.shape[1]))
     made = io.BytesIO()
     Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1)).save(made, format="PNG", optimize=True)
@@ -185,6 +189,7 @@ def _plane_beside(
     _quiet(axes)
     real = _array(data.x)
     made = _array(drawn.x)
+    # The frame is the data's, so that rows of a report compare.
     low = real.min(0)
     high = real.max(0)
     pad = 0.15 * (high - low)
@@ -211,6 +216,7 @@ def _contours(axes: Axes, law: Distribution, box: tuple[Array, Array], colour: s
     density = density_on(law, box)
     if density is None:
         return
+    # Highest-density levels: densities in falling order, cut where their mass reaches each share.
     x, y, p = density
     ordered = np.sort(p.ravel())[::-1]
     mass = ordered.cumsum() / ordered.sum()
@@ -245,6 +251,7 @@ def _square(box: tuple[Array, Array], side: int) -> tuple[Array, Array, Tensor]:
 
 def _side(law: Distribution, box: tuple[Array, Array]) -> int:
     """As many points as a few seconds allow, by the time that a few of them take."""
+    # A first call pays for start-up; the next is timed.
     few = _square(box, TRIED)[2]
     law.log_prob(few[:1], seed=0)
     started = time.perf_counter()
@@ -305,6 +312,7 @@ def _marginal(
 ) -> None:
     _quiet(axes)
     axes.set_yticks([])
+    # Few states: bars of shares, draws as dots.
     if variable.states <= 20:
         places = np.arange(int(variable.states))
         shares = [
@@ -317,6 +325,7 @@ def _marginal(
         if labels and max(map(len, labels)) * len(labels) <= 24:
             axes.set_xticks(places, labels)
         return
+    # Many: a histogram over the central 99.6 per cent of the data.
     low, high = np.quantile(real, [0.002, 0.998])
     edges = np.linspace(low, high if high > low else low + 1, 31).tolist()
     axes.hist(real.clip(edges[0], edges[-1]), edges, density=True, color=DATA, alpha=0.7)
@@ -332,6 +341,7 @@ def _marginal(
 
 
 def _correlations(axes: Axes, batch: Batch, words: str) -> None:
+    # Correlations of complete rows; constant columns have none.
     known = batch.present.flatten(1).all(1)
     x = _array(batch.x[known].flatten(1))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -98,9 +98,11 @@ class Block:
 
 def columns(graph: Graph) -> Columns:
     """The column of each node."""
+    # Parameters stand beside what they lead to, so they take no part in the columns.
     parameters = {n.key for n in graph.of("parameter")}
     between = [e for e in graph.edges if not {e.tail, e.head} & parameters]
     forward, links = ([e for e in between if e.tie in ties] for ties in (FORWARD, ("link",)))
+    # Nodes of one index share a column; without that, if it makes a circle.
     together = {
         n.key: f"index {n.index}" if n.index else n.key
         for n in graph.nodes
@@ -129,6 +131,7 @@ def columns(graph: Graph) -> Columns:
 
 def _depths(group: Mapping[str, str], edges: Iterable[Edge]) -> Columns | None:
     """The longest path to each group, sources as late as they may stand; None where edges between groups go round."""
+    # The nodes that come before each, between groups.
     above: dict[str, set[str]] = {g: set() for g in group.values()}
     for e in edges:
         if group[e.tail] != group[e.head]:
@@ -138,6 +141,7 @@ def _depths(group: Mapping[str, str], edges: Iterable[Edge]) -> Columns | None:
     except graphlib.CycleError:
         return None
     depth: Columns = {}
+    # Longest paths from the sources, then sources moved right up to their first heirs.
     for g in order:
         depth[g] = 1 + max((depth[a] for a in above[g]), default=-1)
     for g in order:
@@ -153,6 +157,7 @@ def _beside(parameter: str, graph: Graph, found: Columns) -> int:
     It is none where it leads to several nodes of the column, or another node or parameter stands
     above the one.
     """
+    # The first column it leads to, unless something stands in its way there.
     led = [e.head for e in graph.edges if e.tail == parameter and e.head in found]
     first = min((found[key] for key in led), default=0)
     heads = [key for key in led if found[key] == first]
@@ -179,6 +184,7 @@ def _group(
     graph: Graph, at: Columns, sizes: Mapping[str, Size], keys: Sequence[str], plate: Plate | None
 ) -> Block:
     """What a plate holds (None: the whole), its plates first laid out by themselves, as one block."""
+    # Inner plates first, each one block; then the nodes that no plate holds.
     inner = list(_children(graph, plate))
     held = {key for p in inner for key in p.nodes}
     blocks = [_framed(_group(graph, at, sizes, p.nodes, p), p) for p in inner]
@@ -204,6 +210,7 @@ def _framed(block: Block, plate: Plate) -> Block:
 
 def _arranged(graph: Graph, blocks: list[Block], at: Columns) -> Block:
     """Blocks beside and below each other, none over another, as one."""
+    # Edges between different blocks; those within a column hang one below the other.
     owner = {k: b for b in blocks for k in b.centres}
     learned = {n.key for n in graph.of("parameter")}
     edges = [
@@ -221,6 +228,7 @@ def _arranged(graph: Graph, blocks: list[Block], at: Columns) -> Block:
     for b in blocks:
         if set(b.centres) <= learned:
             b.rank = -1
+    # Stacks of blocks that share columns; edges through a stack get slots; then heights.
     stacks = _stacks(_in_turn(graph, blocks, owner))
     ties = _ties(edges, owner, stacks)
     _settle(stacks, ties)
@@ -234,6 +242,7 @@ def _arranged(graph: Graph, blocks: list[Block], at: Columns) -> Block:
 
 def _in_turn(graph: Graph, blocks: list[Block], owner: Mapping[str, Block]) -> list[Block]:
     """Blocks in the order of a walk along the edges, so that trees come without crossings."""
+    # Depth-first from the blocks that nothing leads to.
     below: dict[int, list[Block]] = {id(b): [] for b in blocks}
     heads = set()
     for e in graph.edges:
@@ -255,6 +264,7 @@ def _in_turn(graph: Graph, blocks: list[Block], owner: Mapping[str, Block]) -> l
 def _stacks(blocks: list[Block]) -> list[list[Block]]:
     """Blocks that share columns, directly or through others, from left to right."""
     found: list[list[Block]] = []
+    # A block joins the stack whose columns it reaches into.
     reach = -1
     places = {id(b): i for i, b in enumerate(blocks)}
     for block in sorted(blocks, key=lambda b: b.first):
@@ -288,6 +298,7 @@ def _ties(
         end = place[id(b)]
         if start == end:
             continue
+        # From the tail through a slot in each stack on the way to the head.
         chain = [(a, a.centres[edge.tail])]
         for i in range(start + 1, end):
             first = min(b.first for b in stacks[i])
@@ -305,6 +316,7 @@ def _ties(
 
 def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
     """Order and heights within stacks: sweeps to the right and back, the best order kept, then both sides at once."""
+    # For each block, the blocks that edges tie it to, on which side and how far off in height.
     place = {id(b): i for i, stack in enumerate(stacks) for b in stack}
     sides: dict[int, list[tuple[int, Block, float]]] = {key: [] for key in place}
     for t in ties:
@@ -315,6 +327,7 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
         _pack(stack, [0.0] * len(stack))
     best = _crossings(ties, place)
     kept = [list(s) for s in stacks]
+    # Barycentre sweeps (Sugiyama et al. 1981); the order with the fewest crossings stays.
     for sweep in range(SWEEPS):
         side = 1 if sweep % 2 else -1
         for stack in stacks[::-side]:
@@ -327,6 +340,7 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
             kept = [list(s) for s in stacks]
     for i, stack in enumerate(kept):
         stacks[i][:] = stack
+    # Heights by both sides, the order fixed.
     for sweep in range(SWEEPS):
         for stack in stacks[:: 1 if sweep % 2 else -1]:
             _pack(stack, [_wish(b, sides[id(b)], 0) for b in stack])
@@ -350,6 +364,7 @@ def _pack(stack: list[Block], wished: Sequence[float]) -> None:
     if len({(b.first, b.last) for b in stack}) > 1:
         _skyline(stack, wished)
         return
+    # Blocks one below the other: wished tops less their offsets, made rising.
     offsets = [0.0, *itertools.accumulate(b.height + GAP for b in stack[:-1])]
     for block, y, offset in zip(
         stack, isotonic([w - o for w, o in zip(wished, offsets, strict=True)]), offsets, strict=True
@@ -369,6 +384,7 @@ def _skyline(stack: list[Block], wished: Sequence[float]) -> None:
             b.y for b in stack if b.y > block.y and b.first <= block.last and block.first <= b.last
         ]
         block.y = min(under, default=block.y + block.height + GAP) - GAP - block.height
+    # All moved together to the mean of what is wished.
     shift = sum(w - b.y for w, b in zip(wished, stack, strict=True)) / len(stack)
     for block in stack:
         block.y += shift
@@ -378,6 +394,7 @@ def isotonic(values: Sequence[float]) -> list[float]:
     """The rising numbers nearest to these in squares, by pooling neighbours that fall (Ayer et al. 1955)."""
     pools: list[tuple[float, int]] = []
     for value in values:
+        # Pool adjacent violators: a falling pair becomes its mean.
         pools.append((value, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (b, m) = pools.pop()
@@ -390,6 +407,7 @@ def _crossings(ties: list[Tie], place: Mapping[int, int]) -> int:
     """How many pairs of stretches between the same two stacks cross."""
     between: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for t in ties:
+        # Edges between the same stacks cross where their ends are in opposite order.
         pair = place[id(t.a)], place[id(t.b)]
         between.setdefault(pair, []).append((t.a.y + t.down_a, t.b.y + t.down_b))
     pairs = (p for ends in between.values() for p in itertools.combinations(ends, 2))
@@ -403,9 +421,11 @@ def _placed(
     graph: Graph, at: Columns, sizes: Mapping[str, Size], label: Mapping[Plate, float], root: Block
 ) -> Layout:
     """Columns as wide as what stands in them, plates around what they hold."""
+    # The columns each plate spans, and the width of each column's widest node.
     spans = {p: (min(at[k] for k in p.nodes), max(at[k] for k in p.nodes)) for p in graph.plates}
     count = max(at.values(), default=-1) + 1
     wide = [max((sizes[k].width for k in at if at[k] == c), default=0.0) for c in range(count)]
+    # Borders that begin and end at each column, plates within plates.
     before, behind = ({p: _nested(p, graph, spans, end) for p in graph.plates} for end in (0, 1))
     left = [
         max((before[p] for p in graph.plates if spans[p][0] == c), default=0) for c in range(count)
@@ -413,16 +433,19 @@ def _placed(
     right = [
         max((behind[p] for p in graph.plates if spans[p][1] == c), default=0) for c in range(count)
     ]
+    # A plate as wide as its label needs, inner plates first.
     for p in sorted(graph.plates, key=lambda p: before[p] + behind[p]):
         a, b = spans[p]
         inside = sum(wide[a : b + 1]) + sum(
             ACROSS + PAD * (right[c] + left[c + 1]) for c in range(a, b)
         )
         wide[b] += max(0.0, label[p] + PAD - inside - PAD * (before[p] + behind[p]))
+    # Left edges of the columns, with room for borders on both sides.
     lefts = [PAD]
     for c in range(count):
         lefts[c] += PAD * left[c]
         lefts.append(lefts[c] + wide[c] + PAD * right[c] + ACROSS)
+    # Nodes in the middle of their column; plates around what they hold.
     middle = {k: lefts[c] + wide[c] / 2 for k, c in at.items()}
     centres = {k: (middle[k], PAD + root.centres[k]) for k in at}
     nodes = {

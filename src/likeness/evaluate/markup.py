@@ -83,6 +83,7 @@ def pairs(facts: dict[str, str]) -> str:
 
 def decimals(cell: Facts) -> int:
     """Enough places to show two figures of the standard error, or four of a number without one."""
+    # Two figures of the standard error; without one, of a hundredth of the value.
     ends = (cell["low"], cell["high"])
     error = cell.get("stderr") or (0.0 if None in ends else (ends[1] - ends[0]) / 4)
     size = error if error > 0 else abs(cell["value"]) / 100

@@ -40,6 +40,7 @@ Point = tuple[float, float]
 
 def drawn(graph: Graph, *, alone: bool = True) -> str:
     """The graph as an SVG document of its own, or as an element of a page."""
+    # Room above nodes that arcs leave; words as wide as estimated.
     arched = {k for e in graph.edges if _arches(graph, e) for k in (e.tail, e.head)}
     sizes = {n.key: _size(n, _side(graph, n), arched=n.key in arched) for n in graph.nodes}
     learned = {n.key for n in graph.of("parameter")}
@@ -48,6 +49,7 @@ def drawn(graph: Graph, *, alone: bool = True) -> str:
         p: 2 * labels[p] + 12 for p in graph.plates if set(p.nodes) <= learned
     }  # clear of the edge downwards
     layout = laid(graph, sizes, labels)
+    # Plates from the widest inwards, edges over them, nodes on top.
     parts = [
         *(_plate(p, layout.plates[p]) for p in sorted(graph.plates, key=lambda p: -len(p.nodes))),
         *(_edge(graph, layout, e) for e in graph.edges),
@@ -110,6 +112,7 @@ def _side(graph: Graph, node: Node) -> int:
     """Where a parameter's words stand: 0 above its dot, -1 left of it and 1 right, away from what it leads to."""
     if node.kind != "parameter":
         return 0
+    # A parameter's words stand away from the column that it leads to.
     at = columns(graph)
     heads = [at[e.head] for e in graph.edges if e.tail == node.key]
     first = min(heads, default=at[node.key])
@@ -251,10 +254,12 @@ def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) ->
     """An edge's ends and the points between that bend it: after each end two that a cubic curve leans to."""
     a = layout.centres[tail.key]
     b = layout.centres[head.key]
+    # Arcs over the heads of others: encoders, from x back to z.
     if _arches(graph, edge):
         start = _top(tail, a, b)
         end = _top(head, b, a)
         return [start, (start[0], start[1] - ARC), (end[0], end[1] - ARC), end]
+    # Within a column: straight down, from below the words.
     if layout.lanes[tail.key] == layout.lanes[head.key]:
         below = layout.nodes[tail.key]
         if tail.kind == "parameter":
@@ -262,8 +267,10 @@ def _course(graph: Graph, layout: Layout, edge: Edge, tail: Node, head: Node) ->
         else:
             start = (a[0], below.y + below.height)
         return _straight(start, (b[0], b[1] - _shape(head)[1] / 2))
+    # Parameters: straight to the border of their node.
     if tail.kind == "parameter" and edge.tie != "encoder":
         return _straight(a, _border(head, b, a))
+    # Across columns: through the lanes and the passes, in soft S-curves.
     right = 1 if a[0] < b[0] else -1
     start = (a[0] + right * _shape(tail)[0] / 2, a[1])
     end = (b[0] - right * _shape(head)[0] / 2, b[1])
@@ -303,6 +310,7 @@ def _border(node: Node, at: Point, other: Point) -> Point:
     dy = other[1] - at[1]
     inside = 0.0
     outside = 1.0
+    # Bisection along the line; the outline is a rectangle with round ends.
     for _ in range(30):
         t = (inside + outside) / 2
         x = max(0.0, abs(t * dx) - (w - h) / 2)
@@ -321,6 +329,7 @@ def _path(points: Sequence[Point]) -> str:
 
 def _arrow(before: Point, tip: Point) -> str:
     """The head of an arrow that comes from there."""
+    # A triangle of the edge's own direction.
     dx = tip[0] - before[0]
     dy = tip[1] - before[1]
     length = (dx * dx + dy * dy) ** 0.5 or 1.0

@@ -143,6 +143,7 @@ class Ranking:
 
 def rank(rows: Sequence[Ranked], level: float) -> Ranking:
     """The groups and the sentences of a comparison."""
+    # By each kind of log p, then by each score of draws.
     groups = [*_by_log_prob(rows, level), *_by_samples(rows)]
     named = {r.name: r for r in rows}
     said = [_best(g, named) for g in groups if g.column == "log_prob" or g.column in SAID]
@@ -157,11 +158,13 @@ def rank(rows: Sequence[Ranked], level: float) -> Ranking:
 
 def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
     """One group for each kind and measure; pairs are compared item by item, over the same seeds."""
+    # Truth, if known, is compared with but never ranked.
     values = {r.name: r.log_prob for r in rows if r.log_prob is not None}
     scored = [r for r in rows if r.name in values and r.cells["log_prob"]]
     truth = next((r for r in scored if r.role == "truth"), None)
     learned = [r for r in scored if r.role != "truth"]
     found = []
+    # Only like kinds and measures share a group.
     for kind, measure in sorted({(r.kind, r.measure) for r in learned if r.kind is not None}):
         group = sorted(
             (r for r in learned if (r.kind, r.measure) == (kind, measure)),
@@ -205,6 +208,7 @@ def _gap(ahead: str, behind: str, interval: Interval) -> Gap:
 def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     """Rows by their draws; those that copy are set apart, for copies score best."""
     found = []
+    # Copies would win on nearness to the data, and resampled rows are copies.
     honest = [r for r in rows if r.role != "truth" and r.name != "resampled" and not r.copies]
     for column in RIVALS:
         key = column.key
@@ -242,6 +246,7 @@ def _best(group: Group, rows: dict[str, Ranked]) -> str:
     value = f"{best} ({_number(rows[best].cells[group.column].value or 0.0)}{unit})"
     if not rest:
         return f"Alone with a number that is {_article(group.by)} {group.by}: {value}."
+    # Ties with the best are named; else the runner-up and the gap.
     if group.tied:
         verb = "is" if len(group.tied) == 1 else "are"
         return f"Best by {group.by}: {value}; {listed(group.tied)} {verb} not separable from it."

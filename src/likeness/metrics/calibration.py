@@ -106,7 +106,7 @@ def chi_squared(observed: Tensor, expected: Tensor, *, least: float = 5.0) -> Te
 
 
 def ks_uniform(u: Tensor) -> Test:
-    """Kolmogorov-Smirnov test that values in [0, 1] are uniform: for a continuous distribution, its CDF at the items."""
+    """Kolmogorov-Smirnov test that values in [0, 1] are uniform: of a continuous distribution, its CDF at items."""
     result = stats.kstest(_array(u), "uniform")
     return Test(float(result.statistic), float(result.pvalue), u.numel())
 
