@@ -1,7 +1,7 @@
 """How the code reads, measured: sizes of functions and files, and how much one statement and one line hold.
 
-Four measures have an aim that is not reached yet. Their bounds hold what is reached, and a bound moves one way only,
-towards its aim: 486 lines a file, 11 nodes a statement, 3 % of comments, 25 assertions that only narrow a type.
+Two measures have an aim that is not reached yet: 486 lines a file, 11 nodes a statement. Every bound holds what is
+reached and moves one way only, towards its aim.
 """
 
 import ast
@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "likeness"
 WIDTH = 100
 LONGEST_FILE = 487
 NODES_PER_STATEMENT = 11
-COMMENTS = 0.0274
+COMMENTS = 0.03
 NARROWING_ASSERTIONS = 6
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
