@@ -195,15 +195,7 @@ def _samples(raw: bytes, chunk: Chunk, form: Form, order: str) -> tuple[Array, i
     # Whole frames that are really there, (frames * channels,).
     frames = max(min(size, len(raw) - start), 0) // form.frame_bytes
     count = frames * form.channels
-    # 24 bits have no type of numpy's: widened to 32.
-    if form.code == PCM and form.sample_bytes == 3:
-        packed = np.frombuffer(raw, "u1", count * 3, start).reshape(count, 3)
-        values = _of_24_bits(packed if order == "<" else packed[:, ::-1])
-    # 8 bits are unsigned, wider PCM is signed.
-    else:
-        whole = "u" if form.sample_bytes == 1 else "i"
-        kind = "f" if form.code == FLOAT else whole
-        values = np.frombuffer(raw, f"{order}{kind}{form.sample_bytes}", count, start)
+    values = _unpacked(raw, count, start, form, order)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = values.astype(np.float32)
     # Full scale becomes 1; unsigned bytes are centred at 128.
@@ -212,6 +204,18 @@ def _samples(raw: bytes, chunk: Chunk, form: Form, order: str) -> tuple[Array, i
         scaled /= 2.0 ** (8 * values.itemsize - 1)
     promised = -(-size // form.frame_bytes)
     return scaled.reshape(frames, form.channels), promised - frames
+
+
+def _unpacked(raw: bytes, count: int, start: int, form: Form, order: str) -> Array:
+    """So many samples from a place on, in the file's own type (N,)."""
+    # 24 bits have no type of numpy's: widened to 32.
+    if form.code == PCM and form.sample_bytes == 3:
+        packed = np.frombuffer(raw, "u1", count * 3, start).reshape(count, 3)
+        return _of_24_bits(packed if order == "<" else packed[:, ::-1])
+    # 8 bits are unsigned, wider PCM is signed.
+    whole = "u" if form.sample_bytes == 1 else "i"
+    kind = "f" if form.code == FLOAT else whole
+    return np.frombuffer(raw, f"{order}{kind}{form.sample_bytes}", count, start)
 
 
 def _of_24_bits(packed: Array) -> Array:

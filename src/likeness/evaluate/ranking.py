@@ -297,7 +297,6 @@ def _copied(rows: Sequence[Ranked]) -> list[str]:
     audited = [
         r for r in rows if r.copies is not None and r.role != "truth" and r.name != "resampled"
     ]
-    resampled = next((r for r in rows if r.name == "resampled" and r.copies is not None), None)
     said = []
     if copying:
         said.append(
@@ -305,15 +304,21 @@ def _copied(rows: Sequence[Ranked]) -> list[str]:
         )
     elif audited:
         said.append("No family hands out training items, as far as the audit can tell.")
-    if resampled is not None and not resampled.copies:
-        said.append(
-            "The audit tells nothing here: it does not even find the training rows that are handed out again."
-        )
-    elif resampled is not None:
-        said.append(
+    return said + _audit_works(rows)
+
+
+def _audit_works(rows: Sequence[Ranked]) -> list[str]:
+    """Whether the audit finds the baseline that hands out training rows; nothing without that baseline."""
+    resampled = next((r for r in rows if r.name == "resampled" and r.copies is not None), None)
+    if resampled is None:
+        return []
+    if resampled.copies:
+        return [
             "The training rows that are handed out again are found by the audit, as they must be."
-        )
-    return said
+        ]
+    return [
+        "The audit tells nothing here: it does not even find the training rows that are handed out again."
+    ]
 
 
 def _failures(rows: Sequence[Ranked]) -> list[str]:

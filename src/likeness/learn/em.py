@@ -43,17 +43,9 @@ class EMExecutor(Executor):
     @torch.no_grad()
     def step(self, phase: str | None = None) -> Event:
         """One pass: statistics of every chunk, summed, then the parameters that are best for them."""
-        # The start: drawn or computed by the learner, once.
-        if self.parameters is None:
-            noise = Noise(
-                self.task.seed,
-                torch.arange(max(self.task.rows, 1)),
-                scope="start",
-                dtype=self.task.model.dtype,
-            )
-            self.parameters = self.learner.start(self.task, noise)
         # E-step over all rows.
-        statistics, parameters = self._pass(self.parameters)
+        start = self._initial() if self.parameters is None else self.parameters
+        statistics, parameters = self._pass(start)
         objective = float(statistics["objective"] / statistics["weight"])
         # M-step
         if self.learner.decay is None:
@@ -65,6 +57,12 @@ class EMExecutor(Executor):
         self.objective = objective
         self._stop(rise)
         return Event(self.iteration, "em", -objective, {"objective": objective}, {"rise": rise})
+
+    def _initial(self) -> Parameters:
+        """The parameters before the first pass: drawn or computed by the learner."""
+        rows = torch.arange(max(self.task.rows, 1))
+        noise = Noise(self.task.seed, rows, scope="start", dtype=self.task.model.dtype)
+        return self.learner.start(self.task, noise)
 
     def _stop(self, rise: float) -> None:
         # A budget in seconds ends EM between two passes.

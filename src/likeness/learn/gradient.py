@@ -244,12 +244,13 @@ class GradientExecutor(Executor):
         )
         # A density alone has no data: rows of zeros carry the batch size.
         if source is None:
-            return Batch(
-                torch.zeros(
-                    (len(place), *self.task.model.space.layout), dtype=self.task.model.dtype
-                )
-            ), noise
+            return self._blank(len(place)), noise
         return self._items(source, move * size + int(place[0]), len(place), stream), noise
+
+    def _blank(self, count: int) -> Batch:
+        """So many rows of zeros in the model's layout."""
+        shape = (count, *self.task.model.space.layout)
+        return Batch(torch.zeros(shape, dtype=self.task.model.dtype))
 
     def _items(self, source: Source, start: int, count: int, stream: int) -> Batch:
         """The items at places start, start + 1, ... of the epochs' orders laid end to end."""
