@@ -184,7 +184,7 @@ class LogProb(Shown):
         return -self.value / (self.dims * math.log(2))
 
     def __sub__(self, other: LogProb) -> LogProb:
-        """The log-ratio of two laws' probabilities of the same items.
+        """The log-ratio of two distributions' probabilities of the same items.
 
         Raises:
             Unsupported: If the two are against unlike measures, or of unlike entries.

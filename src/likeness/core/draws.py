@@ -41,7 +41,7 @@ class Draws(Shown):
 
     Args:
         x: (n, *E) without `given`, (n, B, *E) with it or in `complete`; data units, where levels
-            and categories are codes from 0: `to_pandas` says them as the user does, and a law reads
+            and categories are codes from 0: `to_pandas` says them as the user does, and a distribution reads
             the Draws themselves.
         space: The Space the items live in.
         how: A few words on the method.
@@ -51,7 +51,7 @@ class Draws(Shown):
         given: What they were conditioned on; without a condition, the classes that were drawn with
             the items.
         evaluations: Network evaluations for each item.
-        kind: EXACT where the items follow the law itself, ESTIMATE where a finite number of
+        kind: EXACT where the items follow the distribution itself, ESTIMATE where a finite number of
             particles stands for it.
         log_weight: Log importance weights (n, B), or None where the draws need none.
         ess: The effective sample size of each row (B,), n where exact.

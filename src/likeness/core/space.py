@@ -265,7 +265,7 @@ class Space(Frozen):
         return cls.model_validate(said)
 
     def fits(self, other: Space) -> str | None:
-        """Why data of `other` cannot be asked of a law over this space, or None where they can."""
+        """Why data of `other` cannot be asked of a distribution over this space, or None where they can."""
         if self.shape != other.shape:
             return f"events of shape {other.shape} where {self.shape} was learned"
         if tuple(_bare(v) for v in self.columns) != tuple(_bare(v) for v in other.columns):
