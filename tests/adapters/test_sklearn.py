@@ -59,6 +59,7 @@ def test_clusters_are_the_species_of_irises_as_far_as_a_peer_finds_them() -> Non
     assert adjusted_rand_score(y, mine) > 0.85
 
 
+@pytest.mark.slow
 def test_a_classifier_takes_holes_where_others_need_them_filled() -> None:
     x, y = load_wine(return_X_y=True)
     holed = np.where(np.random.default_rng(0).random(x.shape) < 0.3, np.nan, x)

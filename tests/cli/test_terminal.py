@@ -223,7 +223,9 @@ ENCODINGS = (
     {"PYTHONIOENCODING": "ascii"},
     pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.slow),
     pytest.param({"LC_ALL": "C"}, marks=pytest.mark.slow),
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    pytest.param(
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow
+    ),
 )
 
 

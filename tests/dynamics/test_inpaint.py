@@ -50,6 +50,7 @@ def test_for_gaussian_data_chain_and_twist_are_exact_at_any_number_of_steps(path
         assert (cloud.x[:, row, KNOWN[row]] == Y[row, KNOWN[row]]).all()
 
 
+@pytest.mark.slow
 def test_a_crude_twist_is_mended_by_weights_and_replacement_is_not():
     path, count = FlowMatching(), 1000
     y, known = Y[:1].expand(4, 3), KNOWN[:1].expand(4, 3)

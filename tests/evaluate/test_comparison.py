@@ -64,6 +64,9 @@ class Toy(Model):
         return noise.normal("x", *self.space.layout) + self.config.shift
 
 
+pytestmark = pytest.mark.xdist_group("comparison")  # what is compared is fitted once
+
+
 @pytest.fixture(scope="module", autouse=True)
 def toy():
     register(Card("toy", "A toy", "classical", "none", 2000, "For tests."))(Toy)

@@ -27,6 +27,16 @@ CHEAP = (
     "strangeness",
     "tagging",
 )  # whole within a few seconds
+LONG = (
+    "change_of_variables",
+    "codes",
+    "diffusion_chain",
+    "game",
+    "kalman",
+    "mode_collapse",
+    "pixels",
+    "posterior",
+)  # ten seconds and more, quick as they may be: `make slow`
 ROW = re.compile(
     r"^\| (?P<topic>[^|]+) \| (?P<claim>[^|]+) \| (?P<numbers>[^|]+) \| \[(?P<name>\w+)\.py\]", re.M
 )
@@ -90,7 +100,10 @@ def tolerance(text: str, error: str) -> float:
     return 0.501 * 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in NAMES],
+)
 def test_it_runs_quickly_and_draws_its_figure(name: str, tmp_path: Path) -> None:
     numbers = example(name).main(tmp_path, quick=name not in CHEAP)
     assert [p.name for p in tmp_path.iterdir()] == [f"{name}.png"]

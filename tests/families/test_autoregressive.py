@@ -204,6 +204,7 @@ def test_any_order_weighs_what_it_proposes_for_reals_by_the_law_of_its_order() -
         assert abs(float((drawn.x[:, 0, 0] ** power).mean()) - mean) < 4 * error
 
 
+@pytest.mark.slow
 def test_probabilities_of_all_images_in_patches_sum_to_one_and_draws_follow_them() -> None:
     g = torch.Generator().manual_seed(0)
     x = (torch.rand(500, 1, 4, 4, generator=g) < torch.rand(500, 1, 1, 1, generator=g)).double()
@@ -223,7 +224,7 @@ def test_probabilities_of_all_images_in_patches_sum_to_one_and_draws_follow_them
     assert torch.equal(filled[:, :10], draws[:50, :10])
 
 
-@pytest.mark.parametrize("net", ["masked", "any_order"])
+@pytest.mark.parametrize("net", ["masked", pytest.param("any_order", marks=pytest.mark.slow)])
 def test_reals_within_bounds_stay_there(net: str) -> None:
     """A share, a length and a number: log p integrates to 1 within the bounds, and no draw leaves them."""
     g = torch.Generator().manual_seed(0)

@@ -37,6 +37,7 @@ def inside(model):
     return GaussianDistribution((MEAN - shift) / scale, COV / (scale[:, None] * scale))
 
 
+@pytest.mark.xdist_group("chain of 1,000 steps")
 @pytest.mark.parametrize("step", [10, 100, 300, 700])
 def test_a_trained_net_finds_the_reverse_means_of_a_gaussian(chain, step):
     """mu(x_t, x_0_hat) within 2 % of the exact one (Ho et al. 2020, arXiv:2006.11239, eq. 7).
@@ -56,6 +57,7 @@ def test_a_trained_net_finds_the_reverse_means_of_a_gaussian(chain, step):
     assert float((found - ideal).square().mean().sqrt()) < 0.15
 
 
+@pytest.mark.xdist_group("chain of 1,000 steps")
 def test_the_bound_and_the_ode_agree_with_the_truth(chain):
     x = TRUTH.source(300, 0, first=10**6).batch
     exact = TRUTH.log_prob(x).value
@@ -68,6 +70,7 @@ def test_the_bound_and_the_ode_agree_with_the_truth(chain):
     assert float((exact - ode.value).mean().abs()) < 0.03
 
 
+@pytest.mark.xdist_group("chain of 1,000 steps")
 @pytest.mark.parametrize("solver", ["heun", "multistep", "euler", "ddim", "ancestral"])
 def test_every_solver_draws_the_gaussian(chain, solver):
     n = 4000

@@ -361,6 +361,7 @@ def test_states_are_of_unit_covariance_and_the_law_of_x_is_that_of_em() -> None:
     assert -1e-9 < float(again.mean()) + run.events[-1].loss < 0.01  # one pass further
 
 
+@pytest.mark.slow
 def test_forecasts_cover_what_comes_and_gaps_are_spanned() -> None:
     model = run_of(series(2, 60), swings(300, 60), latents=2).fit()
     test = np.stack(swings(400, 60, seed=1))
@@ -378,6 +379,7 @@ def test_forecasts_cover_what_comes_and_gaps_are_spanned() -> None:
     assert np.square(best - test[gone]).mean() < 0.6 * np.square(flat - test[gone]).mean()
 
 
+@pytest.mark.slow
 def test_it_learns_from_irregular_times() -> None:
     """Nine in ten steps were never measured: the period is found all the same."""
     items = swings(300, 120)

@@ -416,6 +416,7 @@ def test_fresh_documents_are_told_better_than_by_single_words() -> None:
     assert unigram + 0.1 < bound < float(truth.log_prob(test, effort=200, seed=0).value.mean()) / 60
 
 
+@pytest.mark.slow
 def test_stochastic_steps_come_to_about_the_bound_of_whole_passes() -> None:
     (items, _), (test, _) = planted(1500, 60), planted(300, 60, seed=1)
     found = {}

@@ -170,6 +170,7 @@ def gradients(gradient: str, steps: int, draws: int = 16) -> torch.Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.slow
 def test_both_gradients_have_one_mean_and_the_score_functions_varies_more() -> None:
     through, score = gradients("reparameterised", 2000), gradients("score", 2000)
     error = ((through.var(0) + score.var(0)) / 2000).sqrt()
@@ -183,6 +184,7 @@ def test_both_gradients_have_one_mean_and_the_score_functions_varies_more() -> N
     assert ratio > 3, ratio
 
 
+@pytest.mark.slow
 def test_k_is_low_where_q_is_right_and_high_where_tails_are_heavier() -> None:
     assert vi.fit(correlated, 3, steps=600).pareto_k(10_000, seed=0) < 0.5
     assert vi.fit(funnel, 2, steps=600).pareto_k(10_000, seed=0) > 0.7
@@ -201,6 +203,7 @@ PLACES = vector(
 )
 
 
+@pytest.mark.slow
 def test_bounds_are_kept_and_the_evidence_is_that_of_quadrature() -> None:
     q = vi.fit(bounded, PLACES, steps=1500, rank="diagonal")
     z = q.sample(4000, seed=0).x

@@ -134,7 +134,7 @@ def shared(cells, *marks):
     ]
 
 
-@pytest.mark.parametrize("cell", [*shared(CELLS), *shared(ALL, pytest.mark.slow)])
+@pytest.mark.parametrize("cell", shared([*CELLS, *ALL], pytest.mark.slow))
 def test_an_item_knows_no_batch_by_two_threads(cell):
     """n, `first` and batch, as by one thread, which the contract asks."""
     law = fitted(*cell)
