@@ -103,3 +103,28 @@ def test_a_line_may_be_as_long_as_it_likes(tmp_path):
 def test_notes_of_a_file_are_those_of_its_loading(tmp_path):
     (tmp_path / "x.csv").write_text("k,v\na,2.5\nb,3.5\na,1.5\nTotal,7.5\n")
     assert any("looks like a total" in note for note in lk.load(tmp_path / "x.csv", test=0.0).notes)
+
+
+def test_doubled_backslashes_are_escapes_and_single_ones_are_text():
+    escaped = table('a;b\n1;"x\\\\y"\n2;"z\\\\"\n', "here")
+    folders = table('a;b\n1;"c:\\x"\n2;"c:\\z"\n', "here")
+    assert escaped["b"].tolist() == ["x\\y", "z\\"]
+    assert folders["b"].tolist() == ["c:\\x", "c:\\z"]
+
+
+def test_apostrophes_around_names_alone_are_quotes_and_around_a_few_cells_are_text():
+    named = table("'size','name'\n1,2\n3,4\n", "here")
+    spoken = table("size|said\n1|'yes'\n2|no\n3|'t was\n", "here")
+    assert list(named) == ["size", "name"]
+    assert spoken["said"].tolist() == ["'yes'", "no", "'t was"]
+
+
+def test_quotes_that_open_in_one_line_and_end_in_another_part_no_lines_of_one_width():
+    frame = table('a|b|c\n1|x|2\n|"went|3\n4|y|5\n6|said"|7\n8|z|9\n', "here")
+    assert len(frame) == 5
+    assert frame["b"].tolist() == ["x", '"went', "y", 'said"', "z"]
+
+
+def test_colons_part_words_where_every_line_has_as_many():
+    frame = table("who:note\n" + "Anna:red\nBen:blue\n" * 4, "here")
+    assert list(frame) == ["who", "note"]

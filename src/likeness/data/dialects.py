@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -35,12 +35,15 @@ WEAK = (
 SAMPLE = 100_000  # characters
 RECORDS = 200
 CELLS = 2000  # cells that a score looks at
+FEWEST = 5  # records in which a mark that stands as often in each parts cells
 PREAMBLE = 30  # lines above the table, at most
 WORD = re.compile(r"""(?!['"])[^,;|\t"]*""")
 COMMENTS = re.compile(r"(?:[#%][ \t#%!][^\r\n]*(?:\r\n|\n|\r))+")
 BLANKS = re.compile(r"[ \t]{2}|^[ \t]|[ \t]$", re.MULTILINE)  # more than one blank parts cells
 ESCAPED = re.compile(r"""\\['",;\t| \\:]""")
-BACKSLASH = re.compile(r"""\\[^'",;\t| \\:\r\n]""")  # one that escapes nothing
+BACKSLASH = re.compile(r"""(?<!\\)(?:\\\\)*\\[^'",;\t| \\:\r\n]""")  # one that escapes nothing
+WRAPPED = re.compile(r"'.*'", re.DOTALL)  # a cell in apostrophes
+NEEDED = re.compile(r"""'(?=.*(?:''|\\'|"|\n|\r).*.).*'""", re.DOTALL)  # one that has need of them
 SEP = re.compile(r"\Asep=(.)(\r?\n)")  # a line that spreadsheets write
 CUT = "unexpected end of data"  # what the csv module says where a quote is not closed
 DIGITS = re.compile(
@@ -52,6 +55,7 @@ RULE = re.compile(r"[ :=+-]*[-=]{2,}[ :=+-]*")
 ALONE = 0.49  # the score of one column of numbers or dates: less than that of two columns
 SLIGHT = 0.9  # what is left of a score where a weak mark parts the cells
 ALONE_IN_WORDS = 0.001
+UNESCAPED = 0.5  # what is left of a score where every backslash escapes something, and is kept
 UNEVEN = 0.1  # what is left of a score where records are not all as wide
 
 
@@ -138,9 +142,15 @@ def choose(text: str) -> Parse:
 def _best(text: str) -> Parse:
     # 1. Score every candidate on the head of the text.
     head, whole = _head(text)
-    scored = [(score(parse(head, dialect, whole)), dialect) for dialect in candidates(text)]
+    parses = [parse(head, dialect, whole) for dialect in candidates(text)]
+    parses.sort(key=_quoted_names)
+    plain = {p.dialect: p for p in parses}
+    scored = [
+        (0.0 if _in_vain(p, plain) else score(p) * _escaping(text, p.dialect), p.dialect)
+        for p in parses
+    ]
     # 2. "2024-01-02 10:30" or "1 000" alone in a line: a blank or colon parts no cells there.
-    alone = any(value == ALONE for value, _ in scored)
+    alone = any(value == ALONE and not dialect.delimiter for value, dialect in scored)
     if alone:  # numbers or dates that hold a blank or a colon are one column
         scored = [(v, d) for v, d in scored if v >= 0.5 or d.delimiter not in WEAK]
     # 3. The best that parses the whole text wins; sorting is stable, so ties go to the commoner.
@@ -154,6 +164,40 @@ def _best(text: str) -> Parse:
     ]
     found = (parse(text, dialect) for dialect in others)
     return next((other for other in found if other.fits), first)
+
+
+def _quoted_names(found: Parse) -> int:
+    """How many names keep quotes around them, which tells the quotes where no other cell has any."""
+    names = found.records[0][1] if found.records else []
+    return sum(len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" for name in names)
+
+
+def _in_vain(found: Parse, others: Mapping[Dialect, Parse]) -> bool:
+    """Whether quotes were taken for such though the text has as many cells in every line without them.
+
+    Then a quote that opens a cell and one that ends a later line are no pair. Apostrophes stand around a few cells by
+    chance: quotes stand around all names, all cells of a column, or around those that hold a quote or a line's end.
+    """
+    bare = others.get(replace(found.dialect, quote=""))
+    lines = bare is not None and bare.fits and bare.width == found.width > 1
+    if lines and bare is not None and len(bare.records) > len(found.records):
+        return True
+    other = others.get(replace(found.dialect, quote='"'))
+    if found.dialect.quote != "'" or other is None or not other.fits or other.width != found.width:
+        return False
+    names, *rows = [cells for _, cells in other.records]
+    groups = [names, *zip(*rows, strict=True)]
+    whole = any(all(map(WRAPPED.fullmatch, cells)) for cells in groups)
+    return not whole and not any(NEEDED.fullmatch(cell) for row in rows for cell in row)
+
+
+def _escaping(text: str, dialect: Dialect) -> float:
+    """Less than 1 where delimiters or quotes stand behind backslashes that a dialect takes for text."""
+    marks = [mark for mark in (dialect.delimiter, '"', "'") if mark]
+    escaped = any(f"\\{mark}" in text for mark in marks)
+    if dialect.escape or not escaped or BACKSLASH.search(text):
+        return 1.0
+    return UNESCAPED
 
 
 def _uncommented(text: str) -> tuple[str, tuple[str, ...]]:
@@ -210,8 +254,10 @@ def score(found: Parse) -> float:
         cells = [cells[0] for _, cells in found.records if len(cells) == 1]
         numbers = len(cells) > 1 and found.fault is None and all(map(_valued, cells[1:]))
         return ALONE if numbers else ALONE_IN_WORDS * _plain_cells(found) * (found.fault is None)
-    # A weak delimiter must fit everywhere, since blanks and colons occur in prose.
-    if found.width < 2 or (dialect.delimiter in WEAK and not _surely(found)):
+    # An apostrophe within words is no quote; a weak delimiter must fit everywhere, since blanks and colons occur in
+    # prose.
+    apostrophes = dialect.quote == "'" and found.fault is not None
+    if apostrophes or found.width < 2 or (dialect.delimiter in WEAK and not _surely(found)):
         return 0.0
     # consistency^2 * plainness * (1 - 1/columns), the module's formula.
     value = found.even**2 * _plain_cells(found) * (1 - 1 / found.width)
@@ -225,8 +271,13 @@ def score(found: Parse) -> float:
 
 
 def _surely(found: Parse) -> bool:
-    """Whether all records are as wide, from the first on, and values or quotes part them too."""
-    return found.fits and not found.above and (found.quoted or _some_values(found))
+    """Whether all records are as wide, from the first on, and values or quotes part them too.
+
+    Blanks part words of one cell as well; no other mark stands as often in every line by chance.
+    """
+    chance = found.dialect.delimiter == " " or len(found.records) < FEWEST
+    told = found.quoted or not chance or _some_values(found)
+    return found.fits and not found.above and told
 
 
 def _plain_cells(found: Parse) -> float:

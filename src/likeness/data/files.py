@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARQUET_VALUE = 8 + BYTES_PER_VALUE  # bytes of memory for each value, or each reference to a text
+RECODE = (
+    "save the file as UTF-8, or give the frame that pandas.read_csv(path, encoding='latin-1') reads"
+)
 MOST_PARQUET_ROWS = 65_536  # looked at together
 
 
@@ -25,7 +28,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         BadData: If the file is empty, in an unknown encoding, has two columns of one name or lines
             of unlike length.
     """
-    return delimited.table(decode(path), str(path))
+    return delimited.table(decode(path, RECODE), str(path))
 
 
 def numbers_only(path: Path) -> bool:

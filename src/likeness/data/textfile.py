@@ -29,8 +29,10 @@ LINE_END = re.compile(r"(\r?\n)")
 RETURN = re.compile(r"(\r)")
 
 
-def decode(path: Path) -> str:
+def decode(path: Path, do: str = "save the file as UTF-8") -> str:
     """The text in a file, compressed or not: UTF-8, or what its byte-order mark says.
+
+    Where it is neither, the refusal tells the user to `do` something.
 
     Raises:
         BadData: If it is in another encoding or no text, naming the line; if it takes more memory
@@ -43,17 +45,17 @@ def decode(path: Path) -> str:
         text = bare.decode(encoding)
     except UnicodeDecodeError as error:
         what = f"byte {len(mark) + error.start} is not {NAMES[encoding]}"
-        raise _unreadable(what, path, bare[: error.start].decode(encoding)) from error
+        raise _unreadable(what, path, bare[: error.start].decode(encoding), do) from error
     if NUL in text:
         what = "a NUL character: this is no text, or UTF-16 without a byte-order mark"
-        raise _unreadable(what, path, text[: text.index(NUL)])
+        raise _unreadable(what, path, text[: text.index(NUL)], do)
     return text
 
 
-def _unreadable(what: str, path: Path, before: str) -> BadData:
+def _unreadable(what: str, path: Path, before: str, do: str) -> BadData:
     """The refusal of what stands behind the text `before`, which tells the line."""
     line = len(lines(before + NUL))
-    return BadData(what, where=f"{path}, line {line}", do="save the file as UTF-8")
+    return BadData(what, where=f"{path}, line {line}", do=do)
 
 
 def encode(text: str, like: Path) -> bytes:
