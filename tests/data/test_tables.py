@@ -370,3 +370,15 @@ def test_complex_columns_are_refused_at_fit_and_when_asked(column):
     plain = load(frame.assign(x=[1.0, 2.5, 3.0, 4.0]), test=0.0)
     with pytest.raises(BadData, match="complex"):
         as_batch(plain.space, frame)
+
+
+def test_ids_that_pandas_made_floats_for_a_hole_are_not_rounded_in_silence():
+    ids = [None, *(2**53 + 1 + 2 * (i % 7) for i in range(30))]
+    said = load({"a": ids, "b": [0.5 * i for i in range(31)]}).notes
+    assert any("last digits may be lost" in note for note in said)
+
+
+def test_labels_of_bytes_are_the_words_that_they_spell():
+    for labels in (np.array([b"x", b"y"] * 15), [b"x", b"y"] * 15):
+        space = load({"a": labels, "b": [0.5 * i for i in range(30)]}).train.space
+        assert space.columns[0].labels == ("x", "y")

@@ -147,7 +147,15 @@ def _numbers(column: pd.Series[Any], known: Array, goal: str | None) -> Cells:
     # 2^53 is where float64 begins to skip integers: identifiers would collide.
     if goal is None and whole and bool((there > EXACT).any() or (there < -EXACT).any()):
         return Cells("text", as_texts(column), known, said=(textcells.CODES,))
-    return Cells("number", _floats(column), known)
+    values = _floats(column)
+    return Cells("number", values, known, said=() if whole else _lost(values[known]))
+
+
+def _lost(values: Array) -> tuple[str, ...]:
+    """That floats are whole numbers of 64 bits which float64 may have rounded, as columns of ids with a hole are."""
+    ids = bool(len(values)) and bool((values == np.round(values)).all())
+    size = float(np.abs(values).max(initial=0.0))
+    return (textcells.LOST,) if ids and EXACT < size < 2.0**64 else ()
 
 
 def _moments(column: pd.Series[Any], known: Array) -> Cells:

@@ -21,6 +21,9 @@ FEW = 1000  # cells that a dictionary sorts sooner than pandas does
 LOOK = 1000  # distinct texts that tell whether a column is mostly numbers
 CODES = Loud("holds codes (zeros in front, or digits beyond 2^53): kept as text, not as numbers")
 DATES = "holds whole numbers that could be dates: 'date' in columns reads them so"
+LOST = Loud(
+    "holds whole numbers beyond 2^53 as floats, whose last digits may be lost: give ids as text or Int64"
+)
 SEVERAL = Loud("holds numbers or dates written in several ways: read as text")
 
 
@@ -113,6 +116,8 @@ def as_text(value: Any) -> str:
     """A cell as stripped text; whole numbers without a point."""
     if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace").strip()
     return str(value).strip()
 
 
