@@ -39,9 +39,11 @@ SHOWN = {
     "core.answers",
     "core.batch",
     "core.distribution",
+    "core.draws",
     "core.errors",
     "core.row_distribution",
     "core.space",
+    "core.variables",
     "learn.run",
 }
 GROUPS = {

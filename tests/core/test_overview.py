@@ -66,6 +66,8 @@ def test_completions_show_the_first_draw_of_the_first_rows(model):
     assert "5 rows of 4 columns for each of 12 rows" in repr(draws)
     assert draws.head().x.shape == (1, 10, 4)
     assert (draws.head().to_pandas()["sepal length (cm)"] == 5.0).all()
+    alone = model.sample(20, given=["setosa"], seed=0)
+    assert alone.head().x.equal(alone.x[:10])
 
 
 def test_pictures_are_seen_in_a_notebook():

@@ -165,16 +165,19 @@ class Draws(Shown):
         return target
 
     def head(self, rows: int = SHOWN_ROWS) -> Draws:
-        """The first items alone: of draws for each row, the first draw of the first rows."""
+        """The first items alone; of draws for each row, as many of the first rows as there is room for."""
         event = len(self.space.shape)
-        conditional = self.x.dim() - event > 1
-        first = (slice(1), slice(rows)) if conditional else (slice(rows),)
+        first: tuple[slice, ...] = (slice(rows),)
+        draws = rows
+        if self.x.dim() - event > 1:
+            draws = max(1, rows // max(1, self.x.shape[1]))
+            first = (slice(draws), slice(rows))
         return replace(
             self,
             x=self.x[first],
             length=None if self.length is None else self.length[first],
             given=None if self.given is None else self.given[:rows],
-            log_weight=None if self.log_weight is None else self.log_weight[:1, :rows],
+            log_weight=None if self.log_weight is None else self.log_weight[:draws, :rows],
             ess=None if self.ess is None else self.ess[:rows],
             told=None if self.told is None else self.told[:rows],
             path=None,

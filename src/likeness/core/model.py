@@ -98,7 +98,7 @@ class Model(Distribution, nn.Module):
         facts = {
             **over.facts,
             "options": ", ".join(f"{k}={v!r}" for k, v in options.items()) or "as by default",
-            "numbers": f"{self.count():,}",
+            "parameters": f"{self.count():,}",
             "fitted": self._history(),
         }
         return Overview(over.title, facts)
