@@ -191,9 +191,9 @@ def concat(batches: list[Batch]) -> Batch:
     """Batches of one Space, one after the other."""
 
     def join(parts: list[Tensor | None]) -> Tensor | None:
-        known = [p for p in parts if p is not None]
-        if known:
-            return torch.cat(known)
+        tensors = [p for p in parts if p is not None]
+        if tensors:
+            return torch.cat(tensors)
         return None
 
     # Optional fields appear where any batch has them; the others contribute their defaults.
@@ -259,12 +259,12 @@ def beside(space: Space, given_space: Space, data: Any) -> Batch | None:
     Raises:
         BadData: If it does not lie in its Space.
     """
-    found = next(
-        (told for read in BESIDE if (told := read(space, given_space, data)) is not None), None
+    condition = next(
+        (batch for read in BESIDE if (batch := read(space, given_space, data)) is not None), None
     )
-    if found is None:
+    if condition is None:
         return None
-    return check(given_space, found)
+    return check(given_space, condition)
 
 
 def as_batch(space: Space, data: Any) -> Batch:
@@ -363,11 +363,11 @@ def check(space: Space, batch: Batch) -> Batch:
 
 def refuse_shape(space: Space, x: Tensor, where: str | None = None) -> NoReturn:
     """Refuse items (B, ...) of another shape than the Space's, and say which is expected."""
-    wanted = " x ".join("any" if s is None else str(s) for s in space.shape)
+    shape = " x ".join("any" if s is None else str(s) for s in space.shape)
     raise BadData(
-        f"items of shape {' x '.join(map(str, x.shape[1:])) or 'one number'} where {wanted} is expected",
+        f"items of shape {' x '.join(map(str, x.shape[1:])) or 'one number'} where {shape} is expected",
         where=where,
-        do=f"give an array of shape (rows, {wanted.replace(' x ', ', ')})",
+        do=f"give an array of shape (rows, {shape.replace(' x ', ', ')})",
     )
 
 
@@ -452,13 +452,13 @@ def _check_values(space: Space, batch: Batch) -> None:
     else:
         column = space.columns[0]
     if column.type == "real":
-        wanted = _finite(cast("Real", column))
+        domain = _finite(cast("Real", column))
     else:
-        wanted = f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
+        domain = f"a whole code 0..{int(min(column.states, 2**53)) - 1}"
     if column.type == "count":
-        wanted = "a whole number 0, 1, 2, ..."
+        domain = "a whole number 0, 1, 2, ..."
     raise BadData(
-        f"{value:g} is not {wanted}",
+        f"{value:g} is not {domain}",
         where=f"row {where[0]}, {place_of(space, where)}",
         do="mend the value, or mark it as missing (NaN)",
     )

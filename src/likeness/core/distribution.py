@@ -145,12 +145,12 @@ class Distribution(Hooks):
         noise = inputs.noise_of(self, chosen, batch.ids, "log_prob")
         draws = inputs.effort_of(effort)
         scored = scoring.score(self, batch, noise, draws, asked)
-        known = batch.present
+        present = batch.present
         if evidence is not None:
             mask = inputs.evidence_mask(self, evidence, batch)
             base = scoring.score(self, batch.hide(~mask), noise, draws, asked)
             scored = scoring.ratio(scored, base)
-            known = known & ~mask
+            present = present & ~mask
         if rows.far:
             scored = at_the_edge(scored)
         refuse_nan("log p", scored.value, batch.ids)
@@ -158,7 +158,7 @@ class Distribution(Hooks):
             drew = chosen
         else:
             drew = None
-        dims = known.flatten(1).sum(-1)
+        dims = present.flatten(1).sum(-1)
         own = inputs.roomy(self, self.space, batch)
         if own.ragged == self.space.ragged:
             measure = self.measure
@@ -209,10 +209,10 @@ class Distribution(Hooks):
                 (some, self._completed(function, Question(batch[some], noise[some], asked, n=n)))
             )
         done = parts[0][1] if len(parts) == 1 else regrouped(parts)
-        drawn = torch.where(batch.present[None], rows.x[None], done.x)
-        refuse_nan("what is hidden", drawn, batch.ids, axis=1)
+        completed = torch.where(batch.present[None], rows.x[None], done.x)
+        refuse_nan("what is hidden", completed, batch.ids, axis=1)
         if batch.within is not None:
-            drawn = drawn.masked_fill(~batch.within[None], 0.0)
+            completed = completed.masked_fill(~batch.within[None], 0.0)
         size = torch.full((len(batch),), float(n), dtype=self.dtype)
         if done.ess is not None:
             scoring.warn_if_few(done.ess, done.kind)
@@ -222,7 +222,7 @@ class Distribution(Hooks):
         else:
             length = batch.length.expand(n, -1)
         return Draws(
-            drawn,
+            completed,
             inputs.roomy(self, self.space, batch),
             done.how,
             chosen,
@@ -309,16 +309,16 @@ class Distribution(Hooks):
         answer = routes.route_of(self, "mode", None, batch)
         noise = inputs.noise_of(self, 0, batch.ids, "mode")
         function = scoring.mode_rows if answer is None else answer.function
-        found: Mode = scoring.tiled(
+        best: Mode = scoring.tiled(
             self,
             batch.ids,
             asked,
             lambda some: function(self, Question(batch[some], noise[some], asked)),
             alike=batch,
         )
-        values = torch.where(batch.present, rows.x, found.x)
+        values = torch.where(batch.present, rows.x, best.x)
         refuse_nan("the mode", values, batch.ids)
-        return replace(found, batch=replace(found.batch, x=values))
+        return replace(best, batch=replace(best.batch, x=values))
 
     @final
     @answers_no_rows

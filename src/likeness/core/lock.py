@@ -170,8 +170,8 @@ def _sign(descriptor: int) -> None:
 def _signed(path: Path) -> tuple[int, str] | None:
     """The process that a lock names, and its machine."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return int(found["pid"]), str(found["host"])
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return int(owner["pid"]), str(owner["host"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -173,9 +173,11 @@ class Model(Distribution, nn.Module):
                     0, batch.length.to(self.lengths.device), weights.to(self.lengths)
                 )
             if self.sums_classes() and batch.given is not None:
-                known = batch.given.present.flatten(1).all(-1)
+                labelled = batch.given.present.flatten(1).all(-1)
                 self.classes.index_add_(
-                    0, batch.given.x.flatten(1)[:, 0].long()[known], weights[known].to(self.classes)
+                    0,
+                    batch.given.x.flatten(1)[:, 0].long()[labelled],
+                    weights[labelled].to(self.classes),
                 )
 
     def class_prior(self) -> Tensor:

@@ -216,9 +216,9 @@ def rows(
     above = given(model)
     parameters = theta(model)
     within = (*more, *above, x)
-    drawn = (*ties, *edges(above, *([x.key] if under is None else under)))
-    drawn += edges(parameters, *([x.key] if learned is None else learned))
-    return Graph((*within, *parameters), drawn, (plate_of_rows(model, within), *inner))
+    arrows = (*ties, *edges(above, *([x.key] if under is None else under)))
+    arrows += edges(parameters, *([x.key] if learned is None else learned))
+    return Graph((*within, *parameters), arrows, (plate_of_rows(model, within), *inner))
 
 
 def hidden_chain(model: Learned, state: Space, seen: Space, *, note: str = "") -> Graph:
@@ -280,8 +280,8 @@ def sizes(space: Space) -> str:
 
 def kinds(space: Space) -> str:
     """What its entries are."""
-    found = list(dict.fromkeys(_KINDS[v.type](v) for v in space.variables))
-    return ", ".join([*found[:MOST_KINDS], *(["…"] if len(found) > MOST_KINDS else [])])
+    words = list(dict.fromkeys(_KINDS[v.type](v) for v in space.variables))
+    return ", ".join([*words[:MOST_KINDS], *(["…"] if len(words) > MOST_KINDS else [])])
 
 
 def values(node: Node) -> str:

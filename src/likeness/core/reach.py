@@ -107,8 +107,8 @@ def reached(
     low, high = (edge.to(batch.x) for edge in _edges(space, known, dtype))
     over = (batch.x < low) | (batch.x > high)
     if not bool(over.any()) or not bool((over := over & batch.present).any()):
-        held = batch.to(dtype=dtype, device=device)
-        return Reached(held, held.x, None)
+        rows = batch.to(dtype=dtype, device=device)
+        return Reached(rows, rows.x, None)
     # Clamped to the nearest edge; the values as they came are kept for the warning.
     near = replace(batch, x=torch.where(over, batch.x.clamp(low, high), batch.x))
     return Reached(

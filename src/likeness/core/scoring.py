@@ -259,8 +259,8 @@ def _complete_inside(dist: Hooks, question: Question, n: int) -> Completed:
         return done
     # Back to data units, draws and rows as one axis: (n, B, *E) -> (n*B, *E) -> (n, B, *E).
     x = dist.preprocessor.inverse(done.x.flatten(0, 1))
-    drawn = done.kind if kind is Kind.EXACT else Kind.ESTIMATE
-    return replace(done, x=x.reshape(*done.x.shape[:2], *x.shape[1:]), kind=drawn)
+    exactness = done.kind if kind is Kind.EXACT else Kind.ESTIMATE
+    return replace(done, x=x.reshape(*done.x.shape[:2], *x.shape[1:]), kind=exactness)
 
 
 def _labelled(dist: Hooks, question: Question) -> Question:
@@ -268,10 +268,10 @@ def _labelled(dist: Hooks, question: Question) -> Question:
     batch = question.batch
     n = question.n
     given = batch.given or missing(dist.condition_space, len(batch), batch.x)
-    asked = (question.noise, None, question.settings)
+    options = (question.noise, None, question.settings)
     # log p(x_o | y) of every class, (B,) each.
     scores = [
-        score(dist, replace(batch, given=given.with_x(torch.full_like(given.x, y))), *asked).value
+        score(dist, replace(batch, given=given.with_x(torch.full_like(given.x, y))), *options).value
         for y in range(dist.condition_space.label or 0)
     ]
     # Bayes' rule: p(y | x_o) is proportional to p(y) p(x_o | y); its CDF, once per draw, (n*B, K).
@@ -280,8 +280,8 @@ def _labelled(dist: Hooks, question: Question) -> Question:
     given = given.repeat(n)
     # The label by inverse CDF; an observed one stays, (n*B, 1).
     label = inverse_cdf(cdf, noise.uniform("label", 1)[:, 0])[:, None].to(given.x.dtype)
-    known = given.with_x(torch.where(given.present, given.x, label))
-    return replace(question, batch=replace(batch.repeat(n), given=known), noise=noise, n=1)
+    labelled = given.with_x(torch.where(given.present, given.x, label))
+    return replace(question, batch=replace(batch.repeat(n), given=labelled), noise=noise, n=1)
 
 
 def mode_rows(dist: Hooks, question: Question) -> Mode:
@@ -304,7 +304,7 @@ def _summed(parts: list[Scored], log_prior: Tensor, given: Batch) -> Scored:
     """The sum over classes where the label is missing; where it is known every part is the label's own term."""
     # (B, K): log p(y) + log p(x | y)
     values = torch.stack([p.value for p in parts], -1) + log_prior
-    known = given.present.flatten(1).all(-1)
+    has_label = given.present.flatten(1).all(-1)
     alone = parts[0].value
     total = torch.logsumexp(values, -1)
     stderr = None
@@ -314,7 +314,7 @@ def _summed(parts: list[Scored], log_prior: Tensor, given: Batch) -> Scored:
         stderr = ((values - total[:, None]).exp() * errors).square().sum(-1).sqrt()
     kind = max(p.kind for p in parts)
     return Scored(
-        torch.where(known, alone, total), kind, f"{parts[0].how}, summed over classes", stderr
+        torch.where(has_label, alone, total), kind, f"{parts[0].how}, summed over classes", stderr
     )
 
 

@@ -139,11 +139,11 @@ def arrange(root: Path, suffixes: Collection[str], noun: str) -> Arrangement:
             file for file, place in places.items() if _home(place, bases) is not None
         )
         classes[part] = tuple(_class(places[file], bases) for file in files[part])
-    found = Arrangement(files, classes)
+    arrangement = Arrangement(files, classes)
     # 4. What was passed over is said.
-    notes = [*listing.notes, *notes, *part_notes, *_classes(found, listing, parts, noun)]
+    notes = [*listing.notes, *notes, *part_notes, *_classes(arrangement, listing, parts, noun)]
     notes += _strangers([f for f in listing.files if f not in places], noun)
-    return replace(found, notes=tuple(notes))
+    return replace(arrangement, notes=tuple(notes))
 
 
 # ---- folders that are no classes -----------------------------------------------------------------

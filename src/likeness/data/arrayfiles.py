@@ -126,10 +126,10 @@ def _check_head(head: Head, size: int, where: object) -> None:
     """
     # A file that is shorter or longer than its head says is damaged.
     claimed = head.values * head.dtype.itemsize
-    held = size - head.size
-    if claimed != held:
+    available = size - head.size
+    if claimed != available:
         raise BadData(
-            f"the head tells of {claimed:,} bytes of values, and {held:,} are there",
+            f"the head tells of {claimed:,} bytes of values, and {available:,} are there",
             where=str(where),
             do="fetch the file again",
         )
@@ -241,12 +241,12 @@ def items_of(path: Path) -> str:
     """
     names = npz_shapes(path)
     rest = [name for name in names if name not in CUTS]
-    found = next((name for name in ITEMS if name in names), None)
-    if found is None and len(rest) != 1:
+    usual = next((name for name in ITEMS if name in names), None)
+    if usual is None and len(rest) != 1:
         raise _which(path, names)
-    if found is None:
+    if usual is None:
         return rest[0]
-    return found
+    return usual
 
 
 def _which(path: Path, names: Collection[str]) -> BadData:

@@ -93,29 +93,29 @@ def _folder(name: str) -> Path:
     places = SETS[name].places or (name,)
     # A collection's folder may have another name: all known places are tried.
     if home is not None:
-        found = next((home / p for p in places if (home / p).is_dir()), None)
+        folder = next((home / p for p in places if (home / p).is_dir()), None)
     else:
-        found = None
-    if found is None:
+        folder = None
+    if folder is None:
         do = f"get {SETS[name].get}, and put the files in {places[0]}/ below the folder that {VARIABLE} names"
         raise BadData(
             f"the data set {name!r} is not here",
             where=VARIABLE + (f"={home}" if home else " is not set"),
             do=do,
         )
-    return found
+    return folder
 
 
 def _file(name: str, *tried: str) -> Path:
     folder = _folder(name)
-    found = next((folder / t for t in tried if (folder / t).exists()), None)
-    if found is None:
+    file = next((folder / t for t in tried if (folder / t).exists()), None)
+    if file is None:
         raise BadData(
             f"the data set {name!r} lacks {tried[0]!r}",
             where=str(folder),
             do=f"get {SETS[name].get}",
         )
-    return found
+    return file
 
 
 # ---- bundled -------------------------------------------------------------------------------------
@@ -124,10 +124,10 @@ def _file(name: str, *tried: str) -> Path:
 def _digits(request: Request) -> Reading:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    x = torch.from_numpy(found.images[:, None]).float()
+    digits = load_digits()
+    x = torch.from_numpy(digits.images[:, None]).float()
     table = Table(image(1, 8, 8, levels=17), Batch(x), name=request.name)
-    return labels.with_label(Reading({"all": table}), found.target, "label", where=request.name)
+    return labels.with_label(Reading({"all": table}), digits.target, "label", where=request.name)
 
 
 def _bundled(loader: str, label: str) -> Callable[[Request], Reading]:
@@ -215,9 +215,9 @@ def _csv(file: str) -> Callable[[Request], Reading]:
 def read_frames(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:
     """Frames of one kind, by part, as asked: rows, or steps of series; with what their files told."""
     # Notes of the files come first, each once, then those of the reader.
-    told = dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get(NOTES, ()))
+    notes = dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get(NOTES, ()))
     reading = _steps(request, frames) if request.options.series else _rows(request, frames)
-    return replace(reading, notes=(*told, *reading.notes))
+    return replace(reading, notes=(*notes, *reading.notes))
 
 
 def _steps(request: Request, frames: Mapping[str, pd.DataFrame]) -> Reading:

@@ -189,30 +189,30 @@ def _from_text(
     texts: Texts, name: str, form: str | None, goal: str | None, comma: bool | None
 ) -> Cells:
     # Which value words are missing, and whether the rest are numbers, dates or flags.
-    found, there, gone = textcells.sort_out(texts, form, goal, comma)
+    content, there, gone = textcells.sort_out(texts, form, goal, comma)
     known, gaps = texts.known(gone), textcells.noted_gaps(texts, gone)
     # No common type: categories, unless a few words spoil a column of values.
-    if found is None:
+    if content is None:
         _not_mostly_values(texts, there, name)
         said = (*gaps, *(textcells.noted_words(texts, there) if there else ()))
         return Cells("text", texts.cells(), known, said=said)
-    said = (*found.notes, *gaps)
+    said = (*content.notes, *gaps)
     # Digits with meaning as text: leading zeros, or beyond 2^53.
-    if found.kind == "code":
+    if content.kind == "code":
         return Cells("text", texts.cells(), known, said=said)
     # Each distinct text was read once; back to one value a cell.
-    values = texts.spread(there, found.values)
+    values = texts.spread(there, content.values)
     # A date that does not exist is a fault, not a missing value.
-    if found.kind == "date":
+    if content.kind == "date":
         _refuse(texts, np.isnan(values) & known, name, "a date", "write it as YYYY-MM-DD")
     return Cells(
-        found.kind,
+        content.kind,
         values,
         known,
-        written=found.form,
+        written=content.form,
         said=said,
-        unit=found.unit,
-        either=found.either,
+        unit=content.unit,
+        either=content.either,
     )
 
 

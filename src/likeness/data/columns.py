@@ -67,7 +67,7 @@ def space_of(
     # A name in `columns` that the table lacks is an error before anything is read.
     for name in wanted:
         find(name, names)
-    found: dict[str, Inferred] = {}
+    inferred: dict[str, Inferred] = {}
     notes: list[tuple[str, str]] = []
     # Each column: an identifier is left out, any other gets a variable.
     for name, held in _read(frame, names, wanted).items():
@@ -77,16 +77,16 @@ def space_of(
             said = f"looks like an identifier ({reason}): left out; name it in columns to keep it"
             notes.append((repr(name), Loud(said)))
             continue
-        found[name] = _infer(held, name, wanted.get(name), rounding)
-        notes += [(repr(name), note) for note in (*found[name].notes, *_gaps(held))]
+        inferred[name] = _infer(held, name, wanted.get(name), rounding)
+        notes += [(repr(name), note) for note in (*inferred[name].notes, *_gaps(held))]
         notes += [] if name in wanted else [(repr(name), note) for note in _counting(held, name)]
-    if not found:
+    if not inferred:
         raise BadData(
             "no column is left", do="name the columns to keep, as in columns={'name': 'nominal'}"
         )
     # The variables with their written forms make up the Space.
-    forms = {name: f.written for name, f in found.items()}
-    return table_space({name: f.variable for name, f in found.items()}, forms), sentences(notes)
+    forms = {name: f.written for name, f in inferred.items()}
+    return table_space({name: f.variable for name, f in inferred.items()}, forms), sentences(notes)
 
 
 def _read(

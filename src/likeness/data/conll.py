@@ -44,8 +44,8 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
     """
     # All parts share one set of codes.
     parts = _parts(files)
-    found = {part: file.sentences for part, file in parts.items()}
-    everything = [sentence for each in found.values() for sentence in each]
+    sentences_of = {part: file.sentences for part, file in parts.items()}
+    everything = [sentence for each in sentences_of.values() for sentence in each]
     # The columns before the label are features.
     width = len(everything[0][0]) - 1
     named = tuple(names or ("word", *(f"c{i}" for i in range(1, width))))
@@ -69,7 +69,8 @@ def read(files: Mapping[str, Path], *, name: str, names: Sequence[str] | None = 
         source="tags",
     )
     tables = {
-        part: Table(space, encode(space, given, each), given, name) for part, each in found.items()
+        part: Table(space, encode(space, given, each), given, name)
+        for part, each in sentences_of.items()
     }
     said = (
         f"{len(label.labels or ())} labels of steps,"
@@ -85,17 +86,17 @@ def _parts(files: Mapping[str, Path]) -> dict[str, TaggedFile]:
     Raises:
         BadData: If a file has no labels, or other columns than the first.
     """
-    found = dict[str, TaggedFile]()
+    tagged = dict[str, TaggedFile]()
     width = 0
     labels = set[str]()
     # The first file sets the form; the others must have as many columns.
     for part, path in files.items():
-        if found:
-            found[part] = parse(path, width - 1, labels)
+        if tagged:
+            tagged[part] = parse(path, width - 1, labels)
         else:
-            found[part] = parse(path)
-        first = found[part].words[0][0]
-        columns = len(found[part].sentences[0][0])
+            tagged[part] = parse(path)
+        first = tagged[part].words[0][0]
+        columns = len(tagged[part].sentences[0][0])
         where = f"{path}, line {first.line + 1}"
         if columns < 2:
             what = "1 column where there should be a word and its label at least"
@@ -104,8 +105,8 @@ def _parts(files: Mapping[str, Path]) -> dict[str, TaggedFile]:
             what = f"{columns} columns where the other part has {width}"
             raise BadData(what, where=where, do="give parts of one set")
         width = columns
-        labels |= {fields[-1] for sentence in found[part].sentences for fields in sentence}
-    return found
+        labels |= {fields[-1] for sentence in tagged[part].sentences for fields in sentence}
+    return tagged
 
 
 def _labels(labels: Iterable[str], file: TaggedFile) -> Nominal:
@@ -113,10 +114,10 @@ def _labels(labels: Iterable[str], file: TaggedFile) -> Nominal:
     if file.form.label is None:
         return _categories(labels)
     # CoNLL-U marks an absent tag by "_".
-    known = set(labels) - set(UNTOLD)
-    if not known:
+    tags = set(labels) - set(UNTOLD)
+    if not tags:
         raise BadData("no word has a label", do="give a file whose fourth column holds UPOS tags")
-    return _categories(known)
+    return _categories(tags)
 
 
 def file_for(space: Space, given_space: Space | None, path: Path) -> tuple[TaggedFile, Batch]:
@@ -132,15 +133,15 @@ def file_for(space: Space, given_space: Space | None, path: Path) -> tuple[Tagge
         raise BadData(what, do="give items of its kind")
     # A file to tag may come with labels or without.
     columns = len(given_space.variables) - len(SPELT)
-    found = parse(path, columns, _places(space.variables[0]))
-    width = len(found.sentences[0][0])
+    tagged = parse(path, columns, _places(space.variables[0]))
+    width = len(tagged.sentences[0][0])
     if width not in {columns, columns + 1}:
-        wanted = ", ".join((given_space.names or ())[:columns])
-        where = f"{path}, line {found.words[0][0].line + 1}"
-        do = f"give {wanted}, and the label if known"
+        names = ", ".join((given_space.names or ())[:columns])
+        where = f"{path}, line {tagged.words[0][0].line + 1}"
+        do = f"give {names}, and the label if known"
         raise BadData(f"{width} columns a word", where=where, do=do)
     with inside(path):
-        return found, encode(space, given_space, found.sentences)
+        return tagged, encode(space, given_space, tagged.sentences)
 
 
 def of_file(space: Space, given_space: Space | None, path: Path) -> Batch:
@@ -234,10 +235,10 @@ def _kind_of(character: str) -> str:
 
 
 def _categories(values: Iterable[str]) -> Nominal:
-    found = tuple(sorted(set(values)))
-    if "" in found:
+    labels = tuple(sorted(set(values)))
+    if "" in labels:
         raise BadData("a column holds empty cells", do="write _ where there is nothing to say")
-    return Nominal(categories=len(found), labels=found)
+    return Nominal(categories=len(labels), labels=labels)
 
 
 def _places(variable: object) -> dict[str, int]:

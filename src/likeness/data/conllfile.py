@@ -162,10 +162,10 @@ def parse(path: Path, columns: int | None = None, labels: Collection[str] = ()) 
     words, comments = _without_comments(blocks, width, labels)
     _check(words, width, path)
     # 3. Columns that hold no features: word numbers, and an empty last one.
-    found = TaggedFile(lines, words, form, _comments_said(comments, width, lines))
+    tagged = TaggedFile(lines, words, form, _comments_said(comments, width, lines))
     if _numbered(words, width, columns, labels):
-        found = _unnumbered(found, width)
-    return _without_empty_column(found, width, columns)
+        tagged = _unnumbered(tagged, width)
+    return _without_empty_column(tagged, width, columns)
 
 
 # ---- lines ---------------------------------------------------------------------------------------
@@ -173,8 +173,10 @@ def parse(path: Path, columns: int | None = None, labels: Collection[str] = ()) 
 
 def _first_word(lines: Iterable[tuple[str, str]]) -> str:
     """The first line that is no comment, else the first that is not blank."""
-    held = [line for line, _ in lines if line.strip() and not line.startswith(DOCUMENT)]
-    return next((line for line in held if not line.startswith(COMMENT)), (held or [""])[0])
+    candidates = [line for line, _ in lines if line.strip() and not line.startswith(DOCUMENT)]
+    return next(
+        (line for line in candidates if not line.startswith(COMMENT)), (candidates or [""])[0]
+    )
 
 
 def _blocks(lines: Sequence[tuple[str, str]], form: Form) -> Iterator[list[Word]]:

@@ -81,17 +81,17 @@ def typed(objects: Array) -> Array | None:
     missing = pd.isna(flat)
     if not missing.all() and any(isinstance(v, complex | np.complexfloating) for v in flat):
         raise complex_numbers()
-    known = flat[~missing]
-    kinds = {_kind(value) for value in known}
+    present = flat[~missing]
+    kinds = {_kind(value) for value in present}
     if not kinds or None in kinds or ("b" in kinds and len(kinds) > 1):
         return None
     kind = "f" if "f" in kinds else kinds.pop()
     if kind == "i":
-        dtype = _whole_type(known)
+        dtype = _whole_type(present)
     else:
         dtype = np.dtype(np.bool_ if kind == "b" else np.float64)
     values: Array = np.zeros(len(flat), dtype=dtype)
-    values[~missing] = known.astype(dtype)
+    values[~missing] = present.astype(dtype)
     if dtype == np.float64:
         values[missing] = np.nan
         return values.reshape(objects.shape)

@@ -68,19 +68,21 @@ def read(documents: Sequence[str], least: int, *, name: str) -> Reading:
     # 1. Documents as lists of words.
     cut = [words_of(text) for text in documents]
     # 2. The vocabulary: words seen often enough, the commonest first, ties by letter.
-    seen = Counter(word for words in cut for word in words)
-    common = sorted((w for w in seen if seen[w] >= least), key=lambda w: (-seen[w], w))
+    frequency = Counter(word for words in cut for word in words)
+    common = sorted(
+        (w for w in frequency if frequency[w] >= least), key=lambda w: (-frequency[w], w)
+    )
     if not common:
         raise BadData(f"no word is seen {least} times", do="give more text, or a smaller words=")
     # 3. Everything rarer shares the last code.
     labels = (*common, UNKNOWN)
-    rare = len(seen) - len(common)
-    tokens = sum(seen.values()) - sum(seen[w] for w in common)
+    rare = len(frequency) - len(common)
+    tokens = sum(frequency.values()) - sum(frequency[w] for w in common)
     notes = tuple[str, ...]()
     if rare:
         notes = (
             f"{rare:,} words seen less than {least} times count as {UNKNOWN}, as unknown ones will:"
-            f" {tokens / seen.total():.1%} of all words",
+            f" {tokens / frequency.total():.1%} of all words",
         )
     # 4. Codes of all words in one array, with the length of each document.
     codes = _codes(cut, _in_text(labels), len(common))
@@ -200,13 +202,13 @@ def _of_texts(space: Space, items: Sequence[str]) -> Documents:
     cut = [words_of(text) for text in items]
     # Unknown words share one code; each is counted for the note.
     odd = Counter(word for words in cut for word in words if word not in place)
-    found = _documents(space, _codes(cut, place, _unknown(labels, odd)), _sizes(cut), odd)
+    documents = _documents(space, _codes(cut, place, _unknown(labels, odd)), _sizes(cut), odd)
     # Words that cutting can never produce: the vocabulary was made by other rules.
     never = [w for w in labels if w != UNKNOWN and not _word().fullmatch(w.lower())]
     if not never:
-        return found
+        return documents
     note = f"{len(never):,} words of the model, such as {never[0]!r}, are never found in text"
-    return replace(found, notes=(*found.notes, Loud(note)))
+    return replace(documents, notes=(*documents.notes, Loud(note)))
 
 
 def _of_bags(space: Space, path: Path) -> Documents:

@@ -91,12 +91,12 @@ def find(texts: Sequence[str], *, wanted: bool = False) -> Dates | None:
         return bare
     # Every format that all texts share, read with each.
     readings = [(form, read(texts, form)) for form in _shared(texts[:LOOK])]
-    found = [(form, values) for form, values in readings if values is not None]
-    if not found:
+    fitting = [(form, values) for form, values in readings if values is not None]
+    if not fitting:
         return None
     # The likeliest reading wins; readings in another order of day and month are a doubt.
-    form, values = found[0]
-    notes = _notes(form, doubtful=len({_order(form) for form, _ in found}) > 1)
+    form, values = fitting[0]
+    notes = _notes(form, doubtful=len({_order(form) for form, _ in fitting}) > 1)
     return Dates(values, _exact(texts, form, values), notes)
 
 

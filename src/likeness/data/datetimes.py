@@ -97,8 +97,8 @@ def read(texts: Sequence[str], form: str) -> Array | None:
     """Days since 1970, or hours of a clock, of texts of this format; None where one is none."""
     # All texts or none: one that does not match means another format.
     shape = pattern(form)
-    found = [shape.fullmatch(text) for text in texts]
-    matches = [match for match in found if match is not None]
+    attempts = [shape.fullmatch(text) for text in texts]
+    matches = [match for match in attempts if match is not None]
     if len(matches) < len(texts):
         return None
     # Each field of all texts, (N,).

@@ -27,20 +27,23 @@ def table(text: str, where: str) -> pd.DataFrame:
         BadData: If it is empty, two columns have one name, quotes are not closed, or records are of
             unlike length.
     """
-    found = choose(text)
+    parse = choose(text)
     # Faults first: a file that cannot be read gets one error and no notes.
-    _refuse(found, where)
+    _refuse(parse, where)
     # What was passed over, and what is doubtful, in the reader's order.
-    notes = [*_left_out(found), *_doubts(found)]
-    rows = [cells for _, cells in found.records]
-    names, rows, told = _named(rows, found)
+    notes = [*_left_out(parse), *_doubts(parse)]
+    rows = [cells for _, cells in parse.records]
+    names, rows, name_notes = _named(rows, parse)
     _differ(names, where)
-    rows, seen = _values(rows, names)
+    rows, row_notes = _values(rows, names)
     # Left without rows: names alone are no data.
     if not rows:
         raise BadData("the file holds a line of names and no rows", where=where)
     frame = _frame(names, rows)
-    frame.attrs = {NOTES: (*notes, *told, *seen), COMMA: found.dialect.delimiter == ";" or None}
+    frame.attrs = {
+        NOTES: (*notes, *name_notes, *row_notes),
+        COMMA: parse.dialect.delimiter == ";" or None,
+    }
     return frame
 
 
@@ -48,12 +51,12 @@ def numbers_only(text: str) -> bool:
     """Whether the first lines of a text are a table of numbers; one column has no name."""
     # The head of the file is enough to tell.
     head = [line for line in textfile.lines(text[:SAMPLE])[:LINES] if line.strip()]
-    found = choose("\n".join(head))
-    if not found.fits:
+    parse = choose("\n".join(head))
+    if not parse.fits:
         return False
-    names, rows, _ = _named([cells for _, cells in found.records], found)
+    names, rows, _ = _named([cells for _, cells in parse.records], parse)
     # "column 0" are names made up for a file without any.
-    named = found.width == 1 and not names[0].startswith("column ") if names else True
+    named = parse.width == 1 and not names[0].startswith("column ") if names else True
     cells = [cell for row in rows for cell in row]
     return not named and bool(cells) and all(map(is_number, cells))
 
@@ -64,9 +67,9 @@ def _frame(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
 
     # A trailing delimiter makes an empty column without name or cells.
     columns = list(zip(*rows, strict=True))
-    kept = [i for i, name in enumerate(names) if name or any(columns[i])]
-    frame = pd.DataFrame({i: pd.Series(columns[i], dtype="str") for i in kept})
-    frame.columns = pd.Index([names[i] or f"Unnamed: {i}" for i in kept], dtype=object)
+    places = [i for i, name in enumerate(names) if name or any(columns[i])]
+    frame = pd.DataFrame({i: pd.Series(columns[i], dtype="str") for i in places})
+    frame.columns = pd.Index([names[i] or f"Unnamed: {i}" for i in places], dtype=object)
     return frame
 
 
@@ -121,11 +124,11 @@ def _named(rows: list[list[str]], parse: Parse) -> tuple[list[str], list[list[st
     while first[0].startswith("#") and len(rest) > 1 and headings.heading(rest).names:
         first, rest = rest[0], rest[1:]
     # The first line heads the columns where it differs in kind from the cells below.
-    found = headings.heading([first, *rest])
-    if found.names:
+    heading = headings.heading([first, *rest])
+    if heading.names:
         names = [first[0].lstrip("# "), *first[1:]]
         doubt = "nothing tells whether the first line holds names or values: taken for names"
-        return names, rest, [] if found.sure or not rest else [Loud(doubt)]
+        return names, rest, [] if heading.sure or not rest else [Loud(doubt)]
     # Otherwise names may stand in a comment above.
     commented = _in_comment(parse)
     if commented:

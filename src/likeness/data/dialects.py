@@ -135,8 +135,8 @@ def choose(text: str) -> Parse:
     """
     # Lines of comment at the top must not vote on the width.
     text, comments = _uncommented(text)
-    found = _best(text)
-    return replace(found, comments=comments)
+    best = _best(text)
+    return replace(best, comments=comments)
 
 
 def _best(text: str) -> Parse:
@@ -162,8 +162,8 @@ def _best(text: str) -> Parse:
     others = [
         dialect for value, dialect in scored[1:4] if value > ALONE_IN_WORDS and dialect.delimiter
     ]
-    found = (parse(text, dialect) for dialect in others)
-    return next((other for other in found if other.fits), first)
+    again = (parse(text, dialect) for dialect in others)
+    return next((other for other in again if other.fits), first)
 
 
 def _quoted_names(found: Parse) -> int:
@@ -206,12 +206,12 @@ def _uncommented(text: str) -> tuple[str, tuple[str, ...]]:
     A line whose # a word follows may hold names or values, so that it is kept.
     """
     # The lines stay, blank, so that errors name the right line numbers.
-    found = COMMENTS.match(text)
-    if found is None or found.end() == len(text):
+    comments = COMMENTS.match(text)
+    if comments is None or comments.end() == len(text):
         return text, ()
-    lines = textfile.lines(found[0])
-    ends = "".join(c for c in found[0] if c in "\r\n")
-    return ends + text[found.end() :], tuple(lines)
+    lines = textfile.lines(comments[0])
+    ends = "".join(c for c in comments[0] if c in "\r\n")
+    return ends + text[comments.end() :], tuple(lines)
 
 
 def candidates(text: str) -> list[Dialect]:
@@ -224,12 +224,12 @@ def candidates(text: str) -> list[Dialect]:
     # Backslashes that always precede a special character are an escape.
     if ESCAPED.search(text) and not BACKSLASH.search(text):
         escapes.reverse()
-    found = [Dialect(m, q, e) for e in escapes for q in quotes for m in marks]
+    dialects = [Dialect(m, q, e) for e in escapes for q in quotes for m in marks]
     # Runs of blanks, as in tables that are aligned for the eye.
     blanks = BLANKS.search(text)
-    found += [Dialect(" ", q, "", runs=True) for q in quotes if blanks and not named]
+    dialects += [Dialect(" ", q, "", runs=True) for q in quotes if blanks and not named]
     # Last, no delimiter at all: one cell a line.
-    return [*found, *(Dialect("", q, e) for e in escapes for q in quotes)]
+    return [*dialects, *(Dialect("", q, e) for e in escapes for q in quotes)]
 
 
 def _head(text: str) -> tuple[str, bool]:
@@ -345,9 +345,9 @@ def parse(text: str, dialect: Dialect, whole: bool = True) -> Parse:
     ]
     last = there[-1][0] if there else 0
     blank = sum(line < last for line, cells in records if not cells)
-    kept, left_out = _table(there, width)
+    rows, left_out = _table(there, width)
     quoted = bool(dialect.quote) and text.lstrip().startswith(dialect.quote)
-    return Parse(dialect, kept, left_out, blank, width, fault, quoted=quoted)
+    return Parse(dialect, rows, left_out, blank, width, fault, quoted=quoted)
 
 
 def _width(rows: Iterable[Sequence[str]]) -> int:
@@ -358,19 +358,19 @@ def _width(rows: Iterable[Sequence[str]]) -> int:
 
 def _table(records: Sequence[Record], width: int) -> tuple[list[Record], list[Record]]:
     """The records of the table, and those that are comments, rules, or stand above or below it."""
-    kept: list[Record] = []
+    rows: list[Record] = []
     left_out: list[Record] = []
     # Sentences at the end are no rows.
     below = _below(records, width)
     for place, (line, cells) in enumerate(records):
         # Line by line: a comment, a title above the table, a note below it, a ruled line, or a row.
         comment = _is_comment(cells) and len(cells) != width
-        above = not kept and width > 1 and len(cells) == 1 and len(left_out) < PREAMBLE
+        above = not rows and width > 1 and len(cells) == 1 and len(left_out) < PREAMBLE
         if comment or above or place >= below or (len(cells) == width > 1 and _is_rule(cells)):
             left_out.append((line, cells))
         else:
-            kept.append((line, cells))
-    return kept, left_out
+            rows.append((line, cells))
+    return rows, left_out
 
 
 def _is_comment(cells: Sequence[str]) -> bool:
@@ -396,7 +396,7 @@ def _is_rule(cells: Sequence[str]) -> bool:
 
 def _records(text: str, dialect: Dialect) -> tuple[list[Record], Record | None]:
     """Every record with the line where it begins, and the first whose quotes make no sense."""
-    found: list[Record] = []
+    records: list[Record] = []
     # The csv module does the parsing; strict, so that an unclosed quote is an error.
     reader = csv.reader(
         _lines(text, dialect),
@@ -412,11 +412,11 @@ def _records(text: str, dialect: Dialect) -> tuple[list[Record], Record | None]:
     with _long_cells(len(text)):
         try:
             for cells in reader:
-                found.append((line, _stripped(cells)))
+                records.append((line, _stripped(cells)))
                 line = reader.line_num + 1
         except csv.Error as error:
-            return found, (line, [str(error)])
-    return found, None
+            return records, (line, [str(error)])
+    return records, None
 
 
 def _stripped(cells: Sequence[str]) -> list[str]:

@@ -90,13 +90,15 @@ def walk(root: Path) -> Listing:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BadData(
             f"the folder cannot be read: {reason}", where=str(folder), do="make it readable"
         ) from error
-    return [e for e in found if not e.name.startswith(".") and e.name.lower() not in SYSTEM_FOLDERS]
+    return [
+        e for e in ordered if not e.name.startswith(".") and e.name.lower() not in SYSTEM_FOLDERS
+    ]
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
@@ -120,9 +122,9 @@ def _passed(links: Sequence[Path], root: Path, one: str, many: str) -> tuple[str
 
 def listed(names: Iterable[str]) -> str:
     """Names in quotes; beyond three the rest are counted."""
-    held = [repr(name) for name in names]
-    more = len(held) - NAMED_MOST
-    return ", ".join(held[:NAMED_MOST]) + (f" and {more:,} more" if more > 0 else "")
+    quoted = [repr(name) for name in names]
+    more = len(quoted) - NAMED_MOST
+    return ", ".join(quoted[:NAMED_MOST]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def counted(n: int, noun: str) -> str:

@@ -274,7 +274,7 @@ def _columns(
 ) -> pd.DataFrame:
     # One column after the other, each with its variable and its written form: (B, C) -> C x (B,).
     kept = torch.zeros_like(known) if told is None else told.cpu()
-    held = zip(
+    columns = zip(
         names,
         variables,
         x.double().numpy().T,
@@ -283,7 +283,7 @@ def _columns(
         kept.numpy().T,
         strict=True,
     )
-    return pd.DataFrame({name: _restored(*rest) for name, *rest in held})
+    return pd.DataFrame({name: _restored(*rest) for name, *rest in columns})
 
 
 def _restored(

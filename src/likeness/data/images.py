@@ -42,21 +42,25 @@ def read_folder(
         BadData: Naming the file that cannot be read, or whose size differs from the others'.
     """
     # The folders say parts and classes.
-    found = arrange(path, SUFFIXES, "image")
+    arrangement = arrange(path, SUFFIXES, "image")
     # Heads of all files before any pixel: size, channels and memory are settled first.
-    heads = [pictures.head(file) for held in found.files.values() for file in held]
+    heads = [pictures.head(file) for held in arrangement.files.values() for file in held]
     channels = channels or pictures.channels_of(heads)
     height, width = size or pictures.one_size([h.file for h in heads], [h.size for h in heads])
     check_memory(array_memory(len(heads) * channels * height * width, 1), path)
-    pixels = {part: stack(held, channels=channels, size=size) for part, held in found.files.items()}
+    pixels = {
+        part: stack(held, channels=channels, size=size) for part, held in arrangement.files.items()
+    }
     # Black and white throughout: two levels instead of 256.
     binary = all(p.max(initial=0) == 255 and np.isin(p, (0, 255)).all() for p in pixels.values())
     space = image(channels, height, width, levels=2 if binary else 256)
     scale = 255 if binary else 1
-    tables = {part: _table(space, p // scale, found, part, name) for part, p in pixels.items()}
+    tables = {
+        part: _table(space, p // scale, arrangement, part, name) for part, p in pixels.items()
+    }
     notes = ("every pixel is black or white: read as binary",) if binary else ()
-    notes = (*notes, *pictures.notes(heads, channels), *found.notes)
-    return Reading(tables, notes, aside="label" if found.names else None)
+    notes = (*notes, *pictures.notes(heads, channels), *arrangement.notes)
+    return Reading(tables, notes, aside="label" if arrangement.names else None)
 
 
 def files(folder: Path) -> list[Path]:
@@ -189,8 +193,8 @@ class Dynamic:
 
     def split(self, holdout: float, seed: int = 0) -> tuple[Dynamic, Dynamic]:
         """A training part and a held-out part of about `holdout` of the rows, by hash as tables do."""
-        kept, out = self.grey.split(holdout, seed)
-        return replace(self, grey=kept), replace(self, grey=out)
+        train, out = self.grey.split(holdout, seed)
+        return replace(self, grey=train), replace(self, grey=out)
 
     def epoch(self, number: int) -> Dynamic:
         """The items as another pass over the data sees them."""

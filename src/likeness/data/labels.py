@@ -89,13 +89,13 @@ def _classes(array: Array) -> bool:
         stated = _stated(array)
     else:
         stated = np.zeros(len(array), dtype=bool)
-    held = array[stated]
-    if not len(held):
+    values = array[stated]
+    if not len(values):
         return False
     if array.dtype.kind == "O":
-        return not any(isinstance(v, float) and not v.is_integer() for v in held)
-    few = not stated.all() and len(np.unique(held)) <= LABELS_MOST
-    return bool(np.isin(held, (0.0, 1.0)).all()) or (few and is_whole(held))
+        return not any(isinstance(v, float) and not v.is_integer() for v in values)
+    few = not stated.all() and len(np.unique(values)) <= LABELS_MOST
+    return bool(np.isin(values, (0.0, 1.0)).all()) or (few and is_whole(values))
 
 
 def with_label(reading: Reading, values: Array, name: str, *, where: str) -> Reading:

@@ -40,9 +40,9 @@ class Counts:
     @property
     def length(self) -> Array:
         """The words of each document, (D,)."""
-        found = np.zeros(self.documents, dtype=np.int64)
-        np.add.at(found, self.document, self.count)
-        return found
+        lengths = np.zeros(self.documents, dtype=np.int64)
+        np.add.at(lengths, self.document, self.count)
+        return lengths
 
     def words(self, codes: Array) -> Array:
         """The code of each word, each as often as it is counted, in rising order within a document.
@@ -86,10 +86,10 @@ def _pairs(fields: list[str], where: str) -> list[int]:
         raise _odd(fields[0], where)
     pairs = list[int]()
     for field in fields[1:]:
-        found = PAIR.fullmatch(field)
-        if found is None:
+        pair = PAIR.fullmatch(field)
+        if pair is None:
             raise _odd(field, where)
-        pairs += map(int, found.groups())
+        pairs += map(int, pair.groups())
     if len(fields) - 1 != int(fields[0]):
         what = f"{len(fields) - 1} words where {fields[0]} are announced"
         raise BadData(what, where=where, do="mend the line")

@@ -44,13 +44,13 @@ def parse_size(size: int | float | str) -> float:
     Raises:
         BadConfig: If it is no size above 0.
     """
-    found = _SIZE.fullmatch(str(size).strip())
-    if found is None or float(found[1]) == 0:
+    match = _SIZE.fullmatch(str(size).strip())
+    if match is None or float(match[1]) == 0:
         raise BadConfig(
             f"max_memory={size!r} is no size of memory", do="write max_memory='5GB', say"
         )
-    base = 1024 if found[3] else 1000
-    return float(found[1]) * base ** _POWERS[found[2].lower()]
+    base = 1024 if match[3] else 1000
+    return float(match[1]) * base ** _POWERS[match[2].lower()]
 
 
 @contextmanager

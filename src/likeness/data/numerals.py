@@ -95,21 +95,21 @@ class NumberForm:
     @classmethod
     def parse(cls, text: str | None) -> NumberForm | None:
         """The form that `str` wrote, or None where the text is none."""
-        found = PATTERN.fullmatch(text or "")
-        if found is None:
+        match = PATTERN.fullmatch(text or "")
+        if match is None:
             return None
-        whole, least, more = found["whole"], len(found["least"] or ""), found["more"] or ""
+        whole, least, more = match["whole"], len(match["least"] or ""), match["more"] or ""
         thousands = whole[1] if whole.startswith("#") else ""
         return cls(
-            decimal=found["decimal"] or ("," if thousands == "." else "."),
+            decimal=match["decimal"] or ("," if thousands == "." else "."),
             thousands=thousands,
             pairs=whole.count("##") == 2,
             least=least,
             most=None if more == "*" else least + len(more),
-            power=found["power"] or "",
-            before=found["before"],
-            after=found["after"],
-            negative=found["negative"] or "-",
+            power=match["power"] or "",
+            before=match["before"],
+            after=match["after"],
+            negative=match["negative"] or "-",
         )
 
     @property
@@ -216,13 +216,13 @@ def read(
     if plain and not (either and comma):
         return Numbers(np.array([float(t) for t in texts]), _plain_form(texts), bool(either))
     parts = [AMOUNT.fullmatch(text) for text in texts]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts) or not _of_one_kind(found, form):
+    matches = [part for part in parts if part is not None]
+    if len(matches) < len(parts) or not _of_one_kind(matches, form):
         return None
     whole = form is not None and form.most == 0 and not form.thousands
-    if whole and not all(part["body"].isdecimal() for part in found):
+    if whole and not all(part["body"].isdecimal() for part in matches):
         return None  # whole numbers tell no mark of decimals, so that 1,234 could be either
-    ways = {mark: _in_way(found, mark) for mark in ".," if form is None or form.decimal == mark}
+    ways = {mark: _in_way(matches, mark) for mark in ".," if form is None or form.decimal == mark}
     return _chosen([way for way in ways.values() if way is not None], comma)
 
 
@@ -338,8 +338,8 @@ def _commonest(texts: Iterable[str | None]) -> str:
 def _negative(parts: Sequence[re.Match[str]]) -> str:
     """How negative numbers are told, as most of them are."""
     styles = {"open": "()", "last": "0-", "inner": "-"}
-    found = (styles.get(name, part[name]) for part in parts for name in _signs(part))
-    return _commonest(style for style in found if style != "+") or "-"
+    signs = (styles.get(name, part[name]) for part in parts for name in _signs(part))
+    return _commonest(style for style in signs if style != "+") or "-"
 
 
 def _shortest(size: Any) -> str:

@@ -257,9 +257,9 @@ def _opened(file: Path) -> Iterator[Picture]:
         except BadData:
             raise
         except Image.DecompressionBombError as error:
-            found = re.search(r"\((\d+) pixels\)", str(error))
+            count = re.search(r"\((\d+) pixels\)", str(error))
             raise _too_large(
-                file, f"{int(found[1]):,} pixels" if found else "too many pixels"
+                file, f"{int(count[1]):,} pixels" if count else "too many pixels"
             ) from error
         except MemoryError as error:
             raise _too_large(file, "more pixels than the memory holds") from error

@@ -127,7 +127,7 @@ def read(
     kept = [n for n in names if n not in left]
     if not kept:
         raise BadData("no column is left to learn", do="give a table with a column of values")
-    flat, seen = space_of(
+    flat, space_notes = space_of(
         frame[kept],
         columns={n: w for n, w in wanted.items() if n in kept},
         rounding=rounding,
@@ -144,7 +144,9 @@ def read(
         batch = batch.given_as(tables.encode(outer, first))
     groups = None if group is None else tables.groups(first[group])
     layout = Layout(key, () if times is None else (times.name,))
-    return Reading({"all": Table(space, batch, outer, name, groups, layout)}, (*notes, *seen))
+    return Reading(
+        {"all": Table(space, batch, outer, name, groups, layout)}, (*notes, *space_notes)
+    )
 
 
 def of_frame(

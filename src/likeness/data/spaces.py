@@ -253,10 +253,10 @@ def _known(x: Array) -> Array:
 def _reals(x: Array, rounding: Rounding) -> tuple[tuple[Variable, ...], Notes]:
     if x.ndim > 2:
         return (Real(),), ()
-    found = [real(_known(x[:, i]), rounding=rounding) for i in range(x.shape[1])]
-    same = len({f.variable for f in found}) == 1
-    variables = (found[0].variable,) if same else tuple(f.variable for f in found)
-    return variables, sentences((str(i), note) for i, f in enumerate(found) for note in f.notes)
+    inferred = [real(_known(x[:, i]), rounding=rounding) for i in range(x.shape[1])]
+    same = len({f.variable for f in inferred}) == 1
+    variables = (inferred[0].variable,) if same else tuple(f.variable for f in inferred)
+    return variables, sentences((str(i), note) for i, f in enumerate(inferred) for note in f.notes)
 
 
 # ---- items of unlike lengths ---------------------------------------------------------------------

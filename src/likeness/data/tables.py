@@ -305,12 +305,17 @@ def conditioned(table: Table, given: Sequence[str]) -> Table:
         outer = outer.model_copy(update={"variables": (_two_classes(outer),)})
     batch = table.batch
     # Values and missingness alike, (rows, given) and (rows, rest).
-    seen = table.batch.observed
-    told = Batch(batch.x[:, at], None if seen is None else seen[:, at], index=batch.ids)
-    kept = replace(
-        batch, x=batch.x[:, rest], observed=None if seen is None else seen[:, rest], given=told
+    observed = table.batch.observed
+    condition = Batch(
+        batch.x[:, at], None if observed is None else observed[:, at], index=batch.ids
     )
-    return replace(table, space=inner, given_space=outer, batch=kept)
+    rows = replace(
+        batch,
+        x=batch.x[:, rest],
+        observed=None if observed is None else observed[:, rest],
+        given=condition,
+    )
+    return replace(table, space=inner, given_space=outer, batch=rows)
 
 
 def _columns_of(space: Space, at: Sequence[int]) -> Space:
@@ -331,10 +336,10 @@ def _two_classes(space: Space) -> Nominal:
 
 def groups(values: Iterable[Any]) -> Tensor:
     """A number for each row's group, int64 (N,)."""
-    known: dict[tuple[type, Any], int] = {}
+    numbers: dict[tuple[type, Any], int] = {}
     keys = ((type(value), value) for value in values)
     return torch.tensor(
-        [known.get(k) or known.setdefault(k, _key(k[1])) for k in keys], dtype=torch.int64
+        [numbers.get(k) or numbers.setdefault(k, _key(k[1])) for k in keys], dtype=torch.int64
     )
 
 

@@ -179,15 +179,15 @@ def _numbers(texts: Sequence[str], form: str | None, comma: bool | None) -> Valu
     finite = [text for text in texts if not numerals.INFINITE.fullmatch(text)]
     if not finite or (form == "" and not all(map(numerals.is_number, finite))):
         return None
-    found = numerals.read(finite, known, comma=comma)
-    if found is None:
+    numbers = numerals.read(finite, known, comma=comma)
+    if numbers is None:
         return None
     # Back to all texts, the infinite ones by Python's own reading.
-    value = dict(zip(finite, found.values.tolist(), strict=True))
+    value = dict(zip(finite, numbers.values.tolist(), strict=True))
     each = np.array([value[text] if text in value else float(text) for text in texts])
-    said = [found.form.noted, DATES if dateforms.could_be_dates(texts) and form is None else None]
+    said = [numbers.form.noted, DATES if dateforms.could_be_dates(texts) and form is None else None]
     notes = tuple(Loud(note) for note in said if note)
-    return Values("number", each, str(found.form), notes, either=found.either)
+    return Values("number", each, str(numbers.form), notes, either=numbers.either)
 
 
 def _dates(texts: Sequence[str], form: str | None, goal: str | None) -> Values | None:
@@ -204,8 +204,8 @@ def _dates(texts: Sequence[str], form: str | None, goal: str | None) -> Values |
     if form is not None:
         return None
     # Else whatever format all texts share.
-    found = dateforms.find(texts, wanted=goal == "date")
-    return None if found is None else _of_dates(found)
+    dates = dateforms.find(texts, wanted=goal == "date")
+    return None if dates is None else _of_dates(dates)
 
 
 def _of_format(texts: Sequence[str], form: str) -> Values | None:
@@ -237,12 +237,12 @@ def sort_out(
     """
     # "-", "?" and the like are missing if the rest are values.
     there = [text for text in texts.distinct if not missing.nothing_among_numbers(text)]
-    found = values_of(there, form, goal, comma) if there else None
+    values = values_of(there, form, goal, comma) if there else None
     # Among words fewer texts count as missing: "none" may be a category.
-    if found is None and (there or goal is None):
+    if values is None and (there or goal is None):
         there = [text for text in texts.distinct if not missing.nothing(text)]
     said = set(there)
-    return found, there, [text for text in texts.distinct if text not in said]
+    return values, there, [text for text in texts.distinct if text not in said]
 
 
 def noted_gaps(texts: Texts, gone: Sequence[str]) -> tuple[str, ...]:
@@ -281,5 +281,5 @@ def looks_like_a_value(text: str) -> bool:
     """Whether a text alone would be read as a number or a date; measures such as 12b may be names."""
     if numerals.is_number(text) or dateforms.looks_dated(text):
         return True
-    found = numerals.AMOUNT.fullmatch(text)
-    return found is not None and not found["measure"] and numerals.read([text]) is not None
+    amount = numerals.AMOUNT.fullmatch(text)
+    return amount is not None and not amount["measure"] and numerals.read([text]) is not None

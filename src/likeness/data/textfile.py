@@ -70,19 +70,19 @@ def lines(text: str) -> list[str]:
     No other character ends a line, as wc and open() count them. What ends the last line begins no
     other.
     """
-    found = text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r")
-    if found[-1]:
-        return found
-    return found[:-1]
+    parts = text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r")
+    if parts[-1]:
+        return parts
+    return parts[:-1]
 
 
 def lines_with_ends(text: str) -> list[tuple[str, str]]:
     """The lines of a text, each with what ends it: together they are the text."""
     parts = (LINE_END if "\n" in text else RETURN).split(text)
-    found = list(zip(parts[::2], [*parts[1::2], ""], strict=True))
+    pairs = list(zip(parts[::2], [*parts[1::2], ""], strict=True))
     if parts[-1]:
-        return found
-    return found[:-1]
+        return pairs
+    return pairs[:-1]
 
 
 def _read(path: Path) -> bytes:

@@ -263,10 +263,10 @@ def _fixed(ahead: Any) -> Any:
 
 def _objects(moments: Any) -> Array:
     """Dates with offsets of their own, (N,)."""
-    found = list(moments)
-    kept = np.empty(len(found), dtype=object)
-    kept[:] = found
-    return kept
+    items = list(moments)
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 # ---- spacing -------------------------------------------------------------------------------------

@@ -70,10 +70,10 @@ def read(path: Path, *, name: str) -> Reading:
     """
     # One file, or a training and a test file.
     files = parts(path)
-    found = {part: parse(file) for part, file in files.items()}
-    first = next(iter(found.values()))
+    series_of = {part: parse(file) for part, file in files.items()}
+    first = next(iter(series_of.values()))
     # Both must agree in dimensions and classes.
-    for part, other in found.items():
+    for part, other in series_of.items():
         for what, mine, theirs in _compared(first, other):
             if mine != theirs:
                 raise BadData(
@@ -82,16 +82,16 @@ def read(path: Path, *, name: str) -> Reading:
                     do="give two parts of one set",
                 )
     # One Space, laid out to the longest series of both.
-    longest = max(len(item) for f in found.values() for item in f.items)
+    longest = max(len(item) for f in series_of.values() for item in f.items)
     space = series(first.items[0].shape[1], longest)
-    batches = {part: _batch(space, f.items, files[part]) for part, f in found.items()}
+    batches = {part: _batch(space, f.items, files[part]) for part, f in series_of.items()}
     names = first.head.classes
     if names is None:
         return Reading({part: Table(space, batch, None, name) for part, batch in batches.items()})
     # The class is kept aside: a label that models may be given or judged by.
     codes = label(len(names), names).model_copy(update={"names": ("label",)})
     tables = {
-        part: Table(space, batch.given_as(_codes(found[part].classes, names)), codes, name)
+        part: Table(space, batch.given_as(_codes(series_of[part].classes, names)), codes, name)
         for part, batch in batches.items()
     }
     return Reading(tables, aside="label")
@@ -129,18 +129,18 @@ def of_file(space: Space, given_space: Space | None, path: Path) -> tuple[Batch,
     Raises:
         BadData: If the file is broken, or its series are not those of the Space.
     """
-    found = parse(path)
-    batch = _batch(space, found.items, path)
+    file = parse(path)
+    batch = _batch(space, file.items, path)
     # Classes the model does not know are hidden, and named in a note.
-    known = None if given_space is None else getattr(given_space.variables[0], "labels", None)
-    if not known or not found.head.classes:
+    labels = None if given_space is None else getattr(given_space.variables[0], "labels", None)
+    if not labels or not file.head.classes:
         return batch, ()
-    odd = Counter(name for name in found.classes if name is not None and name not in known)
+    odd = Counter(name for name in file.classes if name is not None and name not in labels)
     said = tuple(
         f"class {name!r} was never learned: that of {count:,} series is taken as not known"
         for name, count in odd.items()
     )
-    return batch.given_as(_codes(found.classes, known)), said
+    return batch.given_as(_codes(file.classes, labels)), said
 
 
 def parts(path: Path) -> Mapping[str, Path]:
@@ -162,9 +162,9 @@ def parts(path: Path) -> Mapping[str, Path]:
     files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".ts")
     sets = {tuple(parts(file).values()): parts(file) for file in files}
     if len(sets) != 1:
-        told = ", ".join(file.name for file in files[:6]) or "no .ts files"
+        names = ", ".join(file.name for file in files[:6]) or "no .ts files"
         raise BadData(
-            f"the folder holds {told}",
+            f"the folder holds {names}",
             where=str(path),
             do="give a folder of one set, or one of the files",
         )

@@ -120,18 +120,18 @@ Chunk = tuple[int, int]  # where its body begins, and its size as the file says 
 
 def _chunks(raw: bytes, order: str) -> dict[bytes, Chunk]:
     """The chunks up to the samples, the first of each name."""
-    found: dict[bytes, Chunk] = {}
+    chunks: dict[bytes, Chunk] = {}
     # 12 bytes of head: RIFF, size, WAVE.
     at = 12
     # A chunk is a name of four characters, its size in 4 bytes, and its body.
-    while at + 8 <= len(raw) and _is_name(raw[at : at + 4]) and b"data" not in found:
+    while at + 8 <= len(raw) and _is_name(raw[at : at + 4]) and b"data" not in chunks:
         name, (size,) = raw[at : at + 4], struct.unpack(f"{order}I", raw[at + 4 : at + 8])
         # RF64 keeps the real size in the chunk ds64; streams leave it open.
         if name == b"data" and size == UNKNOWN_SIZE:
-            size = _long_size(raw, found.get(b"ds64"), len(raw) - at - 8)
-        found.setdefault(name, (at + 8, size))
+            size = _long_size(raw, chunks.get(b"ds64"), len(raw) - at - 8)
+        chunks.setdefault(name, (at + 8, size))
         at = _next(raw, at + 8 + size, odd=size % 2 == 1)
-    return found
+    return chunks
 
 
 def _long_size(raw: bytes, chunk: Chunk | None, rest: int) -> int:
@@ -258,8 +258,8 @@ def encode(samples: Array, *, rate: int, depth: str) -> tuple[bytes, int]:
         ]
     # Every chunk is padded to an even size.
     parts = [
-        name + struct.pack("<I", len(held)) + held + b"\0" * (len(held) % 2)
-        for name, held in chunks
+        name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+        for name, content in chunks
     ]
     whole = b"WAVE" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(whole)) + whole, clipped

@@ -105,8 +105,8 @@ def decimals(values: Array) -> int | None:
 
 def digits(form: str | None) -> int | None:
     """The decimals that a form of numbers states."""
-    found = NumberForm.parse(form)
-    return None if found is None or found.power else found.most
+    parsed = NumberForm.parse(form)
+    return None if parsed is None or parsed.power else parsed.most
 
 
 # ---- cells ---------------------------------------------------------------------------------------

@@ -38,17 +38,17 @@ def likelihood_cells(scores: list[Scores], level: float) -> dict[str, Cell]:
             f"{impossible} of {values.shape[1]} held-out items have probability 0, so the mean is -infinity"
         )
         return {"log_prob": why, "bits_per_dim": why}
-    found = {"log_prob": measured(crossed_mean(values, level=level))}
+    cells = {"log_prob": measured(crossed_mean(values, level=level))}
     try:
         bits = stacked([p.bits_per_dim for p in parts if not isinstance(p, Absent)])
     except LikenessError as error:
-        return found | {"bits_per_dim": absent(str(error))}
-    return found | {"bits_per_dim": measured(crossed_mean(bits, level=level))}
+        return cells | {"bits_per_dim": absent(str(error))}
+    return cells | {"bits_per_dim": measured(crossed_mean(bits, level=level))}
 
 
 def sample_cells(scores: list[Scores], level: float) -> dict[str, Cell]:
     """Precision, density, recall, coverage, and distances of draws to held-out items, over seeds."""
-    found: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     gone = _gone(
         [s.coverage for s in scores]
     )  # a cell without a number is false: `or` would pass it over
@@ -59,33 +59,33 @@ def sample_cells(scores: list[Scores], level: float) -> dict[str, Cell]:
         else:
             values = []
         if gone is None:
-            found[key] = over_seeds(values, level, within=top)
+            cells[key] = over_seeds(values, level, within=top)
         else:
-            found[key] = gone
+            cells[key] = gone
     for key, within in (("c2st", (0.0, 1.0)), ("energy", None), ("frechet", None)):
         parts = [getattr(s, key) for s in scores]
         without = _gone(parts)
         if without is None:
-            found[key] = over_seeds(parts, level, within=within)
+            cells[key] = over_seeds(parts, level, within=within)
         else:
-            found[key] = without
-    return found
+            cells[key] = without
+    return cells
 
 
 def speed_cells(scores: list[Scores], level: float) -> dict[str, Cell]:
     """Draws a second one by one and many at once, and evaluations of a net for each."""
-    found: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     for i, key in enumerate(("rate_1", "rate_many")):
         parts = [s.rates[i] for s in scores]
         rates = [r for part in parts if not isinstance(part, Absent) for r in part]
         gone = _gone(parts)
-        found[key] = typical(rates, level) if gone is None else gone
+        cells[key] = typical(rates, level) if gone is None else gone
     first = scores[0].evaluations
     if isinstance(first, Absent):
-        found["evaluations"] = absent(first.why)
+        cells["evaluations"] = absent(first.why)
     else:
-        found["evaluations"] = counted(first)
-    return found
+        cells["evaluations"] = counted(first)
+    return cells
 
 
 def audit_of(scores: list[Scores], level: float) -> Verdict | Absent:

@@ -28,16 +28,16 @@ class Mark:
 
 def colours(roles: Sequence[tuple[str, str]]) -> dict[str, str]:
     """A colour for each row, given (name, role)."""
-    found: dict[str, str] = {}
+    shades: dict[str, str] = {}
     counts = {"family": 0, "baseline": 0}
     for name, role in roles:
         if role == "truth":
-            found[name] = INK
+            shades[name] = INK
             continue
         palette = COLOURS if role == "family" else GREYS
-        found[name] = palette[counts[role] % len(palette)]
+        shades[name] = palette[counts[role] % len(palette)]
         counts[role] += 1
-    return found
+    return shades
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -161,10 +161,10 @@ def curves(
         )
     for i, line in enumerate(lines):
         kept = [place(p) for p in line if math.isfinite(p[1]) and p[1] <= y_high]
-        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
         strength = 1.0 if i == 0 else 0.45
         parts.append(
-            f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-opacity="{strength}"/>'
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-opacity="{strength}"/>'
         )
     parts.append(_text(left, height - 5, up, size=11, colour=SOFT))
     parts.append(_text(width - right, height - 5, across, anchor="end", size=11, colour=SOFT))

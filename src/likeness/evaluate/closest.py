@@ -49,9 +49,9 @@ def _closest_images(exhibits: Exhibits, row: Facts, found: list[Facts]) -> str:
         return ""
     space = exhibits.space
     train = exhibits.split.train.batch.x
-    drawn = exhibits.drawn[row["name"]].x[[p["drawn"] for p in found]]
-    near = train[[p["train"] for p in found]].to(drawn)
-    png = image_grid(space, torch.cat([drawn, near]), columns=len(found), least=360)
+    images = exhibits.drawn[row["name"]].x[[p["drawn"] for p in found]]
+    near = train[[p["train"] for p in found]].to(images)
+    png = image_grid(space, torch.cat([images, near]), columns=len(found), least=360)
     ratios = ", ".join(f"{p['ratio']:.2f}" for p in found)
     name = tag("b", escape(row["name"]))
     words = f"{name} {copies_chip(row['copies'])}<br>above drawn, below nearest; ratios {ratios}"
@@ -62,11 +62,11 @@ def _closest_words(exhibits: Exhibits, row: Facts, found: list[Facts]) -> str:
     """Values, distances and ratios of the worst pairs."""
     space = exhibits.space
     train = exhibits.split.train.batch
-    drawn = exhibits.drawn[row["name"]]
+    draws = exhibits.drawn[row["name"]]
     lines = [
         tag(
             "tr",
-            _item(space, drawn, p["drawn"]),
+            _item(space, draws, p["drawn"]),
             _item(space, train, p["train"]),
             tag("td", f"{p['distance']:.3g}"),
             tag("td", f"{p['ratio']:.3f}"),

@@ -279,14 +279,14 @@ def over_seeds(
         degrees = math.inf
     else:
         degrees = (total / between) ** 2 * (len(parts) - 1)
-    found = normal_interval(float(values.mean()), math.sqrt(total), level=level, degrees=degrees)
+    interval = normal_interval(float(values.mean()), math.sqrt(total), level=level, degrees=degrees)
     if total == 0 or within is not None:
         # Wilson's interval of a share next to 0 or 1 is wider than its standard error: keep the widest reach.
-        low = min(found.low, float(np.mean([p.low for p in parts])))
-        high = max(found.high, float(np.mean([p.high for p in parts])))
+        low = min(interval.low, float(np.mean([p.low for p in parts])))
+        high = max(interval.high, float(np.mean([p.high for p in parts])))
         floor, top = within or (-math.inf, math.inf)
-        found = Interval(found.value, found.stderr, max(low, floor), min(high, top), level)
-    return measured(found)
+        interval = Interval(interval.value, interval.stderr, max(low, floor), min(high, top), level)
+    return measured(interval)
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:

@@ -133,13 +133,13 @@ class Comparison(Shown):
         Raises:
             LikenessError: If there is none.
         """
-        found = next((r for r in self.rows if r.name == name), None)
-        if found is None:
+        match = next((r for r in self.rows if r.name == name), None)
+        if match is None:
             raise LikenessError(
                 f"there is no row {name!r}",
                 do=f"the rows are {', '.join(r.name for r in self.rows)}",
             )
-        return found
+        return match
 
     def overview(self) -> Overview:
         """The main columns, a line a row, and what was found."""
@@ -219,11 +219,11 @@ def compare(
     split = protocol.split_of(data, holdout, chosen[0], options)
     race = Race(split, view(split.train), chosen, budget, options, _teller(progress))
     # Entrants one after the other, each with every seed.
-    found = [race.row(entrant) for entrant in protocol.entrants(families, split)]
-    rows = tuple(row for row, _ in found)
+    results = [race.row(entrant) for entrant in protocol.entrants(families, split)]
+    rows = tuple(row for row, _ in results)
     facts = protocol.facts(split, chosen, budget, options) | _how_scored(race)
     # What pictures need: the first seed's model and draws.
-    extras = {row.name: extra for row, extra in found if extra is not None}
+    extras = {row.name: extra for row, extra in results if extra is not None}
     result = Comparison(
         facts,
         rows,
@@ -291,10 +291,10 @@ class Race:
                 self.tell(f"{entrant.name}: failed, {failure}")
                 return _failed(entrant, failure), None
         row = self._scored(entrant, runs)
-        kept = runs[0].scores.drawn
+        draws = runs[0].scores.drawn
         return row, (
             runs[0].law,
-            None if isinstance(kept, Absent) else kept[: self.options.pictures],
+            None if isinstance(draws, Absent) else draws[: self.options.pictures],
         )
 
     def _once(self, entrant: Entrant, seed: int) -> Once:
@@ -334,8 +334,8 @@ class Race:
             (None, ()) if isinstance(audited, Absent) else (audited.copies, audited.worst)
         )
         # A log p is reported only if every seed has one.
-        known = [s.likelihood for s in scores if not isinstance(s.likelihood, Absent)]
-        whole = known[0] if len(known) == len(scores) else None
+        likelihoods = [s.likelihood for s in scores if not isinstance(s.likelihood, Absent)]
+        whole = likelihoods[0] if len(likelihoods) == len(scores) else None
         how = first.why if isinstance(first, Absent) else first.how
         cells = {c.key: absent("not measured") for c in COLUMNS}
         cells |= (
@@ -364,7 +364,7 @@ class Race:
             answers=scores[0].answers,
             curves=tuple(r.curve for r in runs if r.curve is not None),
             criterion=runs[0].criterion,
-            log_prob=None if whole is None else stacked([p.value for p in known]),
+            log_prob=None if whole is None else stacked([p.value for p in likelihoods]),
         )
 
 
@@ -400,10 +400,10 @@ def _told(scores: Scores) -> str:
 def _curve(run: Run, seed: int) -> dict[str, Any]:
     """What was seen while learning, thinned to a few hundred points; validation in full."""
     events = run.events
-    kept = events[:: max(1, len(events) // POINTS)]
+    points = events[:: max(1, len(events) // POINTS)]
     return {
         "seed": seed,
-        "loss": [[e.iteration, e.loss] for e in kept],
+        "loss": [[e.iteration, e.loss] for e in points],
         "validation": [[e.iteration, e.validation] for e in events if e.validation is not None],
     }
 

@@ -346,10 +346,10 @@ def _correlations(axes: Axes, batch: Batch, words: str) -> None:
     x = _array(batch.x[known].flatten(1))
     with np.errstate(invalid="ignore", divide="ignore"):
         if len(x) > 2:
-            found = np.nan_to_num(np.corrcoef(x.T))
+            matrix = np.nan_to_num(np.corrcoef(x.T))
         else:
-            found = np.zeros((x.shape[1], x.shape[1]))
-    axes.imshow(np.atleast_2d(found), vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+            matrix = np.zeros((x.shape[1], x.shape[1]))
+    axes.imshow(np.atleast_2d(matrix), vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
     axes.set_title(words, fontsize=8, color=INK)
     _quiet(axes, bare=True)
 

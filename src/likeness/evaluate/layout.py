@@ -119,14 +119,14 @@ def columns(graph: Graph) -> Columns:
         if d is not None
     )
     if set(depth) == set(together.values()):
-        found = {key: depth[group] for key, group in together.items()}
+        column = {key: depth[group] for key, group in together.items()}
     else:
-        found = depth
+        column = depth
     for parameter in (n.key for n in graph.of("parameter")):
-        found[parameter] = _beside(parameter, graph, found)
-    least = min(found.values(), default=0)
-    used = sorted({c - least for c in found.values()})
-    return {key: used.index(c - least) for key, c in found.items()}
+        column[parameter] = _beside(parameter, graph, column)
+    least = min(column.values(), default=0)
+    used = sorted({c - least for c in column.values()})
+    return {key: used.index(c - least) for key, c in column.items()}
 
 
 def _depths(group: Mapping[str, str], edges: Iterable[Edge]) -> Columns | None:
@@ -186,10 +186,10 @@ def _group(
     """What a plate holds (None: the whole), its plates first laid out by themselves, as one block."""
     # Inner plates first, each one block; then the nodes that no plate holds.
     inner = list(_children(graph, plate))
-    held = {key for p in inner for key in p.nodes}
+    inside = {key for p in inner for key in p.nodes}
     blocks = [_framed(_group(graph, at, sizes, p.nodes, p), p) for p in inner]
     blocks += [
-        Block(at[k], at[k], sizes[k].height, {k: sizes[k].centre}) for k in keys if k not in held
+        Block(at[k], at[k], sizes[k].height, {k: sizes[k].centre}) for k in keys if k not in inside
     ]
     return _arranged(graph, blocks, at)
 
@@ -251,28 +251,28 @@ def _in_turn(graph: Graph, blocks: list[Block], owner: Mapping[str, Block]) -> l
         if a is not None and b is not None and a is not b and e.tie in FORWARD:
             below[id(a)].append(b)
             heads.add(id(b))
-    found: dict[int, Block] = {}
+    visited: dict[int, Block] = {}
     waiting = [*blocks[::-1], *(b for b in blocks[::-1] if id(b) not in heads)]
     while waiting:
         block = waiting.pop()
-        if id(block) not in found:
-            found[id(block)] = block
+        if id(block) not in visited:
+            visited[id(block)] = block
             waiting += below[id(block)][::-1]
-    return list(found.values())
+    return list(visited.values())
 
 
 def _stacks(blocks: list[Block]) -> list[list[Block]]:
     """Blocks that share columns, directly or through others, from left to right."""
-    found: list[list[Block]] = []
+    stacks: list[list[Block]] = []
     # A block joins the stack whose columns it reaches into.
     reach = -1
     places = {id(b): i for i, b in enumerate(blocks)}
     for block in sorted(blocks, key=lambda b: b.first):
-        if not found or block.first > reach:
-            found.append([])
-        found[-1].append(block)
+        if not stacks or block.first > reach:
+            stacks.append([])
+        stacks[-1].append(block)
         reach = max(reach, block.last)
-    return [sorted(stack, key=lambda b: places[id(b)]) for stack in found]
+    return [sorted(stack, key=lambda b: places[id(b)]) for stack in stacks]
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,7 +290,7 @@ def _ties(
 ) -> list[Tie]:
     """The stretches of all edges; one that passes a stack gets a slot there."""
     place = {id(b): i for i, stack in enumerate(stacks) for b in stack}
-    found = []
+    ties = []
     for edge in edges:
         a = owner[edge.tail]
         b = owner[edge.head]
@@ -307,8 +307,8 @@ def _ties(
             stacks[i].append(slot)
             chain.append((slot, SLOT / 2))
         chain.append((b, b.centres[edge.head]))
-        found += [Tie(*one, *two) for one, two in itertools.pairwise(chain)]
-    return found
+        ties += [Tie(*one, *two) for one, two in itertools.pairwise(chain)]
+    return ties
 
 
 # ---- heights -------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
         stack.sort(key=lambda b: b.rank)
         _pack(stack, [0.0] * len(stack))
     best = _crossings(ties, place)
-    kept = [list(s) for s in stacks]
+    order = [list(s) for s in stacks]
     # Barycentre sweeps (Sugiyama et al. 1981); the order with the fewest crossings stays.
     for sweep in range(SWEEPS):
         side = 1 if sweep % 2 else -1
@@ -337,8 +337,8 @@ def _settle(stacks: list[list[Block]], ties: list[Tie]) -> None:
         crossed = _crossings(ties, place)
         if crossed < best:
             best = crossed
-            kept = [list(s) for s in stacks]
-    for i, stack in enumerate(kept):
+            order = [list(s) for s in stacks]
+    for i, stack in enumerate(order):
         stacks[i][:] = stack
     # Heights by both sides, the order fixed.
     for sweep in range(SWEEPS):
@@ -476,11 +476,11 @@ def _passes(
     root: Block, lefts: Sequence[float], wide: Sequence[float]
 ) -> dict[Edge, list[tuple[float, float]]]:
     """Where edges enter and leave the columns that they pass."""
-    found: dict[Edge, list[tuple[float, float]]] = {}
+    points_of: dict[Edge, list[tuple[float, float]]] = {}
     for key, y in root.centres.items():
         if type(key) is tuple:
             edge, first, last = key
-            found.setdefault(edge, []).extend(
+            points_of.setdefault(edge, []).extend(
                 [(lefts[first], PAD + y), (lefts[last] + wide[last], PAD + y)]
             )
-    return {edge: sorted(points) for edge, points in found.items()}
+    return {edge: sorted(points) for edge, points in points_of.items()}

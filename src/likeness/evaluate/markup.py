@@ -44,8 +44,8 @@ def section(title: str, lead: str, body: str, anchor: str) -> str:
     """A card of the page; nothing where there is nothing to show."""
     if not body:
         return ""
-    told = tag("p", lead, class_="lead") if lead else ""
-    return tag("section", tag("h2", escape(title)), told, body, id=anchor)
+    paragraph = tag("p", lead, class_="lead") if lead else ""
+    return tag("section", tag("h2", escape(title)), paragraph, body, id=anchor)
 
 
 def chip(kind: str | None) -> str:
@@ -128,14 +128,16 @@ def number_cell(cell: Facts, *, bold: bool = False, column: str = "") -> str:
         why = cell.get("why", "")
         return tag("td", NONE, tag("small", escape(_brief(why))), class_="none", title=why)
     value, interval = shown(cell)
-    held = {f"data_{k}": repr(cell[k]) for k in ("value", "low", "high") if cell.get(k) is not None}
+    attributes = {
+        f"data_{k}": repr(cell[k]) for k in ("value", "low", "high") if cell.get(k) is not None
+    }
     return tag(
         "td",
         value,
         tag("small", interval),
         class_="best" if bold else "",
         data_column=column,
-        **held,
+        **attributes,
     )
 
 

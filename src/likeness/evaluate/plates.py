@@ -168,12 +168,12 @@ def _name(node: Node, x: float, y: float, anchor: str = "middle") -> str:
 
 
 def _node(graph: Graph, node: Node, layout: Layout) -> str:
-    told = ", ".join([node.kind, *_lines(node)])
+    words = ", ".join([node.kind, *_lines(node)])
     if node.kind == "parameter":
         parts = _dot(node, _side(graph, node), layout)
     else:
         parts = _round(graph, node, layout)
-    return f"<g><title>{escape(f'{node.key}: {told}')}</title>{''.join(parts)}</g>"
+    return f"<g><title>{escape(f'{node.key}: {words}')}</title>{''.join(parts)}</g>"
 
 
 def _dot(node: Node, side: int, layout: Layout) -> Iterator[str]:

@@ -163,7 +163,7 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
     scored = [r for r in rows if r.name in values and r.cells["log_prob"]]
     truth = next((r for r in scored if r.role == "truth"), None)
     learned = [r for r in scored if r.role != "truth"]
-    found = []
+    groups = []
     # Only like kinds and measures share a group.
     for kind, measure in sorted({(r.kind, r.measure) for r in learned if r.kind is not None}):
         group = sorted(
@@ -177,7 +177,7 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
             ahead = tuple(_paired(truth.name, r.name, values, level) for r in group)
         else:
             ahead = ()
-        found.append(
+        groups.append(
             Group(
                 WORDS[kind],
                 "log_prob",
@@ -188,7 +188,7 @@ def _by_log_prob(rows: Sequence[Ranked], level: float) -> list[Group]:
                 ahead,
             )
         )
-    return found
+    return groups
 
 
 def _log_prob(row: Ranked) -> float:
@@ -207,7 +207,7 @@ def _gap(ahead: str, behind: str, interval: Interval) -> Gap:
 
 def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
     """Rows by their draws; those that copy are set apart, for copies score best."""
-    found = []
+    groups = []
     # Copies would win on nearness to the data, and resampled rows are copies.
     honest = [r for r in rows if r.role != "truth" and r.name != "resampled" and not r.copies]
     for column in RIVALS:
@@ -218,8 +218,8 @@ def _by_samples(rows: Sequence[Ranked]) -> list[Group]:
         gaps = [_independent(a, b, sign) for a, b in itertools.combinations(order, 2)]
         if order:
             words = SAID.get(key, column.title)
-            found.append(Group(words, key, "", "", tuple(name for name, _ in order), tuple(gaps)))
-    return found
+            groups.append(Group(words, key, "", "", tuple(name for name, _ in order), tuple(gaps)))
+    return groups
 
 
 def _independent(a: tuple[str, Interval], b: tuple[str, Interval], sign: float) -> Gap:

@@ -129,8 +129,8 @@ def page(exhibits: Exhibits) -> str:
     )
     head = meta + tag("title", title)
     embedded = to_json(facts).replace("</", "<\\/")
-    kept = f'<script type="application/json" id="facts">{embedded}</script>'
-    body = tag("main", *sections) + kept
+    script = f'<script type="application/json" id="facts">{embedded}</script>'
+    body = tag("main", *sections) + script
     return f'<!doctype html>\n<html lang="en"><head>{head}{tag("style", style)}</head><body>{body}</body></html>\n'
 
 
@@ -465,9 +465,9 @@ def _protocol_lines(p: Facts) -> dict[str, str]:
 
 
 def _options(row: Facts) -> str:
-    told = ", ".join(f"{k}={v}" for k, v in row["options"].items()) or "defaults"
+    words = ", ".join(f"{k}={v}" for k, v in row["options"].items()) or "defaults"
     how = f"; log p: {row['how']}" if row["how"] else ""
-    return f"{row['title']}; {told}{how}"
+    return f"{row['title']}; {words}{how}"
 
 
 def _glossary() -> str:

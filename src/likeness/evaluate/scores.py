@@ -151,8 +151,8 @@ def answers(law: Distribution) -> dict[str, str]:
         "anomaly_score",
         "p_value",
     )
-    found = {verb: law.support(verb) for verb in verbs}
-    return {v: ", ".join(a.routes) if a else f"no: {a.why}" for v, a in found.items()}
+    answer = {verb: law.support(verb) for verb in verbs}
+    return {v: ", ".join(a.routes) if a else f"no: {a.why}" for v, a in answer.items()}
 
 
 def size(law: Distribution) -> int:
@@ -163,13 +163,13 @@ def size(law: Distribution) -> int:
 
 
 def _likelihood(law: Distribution, test: Batch, seed: int, options: Options) -> LogProb:
-    found = law.log_prob(test, given=test.given, effort=options.effort, seed=seed)
-    value = found.value.double().cpu()
+    scored = law.log_prob(test, given=test.given, effort=options.effort, seed=seed)
+    value = scored.value.double().cpu()
     if bool(torch.isnan(value).any()):
         raise LikenessError(
             f"log p of {int(torch.isnan(value).sum())} of {len(value)} items is not a number"
         )
-    return replace(found, value=value, dims=None if found.dims is None else found.dims.cpu())
+    return replace(scored, value=value, dims=None if scored.dims is None else scored.dims.cpu())
 
 
 def _told_apart(

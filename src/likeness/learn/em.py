@@ -102,11 +102,11 @@ class EMExecutor(Executor):
         made = self.iteration * -(-self.task.rows // self.learner.rows) + chunk
         rate = (made + 2) ** -decay
         # A running average with decaying steps.
-        known = self.running
-        if known is None:
+        before = self.running
+        if before is None:
             self.running = mean
         else:
-            self.running = {k: torch.lerp(known[k], mean[k], rate) for k in mean}
+            self.running = {k: torch.lerp(before[k], mean[k], rate) for k in mean}
         # Back to the size of the data, as `maximise` expects.
         scaled = {k: v * self.task.rows for k, v in self.running.items()}
         return self.learner.maximise(scaled, parameters)

@@ -58,12 +58,12 @@ class FullBatchExecutor(Executor):
         if self.learner.l1 > 0:
             direction = torch.where(direction * g < 0, direction, torch.zeros_like(direction))
         # Backtracking line search; None where no step descends.
-        found = self._search(w, value, g, direction)
+        move = self._search(w, value, g, direction)
         self.iteration += 1
-        rise = 0.0 if found is None else value - found[1]
-        if found is not None:
+        rise = 0.0 if move is None else value - move[1]
+        if move is not None:
             # The pair (s, y) of this move updates the curvature.
-            new, self.value, gradient = found
+            new, self.value, gradient = move
             self._remember(new - w, gradient - self.gradient)
             self.gradient = gradient
             self._assign(new)
@@ -161,10 +161,10 @@ class FullBatchExecutor(Executor):
                 new = torch.where(
                     (new * orthant > 0) | (self.penalised == 0), new, torch.zeros_like(new)
                 )
-            found, gradient = self._objective(new)
+            objective, gradient = self._objective(new)
             # Armijo's condition of sufficient decrease.
-            if found <= value + ARMIJO * float(g.dot(new - w)):
-                return new, found, gradient
+            if objective <= value + ARMIJO * float(g.dot(new - w)):
+                return new, objective, gradient
             size *= SHRINK
         self._assign(w)
         return None

@@ -270,9 +270,9 @@ class GradientExecutor(Executor):
         # One permutation an epoch and stream; the neighbouring epochs' are kept.
         key = epoch * 2**32 + stream
         if key not in self._orders:
-            kept = {k: v for k, v in self._orders.items() if abs((k >> 32) - epoch) <= 1}
+            orders = {k: v for k, v in self._orders.items() if abs((k >> 32) - epoch) <= 1}
             source = generator(self.task.seed, ORDER, stream, epoch)
-            self._orders = {**kept, key: torch.randperm(self.task.rows, generator=source)}
+            self._orders = {**orders, key: torch.randperm(self.task.rows, generator=source)}
         return self._orders[key]
 
     def _done(self) -> float:
@@ -312,9 +312,9 @@ class GradientExecutor(Executor):
         """Exchange the weights with their averages."""
         # Swapped in place, so that swapping twice restores the weights.
         for s, (_, p) in zip(self.shadow, self.averaged, strict=False):
-            kept = p.detach().clone()
+            weights = p.detach().clone()
             p.data.copy_(s)
-            s.copy_(kept)
+            s.copy_(weights)
 
     def finish(self) -> None:
         """The averages stay in the model; what the clock decided is settled, so that it can be replayed."""
@@ -394,13 +394,13 @@ class GradientExecutor(Executor):
             s.copy_(tensors[f"shadow.{i}"])
         for name, place, optimiser, p in self._moved():
             prefix = f"moments.{name}.{place}."
-            kept = {
+            moments = {
                 k.removeprefix(prefix): v.clone()
                 for k, v in tensors.items()
                 if k.startswith(prefix)
             }
-            if kept:
-                optimiser.state[p] = kept
+            if moments:
+                optimiser.state[p] = moments
         self.done = self.total is not None and self.iteration >= self.total
 
 

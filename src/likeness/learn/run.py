@@ -298,12 +298,12 @@ class Run(Shown):
 
     def _remarks(self) -> list[str]:
         """What the model says of itself, looking at held-out rows, or at its own where none are held out."""
-        seen = self.task.source if self.held is None else self.held
+        rows = self.task.source if self.held is None else self.held
         # One row has no spread to remark on.
-        if seen is None or len(seen) < 2:
+        if rows is None or len(rows) < 2:
             return []
         with products("fp32"):
-            return list(self.model.remarks(scoring.rows_of(seen, scoring.ALONE_ROWS)))
+            return list(self.model.remarks(scoring.rows_of(rows, scoring.ALONE_ROWS)))
 
     def _facts(self) -> dict[str, Any]:
         data = self.task.source

@@ -61,8 +61,8 @@ def _most_rows(
 
 def scores(model: Model, batch: Batch, seed: int) -> Tensor:
     """The anomaly scores of rows in rising order, (B,)."""
-    found = model.anomaly_score(batch, given=batch.given, seed=seed)
-    return found.detach().double().sort().values
+    score = model.anomaly_score(batch, given=batch.given, seed=seed)
+    return score.detach().double().sort().values
 
 
 def rows_of(source: Source, most: int) -> Batch:

@@ -117,9 +117,9 @@ def copies_p_value(generated: Tensor, held_out: Tensor) -> float:
     least = float(held_out.min())
     # Discrete data: exact copies occur by chance, so their shares are compared.
     if least == 0:
-        found = int((generated == 0).sum())
+        copies = int((generated == 0).sum())
         natural = int((held_out == 0).sum())
-        return float(stats.hypergeom.sf(found - 1, s + h, found + natural, s))
+        return float(stats.hypergeom.sf(copies - 1, s + h, copies + natural, s))
     # Continuous data: how many generated ratios lie below every held-out one.
     below = np.arange(int((generated < least).sum()))
     return float(np.prod((s - below) / (s + h - below)))

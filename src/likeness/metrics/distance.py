@@ -77,10 +77,10 @@ def nearest(x: Tensor, y: Tensor, *, k: int = 1, own: bool = False) -> tuple[Ten
     for part, square in squared_blocks(x, y):
         if own:
             square[:, part].fill_diagonal_(math.inf)
-        found = square.topk(k, largest=False).indices
-        exact = torch.stack([(x[part] - y[found[:, j]]).norm(dim=1) for j in range(k)], 1)
+        candidates = square.topk(k, largest=False).indices
+        exact = torch.stack([(x[part] - y[candidates[:, j]]).norm(dim=1) for j in range(k)], 1)
         distance[part], order = exact.sort(1)
-        row[part] = found.gather(1, order)
+        row[part] = candidates.gather(1, order)
     return distance, row
 
 

@@ -217,8 +217,8 @@ def _resampled_mean(values: npt.NDArray[np.float64], generator: np.random.Genera
     rows = generator.integers(items, size=items)
     if seeds == 1:
         return float(values[0, rows].mean())
-    drawn = np.bincount(generator.integers(seeds, size=seeds), minlength=seeds)
-    return float((drawn @ values)[rows].mean() / seeds)
+    multiplicity = np.bincount(generator.integers(seeds, size=seeds), minlength=seeds)
+    return float((multiplicity @ values)[rows].mean() / seeds)
 
 
 def _items(x: Tensor, least: int) -> Tensor:

@@ -46,7 +46,7 @@ def modes(x: Tensor, centres: Tensor, sigma: float, *, level: float = 0.95) -> M
         sigma: Standard deviation of a mode in each direction.
         level: Probability with which the interval covers.
     """
-    distance, row = (found[:, 0] for found in nearest(x, centres))
+    distance, row = (closest[:, 0] for closest in nearest(x, centres))
     good = distance <= REACH * sigma
     counts = torch.bincount(row[good], minlength=len(centres))
     ceiling = float(stats.chi2.cdf(REACH**2, x.shape[1]))

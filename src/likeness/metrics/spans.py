@@ -47,18 +47,18 @@ class Spans:
 def spans(tags: Sequence[str]) -> set[Span]:
     """The spans (start, end, type) of tags B-X, I-X and O; an I-X behind another type begins a span."""
     # A span is open while `kind` is not empty; the added O closes the last one.
-    found = set()
+    spans_found = set()
     start = 0
     kind = ""
     for place, tag in enumerate([*tags, "O"]):
-        mark, _, told = tag.partition("-")
-        goes_on = mark == "I" and told == kind
+        mark, _, label = tag.partition("-")
+        goes_on = mark == "I" and label == kind
         if kind and not goes_on:
-            found.add((start, place, kind))
+            spans_found.add((start, place, kind))
         if mark in {"B", "I"} and not goes_on:
             start = place
-        kind = told if mark in {"B", "I"} else ""
-    return found
+        kind = label if mark in {"B", "I"} else ""
+    return spans_found
 
 
 def compared(found: Sequence[Sequence[str]], there: Sequence[Sequence[str]]) -> Spans:

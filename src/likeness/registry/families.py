@@ -71,9 +71,9 @@ def family(name: str) -> type[Model]:
         _imported(FAMILIES[name].__module__)
         return FAMILIES[name]
     # Shipped: the index says which module holds it.
-    known = read()
-    if name in known:
-        importlib.import_module(known[name]["module"])
+    shipped = read()
+    if name in shipped:
+        importlib.import_module(shipped[name]["module"])
         return FAMILIES[name]
     # Of another package, by entry point.
     for point in metadata.entry_points(group=GROUP):
@@ -81,7 +81,7 @@ def family(name: str) -> type[Model]:
             point.load()
             return FAMILIES[name]
     # Unknown: the nearest name helps.
-    names = sorted({*known, *FAMILIES})
+    names = sorted({*shipped, *FAMILIES})
     near = difflib.get_close_matches(name, names, n=1)
     raise BadConfig(
         f"there is no family {name!r}",

@@ -54,14 +54,14 @@ def read(path: Path, most: int) -> bytes:
     """
     with opened(path) as file:
         # One byte more than is allowed tells that there is more.
-        held = file.read(most + 1)
-    if len(held) > most:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise BadStore(
             f"the file holds more than {most:,} bytes, which no saved model needs",
             where=str(path),
             do="check the path",
         )
-    return held
+    return content
 
 
 def parsed(text: bytes, where: Path) -> Any:

@@ -73,12 +73,12 @@ class Header:
             BadStore: If there are none.
         """
         try:
-            found = json.loads(self.metadata["facts"])
+            facts = json.loads(self.metadata["facts"])
         except (KeyError, ValueError, RecursionError) as error:
             raise _wrong(path) from error
-        if not isinstance(found, dict):
+        if not isinstance(facts, dict):
             raise _wrong(path)
-        return found
+        return facts
 
 
 def read(path: Path) -> Header:
@@ -96,15 +96,15 @@ def read(path: Path) -> Header:
             raise _wrong(path)
         text = file.read(length)
     # JSON of one entry a tensor, with free texts under __metadata__.
-    found = foreign.parsed(text, path)
-    if not isinstance(found, dict):
+    entries = foreign.parsed(text, path)
+    if not isinstance(entries, dict):
         raise _wrong(path)
-    metadata = found.pop("__metadata__", {})
+    metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(
         isinstance(value, str) for value in metadata.values()
     ):
         raise _wrong(path)
-    return Header(_entries(found, room - length, path), metadata)
+    return Header(_entries(entries, room - length, path), metadata)
 
 
 def _entries(found: dict[str, Any], room: int, path: Path) -> dict[str, Entry]:

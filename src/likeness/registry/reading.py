@@ -108,8 +108,8 @@ def _stamps(folder: Path) -> list[tuple[int, int, int]]:
     stamps = []
     for name in (CONFIG, WEIGHTS):
         with suppress(OSError, ValueError):
-            found = (folder / name).stat()
-            stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
+            status = (folder / name).stat()
+            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
     return stamps
 
 
@@ -205,9 +205,9 @@ def _weighing(folder: Path) -> int:
     sizes = [0]
     with suppress(OSError, ValueError):
         for path in (*folder.glob(WEIGHTS), *folder.glob(f".{WEIGHTS}.*")):
-            found = path.stat()
-            if stat.S_ISREG(found.st_mode):
-                sizes.append(found.st_size)
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                sizes.append(status.st_size)
     return max(sizes)
 
 
@@ -247,10 +247,10 @@ def _make_room(model: Model, name: str, saved: Tensor) -> None:
     """A place of the saved size, where the new model's has another."""
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)
-    held = getattr(module, leaf)
-    if held.shape == saved.shape:
+    place = getattr(module, leaf)
+    if place.shape == saved.shape:
         return
-    if isinstance(held, torch.nn.Parameter):
-        held.data = torch.empty_like(saved)
+    if isinstance(place, torch.nn.Parameter):
+        place.data = torch.empty_like(saved)
     else:
         setattr(module, leaf, torch.empty_like(saved))

@@ -75,8 +75,8 @@ def describe(model: Model, facts: dict[str, Any]) -> dict[str, Any]:
 
 def config_digest(config: dict[str, Any]) -> str:
     """A hash of all that config.json says beside it."""
-    kept = {k: v for k, v in config.items() if k != "digest"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    rest = {k: v for k, v in config.items() if k != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def save(
@@ -95,8 +95,8 @@ def save(
     folder = Path(path)
     # The config names the weights by their digest.
     state = model.state_dict()
-    known = {**getattr(model, "facts", {}), **(facts or {}), "weights": digest(state)}
-    config = describe(model, known)
+    card_facts = {**getattr(model, "facts", {}), **(facts or {}), "weights": digest(state)}
+    config = describe(model, card_facts)
     contents = {WEIGHTS: pack(state), CARD: card(model, config).encode(), **(beside or {})}
     # Staged files first, then config.json in one move: this is the commit.
     with claim(folder):

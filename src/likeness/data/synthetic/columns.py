@@ -94,8 +94,8 @@ class TableColumn(Column):
         """A look-up."""
         # Codes beyond the table are looked up at its end and given probability 0.
         top = self.log_p.shape[-1] - 1
-        found = self.log_p[y, :, x.long().clamp(0, top)]
-        return found.where((x <= top)[:, None], -torch.inf)
+        log_p = self.log_p[y, :, x.long().clamp(0, top)]
+        return log_p.where((x <= top)[:, None], -torch.inf)
 
     def draw(self, u: Tensor, y: Tensor, h: Tensor) -> Tensor:
         """A code by inverse CDF."""
@@ -192,13 +192,13 @@ class Blocks(SyntheticClasses):
     def _fill(self, batch: Batch, y: Tensor, noise: Noise) -> Tensor:
         u = noise.uniform("x", self.space.dims)
         v = noise.uniform("component", len(self.blocks))
-        drawn = torch.empty_like(u)
+        values = torch.empty_like(u)
         # For each block: its component from p(h | y, x_o), then its columns given h.
         for i, block in enumerate(self.blocks):
             h = pick(self._of_block(block, batch, y), v[:, i])
             for place, column in zip(block.place, block.columns, strict=True):
-                drawn[:, place] = column.draw(u[:, place], y, h)
-        return torch.where(batch.present, batch.x, drawn)
+                values[:, place] = column.draw(u[:, place], y, h)
+        return torch.where(batch.present, batch.x, values)
 
     @cached_property
     def _entropies(self) -> tuple[float, ...]:

@@ -64,10 +64,10 @@ class Tree(SyntheticClasses):
         x = batch.x.flatten(1).long()
         known = batch.present.flatten(1)
         # Entries all of whose ancestors are known need no sums.
-        held = known.clone()
+        rooted = known.clone()
         for j, parent in enumerate(self.parents):
-            held[:, j] &= torch.tensor(parent < 0) | held[:, parent]
-        if bool((held == known).all()):  # nothing known lies below a hole
+            rooted[:, j] &= torch.tensor(parent < 0) | rooted[:, parent]
+        if bool((rooted == known).all()):  # nothing known lies below a hole
             return self._along(x, known, y)
         # Otherwise messages to the roots, which are independent of each other.
         upward = self._messages(x, known, y)
@@ -301,12 +301,14 @@ def bayes_net(*, given: str | None = None) -> Joint:
     # The joint is their product.
     for bit, p in zip((rain, sprinkler, wet, slippery, dog), chances, strict=True):
         log_p = log_p + torch.where(bit == 1, p, 1 - p).log()
-    told = condition(given, 2)
-    if told is None:
+    class_condition = condition(given, 2)
+    if class_condition is None:
         return Joint("bayes_net", space, log_p[None])
     # The class is rain itself, so a state belongs to one class.
     each = torch.stack([log_p.where(rain == y, -torch.inf) for y in range(2)])
-    return Joint("bayes_net", space, each, condition=told, prior=each.logsumexp(-1).exp())
+    return Joint(
+        "bayes_net", space, each, condition=class_condition, prior=each.logsumexp(-1).exp()
+    )
 
 
 def _certain(world: SyntheticClasses, batch: Batch) -> bool:

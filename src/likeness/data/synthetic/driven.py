@@ -85,13 +85,13 @@ class Driven(SyntheticClasses):
     def _score_class(self, batch: Batch, y: Tensor) -> Tensor:
         # t observed: the factorisation p(t) prod_i p(x_i | t).
         t = batch.x[:, :1]
-        known = self._driver(t[:, 0], y) + self._followers(batch, t)[:, 0]
+        with_driver = self._driver(t[:, 0], y) + self._followers(batch, t)[:, 0]
         if bool(batch.present[:, 0].all()):
-            return known
+            return with_driver
         # t hidden: the integral over the nodes times their width.
         return torch.where(
             batch.present[:, 0],
-            known,
+            with_driver,
             self._posterior(batch, y).logsumexp(-1) + math.log(self.width),
         )
 
@@ -114,8 +114,8 @@ class Driven(SyntheticClasses):
         # An observed t stays; hidden followers are drawn around it.
         t = torch.where(batch.present[:, :1], batch.x[:, :1], t)
         z = noise.normal("followers", batch.x.shape[1] - 1)
-        drawn = torch.cat([t, self.mean(t) + self.log_std(t).exp() * z], -1)
-        return torch.where(batch.present, batch.x, drawn)
+        sample = torch.cat([t, self.mean(t) + self.log_std(t).exp() * z], -1)
+        return torch.where(batch.present, batch.x, sample)
 
     def _class_entropy(self, y: int) -> float:
         # H(t | y) is one bit less for each halving; followers add theirs at E[log std].

@@ -125,16 +125,16 @@ class GaussianMixture(SyntheticMixture):
         # An unconditional draw of the chosen component, (B, K, D) -> (B, D).
         eps = noise.normal("x", self.mean.shape[1])
         all_drawn = self.mean + torch.einsum("bd,ked->bke", eps, self.tril)
-        drawn = all_drawn[torch.arange(len(k)), k]
+        sample = all_drawn[torch.arange(len(k)), k]
         x = batch.x.flatten(1)
         known = batch.present.flatten(1)
         # Matheron's rule: x = z + S[:, o] S[o, o]^-1 (x_o - z_o) has the conditional distribution.
         if bool(known.any()):
             parts = zip(
-                x.split(ROWS), known.split(ROWS), k.split(ROWS), drawn.split(ROWS), strict=True
+                x.split(ROWS), known.split(ROWS), k.split(ROWS), sample.split(ROWS), strict=True
             )
-            drawn = torch.cat([self._regressed(xs, ks, c, z, z) for xs, ks, c, z in parts])
-        return torch.where(known, x, drawn).reshape(batch.x.shape)
+            sample = torch.cat([self._regressed(xs, ks, c, z, z) for xs, ks, c, z in parts])
+        return torch.where(known, x, sample).reshape(batch.x.shape)
 
     def _regressed(self, x: Tensor, known: Tensor, k: Tensor, at: Tensor, around: Tensor) -> Tensor:
         """The sum at + S[:, o] S[o, o]^-1 (x_o - around_o) under component k of each row, (B, D)."""

@@ -92,8 +92,8 @@ class Isotropic(SyntheticMixture):
         return squares * (-0.5 / self.sigma**2) - known.sum(-1, keepdim=True) * scale
 
     def _fill_component(self, batch: Batch, k: Tensor, noise: Noise) -> Tensor:
-        drawn = self.centres[k] + self.sigma * noise.normal("x", self.centres.shape[1])
-        return torch.where(batch.present, batch.x, drawn)
+        sample = self.centres[k] + self.sigma * noise.normal("x", self.centres.shape[1])
+        return torch.where(batch.present, batch.x, sample)
 
     def _class_entropy(self, y: int) -> float:
         # 9 sigmas around the outermost centres.
