@@ -126,7 +126,6 @@ def _reals10(name: str, told: Condition | None) -> GaussianMixture:
 
 def _series(name: str, told: Condition | None) -> GaussianMixture:
     """x_t = m + A (x_t-1 - m) + e of three reals with a turning A and a stationary start: one Gaussian a class."""
-    # The autocovariance of a stationary AR(1): fade^lag, turned by an angle for each step.
     steps = torch.arange(16)
     lag = (steps[:, None] - steps).abs()
     turn = 0.5

@@ -89,7 +89,6 @@ def _parts(files: Mapping[str, Path]) -> dict[str, TaggedFile]:
     tagged = dict[str, TaggedFile]()
     width = 0
     labels = set[str]()
-    # The first file sets the form; the others must have as many columns.
     for part, path in files.items():
         if tagged:
             tagged[part] = parse(path, width - 1, labels)

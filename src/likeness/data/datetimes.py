@@ -338,7 +338,6 @@ def _spoken(
     part: str, wall: Array, hours: Array | None = None, ahead: Array | None = None
 ) -> list[str]:
     """One directive, or a literal, for each moment."""
-    # Literal text is the same for every moment.
     directive = DIRECTIVE.fullmatch(part)
     if directive is None:
         return [part] * len(wall)

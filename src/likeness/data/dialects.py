@@ -158,7 +158,6 @@ def _best(text: str) -> Parse:
     first = parse(text, scored[0][1])
     if first.fits:
         return first
-    # A fault deep in the file: one of the next three may still read all of it.
     others = [
         dialect for value, dialect in scored[1:4] if value > ALONE_IN_WORDS and dialect.delimiter
     ]
