@@ -197,16 +197,7 @@ def facts(
 ) -> dict[str, Any]:
     """The protocol as reports and JSON hold it: the machine without its name."""
     return {
-        "data": {
-            "name": split.name,
-            "train": len(split.train),
-            "valid": 0 if split.valid is None else len(split.valid),
-            "test": len(split.test),
-            "hash": split.train.hash(),
-            "space": shape_in_words(split.train),
-            "measure": split.train.space.measure,
-            "notes": [*split.notes, *_repeated(split)],
-        },
+        "data": _data_facts(split),
         "seeds": list(seeds),
         "budget": str(Budget.parse(budget)),
         "scoring": options.model_dump(),
@@ -216,6 +207,19 @@ def facts(
             "python": platform.python_version(),
         },
         "machine": machine(options.device),
+    }
+
+
+def _data_facts(split: Split) -> dict[str, Any]:
+    return {
+        "name": split.name,
+        "train": len(split.train),
+        "valid": 0 if split.valid is None else len(split.valid),
+        "test": len(split.test),
+        "hash": split.train.hash(),
+        "space": shape_in_words(split.train),
+        "measure": split.train.space.measure,
+        "notes": [*split.notes, *_repeated(split)],
     }
 
 

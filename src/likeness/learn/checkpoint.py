@@ -49,14 +49,9 @@ def of(run: Learning) -> tuple[dict[str, Tensor], dict[str, Any]]:
     kept = {f"model.{k}": v for k, v in run.model.state_dict().items()}
     kept |= {f"executor.{k}": v for k, v in tensors.items()}
     kept |= {f"best.{k}": v for k, v in (run.best.state or {}).items()}
-    best = {
-        "value": run.best.value if run.best.state else None,
-        "iteration": run.best.iteration,
-        "since": run.best.since,
-    }
     meta = {
         "executor": facts,
-        "best": best,
+        "best": _best_facts(run.best),
         "decisions": run.task.decisions,
         "seed": run.seed,
         "budget": str(run.task.budget),
@@ -66,6 +61,14 @@ def of(run: Learning) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "options": _options(run),
     }
     return kept, meta
+
+
+def _best_facts(best: Best) -> dict[str, Any]:
+    return {
+        "value": best.value if best.state else None,
+        "iteration": best.iteration,
+        "since": best.since,
+    }
 
 
 def resume(run: Learning, place: Place) -> None:
