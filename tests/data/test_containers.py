@@ -12,6 +12,7 @@ import scipy.sparse
 import torch
 
 import likeness as lk
+from likeness.core.batch import as_batch
 from likeness.core.errors import BadData
 from likeness.core.space import Nominal, Ordinal, Real
 
@@ -274,3 +275,20 @@ def test_columns_of_a_frame_are_found_by_name_in_any_order():
     ):
         with pytest.raises(BadData, match=said):
             model.log_prob(wrong)
+
+
+@pytest.mark.parametrize("lengths", [(5, 7, 6), (6, 6, 6)])
+def test_frames_in_a_list_are_matched_by_the_names_of_their_columns(lengths):
+    """Of one length or of several; at fit, and when a model is asked."""
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"]) for n in lengths]
+    turned = [frame[["b", "a"]] if i % 2 else frame for i, frame in enumerate(frames)]
+    straight = lk.load(frames, test=0.0)
+    mixed = lk.load(turned, test=0.0)
+    assert mixed.space == straight.space
+    assert mixed.space.names == ("a", "b")
+    assert mixed.train.batch.x.equal(straight.train.batch.x)
+    asked = as_batch(straight.space, [frame[["b", "a"]] for frame in frames])
+    assert asked.x.equal(straight.train.batch.x.to(asked.x.dtype))
+    with pytest.raises(BadData, match=r"columns a, c where a, b are expected \(frame 1\)"):
+        lk.load([frames[0], frames[1].rename(columns={"b": "c"})])

@@ -8,6 +8,7 @@ refused by its name.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,25 @@ def typed(objects: Array) -> Array | None:
     if not missing.any():
         return values.reshape(objects.shape)
     return np.ma.masked_array(values, missing).reshape(objects.shape)
+
+
+def columns_of(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> list[pd.DataFrame]:
+    """Frames whose columns stand in the order of their names.
+
+    Raises:
+        BadData: If one has other columns.
+    """
+    ordered = []
+    for i, frame in enumerate(frames):
+        named = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        if sorted(named.columns) != sorted(names):
+            raise BadData(
+                f"columns {', '.join(named.columns)} where {', '.join(names)} are expected",
+                where=f"frame {i}",
+                do="give every frame the same columns",
+            )
+        ordered.append(named[list(names)])
+    return ordered
 
 
 def _kind(value: Any) -> str | None:

@@ -16,7 +16,7 @@ from likeness.core.numbers import NUMBERS, as_tensor
 from likeness.core.space import Space, Variable
 from likeness.data import corpora, tables, text
 from likeness.data.arrays import Array
-from likeness.data.containers import frame_of, native, plain
+from likeness.data.containers import columns_of, frame_of, native, plain
 
 
 def encode_array(space: Space, data: Any) -> Batch:
@@ -49,6 +49,8 @@ def encode_list(space: Space, items: Sequence[Any]) -> Batch:
         return encode_words(space, items)
     if space.ragged:
         return from_array(space, [_item(space, item) for item in items])
+    if space.names is not None and items and all(isinstance(i, pd.DataFrame) for i in items):
+        items = columns_of(items, space.names)
     array = plain(items)
     if array.dtype.kind not in NUMBERS:
         array = np.array(items, dtype=object)  # else an array of numbers and words would be words

@@ -37,7 +37,7 @@ from likeness.data.conditions import (
     grouped,
     recondition,
 )
-from likeness.data.containers import frame_of, native, plain
+from likeness.data.containers import columns_of, frame_of, native, plain
 from likeness.data.options import DEFAULTS, LoadOptions, Request
 from likeness.data.parting import Data, alone, binarized, cut
 from likeness.data.source import Reading, Table, inside
@@ -221,6 +221,8 @@ def _(what: list, request: Request) -> Reading:  # type: ignore[type-arg]
         return _texts(what, request)
     if what and all(isinstance(item, dict) for item in what):
         return catalog.read_frames(request, {"all": pd.DataFrame(what)})
+    if what and all(isinstance(item, pd.DataFrame) for item in what):
+        return _frames(what, request)
     if what and all(isinstance(item, list | tuple) for item in what) and _mixed(what):
         return read(np.array(what, dtype=object), request)
     return spaces.read(
@@ -250,6 +252,21 @@ def _text_folder(path: Path, request: Request) -> Reading:
     listing = folders.walk(path)
     reading = _texts([decode(file) for file in listing.of({".txt"})], request)
     return replace(reading, notes=(*reading.notes, *listing.notes))
+
+
+def _frames(frames: list[pd.DataFrame], request: Request) -> Reading:
+    """Series, each a frame of steps; columns are matched by their names."""
+    names = tuple(str(name) for name in frames[0].columns)
+    items = [frame.to_numpy() for frame in columns_of(frames, names)]
+    options = request.options
+    reading = spaces.read(
+        items, name=request.name, columns=options.columns, rounding=request.noted_rounding
+    )
+    parts = {
+        part: replace(table, space=table.space.model_copy(update={"names": names}))
+        for part, table in reading.parts.items()
+    }
+    return replace(reading, parts=parts)
 
 
 def _mixed(rows: Sequence[Any]) -> bool:
