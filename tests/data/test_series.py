@@ -523,6 +523,29 @@ def test_zones_are_kept_through_the_change_of_clocks():
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "after"),
+    [
+        ("2023-10-28 20:00", ["2023-10-29 16:00:00", "2023-10-29 17:00:00"]),  # 02:00 comes twice
+        ("2023-03-25 20:00", ["2023-03-26 18:00:00", "2023-03-26 19:00:00"]),  # none shows 02:00
+    ],
+)
+def test_clocks_without_a_zone_are_put_forward_and_back(first, after):
+    """What the hours of Berlin show, its zone unsaid: no step is odd, no time repeats, and times go on."""
+    hours = pd.date_range(first, periods=21, freq="h", tz="Europe/Berlin").tz_localize(None)
+    table = table_of(list(hours))
+    assert [[str(time) for time in times] for times in come(table)] == [after]
+    notes = lk.load(table, series=True, test=0.0).notes
+    assert any("were put forward or back in 1 night" in note for note in notes)
+    assert not any("repeat" in note or "are not 1 hour" in note for note in notes)
+
+
+def test_a_missing_hour_is_no_change_of_clocks():
+    hours = pd.date_range("2023-06-24 20:00", periods=21, freq="h").delete(6)
+    notes = lk.load(table_of(list(hours)), series=True, test=0.0).notes
+    assert any("1 of 19 steps" in note for note in notes)
+
+
 def test_short_steps_are_said_and_gone_on_with():
     for step, said in (
         ("100us", "100 microseconds apart"),

@@ -22,6 +22,7 @@ TIMES = re.compile(
     r"t|times?|time[ _.]?stamps?|time[ _.]?steps?|steps?|date|datetime", re.IGNORECASE
 )
 DAY = 86_400e6  # microseconds
+HOUR = 3_600e6
 UNITS = (
     ("day", DAY),
     ("hour", 3_600e6),
@@ -36,6 +37,11 @@ SLACK = 1e-4  # of a step: what decimals round off
 WALL = (
     0.9 * DAY
 )  # steps so long are those of a clock on the wall, which is put forward and back once a year
+
+
+# When clocks are put forward or back, in either hemisphere: months, and the last hour that shows before they are
+CHANGE_MONTHS = (3, 4, 9, 10, 11)
+CHANGE_HOUR = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +170,7 @@ class Pace:
         gaps: From each step to the next, numbers or microseconds, (G,).
         sorted: Whether the rows stood in order.
         dates: Whether times are dates.
+        changed: Which gaps are an hour off because clocks without a zone were changed there, (G,).
         months: Months from each step to the next, where the calendar counts them, else 0.
         days: The day of the month that each series keeps to, (S,), where times are dates.
     """
@@ -171,6 +178,7 @@ class Pace:
     gaps: Array
     sorted: bool
     dates: bool
+    changed: Array
     months: int = 0
     days: Array | None = None
 
@@ -181,13 +189,14 @@ class Pace:
 
     @property
     def odd(self) -> int:
-        """How many gaps are of another length."""
-        return int((np.abs(self.gaps - self.usual) > SLACK * abs(self.usual)).sum())
+        """How many gaps are of another length, changes of clocks aside."""
+        off = np.abs(self.gaps - self.usual) > SLACK * abs(self.usual)
+        return int((off & ~self.changed).sum())
 
     @property
     def repeats(self) -> bool:
         """Whether a time comes twice in a series."""
-        return bool((self.gaps == 0).any())
+        return bool(((self.gaps == 0) & ~self.changed).any())
 
     @property
     def even(self) -> bool:
@@ -279,13 +288,26 @@ def pace_of(times: Times, which: Array, order: Array) -> Pace:
     same = own[1:] == own[:-1]
     in_order = bool((np.diff(order)[same] > 0).all())
     gaps = np.diff(times.values[order])[same]
+    unchanged = np.zeros(len(gaps), dtype=bool)
     if times.wall is None or not len(gaps):
-        return Pace(gaps, in_order, times.wall is not None)
+        return Pace(gaps, in_order, times.wall is not None, unchanged)
     wall = times.wall[order]
     # Daily and longer: gaps on the wall clock, which daylight saving does not disturb.
     if np.median(gaps) >= WALL:
         gaps = np.diff(_micro(wall))[same].astype(np.float64)
-    return Pace(gaps, in_order, True, *_calendar(wall, own))
+    changed = unchanged if times.zoned else _clock_changes(gaps, wall[:-1][same])
+    return Pace(gaps, in_order, True, changed, *_calendar(wall, own))
+
+
+def _clock_changes(gaps: Array, start: Array) -> Array:
+    """Which gaps begin in a night of a change of clocks and are an hour longer or shorter than others, (G,)."""
+    usual = np.median(gaps)
+    hour_off = np.abs(np.abs(gaps - usual) - HOUR) <= SLACK * HOUR
+    month = start.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    hour = (start - start.astype("datetime64[D]")) / np.timedelta64(1, "h")
+    night = np.isin(month, CHANGE_MONTHS) & (hour <= CHANGE_HOUR)
+    changed: Array = hour_off & night & (usual < WALL)
+    return changed
 
 
 def _calendar(wall: Array, which: Array) -> tuple[int, Array]:
@@ -354,6 +376,12 @@ def spacing(times: Times, pace: Pace) -> tuple[tuple[str, ...], float | None]:
             Loud(f"times of {name!r} repeat: {which}"),
         ), None
     notes.insert(0, f"column {name!r} holds the times, {pace.step} apart: left out")
+    if pace.changed.any():
+        many = int(pace.changed.sum())
+        notes.append(
+            f"clocks of {name!r} were put forward or back in {many} night{'' if many == 1 else 's'}: "
+            "each step there counts as one"
+        )
     if not pace.even:
         far = in_words(float(pace.gaps.max()), pace.dates)
         total = len(pace.gaps)
