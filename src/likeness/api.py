@@ -129,6 +129,11 @@ def fit(
         chosen_seed = fresh_seed()
     else:
         chosen_seed = whole(seed, "seed", least=None)
+    _check_share(holdout)
+    if not isinstance(decisions, dict | None):
+        raise BadConfig(
+            "decisions are a dictionary", do='give run.decisions, or facts["decisions"]'
+        )
     name, items = _family_and_data(family, data)
     training = training_data(items, given, max_memory)
     if not isinstance(items, Data):
@@ -223,6 +228,11 @@ def training_data(data: Any, given: Any = None, max_memory: int | str | None = N
 def training_table(data: Any, given: Any = None) -> Table:
     """The rows to learn from of whatever `lk.load` takes or returned."""
     return cast("Table", training_data(data, given).train)
+
+
+def _check_share(holdout: Any) -> None:
+    if holdout is not None and not isinstance(holdout, int | float):
+        raise BadConfig(f"holdout={holdout!r} is no share of the rows", do="write holdout=0.1")
 
 
 def _family_and_data(family: Any, data: Any) -> tuple[str, Any]:

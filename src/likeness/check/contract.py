@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from likeness import registry
 from likeness.check.cell import Cell, cells_of, fitted, truth
-from likeness.core.errors import LikenessError
+from likeness.core.errors import BadConfig, LikenessError
 from likeness.core.model import Model
 from likeness.registry import Card
 
@@ -237,6 +237,8 @@ def named(model: type[Model]) -> str:
     for name, known in registry.FAMILIES.items():
         if known is model:
             return name
+    if not isinstance(model, type):
+        raise BadConfig(f"{model!r} is no family", do="give the class of a family: check(MyModel)")
     own = model.__name__.lower()
     registry.register(
         Card(own, model.__name__, "third party", "", 0, (model.__doc__ or own).splitlines()[0])

@@ -71,10 +71,11 @@ def compare(
 
     import likeness as lk
     from likeness.cli.fit import wanted
-    from likeness.cli.rows import checked_device, condition_of, keyed
+    from likeness.cli.rows import condition_of, keyed
+    from likeness.core.devices import device_of
 
     condition = condition_of(given or ())
-    checked_device(device)
+    device_of(device)
     for name, chosen in entrants:
         options.config(name, chosen).bring(named.load)
     read = lk.load(data, given=condition, columns=wanted(types), series=keyed(series), words=words)

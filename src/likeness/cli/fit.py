@@ -196,11 +196,11 @@ def _suited(loaded: Data) -> tuple[str, Data]:
 
 
 def _check(budget: str, device: str) -> None:
-    from likeness.cli.rows import checked_device
+    from likeness.core.devices import device_of
     from likeness.learn.budget import Budget
 
     Budget.parse(budget)
-    checked_device(device)
+    device_of(device)
 
 
 def _load(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from likeness.cli.options import parse
 from likeness.cli.text import remark
-from likeness.core.errors import BadConfig, BadData, BadStore
+from likeness.core.errors import BadData, BadStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,9 @@ def open_model(folder: Path, device: str = "cpu") -> Model:
     """
     _there(folder)
     import likeness as lk
+    from likeness.core.devices import device_of
 
-    return lk.open(folder).to(checked_device(device))
+    return lk.open(folder).to(device_of(device))
 
 
 def _there(folder: Path) -> None:
@@ -80,24 +81,6 @@ def _there(folder: Path) -> None:
     else:
         do = "fit one with likeness fit DATA FAMILY"
     raise BadStore("there is no model here", where=str(folder), do=do)
-
-
-def checked_device(name: str) -> Any:
-    """A torch device that is there.
-
-    Raises:
-        BadConfig: If the name means nothing, or the device is absent.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadConfig(
-            f"there is no device {name!r} here", do="use cpu, or cuda where there is a GPU"
-        ) from error
-    return device
 
 
 def settings(model: Model, words: Sequence[str] | None) -> Any:

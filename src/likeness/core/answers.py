@@ -183,12 +183,14 @@ class LogProb(Shown):
             )
         return -self.value / (self.dims * math.log(2))
 
-    def __sub__(self, other: LogProb) -> LogProb:
+    def __sub__(self, other: object) -> LogProb:
         """The log-ratio of two distributions' probabilities of the same items.
 
         Raises:
             Unsupported: If the two are against unlike measures, or of unlike entries.
         """
+        if not isinstance(other, LogProb):
+            return NotImplemented
         if self.measure != other.measure:
             raise Unsupported(
                 f"log p against {self.measure} and against {other.measure} cannot be compared"

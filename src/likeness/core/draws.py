@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likeness.core.answers import SHOWN_ROWS, Kind
 from likeness.core.batch import Batch
-from likeness.core.errors import LikenessError, Unsupported
+from likeness.core.errors import BadConfig, LikenessError, Unsupported
 from likeness.core.files import whole
 from likeness.core.formulas import defused
 from likeness.core.overview import Overview, Shown
@@ -104,6 +104,8 @@ class Draws(Shown):
 
         For quantities; what hides behind the codes of categories has no order.
         """
+        if not all(0 <= level <= 1 for level in levels):
+            raise BadConfig(f"quantiles at {levels} are none", do="give levels from 0 to 1")
         x = self.x.double()
         if self.log_weight is None:
             return torch.quantile(x, torch.tensor(levels, dtype=x.dtype, device=x.device), dim=0)

@@ -7,14 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from likeness.core.errors import LikenessError
+from likeness.core.errors import BadConfig, LikenessError
 
 PARTIAL = ".partial"
 WINDOWS = os.name == "nt"
 PATIENCE = 50  # times that a name in use is asked for again, 20 ms apart
 T = TypeVar("T")
+
+
+def path_of(value: Any) -> Path:
+    """A path that a user gives.
+
+    Raises:
+        BadConfig: If it is none.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise BadConfig(f"{value!r} is no path", do='name a folder or a file: "runs/model", say')
+    return Path(value)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -18,6 +18,7 @@ from likeness.core.batch import Batch, Places, missing
 from likeness.core.config import Config
 from likeness.core.distribution import Distribution
 from likeness.core.errors import BadConfig, Unsupported
+from likeness.core.files import path_of
 from likeness.core.learner import Learner
 from likeness.core.noise import Noise
 from likeness.core.overview import Overview
@@ -89,6 +90,13 @@ class Model(Distribution, nn.Module):
             self.register_buffer("held_out_alone", torch.zeros(0, dtype=torch.float64))
         # The anchor knows the module's dtype and device, even where there are no parameters.
         self.register_buffer("_anchor", torch.zeros(()), persistent=False)
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        """What torch keeps under a name; else an error that says where what was looked for is."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise AttributeError(_elsewhere(self, name), name=name, obj=self) from None
 
     def overview(self) -> Overview:
         """What it is over, the options that were set, and what it was fitted to."""
@@ -297,7 +305,7 @@ class Model(Distribution, nn.Module):
             raise Unsupported(
                 "saving needs likeness.registry.store", do="import likeness.registry.store"
             )
-        return WRITERS[0](self, path)
+        return WRITERS[0](self, path_of(path))
 
     def count(self) -> int:
         """The number of free parameters: entries that a mask holds at zero are none.
@@ -372,3 +380,33 @@ def _dropped(given: Batch, noise: Noise, rate: float) -> Batch:
 
 
 __all__ = ["Inside", "Kind", "Model"]
+
+
+# What other libraries call what a distribution can do
+OTHER_NAMES = {
+    "predict": "classify",
+    "predict_proba": "classify",
+    "score": "log_prob",
+    "score_samples": "log_prob",
+    "transform": "encode",
+    "inverse_transform": "decode",
+    "impute": "complete",
+    "generate": "sample",
+    "rvs": "sample",
+    "pdf": "log_prob",
+    "logpdf": "log_prob",
+}
+
+
+def _elsewhere(model: Model, name: str) -> str:
+    """That a model has no such attribute, and what was meant: an option, what was fitted, or a verb."""
+    missing = f"{type(model).__name__!r} object has no attribute {name!r}"
+    if name.startswith("_") or "config" not in vars(model):
+        return missing
+    if name in type(model.config).model_fields:
+        return f"{missing}; it is an option: model.config.{name}"
+    if name in OTHER_NAMES:
+        return f"{missing}; ask model.{OTHER_NAMES[name]}(...)"
+    if name.rstrip("_") in set(dict(model.named_buffers())) or name.endswith("_"):
+        return f"{missing}; what was fitted is in model.state_dict()"
+    return missing

@@ -64,6 +64,7 @@ def load_data(what: Any, given: Any = None, options: LoadOptions = DEFAULTS) -> 
             return what
         return recondition(what, given)
 
+    _check_columns(options.columns)
     what, condition = _pair(what, given)
     with limits.bounded(options.max_memory):
         request = Request(options.name or _name(what), column_names(condition, what), options)
@@ -78,6 +79,16 @@ def load_data(what: Any, given: Any = None, options: LoadOptions = DEFAULTS) -> 
 
 
 # ---- the request ----------------------------------------------------------------------------------
+
+
+def _check_columns(columns: Any) -> None:
+    """Refuse names alone: which type they are to have is what `columns` says."""
+    if isinstance(columns, list | tuple | set):
+        name = next(iter(columns), "age")
+        raise BadConfig(
+            "columns= gives types by names, and there are names alone",
+            do=f'write columns={{{name!r}: "real"}}, or "skip" to leave a column out',
+        )
 
 
 def _pair(what: Any, given: Any) -> tuple[Any, Any]:

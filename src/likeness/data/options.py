@@ -66,7 +66,7 @@ class LoadOptions(Config):
         '"time" holds out the last steps of every series, "rows" whole rows; "time" for one series '
         "alone",
     )
-    n: int = option(10_000, "rows drawn from a synthetic distribution")
+    n: int = option(10_000, "rows drawn from a synthetic distribution", ge=1)
     max_memory: int | float | str | None = option(
         None, 'what reading may take, in bytes or as "5GB"; a quarter of the machine\'s memory'
     )

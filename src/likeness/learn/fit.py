@@ -10,6 +10,7 @@ import torch
 
 from likeness import registry
 from likeness.core.config import Settings
+from likeness.core.devices import check_dtype, device_of
 from likeness.core.errors import BadConfig, BadData
 from likeness.core.model import Model
 from likeness.core.noise import mix
@@ -115,10 +116,10 @@ def start(
     """
     _refuse_reserved(options)
     _check_weights(table)
+    check_dtype(dtype)
+    place = device_of(device)
     model = registry.build(family, options, table.space, table.given_space, seed=seed)
-    return model.to(
-        device=torch.device(device), dtype=dtype or _precise_enough(table, model.natural_dtype)
-    )
+    return model.to(device=place, dtype=dtype or _precise_enough(table, model.natural_dtype))
 
 
 def _check_weights(table: Table) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from likeness import registry
 from likeness.core.errors import BadStore, LikenessError
+from likeness.core.files import path_of
 from likeness.core.model import Model
 from likeness.registry import bounded, foreign, header
 from likeness.registry.store import CONFIG, WEIGHTS, config_digest, digest, staged
@@ -70,7 +71,7 @@ def open_model(path: str | Path) -> Model:
         BadStore: If the folder is not a saved model, is truncated, tampered with, or of another
             format.
     """
-    folder = Path(path)
+    folder = path_of(path)
     # A model may be replaced while it is read: then it is read again.
     while True:
         before = _stamps(folder)
