@@ -15,7 +15,7 @@ QUICK = {
     "nominal4": {"none", "label"},
     **{
         space: {"none"}
-        for space in ("rounded", "binary8", "counts4", "table", "image_binary", "symbols", "series")
+        for space in ("rounded", "counts4", "table", "image_binary", "symbols", "series")
     },
 }
 

@@ -300,6 +300,7 @@ def test_em_never_lowers_its_objective(noise: str, holes: float) -> None:
     assert len(gains) > 50
 
 
+@pytest.mark.slow
 def test_em_rises_along_the_edge_of_the_stable_systems() -> None:
     g = np.random.default_rng(0)
     items = [

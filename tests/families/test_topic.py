@@ -285,6 +285,7 @@ def test_completions_have_the_conditional_frequencies(observed: list[int]) -> No
     assert int(best.x[0, len(observed)]) == int(truth.argmax())
 
 
+@pytest.mark.slow
 def test_completed_counts_have_the_mean_of_the_sum_over_their_values() -> None:
     model = random_law(space=vector(5, Count()), rate=3.0, seed=1)
     x = torch.tensor([[1.0, 0, 2, float("nan"), 1]])

@@ -142,7 +142,7 @@ def test_an_item_knows_no_batch_by_two_threads(cell):
         assert _largest(law, law.held(ITEMS), strict=False) <= ROUNDING
 
 
-@pytest.mark.parametrize("cell", [*shared(CELLS), *shared(ALL, pytest.mark.slow)])
+@pytest.mark.parametrize("cell", shared([*CELLS, *ALL], pytest.mark.slow))
 def test_an_items_bits_know_no_batch_under_strict_by_two_threads(cell):
     law = fitted(*cell)
     with threads(2):
